@@ -1,0 +1,77 @@
+"""The errors that a user can meet, and how their messages are built.
+
+Every message answers three questions: what should be, what is, and what to try. A user's mistake is always an
+`ElmanError`, which is a `ValueError`; the command line prints it without a traceback and exits with code 2.
+Anything else that escapes is a defect of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ElmanError(ValueError):
+    """A mistake that the user can mend.
+
+    Args:
+        what: one sentence that says what is wrong.
+        should: what should be there.
+        found: what is there instead.
+        hint: what to try.
+    """
+
+    def __init__(
+        self, what: str, *, should: str | None = None, found: str | None = None, hint: str | None = None
+    ) -> None:
+        self.what, self.should, self.found, self.hint = what, should, found, hint
+        lines = [what]
+        if should is not None:
+            lines.append(f"  should be: {should}")
+        if found is not None:
+            lines.append(f"  is:        {found}")
+        if hint is not None:
+            lines.append(f"  try:       {hint}")
+        super().__init__("\n".join(lines))
+
+
+class ShapeError(ElmanError):
+    """A tensor or array has the wrong shape or type."""
+
+
+class SettingError(ElmanError):
+    """A setting has an unknown name or an impossible value."""
+
+
+class DataError(ElmanError):
+    """A data file is missing, broken, or not what was asked for."""
+
+
+class RunError(ElmanError):
+    """A run directory is missing, foreign, broken, occupied, or made by a newer version."""
+
+
+class NonFiniteError(ElmanError):
+    """A loss, gradient or state became infinite or not a number."""
+
+
+class MissingExtra(ElmanError):
+    """An optional part is not installed; the hint names the command that installs it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` was most likely meant to be, or None."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], error: type[ElmanError] = SettingError) -> ElmanError:
+    """Build the error for a name that is not in a registry, with "did you mean" where one is near."""
+    known = sorted(known)
+    guess = nearest(name, known)
+    return error(
+        f"unknown {kind} {name!r}",
+        should=f"one of {', '.join(known)}",
+        found=repr(name),
+        hint=f"did you mean {guess!r}?" if guess else None,
+    )
