@@ -1,3 +1,12 @@
 """Recurrent neural networks on PyTorch: train, explain, and run for ever on a stream."""
 
+from elman.errors import ElmanError
+from elman.layers.cell import Cell
+from elman.layers.gru import GRU
+from elman.layers.lstm import LSTM
+from elman.layers.recurrent import Recurrent
+from elman.layers.rnn import RNN
+
 __version__ = "0.1.0"
+
+__all__ = ["GRU", "LSTM", "RNN", "Cell", "ElmanError", "Recurrent"]

@@ -55,7 +55,7 @@ class NonFiniteError(ElmanError):
     """A loss, gradient or state became infinite or not a number."""
 
 
-class MissingExtra(ElmanError):
+class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
 
 

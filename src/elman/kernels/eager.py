@@ -82,15 +82,15 @@ def unroll(
         resets = torch.cat([resets[1:], last])
     initial = initial_state(state, weights) if resets is not None else state
 
-    gx_TBGH = functional.linear(x_TBI, weights.ih, weights.b_ih).unflatten(2, (len(cell.gates), -1))
-    gx = gx_TBGH.unbind(0)
+    G, H = len(cell.gates), weights.hh.shape[0] // len(cell.gates)
+    gx = functional.linear(x_TBI, weights.ih, weights.b_ih).view(T, B, G, H).unbind(0)
     y: list[Tensor] = []
     for t in reversed(range(T)) if reverse else range(T):
         before = state
         if resets is not None:
             fresh = resets[t][:, None]
             before = tuple(torch.where(fresh, i, s) for i, s in zip(initial, state, strict=True))
-        gh_BGH = functional.linear(before[0], weights.hh, weights.b_hh).unflatten(1, (len(cell.gates), -1))
+        gh_BGH = functional.linear(before[0], weights.hh, weights.b_hh).view(B, G, H)
         after = cell.step(gx[t], gh_BGH, before)
         if weights.hr is not None:
             after = (functional.linear(after[0], weights.hr), *after[1:])

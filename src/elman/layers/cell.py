@@ -40,3 +40,6 @@ class Cell:
             state: the state before the step, one (B, H) tensor for each name in `states`.
         """
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,150 @@
+"""Initialisations of recurrent weights, by name; `name=value` where one takes a number, as in "chrono=784"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from elman.errors import SettingError, unknown_name
+from elman.kernels.weights import Weights
+from elman.layers.cell import Cell
+
+
+def torch_uniform(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
+    """Every weight and bias uniform in -1/sqrt(H) .. 1/sqrt(H), as torch.nn does it, in the same order."""
+    bound = 1 / math.sqrt(hidden_size)
+    for tensor in (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr):
+        if tensor is not None:
+            nn.init.uniform_(tensor, -bound, bound)
+
+
+def orthogonal(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
+    """W of every gate `value` times an orthogonal matrix, U by Glorot and Bengio (2010), biases zero.
+
+    Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning", 2014.
+    """
+    _glorot_input_zero_biases(weights, hidden_size)
+    for block in torch.split(weights.hh, hidden_size):
+        nn.init.orthogonal_(block, gain=value)
+
+
+def identity(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
+    """W `value` times the unit matrix, U normal with deviation 0.001, biases zero: the IRNN, for relu.
+
+    Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
+
+    Raises:
+        SettingError: the cell has gates or the layer a projection; a unit matrix is meant for the plain network.
+    """
+    if len(cell.gates) != 1 or weights.hr is not None:
+        raise SettingError(
+            "the initialisation 'identity' is for the plain network",
+            should="a cell with one gate, such as RNN with nonlinearity='relu'",
+            found=f"{type(cell).__name__} with gates {', '.join(cell.gates)}",
+            hint="'chrono' or 'forget_bias' for gated cells",
+        )
+    _glorot_input_zero_biases(weights, hidden_size)
+    nn.init.normal_(weights.ih, std=0.001)
+    weights.hh.copy_(value * torch.eye(hidden_size))
+
+
+def chrono(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
+    """As `orthogonal`, with biases that spread the memory of the units over 1 to `value` steps.
+
+    The gate that keeps the past gets the bias log(u), u uniform in 1 .. value - 1, and an LSTM's input gate
+    gets its negative. Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018.
+    """
+    if value < 2:
+        raise SettingError("'chrono' needs the longest memory in steps", should="2 or more", found=f"{value:g}")
+    orthogonal(cell, weights, hidden_size, 1.0)
+    keep = _bias_that_keeps(cell, weights, hidden_size, "chrono")
+    nn.init.uniform_(keep, 1, value - 1).log_()
+    if "i" in cell.gates:
+        _bias(cell, weights, hidden_size, "i").copy_(-keep)
+
+
+def forget_bias(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
+    """As `orthogonal`, with the bias of the gate that keeps the past at `value`, so that it starts open.
+
+    Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network architectures", 2015.
+    """
+    orthogonal(cell, weights, hidden_size, 1.0)
+    _bias_that_keeps(cell, weights, hidden_size, "forget_bias").fill_(value)
+
+
+class Initialisation(NamedTuple):
+    """How a layer's weights are filled, and the value of its number where the name stands alone."""
+
+    fill: Callable[[Cell, Weights, int, float], None]
+    default: float | None  # None: it takes no number
+
+
+INITIALISATIONS: dict[str, Initialisation] = {
+    "torch": Initialisation(torch_uniform, None),
+    "orthogonal": Initialisation(orthogonal, 1.0),
+    "identity": Initialisation(identity, 1.0),
+    "chrono": Initialisation(chrono, 1000.0),
+    "forget_bias": Initialisation(forget_bias, 1.0),
+}
+
+
+@torch.no_grad()
+def initialise(spec: str, cell: Cell, weights: Weights, hidden_size: int) -> None:
+    """Fill `weights` in place; a learned initial state starts at zero.
+
+    Args:
+        spec: a name in `INITIALISATIONS`, or `name=number`.
+
+    Raises:
+        SettingError: an unknown name, a number that is none or not taken, or a cell that it does not fit.
+    """
+    name, has_value, text = spec.partition("=")
+    if name not in INITIALISATIONS:
+        raise unknown_name("initialisation", name, INITIALISATIONS)
+    fill, default = INITIALISATIONS[name]
+    try:
+        value = float(text) if has_value else (default or 0.0)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (has_value and default is None):
+        raise SettingError(
+            f"the initialisation {spec!r} cannot be read",
+            should=f"{name!r}" + (f" or '{name}=NUMBER', such as '{name}={default:g}'" if default is not None else ""),
+            found=repr(spec),
+        )
+    fill(cell, weights, hidden_size, value)
+    for tensor in weights.initial or ():
+        tensor.zero_()
+
+
+def _glorot_input_zero_biases(weights: Weights, hidden_size: int) -> None:
+    for block in torch.split(weights.ih, hidden_size):
+        nn.init.xavier_uniform_(block)
+    if weights.hr is not None:
+        nn.init.orthogonal_(weights.hr)
+    for bias in (weights.b_ih, weights.b_hh):
+        if bias is not None:
+            bias.zero_()
+
+
+def _bias(cell: Cell, weights: Weights, hidden_size: int, gate: str) -> Tensor:
+    assert weights.b_ih is not None
+    return weights.b_ih.narrow(0, cell.gates.index(gate) * hidden_size, hidden_size)
+
+
+def _bias_that_keeps(cell: Cell, weights: Weights, hidden_size: int, init: str) -> Tensor:
+    """Return the bias of the gate that, at 1, keeps the past."""
+    gate = next((gate for gate in ("f", "z") if gate in cell.gates), None)
+    if gate is None or weights.b_ih is None:
+        raise SettingError(
+            f"the initialisation {init!r} sets the bias of the gate that keeps the past",
+            should="an LSTM (forget gate f) or a GRU (update gate z), with bias=True",
+            found=f"{type(cell).__name__} with gates {', '.join(cell.gates)}"
+            + ("" if weights.b_ih is not None else " and bias=False"),
+            hint="'orthogonal' for any cell, 'identity' for RNN with nonlinearity='relu'",
+        )
+    return _bias(cell, weights, hidden_size, gate)

@@ -1,0 +1,337 @@
+"""The runner: a cell, layers and directions of it, with torch's parameters, states and conventions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from elman.errors import SettingError, ShapeError
+from elman.kernels.choose import unroll
+from elman.kernels.weights import Weights
+from elman.layers.cell import Cell, State
+from elman.layers.initialise import initialise
+from elman.shapes import check_shape
+
+Hidden = Tensor | tuple[Tensor, ...]
+"""A state as the user sees it: a tensor for a cell with one state, a tuple of them for one with more."""
+
+
+class Recurrent(nn.Module):
+    """Layers of any cell. `elman.RNN`, `elman.GRU` and `elman.LSTM` are this with a cell chosen.
+
+    Args:
+        cell: what one step does, see `elman.Cell`.
+        input_size: I, features of the input at each step.
+        hidden_size: H, hidden units.
+        num_layers: L, layers, each fed with the outputs of the one below.
+        bias: whether b_ih and b_hh exist.
+        batch_first: input and output are (B, T, ...) instead of (T, B, ...).
+        dropout: probability of dropping an output between layers, while training.
+        bidirectional: a second set of weights runs from the last step to the first.
+        proj_size: P, size of a projection of the first state; 0 stands for none.
+        device, dtype: of the parameters.
+        variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
+        init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
+        learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
+
+    Raises:
+        SettingError: an impossible size or probability, or an unknown initialisation.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        variational: bool = False,
+        init: str = "torch",
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise SettingError(f"{name} is not a size", should="a whole number of 1 or more", found=repr(size))
+        if not 0 <= dropout <= 1:
+            raise SettingError("dropout is not a probability", should="a number from 0 to 1", found=repr(dropout))
+        if not 0 <= proj_size < max(hidden_size, 1):
+            should = f"0 (none) or a size smaller than hidden_size={hidden_size}"
+            raise SettingError("proj_size does not fit hidden_size", should=should, found=repr(proj_size))
+        self.cell = cell
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
+        self.bidirectional, self.proj_size = bidirectional, proj_size
+        self.variational, self.init, self.learn_initial_state = variational, init, learn_initial_state
+        self._create_parameters(device, dtype)
+        self.reset_parameters()
+
+    @property
+    def num_directions(self) -> int:
+        """D: 2 when bidirectional, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output at each step: D * (P or H)."""
+        return self.num_directions * self._state_sizes()[0]
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.proj_size or self.hidden_size, *(self.hidden_size for _ in self.cell.states[1:]))
+
+    def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        rows = len(self.cell.gates) * self.hidden_size
+        for layer in range(self.num_layers):
+            width = self.input_size if layer == 0 else self.output_size
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (rows, width),
+                "weight_hh": (rows, self._state_sizes()[0]),
+            }
+            if self.bias:
+                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+            if self.proj_size:
+                shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+            if self.learn_initial_state:
+                sizes = zip(self.cell.states, self._state_sizes(), strict=True)
+                shapes |= {f"initial_{state}": (size,) for state, size in sizes}
+            for direction in range(self.num_directions):
+                for name, shape in shapes.items():
+                    parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                    self.register_parameter(_name(name, layer, direction), parameter)
+
+    def reset_parameters(self) -> None:
+        """Fill all parameters anew by `init`; with "torch" and one seed the numbers are torch.nn's."""
+        for layer in range(self.num_layers):
+            for direction in range(self.num_directions):
+                initialise(self.init, self.cell, self.weights(layer, direction), self.hidden_size)
+
+    def weights(self, layer: int = 0, direction: int = 0) -> Weights:
+        """Return the parameters of one layer in one direction (0 forward, 1 reverse)."""
+
+        def get(name: str) -> Tensor:
+            return getattr(self, _name(name, layer, direction))  # type: ignore[no-any-return]
+
+        return Weights(
+            ih=get("weight_ih"),
+            hh=get("weight_hh"),
+            b_ih=get("bias_ih") if self.bias else None,
+            b_hh=get("bias_hh") if self.bias else None,
+            hr=get("weight_hr") if self.proj_size else None,
+            initial=tuple(get(f"initial_{s}") for s in self.cell.states) if self.learn_initial_state else None,
+        )
+
+    def flatten_parameters(self) -> None:
+        """Do nothing; it is here because programs written for torch.nn call it."""
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Hidden | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, Hidden]:
+        """Run over whole sequences.
+
+        Args:
+            input: (T, B, I), (B, T, I) with `batch_first`, (T, I) for a single sequence, or a PackedSequence.
+            hx: the state to go on from, of the shape that comes back; None stands for the initial state.
+            lengths: (B,), how many steps of each sequence exist, 0 to T, in any order. The output beyond is zero
+                and what the input holds there changes nothing.
+            resets: booleans of the shape of the input without its features, true where a step begins a new
+                sequence: the state is put back to the layer's initial one there (not to `hx`).
+
+        Returns:
+            output: like the input, with D * H features (D * P under a projection).
+            hx: the state after the last step of each sequence, (L*D, B, H) for each of the cell's states.
+
+        Raises:
+            ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
+        """
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, lengths, resets)
+        single = input.dim() == 2
+        if single:
+            if lengths is not None:
+                raise ShapeError("lengths are for a batch", should="input (T, B, I)", found="input (T, I)")
+            input = input.unsqueeze(0 if self.batch_first else 1)
+            resets = resets if resets is None else resets.unsqueeze(0 if self.batch_first else 1)
+            if hx is not None:
+                hx = hx.unsqueeze(1) if isinstance(hx, Tensor) else tuple(s.unsqueeze(1) for s in hx)
+        self._check_input(input, resets)
+        x_TBI = input.transpose(0, 1) if self.batch_first else input
+        resets_TB = resets.transpose(0, 1) if resets is not None and self.batch_first else resets
+        lengths_B = None if lengths is None else _check_lengths(lengths, x_TBI)
+        state = self.initial_state(x_TBI.shape[1]) if hx is None else self._check_state(hx, x_TBI.shape[1])
+        y_TBH, state = self._unroll_layers(x_TBI, state, lengths_B, resets_TB)
+        if single:
+            return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
+        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+
+    def step(self, input: Tensor, hx: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """Run one step: the same numbers as `forward` gives for it within a sequence.
+
+        Args:
+            input: (B, I), or (I,) for a single sequence.
+            hx: as in `forward`.
+
+        Returns:
+            output: (B, H), or (H,).
+            hx: the state after the step.
+
+        Raises:
+            SettingError: the layer is bidirectional; its output needs the future.
+            ShapeError: as in `forward`.
+        """
+        if self.bidirectional:
+            raise SettingError(
+                "a bidirectional layer cannot run step by step",
+                should="bidirectional=False",
+                found="bidirectional=True, whose output at a step depends on all later ones",
+                hint="call the layer on the whole sequence",
+            )
+        if input.dim() not in (1, 2):
+            raise ShapeError("the input of a step", should="(B, I) or (I,)", found=str(tuple(input.shape)))
+        time = 1 if self.batch_first and input.dim() == 2 else 0
+        y, state = self(input.unsqueeze(time), hx)
+        return y.squeeze(time), state
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state before the first step: zeros or the learned one, (L*D, B, H) for each state."""
+        first = self.weight_ih_l0
+        assert isinstance(first, Tensor)
+        if not self.learn_initial_state:
+            count = self.num_layers * self.num_directions
+            return tuple(first.new_zeros(count, batch_size, size) for size in self._state_sizes())
+        rows = [self.weights(k, d).initial or () for k in range(self.num_layers) for d in range(self.num_directions)]
+        return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
+
+    def _unroll_layers(
+        self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None
+    ) -> tuple[Tensor, State]:
+        after: list[State] = []
+        for layer in range(self.num_layers):
+            outputs: list[Tensor] = []
+            for direction in range(self.num_directions):
+                before = tuple(s[len(after)] for s in state)
+                y_TBH, last = unroll(
+                    self.cell,
+                    x_TBI,
+                    before,
+                    self.weights(layer, direction),
+                    lengths=lengths_B,
+                    resets=resets_TB,
+                    reverse=direction == 1,
+                )
+                outputs.append(y_TBH)
+                after.append(last)
+            x_TBI = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
+            if self.training and self.dropout and layer + 1 < self.num_layers:
+                x_TBI = self._drop(x_TBI)
+        return x_TBI, tuple(torch.stack(each) for each in zip(*after, strict=True))
+
+    def _drop(self, x_TBI: Tensor) -> Tensor:
+        if not self.variational:
+            return functional.dropout(x_TBI, self.dropout)
+        return x_TBI * functional.dropout(torch.ones_like(x_TBI[:1]), self.dropout)
+
+    def _forward_packed(
+        self,
+        packed: PackedSequence,
+        hx: Hidden | None,
+        lengths: Tensor | Sequence[int] | None,
+        resets: Tensor | None,
+    ) -> tuple[PackedSequence, Hidden]:
+        if lengths is not None or resets is not None:
+            raise ShapeError(
+                "a PackedSequence brings its own lengths",
+                should="neither lengths= nor resets= beside it",
+                found="lengths=" if lengths is not None else "resets=",
+                hint="pass the padded tensor with lengths= and resets=",
+            )
+        padded, counts = pad_packed_sequence(packed, batch_first=self.batch_first)
+        output, state = self(padded, hx, lengths=counts)
+        order = packed.sorted_indices
+        if order is not None:
+            output = output.index_select(0 if self.batch_first else 1, order)
+            counts = counts[order.to(counts.device)]
+        data, batch_sizes, _, _ = pack_padded_sequence(output, counts, self.batch_first)
+        return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), state
+
+    def _check_input(self, input: Tensor, resets: Tensor | None) -> None:
+        letters = "BTI" if self.batch_first else "TBI"
+        sizes = check_shape("input", input, letters, I=self.input_size)
+        weight = self.weight_ih_l0
+        assert isinstance(weight, Tensor)
+        if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
+            hint = f"input.to({weight.dtype}) or layer.to({input.dtype})"
+            raise ShapeError(
+                "input has another type than the weights", should=str(weight.dtype), found=str(input.dtype), hint=hint
+            )
+        if resets is not None:
+            check_shape("resets", resets, letters[:2], T=sizes["T"], B=sizes["B"])
+            if resets.dtype != torch.bool:
+                raise ShapeError("resets are not booleans", should="torch.bool", found=str(resets.dtype))
+
+    def _check_state(self, hx: Hidden, batch_size: int) -> State:
+        names = self.cell.states
+        state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        if len(state) != len(names) or isinstance(hx, Tensor) != (len(names) == 1):
+            should = "a tensor" if len(names) == 1 else f"a tuple ({', '.join(names)})"
+            found = "a tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} of {len(state)}"
+            raise ShapeError("hx is not a state of this layer", should=should, found=found)
+        count = self.num_layers * self.num_directions
+        for name, tensor, size in zip(names, state, self._state_sizes(), strict=True):
+            check_shape(f"hx ({name})", tensor, "LBH", L=count, B=batch_size, H=size)
+        return state
+
+    def _pack_state(self, state: State) -> Hidden:
+        return state[0] if len(state) == 1 else state
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments that are not at their defaults, so that the repr can be pasted back."""
+        parts: list[str] = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value: Any = getattr(self, name, None)
+            if name == "dtype":
+                weight = self.weight_ih_l0
+                assert isinstance(weight, Tensor)
+                value = None if weight.dtype == torch.get_default_dtype() else weight.dtype
+            if parameter.default is inspect.Parameter.empty:
+                parts.append(repr(value))
+            elif name != "device" and value != parameter.default:
+                parts.append(f"{name}={value!r}")
+        return ", ".join(parts)
+
+
+def _name(name: str, layer: int, direction: int) -> str:
+    return f"{name}_l{layer}" + ("_reverse" if direction else "")
+
+
+def _check_lengths(lengths: Tensor | Sequence[int], x_TBI: Tensor) -> Tensor:
+    T, B = x_TBI.shape[:2]
+    lengths_B = torch.as_tensor(lengths)
+    check_shape("lengths", lengths_B, "B", B=B)
+    whole = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    if B and lengths_B.dtype not in whole:
+        raise ShapeError("lengths are not whole numbers", should="torch.int64", found=str(lengths_B.dtype))
+    lengths_B = lengths_B.to(torch.int64)
+    # A compiled graph cannot look at values; there the caller answers for them.
+    if B and not torch.compiler.is_compiling():
+        low, high = int(lengths_B.min()), int(lengths_B.max())
+        if low < 0 or high > T:
+            raise ShapeError("lengths do not fit the input", should=f"0 to T = {T}", found=f"{low} to {high}")
+    return lengths_B
