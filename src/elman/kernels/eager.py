@@ -61,7 +61,7 @@ def unroll(
             ((B, P) for the first one under a projection).
         weights: see `Weights`.
         lengths: (B,) integers in 0..T, how many steps of each row exist. The output beyond is zero, the returned
-            state is the one after the row's last step, and what the input holds there changes nothing.
+            state is the one after the row's last step, and what input and resets hold there changes nothing.
         resets: (T, B) booleans, true where a step begins a new sequence: the state is put back to
             `weights.initial` there. In reverse the same boundary is crossed from the other side, so the state is put
             back before step t where `resets[t + 1]` is true.
@@ -77,6 +77,7 @@ def unroll(
         steps = torch.arange(T, device=x_TBI.device)
         exists_TB = steps[:, None] < lengths.to(x_TBI.device)[None, :]
         x_TBI = x_TBI.masked_fill(~exists_TB[:, :, None], 0)
+        resets = None if resets is None else resets & exists_TB
     if resets is not None and reverse:
         last = torch.zeros_like(resets[:1])
         resets = torch.cat([resets[1:], last])
