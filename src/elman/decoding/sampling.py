@@ -1,0 +1,115 @@
+"""Choosing the next symbol from a model's output: greedy, by temperature, among the top k, from the nucleus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elman.errors import NonFiniteError, SettingError
+from elman.shapes import check_shape
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How to choose the next symbol; `sampler(logits_BV, generator)` chooses."""
+
+    temperature: float = 1.0  # the logits are divided by it; 0 takes the most probable symbol
+    top_k: int | None = None  # only so many of the most probable symbols; None: all
+    top_p: float | None = None  # only the most probable ones that together reach this probability; None: all
+
+    def __post_init__(self) -> None:
+        _check(self.temperature, self.top_k, self.top_p)
+
+    def __call__(self, logits_BV: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return sample(logits_BV, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, generator=generator)
+
+
+def sample(
+    logits_BV: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw one symbol for each row of unnormalised log-probabilities.
+
+    Args:
+        logits_BV: (B, V); minus infinity forbids a symbol.
+        temperature, top_k, top_p: as in `Sampler`.
+        generator: the source of randomness; the same state gives the same symbols.
+
+    Returns:
+        ids_B: (B,) int64.
+
+    Raises:
+        SettingError: a setting is impossible.
+        NonFiniteError: the logits are not numbers, infinite, or forbid every symbol.
+    """
+    probabilities_BV = distribution(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
+    if temperature == 0:
+        return probabilities_BV.argmax(dim=-1)
+    # Inverting the cumulated probabilities takes one random number a row, and no more memory than the row.
+    cumulated_BV = probabilities_BV.cumsum(dim=-1)
+    uniform_B1 = torch.rand(len(logits_BV), 1, dtype=torch.float64, device=logits_BV.device, generator=generator)
+    total_B1 = cumulated_BV[:, -1:]
+    # Rounding must not reach the total itself, beyond which there is no symbol.
+    drawn_B1 = torch.minimum(uniform_B1 * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
+    return torch.searchsorted(cumulated_BV, drawn_B1, right=True).squeeze(-1)
+
+
+def distribution(
+    logits_BV: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """Return the probabilities, (B, V) float64, that `sample` draws from.
+
+    First the temperature, then the k most probable (equal ones in the order of their numbers), then the nucleus of
+    these: the fewest most probable symbols whose probabilities add up to `top_p` (Holtzman et al. 2020), at least one.
+
+    Raises:
+        SettingError, NonFiniteError: as `sample`.
+    """
+    _check(temperature, top_k, top_p)
+    check_shape("logits", logits_BV, "BV")
+    logits_BV = logits_BV.detach().double()
+    highest_B1 = logits_BV.max(dim=-1, keepdim=True).values
+    if not torch.isfinite(highest_B1).all():
+        raise NonFiniteError(
+            "the model's output is not finite",
+            should="numbers, or minus infinity for some symbols",
+            found="nan, infinity, or minus infinity for all symbols",
+            hint="train with a smaller learning rate or with clipping",
+        )
+    shifted_BV = logits_BV - highest_B1
+    order_BV = shifted_BV.argsort(dim=-1, descending=True, stable=True)
+    if temperature == 0:
+        return torch.zeros_like(shifted_BV).scatter(-1, order_BV[:, :1], 1.0)
+    ranked_BV = torch.softmax(shifted_BV.gather(-1, order_BV) / temperature, dim=-1)
+    if top_k is not None:
+        ranked_BV[:, top_k:] = 0.0
+        ranked_BV = ranked_BV / ranked_BV.sum(dim=-1, keepdim=True)
+    if top_p is not None and top_p < 1:
+        before_BV = ranked_BV.cumsum(dim=-1) - ranked_BV
+        ranked_BV = torch.where(before_BV < top_p, ranked_BV, 0.0)
+        ranked_BV = ranked_BV / ranked_BV.sum(dim=-1, keepdim=True)
+    return torch.zeros_like(ranked_BV).scatter(-1, order_BV, ranked_BV)
+
+
+def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if not 0 <= temperature < float("inf"):
+        raise SettingError(
+            "the temperature is impossible",
+            should="0 (always the most probable symbol) or a positive number",
+            found=str(temperature),
+            hint="--temperature 0.8",
+        )
+    if top_k is not None and (top_k != int(top_k) or top_k < 1):
+        raise SettingError(
+            "top-k is impossible", should="a whole number from 1 on", found=str(top_k), hint="--top-k 40"
+        )
+    if top_p is not None and not 0 < top_p <= 1:
+        raise SettingError(
+            "top-p is impossible", should="a probability above 0, at most 1", found=str(top_p), hint="--top-p 0.9"
+        )
