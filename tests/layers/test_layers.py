@@ -1,0 +1,215 @@
+"""What the layers offer beyond torch.nn, and what they refuse."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
+
+import elman
+from elman import GRU, LSTM, RNN
+from elman.errors import ElmanError, SettingError, ShapeError
+from elman.layers.initialise import INITIALISATIONS
+
+torch64 = {"dtype": torch.float64}
+LAYERS = [
+    RNN(3, 4, 2, "tanh", **torch64),
+    RNN(3, 4, 2, "relu", **torch64),
+    RNN(3, 4, 2, "sigmoid", **torch64),
+    RNN(3, 4, 2, "identity", **torch64),
+    GRU(3, 4, 2, learn_initial_state=True, **torch64),
+    LSTM(3, 4, 2, proj_size=2, learn_initial_state=True, **torch64),
+]
+
+
+def flat(state: object) -> tuple[Tensor, ...]:
+    return (state,) if isinstance(state, Tensor) else tuple(state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_step_by_step_gives_the_numbers_of_the_whole_run(layer: elman.Recurrent, batch_first: bool) -> None:
+    layer = copy.deepcopy(layer)
+    layer.batch_first = batch_first
+    x_TBI = torch.randn(6, 2, 3, **torch64)
+    whole, last = layer(x_TBI.transpose(0, 1) if batch_first else x_TBI)
+    state = None
+    for t, x_BI in enumerate(x_TBI):
+        y, state = layer.step(x_BI, state)
+        torch.testing.assert_close(y, whole[:, t] if batch_first else whole[t], rtol=0, atol=1e-14)
+    for a, b in zip(flat(state), flat(last), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+    single, _ = layer.step(x_TBI[0, 0])
+    torch.testing.assert_close(single, whole[0, 0], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_a_reset_goes_back_to_the_layers_initial_state_not_to_hx(layer: elman.Recurrent) -> None:
+    x = torch.randn(5, 2, 3, **torch64)
+    resets = torch.zeros(5, 2, dtype=torch.bool)
+    resets[2, 1] = True
+    carried = layer(torch.randn(3, 2, 3, **torch64))[1]
+    y, _ = layer(x, carried, resets=resets)
+    plain, _ = layer(x, carried)
+    anew, _ = layer(x[2:])
+    torch.testing.assert_close(y[:, 0], plain[:, 0])
+    torch.testing.assert_close(y[:2], plain[:2])
+    torch.testing.assert_close(y[2:, 1], anew[:, 1])
+
+
+def test_resets_in_both_directions_separate_the_sequences() -> None:
+    layer = LSTM(3, 4, 2, bidirectional=True, batch_first=True, **torch64)
+    x = torch.randn(1, 5, 3, **torch64)
+    resets = torch.tensor([[False, False, True, False, False]])
+    y, _ = layer(x, resets=resets)
+    torch.testing.assert_close(y[:, :2], layer(x[:, :2])[0])
+    torch.testing.assert_close(y[:, 2:], layer(x[:, 2:])[0])
+
+
+def test_a_learned_initial_state_starts_at_zero_and_gets_a_gradient() -> None:
+    layer = LSTM(3, 4, 2, bidirectional=True, learn_initial_state=True)
+    names = [name for name, _ in layer.named_parameters() if name.startswith("initial")]
+    assert names == [f"initial_{s}_l{k}{d}" for k in (0, 1) for d in ("", "_reverse") for s in "hc"]
+    assert all(not layer.get_parameter(name).any() for name in names)
+    layer(torch.randn(5, 2, 3))[0].sum().backward()
+    assert all(layer.get_parameter(name).grad.any() for name in names)  # type: ignore[union-attr]
+    torch.nn.init.constant_(layer.initial_c_l0, 0.5)
+    h, c = layer(torch.zeros(0, 2, 3))[1]
+    assert (c[0] == 0.5).all()
+    assert not h.any()
+
+
+@pytest.mark.parametrize("cls", [RNN, GRU, LSTM])
+def test_dropout_acts_between_layers_while_training(cls: type[elman.Recurrent]) -> None:
+    layer = cls(3, 50, 2, dropout=0.5)
+    x = torch.randn(20, 2, 3)
+    assert not torch.equal(layer(x)[0], layer(x)[0])
+    layer.eval()
+    assert torch.equal(layer(x)[0], layer(x)[0])
+
+
+def test_dropout_keeps_the_mean_and_variational_masks_keep_still() -> None:
+    for variational in (False, True):
+        layer = RNN(1, 2000, 2, "identity", dropout=0.25, variational=variational)
+        ones = torch.ones(30, 4, 2000)
+        dropped = layer._drop(ones)
+        assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+        assert dropped.mean().item() == pytest.approx(1.0, abs=0.05)
+        assert torch.equal(dropped[0], dropped[1]) == variational
+        assert not torch.equal(dropped[:, 0], dropped[:, 1])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        RNN(3, 4),
+        RNN(3, 4, 2, "relu", init="identity=0.9"),
+        GRU(3, 4, bias=False, batch_first=True, bidirectional=True),
+        GRU(3, 4, variational=True, num_layers=3, dropout=0.25, init="orthogonal"),
+        LSTM(3, 4, proj_size=2, dtype=torch.float64, learn_initial_state=True, init="chrono=30"),
+    ],
+    ids=repr,
+)
+def test_repr_can_be_pasted_back(layer: elman.Recurrent) -> None:
+    again = eval(repr(layer), {"RNN": RNN, "GRU": GRU, "LSTM": LSTM, "torch": torch})
+    assert repr(again) == repr(layer)
+    shapes = {name: (p.shape, p.dtype) for name, p in layer.named_parameters()}
+    assert shapes == {name: (p.shape, p.dtype) for name, p in again.named_parameters()}
+    assert (again.batch_first, again.dropout, again.variational) == (
+        layer.batch_first,
+        layer.dropout,
+        layer.variational,
+    )
+
+
+def test_repr_of_a_plain_layer() -> None:
+    assert repr(LSTM(3, 4, 2)) == "LSTM(3, 4, num_layers=2)"
+
+
+def test_initialisations() -> None:
+    H = 6
+    eye = torch.eye(H)
+    for block in torch.split(LSTM(3, H, init="orthogonal=1.5").weight_hh_l0, H):
+        torch.testing.assert_close(block @ block.T, 2.25 * eye)
+    relu = RNN(3, H, nonlinearity="relu", init="identity")
+    assert torch.equal(relu.weight_hh_l0, eye)
+    assert relu.weight_ih_l0.abs().max() < 0.01
+    lstm = LSTM(3, H, init="forget_bias=2")
+    assert lstm.bias_ih_l0.tolist() == [0.0] * H + [2.0] * H + [0.0] * (2 * H)
+    assert not lstm.bias_hh_l0.any()
+    gru = GRU(3, H, init="forget_bias")
+    assert gru.bias_ih_l0.tolist() == [0.0] * H + [1.0] * H + [0.0] * H
+    chrono = LSTM(3, 500, init="chrono=50")
+    i, f, g, o = torch.split(chrono.bias_ih_l0, 500)
+    assert torch.equal(i, -f)
+    assert 0 <= f.min() < math.log(3) and math.log(45) < f.max() <= math.log(49)
+    assert not g.any() and not o.any()
+    chrono_gru = torch.split(GRU(3, 500, init="chrono=50").bias_ih_l0, 500)[1]
+    assert chrono_gru.max() > math.log(45)
+    bound = 1 / math.sqrt(500)
+    uniform = GRU(3, 500).weight_hh_l0
+    assert bound * 0.99 < uniform.max() <= bound
+
+
+@pytest.mark.parametrize("init", INITIALISATIONS)
+def test_every_initialisation_leaves_finite_numbers(init: str) -> None:
+    with torch.no_grad():
+        layer = RNN(3, 4) if init == "identity" else LSTM(3, 4, proj_size=0 if init != "orthogonal" else 2)
+        for parameter in layer.parameters():
+            parameter.fill_(math.nan)
+    layer.init = init
+    layer.reset_parameters()
+    assert all(torch.isfinite(p).all() for p in layer.parameters())
+
+
+REFUSED: list[tuple[str, type[ElmanError], object]] = [
+    ("hidden_size is not a size", SettingError, lambda: RNN(3, 0)),
+    ("input_size is not a size", SettingError, lambda: GRU(2.5, 4)),  # type: ignore[arg-type]
+    ("num_layers is not a size", SettingError, lambda: LSTM(3, 4, 0)),
+    ("dropout is not a probability", SettingError, lambda: LSTM(3, 4, dropout=1.5)),
+    ("proj_size does not fit hidden_size", SettingError, lambda: LSTM(3, 4, proj_size=4)),
+    ("did you mean 'tanh'", SettingError, lambda: RNN(3, 4, nonlinearity="tanhh")),
+    ("did you mean 'orthogonal'", SettingError, lambda: GRU(3, 4, init="ortogonal")),
+    ("initialisation 'torch=2' cannot be read", SettingError, lambda: GRU(3, 4, init="torch=2")),
+    ("initialisation 'chrono=x' cannot be read", SettingError, lambda: GRU(3, 4, init="chrono=x")),
+    ("'chrono' needs the longest memory", SettingError, lambda: GRU(3, 4, init="chrono=1")),
+    ("the gate that keeps the past", SettingError, lambda: RNN(3, 4, init="chrono")),
+    ("and bias=False", SettingError, lambda: LSTM(3, 4, bias=False, init="forget_bias")),
+    ("'identity' is for the plain network", SettingError, lambda: GRU(3, 4, init="identity")),
+    ("bidirectional layer cannot run step by step", SettingError, lambda: GRU(3, 4, bidirectional=True).step(_x(3))),
+    ("the input of a step", ShapeError, lambda: GRU(3, 4).step(_x(5, 2, 3))),
+    ("input has a wrong size in I", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 2))),
+    ("input has 4 dimensions", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3, 1))),
+    ("input has another type", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3).double())),
+    (r"hx \(h\) has a wrong size in B", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 3, 4))),
+    ("hx is not a state of this layer", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), _x(1, 2, 4)))),
+    ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), _x(1, 2, 4))),
+    ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), (_x(1, 2, 4),))),
+    ("lengths do not fit", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), lengths=[5, 6])),
+    ("lengths do not fit", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), lengths=[-1, 3])),
+    ("lengths has a wrong size", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), lengths=[5])),
+    ("lengths are not whole numbers", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), lengths=[1.5, 2.0])),  # type: ignore[list-item]
+    ("lengths are for a batch", ShapeError, lambda: GRU(3, 4)(_x(5, 3), lengths=[5])),
+    ("resets are not booleans", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), resets=_x(5, 2))),
+    ("resets has a wrong size", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), resets=_x(2, 5) > 0)),
+    (
+        "a PackedSequence brings its own lengths",
+        ShapeError,
+        lambda: GRU(3, 4)(pack_sequence([_x(5, 3)]), lengths=[5]),
+    ),
+]
+
+
+def _x(*shape: int) -> Tensor:
+    return torch.ones(shape)
+
+
+@pytest.mark.parametrize(("message", "kind", "call"), REFUSED, ids=[str(k) for k in range(len(REFUSED))])
+def test_what_is_refused(message: str, kind: type[ElmanError], call) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(kind, match=message) as caught:
+        call()
+    assert isinstance(caught.value, ValueError)

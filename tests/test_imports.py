@@ -1,0 +1,103 @@
+"""The import rules of the house: which room may import what. A new room or a new arrow is written down here first."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import elman
+
+SOURCE = Path(elman.__file__).parent
+
+# Everyone may import errors and shapes. Rooms within a room are named with a dot; the longest name counts.
+OURS: dict[str, set[str]] = {
+    "errors": set(),
+    "shapes": set(),
+    "reference": set(),
+    "kernels": set(),
+    "layers": {"kernels"},
+    "data": set(),
+    "models": {"layers"},
+    "decoding": set(),
+    "training": {"data"},
+    "evaluation": {"decoding", "data"},
+    "recipes": {"data", "models", "training", "decoding", "evaluation"},
+    "cli": {"recipes", "evaluation"},
+    "testing": {"reference", "kernels", "layers"},
+    "__init__": {"layers", "recipes"},
+}
+THEIRS: dict[str, set[str]] = {
+    "errors": set(),
+    "shapes": set(),
+    "reference": {"numpy"},
+    "kernels": {"torch"},
+    "layers": {"torch"},
+    "data": {"numpy", "torch", "tokenizers"},
+    "models": {"torch"},
+    "decoding": {"torch"},
+    "training": {"torch", "safetensors", "numpy"},
+    "evaluation": {"torch"},
+    "recipes": {"torch", "numpy"},
+    "cli": {"typer", "rich", "click"},
+    "testing": {"torch"},
+    "__init__": set(),
+}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            assert node.module is not None
+            # `from elman import data` names a room; in `from elman.data import x` the room stands in the module's name
+            found += [f"elman.{a.name}" for a in node.names] if node.module == "elman" else [node.module]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_room_imports_what_it_may(path: Path) -> None:
+    room = room_of(path)
+    assert room in OURS, f"{room} is a new room: give it a line in the tables"
+    for name in imports_of(path):
+        top, *rest = name.split(".")
+        if top == "elman":
+            assert rest[0] in OURS[room] | {room, "errors", "shapes", "__version__"}, f"{room} may not import {name}"
+        elif top not in sys.stdlib_module_names:
+            assert top in THEIRS[room], f"{room} may not import {name}"
+
+
+@pytest.mark.parametrize("banned", ["pickle", "shelve", "marshal", "dill", "joblib", "cloudpickle"])
+def test_nothing_can_run_code_from_a_file(banned: str) -> None:
+    for path in SOURCE.rglob("*.py"):
+        assert banned not in {name.split(".")[0] for name in imports_of(path)}, f"{path} imports {banned}"
+        assert not re.search(r"(?<!safetensors\.)torch\.(load|save)\(", path.read_text()), (
+            f"{path} reads or writes pickles"
+        )
+
+
+@pytest.mark.parametrize("name", ["utils", "common", "helpers", "core"])
+def test_there_is_no_drawer_for_odds_and_ends(name: str) -> None:
+    assert not list(SOURCE.rglob(f"{name}*"))
+
+
+def test_importing_does_nothing() -> None:
+    """No optional library is loaded, no file opened for writing, nothing compiled."""
+    program = (
+        "import sys; before = set(sys.modules); import elman; "
+        "late = {'typer', 'rich', 'tokenizers', 'safetensors', 'matplotlib', 'triton'} & (set(sys.modules) - before); "
+        "print(sorted(late))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
