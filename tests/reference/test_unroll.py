@@ -132,7 +132,7 @@ def run_in_torch(case):
     y, last = {}, []
     for b in range(B):
         steps = list(range(lengths[b]))[:: -1 if reverse else 1]
-        starts = {int(t) - 1 if reverse else int(t) for t in np.flatnonzero(resets[:, b])}
+        starts = {int(t) - 1 if reverse else int(t) for t in np.flatnonzero(resets[: lengths[b], b])}
         now = tuple(s[b] for s in state)
         for fresh, piece in pieces(steps, starts):
             before = tuple(s[None, None] for s in (initial if fresh else now))
@@ -230,7 +230,7 @@ def test_backward_equals_central_differences(kind, size, reverse, close):
 @pytest.mark.parametrize("kind", GATES)
 def test_each_bias_may_be_missing_alone(kind, close):
     case = make(kind)
-    y, state, tape = case.forward()
+    y, _, tape = case.forward()
     grads = case.backward(tape).weights
     for field in ("b_ih", "b_hh"):
         zero = case.weights._replace(**{field: np.zeros_like(case.weights.b_ih)})

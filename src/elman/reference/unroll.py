@@ -63,7 +63,7 @@ class Contributions(NamedTuple):
 
     ih: Array  # (T, T, G*H, I)
     hh: Array  # (T, T, G*H, P)
-    state: State  # (T, T, B, P) or (T, T, B, H): dE_t/d the states after step k, the length that is left of the error
+    state: State  # for each state, (T, T, B, P) or (T, T, B, H): dE_t/d the state that step k hands on
 
 
 class Tape(NamedTuple):
@@ -109,7 +109,7 @@ def forward(
         state: the state before the first step that is run, (B, P) for the first of the cell's states, (B, H) else.
         weights: see `Weights`.
         lengths: (B,) integers in 0..T, how many steps of each row exist. Beyond them the output is zero, the state
-            stays, and what the input holds there changes nothing.
+            stays, and what input and resets hold there changes nothing.
         resets: (T, B) booleans, true where a step begins a new sequence: the state is put back to `weights.initial`
             before it. In reverse the same boundary is crossed from the other side, so the state is put back before
             step t where `resets[t + 1]` is true.
@@ -126,7 +126,7 @@ def forward(
     whole = complete(weights, cell.gates, cell.states, I)
     state = as_state("state", state, cell.states, like=_zeros(B, whole.initial))
     exists_TB1 = _exists(T, B, lengths)
-    fresh_TB1 = _fresh(T, B, resets, reverse)
+    fresh_TB1 = _fresh(resets, exists_TB1, reverse)
     x_TBI = np.where(exists_TB1, x_TBI, 0.0)
 
     P, H = whole.hr.shape
@@ -247,11 +247,13 @@ def _exists(T: int, B: int, lengths: ArrayLike | None) -> NDArray[np.bool_]:
     return np.asarray(np.arange(T)[:, None, None] < lengths_B[:, None])
 
 
-def _fresh(T: int, B: int, resets: ArrayLike | None, reverse: bool) -> NDArray[np.bool_]:
+def _fresh(resets: ArrayLike | None, exists_TB1: NDArray[np.bool_], reverse: bool) -> NDArray[np.bool_]:
     if resets is None:
-        return np.zeros((T, B, 1), dtype=np.bool_)
+        return np.zeros_like(exists_TB1)
     resets_TB = np.asarray(resets, dtype=np.bool_)
+    T, B, _ = exists_TB1.shape
     check_shape("resets", resets_TB, "TB", T=T, B=B)
+    fresh_TB1 = resets_TB[:, :, None] & exists_TB1  # a mark in the padding means nothing
     if reverse:
-        resets_TB = np.concatenate([resets_TB[1:], np.zeros_like(resets_TB[:1])])
-    return resets_TB[:, :, None]
+        fresh_TB1 = np.concatenate([fresh_TB1[1:], np.zeros_like(fresh_TB1[:1])])
+    return fresh_TB1
