@@ -131,7 +131,7 @@ def test_each_contribution_equals_autograd_of_an_untied_copy(f, pair, close):
     case = make(f=f, pair=pair)
     T = len(case.x)
     copies = [tied(case)[0] for _ in range(T)]
-    *_, states, steps = torch_steps(case, copies)
+    *_, steps = torch_steps(case, copies)
     run = network.forward(case.net, case.x, case.s0)
     pairs = network.contributions(case.net, run, case.y)
     for t in range(T):
