@@ -7,9 +7,9 @@ from elman.errors import DataError
 
 
 def python_reference() -> Document:
-    """Return the topics of `help()`, about 700 kB of English prose, as one document in the order of their names.
+    """Return the topics of `help()`, half a megabyte of English prose, as one document in the order of their names.
 
-    The text differs a little from one Python version to the next.
+    The text differs from one Python version to the next (465 kB in 3.11).
 
     Raises:
         DataError: this Python was installed without `pydoc_data`.
