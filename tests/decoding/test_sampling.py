@@ -1,0 +1,168 @@
+"""Sampling: the distribution is exactly the one that was asked for, and the draws follow it."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elman.decoding.sampling import Sampler, distribution, sample
+from elman.errors import NonFiniteError, SettingError, ShapeError
+
+rows = st.lists(st.floats(-30, 30), min_size=1, max_size=12)
+
+
+def expected(logits: list[float], temperature: float, top_k: int | None, top_p: float | None) -> list[float]:
+    """The distribution, written out for one row without tensors."""
+    order = sorted(range(len(logits)), key=lambda v: (-logits[v], v))
+    weight = {v: math.exp((logits[v] - max(logits)) / temperature) for v in order}
+    kept = order[:top_k]
+    total = math.fsum(weight[v] for v in kept)
+    if top_p is not None and top_p < 1:
+        nucleus, reached = [], 0.0
+        for v in kept:
+            nucleus.append(v)
+            reached += weight[v] / total
+            if reached >= top_p:
+                break
+        kept = nucleus
+    total = math.fsum(weight[v] for v in kept)
+    return [weight[v] / total if v in kept else 0.0 for v in range(len(logits))]
+
+
+@given(
+    logits=rows,
+    temperature=st.floats(0.05, 20),
+    top_k=st.none() | st.integers(1, 15),
+    top_p=st.none() | st.sampled_from([0.1, 0.4999, 0.73, 0.91, 1.0]),
+)
+def test_the_distribution_is_the_one_asked_for(
+    logits: list[float], temperature: float, top_k: int | None, top_p: float | None
+) -> None:
+    row_BV = torch.tensor([logits], dtype=torch.float64)
+    found = distribution(row_BV, temperature=temperature, top_k=top_k, top_p=top_p)
+    judge = expected(logits, temperature, top_k, top_p)
+    torch.testing.assert_close(found, torch.tensor([judge], dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_top_k_keeps_exactly_k_of_equals() -> None:
+    assert distribution(torch.zeros(2, 5), top_k=2).tolist() == [[0.5, 0.5, 0, 0, 0]] * 2
+
+
+def test_the_nucleus_is_the_smallest_that_reaches_p() -> None:
+    logits_BV = torch.tensor([[0.125, 0.5, 0.25, 0.125]]).log()
+    for top_p, kept in ((0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.9, 4), (1.0, 4)):
+        assert int((distribution(logits_BV, top_p=top_p) > 0).sum()) == kept, top_p
+
+
+def test_the_nucleus_is_taken_after_top_k() -> None:
+    """Among the two most probable, renormalised to 2/3 and 1/3, one reaches 0.6; of all, it takes two."""
+    logits_BV = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    assert int((distribution(logits_BV, top_k=2, top_p=0.6) > 0).sum()) == 1
+    assert int((distribution(logits_BV, top_p=0.6) > 0).sum()) == 2
+
+
+def test_rows_are_independent() -> None:
+    logits_BV = torch.randn(5, 7, generator=torch.Generator().manual_seed(1))
+    together = distribution(logits_BV, temperature=0.7, top_k=4, top_p=0.8)
+    alone = torch.cat([distribution(row[None], temperature=0.7, top_k=4, top_p=0.8) for row in logits_BV])
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"temperature": 0.5}, {"temperature": 3.0}, {"top_k": 3}, {"top_p": 0.8}, {"top_k": 4, "top_p": 0.9}],
+)
+def test_draws_follow_the_distribution(settings: dict[str, float]) -> None:
+    """Pearson's chi-square over 40,000 draws, against its mean and four standard deviations; none is forbidden."""
+    logits_V = torch.tensor([2.0, -1.0, 0.5, 0.4, 1.0, -3.0])
+    drawn = sample(logits_V.expand(40_000, -1), generator=torch.Generator().manual_seed(3), **settings)  # type: ignore[arg-type]
+    p_V = distribution(logits_V[None], **settings)[0]  # type: ignore[arg-type]
+    counts_V = torch.bincount(drawn, minlength=len(logits_V)).double()
+    possible = p_V > 0
+    assert counts_V[~possible].sum() == 0
+    wanted = p_V[possible] * 40_000
+    chi_square = float(((counts_V[possible] - wanted) ** 2 / wanted).sum())
+    freedom = int(possible.sum()) - 1
+    assert chi_square < freedom + 4 * math.sqrt(2 * freedom)
+
+
+def test_temperature_zero_takes_the_most_probable() -> None:
+    logits_BV = torch.tensor([[0.0, 3.0, 3.0, 1.0], [5.0, 1.0, 5.0, 9.0]])
+    assert sample(logits_BV, temperature=0).tolist() == [1, 3]
+    assert distribution(logits_BV, temperature=0).tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+    state = torch.random.get_rng_state()
+    sample(logits_BV, temperature=0)
+    assert torch.equal(state, torch.random.get_rng_state()), "greedy takes no random numbers"
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    logits_BV = torch.randn(64, 50, generator=torch.Generator().manual_seed(0))
+    sampler = Sampler(temperature=0.9, top_k=30, top_p=0.95)
+    first, again = (sampler(logits_BV, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.dtype == torch.int64
+    assert first.shape == (64,)
+    assert not torch.equal(first, sampler(logits_BV, torch.Generator().manual_seed(6)))
+
+
+def test_forbidden_symbols_are_never_drawn() -> None:
+    logits_BV = torch.tensor([[float("-inf"), 0.0, float("-inf")]]).expand(500, -1)
+    for settings in ({}, {"top_k": 2}, {"top_p": 0.99}, {"temperature": 0}, {"temperature": 50.0}):
+        assert set(sample(logits_BV, **settings).tolist()) == {1}  # type: ignore[arg-type]
+
+
+def test_the_largest_random_number_draws_the_last_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 1 - 2.0**-53
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, largest, dtype=torch.float64))
+    for seed in range(50):
+        logits_BV = torch.randn(4, 33, generator=torch.Generator().manual_seed(seed))
+        logits_BV[:, -1] = float("-inf")
+        drawn = sample(logits_BV)
+        assert drawn.tolist() == [31] * 4
+
+
+def test_extreme_temperatures_and_logits_stay_finite() -> None:
+    logits_BV = torch.tensor([[1e30, -1e30, 0.0]])
+    for temperature in (1e-300, 1e-5, 1.0, 1e300):
+        p_BV = distribution(logits_BV, temperature=temperature)
+        assert torch.isfinite(p_BV).all()
+        assert float(p_BV.sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_refused(value: float) -> None:
+    with pytest.raises(NonFiniteError, match=r"the model's output is not finite\n.*numbers.*\n.*\n.*learning rate"):
+        sample(torch.tensor([[0.0, 1.0], [0.0, value]]))
+
+
+def test_a_row_that_forbids_everything_is_refused() -> None:
+    with pytest.raises(NonFiniteError, match="the model's output is not finite"):
+        sample(torch.full((1, 3), float("-inf")))
+
+
+def test_logits_of_another_shape_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"logits has 1 dimensions\n.*\(B, V\)"):
+        sample(torch.zeros(3))
+
+
+IMPOSSIBLE = [
+    ({"temperature": -0.1}, r"the temperature is impossible\n.*positive number\n.*-0.1\n.*--temperature 0.8"),
+    ({"temperature": float("nan")}, "the temperature is impossible"),
+    ({"temperature": float("inf")}, "the temperature is impossible"),
+    ({"top_k": 0}, r"top-k is impossible\n.*from 1 on\n.*0\n.*--top-k 40"),
+    ({"top_k": -2}, "top-k is impossible"),
+    ({"top_k": 1.5}, "top-k is impossible"),
+    ({"top_p": 0.0}, r"top-p is impossible\n.*above 0, at most 1\n.*0.0\n.*--top-p 0.9"),
+    ({"top_p": 1.01}, "top-p is impossible"),
+    ({"top_p": float("nan")}, "top-p is impossible"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), IMPOSSIBLE)
+def test_impossible_settings_are_refused(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        Sampler(**settings)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=message):
+        sample(torch.zeros(1, 3), **settings)  # type: ignore[arg-type]
