@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from elman.layers.cell import Cell
 from elman.layers.gru import GRUCell
 from elman.layers.lstm import LSTMCell
 from elman.layers.rnn import CELLS
-from elman.testing import LAWS, Case, LawBroken, check_laws, make_arguments
+from elman.testing import LAWS, Case, LawBroken, check_kernel, check_laws, make_arguments
 
 ALL_CELLS: list[Cell] = [*(cell() for cell in CELLS.values()), GRUCell(), LSTMCell()]
 
@@ -51,7 +53,12 @@ def test_every_kernel_obeys_every_law_for_every_cell(kernel: str, cell: Cell, la
 @settings(max_examples=30)
 @given(case=cases, proj=st.integers(1, 4))
 def test_laws_hold_under_a_projection(case: Case, proj: int) -> None:
-    check_laws(KERNELS["eager"], LSTMCell(), Case(**{**vars(case), "H": 5, "P": proj}))
+    check_laws(KERNELS["eager"], LSTMCell(), replace(case, H=5, P=proj))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_kernel_is_held_to_the_laws_by_one_call(kernel: str) -> None:
+    check_kernel(KERNELS[kernel], ALL_CELLS)
 
 
 class Forgetful:
@@ -96,6 +103,8 @@ class ForgetsState(Forgetful):
         ("a reset starts anew", Forgetful(resets=None)),
         ("reverse is flipped", Forgetful(reverse=False)),
         ("the gradient is right", WrongGradient()),
+        ("it equals the reference", WrongGradient()),
+        ("it equals the reference", ForgetsState()),
     ],
 )
 def test_each_law_catches_what_breaks_it(law: str, kernel: Forgetful) -> None:
