@@ -1,0 +1,231 @@
+"""The command line: each command is short and calls one function of a room."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elman.errors import ElmanError, SettingError
+
+app = typer.Typer(
+    help="Recurrent neural networks: train, evaluate, generate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+
+Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else there.")]
+
+
+def main() -> None:
+    """Run the command line: 0 for success, 2 for a mistake of the user's, 1 for a failure of ours, 130 for Ctrl-C."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code; what went wrong is told on standard error."""
+    try:
+        code = app(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except ElmanError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return MISTAKE
+    except BrokenPipeError:
+        # The reader has gone: point standard output at nothing, so that closing it does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, usage_error()):
+            error.show()
+            return MISTAKE
+        traceback.print_exc()
+        print("elman failed; this is a defect of elman, please report it", file=sys.stderr)  # noqa: T201
+        return FAILURE
+
+
+def usage_error() -> Any:
+    """Return the exception that typer raises for a command line that it cannot read."""
+    parents = typer.BadParameter.__mro__
+    return next(parent for parent in reversed(parents) if hasattr(parent, "show"))
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON object on standard output."""
+    print(json.dumps(content, ensure_ascii=False), flush=True)  # noqa: T201
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="What to train; `elman recipes` lists them.", show_default=False)],
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders; left out: the recipe's own data.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory to make.", show_default="runs/RECIPE-N")] = None,
+    cell: Annotated[str | None, typer.Option(help="rnn, gru or lstm.", show_default=False)] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units of a layer.", show_default=False)] = None,
+    layers: Annotated[int | None, typer.Option(help="Recurrent layers.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget: optimiser steps.", show_default=False)] = None,
+    epochs: Annotated[float | None, typer.Option(help="Budget: passes over the data.", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget: minutes.", show_default=False)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A setting; `elman recipes NAME` lists them.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train a model on DATA and leave a run directory, which everything else takes."""
+    from elman import recipes
+    from elman.recipes import runs
+
+    chosen = recipes.find(recipe)
+    own = {"cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "epochs": epochs, "minutes": minutes}
+    settings = gather({**own, "seed": seed}, set_ or [])
+    if resume:
+        if out is None:
+            raise SettingError("--resume needs the run to go on with", hint="--out DIR")
+        if data:
+            raise SettingError(
+                "--resume goes on with the run's own data", found=str(data[0]), hint="leave DATA out with --resume"
+            )
+    out = out or free_name(recipe)
+    from elman.progress import Progress
+
+    with Progress(chosen.headline) as progress:
+        if resume:
+            progress.say(f"going on with {out}")
+            trained = runs.resume(chosen, settings, out, watch=progress.watch)
+        else:
+            progress.say(f"{recipe}: {', '.join(map(str, data)) if data else chosen.data.split('left out: ')[-1]}")
+            trained = runs.start(chosen, data or [], settings, out, watch=progress.watch)
+    progress.finish(trained)
+    if as_json:
+        outcome = trained.outcome
+        best = {"step": outcome.best_step, **(outcome.best or {}).get("validation", {})}
+        print_json({"run": str(out), "ended": outcome.ended, "steps": outcome.step, "best": best})
+    return INTERRUPTED if trained.outcome.ended == "interrupted" else 0
+
+
+def gather(options: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
+    """Return the settings out of options and `--set key=value` pairs.
+
+    Raises:
+        SettingError: a pair without "=", or a setting given twice.
+    """
+    settings = {name: value for name, value in options.items() if value is not None}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise SettingError(f"--set {pair} cannot be read", should="--set key=value", found=pair)
+        if name in settings:
+            raise SettingError(f"the setting {name} is given twice", found=f"{settings[name]} and {value}")
+        settings[name] = value
+    return settings
+
+
+def free_name(recipe: str) -> Path:
+    """Return the first name under runs/ that nothing has yet."""
+    numbers = (Path("runs") / f"{recipe}-{n}" for n in range(1, 1_000_000))
+    return next(path for path in numbers if not path.exists())
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained run on DATA, by the metrics of its training."""
+    from elman import recipes
+
+    metrics = recipes.load(run).evaluate(data)
+    if as_json:
+        print_json(metrics)
+        return
+    for name, value in metrics.items():
+        print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.4f}")  # noqa: T201
+
+
+@app.command()
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
+    length: Annotated[int, typer.Option(help="How many symbols; -1: without end.")] = 300,
+    temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder; 0: no chance.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the K most probable symbols.", show_default=False)] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the most probable symbols that together reach P.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.", show_default=False)] = None,
+) -> None:
+    """Write text with a trained language model, as it comes, on standard output."""
+    from elman import recipes
+
+    trained = recipes.load(run)
+    if not hasattr(trained, "generate"):
+        raise SettingError(f"{run} cannot generate", should="a run of a recipe that writes text")
+    pieces = trained.generate(
+        prompt,
+        length=None if length == -1 else length,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+    write_text(prompt)
+    for piece in pieces:
+        write_text(piece)
+    write_text("\n")
+
+
+def write_text(text: str) -> None:
+    """Write to standard output at once; what its encoding lacks becomes a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+@app.command("recipes")
+def list_recipes(
+    name: Annotated[str | None, typer.Argument(help="One recipe, with its settings.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what there is to train, with the data format and an example line of each."""
+    from elman import recipes
+
+    shown = [recipes.find(name)] if name else list(recipes.RECIPES.values())
+    described = {recipe.name: describe(recipe, with_settings=name is not None) for recipe in shown}
+    if as_json:
+        print_json(described)
+        return
+    for title, parts in described.items():
+        print(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}")  # noqa: T201
+        for key, (default, meaning) in parts.get("settings", {}).items():
+            print(f"  --set {key}={default}\n      {meaning}")  # noqa: T201
+
+
+def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
+    """Return what there is to say about a recipe."""
+    said: dict[str, Any] = {"summary": recipe.summary, "data": recipe.data, "example": recipe.example}
+    if with_settings:
+        said["settings"] = recipe.settings.meanings()
+    return said

@@ -1,0 +1,123 @@
+"""The language model: what comes next, given all that came before.
+
+    e_t = embedding of symbol t
+    s_t = recurrent layers (e_t, s_{t-1})
+    p(symbol t+1) = softmax(V s_t + c)
+
+Mikolov et al. 2010, "Recurrent neural network based language model", with any of the layers in the middle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elman.errors import SettingError, unknown_name
+from elman.layers import LAYERS
+from elman.models.dropout import SequenceDropout
+from elman.models.output import AdaptiveSoftmax, FullSoftmax
+
+
+class LanguageModel(nn.Module):
+    """Embedding, recurrent layers and an output layer over the vocabulary.
+
+    Args:
+        vocabulary: V, how many symbols there are.
+        cell: a name in `elman.layers.LAYERS`.
+        embedding: size of the vector of a symbol.
+        hidden: H, units of each layer.
+        layers: L, how many layers.
+        nonlinearity: of the plain RNN; the other cells have none to choose.
+        init: how the recurrent layers are filled at first, by name.
+        tied: the output layer uses the weight of the embedding; `embedding` must equal `hidden`.
+        cutoffs: of the adaptive softmax; empty for the full one.
+        embedding_dropout: probability of dropping a feature of the embedding.
+        dropout: the same between layers and before the output.
+        variational: one dropout mask for all steps of a window.
+        learn_initial_state: the state before the first symbol is learned.
+
+    Raises:
+        SettingError: an unknown name, or sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        cell: str = "lstm",
+        embedding: int = 128,
+        hidden: int = 512,
+        layers: int = 1,
+        nonlinearity: str = "tanh",
+        init: str = "torch",
+        tied: bool = False,
+        cutoffs: tuple[int, ...] = (),
+        embedding_dropout: float = 0.0,
+        dropout: float = 0.0,
+        variational: bool = False,
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__()
+        if cell not in LAYERS:
+            raise unknown_name("cell", cell, LAYERS)
+        if tied and (embedding != hidden or cutoffs):
+            raise SettingError(
+                "a tied output layer does not fit",
+                should="embedding equal to hidden, and the full softmax",
+                found=f"embedding={embedding}, hidden={hidden}, cutoffs={','.join(map(str, cutoffs)) or 'none'}",
+                hint=f"--set embedding={hidden} --set softmax=full, or --set tied=false",
+            )
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        nn.init.normal_(self.embedding.weight, std=embedding**-0.5 if tied else 1.0)
+        self.embedding_dropout = SequenceDropout(embedding_dropout, variational)
+        options: dict[str, Any] = {"nonlinearity": nonlinearity} if cell == "rnn" else {}
+        build: Any = LAYERS[cell]
+        self.recurrent = build(
+            embedding,
+            hidden,
+            num_layers=layers,
+            dropout=dropout if layers > 1 else 0.0,
+            variational=variational,
+            init=init,
+            learn_initial_state=learn_initial_state,
+            **options,
+        )
+        self.dropout = SequenceDropout(dropout, variational)
+        self.output: FullSoftmax | AdaptiveSoftmax
+        if cutoffs:
+            self.output = AdaptiveSoftmax(hidden, vocabulary, cutoffs)
+        else:
+            self.output = FullSoftmax(hidden, vocabulary, tied=self.embedding if tied else None)
+
+    def features(self, input_TB: Tensor, state: Any = None, *, resets: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Return what the output layer sees, (T, B, H), and the state after the last step.
+
+        Args:
+            input_TB: numbers of symbols.
+            state: as returned before, None for the initial one.
+            resets: (T, B), true where a text begins: the state is put back to the initial one there.
+        """
+        e_TBE = self.embedding_dropout(self.embedding(input_TB))
+        s_TBH, state = self.recurrent(e_TBE, state, resets=resets)
+        return self.dropout(s_TBH), state
+
+    def forward(self, input_TB: Tensor, state: Any = None, *, resets: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Return the logits of the symbol after each step, (T, B, V), and the state; arguments as in `features`."""
+        s_TBH, state = self.features(input_TB, state, resets=resets)
+        logits_NV = self.output.logits(s_TBH.flatten(0, 1))
+        return logits_NV.view(*s_TBH.shape[:2], -1), state
+
+    def nats(
+        self, input_TB: Tensor, target_TB: Tensor, state: Any = None, *, resets: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Return -log p of the targets, summed over those that are not -100, and the state."""
+        s_TBH, state = self.features(input_TB, state, resets=resets)
+        return self.output.nats(s_TBH.flatten(0, 1), target_TB.flatten()), state
+
+    @torch.no_grad()
+    def step(self, input_B: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Return the logits of the next symbol, (B, V), and the state after one more symbol of each row."""
+        s_BH, state = self.recurrent.step(self.embedding(input_B), state)
+        return self.output.logits(s_BH), state

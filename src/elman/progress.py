@@ -1,0 +1,91 @@
+"""The progress of a training run on standard error: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from elman.recipes.runs import Trained
+    from elman.training.loop import Moment
+
+PERIOD = 0.2  # seconds between two pictures of the live line
+PLAIN_PERIOD = 10.0  # seconds between two plain lines
+
+
+class Progress:
+    """Tells a person how the training goes.
+
+    Args:
+        headline: turns the metrics of an evaluation into a few words.
+    """
+
+    def __init__(self, headline: Callable[[Mapping[str, float]], str]) -> None:
+        self._headline = headline
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._shown = self._began = time.monotonic()
+        self._first: tuple[int, float] | None = None  # symbols and seconds when this process began
+        self._done = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, transient=True, auto_refresh=False).__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def watch(self, moment: Moment) -> None:
+        """Show a step now and then, and every evaluation."""
+        if self._first is None:
+            self._first, self._done = (moment.symbols, moment.seconds), moment.done
+        if moment.row is not None:
+            star = "  best so far" if moment.best else ""
+            self.say(f"{self._line(moment)}  validation {self._headline(moment.row['validation'])}{star}")
+            return
+        now = time.monotonic()
+        if now - self._shown < (PERIOD if self._live else PLAIN_PERIOD):
+            return
+        self._shown = now
+        if self._live is not None:
+            self._live.update(Text(self._line(moment), overflow="ellipsis", no_wrap=True), refresh=True)
+        else:
+            self.say(self._line(moment))
+
+    def finish(self, trained: Trained) -> None:
+        """Say how the training ended and what to do next."""
+        outcome, path = trained.outcome, trained.run.path
+        if outcome.ended == "interrupted":
+            self.say(f"stopped at step {outcome.step:,}; everything is saved. To go on:")
+            self.say(f"  elman train {trained.run.config['recipe']} --out {path} --resume")
+            return
+        why = {"budget": "the budget is used", "early": "no new best any more"}[outcome.ended]
+        self.say(f"done, {why}: {trained.headline} on the validation data (step {outcome.best_step:,})")
+        self.say(f"the run is in {path}; {path}/report.md says how to use it")
+
+    def _line(self, moment: Moment) -> str:
+        assert self._first is not None
+        symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
+        speed = f"{symbols / seconds:,.0f} symbols/s  " if seconds > 0.5 else ""
+        gained = moment.done - self._done
+        left = f"{clock(seconds / gained * max(0.0, 1 - moment.done))} left" if gained > 0 and seconds > 0.5 else ""
+        return f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
+
+
+def clock(seconds: float) -> str:
+    """Return a time as 0:42, 3:05 or 2:10:00."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,46 @@
+"""The contract of a recipe: config, data, model, loss and metric of one application, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from elman.training.run_directory import RunDirectory
+from elman.training.settings import TrainingSettings
+from elman.training.task import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One application. `S` below is the recipe's own settings class.
+
+    Attributes:
+        name: what the command line calls it.
+        summary: what it does, in a line.
+        data: what DATA may be, in a line, and what is taken where it is left out.
+        example: a command to paste.
+        settings: S, a frozen dataclass.
+        prepare: (sources, S, folder) -> description. Reads and checks DATA, puts what the run needs of it into the
+            folder, and returns what config.json says about it, with the key "fingerprint".
+        build: (S, folder) -> the untrained model, after what lies in the run's folder.
+        task: (S, run, model) -> what training needs.
+        load: (S, run, model) -> what `elman.load` returns, with the model trained.
+        headline: metrics -> a few words such as "1.52 bits per character".
+        commands: folder -> pairs of what can be done next and the command for it.
+    """
+
+    name: str
+    summary: str
+    data: str
+    example: str
+    settings: type[TrainingSettings]
+    prepare: Callable[[Sequence[Path], Any, Path], dict[str, Any]]
+    build: Callable[[Any, Path], nn.Module]
+    task: Callable[[Any, RunDirectory, nn.Module], Task]
+    load: Callable[[Any, RunDirectory, nn.Module], Any]
+    headline: Callable[[Mapping[str, float]], str]
+    commands: Callable[[Path], list[tuple[str, str]]]

@@ -1,0 +1,189 @@
+"""What every recipe's runs have in common: starting, going on, loading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from elman.errors import ElmanError, RunError, SettingError
+from elman.recipes.recipe import Recipe
+from elman.training import tensors
+from elman.training.device import choose_device
+from elman.training.loop import Outcome, Watch, train
+from elman.training.report import write_report
+from elman.training.run_directory import RunDirectory
+from elman.training.settings import TrainingSettings
+from elman.training.task import Probe
+
+BUDGET = ("steps", "epochs", "minutes")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run after training."""
+
+    run: RunDirectory
+    outcome: Outcome
+    headline: str  # how well, in a few words
+
+
+def start(
+    recipe: Recipe,
+    sources: Sequence[Path],
+    settings: Mapping[str, Any],
+    out: Path,
+    *,
+    watch: Watch | None = None,
+    probes: Sequence[Probe] = (),
+) -> Trained:
+    """Prepare the data, make the run directory `out`, and train.
+
+    Args:
+        recipe: the application.
+        sources: DATA; none for the recipe's default.
+        settings: what differs from the default; the values may be text.
+        out: where the run goes; nothing or an empty directory may be there.
+        watch: is told of every step and evaluation.
+        probes: measurements every so many steps.
+
+    Raises:
+        ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
+    """
+    chosen = recipe.settings.parse(settings)
+    choose_device(chosen.device)
+
+    def fill(folder: Path) -> dict[str, Any]:
+        description = recipe.prepare(sources, chosen, folder)
+        build(recipe, chosen, folder, device="meta")  # impossible sizes are refused before there is a run
+        return description
+
+    run = RunDirectory.create(out, recipe.name, chosen.as_dict(), fill)
+    return _train(recipe, chosen, run, resume=False, watch=watch, probes=probes)
+
+
+def resume(
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    out: Path,
+    *,
+    watch: Watch | None = None,
+    probes: Sequence[Probe] = (),
+) -> Trained:
+    """Go on with the run at `out`, exactly where its last checkpoint is.
+
+    Args:
+        recipe: the application, which must be the run's.
+        settings: what is to change, for example the budget; the values may be text.
+        out: the run.
+        watch: is told of every step and evaluation.
+        probes: measurements every so many steps.
+
+    Raises:
+        RunError: there is no such run, or it is broken.
+        SettingError: a setting is wrong, or cannot change any more.
+    """
+    run = RunDirectory.open(out)
+    if run.config["recipe"] != recipe.name:
+        raise RunError(f"{out} is not a run of {recipe.name}", should=recipe.name, found=run.config["recipe"])
+    before = read_settings(recipe, run)
+    asked = dict(settings)
+    if any(name in asked for name in BUDGET):
+        asked = {**dict.fromkeys(BUDGET), **asked}
+    chosen = before.changed(asked)
+    before.refuse_fixed_changes(chosen)
+    run = run.with_settings(chosen.as_dict())
+    return _train(recipe, chosen, run, resume=True, watch=watch, probes=probes)
+
+
+def _train(
+    recipe: Recipe,
+    settings: TrainingSettings,
+    run: RunDirectory,
+    *,
+    resume: bool,
+    watch: Watch | None,
+    probes: Sequence[Probe],
+) -> Trained:
+    torch.manual_seed(settings.seed)
+    model = build(recipe, settings, run.path).to(choose_device(settings.device))
+    task = recipe.task(settings, run, model)
+    outcome = train(task, settings, run, resume=resume, watch=watch, probes=probes)
+    write_report(
+        run,
+        outcome,
+        parameters=sum(p.numel() for p in model.parameters()),
+        model=repr(model),
+        headline=recipe.headline,
+        commands=recipe.commands(run.path),
+    )
+    headline = recipe.headline(outcome.best["validation"]) if outcome.best else "not evaluated yet"
+    return Trained(run, outcome, headline)
+
+
+def build(recipe: Recipe, settings: TrainingSettings, folder: Path, *, device: str = "cpu") -> nn.Module:
+    """Build the model of a run; on the device "meta" it has sizes and takes no memory.
+
+    Raises:
+        SettingError: sizes or names that do not go together, or more than memory holds.
+    """
+    try:
+        with torch.device(device):
+            return recipe.build(settings, folder)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, ElmanError):
+            raise
+        raise SettingError(
+            "the model cannot be built", found=str(error).splitlines()[0], hint="a smaller --hidden or --layers"
+        ) from error
+
+
+def read_settings(recipe: Recipe, run: RunDirectory) -> TrainingSettings:
+    """Return the settings of a run.
+
+    Raises:
+        RunError: config.json holds something that is no setting.
+    """
+    try:
+        return recipe.settings.parse(run.config["settings"])
+    except SettingError as error:
+        raise RunError(
+            f"{run.path}/config.json is broken: {error.what}", should=error.should, found=error.found, hint=error.hint
+        ) from error
+
+
+def load_run(recipe: Recipe, run: RunDirectory) -> Any:
+    """Return a trained run, ready to use, with the best weights, on the CPU.
+
+    Raises:
+        RunError: there are no weights yet, or they are broken or of another model.
+    """
+    settings = read_settings(recipe, run)
+    if not run.model.exists():
+        raise RunError(
+            f"{run.path} has no weights yet",
+            should="a run with at least one evaluation",
+            found="no model.safetensors",
+            hint=f"elman train {recipe.name} --out {run.path} --resume",
+        )
+    # The sizes are compared before the model takes memory: config.json may be made by a stranger.
+    expected = {
+        name: tuple(t.shape) for name, t in build(recipe, settings, run.path, device="meta").state_dict().items()
+    }
+    found, _ = tensors.header(run.model)
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise RunError(
+            f"{run.model} does not fit config.json",
+            should=f"{wrong[0]} of size {expected.get(wrong[0], 'none')}",
+            found=f"size {found.get(wrong[0], 'none')}",
+            hint="take the run again from where it was made",
+        )
+    model = build(recipe, settings, run.path)
+    weights, _ = tensors.read(run.model)
+    model.load_state_dict(weights)
+    return recipe.load(settings, run, model.eval())

@@ -1,0 +1,110 @@
+"""The checkpoint: everything that a new process needs to go on exactly where another one stopped."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from elman.errors import RunError
+from elman.training import tensors
+from elman.training.durable import disk_errors, sync_folder
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of the random generators that training draws from, as a tree of tensors and JSON."""
+    version, numbers, gauss = random.getstate()
+    states: dict[str, Any] = {"torch": torch.get_rng_state(), "python": [version, list(numbers), gauss]}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put the random generators back to what `random_states` returned."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save(path: Path, *, model: nn.Module, optimiser: Optimizer, carried: Any, memory: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: the file.
+        model: its weights and buffers are kept.
+        optimiser: its state is kept.
+        carried: the tree of tensors that the next batch begins with.
+        memory: all else that training remembers, as JSON.
+    """
+    with disk_errors(path):
+        if not path.parent.is_dir():
+            path.parent.mkdir()
+            sync_folder(path.parent.parent)
+    own: dict[str, torch.Tensor] = {}
+    tree = {
+        "model": dict(model.state_dict()),
+        "optimiser": optimiser.state_dict(),
+        "carried": carried,
+        "random": random_states(),
+        "memory": memory,
+    }
+    tensors.write(path, own, tensors.flatten(tree, "", own))
+
+
+def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, dict[str, Any]]:
+    """Read a checkpoint into a model, an optimiser and the random generators.
+
+    Returns:
+        carried: the tree of tensors that the next batch begins with, on the model's device.
+        memory: all else that training remembers.
+
+    Raises:
+        RunError: the file is broken, or belongs to another model.
+    """
+    own, skeleton = tensors.read(path)
+    try:
+        tree = tensors.unflatten(skeleton, own)
+        model.load_state_dict(tree["model"])
+        optimiser.load_state_dict(tree["optimiser"])
+        restore_random_states(tree["random"])
+        memory = tree["memory"]
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        return to_device(tree["carried"], device), dict(memory)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise RunError(
+            f"{path} does not fit the run",
+            should="the checkpoint of this model and optimiser",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            hint="take the run again from where it was made",
+        ) from error
+
+
+def to_device(tree: Any, device: torch.device) -> Any:
+    """Return a tree with its tensors on `device`."""
+    return map_tensors(tree, lambda tensor: tensor.to(device))
+
+
+def detach(tree: Any) -> Any:
+    """Return a tree whose tensors carry no gradient: the boundary of truncated backpropagation."""
+    return map_tensors(tree, torch.Tensor.detach)
+
+
+def map_tensors(tree: Any, change: Any) -> Any:
+    """Return a tree with `change` applied to each tensor; named tuples stay what they are."""
+    if isinstance(tree, torch.Tensor):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {key: map_tensors(value, change) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        parts = [map_tensors(value, change) for value in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    if isinstance(tree, list):
+        return [map_tensors(value, change) for value in tree]
+    return tree

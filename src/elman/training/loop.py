@@ -1,0 +1,371 @@
+"""The training loop: truncated backpropagation through time, evaluation, checkpoints, and going on exactly.
+
+The order of the writes at an evaluation makes a crash between any two of them harmless. First metrics.jsonl, which may
+then be longer than the checkpoint knows and is cut back on resuming; then the checkpoint, in one rename; then the best
+weights, which a resumed run copies from the checkpoint again if the checkpoint is where they are from.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.errors import RunError
+from elman.training import checkpoint, tensors
+from elman.training.interruption import Interruption
+from elman.training.non_finite import non_finite_error, non_finite_evaluation
+from elman.training.optimiser import Norms, build_optimiser, clip_gradients
+from elman.training.run_directory import RunDirectory
+from elman.training.schedule import Budget, Schedule
+from elman.training.settings import TrainingSettings
+from elman.training.task import Batches, Probe, Task
+
+EVALUATIONS = 20  # over a run, where the settings say nothing
+FEWEST_STEPS = 25  # between two of them, then
+LARGEST_SHARE = 0.1  # of a timed run that evaluations may take
+
+
+@dataclass
+class Tally:
+    """What happened since the last evaluation."""
+
+    loss: float = 0.0  # sum over symbols
+    count: int = 0
+    steps: int = 0
+    norm: float = 0.0  # sums over steps
+    norm_after: float = 0.0
+    norm_max: float = 0.0
+    clipped: int = 0
+
+    def add(self, loss: float, count: int, norms: Norms) -> None:
+        """Take note of one step."""
+        self.loss += loss * count
+        self.count += count
+        self.steps += 1
+        self.norm += norms.before
+        self.norm_after += norms.after
+        self.norm_max = max(self.norm_max, norms.before)
+        self.clipped += norms.after < norms.before
+
+    def row(self) -> dict[str, float]:
+        """Return the means, as metrics.jsonl shows them."""
+        steps = max(1, self.steps)
+        return {
+            "training_loss": self.loss / max(1, self.count),
+            "gradient_norm": self.norm / steps,
+            "gradient_norm_clipped": self.norm_after / steps,
+            "gradient_norm_largest": self.norm_max,
+            "share_clipped": self.clipped / steps,
+        }
+
+
+@dataclass
+class Memory:
+    """What a run remembers from step to step; all of it is in the checkpoint, as JSON."""
+
+    step: int = 0
+    symbols: int = 0
+    seconds: float = 0.0  # of training, over all processes
+    done: float = 0.0  # share of the budget when the last step began
+    rows: int = 0  # of metrics.jsonl
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0  # evaluations since the best
+    evaluated: int = -1  # step of the last evaluation
+    evaluation_seconds: float = 0.0  # how long it took
+    tally: Tally = field(default_factory=Tally)
+    probes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a watcher is told after every step and evaluation."""
+
+    step: int
+    epoch: float
+    done: float  # share of the budget that is used
+    loss: float
+    norms: Norms
+    rate: float
+    symbols: int  # trained on so far
+    seconds: float  # trained so far
+    row: dict[str, Any] | None = None  # the new row of metrics.jsonl, after an evaluation
+    best: bool = False  # whether it is the best so far
+
+
+Watch = Callable[[Moment], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        ended: "budget", "early" (no new best for `patience` evaluations) or "interrupted" (by Ctrl-C, after saving).
+        step: steps in all.
+        best_step: the step of the best weights.
+        best: their row of metrics.jsonl.
+        seconds: of training in all.
+        symbols: trained on in all.
+    """
+
+    ended: str
+    step: int
+    best_step: int | None
+    best: dict[str, Any] | None
+    seconds: float
+    symbols: int
+
+
+def train(
+    task: Task,
+    settings: TrainingSettings,
+    run: RunDirectory,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+    probes: Sequence[Probe] = (),
+) -> Outcome:
+    """Train until the budget is used, the best is long past, or Ctrl-C.
+
+    Args:
+        task: what the recipe gives: model, batches, objective, evaluation.
+        settings: budget, optimiser, schedule.
+        run: where to write; checkpoint, best weights and metrics go there as training goes.
+        resume: go on from the run's checkpoint, if it has one.
+        watch: is told of every step and evaluation.
+        probes: measurements every so many steps.
+
+    Raises:
+        NonFiniteError: the loss or gradient is infinite or not a number; the last checkpoint is kept.
+        RunError: the disk is full, or the checkpoint is broken.
+    """
+    with run.locked(), Interruption() as interruption:
+        return _Loop(task, settings, run, watch or (lambda moment: None), probes, resume).run_through(interruption)
+
+
+class _Loop:
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainingSettings,
+        run: RunDirectory,
+        watch: Watch,
+        probes: Sequence[Probe],
+        resume: bool,
+    ) -> None:
+        self.task, self.settings, self.run, self.watch, self.probes = task, settings, run, watch, probes
+        self.optimiser = build_optimiser(task.model, settings)
+        self.schedule = Schedule(settings)
+        self.budget = Budget(settings, task.default_minutes)
+        self.memory = Memory()
+        self.carried: Any = None
+        self.rows: list[dict[str, Any]] = []
+        self.saved: int | None = None
+        run.sweep()
+        if resume and run.checkpoint.exists():
+            self._load()
+        else:
+            self._forget()
+        self.started = time.monotonic() - self.memory.seconds
+
+    def run_through(self, interruption: Interruption) -> Outcome:
+        model, memory = self.task.model, self.memory
+        model.train()
+        ended = "budget"
+        batches = endless(self.task.batches)
+        while True:
+            before, memory.done = memory.done, self._done()
+            if self._mark_passed(before, memory.done):
+                self._evaluate()
+            if memory.done >= 1:
+                break
+            if self.settings.patience and memory.stale >= self.settings.patience:
+                ended = "early"
+                break
+            if interruption.asked:
+                ended = "interrupted"
+                break
+            self._step(next(batches))
+            every = self.settings.checkpoint_every
+            if every and memory.step % every == 0:
+                self._save()
+        if ended == "interrupted":
+            self._save()
+        elif memory.evaluated != memory.step:
+            self._evaluate()
+        best = next((row for row in self.rows if row["step"] == memory.best_step), None)
+        return Outcome(ended, memory.step, memory.best_step, best, memory.seconds, memory.symbols)
+
+    def _done(self) -> float:
+        """Return the share of the budget that is used, the evaluation at the end counted in."""
+        memory = self.memory
+        memory.seconds = time.monotonic() - self.started
+        reserve = memory.evaluation_seconds if self.budget.timed and memory.step else 0.0
+        return self.budget.done(step=memory.step, epoch=self.task.batches.progress, seconds=memory.seconds + reserve)
+
+    def _mark_passed(self, before: float, now: float) -> bool:
+        """Return whether it is time to evaluate: every so many steps, or each time a 20th of the budget is used."""
+        memory = self.memory
+        if memory.evaluated == memory.step or memory.step == 0:
+            return False
+        if self.settings.evaluate_every:
+            return memory.step % self.settings.evaluate_every == 0
+        since = memory.step - max(0, memory.evaluated)
+        if math.floor(now * EVALUATIONS) == math.floor(before * EVALUATIONS) or since < FEWEST_STEPS:
+            return False
+        return not self.budget.timed or memory.evaluation_seconds * memory.rows <= LARGEST_SHARE * memory.seconds
+
+    def _step(self, batch: Any) -> None:
+        task, memory = self.task, self.memory
+        for probe in self.probes:
+            if memory.step % probe.every == 0:
+                with random_states_kept():
+                    memory.probes = probe(task.model, batch, self.carried)
+        rate = self.schedule.rate(memory.done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        before = torch.get_rng_state()
+        self.optimiser.zero_grad(set_to_none=True)
+        result = task.objective(task.model, batch, self.carried)
+        loss = float(result.mean.detach())
+        norms = None
+        if math.isfinite(loss):
+            result.mean.backward()  # type: ignore[no-untyped-call]
+            norms = clip_gradients(task.model, self.settings.clip)
+        if norms is None or not math.isfinite(norms.before):
+            self._stop_non_finite(batch, before, loss, norms)
+        assert norms is not None
+        self.optimiser.step()
+        self.carried = checkpoint.detach(result.state)
+        memory.step += 1
+        memory.symbols += result.items
+        memory.tally.add(loss, result.items, norms)
+        self.watch(self._moment(loss, norms, rate))
+
+    def _moment(self, loss: float, norms: Norms, rate: float) -> Moment:
+        memory = self.memory
+        return Moment(
+            memory.step, self.task.batches.progress, memory.done, loss, norms, rate, memory.symbols, memory.seconds
+        )
+
+    def _stop_non_finite(self, batch: Any, random_state: Tensor, loss: float, norms: Norms | None) -> None:
+        def again() -> Tensor:
+            torch.set_rng_state(random_state)
+            return self.task.objective(self.task.model, batch, self.carried).mean
+
+        norm = None if norms is None else norms.before
+        step = self.memory.step + 1
+        raise non_finite_error(self.task.model, again, step=step, loss=loss, norm=norm, kept=self.saved)
+
+    def _evaluate(self) -> None:
+        """Evaluate, add a row to metrics.jsonl, write the checkpoint, and keep the weights if they are the best."""
+        task, memory = self.task, self.memory
+        began = time.monotonic()
+        metrics = evaluate(task)
+        memory.evaluation_seconds = time.monotonic() - began
+        value = metrics[task.metric]
+        if not math.isfinite(value):
+            raise non_finite_evaluation(task.metric, value, step=memory.step, kept=self.saved)
+        better = memory.best is None or (value < memory.best if task.lower_is_better else value > memory.best)
+        rate = self.schedule.rate(memory.done)
+        self.schedule.judge(better)
+        memory.stale = 0 if better else memory.stale + 1
+        if better:
+            memory.best, memory.best_step = value, memory.step
+        where = {"step": memory.step, "epoch": task.batches.progress, "symbols": memory.symbols, "learning_rate": rate}
+        self.rows.append({**where, **memory.tally.row(), **memory.probes, "validation": metrics})
+        memory.rows, memory.evaluated = len(self.rows), memory.step
+        tally, memory.tally, memory.probes = memory.tally, Tally(), {}
+        memory.seconds = time.monotonic() - self.started
+        self.run.write_metrics(self.rows)
+        self._save()
+        if better:
+            self._keep_best()
+        norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
+        moment = asdict(self._moment(self.rows[-1]["training_loss"], norms, rate))
+        self.watch(Moment(**{**moment, "norms": norms, "row": self.rows[-1], "best": better}))
+
+    def _keep_best(self) -> None:
+        """Write the present weights as the best ones."""
+        facts = {"step": self.memory.best_step, "metrics": self.rows[-1]["validation"]}
+        tensors.write(self.run.model, dict(self.task.model.state_dict()), facts)
+
+    def _save(self) -> None:
+        memory = {
+            "run": asdict(self.memory),
+            "schedule": self.schedule.memory,
+            "position": self.task.batches.position,
+        }
+        checkpoint.save(
+            self.run.checkpoint,
+            model=self.task.model,
+            optimiser=self.optimiser,
+            carried=self.carried,
+            memory=memory,
+        )
+        self.saved = self.memory.step
+
+    def _load(self) -> None:
+        """Go back to the checkpoint: cut metrics.jsonl back to it, and mend the best weights if they are its own."""
+        self.carried, kept = checkpoint.load(self.run.checkpoint, model=self.task.model, optimiser=self.optimiser)
+        try:
+            own = dict(kept["run"])
+            self.memory = Memory(**{**own, "tally": Tally(**own["tally"])})
+            self.schedule.memory = kept["schedule"]
+            self.task.batches.seek(kept["position"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.run.checkpoint} is broken", found=str(error)) from error
+        rows = self.run.read_metrics()
+        if len(rows) < self.memory.rows:
+            raise RunError(
+                f"{self.run.path}/metrics.jsonl is shorter than the checkpoint knows",
+                should=f"{self.memory.rows} rows",
+                found=f"{len(rows)} rows",
+                hint="take the run again from where it was made",
+            )
+        self.rows = rows[: self.memory.rows]
+        if len(rows) > self.memory.rows:
+            self.run.write_metrics(self.rows)
+        self.saved = self.memory.step
+        if self.memory.best_step == self.memory.step:
+            self._keep_best()
+
+    def _forget(self) -> None:
+        """Begin anew: what a process left that died before its first checkpoint is no part of the run."""
+        self.run.write_metrics([])
+        torch.manual_seed(self.settings.seed)
+
+
+def endless(batches: Batches) -> Iterator[Any]:
+    """Yield the batches of epoch after epoch."""
+    while True:
+        yield from batches
+
+
+def evaluate(task: Task) -> dict[str, float]:
+    """Return the metrics of the task's model on its validation data; training mode and random states are kept."""
+    was_training = task.model.training
+    task.model.eval()
+    try:
+        with torch.no_grad(), random_states_kept():
+            return task.evaluate(task.model)
+    finally:
+        task.model.train(was_training)
+
+
+@contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Put the random generators back afterwards, so that looking does not change the run."""
+    states = checkpoint.random_states()
+    try:
+        yield
+    finally:
+        checkpoint.restore_random_states(states)
