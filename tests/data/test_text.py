@@ -91,6 +91,7 @@ NOT_TEXT = {
     "latin-1": (b"caf\xe9 au lait", r"is not UTF-8 text\n.*\n.*byte 0xe9 at byte offset 3\n.*vocabulary=bytes"),
     "cut": ("aé".encode()[:-1], r"is not UTF-8 text\n.*\n.*byte 0xc3 at byte offset 1\n"),
     "marked": (b"\xef\xbb\xbfa\xff", r"is not UTF-8 text\n.*\n.*byte 0xff at byte offset 4\n"),
+    "no mark": (b"abcd\xff\xfeef", r"is not UTF-8 text\n.*\n.*byte 0xff at byte offset 4\n"),
     "utf-16": ("ab".encode("utf-16"), r"is not UTF-8 text\n.*\n.*the mark of UTF-16 .*\n.*--set encoding=utf-16"),
     "utf-32": ("ab".encode("utf-32"), r"is not UTF-8 text\n.*\n.*the mark of UTF-32 .*\n.*--set encoding=utf-32"),
 }

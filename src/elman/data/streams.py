@@ -160,7 +160,7 @@ class Streams:
         for b in range(self.batch_size):
             # Step t of stream b reads token b * stride - warmup + t.
             zero = b * self._stride - self._warmup + start
-            begin, end = max(zero, 0), min(zero + steps, last, (b + 1) * self._stride)
+            begin, end = max(zero, 0), min(zero + steps, last)
             if begin >= end:
                 continue
             piece = tokens[begin : end + 1]

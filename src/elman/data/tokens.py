@@ -235,5 +235,5 @@ def _broken(path: Path, should: str, found: str) -> RunError:
         f"{path} is broken, or is no file of encoded text",
         should=should,
         found=found,
-        hint="delete the file; it is made again from the text",
+        hint="make it again from the text",
     )
