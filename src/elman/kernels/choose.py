@@ -6,12 +6,17 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from elman.errors import ElmanError
 from elman.kernels import eager
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 
 # Every kernel is a module with `refusal` and `unroll`; the fastest comes first, the last one takes everything.
 KERNELS = {"eager": eager}
+
+
+class SlowPathError(ElmanError):
+    """Under `strict`, a slower kernel would have run."""
 
 
 class Choice(NamedTuple):
@@ -53,6 +58,35 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
-    return KERNELS[choice.name].unroll(
-        cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse
-    )
+    if choice.refusals and _strict:
+        raise SlowPathError(
+            f"strict: the kernel {choice.name!r} would run",
+            should=f"the kernel {next(iter(KERNELS))!r}",
+            found="; ".join(f"{name}: {why}" for name, why in choice.refusals.items()),
+            hint="change what the reason names, or leave elman.strict()",
+        )
+    run = KERNELS[choice.name].unroll
+    result: tuple[Tensor, State] = run(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    return result
+
+
+_strict = False
+
+
+class strict:  # noqa: N801  (it is used like torch.set_grad_enabled)
+    """Raise `SlowPathError` wherever a slower kernel than the fastest would run: a setting and a context manager.
+
+    `elman.strict()` sets it for the whole process, `with elman.strict():` until the end of the block,
+    `elman.strict(False)` lifts it.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        global _strict
+        self._before, _strict = _strict, enabled
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        global _strict
+        _strict = self._before

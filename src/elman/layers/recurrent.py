@@ -163,8 +163,21 @@ class Recurrent(nn.Module):
         """
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths, resets)
-        single = input.dim() == 2
-        if single:
+        x_TBI, state, lengths_B, resets_TB = self.prepare(input, hx, lengths, resets)
+        y_TBH, state = self._unroll_layers(x_TBI, state, lengths_B, resets_TB)
+        if input.dim() == 2:
+            return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
+        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+
+    def prepare(
+        self, input: Tensor, hx: Hidden | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+    ) -> tuple[Tensor, State, Tensor | None, Tensor | None]:
+        """Check the arguments of `forward`, and return them as the kernels take them: time first, with a batch.
+
+        Raises:
+            ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
+        """
+        if input.dim() == 2:
             if lengths is not None:
                 raise ShapeError("lengths are for a batch", should="input (T, B, I)", found="input (T, I)")
             input = input.unsqueeze(0 if self.batch_first else 1)
@@ -172,14 +185,13 @@ class Recurrent(nn.Module):
             if hx is not None:
                 hx = hx.unsqueeze(1) if isinstance(hx, Tensor) else tuple(s.unsqueeze(1) for s in hx)
         self._check_input(input, resets)
-        x_TBI = input.transpose(0, 1) if self.batch_first else input
-        resets_TB = resets.transpose(0, 1) if resets is not None and self.batch_first else resets
-        lengths_B = None if lengths is None else _check_lengths(lengths, x_TBI)
-        state = self.initial_state(x_TBI.shape[1]) if hx is None else self._check_state(hx, x_TBI.shape[1])
-        y_TBH, state = self._unroll_layers(x_TBI, state, lengths_B, resets_TB)
-        if single:
-            return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
-        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+        if self.batch_first:
+            input = input.transpose(0, 1)
+            resets = resets if resets is None else resets.transpose(0, 1)
+        T, B = input.shape[:2]
+        lengths_B = None if lengths is None else _check_lengths(lengths, T, B)
+        state = self.initial_state(B) if hx is None else self._check_state(hx, B)
+        return input, state, lengths_B, resets
 
     def step(self, input: Tensor, hx: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Run one step: the same numbers as `forward` gives for it within a sequence.
@@ -321,8 +333,7 @@ def _name(name: str, layer: int, direction: int) -> str:
     return f"{name}_l{layer}" + ("_reverse" if direction else "")
 
 
-def _check_lengths(lengths: Tensor | Sequence[int], x_TBI: Tensor) -> Tensor:
-    T, B = x_TBI.shape[:2]
+def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
     lengths_B = torch.as_tensor(lengths)
     check_shape("lengths", lengths_B, "B", B=B)
     whole = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

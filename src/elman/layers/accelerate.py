@@ -1,0 +1,89 @@
+"""Put elman's layers in the place of torch's, inside a model that exists."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from elman.layers.gru import GRU
+from elman.layers.lstm import LSTM
+from elman.layers.recurrent import Recurrent
+from elman.layers.rnn import RNN
+
+
+class Acceleration(NamedTuple):
+    """What `accelerate` did, by the name of each recurrent layer in the model ("" is the model itself)."""
+
+    model: nn.Module  # the model; another object than before only if it was a torch layer itself
+    swapped: dict[str, Recurrent]
+    kept: dict[str, str]  # why it was left alone
+
+    def __str__(self) -> str:
+        lines = [f"{name or 'the model'}: now {layer!r}" for name, layer in self.swapped.items()]
+        lines += [f"{name or 'the model'}: left alone, {why}" for name, why in self.kept.items()]
+        return "\n".join(lines) or "no recurrent layers of torch.nn in this model"
+
+
+TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
+
+
+def accelerate(model: nn.Module) -> Acceleration:
+    """Swap every `torch.nn.RNN`, `GRU` and `LSTM` inside a model for elman's, sharing the parameters.
+
+    The parameters are the same objects, so optimisers, state dicts and tied weights go on as they were. What would
+    behave differently is left alone, with the reason.
+
+    Returns:
+        The model, what was swapped and what was not; it can be printed.
+    """
+    swapped: dict[str, Recurrent] = {}
+    kept: dict[str, str] = {}
+    twins: dict[nn.Module, Recurrent] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if not isinstance(module, nn.RNNBase):
+            continue
+        why = _why_not(module)
+        if why is not None:
+            kept[name] = why
+            continue
+        twin = twins.setdefault(module, twins.get(module) or _twin(module))
+        swapped[name] = twin
+        parent, _, attribute = name.rpartition(".")
+        if name:
+            setattr(model.get_submodule(parent), attribute, twin)
+        else:
+            model = twin
+    return Acceleration(model, swapped, kept)
+
+
+def _why_not(module: nn.RNNBase) -> str | None:
+    if hasattr(module, "parametrizations") or not all(isinstance(w, nn.Parameter) for w in module._flat_weights):
+        return "its weights are computed (parametrizations, weight_norm); swap first, then parametrize"
+    if type(module) not in TWINS:
+        return f"it is a {type(module).__name__}, a class of its own that may do more than torch.nn's"
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    if any(hooks):
+        return "it has hooks, which expect the old module; remove them, swap, register them again"
+    return None
+
+
+def _twin(module: nn.RNNBase) -> Recurrent:
+    options: dict[str, object] = {
+        "num_layers": module.num_layers,
+        "bias": module.bias,
+        "batch_first": module.batch_first,
+        "dropout": module.dropout,
+        "bidirectional": module.bidirectional,
+    }
+    if isinstance(module, nn.RNN):
+        options["nonlinearity"] = module.nonlinearity
+    if isinstance(module, nn.LSTM):
+        options["proj_size"] = module.proj_size
+    # On the meta device nothing is allocated or drawn: the random state stays as it was.
+    with torch.device("meta"):
+        twin = TWINS[type(module)](module.input_size, module.hidden_size, **options)  # type: ignore[arg-type]
+    for name, parameter in module.named_parameters():
+        twin.register_parameter(name, parameter)
+    return twin.train(module.training)

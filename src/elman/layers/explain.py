@@ -1,0 +1,61 @@
+"""Which kernel runs a call, and why each faster one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from elman.errors import ElmanError
+from elman.kernels.choose import Choice, choose
+from elman.layers.recurrent import Hidden, Recurrent
+
+
+class Explanation(NamedTuple):
+    """The choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...)."""
+
+    layer: str  # the layer's repr
+    choices: dict[str, Choice]
+
+    def __str__(self) -> str:
+        lines = [self.layer]
+        for suffix, (name, refusals) in self.choices.items():
+            lines.append(f"  {suffix}: runs on the kernel {name!r}")
+            lines += [f"    not on {faster!r}: {why}" for faster, why in refusals.items()]
+        return "\n".join(lines)
+
+
+def explain(
+    layer: nn.Module,
+    input: Tensor,
+    hx: Hidden | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
+    resets: Tensor | None = None,
+) -> Explanation:
+    """Say which kernel `layer(input, hx, lengths=..., resets=...)` would run on; nothing is computed.
+
+    Whether gradients are needed is part of the answer: ask in the mode (`torch.no_grad()`, `layer.eval()`) of the call.
+
+    Raises:
+        ElmanError: the layer is not one of elman's.
+        ShapeError: as in `Recurrent.forward`.
+    """
+    if not isinstance(layer, Recurrent):
+        raise ElmanError(
+            "explain is for elman's layers",
+            should="elman.RNN, GRU, LSTM or Recurrent",
+            found=f"{type(layer).__module__}.{type(layer).__name__}",
+            hint="elman.accelerate(model) swaps torch's layers, and says why where it does not",
+        )
+    x_TBI, state, lengths_B, resets_TB = layer.prepare(input, hx, lengths, resets)
+    choices: dict[str, Choice] = {}
+    for k in range(layer.num_layers):
+        width = x_TBI if k == 0 else x_TBI.new_zeros(*x_TBI.shape[:2], layer.output_size)
+        for d in range(layer.num_directions):
+            before = tuple(s[len(choices)] for s in state)
+            choices[f"l{k}" + ("_reverse" if d else "")] = choose(
+                layer.cell, width, before, layer.weights(k, d), lengths=lengths_B, resets=resets_TB, reverse=d == 1
+            )
+    return Explanation(repr(layer), choices)

@@ -1,0 +1,123 @@
+"""Swapping the layers of a model that exists, and asking which kernel runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import elman
+from elman.kernels import choose, eager
+from elman.kernels.choose import SlowPathError
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 5)
+        self.encoder = nn.Sequential(nn.GRU(5, 4, 2, bidirectional=True, batch_first=True, dropout=0.5))
+        self.head = nn.ModuleDict({"a": nn.RNN(8, 3, nonlinearity="relu"), "b": nn.LSTM(3, 4, proj_size=2)})
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        y, _ = self.encoder(self.embedding(tokens_BT))
+        y, _ = self.head["a"](y)
+        return self.head["b"](y)[0]
+
+
+def test_the_swapped_model_computes_the_same_with_the_same_parameters() -> None:
+    model = Tagger().double().eval()
+    names = list(model.state_dict())
+    parameters = dict(model.named_parameters())
+    tokens = torch.randint(0, 7, (3, 6))
+    before = model(tokens)
+    random_state = torch.get_rng_state()
+    report = elman.accelerate(model)
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert report.model is model
+    assert list(report.swapped) == ["encoder.0", "head.a", "head.b"]
+    assert not report.kept
+    assert isinstance(model.encoder[0], elman.GRU) and isinstance(model.head["b"], elman.LSTM)
+    assert not any(module.training for module in model.modules())
+    assert list(model.state_dict()) == names
+    assert all(parameters[name] is parameter for name, parameter in model.named_parameters())
+    torch.testing.assert_close(model(tokens), before, rtol=0, atol=1e-10)
+    assert "head.b: now LSTM(3, 4, proj_size=2" in str(report)
+
+
+def test_a_model_that_is_a_layer_itself_comes_back_as_another_object() -> None:
+    report = elman.accelerate(nn.LSTM(3, 4))
+    assert isinstance(report.model, elman.LSTM)
+    assert report.swapped == {"": report.model}
+
+
+def test_a_layer_that_is_used_twice_stays_one_layer() -> None:
+    model = nn.ModuleList([nn.GRU(3, 3)])
+    model.append(model[0])
+    elman.accelerate(model)
+    assert model[0] is model[1]
+    assert isinstance(model[0], elman.GRU)
+
+
+def test_what_would_behave_differently_is_left_alone_and_told() -> None:
+    class Own(nn.GRU):
+        pass
+
+    hooked = nn.GRU(3, 3)
+    hooked.register_forward_hook(lambda *_: None)
+    normed = nn.utils.parametrizations.weight_norm(nn.GRU(3, 3), "weight_hh_l0")
+    model = nn.ModuleDict({"own": Own(3, 3), "hooked": hooked, "normed": normed, "plain": nn.Linear(3, 3)})
+    report = elman.accelerate(model)
+    assert not report.swapped
+    assert "a class of its own" in report.kept["own"]
+    assert "hooks" in report.kept["hooked"]
+    assert "parametrizations" in report.kept["normed"]
+    assert list(report.kept) == ["own", "hooked", "normed"]
+    assert model["hooked"] is hooked
+    assert str(elman.accelerate(nn.Linear(3, 3))) == "no recurrent layers of torch.nn in this model"
+
+
+class Refusing:
+    """A kernel faster than all, that refuses long sequences."""
+
+    @staticmethod
+    def refusal(cell, x_TBI, state, weights, **options) -> str | None:  # type: ignore[no-untyped-def]
+        return "more than 4 steps" if len(x_TBI) > 4 else None
+
+    unroll = staticmethod(eager.unroll)
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "KERNELS", {"short": Refusing, "eager": eager})
+
+
+@pytest.mark.usefixtures("refusing")
+def test_explain_names_the_kernel_and_why_not_a_faster_one() -> None:
+    layer = elman.GRU(3, 4, 2, bidirectional=True, batch_first=True)
+    short = elman.explain(layer, torch.zeros(2, 4, 3))
+    assert {k: c.name for k, c in short.choices.items()} == dict.fromkeys(
+        ("l0", "l0_reverse", "l1", "l1_reverse"), "short"
+    )
+    long = elman.explain(layer, torch.zeros(2, 5, 3), lengths=[1, 2])
+    assert long.choices["l1_reverse"].refusals == {"short": "more than 4 steps"}
+    assert "l0: runs on the kernel 'eager'\n    not on 'short': more than 4 steps" in str(long)
+    with pytest.raises(elman.ElmanError, match=r"torch.nn.modules.rnn.GRU\n.*elman.accelerate"):
+        elman.explain(nn.GRU(3, 4), torch.zeros(2, 3, 3))
+
+
+@pytest.mark.usefixtures("refusing")
+def test_strict_raises_instead_of_going_slow() -> None:
+    layer = elman.GRU(3, 4)
+    with elman.strict():
+        layer(torch.zeros(4, 2, 3))
+        with pytest.raises(SlowPathError, match="short: more than 4 steps"):
+            layer(torch.zeros(5, 2, 3))
+        with elman.strict(False):
+            layer(torch.zeros(5, 2, 3))
+    layer(torch.zeros(5, 2, 3))
+    elman.strict()
+    try:
+        with pytest.raises(SlowPathError, match="the kernel 'eager' would run"):
+            layer(torch.zeros(5, 2, 3))
+    finally:
+        elman.strict(False)
