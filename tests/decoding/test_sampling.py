@@ -54,6 +54,7 @@ def test_the_nucleus_is_the_smallest_that_reaches_p() -> None:
     logits_BV = torch.tensor([[0.125, 0.5, 0.25, 0.125]]).log()
     for top_p, kept in ((0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.9, 4), (1.0, 4)):
         assert int((distribution(logits_BV, top_p=top_p) > 0).sum()) == kept, top_p
+    assert distribution(torch.zeros(1, 4), top_p=0.5).tolist() == [[0.5, 0.5, 0, 0]], "two reach it exactly"
 
 
 def test_the_nucleus_is_taken_after_top_k() -> None:
@@ -111,6 +112,11 @@ def test_forbidden_symbols_are_never_drawn() -> None:
     logits_BV = torch.tensor([[float("-inf"), 0.0, float("-inf")]]).expand(500, -1)
     for settings in ({}, {"top_k": 2}, {"top_p": 0.99}, {"temperature": 0}, {"temperature": 50.0}):
         assert set(sample(logits_BV, **settings).tolist()) == {1}  # type: ignore[arg-type]
+
+
+def test_the_smallest_random_number_draws_the_first_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(shape, dtype=torch.float64))
+    assert sample(torch.tensor([[float("-inf"), float("-inf"), 0.0, 1.0]])).tolist() == [2]
 
 
 def test_the_largest_random_number_draws_the_last_possible(monkeypatch: pytest.MonkeyPatch) -> None:

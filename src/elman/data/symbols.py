@@ -175,6 +175,4 @@ class ByteDecoder:
         return self._utf8.decode(self._bytes_of[self._vocabulary.check_number(number)])
 
     def finish(self) -> str:
-        rest = self._utf8.decode(b"", True)
-        self._utf8.reset()
-        return rest
+        return self._utf8.decode(b"", True)

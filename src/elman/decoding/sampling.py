@@ -54,10 +54,9 @@ def sample(
     # Inverting the cumulated probabilities takes one random number a row, and no more memory than the row.
     cumulated_BV = probabilities_BV.cumsum(dim=-1)
     uniform_B1 = torch.rand(len(logits_BV), 1, dtype=torch.float64, device=logits_BV.device, generator=generator)
-    total_B1 = cumulated_BV[:, -1:]
-    # Rounding must not reach the total itself, beyond which there is no symbol.
-    drawn_B1 = torch.minimum(uniform_B1 * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
-    return torch.searchsorted(cumulated_BV, drawn_B1, right=True).squeeze(-1)
+    # At most 1 - 2^-53, it never rounds up to the total, beyond which there is no symbol; and an impossible symbol
+    # adds nothing, so that "the first sum above" never stops at it.
+    return torch.searchsorted(cumulated_BV, uniform_B1 * cumulated_BV[:, -1:], right=True).squeeze(-1)
 
 
 def distribution(
