@@ -1,0 +1,117 @@
+// What the engine is asked to do, in plain pointers and sizes; the boundary between module.cpp and the kernels.
+//
+// Letters: T steps, B rows (sequences), I input features, H hidden units. All memory belongs to the caller. A matrix row
+// is contiguous; the distance between rows is given where it can differ. Nothing here depends on an instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace elman {
+
+enum class Kind { rnn, gru, lstm };
+enum class Activation { tanh, relu, sigmoid, identity };
+
+// Which row is where at which step. Rows are ranked by length, longest first, so that the rows that still run at a
+// step are the first `active(s)` ranks. Steps count in the order in which they are run; `time` turns them into places
+// in the input. A token is one step of one row; tokens are numbered step by step, without the ones that are not there.
+struct Sequence {
+    int64_t T = 0, B = 0;
+    const int64_t* order = nullptr;    // (B) the row of each rank; null: rank = row
+    const int64_t* length = nullptr;   // (B) the length of each rank; null: all T
+    const int64_t* offset = nullptr;   // (T + 1) the number of tokens before step s; null: s * B
+    const uint8_t* resets = nullptr;   // (T, B) 1 where a step begins a new sequence; null: none
+    bool reverse = false;
+
+    int64_t row(int64_t rank) const { return order ? order[rank] : rank; }
+    int64_t steps(int64_t rank) const { return length ? length[rank] : T; }
+    int64_t time(int64_t s, int64_t rank) const { return reverse ? steps(rank) - 1 - s : s; }
+    int64_t before(int64_t s) const { return offset ? offset[s] : s * B; }
+    int64_t token(int64_t s, int64_t rank) const { return before(s) + rank; }
+    int64_t active(int64_t s) const { return s < 0 ? B : s >= T ? 0 : before(s + 1) - before(s); }
+    // Whether the state is put back to the initial one before step s; in reverse the boundary lies on the other side.
+    bool fresh(int64_t s, int64_t rank) const {
+        if (!resets) return false;
+        const int64_t t = time(s, rank) + (reverse ? 1 : 0);
+        return t < T && resets[t * B + row(rank)];
+    }
+};
+
+template <class T>
+struct Rows {
+    T* data = nullptr;
+    int64_t step = 0, row = 0;  // distances, in numbers, between steps and between rows of the batch
+
+    T* at(int64_t t, int64_t b) const { return data + t * step + b * row; }
+};
+
+struct Shape {
+    Kind kind = Kind::rnn;
+    Activation f = Activation::tanh;
+    int64_t I = 0, H = 0;
+};
+
+// The weights as torch has them: (G*H, I), (G*H, H), (G*H) or null; contiguous.
+template <class T>
+struct Matrices {
+    const T *ih = nullptr, *hh = nullptr, *b_ih = nullptr, *b_hh = nullptr;
+};
+
+template <class T>
+struct ForwardCall {
+    Shape shape;
+    Sequence seq;
+    int threads = 1;
+    const T* packed = nullptr;             // from Engine::pack
+    Rows<const T> x;                       // (T, B, I)
+    Rows<T> y;                             // (T, B, H), written where a token is
+    const T *h0 = nullptr, *c0 = nullptr;  // (B, H), never null where the cell has the state
+    const T *h_initial = nullptr, *c_initial = nullptr;  // (H) what a reset puts back; null where there are no resets
+    T *hn = nullptr, *cn = nullptr;        // (B, H); may be h0 and c0 themselves
+    T* saved = nullptr;                    // (tokens, saved_width) for the backward pass; null in inference
+    void* work = nullptr;                  // forward_work bytes
+};
+
+template <class T>
+struct BackwardCall {
+    Shape shape;
+    Sequence seq;
+    int threads = 1;
+    Matrices<T> weights;
+    Rows<const T> x, y;
+    const T *h0 = nullptr, *c0 = nullptr, *h_initial = nullptr, *c_initial = nullptr;
+    const T* saved = nullptr;
+    Rows<const T> d_y;                     // data null: zeros
+    const T *d_hn = nullptr, *d_cn = nullptr;  // (B, H) or null
+    Rows<T> d_x;                           // data null: not wanted; written where a token is
+    T *d_ih = nullptr, *d_hh = nullptr;    // null: not wanted; written, not added to
+    T *d_b_ih = nullptr, *d_b_hh = nullptr;
+    T *d_h0 = nullptr, *d_c0 = nullptr;    // (B, H)
+    T *d_h_initial = nullptr, *d_c_initial = nullptr;  // (H); null where there are no resets
+    void* work = nullptr;                  // backward_work bytes
+};
+
+// One number type of one instruction set.
+template <class T>
+struct Engine {
+    int64_t (*packed_size)(const Shape&);   // numbers
+    int64_t (*saved_width)(const Shape&);   // numbers for each token
+    void (*pack)(const Shape&, const Matrices<T>&, T* packed, int threads);
+    int64_t (*forward_work)(const ForwardCall<T>&);    // bytes
+    void (*forward)(const ForwardCall<T>&);
+    int64_t (*backward_work)(const BackwardCall<T>&);  // bytes
+    void (*backward)(const BackwardCall<T>&);
+    void (*activation)(Activation, const T* x, T* y, int64_t n);
+};
+
+struct Engines {
+    const char* name;
+    Engine<float> float32;
+    Engine<double> float64;
+};
+
+const Engines& portable_engines();
+const Engines& avx2_engines();
+const Engines& avx512_engines();
+
+}  // namespace elman

@@ -1,0 +1,129 @@
+// Threads: how a layer is split over them, the spin barrier, and the memory that each one works in.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <new>
+
+#include <omp.h>
+#include <sched.h>
+
+#include "engine.h"
+
+namespace elman::ELMAN_ISA {
+
+// A barrier for threads that meet every few microseconds. It spins, and yields when it has waited for long: on a machine
+// with more threads than cores the one that is missing may need ours. 64 bytes apart, so that barriers share no line.
+class alignas(64) Barrier {
+    std::atomic<int64_t> arrived_{0};
+
+public:
+    // `round` counts the meetings of the calling thread, from 1.
+    void meet(int members, int64_t round) {
+        if (members == 1) return;
+        arrived_.fetch_add(1, std::memory_order_acq_rel);
+        const int64_t all = members * round;
+        for (int spins = 0; arrived_.load(std::memory_order_acquire) < all; ++spins) {
+            if (spins > 20000) {
+                sched_yield();
+                continue;
+            }
+#if defined(__SSE2__)
+            __builtin_ia32_pause();
+#endif
+        }
+    }
+};
+
+// Threads form `groups`; a group owns rows of the batch and shares them among its `members`, which own hidden units.
+// Groups never wait for each other inside the loop over time; members meet once a step.
+struct Grid {
+    int threads = 1, groups = 1, members = 1;
+
+    // Few rows for each thread make the product slow, since every thread reads all weights for them; a barrier for each
+    // step costs less then.
+    static Grid choose(int threads, int64_t B, int64_t panels) {
+        constexpr int64_t kRowsOfAGroup = 6;
+        Grid grid;
+        grid.threads = threads;
+        const int64_t groups = B / kRowsOfAGroup;
+        grid.groups = static_cast<int>(groups < 1 ? 1 : groups > threads ? threads : groups);
+        const int64_t members = threads / grid.groups;
+        grid.members = static_cast<int>(members > panels ? panels : members);
+        if (grid.members == 1 && grid.groups < threads) grid.groups = static_cast<int>(B < threads ? B : threads);
+        if (grid.groups < 1) grid.groups = 1;
+        return grid;
+    }
+    int64_t rows(int64_t B) const { return (B + groups - 1) / groups; }  // at most, of one group
+};
+
+// One thread's place in the grid. Ranks are dealt out in turn (group, group + groups, ...), so that under lengths every
+// group has its share of long and short rows.
+struct Member {
+    Grid grid;
+    int thread = 0, group = 0, member = 0;
+    bool idle = false;  // takes part only in the products that all threads share
+    Barrier *team_barrier = nullptr, *group_barrier = nullptr;
+    int64_t team_round = 0, group_round = 0;
+
+    Member(const Grid& grid, int thread, Barrier* barriers)
+        : grid(grid), thread(thread), group(thread / grid.members), member(thread % grid.members),
+          idle(group >= grid.groups), team_barrier(barriers), group_barrier(barriers + 1 + (idle ? 0 : group)) {}
+
+    int64_t rank(int64_t i) const { return group + i * grid.groups; }
+    // How many of the first `ranks` ranks are this group's.
+    int64_t mine(int64_t ranks) const {
+        return idle || ranks <= group ? 0 : (ranks - group + grid.groups - 1) / grid.groups;
+    }
+    void meet_group() {
+        if (!idle) group_barrier->meet(grid.members, ++group_round);
+    }
+    void meet_team() { team_barrier->meet(grid.threads, ++team_round); }
+};
+
+// A part of [0, count) for one of `parts`.
+struct Share {
+    int64_t begin, end;
+    Share(int64_t count, int part, int parts) : begin(count * part / parts), end(count * (part + 1) / parts) {}
+};
+
+// Hands out pieces of one block of memory; with a null base it only adds up their size.
+class Arena {
+    char* base_;
+    int64_t used_ = 0;
+
+public:
+    explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
+    template <class P>
+    P* take(int64_t count) {
+        char* p = base_ ? base_ + used_ : nullptr;
+        used_ += (count * static_cast<int64_t>(sizeof(P)) + 63) / 64 * 64;
+        return reinterpret_cast<P*>(p);
+    }
+    int64_t used() const { return used_; }
+};
+
+// Runs make(threads).run(0 .. threads - 1) at the same time, in the pool of whatever OpenMP torch has loaded. Where OpenMP
+// grants fewer threads (inside another parallel region, under a limit) the job is made again for one.
+template <class Make>
+void run_team(int threads, const Make& make) {
+    auto job = make(threads);
+    job.prepare();
+    bool done = threads == 1;
+    if (done) {
+        job.run(0);
+        return;
+    }
+#pragma omp parallel num_threads(threads)
+    if (omp_get_num_threads() == threads) {
+        job.run(omp_get_thread_num());
+#pragma omp master
+        done = true;
+    }
+    if (done) return;
+    auto alone = make(1);
+    alone.prepare();
+    alone.run(0);
+}
+
+}  // namespace elman::ELMAN_ISA
