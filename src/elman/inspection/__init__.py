@@ -1,0 +1,7 @@
+"""The gradient doctor: see how gradients vanish or explode in one's own model, and be told what to do."""
+
+from elman.inspection.doctor import diagnose
+from elman.inspection.report import Report
+from elman.inspection.verdict import Thresholds
+
+__all__ = ["Report", "Thresholds", "diagnose"]

@@ -1,0 +1,194 @@
+"""The sum over (t, k), taken apart: how much of an error at step t reaches step t - k, and what it adds to dE/dW there.
+
+    dE/dW = sum over lags k of  sum over t of  dE_t/ds_t  ( product of ds_j/ds_{j-1}, j = t-k+1 .. t )  d+s_{t-k}/dW
+
+For one lag, the vectors dE_t/ds_{t-k} of all t, and of all sequences, go one step further back together: one product
+with W for all of them. So K lags take K products of (T*B, G*H) by (G*H, H), and memory for one lag at a time; nothing
+is sampled and nothing is left out.
+
+The sum over pairs is from Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from elman.inspection.trace import Linear
+
+# Below this share of the largest error, what is still under way is lost in float32's rounding: the walk ends.
+NOTHING_LEFT = 1e-9
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How long an error stays alive on its way back; every ratio is |dE_t/ds_{t-k}| / |dE_t/ds_t|."""
+
+    lags: int  # K, the largest lag that was followed
+    median: tuple[float, ...]  # for k = 0..K, over t and the sequences
+    low: tuple[float, ...]  # the 10 % quantile
+    high: tuple[float, ...]  # the 90 % quantile
+    pairs: tuple[int, ...]  # over how many (t, sequence) each of them is
+    error: float  # median of |dE_t/ds_t| itself, where it is not zero
+    half_life: int | None  # the first lag whose median is at most 1/2; None: none is, within K
+    horizon: int | None  # the first lag whose median is under 1 %; None likewise
+    per_lag: float  # by what the median is multiplied with every further lag, on average
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each lag contributes to dE/dW; the sizes are Frobenius norms."""
+
+    size: tuple[float, ...]  # |part of lag k|, k = 0..K
+    share: tuple[float, ...]  # cumulative: the sizes up to lag k over all sizes, `beyond` among them
+    along: tuple[float, ...]  # <part, dE/dW> / |dE/dW|^2, which sums to 1 with that of the lags beyond K
+    total: float  # |dE/dW|
+    beyond: float  # |dE/dW - sum of the parts|: what lies at lags over K, and rounding
+    usable: int | None  # the first lag whose share is at least 95 %; None: the lags over K hold more than 5 %
+
+
+class Deltas(NamedTuple):
+    """One strand's whole backward pass."""
+
+    d_gh_TBGH: Tensor  # the gradient of W h + b, in the order of the run
+    d_W: Tensor  # dE/dW
+    norms_B: Tensor  # |dE/dW| of each sequence alone
+
+
+class Step(NamedTuple):
+    """One lag of one passage."""
+
+    ratios: Tensor  # |dE_t/ds_{t-k}| / |dE_t/ds_t| of each pair that exists
+    part: Tensor  # what the lag adds to dE/dW
+
+
+@torch.no_grad()
+def backpropagate(linear: Linear) -> Deltas:
+    """Return dE/dW of one passage by walking back step by step, and what each sequence has in it."""
+    trace = linear.trace
+    T = trace.T
+    d_gh_TBGH = torch.zeros_like(trace.gh_TBGH)
+    d_state = tuple(torch.zeros_like(e[0]) for e in trace.error)
+    for t in reversed(range(T)):
+        d_after = tuple((e[t] + d)[None] for e, d in zip(trace.error, d_state, strict=True))
+        d_gh, d_before = linear.pull(t, t + 1, d_after)
+        d_gh_TBGH[t] = d_gh[0]
+        thread = trace.thread_TB[t][:, None]
+        d_state = tuple(torch.where(thread, d[0], 0) for d in d_before)
+    d_W = torch.zeros_like(trace.weights.hh)
+    norms_B = d_W.new_zeros(trace.B)
+    for b in range(trace.B):  # one by one: B gradients of W at once could be large
+        own = d_gh_TBGH[:, b].flatten(1).T @ trace.before[0][:, b]
+        norms_B[b] = own.norm()
+        d_W += own
+    return Deltas(d_gh_TBGH, d_W, norms_B)
+
+
+@torch.no_grad()
+def walk(linear: Linear, lags: int) -> Iterator[Step]:
+    """Go back lag by lag, k = 0..lags, for all error steps at once; ends early where nothing is left."""
+    trace = linear.trace
+    T = trace.T
+    d_state = trace.error
+    start_TB = _norm(trace.error)
+    alive_TB = trace.exists_TB & (start_TB > 0)
+    enough = float(start_TB.max()) * NOTHING_LEFT if start_TB.numel() else 0.0
+    for k in range(min(lags, T - 1) + 1):
+        n = T - k
+        norm_TB = _norm(d_state)
+        ratios = torch.nan_to_num((norm_TB / start_TB[k:])[alive_TB], nan=torch.inf)
+        if not bool(torch.isfinite(norm_TB).all()):  # exploded beyond the numbers
+            yield Step(ratios, torch.zeros_like(trace.weights.hh))
+            return
+        d_gh, d_before = linear.pull(0, n, d_state)
+        part = d_gh.flatten(2).flatten(0, 1).T @ trace.before[0][:n].flatten(0, 1)
+        yield Step(ratios, part)
+        if not bool((norm_TB > enough).any()):
+            return
+        thread_TB = trace.thread_TB[1:n]
+        d_state = tuple(torch.where(thread_TB[:, :, None], d[1:], 0) for d in d_before)
+        alive_TB = alive_TB[1:] & thread_TB
+
+
+def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> tuple[Flow, Parts]:
+    """Measure the flow through one strand over all of its passages.
+
+    Args:
+        linears: the passages.
+        totals: dE/dW of each, as `backpropagate` returns it.
+        lags: K.
+    """
+    total = torch.stack(list(totals)).sum(0)
+    rest, size = total.clone(), float(total.norm())
+    quantiles: list[list[float]] = []
+    pairs: list[int] = []
+    sizes, along = [], []
+    for steps in zip_longest(*(walk(linear, lags) for linear in linears)):
+        here = [step for step in steps if step is not None]
+        part = torch.stack([step.part for step in here]).sum(0)
+        rest -= part
+        sizes.append(float(part.norm()))
+        along.append(float((part * total).sum()) / max(size, 1e-300) ** 2)
+        ratios = torch.cat([step.ratios for step in here])
+        pairs.append(ratios.numel())
+        quantiles.append(_quantiles(ratios))
+    errors = torch.cat([_norm(linear.trace.error).flatten() for linear in linears])
+    return (
+        _flow(quantiles, pairs, lags, float(errors[errors > 0].median()) if (errors > 0).any() else 0.0),
+        _parts(sizes, along, size, float(rest.norm()), lags),
+    )
+
+
+def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: float) -> Flow:
+    while len(pairs) > 1 and not pairs[-1]:  # no step is that far from its error
+        pairs.pop()
+        quantiles.pop()
+    low, median, high = (tuple(q[i] for q in quantiles) for i in range(3))
+    return Flow(
+        lags=lags,
+        median=median,
+        low=low,
+        high=high,
+        pairs=tuple(pairs),
+        error=error,
+        half_life=next((k for k, m in enumerate(median) if m <= 0.5), None),
+        horizon=next((k for k, m in enumerate(median) if m < 0.01), None),
+        per_lag=_per_lag(median),
+    )
+
+
+def _parts(sizes: list[float], along: list[float], total: float, beyond: float, lags: int) -> Parts:
+    # Rounding leaves a little of the total over even when every lag was followed.
+    significant = beyond if beyond > 1e-4 * total else 0.0
+    whole = max(sum(sizes) + significant, 1e-300)
+    share, so_far = [], 0.0
+    for each in sizes:
+        so_far += each
+        share.append(so_far / whole)
+    usable = next((k for k, s in enumerate(share) if s >= 0.95), None) if total > 0 else None
+    return Parts(tuple(sizes), tuple(share), tuple(along), total, beyond, usable)
+
+
+def _per_lag(median: Sequence[float]) -> float:
+    """Return the mean factor per lag, from lag 0 to the last lag that can still be told from zero or infinity."""
+    last = max((k for k, m in enumerate(median) if 1e-6 < m < 1e30), default=0)
+    return (median[last] / median[0]) ** (1 / last) if last and median[0] > 0 else 1.0
+
+
+def _norm(state: Sequence[Tensor]) -> Tensor:
+    """Return the length of the gradient of all states together, (T, B)."""
+    norm_TB: Tensor = torch.linalg.vector_norm(torch.cat(list(state), dim=-1), dim=-1)
+    return norm_TB
+
+
+def _quantiles(values: Tensor) -> list[float]:
+    if not values.numel():
+        return [0.0, 0.0, 0.0]
+    ordered = values.flatten().sort().values
+    # Nearest rank: interpolation would turn an infinity beside a number into a NaN.
+    return [float(ordered[round(q * (len(ordered) - 1))]) for q in (0.1, 0.5, 0.9)]

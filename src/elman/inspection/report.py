@@ -1,0 +1,184 @@
+"""What a diagnosis found: plain numbers that can be printed, drawn, and written as JSON for other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from elman.inspection.drift import Drift
+from elman.inspection.flow import Flow, Parts
+from elman.inspection.jacobian import Jacobians
+from elman.inspection.saturation import Saturation
+from elman.inspection.truncation import Truncation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+FORMAT = "elman.diagnosis"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All numbers of one strand: a layer in one direction."""
+
+    flow: Flow  # gradient by lag
+    parts: Parts  # what each lag adds to dE/dW
+    parts_sequences: int  # over how many sequences of each batch these two were measured; 0: all of them
+    jacobians: Jacobians  # factors of the product, and its growth
+    saturation: Saturation  # what the units let through
+    state_growth: float  # size of the states in the last quarter over that in the second
+    drift: Drift  # of the states after the steps that training saw
+    truncation: tuple[Truncation, ...]  # one for each window
+    gradient: float  # |dE/dW| of the whole sample, as autograd has it
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the table of thresholds says."""
+
+    verdict: str  # a name in elman.inspection.verdict.VERDICTS
+    words: str  # what was measured, in words, with the numbers
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Something to change."""
+
+    paste: str  # options of `elman train`
+    python: str  # the same in Python
+    why: str
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One strand: what it is, what was measured, what follows."""
+
+    name: str
+    module: str  # name of the module in the model
+    layer: int
+    direction: int  # 0 forward, 1 reverse
+    cell: str  # rnn_tanh, rnn_relu, gru, lstm ... or the class of a cell of your own
+    hidden: int  # H
+    measured: Measured
+    verdict: str  # the first finding's
+    findings: tuple[Finding, ...]
+    remedies: tuple[Remedy, ...]  # the first one to try comes first
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """One sequence of the sample, and its share in the gradient."""
+
+    batch: int  # which batch, from 0
+    row: int  # which sequence of it
+    norm: float  # |dE/dW| of all strands together, of this sequence alone
+    share: float  # of the sum of these norms
+
+
+@dataclass(frozen=True)
+class History:
+    """Gradient norms of recent training steps, before clipping."""
+
+    steps: int
+    median: float
+    high: float  # the 90 % quantile
+    largest: float
+    clip: float  # the norm above which a gradient was clipped; 0: none was
+    clipped: float  # share of the steps
+
+
+@dataclass(frozen=True)
+class Report:
+    """A diagnosis. `print()`, `plot()`, `to_json()`, `to_html()`; `docs/guide/diagnose.md` says what each number is."""
+
+    loss: float  # mean over the batches
+    batches: int
+    sequences: int  # in all
+    steps: int  # T of the longest
+    memory: int  # how many steps back the gradient should reach
+    window: int | None  # of truncated backpropagation in training
+    layers: tuple[LayerReport, ...]
+    heaviest: tuple[Heavy, ...]  # the sequences with the largest gradients
+    half: float  # the share of all sequences, heaviest first, that holds half of the summed norms
+    history: History | None  # of training, where the caller had it
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of all layers."""
+        from elman.inspection.verdict import VERDICTS
+
+        order = [*VERDICTS, "healthy"]
+        return min((layer.verdict for layer in self.layers), key=order.index)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON knows it; a number that is infinite or none becomes the text "inf" or "nan"."""
+        body = _plain(dataclasses.asdict(self))
+        assert isinstance(body, dict)
+        return {"format": FORMAT, "version": VERSION, "verdict": self.verdict, **body}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return the report as JSON; the schema is in `docs/guide/diagnose.md`."""
+        return json.dumps(self.as_dict(), indent=indent, allow_nan=False)
+
+    def to_html(self, title: str = "Gradient diagnosis") -> str:
+        """Return one page that needs nothing else: no file, no network, no script.
+
+        Raises:
+            MissingExtraError: matplotlib, which draws the charts, is not installed.
+        """
+        from elman.inspection.page import page
+
+        return page(self, title)
+
+    def print(self, console: Console | None = None) -> None:
+        """Print the report in the terminal, on standard output unless a rich console is given."""
+        from elman.inspection.terminal import print_report
+
+        print_report(self, console)
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure with one row for each layer; a notebook shows it.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from elman.inspection.plots import overview
+
+        return overview(self)
+
+
+def history_of(norms: Sequence[float], clip: float) -> History | None:
+    """Return the distribution of gradient norms, or None where there are none.
+
+    Args:
+        norms: of training steps, before clipping.
+        clip: the largest norm that passes unclipped; 0 clips nothing.
+    """
+    ordered = sorted(norms)
+    if not ordered:
+        return None
+    count = len(ordered)
+    return History(
+        steps=count,
+        median=ordered[count // 2],
+        high=ordered[round(0.9 * (count - 1))],
+        largest=ordered[-1],
+        clip=clip,
+        clipped=sum(norm > clip for norm in ordered) / count if clip > 0 else 0.0,
+    )
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        return [_plain(value) for value in tree]
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return str(tree)
+    return tree
