@@ -3,16 +3,20 @@
 import hashlib
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from elman.data import text as text_module
 from elman.data.characters import Bytes, Characters
+from elman.data.streams import Streams
 from elman.data.symbols import Vocabulary
 from elman.data.text import Document, read_text
 from elman.data.tokens import TokenFile, encode_text
+from elman.data.vocabulary import build_vocabulary
 from elman.data.words import Words
 from elman.errors import DataError, RunError, SettingError
 
@@ -197,3 +201,24 @@ def test_the_spoilers_change_nothing_by_themselves(texts: list[Document], tmp_pa
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot read .*tokens: No such file"):
         TokenFile.open(tmp_path / "tokens")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "characters", "words"])
+def test_encoding_takes_memory_for_a_piece_and_not_for_the_text(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a text of 2 MB in pieces of 32 kB nothing near its size is ever held: neither building nor encoding."""
+    monkeypatch.setattr(text_module, "PIECE", 1 << 15)
+    path = tmp_path / "a.txt"
+    path.write_text("some words, é, and a line\n" * 80_000, encoding="utf-8")
+    documents = read_text(path)
+    build_vocabulary(kind, documents[:1])  # what is imported or cached at first use is not counted
+    tracemalloc.start()
+    vocabulary = build_vocabulary(kind, documents)
+    encoded = encode_text(documents, vocabulary, tmp_path / "tokens")
+    windows = sum(1 for _ in Streams(encoded, batch_size=8, window=100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    tables = 6_000_000 if kind == "characters" else 0  # one entry for each code point of Unicode
+    assert windows > 400
+    assert peak < tables + 1_000_000, peak
