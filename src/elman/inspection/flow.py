@@ -101,7 +101,7 @@ def walk(linear: Linear, lags: int) -> Iterator[Step]:
     for k in range(min(lags, T - 1) + 1):
         n = T - k
         norm_TB = _norm(d_state)
-        ratios = torch.nan_to_num((norm_TB / start_TB[k:])[alive_TB], nan=torch.inf)
+        ratios = torch.nan_to_num((norm_TB / start_TB[k:])[alive_TB], nan=torch.inf, posinf=torch.inf)
         if not bool(torch.isfinite(norm_TB).all()):  # exploded beyond the numbers
             yield Step(ratios, torch.zeros_like(trace.weights.hh))
             return

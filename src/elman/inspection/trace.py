@@ -110,12 +110,15 @@ def replay(passage: Passage, rows: int | None = None) -> Trace:
 
 
 def _without_graph(weights: Weights) -> Weights:
-    ih, hh, b_ih, b_hh, hr, initial = weights
-    return Weights(
-        ih.detach(),
-        hh.detach(),
-        *(None if w is None else w.detach() for w in (b_ih, b_hh, hr)),
-        None if initial is None else tuple(w.detach() for w in initial),
+    """Return the same numbers, apart from the graph of the forward pass."""
+    initial = weights.initial
+    return weights._replace(
+        ih=weights.ih.detach(),
+        hh=weights.hh.detach(),
+        b_ih=None if weights.b_ih is None else weights.b_ih.detach(),
+        b_hh=None if weights.b_hh is None else weights.b_hh.detach(),
+        hr=None if weights.hr is None else weights.hr.detach(),
+        initial=None if initial is None else tuple(w.detach() for w in initial),
     )
 
 
