@@ -179,6 +179,7 @@ def test_windows_vary_from_epoch_to_epoch_and_seed_to_seed() -> None:
     assert first != second
     assert lengths(1) == [first, second]
     assert lengths(2) != [first, second]
+    assert lengths((1 << 64) - 1) != lengths((1 << 64) - 2), "large seeds keep their last digits"
 
 
 def test_varied_lengths_have_the_distribution_of_their_source() -> None:

@@ -203,7 +203,8 @@ def varied_length(window: int, seed: int, epoch: int, offset: int) -> int:
     The random numbers come from Philox (Salmon et al. 2011), a generator that is keyed and counted, not stepped: no
     state has to be kept to go on after a break.
     """
-    words = np.random.Philox(key=[seed % (1 << 64), epoch], counter=[0, 0, 0, offset]).random_raw(3)
+    key = np.array([seed % (1 << 64), epoch], np.uint64)  # a list of large numbers would become floating point
+    words = np.random.Philox(key=key, counter=np.array([0, 0, 0, offset], np.uint64)).random_raw(3)
     uniform = [(int(word) + 0.5) / 2.0**64 for word in words]
     middle = window if uniform[0] < 0.95 else window / 2
     noise = math.sqrt(-2 * math.log(uniform[1])) * math.cos(2 * math.pi * uniform[2])
