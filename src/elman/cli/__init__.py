@@ -105,7 +105,7 @@ def train(
                 "--resume goes on with the run's own data", found=str(data[0]), hint="leave DATA out with --resume"
             )
     out = out or free_name(recipe)
-    from elman.progress import Progress
+    from elman.cli.progress import Progress
 
     with Progress(chosen.headline) as progress:
         if resume:

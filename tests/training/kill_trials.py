@@ -1,0 +1,178 @@
+"""A program, run by test_kill.py: trains a small run, kills it, goes on, and compares it with one never killed.
+
+    python kill_trials.py random FOLDER TRIALS    SIGKILL at random moments
+    python kill_trials.py points FOLDER           SIGKILL before every single write to the disk, and in the middle of it
+
+It imports torch once and forks, so that a trial takes a fraction of a second. It prints a JSON list of what differed.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch._dynamo  # every optimiser loads it, which takes longer than a trial: once for all forks
+
+from elman import recipes
+from elman.recipes import runs
+from elman.training import tensors
+
+torch.set_num_threads(1)
+RECIPE = recipes.find("language-model")
+SETTINGS = {
+    "epochs": 2,
+    "hidden": 6,
+    "embedding": 4,
+    "batch_size": 3,
+    "window": 7,
+    "vary": True,
+    "dropout": 0.3,
+    "evaluate_every": 5,
+    "checkpoint_every": 3,
+    "learning_rate": 0.03,
+    "schedule": "plateau",
+    "plateau_patience": 1,
+    "validation": 0.2,
+    "variational": True,
+}
+POINTS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rename", "rmdir")
+
+
+FEW = {"epochs": None, "steps": 6, "evaluate_every": 3, "checkpoint_every": 2}
+
+
+def attempt(text, out, settings=SETTINGS):
+    """Begin the run, or go on with it if there is one."""
+    if (out / "config.json").exists():
+        runs.resume(RECIPE, {}, out)
+    else:
+        runs.start(RECIPE, [text], settings, out)
+
+
+def in_child(work):
+    """Run `work` in a fork and return its process number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException as error:
+            print(f"child: {error!r}", file=sys.stderr)
+            os._exit(1)
+    return child
+
+
+def finish(child):
+    """Wait for a child and return how it ended: minus the signal, or the exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def trace(out):
+    """Return what must be equal bit for bit."""
+    checkpoint, memory = tensors.read(out / "checkpoint/state.safetensors")
+    return {
+        "model.safetensors": (out / "model.safetensors").read_bytes(),
+        "metrics.jsonl": (out / "metrics.jsonl").read_bytes(),
+        "config.json": (out / "config.json").read_bytes(),
+        "checkpoint": {name: tensor.numpy().tobytes() for name, tensor in checkpoint.items()},
+        "files": sorted(str(path.relative_to(out)) for path in out.rglob("*")),
+        "leftovers": sorted(path.name for path in out.parent.glob(f".{out.name}*")),
+    }
+
+
+def differences(expected, out):
+    found = trace(out)
+    return [name for name in expected if expected[name] != found[name]]
+
+
+def die_at(point, half):
+    """Make this process kill itself at the `point`-th write to the disk, half of it done where it is a write."""
+    passed = []
+
+    def wrap(name, original):
+        def operation(*arguments, **options):
+            passed.append(name)
+            if len(passed) == point:
+                if half and name == "write":
+                    original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        return operation
+
+    for name in POINTS:
+        setattr(os, name, wrap(name, getattr(os, name)))
+    return passed
+
+
+def random_kills(text, folder, expected, duration, trials):
+    chance = random.Random(20)
+    wrong, killed = [], 0
+    for trial in range(trials):
+        out = folder / f"random-{trial}"
+        for _ in range(2):
+            child = in_child(lambda out=out: attempt(text, out))
+            time.sleep(chance.uniform(0, duration))
+            os.kill(child, signal.SIGKILL)
+            killed += finish(child) == -signal.SIGKILL
+        if finish(in_child(lambda out=out: attempt(text, out))) != 0:
+            wrong.append([trial, "could not go on"])
+            continue
+        wrong += [[trial, name] for name in differences(expected, out)]
+    return wrong, killed
+
+
+def kills_at_points(text, folder, expected, names):
+    wrong, killed = [], 0
+    trials = [(point, False) for point in range(1, len(names) + 1)]
+    trials += [(point, True) for point, name in enumerate(names, 1) if name == "write"]
+    for point, half in trials:
+        out = folder / f"point-{point}-{half}"
+
+        def work(point=point, half=half, out=out):
+            die_at(point, half)
+            attempt(text, out, SETTINGS | FEW)
+
+        killed += finish(in_child(work)) == -signal.SIGKILL
+        if finish(in_child(lambda out=out: attempt(text, out, SETTINGS | FEW))) != 0:
+            wrong.append([point, half, "could not go on"])
+            continue
+        wrong += [[point, half, name] for name in differences(expected, out)]
+    return wrong, killed, len(trials)
+
+
+def main():
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    settings = SETTINGS if kind == "random" else SETTINGS | FEW
+    text = folder / "text.txt"
+    chance = random.Random(1)
+    text.write_text("".join(chance.choice("abc de\n") for _ in range(500)))
+    read, write = os.pipe()
+
+    def whole():
+        passed = die_at(0, False)
+        attempt(text, folder / "whole", settings)
+        names = ",".join(passed)
+        os.write(write, names.encode())
+
+    assert finish(in_child(whole)) == 0
+    names = os.read(read, 60_000).decode().split(",")
+    began = time.monotonic()
+    assert finish(in_child(lambda: attempt(text, folder / "again", settings))) == 0
+    duration = time.monotonic() - began
+    expected = trace(folder / "whole")
+    if kind == "random":
+        trials = int(sys.argv[3])
+        wrong, killed = random_kills(text, folder, expected, duration, trials)
+    else:
+        wrong, killed, trials = kills_at_points(text, folder, expected, names)
+    rows = len(expected["metrics.jsonl"].splitlines())
+    print(json.dumps({"wrong": wrong, "killed": killed, "trials": trials, "rows": rows, "duration": duration}))
+
+
+if __name__ == "__main__":
+    main()
