@@ -50,6 +50,12 @@ def test_top_k_keeps_exactly_k_of_equals() -> None:
     assert distribution(torch.zeros(2, 5), top_k=2).tolist() == [[0.5, 0.5, 0, 0, 0]] * 2
 
 
+def test_the_order_is_that_of_the_logits_themselves() -> None:
+    """Less the largest, the first two are equal in floating point; the second is the more probable one."""
+    logits_BV = torch.tensor([[-1e-144, 0.0, 1.0]], dtype=torch.float64)
+    assert (distribution(logits_BV, top_k=2) > 0).tolist() == [[False, True, True]]
+
+
 def test_the_nucleus_is_the_smallest_that_reaches_p() -> None:
     logits_BV = torch.tensor([[0.125, 0.5, 0.25, 0.125]]).log()
     for top_p, kept in ((0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.9, 4), (1.0, 4)):

@@ -82,7 +82,7 @@ def distribution(
             hint="train with a smaller learning rate or with clipping",
         )
     shifted_BV = logits_BV - highest_B1
-    order_BV = shifted_BV.argsort(dim=-1, descending=True, stable=True)
+    order_BV = logits_BV.argsort(dim=-1, descending=True, stable=True)
     if temperature == 0:
         return torch.zeros_like(shifted_BV).scatter(-1, order_BV[:, :1], 1.0)
     ranked_BV = torch.softmax(shifted_BV.gather(-1, order_BV) / temperature, dim=-1)
