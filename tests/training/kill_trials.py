@@ -61,7 +61,7 @@ def in_child(work):
             work()
             os._exit(0)
         except BaseException as error:
-            print(f"child: {error!r}", file=sys.stderr)
+            sys.stderr.write(f"child: {error!r}\n")
             os._exit(1)
     return child
 
@@ -73,7 +73,7 @@ def finish(child):
 
 def trace(out):
     """Return what must be equal bit for bit."""
-    checkpoint, memory = tensors.read(out / "checkpoint/state.safetensors")
+    checkpoint, _ = tensors.read(out / "checkpoint/state.safetensors")
     return {
         "model.safetensors": (out / "model.safetensors").read_bytes(),
         "metrics.jsonl": (out / "metrics.jsonl").read_bytes(),
@@ -171,7 +171,8 @@ def main():
     else:
         wrong, killed, trials = kills_at_points(text, folder, expected, names)
     rows = len(expected["metrics.jsonl"].splitlines())
-    print(json.dumps({"wrong": wrong, "killed": killed, "trials": trials, "rows": rows, "duration": duration}))
+    result = {"wrong": wrong, "killed": killed, "trials": trials, "rows": rows, "duration": duration}
+    sys.stdout.write(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class LanguageModel(nn.Module):
                 found=f"embedding={embedding}, hidden={hidden}, cutoffs={','.join(map(str, cutoffs)) or 'none'}",
                 hint=f"--set embedding={hidden} --set softmax=full, or --set tied=false",
             )
-        self.embedding = nn.Embedding.from_pretrained(torch.empty(vocabulary, embedding), freeze=False)
+        self.embedding = nn.Embedding(vocabulary, embedding, _weight=torch.empty(vocabulary, embedding))
         if not self.embedding.weight.is_meta:  # where it would do nothing but load the compiler of torch
             nn.init.normal_(self.embedding.weight, std=embedding**-0.5 if tied else 1.0)
         self.embedding_dropout = SequenceDropout(embedding_dropout, variational)

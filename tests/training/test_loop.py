@@ -1,0 +1,219 @@
+"""The loop: budgets, evaluation, best weights, going on, early stopping, Ctrl-C, and numbers that are not finite."""
+
+import json
+import os
+import signal
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from elman.errors import NonFiniteError, RunError
+from elman.training import tensors
+from elman.training.loop import train
+from elman.training.settings import TrainingSettings
+from elman.training.task import Loss
+
+
+def rows(run: Any) -> list[dict]:
+    return [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_budget_in_steps_and_in_epochs(make_task: Any, make_run: Any) -> None:
+    outcome = train(make_task(), TrainingSettings(steps=7), make_run("steps"))
+    assert (outcome.ended, outcome.step, outcome.symbols) == ("budget", 7, 14)
+    outcome = train(make_task(), TrainingSettings(epochs=1.5), make_run("epochs"))
+    assert outcome.step == 6
+
+
+def test_a_budget_in_minutes_ends_in_time(make_task: Any, make_run: Any) -> None:
+    outcome = train(make_task(), TrainingSettings(minutes=0.01), make_run("minutes"))
+    assert outcome.step > 10
+    assert 0.5 < outcome.seconds < 2.0
+
+
+def test_every_row_says_how_it_went(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    outcome = train(make_task(), TrainingSettings(steps=10, evaluate_every=4, clip=0.01), run)
+    found = rows(run)
+    assert [row["step"] for row in found] == [4, 8, 10]
+    assert found[0]["epoch"] == 1.0
+    assert all(row["share_clipped"] == 1.0 for row in found)
+    assert all(row["gradient_norm_clipped"] == pytest.approx(0.01) for row in found)
+    assert all(row["gradient_norm_largest"] >= row["gradient_norm"] > 0.01 for row in found)
+    assert min(found, key=lambda row: row["validation"]["error"])["step"] == outcome.best_step
+
+
+def test_the_best_weights_are_kept(make_task: Any, make_run: Any) -> None:
+    errors = iter([3.0, 1.0, 2.0, 2.5])
+    weights = []
+
+    def evaluate(model: Any) -> dict[str, float]:
+        assert not model.training
+        weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return {"error": next(errors)}
+
+    run = make_run("run")
+    task = make_task(evaluate=evaluate)
+    outcome = train(task, TrainingSettings(steps=8, evaluate_every=2), run)
+    assert outcome.best_step == 4
+    kept, facts = tensors.read(run.model)
+    assert all(torch.equal(kept[name], weights[1][name]) for name in kept)
+    assert facts == {"step": 4, "metrics": {"error": 1.0}}
+    assert task.model.training
+
+
+def test_higher_is_better_where_the_task_says_so(make_task: Any, make_run: Any) -> None:
+    values = iter([1.0, 3.0, 2.0])
+    task = make_task(evaluate=lambda model: {"error": next(values)}, lower_is_better=False)
+    assert train(task, TrainingSettings(steps=6, evaluate_every=2), make_run("run")).best_step == 4
+
+
+def test_looking_does_not_change_the_run(make_task: Any, make_run: Any) -> None:
+    """Evaluations and probes that draw random numbers leave the weights as they would be without them."""
+
+    class Probe:
+        every = 2
+
+        def __call__(self, model: Any, batch: Any, state: Any) -> dict[str, float]:
+            return {"horizon": float(torch.rand(1))}
+
+    plain, looked = make_task(), make_task(evaluate=lambda model: {"error": float(torch.rand(1))})
+    train(plain, TrainingSettings(steps=9, evaluate_every=9), make_run("plain"))
+    run = make_run("looked")
+    train(looked, TrainingSettings(steps=9, evaluate_every=1), run, probes=[Probe()])
+    assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), looked.model.parameters(), strict=True))
+    assert "horizon" in rows(run)[0]
+    assert "horizon" not in rows(run)[1]
+
+
+def test_early_stopping(make_task: Any, make_run: Any) -> None:
+    values = iter([2.0, 1.0, 1.5, 1.0, 0.5])
+    task = make_task(evaluate=lambda model: {"error": next(values)})
+    outcome = train(task, TrainingSettings(steps=50, evaluate_every=3, patience=2), make_run("run"))
+    assert (outcome.ended, outcome.step, outcome.best_step) == ("early", 12, 6)
+
+
+def test_the_state_is_carried_and_its_gradient_cut(make_task: Any, make_run: Any) -> None:
+    seen: list[Any] = []
+
+    def watching(model: Any, batch: Any, state: Any) -> Loss:
+        seen.append(state)
+        made = model(torch.ones(1, 1))
+        return Loss(made.square().mean(), 1, {"made": made})
+
+    train(make_task(objective=watching), TrainingSettings(steps=3), make_run("run"))
+    assert seen[0] is None
+    assert not seen[1]["made"].requires_grad
+    assert not torch.equal(seen[1]["made"], seen[2]["made"])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_ctrl_c_saves_and_the_run_goes_on_exactly(make_task: Any, make_run: Any, schedule: str) -> None:
+    settings = TrainingSettings(steps=20, evaluate_every=6, schedule=schedule, plateau_patience=1)
+    whole, broken = make_run("whole"), make_run("broken")
+    train(make_task(), settings, whole)
+
+    def press(moment: Any) -> None:
+        if moment.step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    outcome = train(make_task(), settings, broken, watch=press)
+    assert (outcome.ended, outcome.step) == ("interrupted", 10)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert train(make_task(), settings, broken, resume=True).ended == "budget"
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (whole.path / name).read_bytes() == (broken.path / name).read_bytes()
+
+
+def test_training_in_a_thread_leaves_signals_alone(make_task: Any, make_run: Any) -> None:
+    ended = []
+    run = make_run("run")
+    task = make_task()
+    thread = threading.Thread(target=lambda: ended.append(train(task, TrainingSettings(steps=2), run).ended))
+    thread.start()
+    thread.join()
+    assert ended == ["budget"]
+
+
+def test_a_second_process_is_kept_away(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    with run.locked(), pytest.raises(RunError, match="another process is training"):
+        train(make_task(), TrainingSettings(steps=2), run)
+
+
+def test_a_larger_budget_goes_on_and_a_used_one_does_nothing(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    train(make_task(), TrainingSettings(steps=4), run)
+    before = (run.path / "metrics.jsonl").read_bytes()
+    assert train(make_task(), TrainingSettings(steps=4), run, resume=True).step == 4
+    assert (run.path / "metrics.jsonl").read_bytes() == before
+    assert train(make_task(), TrainingSettings(steps=9), run, resume=True).step == 9
+    assert [row["step"] for row in rows(run)] == [4, 9]
+
+
+def test_metrics_that_the_checkpoint_knows_must_be_there(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    train(make_task(), TrainingSettings(steps=4, evaluate_every=2), run)
+    (run.path / "metrics.jsonl").write_text("")
+    with pytest.raises(RunError, match=r"metrics\.jsonl is shorter than the checkpoint knows"):
+        train(make_task(), TrainingSettings(steps=9), run, resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_refused(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    train(make_task(), TrainingSettings(steps=2), run)
+    other = make_task(model=torch.nn.Linear(3, 3))
+    with pytest.raises(RunError, match="does not fit the run"):
+        train(other, TrainingSettings(steps=9), run, resume=True)
+
+
+def poisoned(where: str, at: float) -> Any:
+    def objective(model: Any, batch: Any, state: Any) -> Loss:
+        made = model.inner(torch.ones(1, 1))
+        if batch >= at and where == "output":
+            made = model.outer(made * float("inf"))
+        elif batch >= at and where == "loss":
+            made = model.outer(made) * float("nan")
+        elif batch >= at and where == "gradient":
+            made = model.outer((made * 0).sqrt())
+        else:
+            made = model.outer(made)
+        return Loss(made.square().mean(), 1)
+
+    return objective
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("output", r"the loss became inf at step 6, first in outer \(Linear\)"),
+        ("loss", "the loss became nan at step 6, first in the loss itself"),
+        ("gradient", r"the gradient became nan at step 6, first in the gradient of inner"),
+    ],
+)
+def test_what_is_not_finite_stops_the_run_and_is_found(make_task: Any, make_run: Any, where: str, message: str) -> None:
+    run = make_run("run")
+    with pytest.raises(NonFiniteError, match=message) as error:
+        train(make_task(objective=poisoned(where, 6.0)), TrainingSettings(steps=20, checkpoint_every=4), run)
+    assert "the checkpoint of step 4 is kept" in str(error.value)
+    good, _ = tensors.read(run.checkpoint)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in good.values() if tensor.is_floating_point())
+
+
+def test_a_weight_that_is_not_finite_is_named(make_task: Any, make_run: Any) -> None:
+    task = make_task()
+    with torch.no_grad():
+        task.model.outer.bias.fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match=r"first in the weight outer\.bias"):
+        train(task, TrainingSettings(steps=2), make_run("run"))
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run(make_task: Any, make_run: Any) -> None:
+    task = make_task(evaluate=lambda model: {"error": float("nan")})
+    run = make_run("run")
+    with pytest.raises(NonFiniteError, match="error became nan in the evaluation at step 3"):
+        train(task, TrainingSettings(steps=3), run)
+    assert rows(run) == []

@@ -1,0 +1,128 @@
+"""A run directory is made whole or not at all, and what is none is refused."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elman.errors import RunError
+from elman.training.run_directory import FORMAT, RunDirectory
+
+
+def make(path: Path) -> RunDirectory:
+    return RunDirectory.create(path, "example", {"hidden": 3}, lambda folder: {"fingerprint": "0"})
+
+
+def test_it_is_made_and_opened(tmp_path: Path) -> None:
+    run = make(tmp_path / "deep" / "run")
+    assert RunDirectory.open(tmp_path / "deep" / "run") == run
+    assert run.config["settings"] == {"hidden": 3}
+    assert run.config["format"] == FORMAT
+    assert [entry.name for entry in (tmp_path / "deep").iterdir()] == ["run"]
+    (tmp_path / "empty").mkdir()
+    assert make(tmp_path / "empty").config["recipe"] == "example"
+
+
+def test_what_fails_while_it_is_made_leaves_nothing(tmp_path: Path) -> None:
+    def fill(folder: Path) -> Any:
+        (folder / "half").write_text("half")
+        raise RunError("the disk is full")
+
+    with pytest.raises(RunError, match="the disk is full"):
+        RunDirectory.create(tmp_path / "run", "example", {}, fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_leftover_of_a_crash_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".run.unfinished").mkdir()
+    (tmp_path / ".run.unfinished" / "half").write_text("half")
+    make(tmp_path / "run")
+    assert sorted(entry.name for entry in (tmp_path / "run").iterdir()) == ["config.json"]
+
+
+def test_an_occupied_place_is_refused_and_untouched(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(RunError, match=r"holds a run already(.|\n)*--resume"):
+        make(tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match=r"is not empty(.|\n)*letter\.txt"):
+        make(tmp_path / "other")
+    with pytest.raises(RunError, match="is a file"):
+        make(tmp_path / "other" / "letter.txt")
+    with pytest.raises(RunError, match="cannot be written"):
+        make(tmp_path / "other" / "letter.txt" / "run")
+    assert (tmp_path / "other" / "letter.txt").read_text() == "dear"
+
+
+def config(**changes: Any) -> str:
+    return json.dumps({"format": 1, "recipe": "r", "settings": {}, "data": {}, "elman": "9.9", **changes})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "with a config.json"),
+        ("{", "is broken"),
+        ("[" * 100_000, "is broken"),
+        ("[]", "is not elman's"),
+        ('{"name": "a package"}', "is not elman's"),
+        (config(format="1"), "is not elman's"),
+        (config(format=FORMAT + 1), r"newer version of elman(.|\n)*elman 9\.9(.|\n)*pip install --upgrade"),
+        (config(settings=3), "no settings in it"),
+        (config(data=None), "no data in it"),
+        (config(recipe=["r"]), "no recipe in it"),
+    ],
+)
+def test_a_foreign_directory_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(RunError, match=message):
+        RunDirectory.open(tmp_path)
+
+
+def test_what_is_not_there_or_no_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run directory(.|\n)*nothing of that name"):
+        RunDirectory.open(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"no run directory(.|\n)*a file"):
+        RunDirectory.open(tmp_path / "file")
+
+
+def test_a_config_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunError, match="too large"):
+        RunDirectory.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "checkpoint/../../secret"])
+def test_no_path_climbs_out(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunError, match="lies outside of the run"):
+        make(tmp_path / "run").file(name)
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "checkpoint").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="is a link"):
+        _ = run.checkpoint
+    os.replace(run.path / "config.json", tmp_path / "config.json")
+    (run.path / "config.json").symlink_to(tmp_path / "config.json")
+    with pytest.raises(RunError, match="is a link"):
+        RunDirectory.open(run.path)
+
+
+def test_broken_metrics_are_refused(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    assert run.read_metrics() == []
+    run.write_metrics([{"step": 1}, {"step": 2}])
+    assert run.read_metrics() == [{"step": 1}, {"step": 2}]
+    (run.path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    with pytest.raises(RunError, match=r"metrics\.jsonl is broken"):
+        run.read_metrics()
