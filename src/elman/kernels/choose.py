@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 from torch import Tensor
 
 from elman.errors import ElmanError
-from elman.kernels import eager
+from elman.kernels import cpu, eager
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 
 # Every kernel is a module with `refusal` and `unroll`; the fastest comes first, the last one takes everything.
-KERNELS = {"eager": eager}
+KERNELS: dict[str, ModuleType] = {"cpu": cpu, "eager": eager}
 
 
 class SlowPathError(ElmanError):

@@ -285,13 +285,14 @@ private:
             if (call_.d_b_hh)
                 std::memcpy(call_.d_b_hh + C::kGateOfHh[plane] * H_, d_bias_ + (C::kFirstHh + plane) * Hp_, bytes_of_gate);
         }
-        if (!seq_.resets) return;
         add_rows(call_.d_h_initial, d_h_initial_);
         if (C::kHasC) add_rows(call_.d_c_initial, d_c_initial_);
     }
 
     void add_rows(T* to, const T* rows) const {
+        if (!to) return;
         std::memset(to, 0, H_ * sizeof(T));
+        if (!seq_.resets) return;  // an empty input
         for (int64_t rank = 0; rank < seq_.B; ++rank)
             for (int64_t u = 0; u < H_; ++u) to[u] += rows[rank * Hp_ + u];
     }

@@ -29,11 +29,12 @@ struct Sequence {
     int64_t before(int64_t s) const { return offset ? offset[s] : s * B; }
     int64_t token(int64_t s, int64_t rank) const { return before(s) + rank; }
     int64_t active(int64_t s) const { return s < 0 ? B : s >= T ? 0 : before(s + 1) - before(s); }
-    // Whether the state is put back to the initial one before step s; in reverse the boundary lies on the other side.
+    // Whether the state is put back to the initial one before step s. In reverse the boundary lies on the other side, and
+    // what is marked behind the end of a row is no boundary.
     bool fresh(int64_t s, int64_t rank) const {
         if (!resets) return false;
         const int64_t t = time(s, rank) + (reverse ? 1 : 0);
-        return t < T && resets[t * B + row(rank)];
+        return t < steps(rank) && resets[t * B + row(rank)];
     }
 };
 

@@ -233,11 +233,50 @@ Shape shape_of(int kind, int f, nb::handle ih, nb::handle hh) {
     return {static_cast<Kind>(kind), static_cast<Activation>(f), u.shape[1], w.shape[1]};
 }
 
+// A few of the numbers of a tensor and where they lay, to notice later that it has changed.
+class Sample {
+    static constexpr int64_t kNumbers = 16;
+    const void* data_ = nullptr;
+    bool known_ = true;
+    double values_[kNumbers] = {};
+
+    template <class T>
+    static double at(const T* data, int64_t count, int64_t i) {
+        return static_cast<double>(data[(count - 1) * i / (kNumbers - 1)]);
+    }
+
+public:
+    static Sample of(nb::handle object) {
+        Sample sample;
+        if (object.is_none()) return sample;
+        const DlTensor t = exchange->describe(object, "weight");
+        int64_t count = 1;
+        for (int d = t.ndim - 1; d >= 0; --d) {
+            sample.known_ = sample.known_ && (!t.strides || t.shape[d] == 1 || t.strides[d] == count);
+            count *= t.shape[d];
+        }
+        sample.data_ = data_of<char>(t);
+        if (count == 0 || !sample.known_) return sample;
+        for (int64_t i = 0; i < kNumbers; ++i)
+            sample.values_[i] = t.dtype.bits == 32 ? at(data_of<const float>(t), count, i) : at(data_of<const double>(t), count, i);
+        return sample;
+    }
+    bool operator==(const Sample& other) const {
+        return known_ && other.known_ && data_ == other.data_ && std::memcmp(values_, other.values_, sizeof values_) == 0;
+    }
+};
+
 // The weights of one layer and direction in the order in which the forward pass reads them.
 struct Packed {
     Shape shape;
     Number number;
     Memory memory;
+    Sample samples[4] = {};
+
+    bool matches(nb::handle ih, nb::handle hh, nb::handle b_ih, nb::handle b_hh) const {
+        return Sample::of(ih) == samples[0] && Sample::of(hh) == samples[1] && Sample::of(b_ih) == samples[2] &&
+               Sample::of(b_hh) == samples[3];
+    }
 
     template <class T>
     const T* as() const {
@@ -255,6 +294,8 @@ void pack_into(Packed& packed, nb::handle ih, nb::handle hh, nb::handle b_ih, nb
 
 Packed pack(int kind, int f, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::handle b_hh, int threads) {
     Packed packed{shape_of(kind, f, ih, hh), number_of_input(ih, "weight_ih"), nullptr};
+    const nb::handle all[] = {ih, hh, b_ih, b_hh};
+    for (int i = 0; i < 4; ++i) packed.samples[i] = Sample::of(all[i]);
     if (packed.number == Number::float32)
         pack_into<float>(packed, ih, hh, b_ih, b_hh, threads);
     else
@@ -434,7 +475,9 @@ NB_MODULE(_engine, m) {
     exchange = new Exchange(nb::module_::import_("torch").attr("Tensor"));
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
-    nb::class_<Packed>(m, "Packed", "The weights of one layer and direction, ready for the forward pass.");
+    nb::class_<Packed>(m, "Packed", "The weights of one layer and direction, ready for the forward pass.")
+        .def("matches", &Packed::matches, nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(),
+             "Whether these are still, as far as a sample shows, the tensors that were packed.");
     m.def("isa", [] { return std::string(engines->name); }, "The instruction set in use.");
     m.def("isas", [] {
         std::vector<std::string> names;

@@ -1,0 +1,245 @@
+"""The CPU kernel in C++: RNN, GRU and LSTM of torch's equations, float32 and float64.
+
+In inference a row's numbers do not depend on the batch, the number of threads or where the sequence is cut, to the last
+bit: every sum is one chain of fused multiply-adds in one order (see tile.h). Training is free to differ between numbers
+of threads in the gradients of the weights, which add up tokens.
+
+`ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from elman.kernels import eager
+from elman.kernels.cpu import calls
+from elman.kernels.cpu.calls import KINDS, Call, Wanted
+from elman.kernels.eager import State, Steps
+from elman.kernels.weights import Weights
+
+if calls.missing is None:
+    from elman.kernels.cpu import _engine
+    from elman.kernels.cpu.operators import recurrent
+
+
+def refusal(
+    cell: Steps,
+    x_TBI: Tensor,
+    state: State,
+    weights: Weights,
+    *,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reverse: bool = False,
+) -> str | None:
+    """Return why this kernel cannot run the call, in plain words, or None."""
+    if calls.missing is not None:
+        return calls.missing
+    if cell.kernel not in KINDS:
+        return f"the cell {type(cell).__name__} is not one of those it was written for: {', '.join(KINDS)}"
+    if weights.hr is not None:
+        return "the LSTM has a projection (proj_size)"
+    if x_TBI.device.type != "cpu":
+        return f"the input is on {x_TBI.device}, not on the CPU"
+    if x_TBI.dtype not in (torch.float32, torch.float64):
+        return f"the input is {x_TBI.dtype}, neither float32 nor float64"
+    for tensor in _tensors(state, weights):
+        if tensor.dtype != x_TBI.dtype:
+            return f"the input is {x_TBI.dtype} and a weight or state {tensor.dtype}"
+        if tensor.device != x_TBI.device:
+            return f"a weight or state is on {tensor.device}, not on the CPU"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on, and asks for another number type than the tensors have"
+    return _refusal_of_mode(x_TBI, *_tensors(state, weights))
+
+
+def _tensors(state: State, weights: Weights) -> list[Tensor]:
+    given = [*state, *weights[:4], *(weights.initial or ())]
+    return [t for t in given if t is not None]
+
+
+def _refusal_of_mode(*tensors: Tensor) -> str | None:
+    """Return what is going on around the call that the kernel cannot take part in."""
+    if torch.onnx.is_in_onnx_export():
+        return "the call is being exported to ONNX, which has no operator like it"
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a function transform (torch.func: vmap, grad, jvp) is active"
+    forward_ad = torch.autograd.forward_ad
+    if forward_ad._current_level >= 0 and any(_has_tangent(t) for t in tensors):
+        return "forward-mode differentiation is asked for"
+    return None
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def unroll(
+    cell: Steps,
+    x_TBI: Tensor,
+    state: State,
+    weights: Weights,
+    *,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, State]:
+    """Run one layer in one direction over a whole sequence; the contract is `eager.unroll`'s."""
+    assert cell.kernel is not None
+    call = _flatten(x_TBI, state, weights, lengths, resets)
+    differentiate = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:9])
+    if _is_traced(x_TBI):
+        y_TBH, hn, cn, _ = recurrent(cell.kernel, reverse, differentiate, *call)
+    elif differentiate:
+        y_TBH, hn, cn = _Recurrent.apply(cell, reverse, *call)  # type: ignore[no-untyped-call]
+    else:
+        y_TBH, hn, cn, _ = calls.forward(cell.kernel, call, reverse, False, _packed(cell.kernel, weights))
+    return y_TBH, (hn,) if len(state) == 1 else (hn, cn)
+
+
+def _flatten(x_TBI: Tensor, state: State, weights: Weights, lengths: Tensor | None, resets: Tensor | None) -> Call:
+    initial: State = ()
+    if resets is not None:
+        initial = weights.initial or tuple(s.new_zeros(s.shape[1]) for s in state)
+        resets = resets.bool()
+    if lengths is not None:
+        lengths = lengths.to(torch.int64)
+    h, c = state if len(state) == 2 else (state[0], None)
+    h_initial, c_initial = (*initial, None, None)[:2]
+    return Call(x_TBI, h, c, weights.ih, weights.hh, weights.b_ih, weights.b_hh, h_initial, c_initial, lengths, resets)
+
+
+def _is_traced(x_TBI: Tensor) -> bool:
+    """Whether somebody watches the operators that are called, so that this kernel has to be one of them."""
+    if torch.compiler.is_compiling():
+        return True
+    return (
+        type(x_TBI) not in (Tensor, torch.nn.Parameter)
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._is_torch_function_mode_enabled()
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+class _Recurrent(torch.autograd.Function):
+    """The kernel as a node of autograd, without the dispatcher's cost.
+
+    Its backward pass, asked for a graph of its own (double backward), runs the eager kernel instead, which has one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, cell: Steps, reverse: bool, *tensors: Any) -> tuple[Tensor, Tensor, Tensor]:
+        assert cell.kernel is not None
+        run = calls.forward(cell.kernel, Call(*tensors), reverse, True)
+        ctx.cell, ctx.reverse = cell, reverse
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, run.y_TBH, run.saved)
+        return run.y_TBH, run.hn_BH, run.cn_BH
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
+        *tensors, y_TBH, saved = ctx.saved_tensors
+        call = Call(*tensors)
+        need = ctx.needs_input_grad[2:]
+        if torch.is_grad_enabled():
+            return (None, None, *_eager_gradients(ctx.cell, ctx.reverse, call, need, given))
+        wanted = Wanted(need[0], *need[3:7])
+        d_y, d_hn, d_cn = given
+        found = calls.backward(ctx.cell.kernel, call, ctx.reverse, wanted, y_TBH, saved, d_y, d_hn, d_cn)
+        return (None, None, *(g if n else None for g, n in zip(found, need, strict=False)), None, None)
+
+
+def _eager_gradients(
+    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], given: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Return the gradients of the call as a graph, by running the eager kernel over it again."""
+    with torch.enable_grad():
+        state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
+        initial = (
+            None if call.h_initial is None else tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
+        )
+        weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial)
+        y_TBH, after = eager.unroll(
+            cell, call.x_TBI, state, weights, lengths=call.lengths, resets=call.resets, reverse=reverse
+        )
+        pairs = [(r, g) for r, g in zip((y_TBH, *after), given, strict=False) if g is not None and r.requires_grad]
+        sources = [t for t, n in zip(call, need, strict=True) if n and t is not None]
+        results, grads = [r for r, _ in pairs], [g for _, g in pairs]
+        found = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
+    return [next(found) if n else None for n in need]
+
+
+class _Kept(NamedTuple):
+    """Packed weights, and how to see that the weights are still those."""
+
+    tensors: tuple[weakref.ref[Tensor] | None, ...]
+    versions: tuple[int, ...]
+    kind: str
+    packed: _engine.Packed
+
+
+# By the identity of weight_ih, which takes its entry along when it goes.
+_kept: dict[int, _Kept] = {}
+
+
+def _packed(kind: str, weights: Weights) -> _engine.Packed:
+    """Return the weights as the forward pass reads them, from the last call where they have not changed since.
+
+    A change in place is seen by torch's version counter; one that goes past it (through `.data`) by a sample of the
+    numbers, which finds whatever changes all of a tensor, as an optimiser does.
+    """
+    four = weights[:4]
+    try:
+        versions = tuple(0 if t is None else t._version for t in four)
+    except RuntimeError:  # made under inference_mode: no version to go by
+        return _pack(kind, weights)
+    kept = _kept.get(id(weights.ih))
+    if (
+        kept is not None
+        and kept.versions == versions
+        and kept.kind == kind
+        and all(t is (None if r is None else r()) for t, r in zip(four, kept.tensors, strict=True))
+        and kept.packed.matches(*four)
+    ):
+        return kept.packed
+    packed = _pack(kind, weights)
+    key = id(weights.ih)
+    refs = tuple(None if t is None else weakref.ref(t) for t in four)
+    if key not in _kept:
+        weakref.finalize(weights.ih, _kept.pop, key, None)
+    _kept[key] = _Kept(refs, versions, kind, packed)
+    return packed
+
+
+def _pack(kind: str, weights: Weights) -> _engine.Packed:
+    ih, hh = weights.ih.contiguous(), weights.hh.contiguous()
+    b_ih, b_hh = (None if b is None else b.contiguous() for b in weights[2:4])
+    return _engine.pack(*KINDS[kind], ih, hh, b_ih, b_hh, torch.get_num_threads())
+
+
+def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights, out: State | None = None) -> State:
+    """Run one step without gradients, with one call and no memory beyond the result: the same bits as `unroll`.
+
+    Args:
+        cell, state, weights: as in `unroll`, of a call that `refusal` lets pass; contiguous.
+        x_BI: the input of the step, contiguous.
+        out: where the new state goes, one (B, H) tensor for each state; fresh memory if None. It may be `state` itself.
+
+    Returns:
+        The state after the step, `out` where it was given; the output of the step is its first tensor.
+    """
+    assert cell.kernel is not None
+    packed = _packed(cell.kernel, weights)
+    if out is None:
+        out = tuple(torch.empty_like(s) for s in state)
+    if len(state) == 1:
+        _engine.step(packed, x_BI, state[0], None, out[0], None, torch.get_num_threads())
+    else:
+        _engine.step(packed, x_BI, state[0], state[1], out[0], out[1], torch.get_num_threads())
+    return out

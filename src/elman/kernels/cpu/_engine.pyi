@@ -1,0 +1,48 @@
+from torch import Tensor
+
+class Packed:
+    """The weights of one layer and direction, ready for the forward pass."""
+
+    def matches(self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> bool: ...
+
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def saved_width(kind: int, H: int, single: bool) -> int: ...
+def pack(
+    kind: int, f: int, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, threads: int
+) -> Packed: ...
+def forward(
+    packed: Packed,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    h_initial: Tensor | None,
+    c_initial: Tensor | None,
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    reverse: bool,
+    threads: int,
+    y: Tensor,
+    hn: Tensor,
+    cn: Tensor | None,
+    saved: Tensor | None,
+) -> None: ...
+def step(
+    packed: Packed, x: Tensor, h: Tensor, c: Tensor | None, h_out: Tensor, c_out: Tensor | None, threads: int
+) -> None: ...
+def backward(
+    kind: int,
+    f: int,
+    x: Tensor,
+    weights: list[Tensor | None],
+    past: list[Tensor | None],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+    reverse: bool,
+    threads: int,
+    y: Tensor,
+    saved: Tensor,
+    given: list[Tensor | None],
+    wanted: list[Tensor | None],
+) -> None: ...
+def activation(f: int, x: Tensor, y: Tensor) -> None: ...
