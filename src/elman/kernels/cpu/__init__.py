@@ -10,7 +10,8 @@ of threads in the gradients of the weights, which add up tokens.
 from __future__ import annotations
 
 import weakref
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,18 +44,24 @@ def refusal(
         return f"the cell {type(cell).__name__} is not one of those it was written for: {', '.join(KINDS)}"
     if weights.hr is not None:
         return "the LSTM has a projection (proj_size)"
+    if _is_traced(x_TBI) or not _engine.alike(x_TBI, *state, *weights[:4], *(weights.initial or ())):
+        why = _refusal_of_type(x_TBI, _tensors(state, weights))
+        if why is not None:
+            return why
+    return _refusal_of_mode(x_TBI, state, weights)
+
+
+def _refusal_of_type(x_TBI: Tensor, others: list[Tensor]) -> str | None:
     if x_TBI.device.type != "cpu":
         return f"the input is on {x_TBI.device}, not on the CPU"
     if x_TBI.dtype not in (torch.float32, torch.float64):
         return f"the input is {x_TBI.dtype}, neither float32 nor float64"
-    for tensor in _tensors(state, weights):
+    for tensor in others:
         if tensor.dtype != x_TBI.dtype:
             return f"the input is {x_TBI.dtype} and a weight or state {tensor.dtype}"
         if tensor.device != x_TBI.device:
             return f"a weight or state is on {tensor.device}, not on the CPU"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on, and asks for another number type than the tensors have"
-    return _refusal_of_mode(x_TBI, *_tensors(state, weights))
+    return None
 
 
 def _tensors(state: State, weights: Weights) -> list[Tensor]:
@@ -62,16 +69,18 @@ def _tensors(state: State, weights: Weights) -> list[Tensor]:
     return [t for t in given if t is not None]
 
 
-def _refusal_of_mode(*tensors: Tensor) -> str | None:
+def _refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
     """Return what is going on around the call that the kernel cannot take part in."""
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on, and asks for another number type than the tensors have"
     if torch.onnx.is_in_onnx_export():
         return "the call is being exported to ONNX, which has no operator like it"
     if torch.compiler.is_compiling():
         return None
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a function transform (torch.func: vmap, grad, jvp) is active"
-    forward_ad = torch.autograd.forward_ad
-    if forward_ad._current_level >= 0 and any(_has_tangent(t) for t in tensors):
+    in_forward_mode = torch.autograd.forward_ad._current_level >= 0
+    if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *_tensors(state, weights))):
         return "forward-mode differentiation is asked for"
     return None
 
@@ -175,13 +184,22 @@ def _eager_gradients(
     return [next(found) if n else None for n in need]
 
 
-class _Kept(NamedTuple):
+class _Kept:
     """Packed weights, and how to see that the weights are still those."""
 
-    tensors: tuple[weakref.ref[Tensor] | None, ...]
-    versions: tuple[int, ...]
-    kind: str
-    packed: _engine.Packed
+    __slots__ = ("b_hh", "b_ih", "hh", "ih", "kind", "packed", "versions")
+
+    def __init__(self, kind: str, weights: Weights, versions: tuple[int, ...], packed: _engine.Packed) -> None:
+        self.ih, self.hh, self.b_ih, self.b_hh = (_reference(t) for t in weights[:4])
+        self.kind, self.versions, self.packed = kind, versions, packed
+
+
+def _reference(tensor: Tensor | None) -> Callable[[], Tensor | None]:
+    return _nothing if tensor is None else weakref.ref(tensor)
+
+
+def _nothing() -> None:
+    return None
 
 
 # By the identity of weight_ih, which takes its entry along when it goes.
@@ -194,26 +212,29 @@ def _packed(kind: str, weights: Weights) -> _engine.Packed:
     A change in place is seen by torch's version counter; one that goes past it (through `.data`) by a sample of the
     numbers, which finds whatever changes all of a tensor, as an optimiser does.
     """
-    four = weights[:4]
+    ih, hh, b_ih, b_hh = weights[:4]
     try:
-        versions = tuple(0 if t is None else t._version for t in four)
+        versions: tuple[int, ...] = (ih._version, hh._version)
+        if b_ih is not None and b_hh is not None:
+            versions += (b_ih._version, b_hh._version)
     except RuntimeError:  # made under inference_mode: no version to go by
         return _pack(kind, weights)
-    kept = _kept.get(id(weights.ih))
+    kept = _kept.get(id(ih))
     if (
         kept is not None
         and kept.versions == versions
         and kept.kind == kind
-        and all(t is (None if r is None else r()) for t, r in zip(four, kept.tensors, strict=True))
-        and kept.packed.matches(*four)
+        and kept.ih() is ih
+        and kept.hh() is hh
+        and kept.b_ih() is b_ih
+        and kept.b_hh() is b_hh
+        and kept.packed.matches(ih, hh, b_ih, b_hh)
     ):
         return kept.packed
     packed = _pack(kind, weights)
-    key = id(weights.ih)
-    refs = tuple(None if t is None else weakref.ref(t) for t in four)
-    if key not in _kept:
-        weakref.finalize(weights.ih, _kept.pop, key, None)
-    _kept[key] = _Kept(refs, versions, kind, packed)
+    if id(ih) not in _kept:
+        weakref.finalize(ih, _kept.pop, id(ih), None)
+    _kept[id(ih)] = _Kept(kind, weights, versions, packed)
     return packed
 
 

@@ -42,7 +42,7 @@ public:
     Backward(const BackwardCall<T>& call, int threads, Arena arena)
         : call_(call), shape_(call.shape), seq_(call.seq), H_(shape_.H), Hp_(padded<T>(H_)), K_(C::kGates * Hp_),
           width_(C::kPlanes * Hp_), hh_(column_panels<T>(H_, K_)), ih_(column_panels<T>(shape_.I, K_)),
-          grid_(Grid::choose(threads, seq_.B, hh_.count())), rows_(grid_.rows(seq_.B)),
+          grid_(Grid::choose(threads, seq_.B, hh_.count(), K_ * H_)), rows_(grid_.rows(seq_.B)),
           steps_of_chunk_(choose_steps()), tokens_of_chunk_(steps_of_chunk_ * seq_.B) {
         barriers_ = arena.take<Barrier>(1 + grid_.groups);
         hh_packed_ = arena.take<T>(hh_.size());

@@ -89,7 +89,7 @@ class Forward {
 public:
     Forward(const ForwardCall<T>& call, int threads, Arena arena)
         : call_(call), shape_(call.shape), seq_(call.seq), layout_(call.shape),
-          grid_(Grid::choose(threads, seq_.B, layout_.hh.count())), Hp_(padded<T>(shape_.H)), rows_(grid_.rows(seq_.B)),
+          grid_(Grid::choose(threads, seq_.B, layout_.hh.count(), C::kGates * shape_.H * shape_.H)), Hp_(padded<T>(shape_.H)), rows_(grid_.rows(seq_.B)),
           steps_at_once_(rows_ < rows_of_tile(4) * 2 && rows_ > 0 ? ceil_div(kRowsAtOnce, rows_) : 1) {
         barriers_ = arena.take<Barrier>(1 + grid_.groups);
         ahead_ = arena.take<T>(threads * ahead_size());

@@ -158,6 +158,20 @@ void require(std::initializer_list<nb::handle> always, bool has_c, std::initiali
         if (has_c && h.is_none()) wrong(name, "given");
 }
 
+// Whether all given tensors are on the CPU and of the first one's type, float32 or float64.
+bool alike(const nb::args& tensors) {
+    Number first = Number::other;
+    for (nb::handle object : tensors) {
+        if (object.is_none()) continue;
+        const DlTensor t = exchange->view(object, "tensor");
+        if (t.device.type != 1) return false;
+        const Number number = number_of(t);
+        if (first == Number::other) first = number;
+        if (number != first || (number != Number::float32 && number != Number::float64)) return false;
+    }
+    return true;
+}
+
 // ---- sequences -------------------------------------------------------------------------------------------------------
 
 // Sorts the rows by length, longest first, and counts the tokens before every step; keeps what Sequence points to.
@@ -484,6 +498,7 @@ NB_MODULE(_engine, m) {
         for (const Engines* e : engines_of_machine()) names.emplace_back(e->name);
         return names;
     }, "The instruction sets that this machine has, the fastest first.");
+    m.def("alike", &alike, "Whether all tensors are on the CPU and of one type that the engine knows.");
     m.def("saved_width", &saved_width, "Numbers that the forward pass keeps for each token.");
     m.def("pack", &pack, nb::arg("kind"), nb::arg("f"), nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(),
           nb::arg("b_hh").none(), nb::arg("threads"));

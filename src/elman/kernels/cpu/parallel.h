@@ -12,8 +12,8 @@
 
 namespace elman::ELMAN_ISA {
 
-// A barrier for threads that meet every few microseconds. It spins, and yields when it has waited for long: on a machine
-// with more threads than cores the one that is missing may need ours. 64 bytes apart, so that barriers share no line.
+// A barrier for threads that meet every few microseconds. It spins, and yields when it has waited for longer than that:
+// on a busy machine the one that is missing may need our core. 64 bytes apart, so that barriers share no line.
 class alignas(64) Barrier {
     std::atomic<int64_t> arrived_{0};
 
@@ -24,7 +24,7 @@ public:
         arrived_.fetch_add(1, std::memory_order_acq_rel);
         const int64_t all = members * round;
         for (int spins = 0; arrived_.load(std::memory_order_acquire) < all; ++spins) {
-            if (spins > 20000) {
+            if (spins > 500) {
                 sched_yield();
                 continue;
             }
@@ -41,18 +41,21 @@ struct Grid {
     int threads = 1, groups = 1, members = 1;
 
     // Few rows for each thread make the product slow, since every thread reads all weights for them; a barrier for each
-    // step costs less then.
-    static Grid choose(int threads, int64_t B, int64_t panels) {
-        constexpr int64_t kRowsOfAGroup = 6;
+    // step costs less then, provided that the step is long enough. `panels`: pieces that the units can be split into;
+    // `work`: multiply-adds of one row and step.
+    static Grid choose(int threads, int64_t B, int64_t panels, int64_t work) {
+        constexpr int64_t kRowsOfAGroup = 6, kWorkOfAMember = 30000;
         Grid grid;
         grid.threads = threads;
-        const int64_t groups = B / kRowsOfAGroup;
-        grid.groups = static_cast<int>(groups < 1 ? 1 : groups > threads ? threads : groups);
-        const int64_t members = threads / grid.groups;
-        grid.members = static_cast<int>(members > panels ? panels : members);
-        if (grid.members == 1 && grid.groups < threads) grid.groups = static_cast<int>(B < threads ? B : threads);
-        if (grid.groups < 1) grid.groups = 1;
+        grid.groups = clamp(B / kRowsOfAGroup, threads);
+        const int64_t rows = (B + grid.groups - 1) / grid.groups;
+        grid.members = clamp(rows * work / kWorkOfAMember, threads / grid.groups);
+        grid.members = clamp(panels, grid.members);
+        if (grid.members == 1) grid.groups = clamp(B, threads);
         return grid;
+    }
+    static int clamp(int64_t wanted, int64_t most) {
+        return static_cast<int>(wanted < 1 ? 1 : wanted > most ? most : wanted);
     }
     int64_t rows(int64_t B) const { return (B + groups - 1) / groups; }  // at most, of one group
 };

@@ -49,7 +49,7 @@ struct Simd {
         return v;
     }
     static inline void store(T* p, V v) { std::memcpy(p, &v, sizeof v); }
-    static inline V broadcast(T s) { return V{} + s; }
+    static inline V broadcast(T s) { return s - V{}; }  // not V{} + s, which turns -0 into 0
     static inline V select(I mask, V yes, V no) { return mask ? yes : no; }
     static inline I bits(V v) { return reinterpret_cast<I>(v); }
     static inline V from_bits(I i) { return reinterpret_cast<V>(i); }

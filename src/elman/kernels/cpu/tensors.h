@@ -55,13 +55,19 @@ public:
         if (table_->major != 1 || !table_->describe) throw std::runtime_error("torch speaks an unknown version of DLPack");
     }
 
-    DlTensor describe(nb::handle object, const char* name) const {
+    // Any tensor, on any device.
+    DlTensor view(nb::handle object, const char* name) const {
         if (!PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(tensor_type_.ptr())))
             throw nb::type_error((std::string(name) + " should be a torch.Tensor").c_str());
         DlTensor view{};
         if (table_->describe(object.ptr(), &view) != 0) throw nb::python_error();
-        if (view.device.type != 1) throw std::invalid_argument(std::string(name) + " should be on the CPU");
         return view;
+    }
+
+    DlTensor describe(nb::handle object, const char* name) const {
+        const DlTensor t = view(object, name);
+        if (t.device.type != 1) throw std::invalid_argument(std::string(name) + " should be on the CPU");
+        return t;
     }
 };
 
