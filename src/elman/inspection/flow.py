@@ -133,7 +133,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         part = torch.stack([step.part for step in here]).sum(0)
         rest -= part
         sizes.append(float(part.norm()))
-        along.append(float((part * total).sum()) / max(size, 1e-300) ** 2)
+        along.append(float((part * total).sum()) / (size**2 or 1.0))
         ratios = torch.cat([step.ratios for step in here])
         pairs.append(ratios.numel())
         quantiles.append(_quantiles(ratios))

@@ -105,9 +105,15 @@ class Recorder(Recurrent):
         self, strand: Strand, x_TBI: Tensor, before: State, lengths_B: Tensor | None, resets_TB: Tensor | None
     ) -> tuple[Tensor, State]:
         weights = self.weights(strand.layer, strand.direction)
-        T, state, outputs = len(x_TBI), before, []
+        state = before
+        outputs: list[Tensor] = []
         reverse = strand.direction == 1
-        for start, stop in _pieces(T, self._window, reverse):
+        for start, stop in _pieces(len(x_TBI), self._window, reverse):
+            if outputs:  # a cut: the numbers go on, the gradient does not
+                state = tuple(s.detach() for s in state)
+                if reverse and resets_TB is not None:  # the mark of this boundary lies in the piece before
+                    inside_B = True if lengths_B is None else (lengths_B > stop).to(x_TBI.device)
+                    state = _put_back(state, weights, resets_TB[stop] & inside_B)
             y_TBP, state = unroll(
                 self.cell,
                 x_TBI[start:stop],
@@ -118,13 +124,7 @@ class Recorder(Recurrent):
                 reverse=reverse,
             )
             outputs.append(y_TBP)
-            if self._window:
-                state = tuple(s.detach() for s in state)
-                if reverse and resets_TB is not None:  # the mark of the cut's other side lies in this piece
-                    inside_B = True if lengths_B is None else (lengths_B > start).to(x_TBI.device)
-                    state = _put_back(state, weights, resets_TB[start] & inside_B)
-        if not self._window:
-            state = tuple(s.view_as(s) for s in state)
+        state = tuple(s.view_as(s) for s in state)
         y_TBP = torch.cat(outputs[::-1] if reverse else outputs) if len(outputs) != 1 else outputs[0]
         y_TBP = y_TBP.view_as(y_TBP)
         for tensor in (y_TBP, *state):

@@ -1,0 +1,98 @@
+"""The unrolled network as everyone draws it, with one's own numbers on its arrows, as an SVG element."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from elman.inspection.report import LayerReport
+
+STEP, LEFT, STATE, INPUT, ERROR, RADIUS = 116, 66, 150, 256, 44, 27
+SHOWN = 4  # how many of the latest steps are drawn one by one; further ones stand for a jump
+
+
+def places(layer: LayerReport) -> list[int]:
+    """Return the lags that are drawn, the farthest first: the last few steps, the half-life, the horizon, the end."""
+    flow = layer.measured.flow
+    last = len(flow.median) - 1
+    far = [lag for lag in (flow.half_life, flow.horizon, last) if lag is not None and lag > SHOWN - 1]
+    return sorted({*range(min(SHOWN, last + 1)), *far}, reverse=True)[:6]
+
+
+def unrolled(layer: LayerReport) -> str:
+    """Return the picture: inputs below, states in a row, the error above the last one, the gradient going left."""
+    lags = places(layer)
+    flow, parts = layer.measured.flow, layer.measured.parts
+    width = LEFT * 2 + STEP * (len(lags) - 1)
+    x = {lag: LEFT + STEP * place for place, lag in enumerate(lags)}
+    body = []
+    for lag in lags:
+        name = _index(lag)
+        body += [
+            _arrow(x[lag], INPUT - 20, x[lag], STATE + RADIUS + 4, "forward", "U"),
+            _label(x[lag], INPUT, f"x{name}", "node"),
+            f'<circle cx="{x[lag]}" cy="{STATE}" r="{RADIUS}"/>',
+            _label(x[lag], STATE + 5, f"s{name}", "node"),
+        ]
+        if lag < len(parts.size) and parts.total > 0:
+            before = parts.share[lag - 1] if lag else 0.0
+            body.append(_label(x[lag], INPUT + 26, _percent(parts.share[lag] - before), "weight"))
+    for far, near in pairwise(lags):
+        body += [
+            _arrow(x[far] + RADIUS + 2, STATE + 8, x[near] - RADIUS - 4, STATE + 8, "forward", ""),
+            _arrow(x[near] - RADIUS - 2, STATE - 8, x[far] + RADIUS + 4, STATE - 8, "back", ""),
+            _label((x[far] + x[near]) / 2, STATE - 16, f"×{_short(_ratio(flow.median, far, near))}", "back"),
+            _label((x[far] + x[near]) / 2, STATE + 26, "W" if far - near == 1 else f"W ×{far - near}", "forward"),
+        ]
+    now, end = lags[-1], lags[0]
+    body += [
+        _arrow(x[now], ERROR + 12, x[now], STATE - RADIUS - 4, "back", ""),
+        _label(x[now], ERROR, "E_t" if not layer.direction else "E_t (time runs left)", "node"),
+        _label(x[now] - 8, ERROR + 42, "1", "back", "end"),
+        _label(x[end], STATE - RADIUS - 12, _short(flow.median[end]) if end else "", "back"),
+    ]
+    marker = (
+        '<defs><marker id="tip-{0}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path class="{0}" d="M0 0L8 4L0 8z"/></marker></defs>'
+    )
+    return (
+        f'<svg class="unrolled" viewBox="0 0 {width} 296" role="img" style="min-width:{len(lags) * 96}px" '
+        f'aria-label="the unrolled network with the gradient on its arrows">'
+        f"{marker.format('forward')}{marker.format('back')}{''.join(body)}</svg>"
+    )
+
+
+def _index(lag: int) -> str:
+    return "_t" if not lag else f"_(t-{lag})"
+
+
+def _ratio(median: tuple[float, ...], far: int, near: int) -> float:
+    """Return the mean factor of one step between two lags."""
+    if not median[near] > 0 or not math.isfinite(median[far]):
+        return math.nan
+    return float((median[far] / median[near]) ** (1 / (far - near)))
+
+
+def _short(number: float) -> str:
+    if not math.isfinite(number):
+        return "∞" if number == math.inf else "?"
+    return f"{number:.2g}" if number < 0.01 or number >= 100 else f"{number:.2f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 or not share > 0 else "<1%"
+
+
+def _label(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> str:
+    """Return a text; what follows an underscore is set lower, as an index."""
+    base, _, index = text.partition("_")
+    if not index:
+        return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{base}</text>'
+    index, blank, rest = index.partition(" ")
+    small = f'<tspan class="index" dy="4">{index}</tspan><tspan dy="-4">{blank}{rest}</tspan>'
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{base}{small}</text>'
+
+
+def _arrow(x1: float, y1: float, x2: float, y2: float, kind: str, label: str) -> str:
+    line = f'<line class="{kind}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" marker-end="url(#tip-{kind})"/>'
+    return line + (_label((x1 + x2) / 2 + 12, (y1 + y2) / 2 + 4, label, kind) if label else "")

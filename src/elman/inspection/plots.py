@@ -1,0 +1,129 @@
+"""The charts of a report, drawn with matplotlib: as a figure for notebooks, and as SVG for the page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from elman.errors import MissingExtraError
+from elman.inspection.report import LayerReport, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Stand-ins for the colours of the page, which differ by day and night; they are put in when the SVG is written.
+TEXT, ACCENT, SECOND = "#010101", "#020202", "#030303"
+PAGE_COLOURS = {TEXT: "currentColor", ACCENT: "var(--accent)", SECOND: "var(--second)"}
+NOTEBOOK_COLOURS = {TEXT: "#444444", ACCENT: "#1f77b4", SECOND: "#d95f02"}
+
+Chart = Callable[["Axes", LayerReport, dict[str, str]], None]
+
+
+def gradient_by_lag(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
+    """Draw the median ratio with its spread, on a logarithmic axis."""
+    flow = layer.measured.flow
+    floor = 1e-6
+    lags = range(len(flow.median))
+    low, median, high = ([min(max(v, floor), 1e12) for v in row] for row in (flow.low, flow.median, flow.high))
+    axes.fill_between(lags, low, high, color=colour[ACCENT], alpha=0.25, linewidth=0)
+    axes.plot(lags, median, color=colour[ACCENT], linewidth=2)
+    axes.axhline(0.01, color=colour[SECOND], linewidth=1, linestyle="--")
+    axes.set_yscale("log")
+    axes.set_xlabel("lag k (steps back)")
+    axes.set_title("|dE_t/ds_(t-k)| against lag 0", loc="left")
+
+
+def contributions(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
+    """Draw what each lag adds to dE/dW, and the cumulative share."""
+    parts = layer.measured.parts
+    biggest = max(parts.size, default=0.0) or 1.0
+    axes.bar(range(len(parts.size)), [s / biggest for s in parts.size], width=1.0, color=colour[ACCENT], alpha=0.6)
+    axes.plot(range(len(parts.share)), parts.share, color=colour[SECOND], linewidth=2)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("lag k (steps back)")
+    axes.set_title("size in dE/dW (bars), cumulative share (line)", loc="left")
+
+
+def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
+    """Draw the cosine for each window that was tried."""
+    rows = layer.measured.truncation
+    axes.plot([row.window for row in rows], [row.cosine for row in rows], "o-", color=colour[ACCENT], linewidth=2)
+    axes.set_xscale("log")
+    axes.set_xticks([row.window for row in rows], [str(row.window) for row in rows])
+    axes.minorticks_off()
+    axes.set_ylim(min([0.0, *(row.cosine for row in rows)]), 1.05)
+    axes.set_xlabel("window (steps)")
+    axes.set_title("cosine of truncated and full gradient", loc="left")
+
+
+def overview(report: Report) -> Figure:
+    """Return a figure with one row of charts for each layer."""
+    figure_of = _figure()
+    charts: list[Chart] = [gradient_by_lag, contributions]
+    if any(layer.measured.truncation for layer in report.layers):
+        charts.append(truncation)
+    count = len(report.layers)
+    figure = figure_of(figsize=(4.6 * len(charts), 3.0 * count), layout="constrained")
+    axes_LC = figure.subplots(count, len(charts), squeeze=False)
+    for row, layer in zip(axes_LC, report.layers, strict=True):
+        for axes, chart in zip(row, charts, strict=True):
+            _style(axes, NOTEBOOK_COLOURS)
+            chart(axes, layer, NOTEBOOK_COLOURS)
+        row[0].set_ylabel(f"{layer.name}\n{layer.verdict}")
+    return figure
+
+
+def svg(chart: Chart, layer: LayerReport, salt: str) -> str:
+    """Return one chart as an SVG element that takes its colours and width from the page around it.
+
+    Args:
+        chart: one of the functions above.
+        layer: whose numbers.
+        salt: a text of its own for each chart of a page, so that no two use the same ids.
+    """
+    figure_of = _figure()
+    import matplotlib
+
+    same = {colour: colour for colour in PAGE_COLOURS}
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 11}):
+        figure = figure_of(figsize=(5.2, 2.9), layout="constrained")
+        axes: Any = figure.subplots()
+        _style(axes, same)
+        chart(axes, layer, same)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
+    for stand_in, colour in PAGE_COLOURS.items():
+        text = text.replace(stand_in, colour)
+    label = axes.get_title(loc="left")
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _style(axes: Axes, colour: dict[str, str]) -> None:
+    axes.tick_params(colors=colour[TEXT], which="both")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(colour[TEXT])
+    for text in (axes.xaxis.label, axes.yaxis.label, axes.title, axes._left_title):  # type: ignore[attr-defined]
+        text.set_color(colour[TEXT])
+
+
+def _figure() -> type[Figure]:
+    """Return matplotlib's Figure, without pyplot: nothing is drawn on a screen, and nothing is kept."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "the charts are drawn by matplotlib, which is not installed",
+            should="matplotlib 3.8 or newer",
+            found="no module matplotlib",
+            hint="pip install 'elman[plot]'; report.print() and report.to_json() need nothing",
+        ) from error
+    return Figure

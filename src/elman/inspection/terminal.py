@@ -1,0 +1,122 @@
+"""The report in the terminal: a verdict, the numbers, two small charts, and what to paste, for every layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from elman.inspection.report import LayerReport, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+WIDTH = 60  # columns of a chart
+FLOOR = 1e-4  # the least ratio that the chart of gradient by lag can tell from nothing
+COLOURS = {"healthy": "green", "vanishing": "yellow", "truncated too short": "yellow", "saturated": "yellow"}
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print a report; `console` is standard output if None."""
+    from rich.console import Console
+
+    console = console or Console()
+    console.print(
+        f"[bold]gradient diagnosis[/bold]  {report.sequences} sequences of up to {report.steps} steps, "
+        f"loss {report.loss:.4g}; the gradient should reach {report.memory} steps back",
+        highlight=False,
+    )
+    for layer in report.layers:
+        _print_layer(layer, console)
+    if report.heaviest:
+        first = report.heaviest[0]
+        console.print(
+            f"\nhalf of the gradient is from {report.half:.0%} of the sequences; the heaviest, batch {first.batch} "
+            f"row {first.row}, holds {first.share:.0%}",
+            highlight=False,
+        )
+    if report.history:
+        h = report.history
+        console.print(
+            f"gradient norm over {h.steps} steps: median {h.median:.3g}, 90 % under {h.high:.3g}, largest "
+            f"{h.largest:.3g}; {h.clipped:.0%} clipped",
+            highlight=False,
+        )
+
+
+def _print_layer(layer: LayerReport, console: Console) -> None:
+    from rich.markup import escape
+
+    colour = COLOURS.get(layer.verdict, "red")
+    title = f"{escape(layer.name)}  ({layer.cell}, {layer.hidden} units)"
+    console.print(f"\n[bold]{title}[/bold]: [bold {colour}]{layer.verdict}[/bold {colour}]", highlight=False)
+    for finding in layer.findings:
+        console.print(f"  {finding.words}", highlight=False)
+    m = layer.measured
+    flow, parts = m.flow, m.parts
+    console.print(f"  gradient by lag    {chart([_height(v) for v in flow.median])}", highlight=False)
+    console.print(
+        f"                     lag 0 to {len(flow.median) - 1}, logarithmic; half at lag {_lag(flow.half_life)}, "
+        f"1 % at lag {_lag(flow.horizon)}",
+        highlight=False,
+    )
+    console.print(f"  share of dE/dW     {chart(list(parts.share))}", highlight=False)
+    console.print(f"                     95 % of it lies within lag {_lag(parts.usable)}", highlight=False)
+    for line in lines(layer):
+        console.print(f"  {line}", highlight=False)
+    for k, remedy in enumerate(layer.remedies):
+        console.print(f"  {'try' if not k else ' or'} [bold]{escape(remedy.paste)}[/bold]", highlight=False)
+        console.print(f"        {escape(remedy.why)}", style="dim", highlight=False)
+
+
+def lines(layer: LayerReport) -> list[str]:
+    """Return the other numbers of a layer, a line for each kind; those that were not measured are left out."""
+    m = layer.measured
+    least, middle, most = m.jacobians.singular_values
+    found = [f"one Jacobian         singular values {least:.3g} to {most:.3g}, median {middle:.3g}"]
+    if m.jacobians.spectral_radius:
+        radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in m.jacobians.spectral_radius.items())
+        found.append(f"spectral radius of W {radii}")
+    if m.jacobians.lyapunov:
+        found.append("Lyapunov exponents   " + ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov))
+    s = m.saturation
+    if s.flat is not None:
+        found.append(
+            f"slopes under 0.05    {s.flat:.0%} of all steps and units, {s.stuck or 0:.0%} of the units always"
+        )
+    if s.dead is not None:
+        found.append(f"dead units           {s.dead:.0%}")
+    if s.gates:
+        gates = "; ".join(f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, shut {g.shut:.0%})" for n, g in s.gates.items())
+        found.append(f"gates                {gates}")
+    if s.time_constants:
+        low, _, median, _, high = s.time_constants
+        found.append(f"time constants       median {median:.3g} steps, from {low:.3g} to {high:.3g}")
+    if m.truncation:
+        rows = "; ".join(f"{row.window}: {row.cosine:.2f}" for row in m.truncation)
+        found.append(f"cosine by window     {rows}")
+    if m.drift.pieces:
+        last = m.drift.pieces[-1]
+        found.append(
+            f"state after step {m.drift.seen:<4}moved by {last.shift:.2g} deviations, size times {last.growth:.2g}"
+        )
+    return found
+
+
+def chart(heights: Sequence[float]) -> str:
+    """Return heights of 0 to 1 as a row of blocks, at most `WIDTH` wide."""
+    if len(heights) > WIDTH:
+        heights = [heights[round(k * (len(heights) - 1) / (WIDTH - 1))] for k in range(WIDTH)]
+    return "".join(BLOCKS[round(min(max(h, 0.0), 1.0) * (len(BLOCKS) - 1))] for h in heights)
+
+
+def _height(ratio: float) -> float:
+    """Return where a ratio stands between 0.0001 (nothing) and 1 (a full block), in the logarithm; more is full too."""
+    if not ratio > FLOOR:
+        return 0.0
+    return 1.0 - math.log(min(ratio, 1.0)) / math.log(FLOOR)
+
+
+def _lag(lag: int | None) -> str:
+    return "none that was followed" if lag is None else str(lag)

@@ -1,0 +1,182 @@
+import json
+import resource
+
+import pytest
+import torch
+from torch import nn
+
+import elman
+from elman.errors import DataError, ElmanError, NonFiniteError, SettingError
+from elman.inspection import diagnose, doctor
+
+PAIRS = {
+    "rnn": (nn.RNN, elman.RNN, {}),
+    "relu": (nn.RNN, elman.RNN, {"nonlinearity": "relu"}),
+    "gru": (nn.GRU, elman.GRU, {}),
+    "lstm": (nn.LSTM, elman.LSTM, {}),
+    "projected": (nn.LSTM, elman.LSTM, {"proj_size": 3}),
+}
+
+
+def batch_of(T: int = 12, B: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(T, B, 3, generator=generator), torch.randn(T, B, 3, generator=generator)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_torchs_layers_and_ours_get_the_same_report(reader, loss, name: str) -> None:
+    theirs, ours, options = PAIRS[name]
+    torch.manual_seed(0)
+    theirs = reader(theirs(3, 6, 2, bidirectional=True, **options))
+    ours = reader(ours(3, 6, 2, bidirectional=True, **options))
+    ours.load_state_dict(theirs.state_dict())
+    first, second = (diagnose(model, [batch_of()], loss, window=4).as_dict() for model in (theirs, ours))
+    assert len(first["layers"]) == 4
+    assert first == second
+
+
+def test_layers_anywhere_in_a_module_are_found(loss) -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = nn.ModuleDict({"a": nn.GRU(3, 4, batch_first=True), "b": elman.LSTM(4, 3, bidirectional=True)})
+            self.norm = nn.LayerNorm(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y, _ = self.parts["a"](x.transpose(0, 1))
+            _, (h, _) = self.parts["b"](self.norm(y).transpose(0, 1))
+            return h[0] + h[1]
+
+    report = diagnose(Deep(), [batch_of()], lambda m, b: (m(b[0]) - b[1][0]).square().mean())
+    assert [layer.name for layer in report.layers] == ["parts.a layer 0", "parts.b layer 0", "parts.b layer 0 reverse"]
+    for layer in report.layers:
+        assert layer.measured.flow.error > 0
+        assert layer.measured.parts.beyond <= 1e-5 * layer.measured.parts.total
+    # Only the last state of b is read: its error is at one step, and 12 lags have one pair in each sequence.
+    assert report.layers[1].measured.flow.pairs == (3,) * 12
+
+
+def test_several_batches_are_one_sample(reader, loss) -> None:
+    model = reader(nn.GRU(3, 5)).double()
+    long, short = [tuple(t.double() for t in batch_of(T)) for T in (12, 7)]
+    report = diagnose(model, [long, short], loss)
+    assert (report.batches, report.sequences, report.steps, report.memory) == (2, 6, 12, 3)
+    layer = report.layers[0].measured
+    assert layer.flow.pairs[0] == 3 * 19 and layer.flow.pairs[7] == 3 * 5
+    (loss(model, long) + loss(model, short)).backward()
+    assert layer.parts.total == pytest.approx(float(model.layer.weight_hh_l0.grad.norm()), rel=1e-9)
+    assert report.loss == pytest.approx((loss(model, long) + loss(model, short)).item() / 2)
+    total = sum(heavy.norm for heavy in report.heaviest)
+    assert sum(heavy.share for heavy in report.heaviest) == pytest.approx(1)
+    assert report.heaviest[0].share == pytest.approx(report.heaviest[0].norm / total)
+    assert report.heaviest == tuple(sorted(report.heaviest, key=lambda heavy: -heavy.norm))
+
+
+def test_the_sequence_that_holds_most_is_named(reader, loss) -> None:
+    x, target = batch_of()
+    target[:, 2] *= 100
+    report = diagnose(reader(nn.GRU(3, 5)), [(x, target)], loss)
+    assert (report.heaviest[0].batch, report.heaviest[0].row) == (0, 2) and report.heaviest[0].share > 0.9
+    assert report.half == pytest.approx(1 / 3)
+
+
+def test_fewer_lags_leave_the_rest_beyond(reader, loss) -> None:
+    torch.manual_seed(0)
+    model = reader(elman.RNN(3, 6, init="orthogonal"))
+    parts = diagnose(model, [batch_of()], loss, lags=3).layers[0].measured.parts
+    whole = diagnose(model, [batch_of()], loss).layers[0].measured.parts
+    assert parts.size == pytest.approx(whole.size[:4]) and len(parts.size) == 4
+    assert parts.beyond > 0.01 * parts.total and parts.share[-1] < 1
+    assert sum(parts.along) == pytest.approx(sum(whole.along[:4]), abs=1e-5)
+
+
+def test_what_the_walk_cannot_afford_it_does_for_fewer_sequences(reader, loss, monkeypatch) -> None:
+    model = reader(elman.LSTM(3, 6))
+    assert diagnose(model, [batch_of()], loss).layers[0].measured.parts_sequences == 0
+    monkeypatch.setattr(doctor, "WORK", 1e5)
+    layer = diagnose(model, [batch_of()], loss).layers[0].measured
+    assert layer.parts_sequences == 1 and layer.flow.pairs[0] == 12
+    assert layer.parts.beyond <= 1e-5 * layer.parts.total
+
+
+def test_a_diagnosis_draws_no_random_number_and_repeats(reader) -> None:
+    model = reader(elman.LSTM(3, 6, 2, dropout=0.5)).train()
+
+    def loss(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return (model(batch[0]) + torch.randn(()) - batch[1]).square().mean()
+
+    torch.manual_seed(1)
+    first = diagnose(model, [batch_of()], loss)
+    after = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), after)
+    torch.manual_seed(1)
+    assert diagnose(model, [batch_of()], loss).to_json() == first.to_json()
+
+
+def test_settings_make_the_remedies_concrete(reader, loss) -> None:
+    torch.manual_seed(0)
+    model = reader(elman.RNN(3, 6, nonlinearity="identity", init="orthogonal=3"))
+    report = diagnose(
+        model, [batch_of()], loss, settings={"learning_rate": 0.01, "clip": 0.5}, norms=[0.1, 0.4, 0.6, 2]
+    )
+    pastes = [remedy.paste for remedy in report.layers[0].remedies]
+    assert report.verdict == "exploding" and pastes[0] == "--set clip=0.125"
+    assert "--set learning_rate=0.001" in pastes
+    assert report.history is not None and report.history.clipped == 0.5 and report.history.largest == 2
+
+
+@pytest.mark.parametrize("name", ["lags", "memory", "window"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True])
+def test_impossible_numbers_are_refused(reader, loss, name: str, value: object) -> None:
+    with pytest.raises(SettingError, match=f"{name} is not a number of steps"):
+        diagnose(reader(nn.RNN(3, 4)), [batch_of()], loss, **{name: value})
+
+
+def test_bad_input_is_refused(reader, loss) -> None:
+    model = reader(nn.RNN(3, 4))
+    with pytest.raises(DataError, match="no batch"):
+        diagnose(model, [], loss)
+    with pytest.raises(DataError, match="too short for the lags") as caught:
+        diagnose(model, [batch_of(5)], loss, lags=5)
+    assert "at least 6 steps" in str(caught.value) and "lags=4" in str(caught.value)
+    with pytest.raises(DataError, match="too short for the lags"):
+        diagnose(model, [batch_of(1)], loss)
+    with pytest.raises(ElmanError, match="no recurrent layer"):
+        diagnose(nn.Linear(3, 3), [batch_of()], lambda m, b: m(b[0]).sum())
+    with pytest.raises(NonFiniteError, match="loss is not finite"):
+        diagnose(model, [batch_of()], lambda m, b: m(b[0]).sum() / 0)
+
+
+def test_a_layer_that_is_not_its_cell_is_refused(reader, loss) -> None:
+    class Odd(elman.Cell):
+        """A cell that counts its calls."""
+
+        gates = ("h",)
+        calls = 0.0
+
+        def step(self, gx, gh, state):
+            Odd.calls += 1.0
+            return (torch.tanh(gx[:, 0] + gh[:, 0]) * Odd.calls,)
+
+    with pytest.raises(ElmanError, match="does not compute what its cell's steps compute"):
+        diagnose(reader(elman.Recurrent(Odd(), 3, 4)), [batch_of()], loss)
+
+
+def test_memory_is_bounded(reader, loss) -> None:
+    """The guide states 60 numbers for each step, sequence, unit and gate, beside the model's own."""
+    T, B, H = 256, 4, 128
+    model = reader(elman.LSTM(3, H))
+    x, target = torch.randn(T, B, 3), torch.randn(T, B, 3)
+    diagnose(model, [(x[:8], target[:8])], loss)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    diagnose(model, [(x, target)], loss)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < 60 * T * B * H * 4 * 4
+
+
+def test_the_report_is_json(reader, loss) -> None:
+    report = diagnose(reader(nn.GRU(3, 5)), [batch_of()], loss)
+    read = json.loads(report.to_json())
+    assert read["format"] == "elman.diagnosis" and read["version"] == 1
+    assert read == report.as_dict()

@@ -1,0 +1,156 @@
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+import elman
+from elman.errors import MissingExtraError
+from elman.inspection import Report, diagnose, plots
+from elman.inspection.diagram import places, unrolled
+from elman.inspection.report import history_of
+from elman.inspection.terminal import WIDTH, chart
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    torch.manual_seed(0)
+    layer = elman.RNN(3, 8, nonlinearity="identity", init="orthogonal=0.5", bidirectional=True)
+    x, target = torch.randn(40, 3, 3), torch.randn(40, 3, 16)
+    settings = {"clip": 1.5}
+    return diagnose(layer, [x], lambda m, b: ((m(b)[0] - target) ** 2).sum(), window=5, norms=[1, 2], settings=settings)
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> str:
+    return report.to_html("My <run>")
+
+
+class Checker(HTMLParser):
+    """Whether every element is closed, and where each link leads."""
+
+    EMPTY = frozenset({"meta", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("href", "src", "xlink:href"):
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.EMPTY:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone(page: str) -> None:
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == [] and "<h1>My &lt;run&gt;</h1>" in page
+    assert all(link.startswith("#") for link in checker.links)
+    assert not checker.tags & {"script", "link", "img", "iframe"} and "@import" not in page
+    assert set(re.findall(r"url\(([^)]*)\)", page)) <= {f"#{name}" for name in checker.ids}
+    outside = re.findall(r"https?://[^\"' <]*", page)
+    assert {link.split("/")[2] for link in outside} <= {"www.w3.org"}  # names of XML vocabularies, never fetched
+    assert 'name="viewport"' in page and "prefers-color-scheme: dark" in page
+    assert not set(plots.PAGE_COLOURS) & set(re.findall("#[0-9a-f]{6}", page))
+    assert len(page) < 500_000
+
+
+def test_the_page_says_what_was_found(report: Report, page: str) -> None:
+    for layer in report.layers:
+        assert layer.name in page and layer.verdict in page and layer.findings[0].words in page
+        assert all(remedy.paste in page for remedy in layer.remedies)
+    assert page.count("<svg") == 2 * 4
+
+
+def test_a_chart_is_the_same_every_time(report: Report) -> None:
+    first, second = (plots.svg(plots.truncation, report.layers[0], "a") for _ in range(2))
+    assert first == second
+    assert plots.svg(plots.truncation, report.layers[0], "b") != first
+
+
+def test_the_unrolled_network_carries_the_numbers(report: Report) -> None:
+    layer = report.layers[0]
+    drawn = unrolled(layer)
+    assert places(layer)[-4:] == [3, 2, 1, 0] and 7 in places(layer)  # the horizon of 0.5^k
+    assert drawn.count("×0.50") == len(places(layer)) - 1
+    assert drawn.count("<circle") == len(places(layer))
+    share = layer.measured.parts.share
+    assert f">{share[0]:.0%}<" in drawn and f">{share[1] - share[0]:.0%}<" in drawn
+
+
+def test_the_terminal_shows_verdicts_numbers_and_remedies(report: Report) -> None:
+    console = Console(width=150, record=True, file=io.StringIO())
+    report.print(console)
+    text = console.export_text()
+    assert "model layer 0 reverse  (rnn_identity, 8 units): " in text
+    for layer in report.layers:
+        assert layer.findings[0].words in text and layer.remedies[0].paste in text
+    assert "half at lag 1, 1 % at lag 7" in text
+    assert "spectral radius of W h 0.5" in text and "50% clipped" in text
+
+
+def test_charts_of_blocks() -> None:
+    assert chart([0, 0.5, 1, 2]) == " ▄██"
+    assert len(chart([0.5] * 1000)) == WIDTH
+
+
+def test_a_figure_for_notebooks(report: Report) -> None:
+    figure = report.plot()
+    assert len(figure.axes) == 2 * 3
+    line = figure.axes[0].lines[0].get_ydata()
+    assert line[:3] == pytest.approx([1, 0.5, 0.25], rel=1e-3)
+
+
+@pytest.mark.parametrize("what", ["plot", "to_html"])
+def test_without_matplotlib_the_error_names_the_extra(report: Report, monkeypatch, what: str) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match="matplotlib") as caught:
+        getattr(report, what)()
+    assert "pip install 'elman[plot]'" in str(caught.value)
+
+
+def test_matplotlib_and_rich_are_imported_late() -> None:
+    program = "import sys, elman.inspection; print([m for m in ('matplotlib', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_numbers_beyond_all_bounds_stay_json(reader, loss) -> None:
+    model = reader(nn.RNN(3, 4, nonlinearity="relu", bias=False))
+    with torch.no_grad():
+        model.layer.weight_hh_l0.copy_(1e4 * torch.eye(4))
+        model.layer.weight_ih_l0.fill_(1e-38)
+    x = torch.zeros(12, 2, 3)
+    x[0] = 1
+    report = diagnose(model, [(x, torch.zeros(12, 2, 3))], lambda m, b: loss(m, b) * 1e-30)
+    assert "Infinity" not in report.to_json() and "NaN" not in report.to_json()
+    report.to_html()
+
+
+def test_the_history_of_norms() -> None:
+    found = history_of([float(k) for k in range(1, 12)], clip=9.0)
+    assert found is not None
+    assert (found.steps, found.median, found.high, found.largest, found.clipped) == (11, 6.0, 10.0, 11.0, 2 / 11)
+    assert history_of([], 1.0) is None
+    assert history_of([5.0], 0.0).clipped == 0.0  # type: ignore[union-attr]

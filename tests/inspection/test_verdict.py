@@ -1,0 +1,148 @@
+"""Twenty seeds of health and of each illness: no false alarm, no miss."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import elman
+from elman.inspection import diagnose
+from elman.inspection.report import LayerReport
+from elman.inspection.verdict import VERDICTS
+
+T, B, H = 48, 3, 16
+SEEDS = range(20)
+
+
+def examine(layer: nn.Module, x_TBI: torch.Tensor, **options: object) -> LayerReport:
+    """Diagnose a layer whose error at each step is a random direction."""
+    direction_TBH = torch.randn(*x_TBI.shape[:2], layer.hidden_size)
+
+    def loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return (model(batch)[0] * direction_TBH).sum()
+
+    (report,) = diagnose(layer, [x_TBI], loss, **options).layers
+    return report
+
+
+def with_gain(layer: elman.RNN, gain: float) -> elman.RNN:
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(gain * torch.randn(layer.hidden_size, layer.hidden_size) / layer.hidden_size**0.5)
+    return layer
+
+
+def loud(layer: elman.RNN) -> elman.RNN:
+    with torch.no_grad():
+        layer.weight_ih_l0.mul_(30.0)
+    return layer
+
+
+def killed(layer: elman.RNN, share: float) -> elman.RNN:
+    with torch.no_grad():
+        layer.bias_ih_l0[: round(share * layer.hidden_size)] = -100.0
+    return layer
+
+
+def noise(scale: float = 1.0) -> torch.Tensor:
+    return scale * torch.randn(T, B, 4)
+
+
+HEALTHY = {
+    "linear rotation": lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal"), noise()),
+    "tanh rotation": lambda: (elman.RNN(4, H, init="orthogonal"), noise(0.2)),
+    "irnn": lambda: (elman.RNN(4, H, nonlinearity="relu", init="identity"), noise()),
+    "irnn on positive input": lambda: (elman.RNN(2, 64, nonlinearity="relu", init="identity"), torch.rand(T, B, 2)),
+    "lstm": lambda: (elman.LSTM(4, H, init=f"chrono={T}"), noise()),
+    "lstm, forget bias": lambda: (elman.LSTM(4, H, init="forget_bias=2"), noise()),
+    "gru": lambda: (elman.GRU(4, H, init=f"chrono={T}"), noise()),
+}
+ILL = {
+    "linear 0.5": ("vanishing", lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise())),
+    "tanh 0.6": ("vanishing", lambda: (elman.RNN(4, H, init="orthogonal=0.6"), noise())),
+    "torch's rnn": ("vanishing", lambda: (nn.RNN(4, H), noise())),
+    "linear 1.5": ("exploding", lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise())),
+    "relu 3": ("exploding", lambda: (elman.RNN(4, H, nonlinearity="relu", init="orthogonal=3"), noise())),
+    "linear 1.2": ("exploding", lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.2"), noise())),
+    "gain 3": ("chaotic", lambda: (with_gain(elman.RNN(4, 64), 3.0), noise(0.1))),
+    "loud input": ("saturated", lambda: (loud(elman.RNN(4, H, init="orthogonal")), noise())),
+    "dead units": ("dead", lambda: (killed(elman.RNN(4, H, nonlinearity="relu", init="identity"), 0.8), noise())),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_health_is_no_illness(name: str) -> None:
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        layer, x = HEALTHY[name]()
+        report = examine(layer, x)
+        assert report.verdict == "healthy", (seed, report.findings)
+        assert report.remedies == ()
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_illness_is_not_missed(name: str) -> None:
+    wanted, make = ILL[name]
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        report = examine(*make())
+        assert report.verdict == wanted, (seed, report.findings)
+        assert report.remedies
+
+
+@pytest.mark.parametrize("name", ["tanh rotation", "lstm"])
+def test_a_window_too_short_is_told_from_one_that_is_long_enough(name: str) -> None:
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        layer, x = HEALTHY[name]()
+        assert examine(layer, x, window=2).verdict == "truncated too short"
+        torch.manual_seed(seed)
+        report = examine(nn.RNN(4, H), noise(), window=24)
+        assert report.verdict == "vanishing", (seed, report.findings)  # the window is not to blame
+
+
+def test_a_layer_without_an_error_is_idle() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = nn.GRU(4, 5), nn.GRU(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)[0] + 0 * self.idle(x)[0].detach()
+
+    report = diagnose(Two(), [noise()], lambda m, b: m(b).square().sum(), memory=2)
+    assert [layer.verdict for layer in report.layers] == ["healthy", "idle"]
+    assert "no gradient arrives" in report.layers[1].findings[0].words
+    assert report.verdict == "idle"
+
+
+def test_gates_that_let_nothing_out_or_in_are_saturated() -> None:
+    lstm, gru = elman.LSTM(4, H), elman.GRU(4, H)
+    with torch.no_grad():
+        lstm.bias_ih_l0[3 * H :] = -20.0
+        gru.bias_ih_l0[H : 2 * H] = 20.0
+    assert "output gate of 100%" in examine(lstm, noise()).findings[0].words
+    assert "update gate of 100%" in examine(gru, noise()).findings[0].words
+
+
+def test_the_memory_that_is_asked_for_decides_what_has_vanished() -> None:
+    torch.manual_seed(0)
+    layer = elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5")  # 1 % is passed at lag 7
+    assert examine(layer, noise(), memory=7).verdict == "healthy"
+    assert examine(layer, noise(), memory=8).verdict == "vanishing"
+
+
+def test_the_words_carry_the_numbers() -> None:
+    torch.manual_seed(0)
+    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise()).findings[0].words
+    assert words == (
+        "7 steps back less than 1 % of the gradient is left, a factor of 0.500 with every step; 12 steps are asked for"
+    )
+    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise()).findings[0].words
+    assert words.startswith(f"{T - 1} steps back the gradient is {1.5 ** (T - 1):.3g} times as large")
+    words = examine(with_gain(elman.RNN(4, 64), 3.0), noise(0.1)).findings[0].words
+    assert "Lyapunov exponent is +" in words and not math.isnan(float(words.split("is ")[1].split(" per")[0]))
+
+
+def test_every_rule_says_what_it_looks_for() -> None:
+    assert all(rule.__doc__ for rule in VERDICTS.values())
