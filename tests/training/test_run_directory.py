@@ -1,7 +1,6 @@
 """A run directory is made whole or not at all, and what is none is refused."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
     (run.path / "checkpoint").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunError, match="is a link"):
         _ = run.checkpoint
-    os.replace(run.path / "config.json", tmp_path / "config.json")
+    (run.path / "config.json").rename(tmp_path / "config.json")
     (run.path / "config.json").symlink_to(tmp_path / "config.json")
     with pytest.raises(RunError, match="is a link"):
         RunDirectory.open(run.path)

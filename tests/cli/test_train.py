@@ -1,0 +1,238 @@
+"""`elman train`: what it leaves, what it says, and what bad input gets."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Elman = Callable[..., Any]
+
+
+def test_it_leaves_a_run(run: Path) -> None:
+    names = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    assert names == [
+        "checkpoint/state.safetensors",
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "report.md",
+        "text.tokens",
+        "vocabulary.json",
+    ]
+    report = (run / "report.md").read_text()
+    for part in ("bits per character", "text.txt", f"elman generate {run}", "hidden = 8", "parameters"):
+        assert part in report
+
+
+def test_nothing_in_a_run_is_a_pickle(run: Path) -> None:
+    for path in run.rglob("*"):
+        if path.is_file():
+            assert not path.read_bytes().startswith((b"PK", b"\x80"))
+
+
+def test_json_and_nothing_else_on_standard_output(elman: Elman, text: Path, tmp_path: Path, tiny: list) -> None:
+    answer = elman("train", "language-model", text, "--steps", 4, "--out", tmp_path / "r", "--json", *tiny)
+    assert answer.code == 0
+    said = json.loads(answer.out)
+    assert said["steps"] == 4
+    assert said["best"]["step"] == 4
+    assert "validation" in answer.err
+    assert "bits per character" in answer.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--cell", "rnn", "--set", "nonlinearity=relu", "--set", "init=identity"],
+        ["--cell", "gru", "--layers", "2", "--set", "variational=true", "--set", "dropout=0.2"],
+        ["--set", "vocabulary=bytes", "--set", "optimiser=sgd", "--set", "schedule=plateau"],
+        ["--set", "vocabulary=words", "--set", "softmax=adaptive", "--set", "cutoffs=2,3"],
+        ["--set", "vocabulary=bpe", "--set", "vocabulary_size=270", "--set", "vary=yes"],
+        ["--set", "tied=true", "--set", "embedding=8", "--set", "learn_initial_state=true"],
+    ],
+)
+def test_options_reach_the_model_and_the_run_is_of_use(
+    elman: Elman, text: Path, tmp_path: Path, tiny: list, options: list
+) -> None:
+    taken = [f"embedding={8 if 'tied=true' in options else 4}"]
+    base = ["--hidden", "8", "--set", taken[0], "--set", "batch_size=2", "--set", "window=8"]
+    options = [o for i, o in enumerate(options) if o != "embedding=8" and options[i + 1 : i + 2] != ["embedding=8"]]
+    out = tmp_path / "r"
+    answer = elman("train", "language-model", text, "--steps", 6, "--out", out, *base, *options)
+    assert answer.code == 0, answer.err
+    reported = json.loads((out / "metrics.jsonl").read_text())["validation"]
+    assert json.loads(elman("evaluate", out, "--json").out) == reported
+    assert elman("generate", out, "--length", 5).code == 0
+
+
+def test_a_directory_several_files_and_other_validation_data(
+    elman: Elman, text: Path, tmp_path: Path, tiny: list
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        shutil.copy(text, folder / name)
+    out = tmp_path / "r"
+    answer = elman(
+        "train", "language-model", folder, text, "--steps", 2, "--out", out, *tiny, "--set", f"validation_data={text}"
+    )
+    assert answer.code == 0, answer.err
+    data = json.loads((out / "config.json").read_text())["data"]
+    assert len(data["sources"]) == 3
+    assert data["validation_symbols"] == len(text.read_text(encoding="utf-8"))
+
+
+def test_without_data_and_without_out(
+    elman: Elman, tmp_path: Path, tiny: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    limit = ["--set", "validation_symbols=500"]
+    for n in (1, 2):
+        assert elman("train", "language-model", "--steps", 2, *tiny, *limit).code == 0
+        assert (tmp_path / "runs" / f"language-model-{n}" / "report.md").exists()
+
+
+def test_going_on(elman: Elman, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    shutil.copytree(run, out)
+    answer = elman("train", "language-model", "--out", out, "--resume", "--steps", 40, "--set", "learning_rate=0.001")
+    assert answer.code == 0, answer.err
+    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [26, 30, 40]
+    assert json.loads((out / "config.json").read_text())["settings"]["steps"] == 40
+
+
+def test_ctrl_c(elman: Elman, text: Path, tmp_path: Path, tiny: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    from elman.cli.progress import Progress
+
+    watch = Progress.watch
+
+    def press(self: Progress, moment: Any) -> None:
+        watch(self, moment)
+        if moment.step == 3 and moment.row is None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "watch", press)
+    out = tmp_path / "r"
+    answer = elman("train", "language-model", text, "--steps", 9, "--out", out, *tiny)
+    assert answer.code == 130
+    assert f"elman train language-model --out {out} --resume" in answer.err
+    monkeypatch.undo()
+    assert elman("train", "language-model", "--out", out, "--resume").code == 0
+
+
+def refused(answer: Any, *messages: str) -> None:
+    assert answer.code == 2, answer.err
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    for message in messages:
+        assert message in answer.err
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (None, [], "does not exist"),
+        (b"", [], "is empty"),
+        (b"abc\0def" * 100, [], "is a binary file"),
+        ("Größe ".encode("latin-1") * 100, [], "is not UTF-8 text"),
+        (b"short", [], "shorter than one window"),
+        (b"a" * 300, ["--set", "hiden=3"], "did you mean 'hidden'?"),
+        (b"a" * 300, ["--set", "hidden"], "--set key=value"),
+        (b"a" * 300, ["--hidden", "9", "--set", "hidden=8"], "is given twice"),
+        (b"a" * 300, ["--set", "dropout=2"], "out of range"),
+        (b"a" * 300, ["--layers", "0"], "out of range"),
+        (b"a" * 300, ["--set", "window=0"], "out of range"),
+        (b"a" * 300, ["--set", "batch_size=1000"], "shorter than one window"),
+        (b"a" * 300, ["--set", "validation=1"], "validation"),
+        (b"a" * 300, ["--set", "validation_data=/nowhere.txt"], "does not exist"),
+        (b"a" * 300, ["--cell", "lsmt"], "did you mean 'lstm'?"),
+        (b"a" * 300, ["--set", "init=ortogonal"], "did you mean 'orthogonal'?"),
+        (b"a" * 300, ["--set", "nonlinearity=tan", "--cell", "rnn"], "did you mean 'tanh'?"),
+        (b"a" * 300, ["--set", "tied=true"], "a tied output layer does not fit"),
+        (b"a" * 300, ["--set", "device=abacus"], "there is no device 'abacus'"),
+        (b"a" * 300, ["--set", "encoding=klingon"], "unknown encoding"),
+        (b"a" * 300, ["--minutes", "1"], "the budget is given more than once"),
+        (b"a" * 300, ["--set", "vocabulary=runes"], "unknown value of the setting vocabulary"),
+    ],
+)
+def test_bad_input_leaves_nothing(
+    elman: Elman, tmp_path: Path, content: bytes | None, options: list, message: str
+) -> None:
+    path, out = tmp_path / "text.txt", tmp_path / "runs" / "r"
+    if content is not None:
+        path.write_bytes(content)
+    small = {"batch_size": "2", "window": "8"}
+    given = {option.partition("=")[0] for option in options}
+    base = [part for name, value in small.items() if name not in given for part in ("--set", f"{name}={value}")]
+    refused(elman("train", "language-model", path, "--steps", 2, "--out", out, *base, *options), message)
+    assert not out.exists()
+    assert not out.parent.exists() or list(out.parent.iterdir()) == []
+
+
+def test_bytes_read_what_is_no_text(elman: Elman, tmp_path: Path, tiny: list) -> None:
+    path = tmp_path / "data.bin"
+    path.write_bytes(bytes(range(256)) * 4)
+    answer = elman(
+        "train", "language-model", path, "--steps", 2, "--out", tmp_path / "r", *tiny, "--set", "vocabulary=bytes"
+    )
+    assert answer.code == 0, answer.err
+
+
+def test_an_occupied_place(elman: Elman, text: Path, run: Path, tmp_path: Path, tiny: list) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused(
+        elman("train", "language-model", text, "--steps", 2, "--out", run, *tiny), "holds a run already", "--resume"
+    )
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused(elman("train", "language-model", text, "--steps", 2, "--out", text.parent, *tiny), "is not empty")
+
+
+def test_what_cannot_be_gone_on_with(elman: Elman, text: Path, run: Path, tmp_path: Path) -> None:
+    train = ("train", "language-model", "--resume", "--out")
+    refused(elman(*train, tmp_path / "none"), "no run directory")
+    refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a run that has begun")
+    refused(elman("train", "language-model", "--resume"), "--resume needs the run to go on with")
+    refused(elman("train", "language-model", text, "--resume", "--out", run), "the run's own data")
+    other = tmp_path / "r"
+    shutil.copytree(run, other)
+    path = other / "checkpoint" / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(elman(*train, other, "--steps", 50), "is broken")
+    shutil.copy(run / "checkpoint" / "state.safetensors", path)
+    shutil.copy(text, other / "text.tokens")
+    refused(elman(*train, other, "--steps", 50), "is broken")
+
+
+def test_unknown_recipes_commands_and_options(elman: Elman) -> None:
+    refused(elman("train", "langage-model"), "did you mean 'language-model'?")
+    refused(elman("trian"), "trian")
+    refused(elman("train", "language-model", "--stepz", 3), "--stepz")
+    refused(elman("train", "language-model", "--steps", "many"), "many")
+
+
+def test_a_full_disk_while_training(
+    elman: Elman, text: Path, tmp_path: Path, tiny: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up some writes into the run: exit 2, and what is there can be gone on with."""
+    original, writes = os.write, [0]
+
+    def write(handle: int, content: bytes) -> int:
+        if len(content) > 1000:
+            writes[0] += 1
+            if writes[0] > 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(handle, content)
+
+    out = tmp_path / "r"
+    monkeypatch.setattr(os, "write", write)
+    answer = elman("train", "language-model", text, "--steps", 8, "--out", out, *tiny, "--set", "checkpoint_every=1")
+    refused(answer, "the disk is full", "--resume")
+    assert not list(out.rglob("*.new"))
+    monkeypatch.undo()
+    assert elman("train", "language-model", "--out", out, "--resume").code == 0

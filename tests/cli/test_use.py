@@ -1,0 +1,154 @@
+"""`elman evaluate`, `generate` and `recipes`, and hostile runs."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elman import cli, recipes
+
+Elman = Callable[..., Any]
+
+
+def test_evaluate_says_what_training_reported(elman: Elman, run: Path, text: Path) -> None:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = min((row["validation"] for row in rows), key=lambda metrics: metrics["nats_per_symbol"])
+    answer = elman("evaluate", run, "--json")
+    assert json.loads(answer.out) == best
+    assert f"{best['bits_per_character']:.4f}" in elman("evaluate", run).out
+    other = json.loads(elman("evaluate", run, text, "--json").out)
+    assert other["symbols"] == len(text.read_text(encoding="utf-8")) - 1
+
+
+def test_generate_by_seed(elman: Elman, run: Path) -> None:
+    first = elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 5)
+    assert first.code == 0
+    assert first.out.startswith("ein")
+    assert len(first.out) == 3 + 40 + 1
+    assert elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 5).out == first.out
+    assert elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 6).out != first.out
+    greedy = [elman("generate", run, "--temperature", 0, "--length", 9, "--seed", n).out for n in (1, 2)]
+    assert greedy[0] == greedy[1]
+    assert elman("generate", run, "--top-k", 1, "--length", 9).out == greedy[0]
+
+
+def test_generate_streams_and_python_gives_the_same(run: Path, elman: Elman) -> None:
+    trained = recipes.load(run)
+    pieces = trained.generate("ein", length=None, seed=5)
+    text = "".join(next(pieces) for _ in range(40))
+    assert elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 5).out == f"ein{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prompt", "xyz"], "no symbol for the character 'x'"),
+        (["--temperature", "-1"], "the temperature is impossible"),
+        (["--top-k", "0"], "top-k is impossible"),
+        (["--top-p", "1.5"], "top-p is impossible"),
+        (["--length", "-2"], "the length is impossible"),
+    ],
+)
+def test_what_generate_refuses(elman: Elman, run: Path, options: list, message: str) -> None:
+    answer = elman("generate", run, *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+
+
+def test_a_reader_that_goes_away_is_no_failure(run: Path) -> None:
+    program = "import sys; from elman import cli; sys.exit(cli.run(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "generate", str(run), "--length", "-1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert len(process.stdout.read(30)) == 30
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_recipes(elman: Elman) -> None:
+    for name, recipe in recipes.RECIPES.items():
+        assert name in elman("recipes").out
+        assert recipe.example in elman("recipes").out
+        assert "--set hidden=512" in elman("recipes", name).out
+        assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
+    assert elman("recipes", "poetry").code == 2
+
+
+def test_help_is_quick_to_come() -> None:
+    program = "import sys; from elman import cli; code = cli.run(['--help']); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "train" in done.stdout
+
+
+def test_a_failure_of_ours_is_told_from_a_mistake(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(recipes, "load", fail)
+    answer = elman("evaluate", run)
+    assert answer.code == cli.FAILURE == 1
+    assert "defect of elman" in answer.err
+
+
+@pytest.fixture
+def broken(run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(run, tmp_path / "r")
+    return tmp_path / "r"
+
+
+def edit(path: Path, change: Callable[[dict], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "looks like a pickle"),
+    "truncated": (lambda r: (r / "model.safetensors").write_bytes(b"abc"), "is broken"),
+    "no weights": (lambda r: (r / "model.safetensors").unlink(), "has no weights yet"),
+    "no vocabulary": (lambda r: (r / "vocabulary.json").unlink(), "has no vocabulary"),
+    "no config": (lambda r: (r / "config.json").unlink(), "is no run directory"),
+    "newer": (lambda r: edit(r / "config.json", lambda c: c.update(format=99)), "newer version"),
+    "other recipe": (lambda r: edit(r / "config.json", lambda c: c.update(recipe="poetry")), "'poetry'"),
+    "a size that lies": (
+        lambda r: edit(r / "config.json", lambda c: c["settings"].update(hidden=65536)),
+        "does not fit",
+    ),
+    "a size beyond": (lambda r: edit(r / "config.json", lambda c: c["settings"].update(hidden=10**12)), "out of range"),
+    "no setting": (lambda r: edit(r / "config.json", lambda c: c["settings"].update(evil=1)), "unknown setting"),
+    "a cell": (lambda r: edit(r / "config.json", lambda c: c["settings"].update(cell="os.system")), "os.system"),
+    "a broken text": (lambda r: (r / "text.tokens").write_bytes(b"abc"), "is broken"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_runs_are_refused(elman: Elman, broken: Path, name: str) -> None:
+    harm, message = HOSTILE[name]
+    harm(broken)
+    answer = elman("evaluate", broken)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_link_out_of_the_run_is_refused(elman: Elman, broken: Path, run: Path) -> None:
+    (broken / "model.safetensors").unlink()
+    (broken / "model.safetensors").symlink_to(run / "model.safetensors")
+    answer = elman("generate", broken)
+    assert answer.code == 2
+    assert "is a link" in answer.err
+
+
+def test_a_run_without_its_text_evaluates_another(elman: Elman, broken: Path, text: Path) -> None:
+    (broken / "text.tokens").unlink()
+    assert "came without its text" in elman("evaluate", broken).err
+    assert elman("evaluate", broken, text).code == 0

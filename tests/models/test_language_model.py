@@ -1,0 +1,105 @@
+"""The language model: against torch's own parts, cut anywhere, and with every option."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from elman.errors import SettingError
+from elman.models.dropout import SequenceDropout
+from elman.models.language_model import LanguageModel
+from elman.models.output import IGNORED, AdaptiveSoftmax
+
+SMALL = {"embedding": 5, "hidden": 7, "layers": 2}
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cutoffs", [(), (3, 6)])
+def test_pieces_and_single_steps_give_what_the_whole_gives(cell: str, cutoffs: tuple) -> None:
+    torch.manual_seed(1)
+    model = LanguageModel(11, cell=cell, cutoffs=cutoffs, **SMALL).double().eval()
+    input_TB = torch.randint(11, (9, 3))
+    whole_TBV, _ = model(input_TB)
+    first_TBV, state = model(input_TB[:4])
+    second_TBV, _ = model(input_TB[4:], state)
+    torch.testing.assert_close(torch.cat([first_TBV, second_TBV]), whole_TBV)
+    state = None
+    for t in range(9):
+        logits_BV, state = model.step(input_TB[t], state)
+        torch.testing.assert_close(logits_BV, whole_TBV[t])
+
+
+@pytest.mark.parametrize("cutoffs", [(), (3, 6)])
+def test_nats_are_the_cross_entropy_of_the_logits(cutoffs: tuple) -> None:
+    torch.manual_seed(1)
+    model = LanguageModel(11, cutoffs=cutoffs, **SMALL).double()
+    input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
+    target_TB[2, 1] = IGNORED
+    logits_TBV, _ = model(input_TB)
+    p_TBV = torch.softmax(logits_TBV, -1)
+    by_hand = sum(
+        -torch.log(p_TBV[t, b, target_TB[t, b]]) for t in range(6) for b in range(2) if target_TB[t, b] != IGNORED
+    )
+    torch.testing.assert_close(model.nats(input_TB, target_TB)[0], by_hand)
+
+
+def test_the_equations_with_torch_alone() -> None:
+    torch.manual_seed(1)
+    model = LanguageModel(11, cell="lstm", **SMALL).double()
+    judge = torch.nn.LSTM(5, 7, 2).double()
+    judge.load_state_dict(model.recurrent.state_dict())
+    input_TB = torch.randint(11, (6, 2))
+    y_TBH, _ = judge(model.embedding.weight[input_TB])
+    expected = functional.linear(y_TBH, model.output.weight, model.output.bias)
+    torch.testing.assert_close(model(input_TB)[0], expected)
+
+
+def test_a_reset_begins_anew() -> None:
+    torch.manual_seed(1)
+    model = LanguageModel(11, learn_initial_state=True, **SMALL).double()
+    input_TB = torch.randint(11, (6, 1))
+    resets_TB = torch.zeros(6, 1, dtype=torch.bool)
+    resets_TB[4] = True
+    together, _ = model(input_TB, resets=resets_TB)
+    torch.testing.assert_close(together[4:], model(input_TB[4:])[0])
+
+
+def test_tied_weights_are_one_and_stored_once() -> None:
+    model = LanguageModel(11, embedding=7, hidden=7, tied=True)
+    assert [name for name in model.state_dict() if name.startswith("output")] == ["output.bias"]
+    model.nats(torch.zeros(2, 1, dtype=torch.long), torch.ones(2, 1, dtype=torch.long))[0].backward()
+    # Every symbol's vector has a gradient through the output, though one symbol alone was read.
+    assert bool((model.embedding.weight.grad != 0).any(dim=1).all())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "lsmt"}, "did you mean 'lstm'?"),
+        ({"tied": True}, "--set embedding=7"),
+        ({"cutoffs": (6, 3)}, "cutoffs of the adaptive softmax do not fit"),
+        ({"cutoffs": (3, 11)}, "from 1 to 10"),
+        ({"cutoffs": (0,)}, "from 1 to 10"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options: dict, message: str) -> None:
+    with pytest.raises(SettingError) as error:
+        LanguageModel(11, **{**SMALL, **options})
+    assert message in str(error.value)
+
+
+def test_dropout_masks() -> None:
+    torch.manual_seed(1)
+    x_TBF = torch.ones(40, 3, 50)
+    once = SequenceDropout(0.25, variational=True)(x_TBF)
+    assert bool((once == once[0]).all())
+    assert sorted(set(once.flatten().tolist())) == pytest.approx([0.0, 4 / 3])
+    each = SequenceDropout(0.25)(x_TBF)
+    assert not bool((each == each[0]).all())
+    assert float(each.mean()) == pytest.approx(1.0, abs=0.05)
+    assert torch.equal(SequenceDropout(0.25).eval()(x_TBF), x_TBF)
+    assert not SequenceDropout(1.0, variational=True)(x_TBF).any()
+
+
+def test_an_adaptive_softmax_with_nothing_to_judge_costs_nothing() -> None:
+    softmax = AdaptiveSoftmax(7, 11, (3,))
+    assert float(softmax.nats(torch.rand(2, 7), torch.full((2,), IGNORED))) == 0.0
