@@ -43,7 +43,7 @@ def test_one_stream_is_the_sum_over_the_whole_text_at_once() -> None:
     nats, _ = judged.nats(numbers[:-1], targets, resets=resets)
     found = perplexity(judged.nats, whole)
     assert found["symbols"] == 498
-    assert found["nats_per_symbol"] == pytest.approx(float(nats) / 498, abs=1e-12)
+    assert found["nats_per_symbol"] == pytest.approx(nats.item() / 498, abs=1e-12)
 
 
 @pytest.mark.parametrize("window", [1, 7, 100, 100_000])

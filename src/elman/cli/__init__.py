@@ -27,6 +27,10 @@ Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else there.")]
 
 
+class ReaderGone(Exception):  # noqa: N818 - it is none
+    """Nobody reads standard output any more; typer would make a failure of a BrokenPipeError."""
+
+
 def main() -> None:
     """Run the command line: 0 for success, 2 for a mistake of the user's, 1 for a failure of ours, 130 for Ctrl-C."""
     sys.exit(run(sys.argv[1:]))
@@ -40,7 +44,7 @@ def run(arguments: list[str]) -> int:
     except ElmanError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return MISTAKE
-    except BrokenPipeError:
+    except ReaderGone:
         # The reader has gone: point standard output at nothing, so that closing it does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -200,8 +204,11 @@ def generate(
 def write_text(text: str) -> None:
     """Write to standard output at once; what its encoding lacks becomes a question mark."""
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 @app.command("recipes")

@@ -62,7 +62,9 @@ class AdaptiveSoftmax(nn.Module):
                 found=",".join(map(str, cutoffs)) or "none",
                 hint=f"--set cutoffs={max(1, vocabulary // 20)},{max(2, vocabulary // 4)}",
             )
-        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(features, vocabulary, list(cutoffs))
+        # Each cluster has so many times fewer features than the one before; the last one must have one.
+        shrink = min(4.0, 0.999 * features ** (1 / len(cutoffs)))
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(features, vocabulary, list(cutoffs), div_value=shrink)
 
     def logits(self, s_NH: Tensor) -> Tensor:
         """Return log p of every symbol, (N, V): logits whose softmax is p."""

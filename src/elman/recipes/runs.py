@@ -14,11 +14,13 @@ from elman.errors import ElmanError, RunError, SettingError
 from elman.recipes.recipe import Recipe
 from elman.training import tensors
 from elman.training.device import choose_device
-from elman.training.loop import Outcome, Watch, train
+from elman.training.loop import Moment, Outcome, Watch, train
 from elman.training.report import write_report
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
 from elman.training.task import Probe
+
+__all__ = ["Moment", "Trained", "build", "load_run", "read_settings", "resume", "start"]
 
 BUDGET = ("steps", "epochs", "minutes")
 
