@@ -3,5 +3,6 @@
 from elman.inspection.doctor import diagnose
 from elman.inspection.report import Report
 from elman.inspection.verdict import Thresholds
+from elman.inspection.watch import Culprit, Probe, culprits
 
-__all__ = ["Report", "Thresholds", "diagnose"]
+__all__ = ["Culprit", "Probe", "Report", "Thresholds", "culprits", "diagnose"]

@@ -16,9 +16,10 @@ from elman.inspection.remedies import Patient, prescribe
 from elman.inspection.report import Heavy, LayerReport, Measured, Report, history_of
 from elman.inspection.trace import Linear, replay
 from elman.inspection.verdict import Need, Thresholds, judge
+from elman.inspection.watch import untouched_random_state
 
-# Multiplications that the walk over all lags may take for each strand; about three seconds on two cores.
-WORK = 3e11
+# Multiplications that the walk over all lags may take for each strand; some four seconds on two cores.
+WORK = 2e11
 HEAVIEST = 8  # how many sequences are named
 
 
@@ -64,8 +65,7 @@ def diagnose(
     sample = list(batches)
     if not sample:
         raise DataError("there is no batch to diagnose", should="at least one batch", found="none")
-    devices = {p.device for p in model.parameters() if p.is_cuda}
-    with torch.random.fork_rng(sorted(d.index for d in devices)):
+    with untouched_random_state(model):
         recordings = [record(model, batch, loss) for batch in sample]
         T = max(len(p.x_TBI) for r in recordings for p in r.passages)
         _check_length(T, lags)

@@ -90,8 +90,15 @@ def backpropagate(linear: Linear) -> Deltas:
 
 
 @torch.no_grad()
-def walk(linear: Linear, lags: int) -> Iterator[Step]:
-    """Go back lag by lag, k = 0..lags, for all error steps at once; ends early where nothing is left."""
+def walk(linear: Linear, lags: int, *, parts: bool = True) -> Iterator[Step]:
+    """Go back lag by lag, k = 0..lags, for all error steps at once; ends early where nothing is left.
+
+    Args:
+        linear: the passage.
+        lags: K.
+        parts: whether to compute what each lag adds to dE/dW, which is half of the work; else it is zero.
+    """
+    nothing = torch.zeros_like(linear.trace.weights.hh)
     trace = linear.trace
     T = trace.T
     d_state = trace.error
@@ -103,11 +110,10 @@ def walk(linear: Linear, lags: int) -> Iterator[Step]:
         norm_TB = _norm(d_state)
         ratios = torch.nan_to_num((norm_TB / start_TB[k:])[alive_TB], nan=torch.inf, posinf=torch.inf)
         if not bool(torch.isfinite(norm_TB).all()):  # exploded beyond the numbers
-            yield Step(ratios, torch.zeros_like(trace.weights.hh))
+            yield Step(ratios, nothing)
             return
         d_gh, d_before = linear.pull(0, n, d_state)
-        part = d_gh.flatten(2).flatten(0, 1).T @ trace.before[0][:n].flatten(0, 1)
-        yield Step(ratios, part)
+        yield Step(ratios, _product(d_gh, trace.before[0][:n]) if parts else nothing)
         if not bool((norm_TB > enough).any()):
             return
         thread_TB = trace.thread_TB[1:n]
@@ -137,11 +143,31 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         ratios = torch.cat([step.ratios for step in here])
         pairs.append(ratios.numel())
         quantiles.append(_quantiles(ratios))
-    errors = torch.cat([_norm(linear.trace.error).flatten() for linear in linears])
     return (
-        _flow(quantiles, pairs, lags, float(errors[errors > 0].median()) if (errors > 0).any() else 0.0),
-        _parts(sizes, along, size, float(rest.norm()), lags),
+        _flow(quantiles, pairs, lags, _typical_error(linears)),
+        _parts(sizes, along, size, float(rest.norm())),
     )
+
+
+@torch.no_grad()
+def decay(linears: Sequence[Linear], lags: int) -> Flow:
+    """Measure the gradient by lag alone; arguments as in `measure`."""
+    quantiles, pairs = [], []
+    for steps in zip_longest(*(walk(linear, lags, parts=False) for linear in linears)):
+        ratios = torch.cat([step.ratios for step in steps if step is not None])
+        pairs.append(ratios.numel())
+        quantiles.append(_quantiles(ratios))
+    return _flow(quantiles, pairs, lags, _typical_error(linears))
+
+
+def _product(d_gh: Tensor, before: Tensor) -> Tensor:
+    """Return the sum over steps and sequences of d_gh times the state before, (G*H, P)."""
+    return d_gh.flatten(2).flatten(0, 1).T @ before.flatten(0, 1)
+
+
+def _typical_error(linears: Sequence[Linear]) -> float:
+    errors = torch.cat([_norm(linear.trace.error).flatten() for linear in linears])
+    return float(errors[errors > 0].median()) if bool((errors > 0).any()) else 0.0
 
 
 def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: float) -> Flow:
@@ -162,7 +188,7 @@ def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: floa
     )
 
 
-def _parts(sizes: list[float], along: list[float], total: float, beyond: float, lags: int) -> Parts:
+def _parts(sizes: list[float], along: list[float], total: float, beyond: float) -> Parts:
     # Rounding leaves a little of the total over even when every lag was followed.
     significant = beyond if beyond > 1e-4 * total else 0.0
     whole = max(sum(sizes) + significant, 1e-300)

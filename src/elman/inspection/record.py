@@ -194,15 +194,24 @@ class Recording(NamedTuple):
     gradients: dict[str, Tensor]  # of every parameter that has one, by name
 
 
-def record(model: nn.Module, batch: Any, loss: LossFunction, *, window: int | None = None) -> Recording:
+def record(
+    model: nn.Module, batch: Any, loss: LossFunction, *, window: int | None = None, finite: bool = True
+) -> Recording:
     """Run one batch forward and backward under `recording`; `.grad` of the parameters is left as it is.
+
+    Args:
+        model: any module with recurrent layers.
+        batch: what `loss` takes.
+        loss: see `LossFunction`.
+        window: cut the gradient every so many steps; None: never.
+        finite: whether a loss that is infinite or not a number is refused.
 
     Raises:
         ElmanError: no recurrent layer, one that did not run, or a loss that is no scalar with a gradient.
         NonFiniteError: the loss is infinite or not a number.
     """
     with recording(model, window=window) as passages:
-        value = _checked(loss(model, batch))
+        value = _checked(loss(model, batch), finite)
         if not passages:
             raise ElmanError("no recurrent layer ran", should="a loss that calls the model", found="no call of one")
         wanted: list[Tensor] = []
@@ -219,7 +228,7 @@ def record(model: nn.Module, batch: Any, loss: LossFunction, *, window: int | No
     return Recording(float(value.detach()), passages, gradients)
 
 
-def _checked(value: object) -> Tensor:
+def _checked(value: object, finite: bool) -> Tensor:
     if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
         found = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         if isinstance(value, Tensor) and value.numel() == 1:
@@ -230,7 +239,7 @@ def _checked(value: object) -> Tensor:
             found=found,
             hint="reduce it with .mean(), and do not call .item() or .detach()",
         )
-    if not bool(torch.isfinite(value)):
+    if finite and not bool(torch.isfinite(value)):
         raise NonFiniteError(
             "the loss is not finite",
             should="a finite number",
