@@ -56,7 +56,7 @@ class LanguageModelSettings(TrainingSettings):
     dropout: float = setting(0.1, "the same between layers and before the output", low=0, high=1)
     variational: bool = setting(False, "one dropout mask for all steps of a window", fixed=True)
     learn_initial_state: bool = setting(False, "the state before the first symbol is learned", fixed=True)
-    batch_size: int = setting(64, "streams that the text is cut into", low=1, high=65536, fixed=True)
+    batch_size: int = setting(32, "streams that the text is cut into", low=1, high=65536, fixed=True)
     window: int = setting(64, "steps between two cuts of the gradient", low=1, high=1_000_000, fixed=True)
     vary: bool = setting(False, "windows of varying length", fixed=True)
 
