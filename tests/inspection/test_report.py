@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from torch import nn
 
 import elman
 from elman.errors import MissingExtraError
-from elman.inspection import Report, diagnose, plots
+from elman.inspection import Report, Thresholds, diagnose, plots
 from elman.inspection.diagram import places, unrolled
 from elman.inspection.report import history_of
 from elman.inspection.terminal import WIDTH, chart
+from elman.inspection.verdict import VERDICTS
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +156,34 @@ def test_the_history_of_norms() -> None:
     assert (found.steps, found.median, found.high, found.largest, found.clipped) == (11, 6.0, 10.0, 11.0, 2 / 11)
     assert history_of([], 1.0) is None
     assert history_of([5.0], 0.0).clipped == 0.0  # type: ignore[union-attr]
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "diagnose.md"
+
+
+def test_the_guide_names_every_key(report: Report) -> None:
+    guide = GUIDE.read_text()
+    read = report.as_dict()
+    layer = read["layers"][0]
+    for key in [*read, *(layer.keys() - {"measured"}), *(f"measured.{key}" for key in layer["measured"])]:
+        assert f"`{key}`" in guide, key
+    for group in ("flow", "parts", "jacobians", "saturation", "drift"):
+        row = next(line for line in guide.splitlines() if line.startswith(f"| `measured.{group}` |"))
+        assert set(layer["measured"][group]) <= set(re.findall(r"\w+", row)), group
+
+
+def test_the_guide_holds_the_table_of_thresholds() -> None:
+    table = [line for line in GUIDE.read_text().splitlines() if line.startswith("| ")]
+    for verdict in [*VERDICTS, "healthy"]:
+        assert any(line.startswith(f"| {verdict} |") for line in table), verdict
+    limit = Thresholds()
+    rows = {line.split(" | ")[0][2:]: line for line in table}
+    for verdict, words in {
+        "chaotic": [f"over {limit.exponent:g}", f"over {limit.departed:g}", f"factor of {limit.steady:g}"],
+        "exploding": [f"{limit.explosion:g}-fold", f"{limit.fast_explosion:g}-fold", f"{limit.fast_growth - 1:.0%}"],
+        "dead": [f"{limit.dead:.0%}"],
+        "saturated": [f"over {limit.flat:.0%}", f"{limit.shut:.0%}"],
+        "truncated too short": [f"under {limit.cosine:g}", f"over {limit.error:.0%}"],
+    }.items():
+        for word in words:
+            assert word.replace("%", " %") in rows[verdict], (verdict, word)

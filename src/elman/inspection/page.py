@@ -43,10 +43,10 @@ LESSON = """
 <p>A recurrent network is drawn unrolled below: the same weights <b>U</b> and <b>W</b> at every step. The state
 s<sub>t</sub> is made from the input x<sub>t</sub> and the state before it; the error E<sub>t</sub> is read off at
 step t. Learning sends the error back along the dashed arrows, from right to left. On the way it is multiplied, step
-after step, by the same kind of factor, the Jacobian ds<sub>t</sub>/ds<sub>t-1</sub>:</p>
+after step, by the same kind of factor, the Jacobian ds<sub>t</sub>/ds<sub>t&minus;1</sub>:</p>
 <p class="formula">dE/dW = &Sigma;<sub>t</sub> &Sigma;<sub>k</sub> dE<sub>t</sub>/ds<sub>t</sub> &middot;
-ds<sub>t</sub>/ds<sub>t-1</sub> &middot; ... &middot; ds<sub>t-k+1</sub>/ds<sub>t-k</sub> &middot;
-&part;s<sub>t-k</sub>/&part;W</p>
+ds<sub>t</sub>/ds<sub>t&minus;1</sub> &middot; ... &middot; ds<sub>t&minus;k+1</sub>/ds<sub>t&minus;k</sub> &middot;
+&part;s<sub>t&minus;k</sub>/&part;W</p>
 <p>The number on a dashed arrow is what one step back multiplies the length of the error with, in the median over the
 steps and sequences of your data. Factors under 1 make the gradient vanish, factors over 1 make it explode. Under each
 input stands the share of dE/dW that comes from that lag: how much the network learns, at present, from what was so many

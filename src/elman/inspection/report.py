@@ -35,7 +35,7 @@ class Measured:
     state_growth: float  # size of the states in the last quarter over that in the second
     drift: Drift  # of the states after the steps that training saw
     truncation: tuple[Truncation, ...]  # one for each window
-    gradient: float  # |dE/dW| of the whole sample, as autograd has it
+    gradient: float  # norm of dE/dU and dE/dW together, of the whole sample, as autograd has it
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,11 @@ def replay(passage: Passage, rows: int | None = None) -> Trace:
     h_TBP[1:] = torch.where(exists_TB[: T - 1, :, None], h_TBP[1:], state[0])
     h_TBP = torch.where(fresh_TB[:, :, None], initial[0], h_TBP)
     gh_TBGH = functional.linear(h_TBP, weights.hh, weights.b_hh).view(T, B, G, H)
+    others: State = ()
+    others_after: State = ()
     if len(state) == 1:
         (m,) = cell.step(gx_TBGH.flatten(0, 1), gh_TBGH.flatten(0, 1), (h_TBP.flatten(0, 1),))
-        m_TBH, others, others_after = m.view(T, B, H), state[1:], state[1:]
+        m_TBH = m.view(T, B, H)
     else:
         m_TBH, others, others_after = _others(cell, gx_TBGH, gh_TBGH, h_TBP, state, initial, exists_TB, fresh_TB)
     own_TBP = m_TBH if weights.hr is None else functional.linear(m_TBH, weights.hr)
