@@ -26,10 +26,11 @@ OURS: dict[str, set[str]] = {
     "decoding": set(),
     "training": {"data"},
     "evaluation": {"decoding", "data"},
+    "inspection": {"kernels", "layers", "models"},
     "recipes": {"data", "models", "training", "decoding", "evaluation"},
-    "cli": {"recipes", "evaluation"},
+    "cli": {"recipes", "evaluation", "inspection"},
     "testing": {"reference", "kernels", "layers"},
-    "__init__": {"kernels", "layers", "recipes"},
+    "__init__": {"kernels", "layers", "inspection", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
@@ -42,6 +43,7 @@ THEIRS: dict[str, set[str]] = {
     "decoding": {"torch"},
     "training": {"torch", "safetensors", "numpy"},
     "evaluation": {"torch"},
+    "inspection": {"torch", "matplotlib", "rich"},
     "recipes": {"torch", "numpy"},
     "cli": {"typer", "rich", "click"},
     "testing": {"torch"},
@@ -92,12 +94,29 @@ def test_there_is_no_drawer_for_odds_and_ends(name: str) -> None:
     assert not list(SOURCE.rglob(f"{name}*"))
 
 
-def test_importing_does_nothing() -> None:
-    """No optional library is loaded, no file opened for writing, nothing compiled."""
+def test_importing_loads_nothing() -> None:
     program = (
-        "import sys; before = set(sys.modules); import elman; "
-        "late = {'typer', 'rich', 'tokenizers', 'safetensors', 'matplotlib', 'triton'} & (set(sys.modules) - before); "
-        "print(sorted(late))"
+        "import sys; import elman; print(sorted({'torch', 'numpy', 'typer', 'rich', 'tokenizers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_layers_load_no_optional_library() -> None:
+    program = (
+        "import sys; import elman; elman.LSTM; print(sorted("
+        "{'typer', 'rich', 'tokenizers', 'safetensors', 'matplotlib', 'triton'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", elman.__all__)
+def test_public_names_are_there(name: str) -> None:
+    assert getattr(elman, name).__name__ == name
+    assert name in dir(elman)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = elman.nope

@@ -1,15 +1,63 @@
-"""Recurrent neural networks on PyTorch: train, explain, and run for ever on a stream."""
+"""Recurrent neural networks on PyTorch: train, explain, and run for ever on a stream.
 
-from elman.errors import ElmanError
-from elman.kernels.choose import strict
-from elman.layers.accelerate import accelerate
-from elman.layers.cell import Cell
-from elman.layers.explain import explain
-from elman.layers.gru import GRU
-from elman.layers.lstm import LSTM
-from elman.layers.recurrent import Recurrent
-from elman.layers.rnn import RNN
+The public names are looked up when they are first used: `import elman` loads nothing, and `elman --help` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elman.errors import ElmanError
+    from elman.inspection import diagnose
+    from elman.kernels.choose import strict
+    from elman.layers.accelerate import accelerate
+    from elman.layers.cell import Cell
+    from elman.layers.explain import explain
+    from elman.layers.gru import GRU
+    from elman.layers.lstm import LSTM
+    from elman.layers.recurrent import Recurrent
+    from elman.layers.rnn import RNN
+    from elman.recipes import load
 
 __version__ = "0.1.0"
 
-__all__ = ["GRU", "LSTM", "RNN", "Cell", "ElmanError", "Recurrent", "accelerate", "explain", "strict"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Cell",
+    "ElmanError",
+    "Recurrent",
+    "accelerate",
+    "diagnose",
+    "explain",
+    "load",
+    "strict",
+]
+
+_HOMES = {
+    "Cell": "elman.layers.cell",
+    "ElmanError": "elman.errors",
+    "GRU": "elman.layers.gru",
+    "LSTM": "elman.layers.lstm",
+    "RNN": "elman.layers.rnn",
+    "Recurrent": "elman.layers.recurrent",
+    "accelerate": "elman.layers.accelerate",
+    "diagnose": "elman.inspection",
+    "explain": "elman.layers.explain",
+    "load": "elman.recipes",
+    "strict": "elman.kernels.choose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'elman' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

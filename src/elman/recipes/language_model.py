@@ -256,7 +256,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="language-model",
     summary="text -> the next symbol: a language model, and text that it writes",
-    data="a text file, several, or a folder of them; left out: the Python language reference (about 700 kB of English)",
+    data="a text file, several, or a folder of them; left out: the Python language reference (about 465 000 characters)",
     example="elman train language-model book.txt --minutes 10 --out runs/book",
     settings=LanguageModelSettings,
     prepare=prepare,
