@@ -192,3 +192,11 @@ def test_a_large_layer_takes_under_ten_seconds(reader, loss) -> None:
     report = diagnose(model, [batch], loss, window=128)
     assert time.process_time() - start < 10
     assert report.layers[0].measured.flow.lags == 511
+
+
+def test_a_sequences_norm_is_over_all_layers(reader, loss) -> None:
+    model = reader(nn.GRU(3, 5, 2, bidirectional=True))
+    x, target = batch_of(B=1)
+    report = diagnose(model, [(x, target)], loss)
+    totals = [layer.measured.parts.total for layer in report.layers]
+    assert report.heaviest[0].norm == pytest.approx(sum(t * t for t in totals) ** 0.5, rel=1e-5)

@@ -156,3 +156,24 @@ def test_two_calls_of_a_layer_and_a_state_handed_on_are_added_up() -> None:
     torch.testing.assert_close(sum(totals), recorded.gradients["weight_hh_l0"])
     _, parts = flow.measure(linears, totals, 3)
     assert parts.beyond <= 1e-10 * parts.total
+
+
+def test_steps_beyond_a_reset_do_not_count() -> None:
+    torch.manual_seed(0)
+    layer = elman.RNN(3, 6, nonlinearity="identity", init="orthogonal")
+    resets = torch.zeros(10, 2, dtype=torch.bool)
+    resets[4, 0] = True  # one row is two sequences, of 4 and 6 steps
+    recorded = record(layer, torch.randn(10, 2, 3), lambda m, b: (m(b, resets=resets)[0] * torch.randn(10, 2, 6)).sum())
+    linear = Linear(replay(recorded.passages[0]))
+    found, _ = flow.measure([linear], [flow.backpropagate(linear).d_W], 9)
+    assert found.pairs == tuple(max(4 - k, 0) + max(6 - k, 0) + 10 - k for k in range(10))
+    assert found.low == pytest.approx([1.0] * 10, abs=1e-5)
+
+
+def test_the_usable_memory_holds_95_percent(reader, loss) -> None:
+    model, batch = draw(reader, "gru", torch.float64)
+    linear = Linear(replay(record(model, batch, loss).passages[0]))
+    _, parts = flow.measure([linear], [flow.backpropagate(linear).d_W], 8)
+    shares = (torch.tensor(parts.size).cumsum(0) / sum(parts.size)).tolist()
+    assert parts.share == pytest.approx(shares)
+    assert parts.usable == next(k for k, share in enumerate(shares) if share >= 0.95) and 0 < parts.usable < 8

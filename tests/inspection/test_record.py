@@ -5,7 +5,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import elman
 from elman.errors import ElmanError, NonFiniteError
+from elman.inspection import flow
 from elman.inspection.record import record, recording
+from elman.inspection.trace import Linear, replay
+from elman.kernels import eager
 
 LAYERS = {
     "rnn": lambda: nn.RNN(3, 5, 2, bidirectional=True),
@@ -92,7 +95,7 @@ def test_a_window_cuts_the_gradient_and_changes_no_number(reader, loss, reverse:
     model = reader(elman.LSTM(3, 5, bidirectional=reverse, learn_initial_state=True)).double()
     call = {}
     if "resets" in options:
-        call["resets"] = torch.tensor([[0, 1], [0, 0], [1, 0], [1, 1], [0, 0], [0, 1], [0, 0]], dtype=torch.bool)
+        call["resets"] = torch.tensor([[0, 1], [0, 0], [1, 0], [1, 1], [1, 1], [0, 1], [0, 0]], dtype=torch.bool)
     if "lengths" in options:
         call["lengths"] = torch.tensor([7, 4])
     batch = torch.randn(7, 2, 3, dtype=torch.float64), torch.randn(7, 2, 3, dtype=torch.float64), call
@@ -136,3 +139,16 @@ def test_a_loss_without_a_gradient_is_refused(reader, value: object) -> None:
 def test_a_loss_that_is_not_finite_is_refused(reader) -> None:
     with pytest.raises(NonFiniteError, match="the loss is not finite"):
         record(reader(nn.RNN(2, 2)), None, lambda m, b: m(torch.full((3, 1, 2), torch.nan)).sum())
+
+
+def test_a_kernel_whose_last_state_is_a_part_of_its_output_is_not_counted_twice(reader, monkeypatch) -> None:
+    def unroll(*arguments: object, **options: object) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        y, _ = eager.unroll(*arguments, **options)
+        return y, (y[-1],)
+
+    monkeypatch.setattr("elman.inspection.record.unroll", unroll)
+    layer = elman.GRU(3, 5).double()
+    x = torch.randn(6, 2, 3, dtype=torch.float64)
+    recorded = record(layer, x, lambda m, b: (m(b)[0] ** 2).sum() + m(b)[1].sin().sum())
+    totals = [flow.backpropagate(Linear(replay(passage))).d_W for passage in recorded.passages]
+    torch.testing.assert_close(sum(totals), recorded.gradients["weight_hh_l0"])

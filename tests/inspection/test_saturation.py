@@ -73,10 +73,10 @@ def test_dead_units_never_answer() -> None:
 
 
 def test_padding_is_left_out() -> None:
-    layer = still(elman.RNN(1, 2, nonlinearity="relu"), h=[-1.0, -1.0])
+    layer = still(elman.RNN(1, 2, nonlinearity="relu"), h=[-1.0, 1.0])
     with torch.no_grad():
-        layer.weight_ih_l0[0] = 2.0
-    x = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
+        layer.weight_ih_l0[1] = -2.0  # answers where there is no input, as in the padding
+    x = torch.tensor([1.0, 1.0, 0.0])[:, None, None]
     assert measure(layer, x, lengths=[2]).dead == 1 and measure(layer, x, lengths=[3]).dead == 0.5
 
 

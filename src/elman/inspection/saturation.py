@@ -96,7 +96,7 @@ def _time_constants(linears: Sequence[Linear]) -> tuple[float, ...]:
         return ()
     log_keep_H = keep_NH.double().clamp(1e-12, 1 - 1e-9).log().mean(0)
     taus = -1 / log_keep_H
-    return tuple(torch.quantile(taus, torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9], dtype=taus.dtype)).tolist())
+    return tuple(torch.quantile(taus, taus.new_tensor([0.1, 0.25, 0.5, 0.75, 0.9])).tolist())
 
 
 def _rows(linears: Sequence[Linear], values: Callable[[Linear], Tensor | None]) -> Tensor | None:
