@@ -14,7 +14,7 @@ import typer
 from elman.errors import ElmanError, SettingError
 
 app = typer.Typer(
-    help="Recurrent neural networks: train, evaluate, generate.",
+    help="Recurrent neural networks: train, evaluate, generate, diagnose.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,6 +92,12 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    diagnose_: Annotated[
+        int | None,
+        typer.Option(
+            "--diagnose", metavar="N", min=1, help="Measure the gradient's horizon every N steps.", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Train a model on DATA and leave a run directory, which everything else takes."""
@@ -109,21 +115,32 @@ def train(
                 "--resume goes on with the run's own data", found=str(data[0]), hint="leave DATA out with --resume"
             )
     out = out or free_name(recipe)
+    probe = horizon_every(diagnose_) if diagnose_ else None
     from elman.cli.progress import Progress
 
     with Progress(chosen.headline) as progress:
         if resume:
             progress.say(f"going on with {out}")
-            trained = runs.resume(chosen, settings, out, watch=progress.watch)
+            trained = runs.resume(chosen, settings, out, watch=progress.watch, probe=probe)
         else:
             progress.say(f"{recipe}: {', '.join(map(str, data)) if data else chosen.data.split('left out: ')[-1]}")
-            trained = runs.start(chosen, data or [], settings, out, watch=progress.watch)
+            trained = runs.start(chosen, data or [], settings, out, watch=progress.watch, probe=probe)
     progress.finish(trained)
     if as_json:
         outcome = trained.outcome
         best = {"step": outcome.best_step, **(outcome.best or {}).get("validation", {})}
         print_json({"run": str(out), "ended": outcome.ended, "steps": outcome.step, "best": best})
     return INTERRUPTED if trained.outcome.ended == "interrupted" else 0
+
+
+def horizon_every(steps: int) -> Any:
+    """Return what makes the probe of `elman train --diagnose`, for the task of a recipe."""
+    from elman.inspection import Probe
+
+    def make(task: Any) -> Any:
+        return Probe(steps, lambda model, batch, state: task.objective(model, batch, state).mean)
+
+    return make
 
 
 def gather(options: dict[str, Any], pairs: list[str]) -> dict[str, Any]:
@@ -209,6 +226,36 @@ def write_text(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGone from None
+
+
+@app.command()
+def diagnose(
+    run: Run,
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the page here, as one HTML file.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how gradients flow through a trained run, what is wrong with them, and what to try."""
+    from elman import inspection, recipes
+
+    if out is not None and not out.parent.is_dir():
+        raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=str(out))
+    patient = recipes.diagnosable(run, data or [])
+    model, (batches, loss, window) = patient.model, patient.sample
+    settings = patient.settings.as_dict()
+    report = inspection.diagnose(model, batches, loss, window=window, settings=settings, norms=patient.norms)
+    if out is not None:
+        out.write_text(report.to_html(), encoding="utf-8")
+    if as_json:
+        print_json(json.loads(report.to_json()))
+        return
+    from rich.console import Console
+
+    report.print(Console(highlight=False))
+    if out is not None:
+        print(f"the page is {out}", file=sys.stderr)  # noqa: T201
 
 
 @app.command("recipes")

@@ -52,7 +52,10 @@ class Progress:
             self._first, self._done = (moment.symbols, moment.seconds), moment.done
         if moment.row is not None:
             star = "  best so far" if moment.best else ""
-            self.say(f"{self._line(moment)}  validation {self._headline(moment.row['validation'])}{star}")
+            horizons = "".join(
+                f"  {name}: {steps:.0f} steps" for name, steps in moment.row.items() if "horizon" in name
+            )
+            self.say(f"{self._line(moment)}{horizons}  validation {self._headline(moment.row['validation'])}{star}")
             return
         now = time.monotonic()
         if now - self._shown < (PERIOD if self._live else PLAIN_PERIOD):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import language_model
+from elman.recipes import language_model, runs
 from elman.recipes.recipe import Recipe
-from elman.recipes.runs import load_run
+from elman.recipes.runs import Diagnosable, load_run
 from elman.training.run_directory import RunDirectory
 
 RECIPES: dict[str, Recipe] = {
@@ -37,10 +38,21 @@ def load(run: str | Path) -> Any:
         RunError: the directory is missing, foreign, broken, or made by a newer version.
     """
     directory = RunDirectory.open(Path(run))
-    if directory.config["recipe"] not in RECIPES:
+    return load_run(_recipe_of(directory), directory)
+
+
+def diagnosable(run: str | Path, sources: Sequence[Path] = ()) -> Diagnosable:
+    """Open a run directory for a diagnosis on `sources`, or on the run's own data; errors as in `load`."""
+    directory = RunDirectory.open(Path(run))
+    return runs.diagnosable(_recipe_of(directory), directory, sources)
+
+
+def _recipe_of(directory: RunDirectory) -> Recipe:
+    name = directory.config["recipe"]
+    if name not in RECIPES:
         raise RunError(
-            f"{run} was made by the recipe {directory.config['recipe']!r}, which this version does not have",
+            f"{directory.path} was made by the recipe {name!r}, which this version does not have",
             should=f"one of {', '.join(RECIPES)}",
             hint="pip install --upgrade elman",
         )
-    return load_run(RECIPES[directory.config["recipe"]], directory)
+    return RECIPES[name]

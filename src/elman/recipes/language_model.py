@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,13 +24,14 @@ from elman.decoding.sampling import Sampler
 from elman.errors import DataError, RunError
 from elman.evaluation.perplexity import perplexity
 from elman.models.language_model import LanguageModel
-from elman.recipes.recipe import Recipe
+from elman.recipes.recipe import Recipe, Sample
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
 from elman.training.task import Loss, Task
 
 LARGE = 20_000  # symbols from which on the adaptive softmax is worth it
+SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of text that a diagnosis looks at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,37 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
     return Task(model, streams(settings, training), objective, evaluate, metric="nats_per_symbol")
 
 
+def sample(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+    """Return windows four times as long as those of the training, so that what their cuts lose can be seen."""
+    window = 4 * settings.window
+    with encoded(settings, run, sources) as text:
+        rows = max(1, min(SAMPLE_ROWS, (len(text) - 1) // window))
+        batches = list(islice(Streams(text, batch_size=rows, window=window, drop=False), SAMPLE_BATCHES))
+
+    def loss(model: Any, batch: Any) -> Any:
+        nats, _ = model.nats(batch.input_TB, batch.target_TB, None, resets=batch.resets_TB)
+        return nats / max(1, batch.count)
+
+    return Sample(batches, loss, settings.window)
+
+
+@contextmanager
+def encoded(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> Iterator[TokenFile]:
+    """Encode a text with the run's vocabulary for a moment, or open the run's own validation text.
+
+    Raises:
+        DataError, RunError: the text cannot be read, or the run has none.
+    """
+    if not sources:
+        if not (run.path / "text.tokens").exists():
+            raise RunError(f"{run.path} came without its text", hint="name a text file behind the run")
+        yield parts(settings, run.path)[1]
+        return
+    with TemporaryDirectory() as folder:
+        documents = read_text(sources, encoding=settings.encoding)
+        yield encode_text(documents, load_vocabulary(run.path), Path(folder) / "text.tokens")
+
+
 def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
     """Return how many characters the symbols after each document's first stand for; None for words."""
     if vocabulary.kind == "words":
@@ -205,16 +239,9 @@ class TrainedLanguageModel:
         Raises:
             DataError, RunError: the text cannot be read, or the run has none.
         """
-        if data:
-            with TemporaryDirectory() as folder:
-                documents = read_text(data, encoding=self.settings.encoding)
-                return self._measured(encode_text(documents, self.vocabulary, Path(folder) / "text.tokens"))
-        if not (self.run.path / "text.tokens").exists():
-            raise RunError(f"{self.run.path} came without its text", hint=f"elman evaluate {self.run.path} FILE")
-        return self._measured(parts(self.settings, self.run.path)[1])
-
-    def _measured(self, text: TokenFile) -> dict[str, float]:
-        return perplexity(self.model.nats, text, characters=count_characters(self.vocabulary, text))
+        with encoded(self.settings, self.run, data or []) as text:
+            characters = count_characters(self.vocabulary, text)
+            return perplexity(self.model.nats, text, characters=characters)
 
     def _line_begins(self) -> list[int]:
         try:
@@ -256,12 +283,13 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="language-model",
     summary="text -> the next symbol: a language model, and text that it writes",
-    data="a text file, several, or a folder of them; left out: the Python language reference (about 465 000 characters)",
+    data="a text file, several, or a folder of them; left out: the Python language reference (465 000 characters)",
     example="elman train language-model book.txt --minutes 10 --out runs/book",
     settings=LanguageModelSettings,
     prepare=prepare,
     build=build,
     task=task,
+    sample=sample,
     load=load,
     headline=headline,
     commands=commands,

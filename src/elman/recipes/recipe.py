@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
 from elman.training.task import Task
+
+
+class Sample(NamedTuple):
+    """Real batches for a diagnosis, and the loss that training descends on them."""
+
+    batches: Sequence[Any]
+    loss: Callable[[nn.Module, Any], Tensor]  # loss(model, batch)
+    window: int | None  # steps between two cuts of the gradient in training; None where there are no cuts
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Recipe:
             folder, and returns what config.json says about it, with the key "fingerprint".
         build: (S, folder) -> the untrained model, after what lies in the run's folder.
         task: (S, run, model) -> what training needs.
+        sample: (S, run, sources) -> batches for a diagnosis, of DATA or of the run's own data.
         load: (S, run, model) -> what `elman.load` returns, with the model trained.
         headline: metrics -> a few words such as "1.52 bits per character".
         commands: folder -> pairs of what can be done next and the command for it.
@@ -41,6 +50,7 @@ class Recipe:
     prepare: Callable[[Sequence[Path], Any, Path], dict[str, Any]]
     build: Callable[[Any, Path], nn.Module]
     task: Callable[[Any, RunDirectory, nn.Module], Task]
+    sample: Callable[[Any, RunDirectory, Sequence[Path]], Sample]
     load: Callable[[Any, RunDirectory, nn.Module], Any]
     headline: Callable[[Mapping[str, float]], str]
     commands: Callable[[Path], list[tuple[str, str]]]

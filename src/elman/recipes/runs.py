@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,18 @@ import torch
 from torch import nn
 
 from elman.errors import ElmanError, RunError, SettingError
-from elman.recipes.recipe import Recipe
+from elman.recipes.recipe import Recipe, Sample
 from elman.training import tensors
 from elman.training.device import choose_device
 from elman.training.loop import Moment, Outcome, Watch, train
 from elman.training.report import write_report
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
-from elman.training.task import Probe
+from elman.training.task import Probe, Task
 
 __all__ = ["Moment", "Trained", "build", "load_run", "read_settings", "resume", "start"]
+
+MakeProbe = Callable[[Task], Probe]
 
 BUDGET = ("steps", "epochs", "minutes")
 
@@ -41,7 +43,7 @@ def start(
     out: Path,
     *,
     watch: Watch | None = None,
-    probes: Sequence[Probe] = (),
+    probe: MakeProbe | None = None,
 ) -> Trained:
     """Prepare the data, make the run directory `out`, and train.
 
@@ -51,7 +53,7 @@ def start(
         settings: what differs from the default; the values may be text.
         out: where the run goes; nothing or an empty directory may be there.
         watch: is told of every step and evaluation.
-        probes: measurements every so many steps.
+        probe: makes a measurement that is taken every so many steps.
 
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
@@ -65,7 +67,7 @@ def start(
         return description
 
     run = RunDirectory.create(out, recipe.name, chosen.as_dict(), fill)
-    return _train(recipe, chosen, run, resume=False, watch=watch, probes=probes)
+    return _train(recipe, chosen, run, resume=False, watch=watch, probe=probe)
 
 
 def resume(
@@ -74,7 +76,7 @@ def resume(
     out: Path,
     *,
     watch: Watch | None = None,
-    probes: Sequence[Probe] = (),
+    probe: MakeProbe | None = None,
 ) -> Trained:
     """Go on with the run at `out`, exactly where its last checkpoint is.
 
@@ -83,7 +85,7 @@ def resume(
         settings: what is to change, for example the budget; the values may be text.
         out: the run.
         watch: is told of every step and evaluation.
-        probes: measurements every so many steps.
+        probe: makes a measurement that is taken every so many steps.
 
     Raises:
         RunError: there is no such run, or it is broken.
@@ -99,7 +101,7 @@ def resume(
     chosen = before.changed(asked)
     before.refuse_fixed_changes(chosen)
     run = run.with_settings(chosen.as_dict())
-    return _train(recipe, chosen, run, resume=True, watch=watch, probes=probes)
+    return _train(recipe, chosen, run, resume=True, watch=watch, probe=probe)
 
 
 def _train(
@@ -109,12 +111,12 @@ def _train(
     *,
     resume: bool,
     watch: Watch | None,
-    probes: Sequence[Probe],
+    probe: MakeProbe | None,
 ) -> Trained:
     torch.manual_seed(settings.seed)
     model = build(recipe, settings, run.path).to(choose_device(settings.device))
     task = recipe.task(settings, run, model)
-    outcome = train(task, settings, run, resume=resume, watch=watch, probes=probes)
+    outcome = train(task, settings, run, resume=resume, watch=watch, probes=[probe(task)] if probe else [])
     write_report(
         run,
         outcome,
@@ -158,6 +160,28 @@ def read_settings(recipe: Recipe, run: RunDirectory) -> TrainingSettings:
         ) from error
 
 
+@dataclass(frozen=True)
+class Diagnosable:
+    """A trained model with what a diagnosis asks for."""
+
+    model: nn.Module
+    sample: Sample
+    settings: TrainingSettings
+    norms: list[float]  # mean gradient norms between evaluations, before clipping
+
+
+def diagnosable(recipe: Recipe, run: RunDirectory, sources: Sequence[Path]) -> Diagnosable:
+    """Return a trained run ready for a diagnosis, on DATA or on the run's own data.
+
+    Raises:
+        ElmanError: the run has no weights yet, is broken, or came without its data.
+    """
+    settings = read_settings(recipe, run)
+    model = trained_model(recipe, settings, run)
+    norms = [row["gradient_norm"] for row in run.read_metrics()]
+    return Diagnosable(model, recipe.sample(settings, run, sources), settings, norms)
+
+
 def load_run(recipe: Recipe, run: RunDirectory) -> Any:
     """Return a trained run, ready to use, with the best weights, on the CPU.
 
@@ -165,6 +189,11 @@ def load_run(recipe: Recipe, run: RunDirectory) -> Any:
         RunError: there are no weights yet, or they are broken or of another model.
     """
     settings = read_settings(recipe, run)
+    return recipe.load(settings, run, trained_model(recipe, settings, run))
+
+
+def trained_model(recipe: Recipe, settings: TrainingSettings, run: RunDirectory) -> nn.Module:
+    """Return the model of a run with its best weights, on the CPU; raises as `load_run`."""
     if not run.model.exists():
         raise RunError(
             f"{run.path} has no weights yet",
@@ -188,4 +217,4 @@ def load_run(recipe: Recipe, run: RunDirectory) -> Any:
     model = build(recipe, settings, run.path)
     weights, _ = tensors.read(run.model)
     model.load_state_dict(weights)
-    return recipe.load(settings, run, model.eval())
+    return model.eval()

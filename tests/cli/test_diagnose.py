@@ -1,0 +1,79 @@
+"""`elman diagnose`, and `elman train --diagnose`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman.inspection import diagnose
+from elman.recipes import diagnosable
+
+Elman = Callable[..., Any]
+
+
+def test_a_run_is_diagnosed_on_its_own_data_and_on_other(elman: Elman, run: Path, text: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    answer = elman("diagnose", run, "--out", page)
+    assert answer.code == 0
+    assert "recurrent layer 0  (lstm, 8 units):" in answer.out
+    assert f"the page is {page}" in answer.err
+    assert page.read_text().lstrip().startswith("<!doctype html>")
+    found = json.loads(elman("diagnose", run, text, "--json").out)
+    assert found["format"] == "elman.diagnosis"
+    assert found["window"] == 8
+    assert found["steps"] == 32
+
+
+def test_the_command_is_the_function(elman: Elman, run: Path) -> None:
+    patient = diagnosable(run)
+    batches, loss, window = patient.sample
+    report = diagnose(
+        patient.model, batches, loss, window=window, settings=patient.settings.as_dict(), norms=patient.norms
+    )
+    assert json.loads(report.to_json()) == json.loads(elman("diagnose", run, "--json").out)
+
+
+def test_the_sample_is_text_as_it_stands_with_its_loss(run: Path) -> None:
+    patient = diagnosable(run)
+    batches, loss, _ = patient.sample
+    logits, _ = patient.model(batches[0].input_TB)
+    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batches[0].target_TB.flatten())
+    torch.testing.assert_close(loss(patient.model, batches[0]), wanted)
+
+
+def test_what_a_diagnosis_refuses(elman: Elman, run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(run, alone)
+    (alone / "text.tokens").unlink()
+    cases = {
+        "came without its text": ("diagnose", alone),
+        "a file in a directory that exists": ("diagnose", run, "--out", tmp_path / "no" / "page.html"),
+        "nope": ("diagnose", run, tmp_path / "nope.txt"),
+    }
+    for message, arguments in cases.items():
+        answer = elman(*arguments)
+        assert answer.code == 2
+        assert message in answer.err
+        assert "Traceback" not in answer.err
+
+
+def test_training_watches_the_horizon_and_trains_the_same(
+    elman: Elman, text: Path, tiny: list[str], tmp_path: Path
+) -> None:
+    rows = {}
+    for name, options in {"plain": [], "watched": ["--diagnose", 3]}.items():
+        out = tmp_path / name
+        settings = [*tiny, "--set", "evaluate_every=6", "--set", "dropout=0.5"]
+        answer = elman("train", "language-model", text, "--steps", 12, "--out", out, *settings, *options)
+        assert answer.code == 0
+        rows[name] = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert ("horizon, recurrent layer 0:" in answer.err) == (name == "watched")
+    for plain, watched in zip(rows["plain"], rows["watched"], strict=True):
+        assert watched.pop("horizon, recurrent layer 0") > 0
+        assert watched.pop("half-life, recurrent layer 0") > 0
+        assert watched == plain
