@@ -73,8 +73,8 @@ def readable(call: Call) -> Call:
     return Call(x_TBI, *(None if t is None else t.contiguous() for t in call[1:]))  # type: ignore[arg-type]
 
 
-def outputs(kind: str, call: Call, save: bool) -> Run:
-    """Allocate what the forward pass returns; also its shapes for tracing."""
+def outputs(kind: str, call: Call, save: bool, tidy: bool = False) -> Run:
+    """Allocate what the forward pass returns, also for tracing; `tidy` leaves no chance numbers in `saved`."""
     T, B = call.x_TBI.shape[:2]
     H = call.hh.shape[1]
     width = _engine.saved_width(KINDS[kind][0], H, call.x_TBI.dtype == torch.float32) if save else 0
@@ -83,17 +83,19 @@ def outputs(kind: str, call: Call, save: bool) -> Run:
         fresh(call.x_TBI, B, H),
         fresh(call.x_TBI, B, H) if call.c_BH is not None else call.x_TBI.new_empty(0),
         # One row for each place of the input; under lengths only as many as there are tokens are ever touched.
-        fresh(call.x_TBI, T * B, width) if save else call.x_TBI.new_empty(0),
+        fresh(call.x_TBI, T * B, width, zero=tidy and call.lengths is not None) if save else call.x_TBI.new_empty(0),
     )
 
 
-def forward(kind: str, call: Call, reverse: bool, save: bool, packed: _engine.Packed | None = None) -> Run:
+def forward(
+    kind: str, call: Call, reverse: bool, save: bool, packed: _engine.Packed | None = None, tidy: bool = False
+) -> Run:
     """Run the forward pass; `save` keeps what the backward pass needs, `packed` is made here if not given."""
     call = readable(call)
     threads = torch.get_num_threads()
     if packed is None:
         packed = _engine.pack(*KINDS[kind], call.ih, call.hh, call.b_ih, call.b_hh, threads)
-    run = outputs(kind, call, save)
+    run = outputs(kind, call, save, tidy)
     _engine.forward(
         packed,
         call.x_TBI,

@@ -163,8 +163,8 @@ bool alike(const nb::args& tensors) {
     Number first = Number::other;
     for (nb::handle object : tensors) {
         if (object.is_none()) continue;
-        const DlTensor t = exchange->view(object, "tensor");
-        if (t.device.type != 1) return false;
+        DlTensor t;
+        if (!exchange->try_view(object, t) || t.device.type != 1) return false;
         const Number number = number_of(t);
         if (first == Number::other) first = number;
         if (number != first || (number != Number::float32 && number != Number::float64)) return false;

@@ -37,7 +37,7 @@ def recurrent(
     resets: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     call = Call(x, h, c, ih, hh, b_ih, b_hh, h_initial, c_initial, lengths, resets)
-    run = calls.forward(kind, call, reverse, save)
+    run = calls.forward(kind, call, reverse, save, tidy=True)
     return run.y_TBH, run.hn_BH, run.cn_BH, run.saved
 
 

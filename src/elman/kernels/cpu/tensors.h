@@ -64,6 +64,15 @@ public:
         return view;
     }
 
+    // The same for a tensor that may have no memory, or be none; false if so.
+    bool try_view(nb::handle object, DlTensor& view) const {
+        view = {};
+        if (!PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(tensor_type_.ptr()))) return false;
+        if (table_->describe(object.ptr(), &view) == 0) return true;
+        PyErr_Clear();
+        return false;
+    }
+
     DlTensor describe(nb::handle object, const char* name) const {
         const DlTensor t = view(object, name);
         if (t.device.type != 1) throw std::invalid_argument(std::string(name) + " should be on the CPU");
