@@ -30,8 +30,8 @@ demo: $(BIN)/elman
 	@echo
 	@echo "That was English as a network writes it after a minute and a half. Next:"
 	@echo "  $(BIN)/elman generate $(DEMO) --prompt 'The class' --temperature 0.7   another text"
-	@echo "  $(BIN)/elman train language-model --out $(DEMO) --minutes 10 --resume   longer training"
-	@echo "  $(BIN)/elman train language-model YOUR.txt --out runs/mine              your own text"
+	@echo "  $(BIN)/elman train language-model YOUR.txt --minutes 10                your own text, in a run of its own"
+	@echo "  $(BIN)/elman diagnose $(DEMO)                                       how its gradients flow"
 
 test: $(BIN)/elman
 	$(BIN)/python -m pytest

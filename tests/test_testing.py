@@ -49,6 +49,11 @@ class TwoInstead(MinimalGatedCell):
         return super().step(gx_BGH, gh_BGH, state) * 2
 
 
+class BareTensor(MinimalGatedCell):
+    def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        return super().step(gx_BGH, gh_BGH, state)[0]  # type: ignore[return-value]
+
+
 class NoGates(Cell):
     pass
 
@@ -68,6 +73,7 @@ def test_an_outsiders_cell_passes_and_runs_as_a_layer() -> None:
         (AcrossRows, "the order of a batch does not matter: AcrossRows"),
         (Detached, "the gradient is right: Detached"),
         (TwoInstead, r"should return 1 tensors \(B, H\), returns \[\(3, 3\), \(3, 3\)\]"),
+        (BareTensor, r"should return a tuple of states, returns Tensor: return \(h,\)"),
         (NoGates, "NoGates.gates should be a tuple of different names"),
     ],
 )

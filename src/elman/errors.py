@@ -68,7 +68,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown_name(kind: str, name: str, known: Iterable[str], error: type[ElmanError] = SettingError) -> ElmanError:
     """Build the error for a name that is not in a registry, with "did you mean" where one is near."""
     known = sorted(known)
-    guess = nearest(name, known)
+    guess = nearest(str(name), known)
     return error(
         f"unknown {kind} {name!r}",
         should=f"one of {', '.join(known)}",

@@ -18,7 +18,7 @@ from elman.testing import LAWS, Case, LawBroken, check_kernel, check_laws, make_
 
 ALL_CELLS: list[Cell] = [*(cell() for cell in CELLS.values()), GRUCell(), LSTMCell()]
 
-sizes = st.sampled_from([1, 2, 3, 5, 7, 11])
+sizes = st.sampled_from([1, 2, 3, 5, 7, 11, 17, 33])  # below, across and beyond a vector of a processor
 cases = st.builds(
     Case,
     T=st.sampled_from([0, 1, 2, 3, 6]),
@@ -30,6 +30,7 @@ cases = st.builds(
     lengths=st.booleans(),
     resets=st.booleans(),
     reverse=st.booleans(),
+    dtype=st.sampled_from([torch.float64, torch.float64, torch.float32]),
     seed=st.integers(0, 1000),
 )
 

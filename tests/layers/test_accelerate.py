@@ -76,6 +76,25 @@ def test_what_would_behave_differently_is_left_alone_and_told() -> None:
     assert str(elman.accelerate(nn.Linear(3, 3))) == "no recurrent layers of torch.nn in this model"
 
 
+def test_a_layer_that_carries_more_is_left_alone_and_nothing_is_half_done() -> None:
+    def plain() -> nn.LSTM:
+        return nn.LSTM(3, 3)
+
+    child, buffer, attribute, patched, hooked = (plain() for _ in range(5))
+    child.extra = nn.Linear(3, 3)
+    buffer.register_buffer("mean", torch.zeros(3))
+    attribute.name = "encoder"
+    patched.forward = lambda x: x
+    hooked.register_state_dict_pre_hook(lambda *_: None)
+    more = {"child": child, "buffer": buffer, "attribute": attribute, "patched": patched, "hooked": hooked}
+    report = elman.accelerate(nn.ModuleDict({"first": plain(), **more}))
+    assert list(report.swapped) == ["first"]
+    assert list(report.kept) == list(more)
+    assert all(report.model[name] is module for name, module in more.items())
+    assert "(extra)" in report.kept["child"] and "(mean)" in report.kept["buffer"]
+    assert "(name)" in report.kept["attribute"] and "(forward)" in report.kept["patched"]
+
+
 class Refusing:
     """A kernel faster than all, that refuses long sequences."""
 
@@ -103,6 +122,25 @@ def test_explain_names_the_kernel_and_why_not_a_faster_one() -> None:
     assert "l0: runs on the kernel 'eager'\n    not on 'short': more than 4 steps" in str(long)
     with pytest.raises(elman.ElmanError, match=r"torch.nn.modules.rnn.GRU\n.*elman.accelerate"):
         elman.explain(nn.GRU(3, 4), torch.zeros(2, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("option", "call"),
+    [("lengths", {"lengths": [1, 2]}), ("resets", {"resets": torch.zeros(3, 2, dtype=torch.bool)}), ("reverse", {})],
+)
+def test_explain_asks_with_the_options_of_the_call(monkeypatch: pytest.MonkeyPatch, option: str, call: dict) -> None:  # type: ignore[type-arg]
+    class Picky:
+        @staticmethod
+        def refusal(*arguments, **options) -> str | None:  # type: ignore[no-untyped-def]
+            return f"no {option}" if options[option] is not None and options[option] is not False else None
+
+        unroll = staticmethod(eager.unroll)
+
+    monkeypatch.setattr(choose, "KERNELS", {"picky": Picky, "eager": eager})
+    layer = elman.GRU(3, 4, bidirectional=option == "reverse")
+    assert elman.explain(layer, torch.zeros(3, 2, 3)).choices["l0"].name == "picky"
+    last = list(elman.explain(layer, torch.zeros(3, 2, 3), **call).choices.values())[-1]
+    assert last.refusals == {"picky": f"no {option}"}
 
 
 @pytest.mark.usefixtures("refusing")

@@ -126,6 +126,67 @@ def test_repr_can_be_pasted_back(layer: elman.Recurrent) -> None:
     )
 
 
+def test_one_layer_drops_nothing() -> None:
+    layer = GRU(3, 50, dropout=0.9)
+    x = torch.randn(6, 2, 3)
+    assert torch.equal(layer(x)[0], layer.eval()(x)[0])
+
+
+def test_learned_initial_states_stand_in_the_order_of_hx() -> None:
+    layer = LSTM(3, 4, 2, bidirectional=True, learn_initial_state=True)
+    with torch.no_grad():
+        for number, name in enumerate(["l0", "l0_reverse", "l1", "l1_reverse"]):
+            layer.get_parameter(f"initial_h_{name}").fill_(number)
+            layer.get_parameter(f"initial_c_{name}").fill_(10 + number)
+    h, c = layer(torch.zeros(0, 2, 3))[1]
+    assert h[:, 1, 0].tolist() == [0, 1, 2, 3]
+    assert c[:, 0, 3].tolist() == [10, 11, 12, 13]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_resets_of_a_single_sequence(batch_first: bool) -> None:
+    layer = GRU(3, 4, batch_first=batch_first)
+    x = torch.randn(5, 3)
+    resets = torch.tensor([False, False, True, False, True])
+    first = (None, slice(None)) if batch_first else (slice(None), None)
+    torch.testing.assert_close(layer(x, resets=resets)[0], layer(x[first], resets=resets[first])[0].squeeze())
+    torch.testing.assert_close(layer(x, resets=resets)[0][2:4], layer(x[2:4])[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("init", ["orthogonal", "chrono", "forget_bias"])
+def test_initialisations_in_half_precision(init: str, dtype: torch.dtype) -> None:
+    layer = LSTM(3, 4, init=init, dtype=dtype)
+    block = layer.weight_hh_l0[:4].float()
+    torch.testing.assert_close(block @ block.T, torch.eye(4), atol=0.02, rtol=0)
+
+
+def test_input_weights_are_glorots_gate_by_gate() -> None:
+    for block in torch.split(GRU(30, 60, init="orthogonal").weight_ih_l0, 60):
+        bound = math.sqrt(6 / (30 + 60))
+        assert 0.95 * bound < block.max() <= bound
+        assert -bound <= block.min() < -0.95 * bound
+
+
+def test_a_gate_called_f_that_forgets_is_not_taken_for_one_that_keeps() -> None:
+    class Wipes(elman.Cell):
+        gates = ("f", "i")
+
+        def step(self, gx_BGH, gh_BGH, state):  # type: ignore[no-untyped-def]
+            f = torch.sigmoid(gx_BGH[:, 0] + gh_BGH[:, 0])
+            return ((1 - f) * state[0] + f * gx_BGH[:, 1],)
+
+    with pytest.raises(SettingError, match=r"Cell.keeps"):
+        elman.Recurrent(Wipes(), 1, 4, init="chrono=100")
+
+
+def test_all_weights_are_torchs() -> None:
+    theirs, ours = torch.nn.LSTM(3, 4, 2, proj_size=2), LSTM(3, 4, 2, proj_size=2)
+    ours.load_state_dict(theirs.state_dict())
+    for a, b in zip(ours.all_weights, theirs.all_weights, strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+
+
 def test_repr_of_a_plain_layer() -> None:
     assert repr(LSTM(3, 4, 2)) == "LSTM(3, 4, num_layers=2)"
 
@@ -171,21 +232,32 @@ REFUSED: list[tuple[str, type[ElmanError], object]] = [
     ("input_size is not a size", SettingError, lambda: GRU(2.5, 4)),  # type: ignore[arg-type]
     ("num_layers is not a size", SettingError, lambda: LSTM(3, 4, 0)),
     ("dropout is not a probability", SettingError, lambda: LSTM(3, 4, dropout=1.5)),
-    ("proj_size does not fit hidden_size", SettingError, lambda: LSTM(3, 4, proj_size=4)),
+    ("proj_size is not a size", SettingError, lambda: LSTM(3, 4, proj_size=4)),
     ("did you mean 'tanh'", SettingError, lambda: RNN(3, 4, nonlinearity="tanhh")),
     ("did you mean 'orthogonal'", SettingError, lambda: GRU(3, 4, init="ortogonal")),
     ("initialisation 'torch=2' cannot be read", SettingError, lambda: GRU(3, 4, init="torch=2")),
     ("initialisation 'chrono=x' cannot be read", SettingError, lambda: GRU(3, 4, init="chrono=x")),
     ("'chrono' needs the longest memory", SettingError, lambda: GRU(3, 4, init="chrono=1")),
     ("the gate that keeps the past", SettingError, lambda: RNN(3, 4, init="chrono")),
-    ("and bias=False", SettingError, lambda: LSTM(3, 4, bias=False, init="forget_bias")),
+    ("i, f, g, o and bias=False", SettingError, lambda: LSTM(3, 4, bias=False, init="forget_bias")),
     ("'identity' is for the plain network", SettingError, lambda: GRU(3, 4, init="identity")),
     ("bidirectional layer cannot run step by step", SettingError, lambda: GRU(3, 4, bidirectional=True).step(_x(3))),
+    ("proj_size is not a size", SettingError, lambda: LSTM(3, 4, proj_size=True)),
+    ("dropout is not a probability", SettingError, lambda: LSTM(3, 4, dropout="a")),  # type: ignore[arg-type]
+    ("unknown nonlinearity None", SettingError, lambda: RNN(3, 4, nonlinearity=None)),  # type: ignore[arg-type]
+    ("unknown initialisation 'None'", SettingError, lambda: RNN(3, 4, init=None)),  # type: ignore[arg-type]
+    ("input is not a tensor", ShapeError, lambda: GRU(3, 4)([1.0])),  # type: ignore[arg-type]
+    ("the input of a step", ShapeError, lambda: GRU(3, 4).step(pack_sequence([_x(5, 3)]))),  # type: ignore[arg-type]
+    (r"hx \(h\) has another type", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 2, 4).double())),
+    (r"\(L\*D, H\) = \(1, 4\)\n.*\(4, 1\)", ShapeError, lambda: GRU(3, 4)(_x(5, 3), _x(4, 1))),
+    (r"tuple \(Tensor, NoneType\)", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), None))),  # type: ignore[arg-type]
+    ("hx is not a state", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), 3)),  # type: ignore[arg-type]
+    ("resets are not booleans", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), resets=[[True]])),  # type: ignore[arg-type]
     ("the input of a step", ShapeError, lambda: GRU(3, 4).step(_x(5, 2, 3))),
     ("input has a wrong size in I", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 2))),
     ("input has 4 dimensions", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3, 1))),
     ("input has another type", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3).double())),
-    (r"hx \(h\) has a wrong size in B", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 3, 4))),
+    (r"hx \(h\) has a wrong shape", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 3, 4))),
     ("hx is not a state of this layer", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), _x(1, 2, 4)))),
     ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), _x(1, 2, 4))),
     ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), (_x(1, 2, 4),))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -38,24 +38,26 @@ def accelerate(model: nn.Module) -> Acceleration:
     Returns:
         The model, what was swapped and what was not; it can be printed.
     """
-    swapped: dict[str, Recurrent] = {}
     kept: dict[str, str] = {}
-    twins: dict[nn.Module, Recurrent] = {}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
+    twins: dict[str, Recurrent] = {}
+    of_module: dict[nn.Module, Recurrent] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
         if not isinstance(module, nn.RNNBase):
             continue
         why = _why_not(module)
         if why is not None:
             kept[name] = why
             continue
-        twin = twins.setdefault(module, twins.get(module) or _twin(module))
-        swapped[name] = twin
+        if module not in of_module:
+            of_module[module] = _twin(module)
+        twins[name] = of_module[module]
+    for name, twin in twins.items():
         parent, _, attribute = name.rpartition(".")
         if name:
             setattr(model.get_submodule(parent), attribute, twin)
         else:
             model = twin
-    return Acceleration(model, swapped, kept)
+    return Acceleration(model, twins, kept)
 
 
 def _why_not(module: nn.RNNBase) -> str | None:
@@ -63,9 +65,16 @@ def _why_not(module: nn.RNNBase) -> str | None:
         return "its weights are computed (parametrizations, weight_norm); swap first, then parametrize"
     if type(module) not in TWINS:
         return f"it is a {type(module).__name__}, a class of its own that may do more than torch.nn's"
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    if any(hooks):
+    build: Any = type(module)
+    with torch.device("meta"):
+        plain = build(1, 1)  # to see what belongs to every layer of the kind
+    hooks = [name for name, value in vars(module).items() if "hooks" in name and value]
+    if hooks:
         return "it has hooks, which expect the old module; remove them, swap, register them again"
+    more = [*(vars(module).keys() - vars(plain).keys()), *module._buffers, *module._modules]
+    more += module._parameters.keys() - set(module._flat_weights_names)
+    if more:
+        return f"it carries more than torch gave it ({', '.join(sorted(more))}), which the twin would not have"
     return None
 
 

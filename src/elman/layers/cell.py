@@ -18,12 +18,16 @@ class Cell:
     Attributes:
         gates: names of the gates, in the order of the rows of the weights (as in torch.nn where torch has the cell).
         states: names of the states; the first one is the output.
+        keeps: the gate that keeps the past where it is 1, if there is one; initialisations of long memory set its bias.
+        writes: the gate that lets new content in beside it, if there is one.
         kernel: the name under which the fast kernels know exactly this step, or None. It is not inherited by a
             subclass that writes its own step, so that a changed cell never runs the old equations.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str, ...]] = ("h",)
+    keeps: ClassVar[str | None] = None
+    writes: ClassVar[str | None] = None
     kernel: ClassVar[str | None] = None
 
     def __init_subclass__(cls) -> None:

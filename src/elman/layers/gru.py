@@ -24,6 +24,7 @@ class GRUCell(Cell):
     """
 
     gates: ClassVar[tuple[str, ...]] = ("r", "z", "n")
+    keeps: ClassVar[str | None] = "z"
     kernel: ClassVar[str | None] = "gru"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:

@@ -29,7 +29,7 @@ def orthogonal(cell: Cell, weights: Weights, hidden_size: int, value: float) -> 
     """
     _glorot_input_zero_biases(weights, hidden_size)
     for block in torch.split(weights.hh, hidden_size):
-        nn.init.orthogonal_(block, gain=value)
+        _orthogonal(block, value)
 
 
 def identity(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
@@ -59,12 +59,14 @@ def chrono(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None
     gets its negative. Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018.
     """
     if value < 2:
-        raise SettingError("'chrono' needs the longest memory in steps", should="2 or more", found=f"{value:g}")
+        raise SettingError(
+            "'chrono' needs the longest memory in steps", should="2 or more", found=f"{value:g}", hint="'chrono=200'"
+        )
     orthogonal(cell, weights, hidden_size, 1.0)
     keep = _bias_that_keeps(cell, weights, hidden_size, "chrono")
     nn.init.uniform_(keep, 1, value - 1).log_()
-    if "i" in cell.gates:
-        _bias(cell, weights, hidden_size, "i").copy_(-keep)
+    if cell.writes is not None:
+        _bias(cell, weights, hidden_size, cell.writes).copy_(-keep)
 
 
 def forget_bias(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
@@ -102,7 +104,7 @@ def initialise(spec: str, cell: Cell, weights: Weights, hidden_size: int) -> Non
     Raises:
         SettingError: an unknown name, a number that is none or not taken, or a cell that it does not fit.
     """
-    name, has_value, text = spec.partition("=")
+    name, has_value, text = str(spec).partition("=")
     if name not in INITIALISATIONS:
         raise unknown_name("initialisation", name, INITIALISATIONS)
     fill, default = INITIALISATIONS[name]
@@ -121,11 +123,17 @@ def initialise(spec: str, cell: Cell, weights: Weights, hidden_size: int) -> Non
         tensor.zero_()
 
 
+def _orthogonal(matrix: Tensor, gain: float) -> None:
+    """Fill an orthogonal matrix; it is drawn in float32 at least, since half precision has no QR."""
+    wide = matrix if matrix.dtype == torch.float64 else matrix.float()
+    matrix.copy_(nn.init.orthogonal_(torch.empty_like(wide), gain))
+
+
 def _glorot_input_zero_biases(weights: Weights, hidden_size: int) -> None:
     for block in torch.split(weights.ih, hidden_size):
         nn.init.xavier_uniform_(block)
     if weights.hr is not None:
-        nn.init.orthogonal_(weights.hr)
+        _orthogonal(weights.hr, 1.0)
     for bias in (weights.b_ih, weights.b_hh):
         if bias is not None:
             bias.zero_()
@@ -138,13 +146,11 @@ def _bias(cell: Cell, weights: Weights, hidden_size: int, gate: str) -> Tensor:
 
 def _bias_that_keeps(cell: Cell, weights: Weights, hidden_size: int, init: str) -> Tensor:
     """Return the bias of the gate that, at 1, keeps the past."""
-    gate = next((gate for gate in ("f", "z") if gate in cell.gates), None)
-    if gate is None or weights.b_ih is None:
+    if cell.keeps is None or weights.b_ih is None:
         raise SettingError(
             f"the initialisation {init!r} sets the bias of the gate that keeps the past",
-            should="an LSTM (forget gate f) or a GRU (update gate z), with bias=True",
-            found=f"{type(cell).__name__} with gates {', '.join(cell.gates)}"
-            + ("" if weights.b_ih is not None else " and bias=False"),
+            should="a cell that declares it (Cell.keeps), as LSTM and GRU do, with bias=True",
+            found=f"{type(cell).__name__} with gates {', '.join(cell.gates)} and bias={weights.b_ih is not None}",
             hint="'orthogonal' for any cell, 'identity' for RNN with nonlinearity='relu'",
         )
-    return _bias(cell, weights, hidden_size, gate)
+    return _bias(cell, weights, hidden_size, cell.keeps)

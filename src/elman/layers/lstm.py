@@ -27,6 +27,8 @@ class LSTMCell(Cell):
 
     gates: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
     states: ClassVar[tuple[str, ...]] = ("h", "c")
+    keeps: ClassVar[str | None] = "f"
+    writes: ClassVar[str | None] = "i"
     kernel: ClassVar[str | None] = "lstm"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:

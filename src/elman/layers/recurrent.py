@@ -63,14 +63,12 @@ class Recurrent(nn.Module):
         learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise SettingError(f"{name} is not a size", should="a whole number of 1 or more", found=repr(size))
-        if not 0 <= dropout <= 1:
+        _check_size("input_size", input_size)
+        _check_size("hidden_size", hidden_size)
+        _check_size("num_layers", num_layers)
+        _check_size("proj_size", proj_size, least=0, most=hidden_size - 1)
+        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
             raise SettingError("dropout is not a probability", should="a number from 0 to 1", found=repr(dropout))
-        if not 0 <= proj_size < max(hidden_size, 1):
-            should = f"0 (none) or a size smaller than hidden_size={hidden_size}"
-            raise SettingError("proj_size does not fit hidden_size", should=should, found=repr(proj_size))
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
@@ -133,6 +131,12 @@ class Recurrent(nn.Module):
             initial=tuple(get(f"initial_{s}") for s in self.cell.states) if self.learn_initial_state else None,
         )
 
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The parameters layer by layer, as torch.nn gives them."""
+        both = [self.weights(k, d) for k in range(self.num_layers) for d in range(self.num_directions)]
+        return [[t for t in (w.ih, w.hh, w.b_ih, w.b_hh, w.hr) if t is not None] for w in both]
+
     def flatten_parameters(self) -> None:
         """Do nothing; it is here because programs written for torch.nn call it."""
 
@@ -177,20 +181,21 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
         """
-        if input.dim() == 2:
+        single = isinstance(input, Tensor) and input.dim() == 2
+        self._check_input(input, resets, single)
+        if single:
             if lengths is not None:
-                raise ShapeError("lengths are for a batch", should="input (T, B, I)", found="input (T, I)")
-            input = input.unsqueeze(0 if self.batch_first else 1)
-            resets = resets if resets is None else resets.unsqueeze(0 if self.batch_first else 1)
-            if hx is not None:
-                hx = hx.unsqueeze(1) if isinstance(hx, Tensor) else tuple(s.unsqueeze(1) for s in hx)
-        self._check_input(input, resets)
-        if self.batch_first:
+                raise ShapeError(
+                    "lengths are for a batch", should="input (T, B, I)", found="input (T, I)", hint="input[:length]"
+                )
+            input = input.unsqueeze(1)
+            resets = resets if resets is None else resets.unsqueeze(1)
+        elif self.batch_first:
             input = input.transpose(0, 1)
             resets = resets if resets is None else resets.transpose(0, 1)
         T, B = input.shape[:2]
         lengths_B = None if lengths is None else _check_lengths(lengths, T, B)
-        state = self.initial_state(B) if hx is None else self._check_state(hx, B)
+        state = self.initial_state(B) if hx is None else self._check_state(hx, None if single else B)
         return input, state, lengths_B, resets
 
     def step(self, input: Tensor, hx: Hidden | None = None) -> tuple[Tensor, Hidden]:
@@ -215,8 +220,9 @@ class Recurrent(nn.Module):
                 found="bidirectional=True, whose output at a step depends on all later ones",
                 hint="call the layer on the whole sequence",
             )
-        if input.dim() not in (1, 2):
-            raise ShapeError("the input of a step", should="(B, I) or (I,)", found=str(tuple(input.shape)))
+        if not isinstance(input, Tensor) or input.dim() not in (1, 2):
+            found = str(tuple(input.shape)) if isinstance(input, Tensor) else type(input).__name__
+            raise ShapeError("the input of a step has a wrong shape", should="(B, I) or (I,)", found=found)
         time = 1 if self.batch_first and input.dim() == 2 else 0
         y, state = self(input.unsqueeze(time), hx)
         return y.squeeze(time), state
@@ -283,32 +289,54 @@ class Recurrent(nn.Module):
         data, batch_sizes, _, _ = pack_padded_sequence(output, counts, self.batch_first)
         return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), state
 
-    def _check_input(self, input: Tensor, resets: Tensor | None) -> None:
-        letters = "BTI" if self.batch_first else "TBI"
+    def _check_input(self, input: Tensor, resets: Tensor | None, single: bool) -> None:
+        if not isinstance(input, Tensor):
+            raise ShapeError("input is not a tensor", should="a torch.Tensor", found=type(input).__name__)
+        letters = "TI" if single else "BTI" if self.batch_first else "TBI"
         sizes = check_shape("input", input, letters, I=self.input_size)
+        self._check_type("input", input)
+        if resets is None:
+            return
+        if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
+            found = str(resets.dtype) if isinstance(resets, Tensor) else type(resets).__name__
+            raise ShapeError(
+                "resets are not booleans", should="a tensor of torch.bool", found=found, hint="resets != 0"
+            )
+        check_shape("resets", resets, letters[:-1], **{c: sizes[c] for c in letters[:-1]})
+
+    def _check_type(self, name: str, tensor: Tensor) -> None:
         weight = self.weight_ih_l0
         assert isinstance(weight, Tensor)
-        if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
-            hint = f"input.to({weight.dtype}) or layer.to({input.dtype})"
+        if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
             raise ShapeError(
-                "input has another type than the weights", should=str(weight.dtype), found=str(input.dtype), hint=hint
+                f"{name} has another type than the weights",
+                should=str(weight.dtype),
+                found=str(tensor.dtype),
+                hint=f"{name.split()[0]}.to({weight.dtype}), or layer.to({tensor.dtype})",
             )
-        if resets is not None:
-            check_shape("resets", resets, letters[:2], T=sizes["T"], B=sizes["B"])
-            if resets.dtype != torch.bool:
-                raise ShapeError("resets are not booleans", should="torch.bool", found=str(resets.dtype))
 
-    def _check_state(self, hx: Hidden, batch_size: int) -> State:
+    def _check_state(self, hx: Hidden, batch_size: int | None) -> State:
+        """Return hx as (L*D, B, H) tensors; `batch_size` None: it is that of a single sequence, without B."""
         names = self.cell.states
-        state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        if len(state) != len(names) or isinstance(hx, Tensor) != (len(names) == 1):
-            should = "a tensor" if len(names) == 1 else f"a tuple ({', '.join(names)})"
-            found = "a tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} of {len(state)}"
-            raise ShapeError("hx is not a state of this layer", should=should, found=found)
+        state = (hx,) if isinstance(hx, Tensor) else tuple(hx) if isinstance(hx, tuple | list) else ()
+        fits = len(state) == len(names) and isinstance(hx, Tensor) == (len(names) == 1)
+        if not fits or not all(isinstance(s, Tensor) for s in state):
+            should = "a tensor" if len(names) == 1 else f"a tuple of tensors ({', '.join(names)})"
+            kinds = ", ".join(type(s).__name__ for s in state)
+            found = "a tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} ({kinds})"
+            raise ShapeError(
+                "hx is not a state of this layer", should=should, found=found, hint="hx=None to begin anew"
+            )
         count = self.num_layers * self.num_directions
         for name, tensor, size in zip(names, state, self._state_sizes(), strict=True):
-            check_shape(f"hx ({name})", tensor, "LBH", L=count, B=batch_size, H=size)
-        return state
+            wanted = (count, size) if batch_size is None else (count, batch_size, size)
+            if tuple(tensor.shape) != wanted:
+                letters = "(L*D, H)" if batch_size is None else "(L*D, B, H)"
+                raise ShapeError(
+                    f"hx ({name}) has a wrong shape", should=f"{letters} = {wanted}", found=str(tuple(tensor.shape))
+                )
+            self._check_type(f"hx ({name})", tensor)
+        return state if batch_size is not None else tuple(s.unsqueeze(1) for s in state)
 
     def _pack_state(self, state: State) -> Hidden:
         return state[0] if len(state) == 1 else state
@@ -331,6 +359,14 @@ class Recurrent(nn.Module):
 
 def _name(name: str, layer: int, direction: int) -> str:
     return f"{name}_l{layer}" + ("_reverse" if direction else "")
+
+
+def _check_size(name: str, size: object, least: int = 1, most: int | None = None) -> None:
+    whole = isinstance(size, int) and not isinstance(size, bool)
+    if whole and size >= least and (most is None or size <= most):  # type: ignore[operator]
+        return
+    limits = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
+    raise SettingError(f"{name} is not a size", should=limits, found=repr(size))
 
 
 def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:

@@ -52,8 +52,10 @@ def check_cell(cell: Cell | type[Cell], cases: Iterable[Case] = CASES) -> None:
         arguments = make_arguments(cell, case)
         gates_BGH = torch.zeros(case.B, len(cell.gates), case.H, dtype=case.dtype)
         after = cell.step(gates_BGH, gates_BGH, arguments.state)
+        if not isinstance(after, tuple):
+            raise LawBroken(f"{kind}.step should return a tuple of states, returns {type(after).__name__}: return (h,)")
         shapes = [tuple(s.shape) for s in after]
-        if not isinstance(after, tuple) or shapes != [(case.B, case.H)] * len(cell.states):
+        if shapes != [(case.B, case.H)] * len(cell.states):
             raise LawBroken(f"{kind}.step should return {len(cell.states)} tensors (B, H), returns {shapes}")
         check_laws(eager, cell, case)
 
