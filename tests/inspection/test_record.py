@@ -98,6 +98,7 @@ def test_a_window_cuts_the_gradient_and_changes_no_number(reader, loss, reverse:
         call["resets"] = torch.tensor([[0, 1], [0, 0], [1, 0], [1, 1], [1, 1], [0, 1], [0, 0]], dtype=torch.bool)
     if "lengths" in options:
         call["lengths"] = torch.tensor([7, 4])
+        call["hx"] = tuple(torch.randn(1 + reverse, 2, 5, dtype=torch.float64) for _ in "hc")
     batch = torch.randn(7, 2, 3, dtype=torch.float64), torch.randn(7, 2, 3, dtype=torch.float64), call
     full, cut = record(model, batch, loss), record(model, batch, loss, window=3)
     assert cut.loss == pytest.approx(full.loss, rel=1e-12)

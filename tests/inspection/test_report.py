@@ -109,6 +109,7 @@ def test_the_terminal_shows_verdicts_numbers_and_remedies(report: Report) -> Non
     for layer in report.layers:
         assert layer.findings[0].words in text and layer.remedies[0].paste in text
     assert "half at lag 1, 1 % at lag 7" in text
+    assert "gradient by lag    █▇▇▆▆▅▄▄▃▃▂▁▁ " in text  # 0.5^k, a block for every factor of 3.2
     assert "spectral radius of W h 0.5" in text and "50% clipped" in text
 
 
