@@ -1,6 +1,8 @@
 """Laws of every vocabulary: text to numbers and back, whole, in pieces, and through a file; broken files."""
 
+import errno
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -179,3 +181,18 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         file.truncate((1 << 29) + 1)  # takes no room on the disk
     with pytest.raises(RunError, match=r"too large for a vocabulary\n.*536870912 bytes\n.*536870913 bytes"):
         load_vocabulary(path)
+
+
+def test_a_vocabulary_that_cannot_be_written_is_one_message(
+    vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match=rf"none/{vocabulary.filename} cannot be written\n.*a folder that exists"):
+        vocabulary.save(tmp_path / "none")
+
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(RunError, match=rf"the disk is full, .*{vocabulary.filename} was not written"):
+        vocabulary.save(tmp_path)
+    assert not list(tmp_path.iterdir())

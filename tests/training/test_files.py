@@ -1,8 +1,6 @@
-"""Writing whole or not at all, and refusing what is no file of ours."""
+"""Trees of tensors in a file, and refusing what is no file of ours."""
 
-import errno
 import json
-import os
 import pickle
 import struct
 from pathlib import Path
@@ -12,7 +10,6 @@ import torch
 
 from elman.errors import RunError
 from elman.training import tensors
-from elman.training.durable import BESIDE, write_bytes, write_json
 
 
 def test_a_tree_comes_back(tmp_path: Path) -> None:
@@ -28,50 +25,6 @@ def test_a_tree_comes_back(tmp_path: Path) -> None:
     assert back["e"] == {}
     with pytest.raises(TypeError, match="which no checkpoint can hold"):
         tensors.flatten({"f": object()}, "", {})
-
-
-@pytest.mark.parametrize(
-    ("number", "message"),
-    [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "cannot be written"), (errno.EIO, "cannot be written")],
-)
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
-) -> None:
-    path = tmp_path / "file"
-    write_bytes(path, b"old")
-
-    def fail(handle: int, content: bytes) -> int:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "write", fail)
-    with pytest.raises(RunError, match=message):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = os.write
-    monkeypatch.setattr(os, "write", lambda handle, content: original(handle, content[:2]))
-    write_bytes(tmp_path / "file", b"abcdefg")
-    assert (tmp_path / "file").read_bytes() == b"abcdefg"
-
-
-@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system has no O_NOFOLLOW")
-def test_a_link_that_lies_in_wait_is_not_followed(tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    target.write_bytes(b"precious")
-    (tmp_path / f"file{BESIDE}").symlink_to(target)
-    with pytest.raises(RunError):
-        write_bytes(tmp_path / "file", b"new")
-    assert target.read_bytes() == b"precious"
-
-
-def test_json_has_no_numbers_that_json_does_not_know(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"ä": 1})
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ä": 1}
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", float("nan"))
 
 
 class Bomb:

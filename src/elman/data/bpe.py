@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from elman.data.files import written_beside
 from elman.data.symbols import LARGEST_VOCABULARY, ByteDecoder, Decoder, Ids, Vocabulary
 from elman.errors import RunError, SettingError
 
@@ -86,11 +84,8 @@ class BytePairs(Vocabulary):
         _check_symbols(vocab)
         return cls(_tokenizer(vocab, _checked_merges(vocab, merges)))
 
-    def save(self, directory: str | Path) -> Path:
-        path = Path(directory) / self.filename
-        with written_beside(path) as beside:
-            self._tokenizer.save(str(beside), pretty=False)
-        return path
+    def _file_content(self) -> str:
+        return self._tokenizer.to_str()
 
 
 def cut_before_blanks(pieces: Iterable[str]) -> Iterator[str]:

@@ -1,37 +1,136 @@
-"""Writing files so that a reader never meets a half-written one."""
+"""Writing files so that a crash at any moment leaves the old content or the new one, never a part.
+
+Everything that is kept goes through here: the bytes are written beside the file, forced to the disk, renamed over it,
+and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from elman.errors import DataError
+from elman.errors import RunError
+
+BESIDE = ".new"
+"""What the name of a file that is being written ends in."""
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` to write to; on success the file takes the place of `path`, on failure it goes.
-
-    The file is flushed to the disk before it is renamed, so that after a crash `path` is either the old file, whole,
-    or the new one, whole.
+def written_beside(path: Path) -> Iterator[BinaryIO]:
+    """Give an open file that takes the place of `path` on success, and goes on failure.
 
     Raises:
-        DataError: the file cannot be written, for example because the disk is full.
+        RunError: the disk is full, the folder cannot be written to, or another process writes the same file. What was
+            at `path` is untouched.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _replacing(path) as handle, open(handle, "wb", closefd=False) as file:
+        yield file
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file at `path` by `content`, whole or not at all.
+
+    Raises:
+        RunError: as `written_beside`.
+    """
+    with _replacing(path) as handle:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON with one key a line, so that a person can read it and a diff shows what changed."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[int]:
+    """Give the descriptor of a new file that is renamed to `path` at the end."""
+    beside = path.with_name(path.name + BESIDE)
+    with disk_errors(path):
+        handle, ours = _create(beside), True
+        try:
+            try:
+                yield handle
+                os.fsync(handle)
+            finally:
+                ours = _is_at(beside, handle)
+                os.close(handle)
+            if not ours:
+                raise RunError(
+                    f"{path} was not written: another process writes it too",
+                    should="one process at a time",
+                    found=f"another {beside.name}",
+                    hint="wait for the other process, or choose another folder with --out",
+                )
+            os.replace(beside, path)  # noqa: PTH105 - the operation that everything here rests on, by its own name
+        except BaseException:
+            if ours:
+                beside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _create(beside: Path) -> int:
+    """Open a file that nobody else has open: one that a kill left, or another process is at, loses its name."""
     try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}",
-            should="a folder that exists, with write permission and free space",
-            hint="free some space, or choose another folder with --out",
-        ) from error
+        return os.open(beside, _CREATE, 0o644)
+    except FileExistsError:
+        if beside.is_symlink():
+            raise
+        beside.unlink(missing_ok=True)
+        return os.open(beside, _CREATE, 0o644)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says about a write to `path` into a message for the user.
+
+    Raises:
+        RunError: the disk is full, or `path` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise RunError(
+                f"the disk is full, {path} was not written",
+                should="room for the new file beside the old one",
+                found=error.strerror,
+                hint="free some space, then go on with --resume, or choose another folder with --out",
+            ) from error
+        forbidden = error.errno in _FORBIDDEN
+        raise RunError(
+            f"{path} cannot be written",
+            should="a folder that you may write to" if forbidden else "a folder that exists, on a disk that works",
+            found=error.strerror or str(error),
+            hint="choose another folder with --out",
+        ) from error

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.files import written_beside
+from elman.data.files import write_bytes
 from elman.errors import DataError
 
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -153,12 +153,14 @@ class Vocabulary(ABC):
         """Write the vocabulary's file into `directory` and return its path.
 
         Raises:
-            DataError: the file cannot be written.
+            RunError: the file cannot be written.
         """
         path = Path(directory) / self.filename
-        with written_beside(path) as beside:
-            beside.write_text(json.dumps(self.to_json(), ensure_ascii=True), encoding="utf-8")
+        write_bytes(path, self._file_content().encode())
         return path
+
+    def _file_content(self) -> str:
+        return json.dumps(self.to_json(), ensure_ascii=True)
 
 
 class ByteDecoder:

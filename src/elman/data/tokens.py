@@ -113,7 +113,8 @@ def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str
     that of their hexadecimal SHA-256s in a row.
 
     Raises:
-        DataError: a document cannot be read or encoded, all are empty, or the file cannot be written.
+        DataError: a document cannot be read or encoded, or all are empty.
+        RunError: the file cannot be written.
     """
     path = Path(path)
     origin = {"vocabulary": vocabulary.fingerprint, "documents": [document.stamp() for document in documents]}
@@ -124,7 +125,7 @@ def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str
             notes = {}  # a broken cache is made again
         if notes.get("origin") == origin:
             return opened
-    with written_beside(path) as beside, beside.open("wb") as file:
+    with written_beside(path) as file:
         _write(file, documents, vocabulary, origin)
     return TokenFile.open(path)
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from elman.data.files import disk_errors, sync_folder
 from elman.errors import RunError
 from elman.training import tensors
-from elman.training.durable import disk_errors, sync_folder
 
 
 def random_states() -> dict[str, Any]:

@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
+from elman.data.files import BESIDE, disk_errors, sync_folder, write_bytes, write_json
 from elman.errors import RunError
-from elman.training.durable import BESIDE, disk_errors, sync_folder, write_bytes, write_json
 
 FORMAT = 1
 """The version of this layout. A run with a higher one was made by a newer elman and is refused."""
@@ -95,8 +95,8 @@ class RunDirectory:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir()
         try:
+            data = fill(beside)  # whose own reads must not be taken for writes to `path` that failed
             with disk_errors(path):
-                data = fill(beside)
                 write_json(beside / "config.json", describe(recipe, settings, data))
                 with contextlib.suppress(FileNotFoundError):
                     path.rmdir()  # it is empty, and not every system renames over a directory

@@ -10,8 +10,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from elman.data.files import write_bytes
 from elman.errors import RunError
-from elman.training.durable import write_bytes
 
 _KEY = "elman"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
