@@ -87,7 +87,7 @@ class Characters(Vocabulary):
                 found=f"{len(points)} different characters",
                 hint=f"--set vocabulary_size={len(points)}, or --set vocabulary=bytes",
             )
-        return cls(points.tobytes().decode("utf-32-le", "surrogatepass"))
+        return cls(points.tobytes().decode("utf-32-le"))
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -137,4 +137,4 @@ class _CharacterDecoder:
 
 
 def _code_points(text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    return np.frombuffer(text.encode("utf-32-le"), "<u4")

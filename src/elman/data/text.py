@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_TEXT = "a text file or a folder of text files"
 _TRY_BYTES = "--set vocabulary=bytes, which reads any file"
 
 
@@ -43,14 +45,14 @@ class Document:
         """
         if isinstance(self.source, str):
             for start in range(0, len(self.source), PIECE):
-                yield self.source[start : start + PIECE].encode("utf-8")
+                yield self._checked(self.source[start : start + PIECE], start).encode("utf-8")
             return
         try:
             with self.source.open("rb") as file:
                 while chunk := file.read(PIECE):
                     yield chunk
         except OSError as error:
-            raise DataError(f"cannot read {self.name}: {error.strerror or error}") from error
+            raise _unreadable(self.name, error) from error
 
     def pieces(self) -> Iterator[str]:
         """Yield the text, about a megabyte at a time, never cutting a character; a byte order mark is left out.
@@ -68,20 +70,24 @@ class Document:
             return
         decoder = codecs.getincrementaldecoder(self.encoding)()
         is_utf8 = codecs.lookup(self.encoding).name == "utf-8"
-        done = 0  # bytes before this chunk
+        done = characters = 0  # bytes and characters before this chunk
         for chunk in chunks:
             if is_utf8:
                 self._refuse_binary(chunk, done)
             skipped = 3 if is_utf8 and done == 0 and chunk.startswith(codecs.BOM_UTF8) else 0
-            yield self._decode(decoder, chunk[skipped:], done + skipped)
-            done += len(chunk)
-        self._decode(decoder, b"", done, final=True)
+            piece = self._decode(decoder, chunk[skipped:], done + skipped)
+            yield piece if is_utf8 else self._checked(piece, characters)  # UTF-8 has no half characters
+            done, characters = done + len(chunk), characters + len(piece)
+        piece = self._decode(decoder, b"", done, final=True)
+        if piece:
+            yield self._checked(piece, characters)
 
     def _decode(self, decoder: codecs.IncrementalDecoder, chunk: bytes, done: int, final: bool = False) -> str:
         try:
             return decoder.decode(chunk, final)
         except UnicodeError as error:
             found = str(error)
+            other = "latin-1" if codecs.lookup(self.encoding).name == "utf-8" else "utf-8"
             if isinstance(error, UnicodeDecodeError):
                 # The decoder keeps an incomplete character of the chunk before, and counts from there.
                 offset = done - (len(error.object) - len(chunk)) + error.start
@@ -90,8 +96,21 @@ class Document:
                 f"{self.name} is not {self.encoding.upper()} text",
                 should=f"a file in {self.encoding.upper()}",
                 found=found,
-                hint=_TRY_BYTES,
+                hint=f"--set encoding={other}, or {_TRY_BYTES}",
             ) from error
+
+    def _checked(self, piece: str, done: int) -> str:
+        """Return `piece`; some encodings can write halves of characters (surrogates), which are no text."""
+        try:
+            piece.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{self.name} holds half a character",
+                should="whole characters of Unicode",
+                found=f"U+{ord(piece[error.start]):04X} at character {done + error.start + 1}",
+                hint="another encoding of the file, for example --set encoding=utf-8",
+            ) from error
+        return piece
 
     def _refuse_binary(self, chunk: bytes, done: int) -> None:
         mark = next((mark for mark in _MARKS if done == 0 and chunk.startswith(mark)), None)
@@ -120,12 +139,12 @@ class Document:
             DataError: the file cannot be looked at.
         """
         if isinstance(self.source, str):
-            raw = self.source.encode("utf-8")
+            raw = self._checked(self.source, 0).encode("utf-8")
             return {"name": self.name, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
         try:
             status = self.source.stat()
         except OSError as error:
-            raise DataError(f"cannot read {self.name}: {error.strerror or error}") from error
+            raise _unreadable(self.name, error) from error
         name, bytes_, modified = str(self.source.resolve()), status.st_size, status.st_mtime_ns
         return {"name": name, "bytes": bytes_, "modified": modified, "encoding": self.encoding}
 
@@ -136,20 +155,32 @@ def read_text(
     """Find the documents in a file, several files, or folders; each file is one document.
 
     A folder gives its files with one of `suffixes`, also from folders in it, sorted by path; hidden and empty ones
-    are left out. Nothing is read yet but the sizes.
+    are left out. Links are followed, and a file that is reached twice is one document. Nothing is read yet but sizes.
 
     Raises:
-        DataError: a file is missing, empty or no file, or a folder holds no text.
+        DataError: a file is missing, empty, forbidden or no file, or a folder holds no text.
         SettingError: the encoding is unknown.
     """
     _check_encoding(encoding)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
-        raise DataError("no text was given", should="a file, several files, or a folder", found="nothing")
-    files: list[Path] = []
+        raise DataError("no text was given", should=_TEXT, found="nothing", hint="name a text file or a folder")
+    if "" in given:  # which Path would take for the current folder
+        raise DataError(
+            "the path of a text is empty",
+            should=_TEXT,
+            found="''",
+            hint="the name of a file, or . for the current folder",
+        )
+    files: dict[Path, Path] = {}  # by where they really are
     for path in map(Path, given):
-        files += _folder(path, suffixes) if path.is_dir() else [_file(path)]
-    return [Document(str(file), file, encoding) for file in files]
+        try:
+            found = _folder(path, suffixes) if stat.S_ISDIR(_status(path).st_mode) else [_file(path)]
+            for file in found:
+                files.setdefault(file.resolve(), file)
+        except OSError as error:
+            raise _unreadable(str(error.filename or path), error) from error
+    return [Document(str(file), file, encoding) for file in files.values()]
 
 
 def _check_encoding(encoding: str) -> None:
@@ -165,24 +196,47 @@ def _check_encoding(encoding: str) -> None:
         ) from error
 
 
-def _file(path: Path) -> Path:
-    if not path.exists():
-        raise DataError(f"{path} does not exist", should="a text file or a folder of text files", found="nothing there")
-    if not path.is_file():
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
-            f"{path} is not a file", should="a text file or a folder of text files", found="a device or pipe"
+            f"{path} does not exist", should=_TEXT, found="nothing there", hint="check the spelling and the folder"
+        ) from error
+    except ValueError as error:  # a zero character, which no system takes
+        raise _unreadable(repr(str(path)), OSError(str(error))) from error
+
+
+def _file(path: Path) -> Path:
+    status = _status(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(
+            f"{path} is not a file",
+            should=_TEXT,
+            found="a device or pipe",
+            hint=f"write it to a file first: cat {path} > text.txt",
         )
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty", should="a text", found="0 bytes")
+    if status.st_size == 0:
+        raise DataError(f"{path} is empty", should="a text", found="0 bytes", hint="leave it out, or name another file")
     return path
 
 
 def _folder(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise error  # a part of the data that is left out in silence would be the worse surprise
+
     found: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files = [Path(parent, name) for name in names if not name.startswith(".")]
-        found += [file for file in files if file.suffix.lower() in suffixes and file.is_file() and file.stat().st_size]
+    entered: set[tuple[int, int]] = set()  # links can lead round in a circle
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(parent)  # noqa: PTH116 - os.walk gives names
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(parent, name) for name in names if not name.startswith(".")):
+            if file.suffix.lower() in suffixes and stat.S_ISREG((status := file.stat()).st_mode) and status.st_size:
+                found.append(file)
     if not found:
         raise DataError(
             f"the folder {folder} holds no text",
@@ -191,3 +245,12 @@ def _folder(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
             hint="name the files one by one to read others",
         )
     return sorted(found)
+
+
+def _unreadable(name: str, error: OSError) -> DataError:
+    return DataError(
+        f"cannot read {name}: {error.strerror or error}",
+        should="a file or folder that is there and that you may read",
+        found=error.strerror or str(error),
+        hint="check the name, and the rights with ls -l",
+    )
