@@ -16,10 +16,10 @@ from elman.inspection.remedies import Patient, prescribe
 from elman.inspection.report import Heavy, LayerReport, Measured, Report, history_of
 from elman.inspection.trace import Linear, replay
 from elman.inspection.verdict import Need, Thresholds, judge
-from elman.inspection.watch import untouched_random_state
+from elman.inspection.watch import one_thread, untouched_random_state
 
-# Multiplications that the walk over all lags may take for each strand; some four seconds on two cores.
-WORK = 2e11
+# Multiplications that the walk over all lags may take for each strand; some three seconds on one core.
+WORK = 1.5e11
 HEAVIEST = 8  # how many sequences are named
 
 
@@ -78,10 +78,11 @@ def diagnose(
     need = Need(memory or max(1, T // 4), window)
     settings = settings or {}
     shares = _Shares()
-    layers = tuple(
-        _layer(strand, passages, full[strand], cuts.get(strand, ()), need, lags, settings, thresholds, shares)
-        for strand, passages in strands.items()
-    )
+    with one_thread():
+        layers = tuple(
+            _layer(strand, passages, full[strand], cuts.get(strand, ()), need, lags, settings, thresholds, shares)
+            for strand, passages in strands.items()
+        )
     heaviest, half = shares.ranked()
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
