@@ -1,0 +1,258 @@
+"""Check, then time: elman's layers on the CPU beside torch.nn and, where installed, JAX's scan and ONNX Runtime.
+
+    python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--quick] [--out docs/results/speed]
+
+Every case is checked before it is timed: outputs and all gradients against torch.nn in float64. The implementations
+take turns, so that whatever else the machine does meets all of them; a ratio is the median of the ratios of the turns.
+The rate of a plain matrix product is measured in the same turns, and each case is given as a share of it.
+Writes OUT.json, OUT.md and, where matplotlib is installed, OUT.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from cases import CASES, RAGGED, STEPS, Case
+from peers import GATES, Runner, jax_runner, onnx_runner, torch_runner
+from torch import Tensor, nn
+
+import elman
+from elman.kernels import cpu
+
+SGEMM = 1024  # size of the matrix product that sets the rate
+TOLERANCE = 1e-4  # of float32 against float64, relative to the largest number: sums of up to 10^5 products
+
+
+def build(kind: str, case: Case) -> tuple[Any, nn.Module, Tensor, Tensor]:
+    """Return elman's layer, torch's with the same weights, an input and a gradient of the output."""
+    torch.manual_seed(0)
+    theirs = getattr(nn, kind)(case.I, case.H)
+    ours = getattr(elman, kind)(case.I, case.H)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs, torch.randn(case.T, case.B, case.I), torch.randn(case.T, case.B, case.H) / case.B
+
+
+def check(ours: nn.Module, theirs: nn.Module, x: Tensor, d_y: Tensor, lengths: Tensor | None) -> float:
+    """Return the largest error of outputs and gradients against float64; stop where it is too large."""
+    exact = type(theirs)(theirs.input_size, theirs.hidden_size).double()
+    exact.load_state_dict(theirs.state_dict())
+    mask = 1.0 if lengths is None else (torch.arange(len(x))[:, None] < lengths)[:, :, None]
+    results: list[list[Tensor]] = []
+    for layer in (ours, exact):
+        dtype = next(layer.parameters()).dtype
+        leaf = x.to(dtype, copy=True).requires_grad_()
+        layer.zero_grad()
+        options = {"lengths": lengths} if lengths is not None and layer is ours else {}
+        y = layer(leaf, **options)[0] * mask
+        y.backward(d_y.to(dtype))
+        results.append([y.detach(), leaf.grad, *(p.grad for p in layer.parameters())])
+        layer.zero_grad()
+    errors = [((a - b).abs().max() / b.abs().max().clamp_min(1e-3)).item() for a, b in zip(*results, strict=True)]
+    if not max(errors) < TOLERANCE:
+        sys.exit(f"elman is wrong, nothing is timed: {ours}, errors {errors}")
+    return max(errors)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
+    """Time each run once a turn, for `budget` seconds or 50 turns, at least 5."""
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + budget
+    while len(times["elman"]) < 5 or (time.perf_counter() < end and len(times["elman"]) < 50):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+    return times
+
+
+def ratios(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return how many times longer each other takes: the median over the turns."""
+    return {
+        name: statistics.median(t / o for t, o in zip(values, times["elman"], strict=True))
+        for name, values in times.items()
+        if name not in ("elman", "sgemm")
+    }
+
+
+def sgemm() -> Callable[[], object]:
+    a, b = torch.randn(SGEMM, SGEMM), torch.randn(SGEMM, SGEMM)
+    out = torch.empty(SGEMM, SGEMM)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def describe(kind: str, case: Case, what: str, flops: int, times: dict[str, list[float]]) -> dict[str, Any]:
+    """Return one line of the result."""
+    own = statistics.median(times["elman"])
+    share = statistics.median(s / o for s, o in zip(times["sgemm"], times["elman"], strict=True))
+    rate = flops / own / 1e9
+    return {
+        "cell": kind,
+        "case": list(case),
+        "what": what,
+        "milliseconds": round(own * 1e3, 4),
+        "best_milliseconds": round(min(times["elman"]) * 1e3, 4),
+        "gflops": round(rate, 1),
+        "share_of_sgemm": round(flops / (2 * SGEMM**3) * share, 3),
+        "ratios": {name: round(r, 2) for name, r in ratios(times).items()},
+        "turns": len(times["elman"]),
+    }
+
+
+def measure_case(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any]]:
+    """Yield the training step and the forward pass of one case."""
+    ours, theirs, x, d_y = build(kind, case)
+    error = check(ours, theirs, x, d_y, None)
+    runners: dict[str, Runner | None] = {
+        "elman": torch_runner(ours, x, d_y),
+        "torch": torch_runner(theirs, x, d_y),
+        "jax": jax_runner(kind, ours.weights(), x, d_y),
+        "onnxruntime": onnx_runner(kind, ours.weights(), x),
+    }
+    for what in ("train", "infer"):
+        runs = {name: run for name, r in runners.items() if r is not None and (run := getattr(r, what)) is not None}
+        times = take_turns(runs | {"sgemm": sgemm()}, budget)
+        yield describe(kind, case, what, case.flops(GATES[kind], what == "train"), times) | {"error": error}
+
+
+def measure_ragged(kind: str, case: Case, budget: float) -> dict[str, Any]:
+    """Time a ragged batch against packed torch.nn, and against the full batch by the tokens that are there."""
+    ours, theirs, x, d_y = build(kind, case)
+    lengths = torch.randint(case.T // 4, case.T + 1, (case.B,), generator=torch.Generator().manual_seed(0))
+    error = check(ours, theirs, x, d_y, lengths)
+    runs = {
+        "elman": torch_runner(ours, x, d_y, lengths).train,
+        "torch packed": torch_runner(theirs, x, d_y, lengths, packed=True).train,
+        "elman full": torch_runner(ours, x, d_y).train,
+        "sgemm": sgemm(),
+    }
+    times = take_turns({name: run for name, run in runs.items() if run is not None}, budget)
+    share = lengths.sum().item() / (case.T * case.B)
+    line = describe(kind, case, "ragged", int(share * case.flops(GATES[kind], True)), times)
+    full = line["ratios"].pop("elman full")
+    return line | {"error": error, "time_over_tokens": round(1 / full / share, 3)}
+
+
+def measure_step(kind: str, case: Case, budget: float) -> dict[str, Any]:
+    """Time one step from Python, and one inside a sequence."""
+    ours, theirs, x, _ = build(kind, case._replace(T=500))
+    state = tuple(torch.zeros(1, case.H) for _ in ours.cell.states)
+    out = tuple(torch.empty_like(s) for s in state)
+    weights, first = ours.weights(), x[0]
+    ours.requires_grad_(False)
+    with torch.no_grad():
+        runs: dict[str, Callable[[], object]] = {
+            "elman": lambda: [cpu.step(ours.cell, first, state, weights, out=out) for _ in range(500)],
+            "torch": lambda: [theirs(x[:1]) for _ in range(50)],
+            "inside": lambda: ours(x),
+            "sgemm": sgemm(),
+        }
+        times = take_turns(runs, budget)
+    times["torch"] = [t * 10 for t in times["torch"]]
+    line = describe(kind, case, "step", 500 * case.flops(GATES[kind], False), times)
+    line["ratios"].pop("inside")
+    return line | {
+        "microseconds_from_python": round(statistics.median(times["elman"]) / 500 * 1e6, 2),
+        "microseconds_inside": round(statistics.median(times["inside"]) / 500 * 1e6, 2),
+        "best_microseconds": [round(min(times[n]) / 500 * 1e6, 2) for n in ("elman", "inside")],
+    }
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Return the result as a Markdown table, with the geometric means."""
+    names = sorted({name for line in lines for name in line["ratios"]})
+    rows = [["cell", "T, B, I, H", "what", "ms", "GFLOP/s", "of SGEMM", *(f"{n} / elman" for n in names), "notes"]]
+    rows.append(["---"] * len(rows[0]))
+    for line in lines:
+        shown = [f"{line['ratios'][n]:.2f}" if n in line["ratios"] else "" for n in names]
+        notes = ", ".join(f"{k} {line[k]}" for k in line if k.startswith(("micro", "time_")))
+        sizes = ", ".join(map(str, line["case"]))
+        rate = [f"{line['milliseconds']:.3g}", f"{line['gflops']:.0f}", f"{line['share_of_sgemm']:.0%}"]
+        rows.append([line["cell"], sizes, line["what"], *rate, *shown, notes])
+    for what in ("train", "infer", "ragged"):
+        for cell in GATES:
+            chosen = [line for line in lines if line["cell"] == cell and line["what"] == what]
+            if not chosen:
+                continue
+            means = [geometric_mean([c["ratios"][n] for c in chosen if n in c["ratios"]]) for n in names]
+            rows.append([cell, "geometric mean", what, "", "", "", *means, ""])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def geometric_mean(values: list[float]) -> str:
+    return f"{math.exp(statistics.fmean(map(math.log, values))):.2f}" if values else ""
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure means nothing without."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    model = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "elman": elman.__version__}
+    threads = torch.get_num_threads()
+    isa = cpu.calls._engine.isa()
+    return {"processor": model[0], "threads": threads, "isa": isa, "commit": commit, **versions}
+
+
+def plot(lines: list[dict[str, Any]], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    chosen = [line for line in lines if line["what"] == "train"]
+    figure = Figure(figsize=(8, 0.28 * len(chosen) + 1), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [f"{line['cell']} {tuple(line['case'])}" for line in chosen]
+    axes.barh(labels[::-1], [line["ratios"]["torch"] for line in chosen][::-1])
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("time of torch.nn over time of elman, training step")
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Check, then time elman's layers on the CPU beside their peers.")
+    parser.add_argument("--cells", default="RNN,GRU,LSTM", help="which cells, separated by commas")
+    parser.add_argument(
+        "--cases", default="", help="numbers of the cases in cases.py, separated by commas; all if left out"
+    )
+    parser.add_argument("--quick", action="store_true", help="0.3 seconds for each measurement instead of 3")
+    parser.add_argument("--out", type=Path, help="where to write .json, .md and .png")
+    chosen = parser.parse_args()
+    cases = [CASES[int(k)] for k in chosen.cases.split(",")] if chosen.cases else CASES
+    budget = 0.3 if chosen.quick else 3.0
+    lines: list[dict[str, Any]] = []
+    for kind in chosen.cells.split(","):
+        for case in cases:
+            lines += measure_case(kind, case, budget)
+            print(json.dumps(lines[-2]), file=sys.stderr, flush=True)
+        if not chosen.cases:
+            lines += [measure_ragged(kind, case, budget) for case in RAGGED]
+            lines += [measure_step(kind, case, budget) for case in STEPS]
+    facts = machine()
+    print(json.dumps(facts) + "\n\n" + table(lines))
+    if chosen.out:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.with_suffix(".json").write_text(json.dumps({"machine": facts, "lines": lines}, indent=1) + "\n")
+        chosen.out.with_suffix(".md").write_text(f"`{json.dumps(facts)}`\n\n{table(lines)}")
+        plot(lines, chosen.out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
