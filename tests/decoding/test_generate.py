@@ -88,6 +88,18 @@ def test_memory_does_not_grow() -> None:
     assert grown < 3000, "less than a byte a symbol"
 
 
+def test_the_model_reads_on_its_device() -> None:
+    """The device `meta` is always there, and has no numbers to sample from."""
+    seen = []
+
+    def elsewhere(ids_B: Tensor, state: int) -> tuple[Tensor, int]:
+        seen.append(ids_B.device.type)
+        return torch.zeros(1, V, device="meta"), state
+
+    list(generate(elsewhere, 0, [1, 2], sampler=lambda logits_BV: torch.tensor([3]), length=2, device="meta"))
+    assert seen == ["meta"] * 3
+
+
 def test_length_zero_takes_no_step() -> None:
     def never(ids_B: Tensor, state: int) -> tuple[Tensor, int]:
         raise AssertionError

@@ -166,6 +166,8 @@ IMPOSSIBLE = [
     ({"top_k": 0}, r"top-k is impossible\n.*from 1 on\n.*0\n.*--top-k 40"),
     ({"top_k": -2}, "top-k is impossible"),
     ({"top_k": 1.5}, "top-k is impossible"),
+    ({"top_k": float("inf")}, r"top-k is impossible\n.*\n.*inf"),
+    ({"top_k": float("nan")}, r"top-k is impossible\n.*\n.*nan"),
     ({"top_p": 0.0}, r"top-p is impossible\n.*above 0, at most 1\n.*0.0\n.*--top-p 0.9"),
     ({"top_p": 1.01}, "top-p is impossible"),
     ({"top_p": float("nan")}, "top-p is impossible"),

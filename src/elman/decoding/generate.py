@@ -23,17 +23,19 @@ def generate(
     *,
     sampler: Callable[[Tensor], Tensor],
     length: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> Iterator[int]:
-    """Yield symbols one by one, each as soon as it is made.
+    """Yield token ids one by one, each as soon as it is made.
 
     Nothing is kept but the state, so memory does not grow with the length.
 
     Args:
-        step: one step of the model, for one sequence: ids (1,) and a state to logits (1, V) and the state.
+        step: one step of the model, for one sequence: token ids (1,) and a state to logits (1, V) and the state.
         state: the state before `first`.
-        first: the prompt, at least one symbol; they are read, not yielded.
-        sampler: logits (1, V) to ids (1,): a `Sampler`, with its generator bound if it should have one.
-        length: how many symbols; None: without end.
+        first: the token ids of the prompt, at least one; they are read, not yielded.
+        sampler: logits (1, V) to token ids (1,): a `Sampler`, with its generator bound if it should have one.
+        length: how many token ids; None: without end.
+        device: where the model is; `step` gets its token ids there.
 
     Raises:
         SettingError: the prompt is empty or the length negative; at the call, not at the first symbol.
@@ -44,25 +46,30 @@ def generate(
         )
     if length is not None and length < 0:
         raise SettingError("the length is impossible", should="0 or more", found=str(length), hint="--length 300")
-    return _generate(step, state, first, sampler, length)
+    return _generate(step, state, first, sampler, length, torch.device(device))
 
 
 def _generate(
-    step: Step[S], state: S, first: Sequence[int], sampler: Callable[[Tensor], Tensor], length: int | None
+    step: Step[S],
+    state: S,
+    first: Sequence[int],
+    sampler: Callable[[Tensor], Tensor],
+    length: int | None,
+    device: torch.device,
 ) -> Iterator[int]:
     if length == 0:
         return
-    for number in first[:-1]:
-        _, state = _quiet(step, int(number), state)
-    number, made = int(first[-1]), 0
+    for token_id in first[:-1]:
+        _, state = _quiet(step, int(token_id), state, device)
+    token_id, made = int(first[-1]), 0
     while length is None or made < length:
-        logits_BV, state = _quiet(step, number, state)
-        number = int(sampler(logits_BV))
+        logits_BV, state = _quiet(step, token_id, state, device)
+        token_id = int(sampler(logits_BV))
         made += 1
-        yield number
+        yield token_id
 
 
-def _quiet(step: Step[S], number: int, state: S) -> tuple[Tensor, S]:
+def _quiet(step: Step[S], token_id: int, state: S, device: torch.device) -> tuple[Tensor, S]:
     """Take one step without a graph. The mode is left before each yield, so that it does not leak to the caller."""
     with torch.no_grad():
-        return step(torch.tensor([number]), state)
+        return step(torch.tensor([token_id], device=device), state)

@@ -104,7 +104,7 @@ def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
             found=str(temperature),
             hint="--temperature 0.8",
         )
-    if top_k is not None and (top_k != int(top_k) or top_k < 1):
+    if top_k is not None and not (1 <= top_k < float("inf") and top_k == int(top_k)):
         raise SettingError(
             "top-k is impossible", should="a whole number from 1 on", found=str(top_k), hint="--top-k 40"
         )
