@@ -47,6 +47,13 @@ def test_parts_of_ordinary_text_encode_as_the_whole(vocabulary: BytePairs, monke
     assert vocabulary.encode(TEXT).tolist() == vocabulary._tokenizer.encode(TEXT).ids
 
 
+def test_a_part_ends_before_the_last_whitespace_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe, "LONGEST_PART", 7)
+    for sign in "\n ":
+        text = f"aaaa{sign}bbbb{sign}c{sign}{sign}d"
+        assert list(cut_before_blanks([text])) == ["aaaa", f"{sign}bbbb{sign}c", f"{sign}{sign}d"]
+
+
 @given(text=st.text(st.sampled_from("ab \n"), max_size=60), cuts=st.lists(st.integers(0, 60), max_size=5))
 def test_parts_do_not_depend_on_the_pieces(text: str, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
@@ -106,5 +113,7 @@ def test_a_broken_file_is_refused(case: str, vocabulary: BytePairs, tmp_path: Pa
     fields = vocabulary.to_json()
     spoil(fields)
     (tmp_path / "tokenizer.json").write_text(json.dumps(fields))
-    with pytest.raises(RunError, match=rf"tokenizer.json: the tokenizer file is broken(.*\n)*.*{message}"):
+    with pytest.raises(
+        RunError, match=rf"tokenizer.json: the tokenizer file is broken(.*\n)*.*{message}(.*\n)*.*try: "
+    ):
         load_vocabulary(tmp_path)

@@ -229,7 +229,7 @@ def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path: Path, monkeypa
         read_text(tmp_path)
 
 
-def test_links_are_followed_and_each_file_counts_once(tmp_path: Path) -> None:
+def test_links_are_followed_and_each_file_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("all/a.txt", "all/sub/c.txt", "elsewhere/d.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
@@ -239,6 +239,10 @@ def test_links_are_followed_and_each_file_counts_once(tmp_path: Path) -> None:
     (folder / "sub/round").symlink_to(folder)
     names = ["a.txt", "linked/d.txt", "sub/c.txt"]
     assert [document.name for document in read_text(folder)] == [str(folder / name) for name in names]
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: [listed.append(path), scandir(path)][1])
+    read_text(folder)
+    assert len(listed) == 4, "the three folders, and the link that leads back, which goes no further"
     given = [folder / "sub/c.txt", folder, folder / "sub" / ".." / "a.txt"]
     names = ["sub/c.txt", "a.txt", "linked/d.txt"]
     assert [document.name for document in read_text(given)] == [str(folder / name) for name in names]

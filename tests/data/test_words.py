@@ -55,7 +55,9 @@ def test_impossible_sizes_are_refused() -> None:
 
 
 def test_a_text_of_blanks_is_refused() -> None:
-    with pytest.raises(DataError, match="the text has no words"):
+    with pytest.raises(
+        DataError, match=r"the text has no words\n.*whitespace\n.*whitespace only\n.*vocabulary=characters"
+    ):
         Words.build([[" \n <unk> \n"]])
 
 

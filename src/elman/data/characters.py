@@ -79,7 +79,12 @@ class Characters(Vocabulary):
                 seen[_code_points(piece)] = True
         points = np.flatnonzero(seen).astype("<u4")
         if not len(points):
-            raise DataError("the text has no characters", should="at least one character", found="an empty text")
+            raise DataError(
+                "the text has no characters",
+                should="at least one character",
+                found="an empty text",
+                hint="another text",
+            )
         if size is not None and len(points) > size:
             raise DataError(
                 "the text has more characters than the vocabulary may hold",

@@ -72,9 +72,11 @@ class Streams:
         drop: bool = True,
         warmup: int = 0,
     ) -> None:
-        for name, value, least in (("batch_size", batch_size, 1), ("window", window, 1), ("warmup", warmup, 0)):
+        sizes = (("batch_size", batch_size, 1, 32), ("window", window, 1, 64), ("warmup", warmup, 0, 0))
+        for name, value, least, default in sizes:
             if value < least:
-                raise SettingError(f"{name} is impossible", should=f"at least {least}", found=str(value))
+                hint = f"{name}={default}"
+                raise SettingError(f"{name} is impossible", should=f"at least {least}", found=str(value), hint=hint)
         self.text, self.batch_size, self.window, self.vary, self.seed = text, batch_size, window, vary, seed
         predictions = len(text) - 1
         self._stride = predictions // batch_size if drop else -(-predictions // batch_size)

@@ -127,7 +127,10 @@ class Vocabulary(ABC):
         """
         if not 0 <= number < len(self):
             raise DataError(
-                "a number is outside the vocabulary", should=f"from 0 to {len(self) - 1}", found=str(number)
+                "a token id is outside the vocabulary",
+                should=f"from 0 to {len(self) - 1}",
+                found=str(number),
+                hint="decode with the vocabulary that encoded the text",
             )
         return number
 

@@ -144,7 +144,12 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
         if count > start:
             starts.append(start)
     if not count:
-        raise DataError("the text has no tokens", should="at least one", found="nothing that the vocabulary encodes")
+        raise DataError(
+            "the text has no tokens",
+            should="at least one",
+            found="nothing that the vocabulary encodes",
+            hint="another text, or --set vocabulary=characters",
+        )
     fingerprint = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     notes = {"origin": origin, "fingerprint": fingerprint, "vocabulary_size": len(vocabulary)}
     encoded_notes = json.dumps(notes).encode()
@@ -182,7 +187,12 @@ def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
                 raise _broken(path, f"at least {_HEADER.size} bytes", f"{size} bytes")
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+        raise RunError(
+            f"cannot read {path}: {error.strerror or error}",
+            should="a file of encoded text that you may read",
+            found=error.strerror or str(error),
+            hint="check the name, or make it again from the text",
+        ) from error
     magic, version, width, count, documents, notes_length = _HEADER.unpack_from(mapped)
     if magic != MAGIC:
         raise _broken(path, "a file of encoded text", "another kind of file")

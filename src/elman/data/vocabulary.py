@@ -25,6 +25,7 @@ VOCABULARIES: dict[str, type[Vocabulary]] = {
 }
 
 LARGEST_FILE = 1 << 29
+_TRY_AGAIN = "take the run again from where it was made"
 
 
 def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | None = None) -> Vocabulary:
@@ -55,7 +56,12 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
         names = dict.fromkeys(cls.filename for cls in VOCABULARIES.values())
         found = [path / name for name in names if (path / name).is_file()]
         if not found:
-            raise RunError(f"{path} has no vocabulary", should=" or ".join(names), found="neither")
+            raise RunError(
+                f"{path} has no vocabulary",
+                should=" or ".join(names),
+                found="neither",
+                hint="name a run directory, or the file itself",
+            )
         path = found[0]
     fields = _read_json(path)
     if path.name == BytePairs.filename:
@@ -64,11 +70,12 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
 
 
 def _named(path: Path, load: Callable[[], Vocabulary]) -> Vocabulary:
-    """Run `load`, and name the file in what it refuses."""
+    """Run `load`, and name the file in what it refuses; of a broken file there is one thing to try."""
     try:
         return load()
     except RunError as error:
-        raise RunError(f"{path}: {error.what}", should=error.should, found=error.found, hint=error.hint) from error
+        hint = error.hint or _TRY_AGAIN
+        raise RunError(f"{path}: {error.what}", should=error.should, found=error.found, hint=hint) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -78,16 +85,25 @@ def _read_json(path: Path) -> dict[str, Any]:
                 f"{path} is too large for a vocabulary",
                 should=f"at most {LARGEST_FILE} bytes",
                 found=f"{path.stat().st_size} bytes",
+                hint=_TRY_AGAIN,
             )
         fields = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+        raise RunError(
+            f"cannot read {path}: {error.strerror or error}",
+            should="a vocabulary file that you may read",
+            found=error.strerror or str(error),
+            hint="name a run directory, or its vocabulary.json or tokenizer.json",
+        ) from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(f"{path} is not JSON", should="a vocabulary in JSON, UTF-8", found=str(error)[:80]) from error
+        raise RunError(
+            f"{path} is not JSON", should="a vocabulary in JSON, UTF-8", found=str(error)[:80], hint=_TRY_AGAIN
+        ) from error
     if not isinstance(fields, dict):
-        raise RunError(f"{path} is not a vocabulary", should="a JSON object", found=f"a {type(fields).__name__}")
+        found = f"a {type(fields).__name__}"
+        raise RunError(f"{path} is not a vocabulary", should="a JSON object", found=found, hint=_TRY_AGAIN)
     return fields
 
 

@@ -60,7 +60,12 @@ class Words(Vocabulary):
         for reserved in (UNKNOWN, END_OF_LINE):
             del counts[reserved]
         if not counts:
-            raise DataError("the text has no words", should="words between blanks", found="blanks and line ends only")
+            raise DataError(
+                "the text has no words",
+                should="words between whitespace",
+                found="whitespace only",
+                hint="another text, or --set vocabulary=characters",
+            )
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         return cls([UNKNOWN, END_OF_LINE, *ranked][:size])
 
