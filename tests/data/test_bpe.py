@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from elman.data import bpe
-from elman.data.bpe import BytePairs, cut_before_blanks
+from elman.data.bpe import BytePairs, cut_before_whitespace
 from elman.data.vocabulary import load_vocabulary
 from elman.errors import RunError, SettingError
 
@@ -34,7 +34,7 @@ def test_parts_encode_as_the_whole(vocabulary: BytePairs, tmp_path_factory: Any,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bpe, "LONGEST_PART", 7)
         cut = vocabulary.encode(text).tolist()
-        parts = list(cut_before_blanks([text]))
+        parts = list(cut_before_whitespace([text]))
     whole = vocabulary._tokenizer.encode(text).ids
     assert vocabulary.decode(cut) == text == vocabulary._tokenizer.decode(whole)
     if all(not left[-1].isspace() and right[0] in " \n" for left, right in pairwise(parts)):
@@ -43,7 +43,7 @@ def test_parts_encode_as_the_whole(vocabulary: BytePairs, tmp_path_factory: Any,
 
 def test_parts_of_ordinary_text_encode_as_the_whole(vocabulary: BytePairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe, "LONGEST_PART", 20)
-    assert len(list(cut_before_blanks([TEXT]))) > 10
+    assert len(list(cut_before_whitespace([TEXT]))) > 10
     assert vocabulary.encode(TEXT).tolist() == vocabulary._tokenizer.encode(TEXT).ids
 
 
@@ -51,7 +51,7 @@ def test_a_part_ends_before_the_last_whitespace_that_fits(monkeypatch: pytest.Mo
     monkeypatch.setattr(bpe, "LONGEST_PART", 7)
     for sign in "\n ":
         text = f"aaaa{sign}bbbb{sign}c{sign}{sign}d"
-        assert list(cut_before_blanks([text])) == ["aaaa", f"{sign}bbbb{sign}c", f"{sign}{sign}d"]
+        assert list(cut_before_whitespace([text])) == ["aaaa", f"{sign}bbbb{sign}c", f"{sign}{sign}d"]
 
 
 @given(text=st.text(st.sampled_from("ab \n"), max_size=60), cuts=st.lists(st.integers(0, 60), max_size=5))
@@ -60,8 +60,8 @@ def test_parts_do_not_depend_on_the_pieces(text: str, cuts: list[int]) -> None:
     pieces = [text[start:stop] for start, stop in pairwise(places)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bpe, "LONGEST_PART", 5)
-        parts = list(cut_before_blanks(pieces))
-        assert parts == list(cut_before_blanks([text]))
+        parts = list(cut_before_whitespace(pieces))
+        assert parts == list(cut_before_whitespace([text]))
     assert "".join(parts) == text
     assert all(0 < len(part) <= 5 for part in parts)
 
@@ -96,9 +96,12 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "no model": (lambda f: f.pop("model"), "a model of type BPE"),
     "another model": (lambda f: f["model"].update(type="Unigram"), "a model of type BPE"),
     "no merges": (lambda f: f["model"].update(merges=None), r"symbols \(vocab\) and merges"),
-    "a gap": (lambda f: f["model"]["vocab"].update(a=1000), "symbols numbered 0 to 289"),
-    "no number": (lambda f: f["model"]["vocab"].update(a="1"), "symbols numbered 0 to 289"),
-    "a number that is false": (lambda f: f["model"]["vocab"].update({"!": False}), "symbols numbered 0 to 289"),
+    "a gap": (lambda f: f["model"]["vocab"].update(a=1000), "symbols with the token ids 0 to 289"),
+    "no number": (lambda f: f["model"]["vocab"].update(a="1"), "symbols with the token ids 0 to 289"),
+    "a number that is false": (
+        lambda f: f["model"]["vocab"].update({"!": False}),
+        "symbols with the token ids 0 to 289",
+    ),
     "a foreign sign": (lambda f: f["model"]["vocab"].update({"東": 290}), "the signs for bytes"),
     "an empty symbol": (lambda f: f["model"]["vocab"].update({"": 290}), "the signs for bytes"),
     "a byte missing": (lambda f: f["model"]["vocab"].update({"zz": f["model"]["vocab"].pop("z")}), "each of the 256"),

@@ -22,7 +22,7 @@ sizes = {"length": st.integers(2, 80), "batch_size": st.integers(1, 7), "window"
 
 def counting(length: int, starts: list[int] | None = None) -> TokenFile:
     """Tokens that say where they stand, so that a test sees which one it got."""
-    return TokenFile.from_tokens(np.arange(length), vocabulary_size=length, document_starts=starts or [0])
+    return TokenFile.from_token_ids(np.arange(length), vocabulary_size=length, document_starts=starts or [0])
 
 
 def whole(windows: list[Window]) -> tuple[list[list[int]], list[list[int]], list[list[bool]]]:

@@ -35,15 +35,15 @@ def build(texts: list[Document]) -> Characters:
 def test_the_file_holds_every_token_and_where_documents_begin(texts: list[Document], tmp_path: Path) -> None:
     vocabulary = build(texts)
     encoded = encode_text(texts, vocabulary, tmp_path / "tokens")
-    assert vocabulary.decode(encoded.tokens) == "the first\nsecond, é3"
+    assert vocabulary.decode(encoded.token_ids) == "the first\nsecond, é3"
     assert encoded.document_starts.tolist() == [0, 10, 19]
     assert (len(encoded), encoded.vocabulary_size) == (20, len(vocabulary))
     again = TokenFile.open(tmp_path / "tokens")
-    assert again.tokens.tolist() == encoded.tokens.tolist()
+    assert again.token_ids.tolist() == encoded.token_ids.tolist()
     assert again.document_starts.tolist() == [0, 10, 19]
     assert again.fingerprint == encoded.fingerprint
     encoded.release()
-    assert again.tokens.tolist() == encoded.tokens.tolist(), "pages come back when they are read again"
+    assert again.token_ids.tolist() == encoded.token_ids.tolist(), "pages come back when they are read again"
 
 
 def test_the_fingerprint_of_one_file_is_its_sha256(texts: list[Document], tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_tokens_take_as_few_bytes_as_possible(size: int, width: int, tmp_path: P
     vocabulary = Words(["<unk>", "<eos>", *(f"w{number}" for number in range(size - 2))])
     text = Document("text", f"w0 w{size - 3}\n")
     encoded = encode_text([text], vocabulary, tmp_path / "tokens")
-    assert encoded.tokens.dtype.itemsize == width
-    assert encoded.tokens.tolist() == [2, size - 1, 1]
+    assert encoded.token_ids.dtype.itemsize == width
+    assert encoded.token_ids.tolist() == [2, size - 1, 1]
 
 
 def test_the_file_is_made_once(texts: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,9 @@ def test_the_file_is_made_once(texts: list[Document], tmp_path: Path, monkeypatc
     def encoded_again(vocabulary: Vocabulary, documents: list[Document]) -> bool:
         read.clear()
         made = encode_text(documents, vocabulary, path)
-        assert vocabulary.decode(made.tokens) == "".join((tmp_path / Path(d.name).name).read_text() for d in documents)
+        assert vocabulary.decode(made.token_ids) == "".join(
+            (tmp_path / Path(d.name).name).read_text() for d in documents
+        )
         return bool(read)
 
     vocabulary = build(texts)
@@ -110,10 +112,10 @@ def test_a_document_without_tokens_has_no_beginning(tmp_path: Path) -> None:
 
 
 def test_a_split_keeps_every_token_in_order() -> None:
-    text = TokenFile.from_tokens(np.arange(100), vocabulary_size=100, document_starts=[0, 30, 90, 95])
+    text = TokenFile.from_token_ids(np.arange(100), vocabulary_size=100, document_starts=[0, 30, 90, 95])
     train, valid = text.split()
-    assert train.tokens.tolist() == list(range(90))
-    assert valid.tokens.tolist() == list(range(90, 100))
+    assert train.token_ids.tolist() == list(range(90))
+    assert valid.token_ids.tolist() == list(range(90, 100))
     assert train.document_starts.tolist() == [0, 30]
     assert valid.document_starts.tolist() == [0, 5]
     assert text.part(40, 92).document_starts.tolist() == [0, 50]
@@ -122,7 +124,7 @@ def test_a_split_keeps_every_token_in_order() -> None:
 
 
 def test_an_impossible_split_is_refused() -> None:
-    text = TokenFile.from_tokens(np.zeros(10), vocabulary_size=1)
+    text = TokenFile.from_token_ids(np.zeros(10), vocabulary_size=1)
     for validation in (0.0, 1.0, -0.5, float("nan")):
         with pytest.raises(SettingError, match=rf"between 0 and 1\n.*{validation}\n.*--set validation=0.1"):
             text.split(validation)
@@ -172,7 +174,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "documents out of order": (at(STARTS + 8, struct.pack("<q", 0)), "documents that begin in order"),
     "a late first document": (at(STARTS, struct.pack("<q", 1)), "documents that begin in order"),
     "a document beyond the end": (at(STARTS + 16, struct.pack("<q", 20)), "documents that begin in order"),
-    "a number too large": (at(64, b"\xff"), r"numbers below 16\n.*the number 255"),
+    "a token id too large": (at(64, b"\xff"), r"token ids below 16\n.*the token id 255"),
     "notes that are not JSON": (lambda raw: raw[:-1] + b"\xff", "notes in JSON"),
     "other notes": (notes(fingerprint=3), "notes with the fingerprint"),
     "an absurd vocabulary": (notes(vocabulary_size=1 << 40), "notes with the fingerprint"),
@@ -195,7 +197,7 @@ def test_the_spoilers_change_nothing_by_themselves(texts: list[Document], tmp_pa
     path = tmp_path / "tokens"
     encoded = encode_text(texts, build(texts), path)
     path.write_bytes(notes()(header()(path.read_bytes())))
-    assert TokenFile.open(path).tokens.tolist() == encoded.tokens.tolist()
+    assert TokenFile.open(path).token_ids.tolist() == encoded.token_ids.tolist()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

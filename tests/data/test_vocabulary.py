@@ -1,4 +1,4 @@
-"""Laws of every vocabulary: text to numbers and back, whole, in pieces, and through a file; broken files."""
+"""Laws of every vocabulary: text to token ids and back, whole, in pieces, and through a file; broken files."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ def vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
 
 
 def normal(vocabulary: Vocabulary, text: str) -> str:
-    """What comes back: the text; of words, lines with single blanks, every unknown word as <unk>."""
+    """What comes back: the text; of words, lines with single spaces, every unknown word as <unk>."""
     if vocabulary.kind != "words":
         return text
     known = set(TRAINED_ON.split())
@@ -86,7 +86,7 @@ def test_a_saved_vocabulary_comes_back(vocabulary: Vocabulary, tmp_path: Path) -
         assert loaded.decode(loaded.encode(TRAINED_ON)) == normal(vocabulary, TRAINED_ON)
 
 
-def test_a_number_outside_is_refused(vocabulary: Vocabulary) -> None:
+def test_a_token_id_outside_is_refused(vocabulary: Vocabulary) -> None:
     for number in (-1, len(vocabulary)):
         with pytest.raises(
             DataError, match=rf"outside .*\n.*from 0 to {len(vocabulary) - 1}\n.*{number}\n.*that encoded"
@@ -116,7 +116,7 @@ def test_fingerprints_differ() -> None:
 
 
 @pytest.mark.parametrize(("size", "width"), [(1, 1), (256, 1), (257, 2), (65536, 2), (65537, 4)])
-def test_numbers_take_as_few_bytes_as_possible(size: int, width: int) -> None:
+def test_token_ids_take_as_few_bytes_as_possible(size: int, width: int) -> None:
     assert smallest_dtype(size).itemsize == width
     assert np.iinfo(smallest_dtype(size)).max >= size - 1
 
@@ -150,7 +150,7 @@ BROKEN = {
     "long characters": ({**GOOD, "symbols": ["a", "bc"]}, r"symbols of one character\n.*'bc'"),
     "half a character": ({**GOOD, "symbols": ["a", "\ud800"]}, "symbols of Unicode text"),
     "words without <unk>": ({**WORDS, "symbols": ["a", "<eos>", "b"]}, "<unk> among its words"),
-    "words with blanks": ({**WORDS, "symbols": ["<unk>", "<eos>", "a b"]}, r"words without blanks\n.*'a b'"),
+    "words with whitespace": ({**WORDS, "symbols": ["<unk>", "<eos>", "a b"]}, r"words without whitespace\n.*'a b'"),
 }
 
 

@@ -34,7 +34,7 @@ def test_a_line_ends_a_sentence() -> None:
     assert vocabulary.decode(ids) == "\n= Title =\n\nOne sentence .\n<unk>\n\n"
 
 
-def test_blanks_stand_between_words_of_a_line_only() -> None:
+def test_spaces_stand_between_words_of_a_line_only() -> None:
     vocabulary = Words.build([["a b"]])
     decoder = vocabulary.decoder()
     assert [decoder.push(number) for number in vocabulary.encode("a b\nb\n\na")] == [
@@ -54,14 +54,14 @@ def test_impossible_sizes_are_refused() -> None:
             Words.build([["a"]], size=size)
 
 
-def test_a_text_of_blanks_is_refused() -> None:
+def test_a_text_of_whitespace_is_refused() -> None:
     with pytest.raises(
         DataError, match=r"the text has no words\n.*whitespace\n.*whitespace only\n.*vocabulary=characters"
     ):
         Words.build([[" \n <unk> \n"]])
 
 
-def test_a_text_without_blanks_is_refused() -> None:
+def test_a_text_without_whitespace_is_refused() -> None:
     def endless() -> Iterator[str]:
         while True:
             yield "x" * 300_000

@@ -14,7 +14,7 @@ from elman.models.language_model import LanguageModel
 
 def text(length: int, starts: tuple = (0,)) -> TokenFile:
     numbers = np.random.default_rng(1).integers(0, 9, length).astype(np.uint8)
-    return TokenFile.from_tokens(numbers, vocabulary_size=9, document_starts=starts)
+    return TokenFile.from_token_ids(numbers, vocabulary_size=9, document_starts=starts)
 
 
 def model() -> LanguageModel:
@@ -37,7 +37,7 @@ def test_one_stream_is_the_sum_over_the_whole_text_at_once() -> None:
     judged, whole = model(), text(500, (0, 123))
     resets = torch.zeros(499, 1, dtype=torch.bool)
     resets[123] = True
-    numbers = torch.from_numpy(whole.tokens.astype(np.int64))[:, None]
+    numbers = torch.from_numpy(whole.token_ids.astype(np.int64))[:, None]
     targets = numbers[1:].clone()
     targets[122] = -100
     nats, _ = judged.nats(numbers[:-1], targets, resets=resets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from elman.data.symbols import LARGEST_VOCABULARY, ByteDecoder, Decoder, Ids, Vocabulary
+from elman.data.symbols import LARGEST_VOCABULARY, ByteDecoder, Decoder, TokenIds, Vocabulary
 from elman.errors import RunError, SettingError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LONGEST_PART = 1 << 16
 class BytePairs(Vocabulary):
     """Frequent byte sequences as symbols; knows every text, and gives it back exactly.
 
-    The text is cut before blanks, between letters, digits and other signs as in GPT-2, and each part is merged from
+    The text is cut before whitespace, between letters, digits and other signs as in GPT-2, and each part is merged from
     its bytes. The saved file is the `tokenizer.json` of the `tokenizers` library; of such a file only symbols and
     merges are read back, everything else is ours.
     """
@@ -56,14 +56,14 @@ class BytePairs(Vocabulary):
 
         trainer = BpeTrainer(vocab_size=size, initial_alphabet=_signs_of_bytes(), show_progress=False)
         tokenizer = _tokenizer({}, [])
-        tokenizer.train_from_iterator((part for text in texts for part in cut_before_blanks(text)), trainer)
+        tokenizer.train_from_iterator((part for text in texts for part in cut_before_whitespace(text)), trainer)
         return cls(tokenizer)
 
     def __len__(self) -> int:
         return len(self._bytes_of)
 
-    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[Ids]:
-        for part in cut_before_blanks(pieces):
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
+        for part in cut_before_whitespace(pieces):
             yield np.array(self._tokenizer.encode(part).ids, self.dtype)
 
     def decoder(self) -> Decoder:
@@ -88,10 +88,10 @@ class BytePairs(Vocabulary):
         return self._tokenizer.to_str()
 
 
-def cut_before_blanks(pieces: Iterable[str]) -> Iterator[str]:
+def cut_before_whitespace(pieces: Iterable[str]) -> Iterator[str]:
     """Cut one document into parts that can be encoded alone with the same result, wherever the pieces are cut.
 
-    No symbol of the byte-level splitting holds a blank after another sign, so a part may always end there. A run of
+    No symbol of the byte-level splitting holds whitespace after another sign, so a part may always end there. A run of
     more than 65,536 characters without such a place is cut after so many.
     """
     rest = ""
@@ -108,7 +108,7 @@ def cut_before_blanks(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _last_cut(text: str, start: int, end: int) -> int | None:
-    """Return the last place in (start, end] where a blank follows another sign; text[end] exists."""
+    """Return the last place in (start, end] where whitespace follows another sign; text[end] exists."""
     for place in range(end, start, -1):
         if text[place] in " \n" and not text[place - 1].isspace():
             return place
@@ -136,9 +136,9 @@ def _check_symbols(vocab: dict[Any, Any]) -> None:
     known = set(signs)
     if len(vocab) > LARGEST_VOCABULARY:
         raise _broken(f"at most {LARGEST_VOCABULARY} symbols", str(len(vocab)))
-    numbers = [number for number in vocab.values() if type(number) is int]
-    if sorted(numbers) != list(range(len(vocab))):
-        raise _broken(f"symbols numbered 0 to {len(vocab) - 1}", "other numbers")
+    token_ids = [token_id for token_id in vocab.values() if type(token_id) is int]
+    if sorted(token_ids) != list(range(len(vocab))):
+        raise _broken(f"symbols with the token ids 0 to {len(vocab) - 1}", "other token ids")
     if not all(symbol and known.issuperset(symbol) for symbol in vocab):
         raise _broken("symbols made of the signs for bytes", "a symbol with another sign")
     if not known.issubset(vocab):
@@ -146,7 +146,7 @@ def _check_symbols(vocab: dict[Any, Any]) -> None:
 
 
 def _checked_merges(vocab: dict[str, int], merges: list[Any]) -> list[tuple[str, str]]:
-    """Return the merges as pairs; older files write a pair as one string with a blank."""
+    """Return the merges as pairs; older files write a pair as one string with a space."""
     checked = []
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge

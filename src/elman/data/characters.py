@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from elman.data.symbols import FORMAT_VERSION, ByteDecoder, Decoder, Ids, Vocabulary
+from elman.data.symbols import FORMAT_VERSION, ByteDecoder, Decoder, TokenIds, Vocabulary
 from elman.errors import DataError, RunError, SettingError
 
 CODE_POINTS = 0x110000
@@ -38,12 +38,12 @@ class Bytes(Vocabulary):
     def __len__(self) -> int:
         return 256
 
-    def encode_pieces(self, pieces: Iterable[bytes]) -> Iterator[Ids]:
+    def encode_pieces(self, pieces: Iterable[bytes]) -> Iterator[TokenIds]:
         for piece in pieces:
             yield np.frombuffer(piece, np.uint8)
 
     def decoder(self) -> Decoder:
-        return ByteDecoder(self, [bytes([number]) for number in range(256)])
+        return ByteDecoder(self, [bytes([byte]) for byte in range(256)])
 
     def to_json(self) -> dict[str, Any]:
         return {"version": FORMAT_VERSION, "kind": self.kind, "size": 256}
@@ -63,8 +63,8 @@ class Characters(Vocabulary):
 
     def __init__(self, characters: str) -> None:
         self.characters = characters
-        self._number_of = np.full(CODE_POINTS, -1, np.int32)
-        self._number_of[_code_points(characters)] = np.arange(len(characters), dtype=np.int32)
+        self._id_of = np.full(CODE_POINTS, -1, np.int32)
+        self._id_of[_code_points(characters)] = np.arange(len(characters), dtype=np.int32)
 
     @classmethod
     def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
@@ -97,14 +97,14 @@ class Characters(Vocabulary):
     def __len__(self) -> int:
         return len(self.characters)
 
-    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[Ids]:
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
         done = 0
         for piece in pieces:
-            numbers = self._number_of[_code_points(piece)]
-            if len(numbers) and numbers.min() < 0:
-                place = int(np.argmin(numbers))
+            token_ids = self._id_of[_code_points(piece)]
+            if len(token_ids) and token_ids.min() < 0:
+                place = int(np.argmin(token_ids))
                 raise self._unknown(piece[place], done + place)
-            yield numbers.astype(self.dtype)
+            yield token_ids.astype(self.dtype)
             done += len(piece)
 
     def _unknown(self, character: str, position: int) -> DataError:
@@ -134,8 +134,8 @@ class _CharacterDecoder:
     def __init__(self, vocabulary: Characters) -> None:
         self._vocabulary = vocabulary
 
-    def push(self, number: int) -> str:
-        return self._vocabulary.characters[self._vocabulary.check_number(number)]
+    def push(self, token_id: int) -> str:
+        return self._vocabulary.characters[self._vocabulary.check_token_id(token_id)]
 
     def finish(self) -> str:
         return ""

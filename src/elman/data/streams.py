@@ -25,8 +25,8 @@ _PAGES_AROUND = 1 << 16  # the system maps about so many bytes around a byte tha
 class Window:
     """T steps of B streams."""
 
-    input_TB: Tensor  # int64, the tokens that are read
-    target_TB: Tensor  # int64, the token after each; IGNORED where there is none to predict
+    input_TB: Tensor  # int64, the token ids that are read
+    target_TB: Tensor  # int64, the token id after each; IGNORED where there is none to predict
     resets_TB: Tensor | None  # bool, true where the input begins a document; None where none does
     first: bool  # whether the streams begin here, so that no state is carried into it
     count: int  # targets that are not IGNORED
@@ -144,7 +144,7 @@ class Streams:
         self._offset += steps
         if self._offset == self.length:
             self._epoch, self._offset = self._epoch + 1, 0
-        self._touched += self.batch_size * (steps * self.text.tokens.itemsize + _PAGES_AROUND)
+        self._touched += self.batch_size * (steps * self.text.token_ids.itemsize + _PAGES_AROUND)
         if self._touched > _RELEASE_AFTER:
             self.text.release()
             self._touched = 0
@@ -155,7 +155,7 @@ class Streams:
 
     def _window(self, start: int, steps: int) -> Window:
         """Cut steps `start` to `start + steps` from each stream; what lies outside a stream's part is not a target."""
-        tokens, last = self.text.tokens, len(self.text) - 1
+        token_ids, last = self.text.token_ids, len(self.text) - 1
         input_BT = np.zeros((self.batch_size, steps), np.int64)
         target_BT = np.full((self.batch_size, steps), IGNORED, np.int64)
         resets_BT = np.zeros((self.batch_size, steps), np.bool_)
@@ -165,7 +165,7 @@ class Streams:
             begin, end = max(zero, 0), min(zero + steps, last)
             if begin >= end:
                 continue
-            piece = tokens[begin : end + 1]
+            piece = token_ids[begin : end + 1]
             input_BT[b, begin - zero : end - zero] = piece[:-1]
             judged = max(begin, min(b * self._stride, end))
             target_BT[b, judged - zero : end - zero] = piece[judged - begin + 1 :]

@@ -1,4 +1,8 @@
-"""The contract of a vocabulary: text to numbers and back, whole or piece by piece."""
+"""The contract of a vocabulary: text to token ids and back, whole or piece by piece.
+
+A symbol is an entry of a vocabulary, for example a character or a word; a token is a place in a text where one stands;
+a token id is the number of the symbol that stands there.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,18 @@ from numpy.typing import NDArray
 from elman.data.files import write_bytes
 from elman.errors import DataError
 
-Ids = NDArray[np.unsignedinteger[Any]]
-"""Numbers of symbols, (N,), of the smallest unsigned type that holds the vocabulary."""
+TokenIds = NDArray[np.unsignedinteger[Any]]
+"""Token ids, (N,), of the smallest unsigned type that holds the vocabulary."""
 
 FORMAT_VERSION = 1
 LARGEST_VOCABULARY = 1 << 24
 
 
 class Decoder(Protocol):
-    """Turns numbers into text one at a time; what it gives, joined, equals `Vocabulary.decode` of them all."""
+    """Turns token ids into text one at a time; what it gives, joined, equals `Vocabulary.decode` of them all."""
 
-    def push(self, number: int) -> str:
-        """Take one number and return the text that is complete with it, perhaps none."""
+    def push(self, token_id: int) -> str:
+        """Take one token id and return the text that is complete with it, perhaps none."""
         ...
 
     def finish(self) -> str:
@@ -36,7 +40,7 @@ class Decoder(Protocol):
 
 
 def smallest_dtype(size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """Return the smallest of uint8, uint16 and uint32 (little-endian) that holds the numbers 0 to size - 1."""
+    """Return the smallest of uint8, uint16 and uint32 (little-endian) that holds the token ids 0 to size - 1."""
     if size <= 1 << 8:
         return np.dtype("<u1")
     return np.dtype("<u2") if size <= 1 << 16 else np.dtype("<u4")
@@ -75,19 +79,19 @@ class Vocabulary(ABC):
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
-        """The type of the numbers that `encode` returns."""
+        """The type of the token ids that `encode` returns."""
         return smallest_dtype(len(self))
 
     @abstractmethod
-    def encode_pieces(self, pieces: Iterable[Any]) -> Iterator[Ids]:
+    def encode_pieces(self, pieces: Iterable[Any]) -> Iterator[TokenIds]:
         """Encode one document given in pieces (str, or bytes where `reads_bytes`); the cuts do not matter.
 
         Raises:
             DataError: a symbol is unknown, and the kind has no symbol for unknown ones.
         """
 
-    def encode(self, text: str | bytes) -> Ids:
-        """Return the numbers of `text`, (N,). Bytes are taken as UTF-8 by the kinds that read text.
+    def encode(self, text: str | bytes) -> TokenIds:
+        """Return the token ids of `text`, (N,). Bytes are taken as UTF-8 by the kinds that read text.
 
         Raises:
             DataError: a symbol is unknown, or the bytes are not UTF-8.
@@ -107,32 +111,32 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def decoder(self) -> Decoder:
-        """Return a fresh decoder that takes one number at a time."""
+        """Return a fresh decoder that takes one token id at a time."""
 
-    def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
-        """Return the text of a sequence of numbers.
+    def decode(self, token_ids: Sequence[int] | NDArray[Any]) -> str:
+        """Return the text of a sequence of token ids.
 
         Raises:
-            DataError: a number is outside the vocabulary.
+            DataError: a token id is outside the vocabulary.
         """
         decoder = self.decoder()
-        pieces = [decoder.push(int(number)) for number in ids]
+        pieces = [decoder.push(int(token_id)) for token_id in token_ids]
         return "".join([*pieces, decoder.finish()])
 
-    def check_number(self, number: int) -> int:
-        """Return `number` if it is in the vocabulary.
+    def check_token_id(self, token_id: int) -> int:
+        """Return `token_id` if it is in the vocabulary.
 
         Raises:
             DataError: it is not.
         """
-        if not 0 <= number < len(self):
+        if not 0 <= token_id < len(self):
             raise DataError(
                 "a token id is outside the vocabulary",
                 should=f"from 0 to {len(self) - 1}",
-                found=str(number),
+                found=str(token_id),
                 hint="decode with the vocabulary that encoded the text",
             )
-        return number
+        return token_id
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -176,8 +180,8 @@ class ByteDecoder:
         self._vocabulary, self._bytes_of = vocabulary, bytes_of
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def push(self, number: int) -> str:
-        return self._utf8.decode(self._bytes_of[self._vocabulary.check_number(number)])
+    def push(self, token_id: int) -> str:
+        return self._utf8.decode(self._bytes_of[self._vocabulary.check_token_id(token_id)])
 
     def finish(self) -> str:
         return self._utf8.decode(b"", True)

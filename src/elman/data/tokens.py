@@ -1,9 +1,9 @@
-"""Encoded text: one file of numbers, mapped into memory, so that text far larger than memory can be used.
+"""Encoded text: one file of token ids, mapped into memory, so that text far larger than memory can be used.
 
 The file, little-endian throughout:
 
     offset 0    64 bytes: magic, version, bytes for each token, counts of tokens and documents, length of the notes
-           64   the tokens, 1, 2 or 4 bytes each, then zeros up to a multiple of 8
+           64   the token ids, 1, 2 or 4 bytes each, then zeros up to a multiple of 8
                 the place of each document's first token, 8 bytes each
                 the notes in JSON: what was encoded, with which vocabulary
 """
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.files import written_beside
-from elman.data.symbols import Vocabulary
+from elman.data.symbols import TokenIds, Vocabulary
 from elman.data.text import Document
 from elman.errors import DataError, RunError, SettingError
 
@@ -33,35 +33,33 @@ _HEADER = struct.Struct("<8sIIQQQ24x")
 _CHECKED_AT_ONCE = 1 << 24
 _LONGEST_NOTES = 1 << 28
 
-Tokens = NDArray[np.unsignedinteger[Any]]
-
 
 @dataclass(frozen=True, eq=False)
 class TokenFile:
-    """Encoded text, or a part of it: a view of a mapped file, or of numbers at hand."""
+    """Encoded text, or a part of it: a view of a mapped file, or of token ids at hand."""
 
-    tokens: Tokens  # (N,) numbers of symbols
+    token_ids: TokenIds  # (N,)
     document_starts: NDArray[np.int64]  # (documents,) rising; the first is 0
-    vocabulary_size: int  # every token is below it
+    vocabulary_size: int  # every token id is below it
     fingerprint: str  # SHA-256 of the raw text that was encoded, in hexadecimal
     _map: mmap.mmap | None = None
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.token_ids)
 
     @classmethod
-    def from_tokens(cls, tokens: Any, *, vocabulary_size: int, document_starts: Sequence[int] = (0,)) -> Self:
-        """Wrap numbers at hand, (N,), without a file."""
-        numbers = np.asarray(tokens)
-        fingerprint = hashlib.sha256(numbers.astype("<u4").tobytes()).hexdigest()
-        return cls(numbers, np.asarray(document_starts, np.int64), vocabulary_size, fingerprint)
+    def from_token_ids(cls, token_ids: Any, *, vocabulary_size: int, document_starts: Sequence[int] = (0,)) -> Self:
+        """Wrap token ids at hand, (N,), without a file."""
+        array = np.asarray(token_ids)
+        fingerprint = hashlib.sha256(array.astype("<u4").tobytes()).hexdigest()
+        return cls(array, np.asarray(document_starts, np.int64), vocabulary_size, fingerprint)
 
     @classmethod
     def open(cls, path: str | Path) -> TokenFile:
         """Map an encoded file into memory, and check all of it.
 
         Raises:
-            RunError: the file is missing, no token file, truncated, newer, or its sizes or numbers lie.
+            RunError: the file is missing, no token file, truncated, newer, or its sizes or token ids lie.
         """
         return _open(Path(path))[0]
 
@@ -93,7 +91,7 @@ class TokenFile:
         """Return the tokens from `start` to before `stop` as a view; the part's first token counts as a beginning."""
         inside = self.document_starts[(self.document_starts > start) & (self.document_starts < stop)] - start
         starts = np.concatenate([np.zeros(1, np.int64), inside])
-        return replace(self, tokens=self.tokens[start:stop], document_starts=starts)
+        return replace(self, token_ids=self.token_ids[start:stop], document_starts=starts)
 
     def release(self) -> None:
         """Let go of the file's pages in memory; they are read again when needed.
@@ -137,9 +135,9 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
     count = 0
     for document in documents:
         start, hasher = count, hashlib.sha256()
-        for numbers in _encoded(document, vocabulary, hasher):
-            file.write(np.ascontiguousarray(numbers, vocabulary.dtype).data)
-            count += len(numbers)
+        for token_ids in _encoded(document, vocabulary, hasher):
+            file.write(np.ascontiguousarray(token_ids, vocabulary.dtype).data)
+            count += len(token_ids)
         digests.append(hasher.hexdigest())
         if count > start:
             starts.append(start)
@@ -161,7 +159,7 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
     file.write(_HEADER.pack(MAGIC, VERSION, width, count, len(starts), len(encoded_notes)))
 
 
-def _encoded(document: Document, vocabulary: Vocabulary, hasher: Any) -> Iterator[Tokens]:
+def _encoded(document: Document, vocabulary: Vocabulary, hasher: Any) -> Iterator[TokenIds]:
     def hashed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             hasher.update(chunk)
@@ -210,12 +208,12 @@ def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
     if size != notes_at + notes_length:
         raise _broken(path, f"{notes_at + notes_length} bytes, as its first bytes say", f"{size} bytes")
     notes = _checked_notes(path, mapped[notes_at:])
-    tokens: Tokens = np.frombuffer(mapped, f"<u{width}", count, _HEADER.size)
+    token_ids: TokenIds = np.frombuffer(mapped, f"<u{width}", count, _HEADER.size)
     starts = np.frombuffer(mapped, "<i8", documents, starts_at).astype(np.int64)
     if starts[0] != 0 or starts[-1] >= count or np.any(np.diff(starts) <= 0):
         raise _broken(path, f"documents that begin in order from 0 to {count - 1}", "other places")
-    opened = TokenFile(tokens, starts, notes["vocabulary_size"], notes["fingerprint"], mapped)
-    _check_numbers(path, opened)
+    opened = TokenFile(token_ids, starts, notes["vocabulary_size"], notes["fingerprint"], mapped)
+    _check_token_ids(path, opened)
     return opened, notes
 
 
@@ -232,13 +230,13 @@ def _checked_notes(path: Path, encoded: bytes) -> dict[str, Any]:
     return checked
 
 
-def _check_numbers(path: Path, opened: TokenFile) -> None:
-    """Read the tokens once, some millions at a time: a number outside the vocabulary would stop the training."""
+def _check_token_ids(path: Path, opened: TokenFile) -> None:
+    """Read the token ids once, some millions at a time: one outside the vocabulary would stop the training."""
     for start in range(0, len(opened), _CHECKED_AT_ONCE):
-        largest = int(opened.tokens[start : start + _CHECKED_AT_ONCE].max())
+        largest = int(opened.token_ids[start : start + _CHECKED_AT_ONCE].max())
         opened.release()
         if largest >= opened.vocabulary_size:
-            raise _broken(path, f"numbers below {opened.vocabulary_size}", f"the number {largest}")
+            raise _broken(path, f"token ids below {opened.vocabulary_size}", f"the token id {largest}")
 
 
 def _broken(path: Path, should: str, found: str) -> RunError:

@@ -1,4 +1,4 @@
-"""Words as symbols: whatever stands between blanks, the most frequent ones first."""
+"""Words as symbols: whatever stands between whitespace, the most frequent ones first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from elman.data.symbols import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Ids, Vocabulary
+from elman.data.symbols import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, TokenIds, Vocabulary
 from elman.errors import DataError, RunError, SettingError
 
 UNKNOWN = "<unk>"
@@ -20,18 +20,18 @@ MOST_COUNTED = 1 << 21
 
 
 class Words(Vocabulary):
-    """Words split at blanks; the end of a line is the symbol `<eos>`, every other word is `<unk>`.
+    """Words split at whitespace; the end of a line is the symbol `<eos>`, every other word is `<unk>`.
 
     Texts that already carry `<unk>` or `<eos>` (WikiText does the former) mean these symbols by them. A text comes
-    back with single blanks and without blanks at the ends of lines: encode(decode(ids)) equals ids.
+    back with single spaces and without spaces at the ends of lines: encode(decode(token_ids)) equals token_ids.
     """
 
     kind: ClassVar[str] = "words"
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
-        self._number_of = {word: number for number, word in enumerate(self.words)}
-        self.unknown, self.end_of_line = self._number_of[UNKNOWN], self._number_of[END_OF_LINE]
+        self._id_of = {word: token_id for token_id, word in enumerate(self.words)}
+        self.unknown, self.end_of_line = self._id_of[UNKNOWN], self._id_of[END_OF_LINE]
 
     @classmethod
     def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
@@ -72,8 +72,8 @@ class Words(Vocabulary):
     def __len__(self) -> int:
         return len(self.words)
 
-    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[Ids]:
-        get, unknown, dtype = self._number_of.get, self.unknown, self.dtype
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
+        get, unknown, dtype = self._id_of.get, self.unknown, self.dtype
         for words in split_words(pieces):
             yield np.fromiter(map(get, words, repeat(unknown)), dtype, len(words))
 
@@ -91,24 +91,24 @@ class Words(Vocabulary):
             raise RunError("the vocabulary is broken", should=f"{missing[0]} among its words", found="not there")
         wrong = next((word for word in symbols if word.split() != [word]), None)
         if wrong is not None:
-            raise RunError("the vocabulary is broken", should="words without blanks", found=f"{wrong[:20]!a}")
+            raise RunError("the vocabulary is broken", should="words without whitespace", found=f"{wrong[:20]!a}")
         return cls(symbols)
 
 
 class _WordDecoder:
-    """Puts a blank between two words of a line, and none at the ends of a line."""
+    """Puts a space between two words of a line, and none at the ends of a line."""
 
     def __init__(self, vocabulary: Words) -> None:
         self._vocabulary = vocabulary
         self._inside_line = False
 
-    def push(self, number: int) -> str:
-        if self._vocabulary.check_number(number) == self._vocabulary.end_of_line:
+    def push(self, token_id: int) -> str:
+        if self._vocabulary.check_token_id(token_id) == self._vocabulary.end_of_line:
             self._inside_line = False
             return "\n"
-        blank = " " if self._inside_line else ""
+        space = " " if self._inside_line else ""
         self._inside_line = True
-        return blank + self._vocabulary.words[number]
+        return space + self._vocabulary.words[token_id]
 
     def finish(self) -> str:
         self._inside_line = False
@@ -133,7 +133,7 @@ def split_words(pieces: Iterable[str]) -> Iterator[list[str]]:
         if len(tail) > LONGEST_WORD:
             raise DataError(
                 "the text does not consist of words",
-                should=f"a blank or line end at least every {LONGEST_WORD} characters",
+                should=f"whitespace at least every {LONGEST_WORD} characters",
                 found=f"{len(tail)} characters without one",
                 hint="--set vocabulary=characters, or --set vocabulary=bytes",
             )

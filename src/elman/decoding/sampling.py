@@ -34,12 +34,12 @@ def sample(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draw one symbol for each row of unnormalised log-probabilities.
+    """Draw one token id for each row of unnormalised log-probabilities.
 
     Args:
         logits_BV: (B, V); minus infinity forbids a symbol.
         temperature, top_k, top_p: as in `Sampler`.
-        generator: the source of randomness; the same state gives the same symbols.
+        generator: the source of randomness; the same state gives the same token ids.
 
     Returns:
         ids_B: (B,) int64.
@@ -64,7 +64,7 @@ def distribution(
 ) -> Tensor:
     """Return the probabilities, (B, V) float64, that `sample` draws from.
 
-    First the temperature, then the k most probable (equal ones in the order of their numbers), then the nucleus of
+    First the temperature, then the k most probable (equal ones in the order of their token ids), then the nucleus of
     these: the fewest most probable symbols whose probabilities add up to `top_p` (Holtzman et al. 2020), at least one.
 
     Raises:

@@ -188,7 +188,7 @@ def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
         return judged
     firsts = set(text.document_starts.tolist())
     decoder = vocabulary.decoder()
-    return sum(len(decoder.push(int(number))) for i, number in enumerate(text.tokens) if i not in firsts)
+    return sum(len(decoder.push(int(number))) for i, number in enumerate(text.token_ids) if i not in firsts)
 
 
 @dataclass(frozen=True)
