@@ -34,6 +34,15 @@ def test_what_fails_while_it_is_made_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_data_that_cannot_be_read_is_not_blamed_on_the_run(tmp_path: Path) -> None:
+    def fill(folder: Path) -> Any:
+        raise PermissionError(13, "Permission denied", "book.txt")
+
+    with pytest.raises(PermissionError, match=r"book\.txt"):
+        RunDirectory.create(tmp_path / "run", "example", {}, fill)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_leftover_of_a_crash_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".run.unfinished").mkdir()
     (tmp_path / ".run.unfinished" / "half").write_text("half")
