@@ -192,3 +192,20 @@ def test_more_steps_than_16_bits_count(main_cell: Cell, draw: Draw) -> None:
     torch.testing.assert_close(last.on(eager)[0][-1], h, atol=2e-5, rtol=0)
     (d_x,) = torch.autograd.grad(h.sum(), [drawn.x_TBI])
     assert torch.isfinite(d_x).all() and d_x[-1].abs().item() > 0
+
+
+def test_what_is_saved_lies_in_memory_of_its_own(main_cell: Cell, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two graphs alive at once do not share a block of the pool, and one that is gone leaves its block to the next."""
+    monkeypatch.setattr(cpu.calls, "poison", False)
+    monkeypatch.setattr(cpu.calls, "LARGE", 1)
+    sizes = (20, 3, 4, 16)
+    first, second = draw(main_cell, *sizes, grad=True), draw(main_cell, *sizes, grad=True, seed=1)
+    wanted = gradients(first, cpu)
+    one, two = first.on(cpu), second.on(cpu)
+    found = torch.autograd.grad(one[0].sum(), first.leaves()[:3], allow_unused=True)
+    right = torch.autograd.grad(first.on(eager)[0].sum(), first.leaves()[:3], allow_unused=True)
+    for f, r in zip(found, right, strict=True):
+        assert f is r is None or torch.allclose(f, r, atol=1e-5)  # type: ignore[arg-type]
+    del one, two
+    for _ in range(3):
+        assert all(torch.equal(a, b) for a, b in zip(gradients(first, cpu), wanted, strict=True))

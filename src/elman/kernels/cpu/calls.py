@@ -28,6 +28,9 @@ KINDS = {
     "lstm": (2, 0),
 }
 
+# Numbers from which on what is saved comes from the engine's own pool instead of torch's allocator.
+LARGE = 1 << 18
+
 # Set by tests: fresh memory is filled with NaN, so that a number which nobody writes is seen.
 poison = False
 
@@ -73,29 +76,37 @@ def readable(call: Call) -> Call:
     return Call(x_TBI, *(None if t is None else t.contiguous() for t in call[1:]))  # type: ignore[arg-type]
 
 
-def outputs(kind: str, call: Call, save: bool, tidy: bool = False) -> Run:
-    """Allocate what the forward pass returns, also for tracing; `tidy` leaves no chance numbers in `saved`."""
+def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> Run:
+    """Allocate what the forward pass returns; `traced` for an operator, whose outputs hold no chance numbers."""
     T, B = call.x_TBI.shape[:2]
     H = call.hh.shape[1]
-    width = _engine.saved_width(KINDS[kind][0], H, call.x_TBI.dtype == torch.float32) if save else 0
+    single = call.x_TBI.dtype == torch.float32
+    if not save:
+        saved = call.x_TBI.new_empty(0)
+    else:
+        # One row for each place of the input; under lengths only as many as there are tokens are ever touched.
+        rows, width = T * B, _engine.saved_width(KINDS[kind][0], H, single)
+        if traced or poison or rows * width < LARGE:
+            saved = fresh(call.x_TBI, rows, width, zero=traced and call.lengths is not None)
+        else:
+            saved = _engine.block(rows, width, single)
     return Run(
         fresh(call.x_TBI, T, B, H, zero=call.lengths is not None),
         fresh(call.x_TBI, B, H),
         fresh(call.x_TBI, B, H) if call.c_BH is not None else call.x_TBI.new_empty(0),
-        # One row for each place of the input; under lengths only as many as there are tokens are ever touched.
-        fresh(call.x_TBI, T * B, width, zero=tidy and call.lengths is not None) if save else call.x_TBI.new_empty(0),
+        saved,
     )
 
 
 def forward(
-    kind: str, call: Call, reverse: bool, save: bool, packed: _engine.Packed | None = None, tidy: bool = False
+    kind: str, call: Call, reverse: bool, save: bool, packed: _engine.Packed | None = None, traced: bool = False
 ) -> Run:
     """Run the forward pass; `save` keeps what the backward pass needs, `packed` is made here if not given."""
     call = readable(call)
     threads = torch.get_num_threads()
     if packed is None:
         packed = _engine.pack(*KINDS[kind], call.ih, call.hh, call.b_ih, call.b_hh, threads)
-    run = outputs(kind, call, save, tidy)
+    run = outputs(kind, call, save, traced)
     _engine.forward(
         packed,
         call.x_TBI,

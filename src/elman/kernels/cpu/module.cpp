@@ -1,15 +1,18 @@
 // Everything that touches Python: checks tensors, hands plain pointers to the engine, and lets go of the GIL.
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <vector>
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -106,6 +109,83 @@ public:
     void* get() const { return at_; }
 };
 thread_local Scratch::Kept Scratch::kept_;
+
+// Large blocks that come and go with every training step. Fresh memory costs a page fault for every 4 KiB, which for small
+// layers is more than the arithmetic; so blocks are kept for the next step, up to a limit, and lie in large pages.
+class Pool {
+    static constexpr size_t kPage = 2 << 20, kKept = size_t{1} << 29;
+    struct Block {
+        void* memory;
+        size_t bytes;
+    };
+    std::mutex mutex_;
+    std::vector<Block> free_;
+    size_t kept_ = 0;
+
+public:
+    // At least `bytes`; what is there may be up to twice as large.
+    Block take(size_t bytes) {
+        bytes = (bytes + kPage - 1) / kPage * kPage;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            auto best = free_.end();
+            for (auto b = free_.begin(); b != free_.end(); ++b)
+                if (b->bytes >= bytes && b->bytes <= 2 * bytes && (best == free_.end() || b->bytes < best->bytes)) best = b;
+            if (best != free_.end()) {
+                const Block found = *best;
+                free_.erase(best);
+                kept_ -= found.bytes;
+                return found;
+            }
+        }
+        void* p = std::aligned_alloc(kPage, bytes);
+        if (!p) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+        madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+        return {p, bytes};
+    }
+    void give(Block block) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (kept_ + block.bytes <= kKept) {
+                free_.push_back(block);
+                kept_ += block.bytes;
+                return;
+            }
+        }
+        std::free(block.memory);
+    }
+    void lock() { mutex_.lock(); }
+    void unlock() { mutex_.unlock(); }
+
+    // A (rows, width) tensor in a block of the pool, which it goes back to with the tensor.
+    template <class T>
+    nb::object tensor(int64_t rows, int64_t width) {
+        struct Lent {
+            Pool* pool;
+            Block block;
+        };
+        auto* lent = new Lent{this, take(static_cast<size_t>(rows * width) * sizeof(T))};
+        const nb::capsule owner(lent, [](void* p) noexcept {
+            auto* done = static_cast<Lent*>(p);
+            done->pool->give(done->block);
+            delete done;
+        });
+        const size_t shape[] = {static_cast<size_t>(rows), static_cast<size_t>(width)};
+        return nb::ndarray<nb::pytorch, T>(lent->block.memory, 2, shape, owner).cast();
+    }
+};
+
+// Never destroyed: a tensor may outlive the module.
+Pool& pool() {
+    static Pool* one = new Pool;
+    return *one;
+}
+
+nb::object block(int64_t rows, int64_t width, bool single) {
+    return single ? pool().tensor<float>(rows, width) : pool().tensor<double>(rows, width);
+}
 
 // ---- tensors ---------------------------------------------------------------------------------------------------------
 
@@ -487,7 +567,11 @@ NB_MODULE(_engine, m) {
     namespace nb = nanobind;
     engines = &choose_engines();
     exchange = new Exchange(nb::module_::import_("torch").attr("Tensor"));
-    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+    pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); },
+                   [] {
+                       pool().unlock();
+                       forked = true;
+                   });
 
     nb::class_<Packed>(m, "Packed", "The weights of one layer and direction, ready for the forward pass.")
         .def("matches", &Packed::matches, nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(),
@@ -500,6 +584,8 @@ NB_MODULE(_engine, m) {
     }, "The instruction sets that this machine has, the fastest first.");
     m.def("alike", &alike, "Whether all tensors are on the CPU and of one type that the engine knows.");
     m.def("saved_width", &saved_width, "Numbers that the forward pass keeps for each token.");
+    m.def("block", &block, nb::arg("rows"), nb::arg("width"), nb::arg("single"),
+          "A (rows, width) tensor of whatever numbers, in memory that is kept for the next one.");
     m.def("pack", &pack, nb::arg("kind"), nb::arg("f"), nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(),
           nb::arg("b_hh").none(), nb::arg("threads"));
     m.def("forward", &forward, nb::arg("packed"), nb::arg("x"), nb::arg("h0"), nb::arg("c0").none(),

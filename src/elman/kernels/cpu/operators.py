@@ -37,13 +37,13 @@ def recurrent(
     resets: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     call = Call(x, h, c, ih, hh, b_ih, b_hh, h_initial, c_initial, lengths, resets)
-    run = calls.forward(kind, call, reverse, save, tidy=True)
+    run = calls.forward(kind, call, reverse, save, traced=True)
     return run.y_TBH, run.hn_BH, run.cn_BH, run.saved
 
 
 @recurrent.register_fake
 def _(kind: str, reverse: bool, save: bool, *tensors: Any) -> tuple[Tensor, ...]:
-    return tuple(calls.outputs(kind, Call(*tensors), save))
+    return tuple(calls.outputs(kind, Call(*tensors), save, traced=True))
 
 
 @torch.library.custom_op("elman::recurrent_backward", mutates_args=())

@@ -52,6 +52,9 @@ void tile(const T* const* a, int64_t a_step, const T* panel, int64_t K, const T*
 #pragma GCC unroll 4
             for (int v = 0; v < N; ++v) sum[r][v] = S::fused(x, column[v], sum[r][v]);
         }
+        if (M <= 2)  // nothing but the panel moves: it comes from L2, and the machine's own prefetcher is late
+#pragma GCC unroll 4
+            for (int v = 0; v < N; ++v) __builtin_prefetch(panel + (12 * N + v) * S::W);
         panel += N * S::W;
         at += a_step;
     }
