@@ -1,13 +1,30 @@
-"""What the tests of the CPU kernel share: its cells, arguments drawn for them, and poisoned memory."""
+"""What the tests of the CPU kernel share: its cells, arguments drawn for them, and poisoned memory.
+
+ELMAN_TEST_ENGINE names another build of the extension to test in place of the installed one, such as one with the
+sanitizers: cmake -DELMAN_SANITIZE=ON, and LD_PRELOAD with the compiler's libasan.so.
+"""
+
+# ruff: noqa: E402  (the engine to test is loaded before what imports it)
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
+
+ENGINE = "elman.kernels.cpu._engine"
+path = os.environ.get("ELMAN_TEST_ENGINE")
+if path is not None:
+    spec = importlib.util.spec_from_file_location(ENGINE, path)
+    assert spec is not None and spec.loader is not None
+    sys.modules[ENGINE] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[ENGINE])
 
 from elman.kernels import cpu
 from elman.kernels.cpu import calls
@@ -17,6 +34,7 @@ from elman.layers.gru import GRUCell
 from elman.layers.lstm import LSTMCell
 from elman.layers.rnn import CELLS
 
+assert path is None or calls._engine.__file__ == path
 if calls.missing is not None:
     pytest.skip(calls.missing, allow_module_level=True)
 

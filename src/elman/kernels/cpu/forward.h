@@ -239,10 +239,14 @@ private:
     }
 };
 
+// As many threads as have something to do: nothing is shared here that an idle one could help with.
 template <template <class> class Cell, class T>
 int asked_threads(const ForwardCall<T>& call) {
-    const int64_t tokens = call.seq.before(call.seq.T);
-    return threads_for(tokens * Cell<T>::kGates * call.shape.H * (call.shape.I + call.shape.H), call.threads);
+    const Shape& shape = call.shape;
+    const int64_t of_step = Cell<T>::kGates * shape.H * shape.H, of_input = Cell<T>::kGates * shape.H * shape.I;
+    const int threads = threads_for(call.seq.before(call.seq.T) * (of_step + of_input), call.threads);
+    const Grid grid = Grid::choose(threads, call.seq.B, PackedLayout<Cell, T>(shape).hh.count(), of_step);
+    return grid.groups * grid.members;
 }
 
 // Memory for the asked number of threads, or for one if OpenMP gives us fewer.
