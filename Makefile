@@ -26,10 +26,10 @@ demo: $(BIN)/elman
 	@rm -rf $(DEMO)
 	$(BIN)/elman train language-model --out $(DEMO) --minutes 1.5
 	@echo
-	$(BIN)/elman generate $(DEMO) --length 300 --seed 1
+	$(BIN)/elman generate $(DEMO) --length 300 --temperature 0.7 --seed 1
 	@echo
 	@echo "That was English as a network writes it after a minute and a half. Next:"
-	@echo "  $(BIN)/elman generate $(DEMO) --prompt 'The class' --temperature 0.7   another text"
+	@echo "  $(BIN)/elman generate $(DEMO) --prompt 'The class' --temperature 0.5   a surer text"
 	@echo "  $(BIN)/elman train language-model YOUR.txt --minutes 10                your own text, in a run of its own"
 	@echo "  $(BIN)/elman diagnose $(DEMO)                                       how its gradients flow"
 
