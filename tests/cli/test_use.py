@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from elman import cli, recipes
+from elman.training import tensors
 
 Elman = Callable[..., Any]
 
@@ -52,13 +54,58 @@ def test_generate_streams_and_python_gives_the_same(run: Path, elman: Elman) -> 
         (["--temperature", "-1"], "the temperature is impossible"),
         (["--top-k", "0"], "top-k is impossible"),
         (["--top-p", "1.5"], "top-p is impossible"),
-        (["--length", "-2"], "the length is impossible"),
+        (["--length", "-5"], "should be: 0 or more, or -1 for no end"),
+        (["--seed", str(10**22)], "the seed is out of range"),
+        (["--seed", "-1"], "the seed is out of range"),
     ],
 )
 def test_what_generate_refuses(elman: Elman, run: Path, options: list, message: str) -> None:
     answer = elman("generate", run, *options)
     assert (answer.code, answer.out) == (2, "")
     assert message in answer.err
+
+
+def test_a_terminal_gets_no_control_characters(capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.write_text("a\x1b[2J\tb\n")
+    assert capfd.readouterr().out == "a\x1b[2J\tb\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    cli.write_text("a\x1b[2J\tb\n")
+    assert capfd.readouterr().out == "a\ufffd[2J\tb\n"
+
+
+def test_broken_weights_are_said_and_not_printed_as_json(elman: Elman, broken: Path) -> None:
+    weights, facts = tensors.read(broken / "model.safetensors")
+    weights["output.bias"][0] = float("nan")
+    tensors.write(broken / "model.safetensors", weights, facts)
+    answer = elman("evaluate", broken, "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert "predicts no numbers" in answer.err
+
+
+def test_an_empty_name_is_not_the_current_folder(elman: Elman, run: Path, tmp_path: Path) -> None:
+    for command in (["train", "language-model", "", "--out", tmp_path / "r"], ["evaluate", run, ""]):
+        answer = elman(*command)
+        assert answer.code == 2
+        assert "DATA is empty" in answer.err
+
+
+@pytest.mark.parametrize("command", ["recipes language-model", "evaluate {run}", "diagnose {run} --json"])
+def test_every_command_may_lose_its_reader(run: Path, command: str) -> None:
+    program = f"{sys.executable} -c 'from elman.cli import main; main()'"
+    line = f"{program} {command.format(run=run)} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
+def test_training_goes_on_when_nobody_reads_its_progress(text: Path, tiny: list, tmp_path: Path) -> None:
+    options = " ".join([*tiny, "--steps 30 --set evaluate_every=10"])
+    line = (
+        f"{sys.executable} -c 'from elman.cli import main; main()' train language-model {text} --out {tmp_path}/r "
+        f"{options} 2>&1 >/dev/null | true; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+    assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_reader_that_goes_away_is_no_failure(run: Path) -> None:
@@ -111,6 +158,15 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(content))
 
 
+def lengthen(path: Path) -> None:
+    edit(path, lambda content: content.update(symbols=[*content["symbols"], "\u1234"], size=content["size"] + 1))
+    # the weights have one more symbol too
+    weights, facts = tensors.read(path.with_name("model.safetensors"))
+    for name in ("embedding.weight", "output.weight", "output.bias"):
+        weights[name] = torch.cat([weights[name], weights[name][:1]])
+    tensors.write(path.with_name("model.safetensors"), weights, facts)
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "looks like a pickle"),
     "truncated": (lambda r: (r / "model.safetensors").write_bytes(b"abc"), "is broken"),
@@ -126,6 +182,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a size beyond": (lambda r: edit(r / "config.json", lambda c: c["settings"].update(hidden=10**12)), "out of range"),
     "no setting": (lambda r: edit(r / "config.json", lambda c: c["settings"].update(evil=1)), "unknown setting"),
     "a cell": (lambda r: edit(r / "config.json", lambda c: c["settings"].update(cell="os.system")), "os.system"),
+    "a text of another vocabulary": (lambda r: lengthen(r / "vocabulary.json"), "encoded with another vocabulary"),
     "a broken text": (lambda r: (r / "text.tokens").write_bytes(b"abc"), "is broken"),
 }
 

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from elman.errors import SettingError
+from elman.models import output
 from elman.models.dropout import SequenceDropout
 from elman.models.language_model import LanguageModel
 from elman.models.output import IGNORED, AdaptiveSoftmax
@@ -40,6 +41,21 @@ def test_nats_are_the_cross_entropy_of_the_logits(cutoffs: tuple) -> None:
         -torch.log(p_TBV[t, b, target_TB[t, b]]) for t in range(6) for b in range(2) if target_TB[t, b] != IGNORED
     )
     torch.testing.assert_close(model.nats(input_TB, target_TB)[0], by_hand)
+
+
+def test_an_evaluation_holds_few_logits_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    model = LanguageModel(11, **SMALL).double()
+    input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
+    target_TB[2, 1] = IGNORED
+    wanted, _ = model.nats(input_TB, target_TB)
+    sizes = []
+    logits = model.output.logits
+    monkeypatch.setattr(model.output, "logits", lambda s_NH: sizes.append(len(s_NH)) or logits(s_NH))
+    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 60)
+    with torch.no_grad():
+        torch.testing.assert_close(model.nats(input_TB, target_TB)[0], wanted)
+    assert sizes == [5, 5, 2]
 
 
 def test_the_equations_with_torch_alone() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import traceback
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,15 +68,28 @@ def usage_error() -> Any:
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON object on standard output."""
-    print(json.dumps(content, ensure_ascii=False), flush=True)  # noqa: T201
+    """Print one JSON object on standard output, in ASCII, whatever the terminal's encoding."""
+    write_text(json.dumps(content, allow_nan=False) + "\n")
+
+
+def sources_of(data: list[str] | None) -> list[Path]:
+    """Return DATA as paths.
+
+    Raises:
+        SettingError: one of them is empty, which a path would take for the current folder.
+    """
+    if data and not all(data):
+        raise SettingError(
+            "DATA is empty", should="a file or a folder", found="''", hint="leave it out, or name a file"
+        )
+    return [Path(name) for name in data or []]
 
 
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="What to train; `elman recipes` lists them.", show_default=False)],
     data: Annotated[
-        list[Path] | None, typer.Argument(help="Files or folders; left out: the recipe's own data.", show_default=False)
+        list[str] | None, typer.Argument(help="Files or folders; left out: the recipe's own data.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to make.", show_default="runs/RECIPE-N")] = None,
     cell: Annotated[str | None, typer.Option(help="rnn, gru or lstm.", show_default=False)] = None,
@@ -107,12 +121,13 @@ def train(
     chosen = recipes.find(recipe)
     own = {"cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "epochs": epochs, "minutes": minutes}
     settings = gather({**own, "seed": seed}, set_ or [])
+    sources = sources_of(data)
     if resume:
         if out is None:
             raise SettingError("--resume needs the run to go on with", hint="--out DIR")
-        if data:
+        if sources:
             raise SettingError(
-                "--resume goes on with the run's own data", found=str(data[0]), hint="leave DATA out with --resume"
+                "--resume goes on with the run's own data", found=str(sources[0]), hint="leave DATA out with --resume"
             )
     out = out or free_name(recipe)
     probe = horizon_every(diagnose_) if diagnose_ else None
@@ -123,8 +138,10 @@ def train(
             progress.say(f"going on with {out}")
             trained = runs.resume(chosen, settings, out, watch=progress.watch, probe=probe)
         else:
-            progress.say(f"{recipe}: {', '.join(map(str, data)) if data else chosen.data.split('left out: ')[-1]}")
-            trained = runs.start(chosen, data or [], settings, out, watch=progress.watch, probe=probe)
+            progress.say(
+                f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.data.split('left out: ')[-1]}"
+            )
+            trained = runs.start(chosen, sources, settings, out, watch=progress.watch, probe=probe)
     progress.finish(trained)
     if as_json:
         outcome = trained.outcome
@@ -171,19 +188,20 @@ def free_name(recipe: str) -> Path:
 def evaluate(
     run: Run,
     data: Annotated[
-        list[Path] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+        list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a trained run on DATA, by the metrics of its training."""
     from elman import recipes
 
-    metrics = recipes.load(run).evaluate(data)
+    metrics = recipes.load(run).evaluate(sources_of(data))
     if as_json:
         print_json(metrics)
         return
     for name, value in metrics.items():
-        print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value:.4f}")  # noqa: T201
+        shown = "beyond all bounds" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        write_text(f"{name:20} {shown}\n")
 
 
 @app.command()
@@ -201,6 +219,8 @@ def generate(
     """Write text with a trained language model, as it comes, on standard output."""
     from elman import recipes
 
+    if length < -1:
+        raise SettingError("the length is impossible", should="0 or more, or -1 for no end", found=str(length))
     trained = recipes.load(run)
     if not hasattr(trained, "generate"):
         raise SettingError(f"{run} cannot generate", should="a run of a recipe that writes text")
@@ -219,7 +239,13 @@ def generate(
 
 
 def write_text(text: str) -> None:
-    """Write to standard output at once; what its encoding lacks becomes a question mark."""
+    """Write to standard output at once; what its encoding lacks becomes a question mark.
+
+    A terminal gets no control characters but line ends and tabs: a text, or a model from a stranger, could move the
+    cursor and rewrite what stands there.
+    """
+    if sys.stdout.isatty():
+        text = "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
     encoding = sys.stdout.encoding or "utf-8"
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
@@ -232,7 +258,7 @@ def write_text(text: str) -> None:
 def diagnose(
     run: Run,
     data: Annotated[
-        list[Path] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+        list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the page here, as one HTML file.", show_default=False)] = None,
     as_json: Json = False,
@@ -240,14 +266,18 @@ def diagnose(
     """Say how gradients flow through a trained run, what is wrong with them, and what to try."""
     from elman import inspection, recipes
 
-    if out is not None and not out.parent.is_dir():
-        raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=str(out))
-    patient = recipes.diagnosable(run, data or [])
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        found = "a directory" if out.is_dir() else f"no directory {out.parent}"
+        raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
+    patient = recipes.diagnosable(run, sources_of(data))
     model, (batches, loss, window) = patient.model, patient.sample
     settings = patient.settings.as_dict()
     report = inspection.diagnose(model, batches, loss, window=window, settings=settings, norms=patient.norms)
     if out is not None:
-        out.write_text(report.to_html(), encoding="utf-8")
+        try:
+            out.write_text(report.to_html(), encoding="utf-8")
+        except OSError as error:
+            raise SettingError(f"--out {out} cannot be written", found=error.strerror, hint="another place") from error
     if as_json:
         print_json(json.loads(report.to_json()))
         return
@@ -272,9 +302,9 @@ def list_recipes(
         print_json(described)
         return
     for title, parts in described.items():
-        print(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}")  # noqa: T201
+        write_text(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}\n")
         for key, (default, meaning) in parts.get("settings", {}).items():
-            print(f"  --set {key}={default}\n      {meaning}")  # noqa: T201
+            write_text(f"  --set {key}={default}\n      {meaning}\n")
 
 
 def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,14 @@ PERIOD = 0.2  # seconds between two pictures of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines
 
 
+class Deaf(Console):
+    """A console whose training goes on when nobody reads it any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent."""
+        self.quiet = True
+
+
 class Progress:
     """Tells a person how the training goes.
 
@@ -26,7 +35,7 @@ class Progress:
 
     def __init__(self, headline: Callable[[Mapping[str, float]], str]) -> None:
         self._headline = headline
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Deaf(stderr=True, highlight=False)
         self._live: Live | None = None
         self._shown = self._began = time.monotonic()
         self._first: tuple[int, float] | None = None  # symbols and seconds when this process began
@@ -71,7 +80,7 @@ class Progress:
         outcome, path = trained.outcome, trained.run.path
         if outcome.ended == "interrupted":
             self.say(f"stopped at step {outcome.step:,}; everything is saved. To go on:")
-            self.say(f"  elman train {trained.run.config['recipe']} --out {path} --resume")
+            self.say(f"  elman train {trained.run.config['recipe']} --out {shlex.quote(str(path))} --resume")
             return
         why = {"budget": "the budget is used", "early": "no new best any more"}[outcome.ended]
         self.say(f"done, {why}: {trained.headline} on the validation data (step {outcome.best_step:,})")

@@ -35,7 +35,7 @@ def perplexity(
     device: torch.device | str = "cpu",
     streams: int | None = None,
     window: int = WINDOW,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Predict every symbol of a text but each document's first, once, with the state carried along.
 
     How the text is cut follows from its length alone, never from how a model was trained: into streams of about
@@ -51,7 +51,8 @@ def perplexity(
         window: steps at a time.
 
     Returns:
-        nats_per_symbol, bits_per_character (where `characters` is given), perplexity (per symbol), and symbols, the
+        nats_per_symbol, bits_per_character (where `characters` is given), perplexity (per symbol; None where it is no
+        number of a computer's), and symbols, the
         number of them that were judged.
 
     Raises:
@@ -71,10 +72,13 @@ def perplexity(
     return summary(total, count, characters)
 
 
-def summary(nats: float, symbols: int, characters: int | None = None) -> dict[str, float]:
+def summary(nats: float, symbols: int, characters: int | None = None) -> dict[str, float | None]:
     """Return the metrics of a text whose symbols cost so many nats in all."""
     mean = nats / symbols
-    metrics = {"nats_per_symbol": mean, "perplexity": math.exp(mean) if mean < _LARGEST else math.inf}
+    metrics: dict[str, float | None] = {
+        "nats_per_symbol": mean,
+        "perplexity": math.exp(mean) if mean < _LARGEST else None,
+    }
     if characters:
         metrics["bits_per_character"] = nats / math.log(2) / characters
     return {**metrics, "symbols": symbols}

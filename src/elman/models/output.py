@@ -14,6 +14,10 @@ IGNORED = -100
 """A target that does not count, as in torch."""
 
 
+LOGITS_AT_ONCE = 1 << 24
+"""How many an evaluation has in memory at a time: 64 MB in float32, a few times that with the steps of the softmax."""
+
+
 class FullSoftmax(nn.Module):
     """p = softmax(V s + c) over all symbols.
 
@@ -38,7 +42,15 @@ class FullSoftmax(nn.Module):
 
     def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
         """Return -log p of the targets that count, summed."""
-        return functional.cross_entropy(self.logits(s_NH), target_N, ignore_index=IGNORED, reduction="sum")
+
+        def piece(s_NH: Tensor, target_N: Tensor) -> Tensor:
+            return functional.cross_entropy(self.logits(s_NH), target_N, ignore_index=IGNORED, reduction="sum")
+
+        if torch.is_grad_enabled():  # all logits are kept for the backward pass in any case
+            return piece(s_NH, target_N)
+        rows = max(1, LOGITS_AT_ONCE // self.bias.numel())
+        pieces = zip(torch.split(s_NH, rows), torch.split(target_N, rows), strict=True)
+        return torch.stack([piece(s, target) for s, target in pieces]).sum()
 
 
 class AdaptiveSoftmax(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from elman.data.tokens import TokenFile, encode_text
 from elman.data.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
 from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
-from elman.errors import DataError, RunError
+from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.perplexity import perplexity
 from elman.models.language_model import LanguageModel
 from elman.recipes.recipe import Recipe, Sample
@@ -94,6 +96,15 @@ def parts(settings: LanguageModelSettings, folder: Path) -> tuple[TokenFile, Tok
     text = TokenFile.open(folder / "text.tokens")
     separate = folder / "validation.tokens"
     training, judged = (text, TokenFile.open(separate)) if separate.exists() else text.split(settings.validation)
+    size = load_vocabulary(folder).size
+    for part in (training, judged):
+        if part.vocabulary_size != size:
+            raise RunError(
+                f"the text in {folder} was encoded with another vocabulary",
+                should=f"{size} symbols",
+                found=f"{part.vocabulary_size} symbols",
+                hint="take the run again from where it was made",
+            )
     return training, judged.part(0, min(len(judged), settings.validation_symbols))
 
 
@@ -105,6 +116,13 @@ def streams(settings: LanguageModelSettings, text: TokenFile) -> Streams:
 def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
     """Build the untrained model for the vocabulary in the folder."""
     size = load_vocabulary(folder).size
+    if settings.softmax == "adaptive" and settings.vocabulary in ("characters", "bytes"):
+        raise SettingError(
+            "the adaptive softmax needs symbols in the order of their frequency",
+            should="softmax=full, or vocabulary=words",
+            found=f"vocabulary={settings.vocabulary}",
+            hint="--set softmax=full",
+        )
     adaptive = settings.softmax == "adaptive" or (
         settings.softmax == "auto" and settings.vocabulary == "words" and size > LARGE and not settings.tied
     )
@@ -132,7 +150,12 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
     device = choose_device(settings.device)
     training, validation = parts(settings, run.path)
     if training.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(f"the text in {run.path} is not the one that the run began with")
+        raise RunError(
+            f"the text in {run.path} is not the one that the run began with",
+            should=f"fingerprint {run.config['data'].get('fingerprint')}",
+            found=training.fingerprint,
+            hint="take the run again from where it was made",
+        )
     vocabulary = load_vocabulary(run.path)
     characters = count_characters(vocabulary, validation)
 
@@ -188,7 +211,9 @@ def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
         return judged
     firsts = set(text.document_starts.tolist())
     decoder = vocabulary.decoder()
-    return sum(len(decoder.push(int(number))) for i, number in enumerate(text.token_ids) if i not in firsts)
+    # The first symbol of a document is not judged, but a character may begin in it.
+    pushed = ((i, len(decoder.push(int(token_id)))) for i, token_id in enumerate(text.token_ids))
+    return sum(length for i, length in pushed if i not in firsts)
 
 
 @dataclass(frozen=True)
@@ -224,6 +249,8 @@ class TrainedLanguageModel:
             DataError: the prompt holds a symbol that the model does not know.
             SettingError: an impossible value.
         """
+        if seed is not None and not 0 <= seed < 1 << 63:
+            raise SettingError("the seed is out of range", should="0 to 2^63 - 1", found=str(seed))
         first = [int(number) for number in self.vocabulary.encode(prompt)] or self._line_begins()
         generator = torch.Generator()
         if seed is None:
@@ -233,7 +260,7 @@ class TrainedLanguageModel:
         sampler = partial(Sampler(temperature, top_k, top_p), generator=generator)
         return self._decoded(generate(self.model.step, None, first, sampler=sampler, length=length))
 
-    def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, float]:
+    def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, float | None]:
         """Return nats per symbol, perplexity and bits per character on `data`, or on the run's own validation text.
 
         Raises:
@@ -241,7 +268,15 @@ class TrainedLanguageModel:
         """
         with encoded(self.settings, self.run, data or []) as text:
             characters = count_characters(self.vocabulary, text)
-            return perplexity(self.model.nats, text, characters=characters)
+            metrics = perplexity(self.model.nats, text, characters=characters)
+        if not math.isfinite(metrics["nats_per_symbol"] or 0.0):
+            raise NonFiniteError(
+                f"the model in {self.run.path} predicts no numbers",
+                should="finite weights",
+                found=f"{metrics['nats_per_symbol']} nats per symbol",
+                hint="train anew, with a smaller learning rate",
+            )
+        return metrics
 
     def _line_begins(self) -> list[int]:
         try:
@@ -264,19 +299,22 @@ def load(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
     return TrainedLanguageModel(model, load_vocabulary(run.path), settings, run)
 
 
-def headline(metrics: Mapping[str, float]) -> str:
+def headline(metrics: Mapping[str, float | None]) -> str:
     """Return how well, in a few words."""
     if "bits_per_character" in metrics:
         return f"{metrics['bits_per_character']:.3f} bits per character"
-    return f"perplexity {metrics['perplexity']:.1f}"
+    perplexity = metrics["perplexity"]
+    return "perplexity beyond all bounds" if perplexity is None else f"perplexity {perplexity:.1f}"
 
 
 def commands(folder: Path) -> list[tuple[str, str]]:
     """Return what can be done next."""
+    run = shlex.quote(str(folder))
     return [
-        ("Generate text", f"elman generate {folder} --length 500 --temperature 0.8"),
-        ("Measure it on other text", f"elman evaluate {folder} FILE"),
-        ("Train it further", f"elman train language-model --out {folder} --resume --minutes 30"),
+        ("Generate text", f"elman generate {run} --length 500 --temperature 0.8"),
+        ("Measure it on other text", f"elman evaluate {run} FILE"),
+        ("See how its gradients flow", f"elman diagnose {run}"),
+        ("Train it further", f"elman train language-model --out {run} --resume --minutes 30"),
     ]
 
 
