@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from elman.data.files import disk_errors, sync_folder
 from elman.errors import RunError
 from elman.training import tensors
+from elman.training.optimiser import restore_state
 
 
 def random_states() -> dict[str, Any]:
@@ -72,12 +73,12 @@ def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, di
     try:
         tree = tensors.unflatten(skeleton, own)
         model.load_state_dict(tree["model"])
-        optimiser.load_state_dict(tree["optimiser"])
+        restore_state(optimiser, tree["optimiser"]["state"])
         restore_random_states(tree["random"])
         memory = tree["memory"]
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         return to_device(tree["carried"], device), dict(memory)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise RunError(
             f"{path} does not fit the run",
             should="the checkpoint of this model and optimiser",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,53 @@ def build_optimiser(model: nn.Module, settings: TrainingSettings) -> Optimizer:
     ]
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained)
     return OPTIMISERS[settings.optimiser]([group for group in groups if group["params"]], settings, fused)
+
+
+REMEMBERED: dict[type[Optimizer], frozenset[str]] = {
+    AdamW: frozenset({"step", "exp_avg", "exp_avg_sq"}),
+    SGD: frozenset({"momentum_buffer"}),
+}
+"""What each optimiser remembers of a parameter: `step` is one number, all else has the parameter's shape."""
+
+
+def restore_state(optimiser: Optimizer, state: dict[int, dict[str, Any]]) -> None:
+    """Give an optimiser the state of its parameters back, as `state_dict()["state"]` has it.
+
+    The groups stay as they were built, so that a resumed run takes its present settings. The fused optimisers check no
+    shape: a wrong one would be read and written beyond its end, so everything is checked before.
+
+    Raises:
+        ValueError: the state is not the one of these parameters.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for place, remembered in state.items():
+        if type(place) is not int or not 0 <= place < len(parameters):
+            raise ValueError(f"the optimiser has no parameter {place!r}")
+        if not isinstance(remembered, dict) or remembered.keys() != REMEMBERED[type(optimiser)]:
+            raise ValueError(f"the optimiser's state of parameter {place} has other parts than it should")
+        for name, value in remembered.items():
+            _check_remembered(f"{name} of parameter {place}", name, value, parameters[place])
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+    if isinstance(optimiser, SGD):
+        _fill_momentum(optimiser)
+
+
+def _check_remembered(where: str, name: str, value: Any, parameter: Tensor) -> None:
+    """Check one tensor of an optimiser's state against its parameter; the device follows the parameter on loading."""
+    shape = torch.Size() if name == "step" else parameter.shape
+    dtype = torch.float32 if name == "step" else parameter.dtype
+    if not isinstance(value, Tensor) or value.shape != shape or value.dtype != dtype:
+        found = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{where} is {found} and should be {tuple(shape)} of {dtype}")
+
+
+def _fill_momentum(optimiser: Optimizer) -> None:
+    """Give parameters without momentum a zero one, which is the same; the fused SGD takes all or none."""
+    for group in optimiser.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            if "momentum_buffer" not in optimiser.state[parameter]:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 class Norms(NamedTuple):
