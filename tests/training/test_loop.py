@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from elman.errors import NonFiniteError, RunError
-from elman.training import tensors
+from elman.training import checkpoint, tensors
 from elman.training.loop import train
+from elman.training.optimiser import build_optimiser
 from elman.training.settings import TrainingSettings
 from elman.training.task import Loss
 
@@ -217,3 +218,55 @@ def test_an_evaluation_that_is_not_finite_stops_the_run(make_task: Any, make_run
     with pytest.raises(NonFiniteError, match="error became nan in the evaluation at step 3"):
         train(task, TrainingSettings(steps=3), run)
     assert rows(run) == []
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_any_metric_that_is_not_finite_stops_the_run(make_task: Any, make_run: Any, value: float) -> None:
+    task = make_task(evaluate=lambda model: {"error": 1.0, "other": value})
+    run = make_run("run")
+    with pytest.raises(NonFiniteError, match=f"other became {value} in the evaluation at step 3"):
+        train(task, TrainingSettings(steps=3), run)
+    assert rows(run) == []
+
+
+def test_a_metric_may_be_beyond_numbers_but_not_the_deciding_one(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    train(make_task(evaluate=lambda model: {"error": 1.0, "other": None}), TrainingSettings(steps=3), run)
+    assert rows(run)[0]["validation"] == {"error": 1.0, "other": None}
+    with pytest.raises(NonFiniteError, match="error became None"):
+        train(make_task(evaluate=lambda model: {"error": None}), TrainingSettings(steps=3), make_run("none"))
+
+
+def test_a_probe_that_finds_no_number_does_not_stop_the_run(make_task: Any, make_run: Any) -> None:
+    class Probe:
+        every = 1
+
+        def __call__(self, model: Any, batch: Any, state: Any) -> dict[str, float]:
+            return {"horizon": float("nan")}
+
+    run = make_run("run")
+    train(make_task(), TrainingSettings(steps=2), run, probes=[Probe()])
+    assert "horizon" not in rows(run)[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run": {"step": "abc"}},
+        {"run": {}},
+        {"schedule": {}},
+        {"position": {}},
+        {"position": None},
+    ],
+)
+def test_a_checkpoint_that_remembers_something_else_is_refused(make_task: Any, make_run: Any, change: dict) -> None:
+    run = make_run("run")
+    train(make_task(), TrainingSettings(steps=2), run)
+    model = make_task().model
+    optimiser = build_optimiser(model, TrainingSettings())
+    _, memory = checkpoint.load(run.checkpoint, model=model, optimiser=optimiser)
+    if "step" in change.get("run", {}):
+        change = {"run": {**memory["run"], **change["run"]}}
+    checkpoint.save(run.checkpoint, model=model, optimiser=optimiser, carried=None, memory={**memory, **change})
+    with pytest.raises(RunError, match=r"is broken(.|\n)*should be: (.|\n)*is: (.|\n)*try: "):
+        train(make_task(), TrainingSettings(steps=9), run, resume=True)

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,68 +20,17 @@ from torch import Tensor
 from elman.errors import RunError
 from elman.training import checkpoint, tensors
 from elman.training.interruption import Interruption
+from elman.training.memory import Memory, Tally, read_record
 from elman.training.non_finite import non_finite_error, non_finite_evaluation
 from elman.training.optimiser import Norms, build_optimiser, clip_gradients
 from elman.training.run_directory import RunDirectory
-from elman.training.schedule import Budget, Schedule
+from elman.training.schedule import Budget, Schedule, ScheduleMemory
 from elman.training.settings import TrainingSettings
 from elman.training.task import Batches, Probe, Task
 
 EVALUATIONS = 20  # over a run, where the settings say nothing
 FEWEST_STEPS = 25  # between two of them, then
 LARGEST_SHARE = 0.1  # of a timed run that evaluations may take
-
-
-@dataclass
-class Tally:
-    """What happened since the last evaluation."""
-
-    loss: float = 0.0  # sum over symbols
-    count: int = 0
-    steps: int = 0
-    norm: float = 0.0  # sums over steps
-    norm_after: float = 0.0
-    norm_max: float = 0.0
-    clipped: int = 0
-
-    def add(self, loss: float, count: int, norms: Norms) -> None:
-        """Take note of one step."""
-        self.loss += loss * count
-        self.count += count
-        self.steps += 1
-        self.norm += norms.before
-        self.norm_after += norms.after
-        self.norm_max = max(self.norm_max, norms.before)
-        self.clipped += norms.after < norms.before
-
-    def row(self) -> dict[str, float]:
-        """Return the means, as metrics.jsonl shows them."""
-        steps = max(1, self.steps)
-        return {
-            "training_loss": self.loss / max(1, self.count),
-            "gradient_norm": self.norm / steps,
-            "gradient_norm_clipped": self.norm_after / steps,
-            "gradient_norm_largest": self.norm_max,
-            "share_clipped": self.clipped / steps,
-        }
-
-
-@dataclass
-class Memory:
-    """What a run remembers from step to step; all of it is in the checkpoint, as JSON."""
-
-    step: int = 0
-    symbols: int = 0
-    seconds: float = 0.0  # of training, over all processes
-    done: float = 0.0  # share of the budget when the last step began
-    rows: int = 0  # of metrics.jsonl
-    best: float | None = None
-    best_step: int | None = None
-    stale: int = 0  # evaluations since the best
-    evaluated: int = -1  # step of the last evaluation
-    evaluation_seconds: float = 0.0  # how long it took
-    tally: Tally = field(default_factory=Tally)
-    probes: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,7 +177,8 @@ class _Loop:
         for probe in self.probes:
             if memory.step % probe.every == 0:
                 with random_states_kept():
-                    memory.probes = probe(task.model, batch, self.carried)
+                    found = probe(task.model, batch, self.carried)
+                memory.probes = {name: number for name, number in found.items() if math.isfinite(number)}
         rate = self.schedule.rate(memory.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -271,9 +221,10 @@ class _Loop:
         began = time.monotonic()
         metrics = evaluate(task)
         memory.evaluation_seconds = time.monotonic() - began
-        value = metrics[task.metric]
-        if not math.isfinite(value):
-            raise non_finite_evaluation(task.metric, value, step=memory.step, kept=self.saved)
+        for name, number in metrics.items():
+            if (number is None and name == task.metric) or (number is not None and not math.isfinite(number)):
+                raise non_finite_evaluation(name, number, step=memory.step, kept=self.saved)
+        value = float(metrics[task.metric])
         better = memory.best is None or (value < memory.best if task.lower_is_better else value > memory.best)
         rate = self.schedule.rate(memory.done)
         self.schedule.judge(better)
@@ -301,7 +252,7 @@ class _Loop:
     def _save(self) -> None:
         memory = {
             "run": asdict(self.memory),
-            "schedule": self.schedule.memory,
+            "schedule": asdict(self.schedule.memory),
             "position": self.task.batches.position,
         }
         checkpoint.save(
@@ -317,12 +268,16 @@ class _Loop:
         """Go back to the checkpoint: cut metrics.jsonl back to it, and mend the best weights if they are its own."""
         self.carried, kept = checkpoint.load(self.run.checkpoint, model=self.task.model, optimiser=self.optimiser)
         try:
-            own = dict(kept["run"])
-            self.memory = Memory(**{**own, "tally": Tally(**own["tally"])})
-            self.schedule.memory = kept["schedule"]
+            self.memory = read_record(Memory, kept["run"])
+            self.schedule.memory = read_record(ScheduleMemory, kept["schedule"])
             self.task.batches.seek(kept["position"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{self.run.checkpoint} is broken", found=str(error)) from error
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise RunError(
+                f"{self.run.checkpoint} is broken",
+                should="what a training run remembers",
+                found=str(error) or type(error).__name__,
+                hint="take the run again from where it was made",
+            ) from error
         rows = self.run.read_metrics()
         if len(rows) < self.memory.rows:
             raise RunError(
@@ -350,13 +305,13 @@ def endless(batches: Batches) -> Iterator[Any]:
         yield from batches
 
 
-def evaluate(task: Task) -> dict[str, float]:
+def evaluate(task: Task) -> dict[str, Any]:
     """Return the metrics of the task's model on its validation data; training mode and random states are kept."""
     was_training = task.model.training
     task.model.eval()
     try:
         with torch.no_grad(), random_states_kept():
-            return task.evaluate(task.model)
+            return dict(task.evaluate(task.model))
     finally:
         task.model.train(was_training)
 

@@ -36,7 +36,7 @@ def non_finite_error(
     )
 
 
-def non_finite_evaluation(metric: str, value: float, *, step: int, kept: int | None) -> NonFiniteError:
+def non_finite_evaluation(metric: str, value: float | None, *, step: int, kept: int | None) -> NonFiniteError:
     """Build the error for an evaluation that gives no number."""
     return NonFiniteError(
         f"{metric} became {value} in the evaluation at step {step}",

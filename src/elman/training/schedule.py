@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from elman.training.settings import TrainingSettings
 
@@ -60,23 +60,31 @@ SCHEDULES: dict[str, Callable[[float, TrainingSettings], float]] = {
 _LEAST = 1e-3  # of the learning rate: the first step of a warm-up is small, and not lost
 
 
+@dataclass
+class ScheduleMemory:
+    """What a schedule remembers from evaluation to evaluation; it is in the checkpoint, as JSON."""
+
+    scale: float = 1.0  # of the learning rate
+    stale: int = 0  # evaluations since the best, or since the rate was lowered
+
+
 class Schedule:
-    """The learning rate at each moment of a run; what it remembers is in `memory`, as JSON."""
+    """The learning rate at each moment of a run."""
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
-        self.memory: dict[str, Any] = {"scale": 1.0, "stale": 0}
+        self.memory = ScheduleMemory()
 
     def rate(self, done: float) -> float:
         """Return the learning rate where the share `done` of the budget is used."""
         factor = SCHEDULES[self.settings.schedule](done, self.settings)
-        return self.settings.learning_rate * max(_LEAST, factor) * float(self.memory["scale"])
+        return self.settings.learning_rate * max(_LEAST, factor) * self.memory.scale
 
     def judge(self, improved: bool) -> None:
         """Take note of an evaluation; the plateau schedule lowers the rate after too many without a new best."""
         if self.settings.schedule != "plateau":
             return
-        self.memory["stale"] = 0 if improved else self.memory["stale"] + 1
-        if self.memory["stale"] >= self.settings.plateau_patience:
-            self.memory["scale"] *= self.settings.plateau_factor
-            self.memory["stale"] = 0
+        self.memory.stale = 0 if improved else self.memory.stale + 1
+        if self.memory.stale >= self.settings.plateau_patience:
+            self.memory.scale *= self.settings.plateau_factor
+            self.memory.stale = 0

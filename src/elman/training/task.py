@@ -5,7 +5,7 @@ Training knows nothing else of a recipe: no concrete model, no files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -54,8 +54,9 @@ class Task:
     model: nn.Module
     batches: Batches
     objective: Objective  # (model, batch, state) -> Loss
-    evaluate: Callable[[nn.Module], dict[str, float]]  # on the validation data, the model in evaluation mode
-    metric: str  # the number among the metrics that decides which weights are best
+    # On the validation data, the model in evaluation mode; a metric is None where it is beyond what a number can say.
+    evaluate: Callable[[nn.Module], Mapping[str, float | None]]
+    metric: str  # the number among the metrics that decides which weights are best; never None
     lower_is_better: bool = True
     default_minutes: float = 2.0  # the budget where the settings give none
 
