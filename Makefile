@@ -5,12 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format bench sanitize wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
 	@echo "make test    install, run the whole test suite (under ten minutes on two cores)"
 	@echo "make check   format, lint and types"
+	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed)"
+	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
+	@echo "make wheel   build a wheel and try it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
 
 ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp)
@@ -45,5 +48,26 @@ format: $(BIN)/elman
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(BIN)/elman
+	$(BIN)/python benchmarks/speed.py --out docs/results/speed
+
+# The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE.
+sanitize: $(BIN)/elman
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -G Ninja -DELMAN_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
+		-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)"
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+		ELMAN_TEST_ENGINE="$$(ls $(CURDIR)/build/sanitize/_engine*.so)" \
+		$(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py tests/kernels/cpu/test_same_bits.py
+
+wheel: $(BIN)/elman
+	rm -rf dist build/fresh
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/fresh
+	build/fresh/bin/python -m pip install --quiet --constraint constraints.txt dist/elman-*.whl
+	cd build/fresh && bin/python -c "import torch, elman; \
+		print(elman.explain(elman.LSTM(3, 4), torch.zeros(5, 2, 3))); \
+		elman.strict(); elman.LSTM(3, 4)(torch.zeros(5, 2, 3))"
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build dist

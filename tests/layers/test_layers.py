@@ -31,6 +31,21 @@ def flat(state: object) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
+@pytest.mark.parametrize("grad", [False, True])
+def test_steps_of_any_layout_in_memory(layer: elman.Recurrent, grad: bool) -> None:
+    x_TBI = torch.randn(6, 3, 2, **torch64).transpose(1, 2)
+    with torch.set_grad_enabled(grad):
+        whole, _ = layer(x_TBI)
+        state = None
+        for t in range(6):
+            y, state = layer.step(x_TBI[t], state)
+            torch.testing.assert_close(y, whole[t], rtol=0, atol=1e-14)
+            if t == 3:
+                state = tuple(s.transpose(1, 2).contiguous().transpose(1, 2) for s in flat(state))
+                state = state if len(state) > 1 else state[0]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_step_by_step_gives_the_numbers_of_the_whole_run(layer: elman.Recurrent, batch_first: bool) -> None:
     layer = copy.deepcopy(layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
@@ -59,6 +60,29 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    _check_strict(choice)
+    run = KERNELS[choice.name].unroll
+    result: tuple[Tensor, State] = run(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    return result
+
+
+def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
+    """Run one step, and return the state after it, the output first: the same numbers as `unroll` over one step.
+
+    A kernel may have a `step` of its own for calls without gradients, which is quicker than a sequence of length one.
+    """
+    x_TBI = x_BI[None]
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return unroll(cell, x_TBI, state, weights)[1]
+    choice = choose(cell, x_TBI, state, weights)
+    _check_strict(choice)
+    kernel = KERNELS[choice.name]
+    own = getattr(kernel, "step", None)
+    after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
+    return after
+
+
+def _check_strict(choice: Choice) -> None:
     if choice.refusals and _strict:
         raise SlowPathError(
             f"strict: the kernel {choice.name!r} would run",
@@ -66,9 +90,6 @@ def unroll(
             found="; ".join(f"{name}: {why}" for name, why in choice.refusals.items()),
             hint="change what the reason names, or leave elman.strict()",
         )
-    run = KERNELS[choice.name].unroll
-    result: tuple[Tensor, State] = run(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
-    return result
 
 
 _strict = False

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.choose import unroll
+from elman.kernels.choose import step, unroll
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise
@@ -108,7 +108,7 @@ class Recurrent(nn.Module):
             for direction in range(self.num_directions):
                 for name, shape in shapes.items():
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    self.register_parameter(_name(name, layer, direction), parameter)
+                    self.register_parameter(name + _suffix(layer, direction), parameter)
 
     def reset_parameters(self) -> None:
         """Fill all parameters anew by `init`; with "torch" and one seed the numbers are torch.nn's."""
@@ -119,16 +119,21 @@ class Recurrent(nn.Module):
     def weights(self, layer: int = 0, direction: int = 0) -> Weights:
         """Return the parameters of one layer in one direction (0 forward, 1 reverse)."""
 
-        def get(name: str) -> Tensor:
-            return getattr(self, _name(name, layer, direction))  # type: ignore[no-any-return]
+        suffix = _suffix(layer, direction)
+        parameters = self._parameters
+
+        def get(name: str) -> Any:
+            # The dictionary first: a module's attributes take a microsecond each. Parametrised weights are not in it.
+            found = parameters.get(name + suffix)
+            return getattr(self, name + suffix) if found is None else found
 
         return Weights(
-            ih=get("weight_ih"),
-            hh=get("weight_hh"),
-            b_ih=get("bias_ih") if self.bias else None,
-            b_hh=get("bias_hh") if self.bias else None,
-            hr=get("weight_hr") if self.proj_size else None,
-            initial=tuple(get(f"initial_{s}") for s in self.cell.states) if self.learn_initial_state else None,
+            get("weight_ih"),
+            get("weight_hh"),
+            get("bias_ih") if self.bias else None,
+            get("bias_hh") if self.bias else None,
+            get("weight_hr") if self.proj_size else None,
+            tuple(get(f"initial_{s}") for s in self.cell.states) if self.learn_initial_state else None,
         )
 
     @property
@@ -223,9 +228,20 @@ class Recurrent(nn.Module):
         if not isinstance(input, Tensor) or input.dim() not in (1, 2):
             found = str(tuple(input.shape)) if isinstance(input, Tensor) else type(input).__name__
             raise ShapeError("the input of a step has a wrong shape", should="(B, I) or (I,)", found=found)
-        time = 1 if self.batch_first and input.dim() == 2 else 0
-        y, state = self(input.unsqueeze(time), hx)
-        return y.squeeze(time), state
+        single = input.dim() == 1
+        # A step is a sequence of length one: (T, B, I) or (T, I).
+        x_TBI, state, _, _ = self.prepare(input.unsqueeze(0 if single or not self.batch_first else 1), hx, None, None)
+        y_BH, after = x_TBI[0], []
+        for layer in range(self.num_layers):
+            before = tuple(s[layer] for s in state)
+            y_BH, *others = step(self.cell, y_BH, before, self.weights(layer))
+            after.append((y_BH, *others))
+            if self.training and self.dropout and layer + 1 < self.num_layers:
+                y_BH = self._drop(y_BH[None])[0]
+        state = tuple(torch.stack(each) if len(each) > 1 else each[0][None] for each in zip(*after, strict=True))
+        if single:
+            return y_BH[0], self._pack_state(tuple(s[:, 0] for s in state))
+        return y_BH, self._pack_state(state)
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: zeros or the learned one, (L*D, B, H) for each state."""
@@ -357,8 +373,8 @@ class Recurrent(nn.Module):
         return ", ".join(parts)
 
 
-def _name(name: str, layer: int, direction: int) -> str:
-    return f"{name}_l{layer}" + ("_reverse" if direction else "")
+def _suffix(layer: int, direction: int) -> str:
+    return f"_l{layer}_reverse" if direction else f"_l{layer}"
 
 
 def _check_size(name: str, size: object, least: int = 1, most: int | None = None) -> None:

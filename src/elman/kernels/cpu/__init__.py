@@ -248,8 +248,8 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights, out: State |
     """Run one step without gradients, with one call and no memory beyond the result: the same bits as `unroll`.
 
     Args:
-        cell, state, weights: as in `unroll`, of a call that `refusal` lets pass; contiguous.
-        x_BI: the input of the step, contiguous.
+        cell, state, weights: as in `unroll`, of a call that `refusal` lets pass.
+        x_BI: the input of the step.
         out: where the new state goes, one (B, H) tensor for each state; fresh memory if None. It may be `state` itself.
 
     Returns:
@@ -257,6 +257,7 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights, out: State |
     """
     assert cell.kernel is not None
     packed = _packed(cell.kernel, weights)
+    x_BI, state = x_BI.contiguous(), tuple(s.contiguous() for s in state)
     if out is None:
         out = tuple(torch.empty_like(s) for s in state)
     if len(state) == 1:
