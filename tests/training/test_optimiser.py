@@ -42,6 +42,27 @@ def test_sgd_with_momentum() -> None:
     assert model.weight.item() == pytest.approx(place)
 
 
+@pytest.mark.parametrize("optimiser", list(OPTIMISERS))
+def test_a_weight_that_gets_its_first_gradient_late(optimiser: str) -> None:
+    """As the tail of an adaptive softmax: its first step is the one that it would make as the first of all."""
+    early, late = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    settings = TrainingSettings(optimiser=optimiser, weight_decay=0.0)
+    both = build_optimiser(nn.ModuleList([early, late]), settings)
+    start = late.weight.item()
+    early.weight.grad = torch.ones(1, 1)
+    both.step()
+    assert late.weight.item() == start
+    late.weight.grad = torch.ones(1, 1)
+    both.step()
+    alone = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(alone.weight, start)
+    only = build_optimiser(alone, settings)
+    alone.weight.grad = torch.ones(1, 1)
+    only.step()
+    assert torch.equal(late.weight, alone.weight)
+    assert late.weight.item() != start
+
+
 @pytest.mark.parametrize(("largest", "after"), [(0.0, 5.0), (10.0, 5.0), (1.0, 1.0)])
 def test_clipping_reports_both_norms_and_keeps_the_direction(largest: float, after: float) -> None:
     model = nn.Linear(1, 1)

@@ -24,7 +24,9 @@ def adamw(groups: Groups, settings: TrainingSettings, fused: bool) -> Optimizer:
 def sgd(groups: Groups, settings: TrainingSettings, fused: bool) -> Optimizer:
     """Stochastic gradient descent with Nesterov's momentum where there is momentum."""
     momentum = settings.momentum
-    return SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    optimiser = SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    fill_momentum(optimiser)
+    return optimiser
 
 
 OPTIMISERS: dict[str, Callable[[Groups, TrainingSettings, bool], Optimizer]] = {"adamw": adamw, "sgd": sgd}
@@ -68,7 +70,7 @@ def restore_state(optimiser: Optimizer, state: dict[int, dict[str, Any]]) -> Non
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
     if isinstance(optimiser, SGD):
-        _fill_momentum(optimiser)
+        fill_momentum(optimiser)
 
 
 def _check_remembered(where: str, name: str, value: Any, parameter: Tensor) -> None:
@@ -80,8 +82,11 @@ def _check_remembered(where: str, name: str, value: Any, parameter: Tensor) -> N
         raise ValueError(f"{where} is {found} and should be {tuple(shape)} of {dtype}")
 
 
-def _fill_momentum(optimiser: Optimizer) -> None:
-    """Give parameters without momentum a zero one, which is the same; the fused SGD takes all or none."""
+def fill_momentum(optimiser: Optimizer) -> None:
+    """Give parameters without momentum a zero one, which is the same.
+
+    The fused SGD takes all or none, and a part of the model that a batch does not reach has none in its first steps.
+    """
     for group in optimiser.param_groups:
         for parameter in group["params"] if group["momentum"] else ():
             if "momentum_buffer" not in optimiser.state[parameter]:
