@@ -1,6 +1,7 @@
 """A run directory is made whole or not at all, and what is none is refused."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def test_an_occupied_place_is_refused_and_untouched(tmp_path: Path) -> None:
 
 
 def config(**changes: Any) -> str:
-    return json.dumps({"format": 1, "recipe": "r", "settings": {}, "data": {}, "elman": "9.9", **changes})
+    return json.dumps(
+        {"format": 1, "recipe": "r", "settings": {}, "data": {}, "elman": "9.9", "torch": "2.9", **changes}
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,6 +87,10 @@ def config(**changes: Any) -> str:
         (config(settings=3), "no settings in it"),
         (config(data=None), "no data in it"),
         (config(recipe=["r"]), "no recipe in it"),
+        (config(torch=None), r"is broken(.|\n)*no torch in it(.|\n)*try: "),
+        (config(elman=3), "no elman in it"),
+        (config(recipe="\ud800"), "is broken"),
+        (config(data={"n": float("nan")}), "is broken"),
     ],
 )
 def test_a_foreign_directory_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
@@ -126,11 +133,70 @@ def test_links_are_refused(tmp_path: Path) -> None:
         RunDirectory.open(run.path)
 
 
-def test_broken_metrics_are_refused(tmp_path: Path) -> None:
+ROW = {
+    "step": 1,
+    "epoch": 0.5,
+    "training_loss": 1.0,
+    "gradient_norm": 1.0,
+    "share_clipped": 0.0,
+    "validation": {"error": 1.0, "perplexity": None},
+}
+
+
+def test_metrics_come_back(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     assert run.read_metrics() == []
-    run.write_metrics([{"step": 1}, {"step": 2}])
-    assert run.read_metrics() == [{"step": 1}, {"step": 2}]
-    (run.path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
-    with pytest.raises(RunError, match=r"metrics\.jsonl is broken"):
+    run.write_metrics([ROW, {**ROW, "step": 2, "horizon": 3.0}])
+    assert run.read_metrics() == [ROW, {**ROW, "step": 2, "horizon": 3.0}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"st',
+        "[" * 100_000,
+        "[]",
+        "3",
+        json.dumps({**ROW, "step": "1"}),
+        json.dumps({**ROW, "step": None}),
+        *[json.dumps({**ROW, name: "x"}) for name in ROW if name != "step"],
+        json.dumps({**ROW, "validation": {"error": "x"}}),
+        json.dumps({**ROW, "gradient_norm": float("nan")}),
+        json.dumps({**ROW, "epoch": 10**400}),
+        json.dumps({**ROW, "other": "\ud800"}),
+        json.dumps({name: ROW[name] for name in ROW if name != "gradient_norm"}),
+    ],
+)
+def test_broken_metrics_are_refused(tmp_path: Path, line: str) -> None:
+    run = make(tmp_path / "run")
+    (run.path / "metrics.jsonl").write_text(json.dumps(ROW) + "\n" + line)
+    with pytest.raises(RunError, match=r"metrics\.jsonl is broken(.|\n)*should be: (.|\n)*try: "):
         run.read_metrics()
+
+
+def test_metrics_that_are_too_large_are_not_read(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    with (run.path / "metrics.jsonl").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunError, match=r"metrics\.jsonl is too large"):
+        run.read_metrics()
+
+
+@pytest.mark.parametrize("name", ["text.tokens", "config.json", "checkpoint", "checkpoint/state.safetensors"])
+def test_links_and_pipes_anywhere_are_refused(tmp_path: Path, name: str) -> None:
+    run = make(tmp_path / "run")
+    path = run.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    (tmp_path / "elsewhere").mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=rf"{name} is a link(.|\n)*try: "):
+        RunDirectory.open(run.path)
+    path.unlink()
+    path.symlink_to(tmp_path / "nothing")
+    with pytest.raises(RunError, match=rf"{name} is a link"):
+        RunDirectory.open(run.path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RunError, match=rf"{name} is a pipe"):
+        RunDirectory.open(run.path)

@@ -23,6 +23,7 @@ from elman.training.task import Probe, Task
 __all__ = ["Moment", "Trained", "build", "load_run", "read_settings", "resume", "start"]
 
 MakeProbe = Callable[[Task], Probe]
+Headline = Callable[[Mapping[str, Any]], str]
 
 BUDGET = ("steps", "epochs", "minutes")
 
@@ -88,12 +89,18 @@ def resume(
         probe: makes a measurement that is taken every so many steps.
 
     Raises:
-        RunError: there is no such run, or it is broken.
+        RunError: there is no such run, it is broken, or another process trains it.
         SettingError: a setting is wrong, or cannot change any more.
+        In either case the run is left as it was.
     """
     run = RunDirectory.open(out)
     if run.config["recipe"] != recipe.name:
-        raise RunError(f"{out} is not a run of {recipe.name}", should=recipe.name, found=run.config["recipe"])
+        raise RunError(
+            f"{out} is not a run of {recipe.name}",
+            should=recipe.name,
+            found=run.config["recipe"],
+            hint=f"elman train {run.config['recipe']} --out {out} --resume",
+        )
     before = read_settings(recipe, run)
     asked = dict(settings)
     if any(name in asked for name in BUDGET):
@@ -101,6 +108,7 @@ def resume(
     chosen = before.changed(asked)
     before.refuse_fixed_changes(chosen)
     run = run.with_settings(chosen.as_dict())
+    choose_device(chosen.device)
     return _train(recipe, chosen, run, resume=True, watch=watch, probe=probe)
 
 
@@ -116,17 +124,43 @@ def _train(
     torch.manual_seed(settings.seed)
     model = build(recipe, settings, run.path).to(choose_device(settings.device))
     task = recipe.task(settings, run, model)
-    outcome = train(task, settings, run, resume=resume, watch=watch, probes=[probe(task)] if probe else [])
+    outcome = train(
+        task,
+        settings,
+        run,
+        resume=resume,
+        # Nothing is written that a refusal could leave behind: the run is ours by then, and its checkpoint is sound.
+        begun=run.save_config if resume else None,
+        watch=watch,
+        probes=[probe(task)] if probe else [],
+    )
+    headline = _careful(recipe.headline, run)
     write_report(
         run,
         outcome,
         parameters=sum(p.numel() for p in model.parameters()),
         model=repr(model),
-        headline=recipe.headline,
+        headline=headline,
         commands=recipe.commands(run.path),
     )
-    headline = recipe.headline(outcome.best["validation"]) if outcome.best else "not evaluated yet"
-    return Trained(run, outcome, headline)
+    return Trained(run, outcome, headline(outcome.best["validation"]) if outcome.best else "not evaluated yet")
+
+
+def _careful(headline: Headline, run: RunDirectory) -> Headline:
+    """Return a headline that tells of metrics.jsonl where that holds other metrics than the recipe's."""
+
+    def careful(metrics: Mapping[str, Any]) -> str:
+        try:
+            return headline(metrics)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{run.path}/metrics.jsonl is broken",
+                should=f"the metrics of {run.config['recipe']}",
+                found=", ".join(metrics) or "none",
+                hint="take the run again from where it was made",
+            ) from error
+
+    return careful
 
 
 def build(recipe: Recipe, settings: TrainingSettings, folder: Path, *, device: str = "cpu") -> nn.Module:

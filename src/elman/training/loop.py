@@ -79,6 +79,7 @@ def train(
     run: RunDirectory,
     *,
     resume: bool = False,
+    begun: Callable[[], None] | None = None,
     watch: Watch | None = None,
     probes: Sequence[Probe] = (),
 ) -> Outcome:
@@ -89,6 +90,7 @@ def train(
         settings: budget, optimiser, schedule.
         run: where to write; checkpoint, best weights and metrics go there as training goes.
         resume: go on from the run's checkpoint, if it has one.
+        begun: is called once the run is locked and its checkpoint read, before the first step.
         watch: is told of every step and evaluation.
         probes: measurements every so many steps.
 
@@ -97,7 +99,10 @@ def train(
         RunError: the disk is full, or the checkpoint is broken.
     """
     with run.locked(), Interruption() as interruption:
-        return _Loop(task, settings, run, watch or (lambda moment: None), probes, resume).run_through(interruption)
+        loop = _Loop(task, settings, run, watch or (lambda moment: None), probes, resume)
+        if begun:
+            begun()
+        return loop.run_through(interruption)
 
 
 class _Loop:

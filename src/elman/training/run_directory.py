@@ -10,7 +10,6 @@ report.md              what was trained, on what, how well
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -26,9 +25,16 @@ import torch
 
 from elman.data.files import BESIDE, disk_errors, sync_folder, write_bytes, write_json
 from elman.errors import RunError
-
-FORMAT = 1
-"""The version of this layout. A run with a higher one was made by a newer elman and is refused."""
+from elman.training.foreign import (
+    AGAIN,
+    FORMAT,
+    check_config,
+    checked_json,
+    checked_rows,
+    extraordinary,
+    refuse_extraordinary,
+)
+from elman.training.place import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
 
 _LARGEST = 16 * 2**20  # bytes of JSON that are read; ours are far smaller
 
@@ -49,28 +55,23 @@ class RunDirectory:
         """
         if not path.is_dir():
             found = "a file" if path.exists() else "nothing of that name"
-            raise RunError(f"{path} is no run directory", should="a directory that `elman train` made", found=found)
-        if not (path / "config.json").exists():
+            raise RunError(
+                f"{path} is no run directory",
+                should="a directory that `elman train` made",
+                found=found,
+                hint="look at the spelling of the name",
+            )
+        if not os.path.lexists(path / "config.json"):
             names = sorted(entry.name for entry in path.iterdir())
             raise RunError(
                 f"{path} is no run directory",
                 should="a directory that `elman train` made, with a config.json",
                 found=", ".join(names[:5]) + (" ..." if len(names) > 5 else "") if names else "an empty directory",
+                hint="look at the spelling of the name",
             )
+        refuse_extraordinary(path)
         config = cls(path, {}).read_json("config.json")
-        made = config.get("format") if isinstance(config, dict) else None
-        if not isinstance(made, int) or made < 1 or "recipe" not in config:
-            raise RunError(f"{path}/config.json is not elman's", should="the config.json that `elman train` wrote")
-        if made > FORMAT:
-            raise RunError(
-                f"{path} was made by a newer version of elman",
-                should=f"a run of format {FORMAT} or less",
-                found=f"format {made}, written by elman {config.get('elman', '?')}",
-                hint="pip install --upgrade elman",
-            )
-        wrong = [key for key in ("settings", "data") if not isinstance(config.get(key), dict)]
-        if wrong or not isinstance(config["recipe"], str):
-            raise RunError(f"{path}/config.json is broken", found=f"no {' and no '.join(wrong) or 'recipe'} in it")
+        check_config(path, config)
         return cls(path, config)
 
     @classmethod
@@ -78,41 +79,38 @@ class RunDirectory:
         """Make a run whole or not at all: it is filled beside `path` and renamed.
 
         Args:
-            path: where; nothing, or an empty directory, may be there.
+            path: where; nothing, or an empty directory, may be there, and a directory that is there is filled.
             recipe: the name of the recipe.
             settings: what config.json keeps of the settings.
             fill: puts the recipe's own files into the directory it is given and returns what config.json is to say
                 about the data.
 
         Raises:
-            RunError: `path` holds something, or cannot be written.
+            RunError: `path` holds something, cannot be written, or another process makes a run there.
         """
         refuse_occupied(path)
-        path = path.absolute()
-        beside = path.with_name(f".{path.name}.unfinished")
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir()
-        try:
+        name, path = path.absolute(), path.resolve()
+        # An empty directory that is there stays: it may be a mount, or the place where somebody stands.
+        inside = path.is_dir()
+        beside = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
+        with staged(path, beside):
             data = fill(beside)  # whose own reads must not be taken for writes to `path` that failed
             with disk_errors(path):
                 write_json(beside / "config.json", describe(recipe, settings, data))
-                with contextlib.suppress(FileNotFoundError):
-                    path.rmdir()  # it is empty, and not every system renames over a directory
-                beside.rename(path)
+                if inside:
+                    move_into(beside, path)
+                else:
+                    beside.rename(path)
                 sync_folder(path.parent)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-        return cls.open(path)
+        return cls.open(name)
 
     def with_settings(self, settings: dict[str, Any]) -> RunDirectory:
-        """Write other settings into config.json, and return the run with them."""
-        config = {**self.config, "settings": settings}
-        if config != self.config:
-            write_json(self.path / "config.json", config)
-        return RunDirectory(self.path, config)
+        """Return the run with other settings, which `save_config` writes."""
+        return RunDirectory(self.path, {**self.config, "settings": settings})
+
+    def save_config(self) -> None:
+        """Write config.json."""
+        write_json(self.file("config.json"), self.config)
 
     @property
     def model(self) -> Path:
@@ -133,14 +131,17 @@ class RunDirectory:
         path = self.path / name
         parts = Path(name).parts
         if Path(name).is_absolute() or ".." in parts:
-            raise RunError(f"{name} lies outside of the run {self.path}", should="a name inside the run directory")
+            raise RunError(
+                f"{name} lies outside of the run {self.path}",
+                should="a name inside the run directory",
+                found=name,
+                hint=AGAIN,
+            )
         here = self.path
         for part in parts:
             here = here / part
             if here.is_symlink():
-                raise RunError(
-                    f"{here} is a link", should="an ordinary file, so that a run cannot reach outside of itself"
-                )
+                raise extraordinary(here, "a link")
         return path
 
     def read_json(self, name: str) -> Any:
@@ -149,31 +150,34 @@ class RunDirectory:
         Raises:
             RunError: it is missing, too large, or not JSON.
         """
-        path = self.file(name)
-        try:
-            if path.stat().st_size > _LARGEST:
-                raise RunError(f"{path} is too large to be ours", found=f"{path.stat().st_size} bytes")
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, RunError):
-                raise
-            raise RunError(f"{path} is broken", should="JSON", found=str(error)) from error
-        except OSError as error:
-            raise RunError(f"{path} cannot be read", found=error.strerror) from error
+        return self._read(name, "JSON", checked_json)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl, none where there was no evaluation yet.
 
         Raises:
-            RunError: a row is broken.
+            RunError: a row is broken, or the file is too large.
         """
-        path = self.file("metrics.jsonl")
-        if not path.exists():
+        if not self.file("metrics.jsonl").exists():
             return []
+        rows: list[dict[str, Any]] = self._read("metrics.jsonl", "an evaluation on each line", checked_rows)
+        return rows
+
+    def _read(self, name: str, should: str, understand: Callable[[str], Any]) -> Any:
+        path = self.file(name)
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (ValueError, OSError) as error:
-            raise RunError(f"{path} is broken", should="a JSON object on each line", found=str(error)) from error
+            if path.stat().st_size > _LARGEST:
+                found = f"{path.stat().st_size:,} bytes"
+                raise RunError(
+                    f"{path} is too large to be ours", should=f"{_LARGEST:,} at most", found=found, hint=AGAIN
+                )
+            return understand(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{path} is broken", should=should, found=str(error), hint=AGAIN) from error
+        except OSError as error:
+            raise RunError(f"{path} cannot be read", should="a file", found=error.strerror, hint=AGAIN) from error
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl by these rows."""
@@ -185,6 +189,7 @@ class RunDirectory:
         for folder in (self.path, self.path / "checkpoint"):
             for leftover in folder.glob(f"*{BESIDE}"):
                 leftover.unlink()
+        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a text file of the run."""
@@ -197,46 +202,15 @@ class RunDirectory:
         Raises:
             RunError: another process trains this run now.
         """
-        if os.name != "posix":
+        with folder_lock(self.path.resolve()) as ours:
+            if not ours:
+                raise RunError(
+                    f"another process is training {self.path}",
+                    should="one process at a time",
+                    found="a lock of another process on the directory",
+                    hint="wait for it, or choose another --out",
+                )
             yield
-            return
-        import fcntl
-
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
-            raise RunError(
-                f"another process is training {self.path}", hint="wait for it, or choose another --out"
-            ) from error
-        finally:
-            os.close(handle)
-
-
-def refuse_occupied(path: Path) -> None:
-    """Check that a new run can be made at `path`.
-
-    Raises:
-        RunError: a run is there already, or something else.
-    """
-    if not path.exists() and not path.is_symlink():
-        return
-    if not path.is_dir():
-        raise RunError(f"--out {path} is a file", should="a directory that does not exist yet, or an empty one")
-    if (path / "config.json").exists():
-        raise RunError(
-            f"--out {path} holds a run already",
-            should="a directory that does not exist yet, or an empty one",
-            hint=f"go on with it by --out {path} --resume, or choose another --out",
-        )
-    if any(path.iterdir()):
-        raise RunError(
-            f"--out {path} is not empty",
-            should="a directory that does not exist yet, or an empty one",
-            found=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
-            hint="choose another --out",
-        )
 
 
 def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]:
