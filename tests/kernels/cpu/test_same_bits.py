@@ -101,6 +101,13 @@ def test_weights_changed_in_between_are_seen(main_cell: Cell, draw: Draw) -> Non
             assert not equal(after, before)
 
 
+def test_one_number_changed_behind_torchs_back_is_seen_by_a_sequence(main_cell: Cell, draw: Draw) -> None:
+    drawn = draw(main_cell, 8, 2, 4, 20)
+    before = drawn.on(cpu)
+    drawn.weights.hh.data[3, 7] += 1.0
+    assert not equal(drawn.on(cpu), before)
+
+
 def test_packed_weights_go_with_the_weights(main_cell: Cell, draw: Draw) -> None:
     drawn = draw(main_cell, 3, 2, 4, 20)
     before = len(cpu._kept)

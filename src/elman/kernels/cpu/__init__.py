@@ -108,7 +108,9 @@ def unroll(
     elif differentiate:
         y_TBH, hn, cn = _Recurrent.apply(cell, reverse, *call)  # type: ignore[no-untyped-call]
     else:
-        y_TBH, hn, cn, _ = calls.forward(cell.kernel, call, reverse, False, _packed(cell.kernel, weights))
+        few = x_TBI.shape[0] * x_TBI.shape[1] < KEPT_BELOW
+        packed = _packed(cell.kernel, weights) if few else None
+        y_TBH, hn, cn, _ = calls.forward(cell.kernel, call, reverse, False, packed)
     return y_TBH, (hn,) if len(state) == 1 else (hn, cn)
 
 
@@ -210,7 +212,8 @@ def _packed(kind: str, weights: Weights) -> _engine.Packed:
     """Return the weights as the forward pass reads them, from the last call where they have not changed since.
 
     A change in place is seen by torch's version counter; one that goes past it (through `.data`) by a sample of the
-    numbers, which finds whatever changes all of a tensor, as an optimiser does.
+    numbers, which finds whatever changes all of a tensor, as an optimiser does, but may miss a single number. That is
+    why only the shortest calls, for which it pays, go by kept weights.
     """
     ih, hh, b_ih, b_hh = weights[:4]
     try:
