@@ -27,6 +27,10 @@ if calls.missing is None:
     from elman.kernels.cpu.operators import recurrent
 
 
+# Calls of fewer tokens go by kept packed weights: packing anew would cost more than the call.
+KEPT_BELOW = 16
+
+
 def refusal(
     cell: Steps,
     x_TBI: Tensor,
