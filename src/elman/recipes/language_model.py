@@ -165,7 +165,7 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
         nats, state = model.nats(batch.input_TB.to(device), batch.target_TB.to(device), state, resets=resets)
         return Loss(nats / max(1, batch.count), batch.count, state)
 
-    def evaluate(model: Any) -> dict[str, float]:
+    def evaluate(model: Any) -> dict[str, float | None]:
         return perplexity(model.nats, validation, characters=characters, device=device)
 
     return Task(model, streams(settings, training), objective, evaluate, metric="nats_per_symbol")

@@ -52,5 +52,5 @@ class Recipe:
     task: Callable[[Any, RunDirectory, nn.Module], Task]
     sample: Callable[[Any, RunDirectory, Sequence[Path]], Sample]
     load: Callable[[Any, RunDirectory, nn.Module], Any]
-    headline: Callable[[Mapping[str, float]], str]
+    headline: Callable[[Mapping[str, float | None]], str]
     commands: Callable[[Path], list[tuple[str, str]]]
