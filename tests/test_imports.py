@@ -30,6 +30,7 @@ OURS: dict[str, set[str]] = {
     "recipes": {"data", "models", "training", "decoding", "evaluation"},
     "cli": {"recipes", "evaluation", "inspection"},
     "testing": {"reference", "kernels", "layers"},
+    "__main__": {"cli"},
     "__init__": {"kernels", "layers", "inspection", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
@@ -47,6 +48,7 @@ THEIRS: dict[str, set[str]] = {
     "recipes": {"torch", "numpy"},
     "cli": {"typer", "rich", "click"},
     "testing": {"torch"},
+    "__main__": set(),
     "__init__": set(),
 }
 
@@ -115,6 +117,14 @@ def test_layers_load_no_optional_library() -> None:
 def test_public_names_are_there(name: str) -> None:
     assert getattr(elman, name).__name__ == name
     assert name in dir(elman)
+
+
+@pytest.mark.parametrize("room", ["inspection", "reference", "testing"])
+def test_rooms_that_the_documents_name_are_there_at_once(room: str) -> None:
+    program = f"import elman; print(elman.{room}.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"elman.{room}"
+    assert room in dir(elman)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

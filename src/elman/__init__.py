@@ -52,7 +52,23 @@ _HOMES = {
 }
 
 
+_ROOMS = (
+    "data",
+    "decoding",
+    "inspection",
+    "kernels",
+    "layers",
+    "models",
+    "recipes",
+    "reference",
+    "testing",
+    "training",
+)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"elman.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'elman' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)
@@ -60,4 +76,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *_ROOMS, "__version__"])

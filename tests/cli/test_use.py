@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import elman as package
 from elman import cli, recipes
 from elman.training import tensors
 
@@ -128,6 +129,23 @@ def test_recipes(elman: Elman) -> None:
         assert "--set hidden=512" in elman("recipes", name).out
         assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
     assert elman("recipes", "poetry").code == 2
+
+
+def test_settings_are_listed_with_their_choices(elman: Elman) -> None:
+    assert "what a symbol is (one of bytes, characters, words, bpe)" in elman("recipes", "language-model").out
+
+
+def test_version(elman: Elman) -> None:
+    assert elman("--version").out == f"elman {package.__version__}\n"
+    done = subprocess.run([sys.executable, "-m", "elman", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("elman ")
+
+
+def test_words_are_not_glued_to_the_prompt(elman: Elman, text: Path, tiny: list, tmp_path: Path) -> None:
+    out = tmp_path / "words"
+    elman("train", "language-model", text, "--steps", 2, "--out", out, "--set", "vocabulary=words", *tiny)
+    written = elman("generate", out, "--prompt", "ein paar", "--length", 3, "--temperature", 0).out
+    assert written.startswith(("ein paar ", "ein paar\n"))
 
 
 def test_help_loads_no_recipe() -> None:

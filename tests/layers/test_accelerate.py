@@ -143,6 +143,18 @@ def test_explain_asks_with_the_options_of_the_call(monkeypatch: pytest.MonkeyPat
     assert last.refusals == {"picky": f"no {option}"}
 
 
+def test_explain_of_a_model_names_the_layers_inside() -> None:
+    model = nn.ModuleDict({"encoder": elman.GRU(3, 4)})
+    with pytest.raises(elman.ElmanError, match="one of the layers inside: encoder"):
+        elman.explain(model, torch.zeros(2, 3, 3))
+
+
+def test_single_step_cells_are_told() -> None:
+    report = elman.accelerate(nn.ModuleDict({"cell": nn.LSTMCell(3, 4)}))
+    assert "a single step" in report.kept["cell"]
+    assert "as .model" in str(elman.accelerate(nn.GRU(3, 4)))
+
+
 @pytest.mark.usefixtures("refusing")
 def test_strict_raises_instead_of_going_slow() -> None:
     layer = elman.GRU(3, 4)

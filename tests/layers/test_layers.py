@@ -257,6 +257,7 @@ REFUSED: list[tuple[str, type[ElmanError], object]] = [
     ("i, f, g, o and bias=False", SettingError, lambda: LSTM(3, 4, bias=False, init="forget_bias")),
     ("'identity' is for the plain network", SettingError, lambda: GRU(3, 4, init="identity")),
     ("bidirectional layer cannot run step by step", SettingError, lambda: GRU(3, 4, bidirectional=True).step(_x(3))),
+    ("cell is not a cell", SettingError, lambda: elman.Recurrent(elman.layers.gru.GRUCell, 3, 4)),  # type: ignore[arg-type]
     ("proj_size is not a size", SettingError, lambda: LSTM(3, 4, proj_size=True)),
     ("dropout is not a probability", SettingError, lambda: LSTM(3, 4, dropout="a")),  # type: ignore[arg-type]
     ("unknown nonlinearity None", SettingError, lambda: RNN(3, 4, nonlinearity=None)),  # type: ignore[arg-type]

@@ -85,6 +85,18 @@ def sources_of(data: list[str] | None) -> list[Path]:
     return [Path(name) for name in data or []]
 
 
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    """Recurrent neural networks: train, evaluate, generate, diagnose."""
+    if show:
+        from elman import __version__
+
+        write_text(f"elman {__version__}\n")
+        raise typer.Exit
+
+
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="What to train; `elman recipes` lists them.", show_default=False)],

@@ -39,7 +39,6 @@ class Progress:
         self._live: Live | None = None
         self._shown = self._began = time.monotonic()
         self._first: tuple[int, float] | None = None  # symbols and seconds when this process began
-        self._done = 0.0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -58,7 +57,7 @@ class Progress:
     def watch(self, moment: Moment) -> None:
         """Show a step now and then, and every evaluation."""
         if self._first is None:
-            self._first, self._done = (moment.symbols, moment.seconds), moment.done
+            self._first = (moment.symbols, moment.seconds)
         if moment.row is not None:
             star = "  best so far" if moment.best else ""
             horizons = "".join(
@@ -90,8 +89,9 @@ class Progress:
         assert self._first is not None
         symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
         speed = f"{symbols / seconds:,.0f} symbols/s  " if seconds > 0.5 else ""
-        gained = moment.done - self._done
-        left = f"{clock(seconds / gained * max(0.0, 1 - moment.done))} left" if gained > 0 and seconds > 0.5 else ""
+        # Over all of the training: for a budget in minutes this is exact, and for the others it settles soonest.
+        known = moment.done > 0 and moment.seconds > 0.5
+        left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if known else ""
         return f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-WIDTH = 60  # columns of a chart
+WIDTH = 54  # columns of a chart: with its label it fits a terminal of 80
 FLOOR = 1e-4  # the least ratio that the chart of gradient by lag can tell from nothing
 COLOURS = {"healthy": "green", "vanishing": "yellow", "truncated too short": "yellow", "saturated": "yellow"}
 

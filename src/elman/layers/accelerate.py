@@ -21,7 +21,7 @@ class Acceleration(NamedTuple):
     kept: dict[str, str]  # why it was left alone
 
     def __str__(self) -> str:
-        lines = [f"{name or 'the model'}: now {layer!r}" for name, layer in self.swapped.items()]
+        lines = [f"{name or 'the model, as .model'}: now {layer!r}" for name, layer in self.swapped.items()]
         lines += [f"{name or 'the model'}: left alone, {why}" for name, why in self.kept.items()]
         return "\n".join(lines) or "no recurrent layers of torch.nn in this model"
 
@@ -42,6 +42,8 @@ def accelerate(model: nn.Module) -> Acceleration:
     twins: dict[str, Recurrent] = {}
     of_module: dict[nn.Module, Recurrent] = {}
     for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, nn.RNNCellBase):
+            kept[name] = "it is a single step, which the program around it repeats; elman's layers have .step"
         if not isinstance(module, nn.RNNBase):
             continue
         why = _why_not(module)

@@ -47,7 +47,7 @@ def explain(
             "explain is for elman's layers",
             should="elman.RNN, GRU, LSTM or Recurrent",
             found=f"{type(layer).__module__}.{type(layer).__name__}",
-            hint="elman.accelerate(model) swaps torch's layers, and says why where it does not",
+            hint=_hint(layer),
         )
     x_TBI, state, lengths_B, resets_TB = layer.prepare(input, hx, lengths, resets)
     choices: dict[str, Choice] = {}
@@ -59,3 +59,10 @@ def explain(
                 layer.cell, width, before, layer.weights(k, d), lengths=lengths_B, resets=resets_TB, reverse=d == 1
             )
     return Explanation(repr(layer), choices)
+
+
+def _hint(model: nn.Module) -> str:
+    inside = [name for name, module in model.named_modules() if isinstance(module, Recurrent)]
+    if inside:
+        return f"one of the layers inside: {', '.join(inside)}, with the input that it gets"
+    return "elman.accelerate(model) swaps torch's layers, and says why where it does not"

@@ -63,6 +63,9 @@ class Recurrent(nn.Module):
         learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(cell, Cell):
+            found = f"the class {cell.__name__}" if isinstance(cell, type) else repr(cell)
+            raise SettingError("cell is not a cell", should="an instance of a Cell", found=found, hint="MyCell()")
         _check_size("input_size", input_size)
         _check_size("hidden_size", hidden_size)
         _check_size("num_layers", num_layers)
@@ -328,7 +331,7 @@ class Recurrent(nn.Module):
                 f"{name} has another type than the weights",
                 should=str(weight.dtype),
                 found=str(tensor.dtype),
-                hint=f"{name.split()[0]}.to({weight.dtype}), or layer.to({tensor.dtype})",
+                hint=f"{name.split()[0]}.to({weight.dtype})",
             )
 
     def _check_state(self, hx: Hidden, batch_size: int | None) -> State:

@@ -258,7 +258,7 @@ class TrainedLanguageModel:
         else:
             generator.manual_seed(seed)
         sampler = partial(Sampler(temperature, top_k, top_p), generator=generator)
-        return self._decoded(generate(self.model.step, None, first, sampler=sampler, length=length))
+        return self._decoded(first, generate(self.model.step, None, first, sampler=sampler, length=length))
 
     def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, float | None]:
         """Return nats per symbol, perplexity and bits per character on `data`, or on the run's own validation text.
@@ -284,8 +284,10 @@ class TrainedLanguageModel:
         except DataError:
             return [0]
 
-    def _decoded(self, numbers: Iterator[int]) -> Iterator[str]:
+    def _decoded(self, first: Sequence[int], numbers: Iterator[int]) -> Iterator[str]:
         decoder = self.vocabulary.decoder()
+        for number in first:  # so that what stands between the prompt and the first word is right
+            decoder.push(number)
         for number in numbers:
             if text := decoder.push(number):
                 yield text

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -75,7 +75,7 @@ class Settings:
                 else str(default).lower()
                 if isinstance(default, bool | None)
                 else str(default),
-                field.metadata["meaning"],
+                field.metadata["meaning"] + one_of(field.metadata.get("choices", ())),
             )
             for field, default in fields
         }
@@ -104,6 +104,11 @@ class Settings:
                     found=repr(after),
                     hint="leave it out, or start a new run with another --out",
                 )
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """Return the choices of a setting as its meaning ends with them, or nothing."""
+    return f" (one of {', '.join(choices)})" if choices else ""
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:

@@ -36,7 +36,7 @@ def test_every_instruction_set_of_this_machine(isa: str) -> None:
     files = [str(HERE / name) for name in ("test_against_eager.py", "test_same_bits.py")]
     chosen = "test_options and (rnn_tanh or gru or lstm) or test_threads or test_layouts"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", chosen, *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *files],
         env=os.environ | {"ELMAN_CPU_ISA": isa},
         capture_output=True,
         text=True,
