@@ -81,7 +81,7 @@ def train(text: Path, folder: Path, vocabulary: str, steps: int) -> None:
 
     begin()
     sizes = ["--hidden", "128", "--layers", "1", "--steps", str(steps)]
-    rest = [f"vocabulary={vocabulary}", "embedding=32", "batch_size=64", "window=64", "validation_symbols=20000"]
+    rest = [f"vocabulary={vocabulary}", "embedding=32", "batch_size=64", "window=64"]
     pairs = [part for pair in rest for part in ("--set", pair)]
     code = run(["train", "language-model", str(text), "--out", str(folder / "run"), *sizes, *pairs])
     sys.exit(code)
