@@ -1,6 +1,5 @@
 import json
 import resource
-import time
 
 import pytest
 import torch
@@ -183,14 +182,12 @@ def test_the_report_is_json(reader, loss) -> None:
     assert read == report.as_dict()
 
 
-def test_a_large_layer_takes_under_ten_seconds(reader, loss) -> None:
-    """T 512, B 16, H 256, in processor time of one thread, which two cores can only beat."""
+def test_a_large_layer_is_followed_over_all_its_lags(reader, loss) -> None:
+    """T 512, B 16, H 256; benchmarks/diagnosis.py says how long it takes."""
     torch.manual_seed(0)
     model = reader(elman.RNN(32, 256, init="orthogonal"))
     batch = torch.randn(512, 16, 32), torch.randn(512, 16, 3)
-    start = time.process_time()
     report = diagnose(model, [batch], loss, window=128)
-    assert time.process_time() - start < 10
     assert report.layers[0].measured.flow.lags == 511
 
 

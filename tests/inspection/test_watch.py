@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch import nn
 
@@ -56,31 +55,3 @@ def test_the_sequences_with_a_broken_error_or_gradient_are_named() -> None:
     (found,) = culprits(calm, x, lambda m, b: (m(b)[0] * weight).sum())
     assert found[1:] == ("error", (1,))
     assert culprits(calm, x, lambda m, b: m(b)[0].sum()) == []
-
-
-@pytest.mark.parametrize("cell", [elman.RNN, elman.GRU, elman.LSTM])
-def test_a_probe_is_cheap(reader, loss, cell: type) -> None:
-    """Every 100 steps it may cost 5 % of them: five training steps. Counted in processor time, with one thread."""
-    import time
-
-    model = reader(cell(16, 128))
-    batch = torch.randn(200, 16, 16), torch.randn(200, 16, 3)
-    optimiser = torch.optim.AdamW(model.parameters())
-
-    def step() -> None:
-        optimiser.zero_grad()
-        loss(model, batch).backward()
-        optimiser.step()
-
-    def cost(run: object, times: int) -> float:
-        assert callable(run)
-        run()
-        best = float("inf")
-        for _ in range(times):
-            start = time.process_time()
-            run()
-            best = min(best, time.process_time() - start)
-        return best
-
-    probe = Probe(every=100, loss=lambda m, b, s: loss(m, b))
-    assert cost(lambda: probe(model, batch), 3) < 5 * cost(step, 5)
