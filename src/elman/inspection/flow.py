@@ -23,6 +23,7 @@ from elman.inspection.trace import Linear
 
 # Below this share of the largest error, what is still under way is lost in float32's rounding: the walk ends.
 NOTHING_LEFT = 1e-9
+GONE = 0.01  # the horizon is where less than this share is left
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,12 @@ def backpropagate(linear: Linear) -> Deltas:
 
 
 @torch.no_grad()
-def walk(linear: Linear, lags: int, *, parts: bool = True) -> Iterator[Step]:
+def walk(linear: Linear, lags: int) -> Iterator[Step]:
     """Go back lag by lag, k = 0..lags, for all error steps at once; ends early where nothing is left.
 
     Args:
         linear: the passage.
         lags: K.
-        parts: whether to compute what each lag adds to dE/dW, which is half of the work; else it is zero.
     """
     nothing = torch.zeros_like(linear.trace.weights.hh)
     trace = linear.trace
@@ -113,7 +113,7 @@ def walk(linear: Linear, lags: int, *, parts: bool = True) -> Iterator[Step]:
             yield Step(ratios, nothing)
             return
         d_gh, d_before = linear.pull(0, n, d_state)
-        yield Step(ratios, _product(d_gh, trace.before[0][:n]) if parts else nothing)
+        yield Step(ratios, _product(d_gh, trace.before[0][:n]))
         if not bool((norm_TB > enough).any()):
             return
         thread_TB = trace.thread_TB[1:n]
@@ -150,14 +150,42 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
 
 
 @torch.no_grad()
-def decay(linears: Sequence[Linear], lags: int) -> Flow:
-    """Measure the gradient by lag alone; arguments as in `measure`."""
-    quantiles, pairs = [], []
-    for steps in zip_longest(*(walk(linear, lags, parts=False) for linear in linears)):
-        ratios = torch.cat([step.ratios for step in steps if step is not None])
-        pairs.append(ratios.numel())
+def decay(linears: Sequence[Linear], lags: int, pairs: int) -> Flow:
+    """Measure the gradient by lag alone, from some of the error steps, and no further than it takes to know the horizon.
+
+    Args:
+        linears: as in `measure`.
+        lags: K.
+        pairs: how many (t, sequence) of each passage are followed back, spread evenly over those with an error.
+    """
+    quantiles: list[list[float]] = []
+    counts: list[int] = []
+    for steps in zip_longest(*(_sampled_walk(linear, lags, pairs) for linear in linears)):
+        ratios = torch.cat([ratios for ratios in steps if ratios is not None])
+        counts.append(ratios.numel())
         quantiles.append(_quantiles(ratios))
-    return _flow(quantiles, pairs, lags, _typical_error(linears))
+        if counts[-1] and quantiles[-1][1] < GONE:
+            break
+    return _flow(quantiles, counts, lags, _typical_error(linears))
+
+
+def _sampled_walk(linear: Linear, lags: int, pairs: int) -> Iterator[Tensor]:
+    """Yield the ratios of some pairs, lag by lag; each pair is a row of its own, which ends where its thread does."""
+    trace = linear.trace
+    start_TB = _norm(trace.error)
+    places = (trace.exists_TB & (start_TB > 0)).nonzero()
+    places = places[torch.linspace(0, len(places) - 1, min(pairs, len(places))).long()]
+    t_N, b_N = places.unbind(1)
+    start_N = start_TB[t_N, b_N]
+    d_state = tuple(e[t_N, b_N] for e in trace.error)
+    for _ in range(lags + 1):
+        yield torch.nan_to_num(_norm(d_state) / start_N, nan=torch.inf, posinf=torch.inf)
+        on_N = trace.thread_TB[t_N, b_N]
+        if not bool(on_N.any()):
+            return
+        t_N, b_N, start_N, d_state = t_N[on_N], b_N[on_N], start_N[on_N], tuple(d[on_N] for d in d_state)
+        _, d_before = linear.at(t_N, b_N).pull(0, len(t_N), tuple(d[:, None] for d in d_state))
+        t_N, d_state = t_N - 1, tuple(d[:, 0] for d in d_before)
 
 
 def _product(d_gh: Tensor, before: Tensor) -> Tensor:
@@ -183,7 +211,7 @@ def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: floa
         pairs=tuple(pairs),
         error=error,
         half_life=next((k for k, m in enumerate(median) if m <= 0.5), None),
-        horizon=next((k for k, m in enumerate(median) if m < 0.01), None),
+        horizon=next((k for k, m in enumerate(median) if m < GONE), None),
         per_lag=_per_lag(median),
     )
 

@@ -195,7 +195,13 @@ class Recording(NamedTuple):
 
 
 def record(
-    model: nn.Module, batch: Any, loss: LossFunction, *, window: int | None = None, finite: bool = True
+    model: nn.Module,
+    batch: Any,
+    loss: LossFunction,
+    *,
+    window: int | None = None,
+    finite: bool = True,
+    weights: bool = True,
 ) -> Recording:
     """Run one batch forward and backward under `recording`; `.grad` of the parameters is left as it is.
 
@@ -205,6 +211,7 @@ def record(
         loss: see `LossFunction`.
         window: cut the gradient every so many steps; None: never.
         finite: whether a loss that is infinite or not a number is refused.
+        weights: whether the gradients of the parameters are wanted too, which is a part of the work.
 
     Raises:
         ElmanError: no recurrent layer, one that did not run, or a loss that is no scalar with a gradient.
@@ -217,7 +224,7 @@ def record(
         wanted: list[Tensor] = []
         for passage in passages:
             wanted += [passage.y_TBP, *passage.last]
-        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        named = {name: p for name, p in model.named_parameters() if weights and p.requires_grad}
         found = torch.autograd.grad(value, [*wanted, *named.values()], allow_unused=True)
     rest = iter(found)
     for passage in passages:

@@ -15,15 +15,16 @@ from elman.inspection.record import LossFunction, Passage, Strand, record
 from elman.inspection.trace import Linear, replay
 
 LAGS = 128  # how far back a probe looks
-SEQUENCES = 2  # how many sequences of the batch a probe follows back
+SEQUENCES = 2  # how many sequences of the batch a probe looks at
+PAIRS = 32  # how many error steps, in all of them, it follows back
 
 
 @dataclass(frozen=True)
 class Probe:
     """A cheap measurement on the batch that is about to be trained on.
 
-    It costs a forward and a backward pass, and a walk of at most 128 lags for two of the sequences. Weights, `.grad`
-    and random states are as before afterwards.
+    It costs a forward and a backward pass, and a walk of at most 128 lags for 32 error steps of two sequences. Weights,
+    `.grad` and random states are as before afterwards.
     """
 
     every: int  # steps between two measurements
@@ -35,7 +36,7 @@ class Probe:
         A horizon that lies beyond the lags that can be followed is reported as the number of those lags.
         """
         with untouched_random_state(model):
-            recording = record(model, batch, lambda m, b: self.loss(m, b, state))
+            recording = record(model, batch, lambda m, b: self.loss(m, b, state), weights=False)
         with one_thread():
             return _decay(recording.passages)
 
@@ -48,7 +49,7 @@ def _decay(passages: Sequence[Passage]) -> dict[str, float]:
     found: dict[str, float] = {}
     for strand, each in linears.items():
         lags = min(LAGS, max(linear.trace.T for linear in each) - 1)
-        decay = flow.decay(each, lags)
+        decay = flow.decay(each, lags, PAIRS)
         found[f"horizon, {strand}"] = float(lags if decay.horizon is None else decay.horizon)
         found[f"half-life, {strand}"] = float(lags if decay.half_life is None else decay.half_life)
     return found
