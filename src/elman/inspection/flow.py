@@ -151,7 +151,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
 
 @torch.no_grad()
 def decay(linears: Sequence[Linear], lags: int, pairs: int) -> Flow:
-    """Measure the gradient by lag alone, from some of the error steps, and no further than it takes to know the horizon.
+    """Measure the gradient by lag alone, from some of the error steps, and no further than to the horizon.
 
     Args:
         linears: as in `measure`.
