@@ -24,8 +24,8 @@ def report() -> Report:
     torch.manual_seed(0)
     layer = elman.RNN(3, 8, nonlinearity="identity", init="orthogonal=0.5", bidirectional=True)
     x, target = torch.randn(40, 3, 3), torch.randn(40, 3, 16)
-    settings = {"clip": 1.5}
-    return diagnose(layer, [x], lambda m, b: ((m(b)[0] - target) ** 2).sum(), window=5, norms=[1, 2], settings=settings)
+    options = {"window": 5, "memory": 10, "norms": [1, 2], "settings": {"clip": 1.5}}
+    return diagnose(layer, [x], lambda m, b: ((m(b)[0] - target) ** 2).sum(), **options)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,8 @@ def test_the_unrolled_network_carries_the_numbers(report: Report) -> None:
     assert drawn.count("<circle") == len(places(layer))
     share = layer.measured.parts.share
     assert f">{share[0]:.0%}<" in drawn and f">{share[1] - share[0]:.0%}<" in drawn
+    assert all(f">{left}<" in drawn for left in ("100%", "50%", "25%", "12%", "&lt;1%"))
+    assert ">(t-1)<" in drawn and ">(t+1)<" in unrolled(report.layers[1])  # the reverse direction runs from the end
 
 
 def test_the_terminal_shows_verdicts_numbers_and_remedies(report: Report) -> None:
