@@ -67,7 +67,7 @@ def unrolled(layer: LayerReport) -> str:
 
 
 def _index(lag: int, direction: int) -> str:
-    """Return the index of what lies `lag` steps back in the order of the run: later in the data where that is reverse."""
+    """Return the index of what lies `lag` steps back in the order of the run, later in the data if it is reverse."""
     return "_t" if not lag else f"_(t{'+' if direction else '-'}{lag})"
 
 

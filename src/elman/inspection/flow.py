@@ -36,6 +36,7 @@ class Flow:
     high: tuple[float, ...]  # the 90 % quantile
     pairs: tuple[int, ...]  # over how many (t, sequence) each of them is
     error: float  # median of |dE_t/ds_t| itself, where it is not zero
+    spoken: float  # share of the steps that have an error of their own: 1 where each is judged, 1/T where the last is
     half_life: int | None  # the first lag whose median is at most 1/2; None: none is, within K
     horizon: int | None  # the first lag whose median is under 1 %; None likewise
     per_lag: float  # by what the median is multiplied with every further lag, on average
@@ -144,7 +145,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         pairs.append(ratios.numel())
         quantiles.append(_quantiles(ratios))
     return (
-        _flow(quantiles, pairs, lags, _typical_error(linears)),
+        _flow(quantiles, pairs, lags, linears),
         _parts(sizes, along, size, float(rest.norm())),
     )
 
@@ -166,7 +167,7 @@ def decay(linears: Sequence[Linear], lags: int, pairs: int) -> Flow:
         quantiles.append(_quantiles(ratios))
         if counts[-1] and quantiles[-1][1] < GONE:
             break
-    return _flow(quantiles, counts, lags, _typical_error(linears))
+    return _flow(quantiles, counts, lags, linears)
 
 
 def _sampled_walk(linear: Linear, lags: int, pairs: int) -> Iterator[Tensor]:
@@ -193,12 +194,9 @@ def _product(d_gh: Tensor, before: Tensor) -> Tensor:
     return d_gh.flatten(2).flatten(0, 1).T @ before.flatten(0, 1)
 
 
-def _typical_error(linears: Sequence[Linear]) -> float:
-    errors = torch.cat([_norm(linear.trace.error).flatten() for linear in linears])
-    return float(errors[errors > 0].median()) if bool((errors > 0).any()) else 0.0
-
-
-def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: float) -> Flow:
+def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, linears: Sequence[Linear]) -> Flow:
+    error_N = torch.cat([_norm(linear.trace.error)[linear.trace.exists_TB] for linear in linears])
+    spoken_N = error_N[error_N > 0]
     while len(pairs) > 1 and not pairs[-1]:  # no step is that far from its error
         pairs.pop()
         quantiles.pop()
@@ -209,7 +207,8 @@ def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: floa
         low=low,
         high=high,
         pairs=tuple(pairs),
-        error=error,
+        error=float(spoken_N.median()) if len(spoken_N) else 0.0,
+        spoken=len(spoken_N) / max(1, len(error_N)),
         half_life=next((k for k, m in enumerate(median) if m <= 0.5), None),
         horizon=next((k for k, m in enumerate(median) if m < GONE), None),
         per_lag=_per_lag(median),
