@@ -23,9 +23,8 @@ def measured() -> Measured:
 
 
 def patient(measured: Measured, *, late: bool, gated: bool, window: int | None = None, **settings: Any) -> Patient:
-    flow = replace(measured.flow, spoken=1 / 400 if late else 1.0)
-    cell = "lstm" if gated else "rnn_tanh"
-    return Patient(cell, gated, replace(measured, flow=flow), 100, 400, window, settings)
+    cell, spoken = "lstm" if gated else "rnn_tanh", 1 / 400 if late else 1.0
+    return Patient(cell, gated, measured, spoken, 100, 400, window, settings)
 
 
 def first(verdict: str, who: Patient) -> str:
@@ -72,3 +71,21 @@ def test_every_remedy_can_be_pasted(measured: Measured, verdict: str, late: bool
         pairs = [value for option, value in zip(words[::2], words[1::2], strict=True) if option == "--set"]
         LanguageModelSettings.parse(gather({"cell": options.get("--cell")}, pairs))
         assert remedy.why and remedy.python
+
+
+def test_the_layers_of_a_stack_get_one_treatment() -> None:
+    """The lower layers have errors at all steps, though the loss speaks at the last one alone."""
+    torch.manual_seed(0)
+    layer, x = elman.RNN(3, 8, 2, bidirectional=True), torch.randn(60, 4, 3)
+    lengths = torch.tensor([60, 31, 60, 8])
+
+    def loss(model: elman.RNN, batch: torch.Tensor) -> torch.Tensor:
+        return model(batch, lengths=lengths)[1][-2:].square().sum()
+
+    layers = diagnose(layer, [x], loss).layers
+    assert [layer.verdict for layer in layers] == ["vanishing"] * 4
+    assert {layer.remedies[0].paste for layer in layers} == {"--cell lstm --set init=chrono=60 --set clip=1"}
+    assert layers[0].measured.flow.spoken > 0.5
+    assert layers[2].measured.flow.spoken == layers[3].measured.flow.spoken == 4 / (60 + 31 + 60 + 8)
+    for layer in layers:
+        assert layer.measured.parts.beyond <= 1e-5 * layer.measured.parts.total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -80,10 +80,10 @@ def diagnose(
     settings = settings or {}
     shares = _Shares()
     with one_thread():
-        layers = tuple(
+        examined = [
             _layer(strand, passages, full[strand], cuts.get(strand, ()), need, lags, settings, thresholds, shares)
             for strand, passages in strands.items()
-        )
+        ]
     heaviest, half = shares.ranked()
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
@@ -92,7 +92,7 @@ def diagnose(
         steps=T,
         memory=need.memory,
         window=window,
-        layers=layers,
+        layers=_treated(examined),
         heaviest=heaviest,
         half=half,
         history=history_of(norms, float(settings.get("clip", 0) or 0)),
@@ -150,7 +150,8 @@ def _layer(
     settings: Mapping[str, Any],
     thresholds: Thresholds | None,
     shares: _Shares,
-) -> LayerReport:
+) -> tuple[LayerReport, Patient]:
+    """Return the report of a strand, still without remedies, and what they depend on."""
     linears = []
     totals = []
     for batch, passage in passages:
@@ -167,8 +168,8 @@ def _layer(
     name = cell.kernel or type(cell).__name__
     steps = max(linear.trace.T for linear in linears)
     gated = len(cell.gates) > 1
-    patient = Patient(name, gated, measured, need.memory, steps, need.window, settings)
-    return LayerReport(
+    patient = Patient(name, gated, measured, measured.flow.spoken, need.memory, steps, need.window, settings)
+    report = LayerReport(
         name=str(strand),
         module=strand.module,
         layer=strand.layer,
@@ -178,7 +179,27 @@ def _layer(
         measured=measured,
         verdict=findings[0].verdict,
         findings=findings,
-        remedies=prescribe(findings, patient),
+        remedies=(),
+    )
+    return report, patient
+
+
+def _treated(examined: Sequence[tuple[LayerReport, Patient]]) -> tuple[LayerReport, ...]:
+    """Return the reports with their remedies; the strands of one module have one cell, and so one treatment.
+
+    The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
+    speaks is seen at the top.
+    """
+    spoken: dict[str, float] = {}
+    for report, patient in examined:
+        if patient.spoken > 0:
+            spoken[report.module] = min(patient.spoken, spoken.get(report.module, 1.0))
+    return tuple(
+        replace(
+            report,
+            remedies=prescribe(report.findings, replace(patient, spoken=spoken.get(report.module, patient.spoken))),
+        )
+        for report, patient in examined
     )
 
 

@@ -19,6 +19,7 @@ class Patient:
     cell: str  # rnn_tanh, gru, lstm ...
     gated: bool
     measured: Measured
+    spoken: float  # share of the steps that the loss judges, as it arrives at the top of the layer's module
     memory: int  # how many steps back the gradient should reach
     steps: int  # T of the longest sequence
     window: int | None  # of truncated backpropagation
@@ -27,7 +28,7 @@ class Patient:
     @property
     def late(self) -> bool:
         """Whether what is learned has to come from far back, since nearly nothing is judged on the way."""
-        return self.measured.flow.spoken <= LATE
+        return self.spoken <= LATE
 
     @property
     def far(self) -> int:
