@@ -23,6 +23,7 @@ from elman.inspection.trace import Linear
 
 # Below this share of the largest error, what is still under way is lost in float32's rounding: the walk ends.
 NOTHING_LEFT = 1e-9
+QUANTILES = (0.1, 0.5, 0.9)
 GONE = 0.01  # the horizon is where less than this share is left
 
 
@@ -164,7 +165,8 @@ def decay(linears: Sequence[Linear], lags: int, pairs: int) -> Flow:
     for steps in zip_longest(*(_sampled_walk(linear, lags, pairs) for linear in linears)):
         ratios = torch.cat([ratios for ratios in steps if ratios is not None])
         counts.append(ratios.numel())
-        quantiles.append(_quantiles(ratios))
+        ordered = sorted(ratios.tolist())  # a few numbers, for which a tensor would take longer
+        quantiles.append([ordered[round(q * (len(ordered) - 1))] if ordered else 0.0 for q in QUANTILES])
         if counts[-1] and quantiles[-1][1] < GONE:
             break
     return _flow(quantiles, counts, lags, linears)
@@ -177,16 +179,23 @@ def _sampled_walk(linear: Linear, lags: int, pairs: int) -> Iterator[Tensor]:
     places = (trace.exists_TB & (start_TB > 0)).nonzero()
     places = places[torch.linspace(0, len(places) - 1, min(pairs, len(places))).long()]
     t_N, b_N = places.unbind(1)
+    # A thread of steps is as long as it is since the last step that handed nothing on; the longest threads go first, so
+    # that those which are still on their way are always the first rows.
+    steps_T1 = torch.arange(trace.T, device=t_N.device)[:, None]
+    depth_N = (steps_T1 - torch.where(trace.thread_TB, 0, steps_T1).cummax(0).values)[t_N, b_N]
+    order = depth_N.argsort(descending=True)
+    t_N, b_N, depths = t_N[order], b_N[order], depth_N[order].tolist()
     start_N = start_TB[t_N, b_N]
     d_state = tuple(e[t_N, b_N] for e in trace.error)
-    for _ in range(lags + 1):
-        yield torch.nan_to_num(_norm(d_state) / start_N, nan=torch.inf, posinf=torch.inf)
-        on_N = trace.thread_TB[t_N, b_N]
-        if not bool(on_N.any()):
+    N = len(depths)
+    for k in range(lags + 1):
+        yield torch.nan_to_num(_norm(d_state) / start_N[:N], nan=torch.inf, posinf=torch.inf)
+        while N and depths[N - 1] <= k:
+            N -= 1
+        if not N:
             return
-        t_N, b_N, start_N, d_state = t_N[on_N], b_N[on_N], start_N[on_N], tuple(d[on_N] for d in d_state)
-        _, d_before = linear.at(t_N, b_N).pull(0, len(t_N), tuple(d[:, None] for d in d_state))
-        t_N, d_state = t_N - 1, tuple(d[:, 0] for d in d_before)
+        _, d_before = linear.at(t_N[:N] - k, b_N[:N]).pull(0, N, tuple(d[:N, None] for d in d_state))
+        d_state = tuple(d[:, 0] for d in d_before)
 
 
 def _product(d_gh: Tensor, before: Tensor) -> Tensor:
@@ -244,4 +253,4 @@ def _quantiles(values: Tensor) -> list[float]:
         return [0.0, 0.0, 0.0]
     ordered = values.flatten().sort().values
     # Nearest rank: interpolation would turn an infinity beside a number into a NaN.
-    return [float(ordered[round(q * (len(ordered) - 1))]) for q in (0.1, 0.5, 0.9)]
+    return [float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES]
