@@ -57,10 +57,9 @@ def edited_pairs(seed: int = 1) -> Iterator[Pair]:
                 yield Pair(sentence, chance.choice(all_of_them), 0.0)
                 continue
             words, points = sentence[:-1].split(), HIGHEST
-            for _ in range(chance.randint(0, 4)):
-                edit, cost = chance.choice(EDITS)
+            for edit, cost in chance.sample(EDITS, chance.randint(0, 4)):
                 changed = edit(words, chance, every_word)
-                if changed:
+                if changed and changed != words:
                     words, points = changed, max(0.0, points - cost)
             yield Pair(sentence, " ".join(words) + ".", points)
 

@@ -9,12 +9,17 @@ import numpy as np
 
 from elman.data.sequences import Sequences
 from elman.data.text import Document, read_text
+from elman.errors import DataError
 
 
 def lines_of(document: Document) -> Iterator[str]:
-    """Yield the lines of a document with their ends, in constant memory."""
+    """Yield the lines of a document with their ends, in constant memory.
+
+    Raises:
+        DataError: the file cannot be read, is binary, or is not of its encoding.
+    """
     rest: list[str] = []
-    for piece in document.pieces():
+    for piece in _pieces(document):
         lines = piece.split("\n")
         for line in lines[:-1]:
             yield "".join([*rest, line, "\n"])
@@ -22,6 +27,17 @@ def lines_of(document: Document) -> Iterator[str]:
         rest.append(lines[-1])
     if any(rest):
         yield "".join(rest)
+
+
+def _pieces(document: Document) -> Iterator[str]:
+    """Yield the text; what is tried for one that cannot be read as text leaves out to read it as bytes."""
+    try:
+        yield from document.pieces()
+    except DataError as error:
+        hint = (error.hint or "").partition("--set vocabulary=")[0].removesuffix(", or ")
+        raise DataError(
+            error.what, should=error.should, found=error.found, hint=hint or "another file, one of text"
+        ) from error
 
 
 class KeptLines:

@@ -19,7 +19,7 @@ SUFFIXES = (".tsv", ".csv", ".txt")
 NAMES: dict[str, tuple[str, ...]] = {
     "first": ("a", "first", "sentence_a", "sentence1", "text_a", "text1", "question1", "source", "left"),
     "second": ("b", "second", "sentence_b", "sentence2", "text_b", "text2", "question2", "target", "right"),
-    "score": ("score", "relatedness_score", "similarity", "relatedness", "label", "is_duplicate", "y"),
+    "score": ("score", "relatedness_score", "similarity", "relatedness", "label", "is_duplicate"),
 }
 """The names by which a column is found, in any case, blanks and hyphens as `_`."""
 
@@ -154,13 +154,13 @@ class Table:
         if len(row) == 3 and not any(wanted.values()) and score_of(row[2]) is not None:
             return list(range(len(wanted))), False
         missing = [key for key in wanted if key not in found]
-        asked = ", ".join(f"{wanted[key] or f'one for the {key}'}" for key in missing)
+        lacking = ", ".join(f"for the {key}" + (f" ({wanted[key]!r})" if wanted[key] else "") for key in missing)
         example = " ".join(f"--set {key}={wanted[key] or 'NAME'}" for key in missing)
         raise DataError(
-            f"{name} lacks the column {asked}" if len(missing) == 1 else f"{name} lacks columns: {asked}",
-            should="a header with the names of the columns, or two texts and a score in each row",
+            f"{name} has no column {lacking}",
+            should="names of columns in the first line, or two texts and a score in every line",
             found=f"{len(row)} columns: {', '.join(cell[:20] for cell in row[:8])}",
-            hint=f"{example}, with names or numbers (from 1) of columns; tabs or commas stand between cells",
+            hint=f"{example}, with names or numbers (from 1) of columns",
         )
 
 

@@ -24,9 +24,10 @@ from elman.errors import DataError, RunError
 from elman.models.similarity import SimilarityModel
 from elman.models.word_embedding import WordEmbedding
 from elman.recipes.network import NetworkSettings
+from elman.recipes.pair_metrics import metrics_of, own_pairs
 from elman.recipes.recipe import Metrics, Recipe, Sample
 from elman.recipes.scale import Scale
-from elman.recipes.trained_similarity import PredictSettings, TrainedSimilarity, metrics_of, own_pairs
+from elman.recipes.trained_similarity import PredictSettings, TrainedSimilarity
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
