@@ -21,7 +21,7 @@ def test_blanks_and_capitals_do_not_matter(text: str) -> None:
 
 def test_pieces() -> None:
     assert pieces_of("cat") == ["<ca", "cat", "at>", "<cat", "cat>"]
-    assert pieces_of("a") == ["<a>"]
+    assert (pieces_of("a"), pieces_of("")) == (["<a>"], ["<>"])
     assert pieces_of("aaaa").count("aaa") == 1
 
 

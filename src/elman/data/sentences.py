@@ -31,7 +31,7 @@ def pieces_of(word: str) -> list[str]:
     """
     marked = f"<{word}>"
     found = (marked[i : i + n] for n in range(SHORTEST, LONGEST + 1) for i in range(len(marked) - n + 1))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or [marked]
 
 
 def hashed(pieces: list[str], buckets: int) -> NDArray[np.int64]:

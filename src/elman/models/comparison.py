@@ -97,7 +97,7 @@ class Cosine(nn.Module):
 
     def forward(self, one: Encoded, other: Encoded, alike_BTT: Tensor) -> Tensor:
         """Return how alike they are, (B,)."""
-        return functional.cosine_similarity(one.vector_BF, other.vector_BF).clamp(min=0)
+        return functional.cosine_similarity(one.vector_BF, other.vector_BF).clamp(0, 1)
 
 
 def by_vectors(one: Encoded, other: Encoded) -> Tensor:
@@ -131,7 +131,7 @@ class Alignment(nn.Module):
 
     def forward(self, one: Encoded, other: Encoded, alike_BTT: Tensor) -> Tensor:
         """Return what the words of both say together, (B, 4P)."""
-        p_BTP, q_BTP = (self.project(torch.cat([e.y_TBF, e.x_TBI], -1)).transpose(0, 1) for e in (one, other))
+        p_BTP, q_BTP = (self._projected(e) for e in (one, other))
         same_BTT = (alike_BTT >= 1).to(alike_BTT)
         energy_BTT = p_BTP @ q_BTP.transpose(1, 2) / math.sqrt(p_BTP.shape[-1])
         energy_BTT = energy_BTT + self.spelling[0] * same_BTT + self.spelling[1] * alike_BTT
@@ -140,6 +140,11 @@ class Alignment(nn.Module):
         matched = tuple(matrix.transpose(1, 2) for matrix in (alike_BTT, same_BTT, following_BTT))
         v_BP = self._side(q_BTP, p_BTP, energy_BTT.transpose(1, 2), matched, other, one)
         return torch.cat([u_BP + v_BP, (u_BP - v_BP).abs()], -1)
+
+    def _projected(self, e: Encoded) -> Tensor:
+        """Return the words of a text with their states, (B, T, P); zero beyond its end."""
+        p_TBP: Tensor = self.project(torch.cat([e.y_TBF, e.x_TBI], -1))
+        return (p_TBP * steps_exist(e.y_TBF, e.lengths_B)[..., None]).transpose(0, 1)
 
     def _side(
         self,
