@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from elman.data.pairs import Pair
 from elman.data.sequences import AGAIN, Sequences
-from elman.errors import RunError
+from elman.errors import DataError, RunError
 
 
 class KeptPairs(Sequence[Pair]):
@@ -78,6 +78,24 @@ class KeptPairs(Sequence[Pair]):
     def scores(self) -> NDArray[np.float64]:
         """Return the score of every pair, (pairs,)."""
         return np.fromiter((pair.score for pair in self), np.float64, len(self))
+
+
+def keep(folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
+    """Write a part of the pairs into a folder; it is `name` in the message where there is none.
+
+    Raises:
+        DataError: there is none.
+    """
+    try:
+        first = next(found := iter(pairs))
+    except StopIteration:
+        raise DataError(
+            f"there are no pairs for {name}",
+            should="at least one pair in each part",
+            found="none",
+            hint="more data, or --set validation=0.2, or --set validation_data=FILE",
+        ) from None
+    return KeptPairs.write(folder, name, (pair for some in ([first], found) for pair in some))
 
 
 def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:

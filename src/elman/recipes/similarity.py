@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from elman.data.edited_pairs import edited_pairs
-from elman.data.kept_pairs import KeptPairs, is_kept_out
+from elman.data.kept_pairs import is_kept_out, keep
 from elman.data.lexicon import Lexicon
 from elman.data.pair_batches import Batcher
 from elman.data.pairs import Pair, Table, read_pairs
@@ -20,7 +20,7 @@ from elman.data.sequences import read_array
 from elman.data.shuffled import Shuffled
 from elman.data.vector_file import write_rows
 from elman.data.word_vectors import read_vectors, stacked
-from elman.errors import DataError, RunError
+from elman.errors import RunError
 from elman.models.similarity import SimilarityModel
 from elman.models.word_embedding import WordEmbedding
 from elman.recipes.network import NetworkSettings
@@ -110,24 +110,6 @@ def part(pairs: Table | None, judged: Table | None, settings: SimilaritySettings
         texts = pair[:1] if pairs is None else pair[:2]
         if is_kept_out(texts, share, settings.seed) == kept_out:
             yield pair
-
-
-def keep(folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
-    """Write a part of the pairs into the folder.
-
-    Raises:
-        DataError: there is none.
-    """
-    try:
-        first = next(found := iter(pairs))
-    except StopIteration:
-        raise DataError(
-            f"there are no pairs for {name}",
-            should="at least one pair in each part",
-            found="none",
-            hint="more data, or --set validation=0.2, or --set validation_data=FILE",
-        ) from None
-    return KeptPairs.write(folder, name, (pair for some in ([first], found) for pair in some))
 
 
 def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.kept_pairs import KeptPairs
+from elman.data.kept_pairs import keep
 from elman.data.lines import KeptLines, lines_of
 from elman.data.pair_batches import Batcher
-from elman.data.pairs import Pair, read_pairs
+from elman.data.pairs import Pair, Table, read_pairs
 from elman.data.sequences import read_array
 from elman.data.text import read_text
 from elman.data.vector_file import write_rows
@@ -64,9 +64,12 @@ class TrainedSimilarity:
         Raises:
             DataError, RunError: the pairs cannot be read, or the run has none.
         """
+        left_out: dict[str, int] = {}
         with TemporaryDirectory() as folder:
             if data:
-                pairs = KeptPairs.write(Path(folder), "pairs", self._table(data, scored=True, skip_bad=skip_bad))
+                table = self._table(data, scored=True, skip_bad=skip_bad)
+                pairs = keep(Path(folder), "evaluation", table)
+                left_out["rows_left_out"] = table.skipped.count
                 self.scale.check(pairs)
             else:
                 pairs = own_pairs(self.run, "validation")
@@ -76,7 +79,7 @@ class TrainedSimilarity:
         if ranks:
             metrics["mean_reciprocal_rank"] = ranks["the model"]
             columns["word overlap"]["mean_reciprocal_rank"] = ranks["word overlap"]
-        return {**metrics, "pairs": len(pairs), "baselines": columns}
+        return {**metrics, "pairs": len(pairs), **(left_out if skip_bad else {}), "baselines": columns}
 
     def predict(
         self, inputs: Sequence[str] = (), *, embed: str | None = None, nearest: str | None = None, top: int = 5
@@ -128,7 +131,7 @@ class TrainedSimilarity:
             line = f"{fields['answer']}\t{score:.3f}"
         return Answer(f"{line}\t{pair.first}\t{pair.second}", fields)
 
-    def _table(self, sources: Sequence[Path], *, scored: bool, skip_bad: bool = False) -> Iterable[Pair]:
+    def _table(self, sources: Sequence[Path], *, scored: bool, skip_bad: bool = False) -> Table:
         names = ("encoding", "first", "second", "score")
         columns = {name: getattr(self.settings, name) for name in names}
         return read_pairs(sources, **columns, scored=scored, skip_bad=skip_bad)
