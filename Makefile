@@ -58,7 +58,8 @@ sanitize: $(BIN)/elman
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		ELMAN_TEST_ENGINE="$$(ls $(CURDIR)/build/sanitize/_engine*.so)" \
-		$(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py tests/kernels/cpu/test_same_bits.py
+		$(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py tests/kernels/cpu/test_same_bits.py \
+			tests/kernels/cpu/test_stepper.py
 
 wheel: $(BIN)/elman
 	rm -rf dist build/fresh

@@ -1,9 +1,21 @@
+from collections.abc import Mapping, Sequence
+
 from torch import Tensor
 
 class Packed:
     """The weights of one layer and direction, ready for the forward pass."""
 
     def matches(self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> bool: ...
+
+class Stack:
+    """Layers of one direction, each fed by the one below, ready to run a step in one call."""
+
+    def __init__(
+        self, layers: Sequence[tuple[Packed, tuple[Tensor | None, ...]]], parameters: Mapping[str, Tensor | None]
+    ) -> None: ...
+    def step(
+        self, parameters: Mapping[str, Tensor | None], x: Tensor, hx: object, threads: int, poison: bool
+    ) -> tuple[Tensor, ...] | None: ...
 
 def isa() -> str: ...
 def isas() -> list[str]: ...
