@@ -160,21 +160,22 @@ public:
     void lock() { mutex_.lock(); }
     void unlock() { mutex_.unlock(); }
 
-    // A (rows, width) tensor in a block of the pool, which it goes back to with the tensor.
+    // A contiguous tensor in a block of the pool, which it goes back to with the tensor.
     template <class T>
-    nb::object tensor(int64_t rows, int64_t width) {
+    nb::object tensor(const std::vector<size_t>& shape) {
         struct Lent {
             Pool* pool;
             Block block;
         };
-        auto* lent = new Lent{this, take(static_cast<size_t>(rows * width) * sizeof(T))};
+        size_t numbers = 1;
+        for (size_t size : shape) numbers *= size;
+        auto* lent = new Lent{this, take(numbers * sizeof(T))};
         const nb::capsule owner(lent, [](void* p) noexcept {
             auto* done = static_cast<Lent*>(p);
             done->pool->give(done->block);
             delete done;
         });
-        const size_t shape[] = {static_cast<size_t>(rows), static_cast<size_t>(width)};
-        return nb::ndarray<nb::pytorch, T>(lent->block.memory, 2, shape, owner).cast();
+        return nb::ndarray<nb::pytorch, T>(lent->block.memory, shape.size(), shape.data(), owner).cast();
     }
 };
 
@@ -184,8 +185,8 @@ Pool& pool() {
     return *one;
 }
 
-nb::object block(int64_t rows, int64_t width, bool single) {
-    return single ? pool().tensor<float>(rows, width) : pool().tensor<double>(rows, width);
+nb::object block(const std::vector<size_t>& shape, bool single) {
+    return single ? pool().tensor<float>(shape) : pool().tensor<double>(shape);
 }
 
 // ---- tensors ---------------------------------------------------------------------------------------------------------
@@ -759,8 +760,8 @@ NB_MODULE(_engine, m) {
     }, "The instruction sets that this machine has, the fastest first.");
     m.def("alike", &alike, "Whether all tensors are on the CPU and of one type that the engine knows.");
     m.def("saved_width", &saved_width, "Numbers that the forward pass keeps for each token.");
-    m.def("block", &block, nb::arg("rows"), nb::arg("width"), nb::arg("single"),
-          "A (rows, width) tensor of whatever numbers, in memory that is kept for the next one.");
+    m.def("block", &block, nb::arg("shape"), nb::arg("single"),
+          "A tensor of whatever numbers, in memory that is kept for the next one.");
     m.def("pack", &pack, nb::arg("kind"), nb::arg("f"), nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(),
           nb::arg("b_hh").none(), nb::arg("threads"));
     m.def("forward", &forward, nb::arg("packed"), nb::arg("x"), nb::arg("h0"), nb::arg("c0").none(),
