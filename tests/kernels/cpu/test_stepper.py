@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import resource
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -319,3 +321,23 @@ def test_from_several_threads_at_once() -> None:
     with torch.no_grad():
         whole = layer(x_TBI)
     assert all(equal(r, whole) for r in results)
+
+
+def test_a_stream_takes_no_more_memory_the_longer_it_runs() -> None:
+    """A step that kept a state of its own would keep 20 MB of these; benchmarks/streaming.py runs a million steps."""
+    layer, x_TBI = elman.LSTM(8, 64, num_layers=2), torch.randn(5000, 1, 8)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    with torch.no_grad():
+        whole, last = layer(x_TBI)
+        hx, before = ready(layer, x_TBI[0]), 0
+        for round_ in range(5):
+            y, hx = layer.step(x_TBI[0])
+            for t, x in enumerate(x_TBI[1:], 1):
+                y, hx = layer.step(x, hx)
+                assert t % 500 or torch.equal(y, whole[t])
+            before = resident() if round_ == 0 else before
+        assert equal((y, hx), (whole[-1], last))
+    assert resident() - before < 2e6
