@@ -26,7 +26,7 @@ import elman
 
 PIECE = 10_000
 SETTLED = 100_000  # steps after which everything that is kept is there
-LIMIT = 1.0  # MB that the memory may grow from then on
+LIMIT = 4.0  # MB that the memory may grow from then on: the allocator may keep another piece, a state a step is 250 MB
 
 
 def resident() -> float:
