@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: help demo test check format bench sanitize wheel clean
+.PHONY: help demo test check format bench quality sanitize wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
 	@echo "make test    install, run the whole test suite (under ten minutes on two cores)"
 	@echo "make check   format, lint and types"
 	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed)"
+	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make wheel   build a wheel and try it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
@@ -50,6 +51,9 @@ format: $(BIN)/elman
 
 bench: $(BIN)/elman
 	$(BIN)/python benchmarks/speed.py --out docs/results/speed
+
+quality: $(BIN)/elman
+	$(BIN)/python benchmarks/quality.py
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE.
 sanitize: $(BIN)/elman

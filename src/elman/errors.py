@@ -8,7 +8,8 @@ Anything else that escapes is a defect of ours.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class ElmanError(ValueError):
@@ -75,3 +76,25 @@ def unknown_name(kind: str, name: str, known: Iterable[str], error: type[ElmanEr
         found=repr(name),
         hint=f"did you mean {guess!r}?" if guess else None,
     )
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Name the extra to install where an import inside fails: `with extra("sound", "reading sound"): import soundfile`.
+
+    Args:
+        name: of the extra in pyproject.toml.
+        what: needs it, as the beginning of a sentence.
+
+    Raises:
+        MissingExtraError: the import failed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs the extra {name!r}",
+            should=f"an installed {error.name or name}",
+            found=str(error),
+            hint=f"pip install 'elman[{name}]'",
+        ) from error

@@ -1,31 +1,13 @@
-"""A small trained run, and commands that run in this process."""
+"""A small trained run."""
 
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from elman import cli
 
 TINY = ["--hidden", "8", "--set", "embedding=4", "--set", "batch_size=2", "--set", "window=8"]
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def elman(capfd: pytest.CaptureFixture) -> Callable[..., Answer]:
-    def call(*arguments: object) -> Answer:
-        capfd.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        return Answer(code, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -227,3 +227,16 @@ def test_a_run_without_its_text_evaluates_another(elman: Elman, broken: Path, te
     (broken / "text.tokens").unlink()
     assert "came without its text" in elman("evaluate", broken).err
     assert elman("evaluate", broken, text).code == 0
+
+
+def test_a_language_model_neither_predicts_nor_draws(elman: Elman, run: Path, tmp_path: Path) -> None:
+    answer = elman("predict", run, "ein")
+    assert (answer.code, answer.out) == (2, "")
+    assert f"{run} cannot predict" in answer.err
+    assert f"elman generate {run}" in answer.err
+    for option in (["--skip-bad"], ["--out", tmp_path / "pictures"]):
+        answer = elman("evaluate", run, *option)
+        assert (answer.code, answer.out) == (2, "")
+        assert f"{option[0]} is not for {run}" in answer.err
+    assert not (tmp_path / "pictures").exists()
+    assert "unknown setting 'skip_bad'" in elman("train", "language-model", "--skip-bad", "--out", tmp_path / "x").err

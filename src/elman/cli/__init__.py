@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -12,10 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from elman.cli.table import result_table
 from elman.errors import ElmanError, SettingError
 
 app = typer.Typer(
-    help="Recurrent neural networks: train, evaluate, generate, diagnose.",
+    help="Recurrent neural networks: train, evaluate, predict, generate, diagnose.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +28,11 @@ MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 
 Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else there.")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting; `elman recipes NAME` lists them.", show_default=False),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave broken files and rows out, and count them.")]
 
 
 class ReaderGone(Exception):  # noqa: N818 - it is none
@@ -89,7 +96,7 @@ def sources_of(data: list[str] | None) -> list[Path]:
 def version(
     show: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
-    """Recurrent neural networks: train, evaluate, generate, diagnose."""
+    """Recurrent neural networks: train, evaluate, predict, generate, diagnose."""
     if show:
         from elman import __version__
 
@@ -110,14 +117,10 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Budget: optimiser steps.", show_default=False)] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget: passes over the data.", show_default=False)] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget: minutes.", show_default=False)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="A setting; `elman recipes NAME` lists them.", show_default=False
-        ),
-    ] = None,
+    set_: Pairs = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    skip_bad: SkipBad = False,
     diagnose_: Annotated[
         int | None,
         typer.Option(
@@ -132,7 +135,7 @@ def train(
 
     chosen = recipes.find(recipe)
     own = {"cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "epochs": epochs, "minutes": minutes}
-    settings = gather({**own, "seed": seed}, set_ or [])
+    settings = gather({**own, "seed": seed, "skip_bad": skip_bad or None}, set_ or [])
     sources = sources_of(data)
     if resume:
         if out is None:
@@ -202,18 +205,60 @@ def evaluate(
     data: Annotated[
         list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for pictures.", show_default=False)] = None,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a trained run on DATA, by the metrics of its training."""
+    """Measure a trained run on DATA, by the metrics of its training, beside trivial predictors."""
     from elman import recipes
 
-    metrics = recipes.load(run).evaluate(sources_of(data))
+    trained = recipes.load(run)
+    options: dict[str, Any] = {"pictures": out, "skip_bad": skip_bad or None}
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in options.keys() - inspect.signature(trained.evaluate).parameters.keys():
+        flag = {"pictures": "--out", "skip_bad": "--skip-bad"}[name]
+        raise SettingError(f"{flag} is not for {run}", found=flag, hint="leave it out")
+    if out is not None:
+        make_folder(out)
+    metrics = trained.evaluate(sources_of(data), **options)
     if as_json:
         print_json(metrics)
         return
-    for name, value in metrics.items():
-        shown = "beyond all bounds" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-        write_text(f"{name:20} {shown}\n")
+    write_text(result_table(metrics))
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for what a command leaves.
+
+    Raises:
+        SettingError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"--out {path} is no folder", found=error.strerror, hint="another place") from error
+
+
+@app.command()
+def predict(
+    run: Run,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT", help="What to answer; - reads standard input.", show_default=False),
+    ] = None,
+    set_: Pairs = None,
+    as_json: Json = False,
+) -> None:
+    """Answer inputs with a trained run, one by one as the answers are made."""
+    from elman import recipes
+
+    trained, settings = recipes.predictor(run, gather({}, set_ or []))
+    answers = trained.predict(inputs or [], **settings)
+    if as_json:
+        print_json({"predictions": [answer.fields for answer in answers]})
+        return
+    for answer in answers:
+        write_text(f"{answer.line}\n")
 
 
 @app.command()
@@ -315,8 +360,10 @@ def list_recipes(
         return
     for title, parts in described.items():
         write_text(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}\n")
-        for key, (default, meaning) in parts.get("settings", {}).items():
-            write_text(f"  --set {key}={default}\n      {meaning}\n")
+        for kind, heading in (("settings", ""), ("predict", "  and of `elman predict`:\n")):
+            write_text(heading if kind in parts else "")
+            for key, (default, meaning) in parts.get(kind, {}).items():
+                write_text(f"  --set {key}={default}\n      {meaning}\n")
 
 
 def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
@@ -324,4 +371,6 @@ def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
     said: dict[str, Any] = {"summary": recipe.summary, "data": recipe.data, "example": recipe.example}
     if with_settings:
         said["settings"] = recipe.settings.meanings()
+        if recipe.predict is not None:
+            said["predict"] = recipe.predict.meanings()
     return said

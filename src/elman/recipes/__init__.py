@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elman.errors import RunError, unknown_name
+from elman.errors import RunError, SettingError, unknown_name
 from elman.recipes import language_model, runs
 from elman.recipes.recipe import Recipe
 from elman.recipes.runs import Diagnosable, load_run
@@ -39,6 +39,31 @@ def load(run: str | Path) -> Any:
     """
     directory = RunDirectory.open(Path(run))
     return load_run(_recipe_of(directory), directory)
+
+
+def predictor(run: str | Path, settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Open a run that answers inputs; errors as in `load`.
+
+    Args:
+        run: the run directory.
+        settings: of `elman predict`; the values may be text.
+
+    Returns:
+        What `load` returns, and the settings, checked, as its `predict` takes them by name.
+
+    Raises:
+        SettingError: the recipe does not answer single inputs, or has no such setting.
+    """
+    directory = RunDirectory.open(Path(run))
+    recipe = _recipe_of(directory)
+    if recipe.predict is None:
+        raise SettingError(
+            f"{run} cannot predict",
+            should="a run of " + ", ".join(name for name, other in RECIPES.items() if other.predict),
+            found=f"a run of {recipe.name}",
+            hint=f"elman generate {run}" if recipe.name == "language-model" else None,
+        )
+    return load_run(recipe, directory), dict(vars(recipe.predict.parse(settings)))
 
 
 def diagnosable(run: str | Path, sources: Sequence[Path] = ()) -> Diagnosable:

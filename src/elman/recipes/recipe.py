@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import TrainingSettings
+from elman.training.settings import Settings, TrainingSettings
 from elman.training.task import Task
+
+Metrics = Mapping[str, float | None]
 
 
 class Sample(NamedTuple):
@@ -20,6 +22,18 @@ class Sample(NamedTuple):
     batches: Sequence[Any]
     loss: Callable[[nn.Module, Any], Tensor]  # loss(model, batch)
     window: int | None  # steps between two cuts of the gradient in training; None where there are no cuts
+
+
+class Answer(NamedTuple):
+    """What a model answers to one input.
+
+    Attributes:
+        line: for a person, a line or a few.
+        fields: the same for a program, as JSON knows it.
+    """
+
+    line: str
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,14 @@ class Recipe:
         build: (S, folder) -> the untrained model, after what lies in the run's folder.
         task: (S, run, model) -> what training needs.
         sample: (S, run, sources) -> batches for a diagnosis, of DATA or of the run's own data.
-        load: (S, run, model) -> what `elman.load` returns, with the model trained.
+        load: (S, run, model) -> what `elman.load` returns, with the model trained. It has `evaluate(data)`, which
+            returns the metrics of the training and, under the key "baselines", what trivial predictors get by the same
+            metrics: {name: metrics}. It may take `pictures=FOLDER`, where it draws, and `skip_bad=True`. Where
+            `predict` below is given it has `predict(inputs, **P)`, which yields an `Answer` to each input as it comes.
         headline: metrics -> a few words such as "1.52 bits per character".
         commands: folder -> pairs of what can be done next and the command for it.
+        predict: P, what `predict` can be told; None for a recipe that does not answer single inputs.
+        baselines: (S, run) -> what trivial predictors get on the run's validation data, for report.md; None for none.
     """
 
     name: str
@@ -52,5 +71,7 @@ class Recipe:
     task: Callable[[Any, RunDirectory, nn.Module], Task]
     sample: Callable[[Any, RunDirectory, Sequence[Path]], Sample]
     load: Callable[[Any, RunDirectory, nn.Module], Any]
-    headline: Callable[[Mapping[str, float | None]], str]
+    headline: Callable[[Metrics], str]
     commands: Callable[[Path], list[tuple[str, str]]]
+    predict: type[Settings] | None = None
+    baselines: Callable[[Any, RunDirectory], Mapping[str, Metrics]] | None = None

@@ -142,6 +142,7 @@ def _train(
         model=repr(model),
         headline=headline,
         commands=recipe.commands(run.path),
+        baselines=recipe.baselines(settings, run) if recipe.baselines else {},
     )
     return Trained(run, outcome, headline(outcome.best["validation"]) if outcome.best else "not evaluated yet")
 

@@ -26,6 +26,7 @@ def write_report(
     model: str,
     headline: Callable[[Mapping[str, float]], str],
     commands: Sequence[tuple[str, str]],
+    baselines: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> None:
     """Write report.md.
 
@@ -36,6 +37,7 @@ def write_report(
         model: the model as its `repr` shows it.
         headline: turns metrics into a few words.
         commands: what to do next, and the command for it.
+        baselines: the metrics of trivial predictors on the same validation data, by their names.
     """
     config = run.config
     best = outcome.best
@@ -54,6 +56,7 @@ def write_report(
         "",
         *_table(run.read_metrics(), headline, outcome.best_step),
         "",
+        *(_beside(best["validation"], baselines) if best and baselines else []),
         "## What next",
         "",
         *[line for what, command in commands for line in (f"{what}:", "", f"    {command}", "")],
@@ -73,6 +76,21 @@ def write_report(
         f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} symbols a second, evaluations included.",
     ]
     run.write_text("report.md", "\n".join(lines) + "\n")
+
+
+def _beside(model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Return a table of the model beside trivial predictors, so that a number means something."""
+    names = [name for name in model if any(name in metrics for metrics in baselines.values())]
+    head = [f"| | {' | '.join(name.replace('_', ' ') for name in names)} |", f"| --- |{' ---: |' * len(names)}"]
+    rows = [
+        f"| {title} | {' | '.join(_number(metrics.get(name)) for name in names)} |"
+        for title, metrics in {"the model": model, **baselines}.items()
+    ]
+    return ["Beside it, what trivial predictors get on the same data:", "", *head, *rows, ""]
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,77 @@
+"""What quality is measured on: real data, a budget, a metric, and the number to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table of `make quality`.
+
+    Attributes:
+        name: of the line.
+        recipe: what is trained.
+        metric: the key in what `elman evaluate --json` prints; a dotted path for one of the baselines.
+        bar: the number to reach.
+        minutes: the budget of training.
+        data: the sources, in the folder of data sets.
+        judged: the sources that the run is evaluated on; none for the run's own validation data.
+        settings: `key=value` pairs.
+        aim: the number to aim for.
+        lower: whether less is better.
+        reference: what others reach, and who.
+        make: (data folder, an empty folder) -> where the sources above lie, for data that must be put in form first.
+    """
+
+    name: str
+    recipe: str
+    metric: str
+    bar: float
+    minutes: float
+    data: tuple[str, ...]
+    judged: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    aim: float | None = None
+    lower: bool = False
+    reference: str = ""
+    make: Callable[[Path, Path], Path] | None = None
+
+
+CASES: tuple[Case, ...] = (
+    Case(
+        "tiny Shakespeare, characters",
+        "language-model",
+        "nats_per_symbol",
+        bar=1.55,
+        aim=1.47,
+        minutes=10,
+        data=("tinyshakespeare/input.txt",),
+        lower=True,
+        reference="nanoGPT 1.47 on a GPU, 1.88 in its 3-minute CPU configuration",
+    ),
+    Case(
+        "WikiText-2, words",
+        "language-model",
+        "perplexity",
+        bar=140,
+        aim=100,
+        minutes=60,
+        data=("wikitext-2/train.txt",),
+        settings=(
+            "vocabulary=words",
+            "validation_data=DATA/wikitext-2/valid.txt",
+            "hidden=650",
+            "embedding=400",
+            "dropout=0.4",
+            "embedding_dropout=0.1",
+            "variational=true",
+            "window=70",
+            "batch_size=24",
+        ),
+        lower=True,
+        reference="a plain 2-layer LSTM about 100, AWD-LSTM 65.8 (test)",
+    ),
+)

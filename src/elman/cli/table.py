@@ -1,0 +1,33 @@
+"""The metrics of a model as a table, beside those of trivial predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def result_table(metrics: Mapping[str, Any]) -> str:
+    """Return a line for each metric, and a column for the model and for each of `metrics["baselines"]`."""
+    baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines", {})
+    names = [name for name in metrics if name != "baselines"]
+    columns = {"the model": metrics, **baselines} if baselines else {"": metrics}
+    cells = [[title, *(shown(column, name) for name in names)] for title, column in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    first = max(20, *map(len, names)) if names else 20
+    lines = []
+    for row, name in enumerate(["", *names]):
+        line = f"{name:{first}} " + "  ".join(
+            f"{column[row]:>{width}}" for column, width in zip(cells, widths, strict=True)
+        )
+        lines += [line.rstrip()] if row or baselines else []
+    return "\n".join(lines) + "\n"
+
+
+def shown(metrics: Mapping[str, Any], name: str) -> str:
+    """Return a metric as text; empty where a predictor has none of this name."""
+    if name not in metrics:
+        return ""
+    value = metrics[name]
+    if value is None:
+        return "beyond all bounds"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
