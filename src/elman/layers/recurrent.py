@@ -307,6 +307,23 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None,
         resets: Tensor | None,
     ) -> tuple[PackedSequence, Hidden]:
+        padded, counts = self.unpack(packed, lengths, resets)
+        output, state = self(padded, hx, lengths=counts)
+        order = packed.sorted_indices
+        if order is not None:
+            output = output.index_select(0 if self.batch_first else 1, order)
+            counts = counts[order.to(counts.device)]
+        data, batch_sizes, _, _ = pack_padded_sequence(output, counts, self.batch_first)
+        return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), state
+
+    def unpack(
+        self, packed: PackedSequence, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a PackedSequence as `forward` runs it: the padded tensor and the lengths.
+
+        Raises:
+            ShapeError: there are lengths or resets beside it.
+        """
         if lengths is not None or resets is not None:
             raise ShapeError(
                 "a PackedSequence brings its own lengths",
@@ -315,13 +332,7 @@ class Recurrent(nn.Module):
                 hint="pass the padded tensor with lengths= and resets=",
             )
         padded, counts = pad_packed_sequence(packed, batch_first=self.batch_first)
-        output, state = self(padded, hx, lengths=counts)
-        order = packed.sorted_indices
-        if order is not None:
-            output = output.index_select(0 if self.batch_first else 1, order)
-            counts = counts[order.to(counts.device)]
-        data, batch_sizes, _, _ = pack_padded_sequence(output, counts, self.batch_first)
-        return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), state
+        return padded, counts
 
     def _check_input(self, input: Tensor, resets: Tensor | None, single: bool) -> None:
         if not isinstance(input, Tensor):
