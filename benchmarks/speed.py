@@ -1,6 +1,7 @@
 """Check, then time: elman's layers on the CPU beside torch.nn and, where installed, JAX's scan and ONNX Runtime.
 
-    python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--quick] [--out docs/results/speed]
+    python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--what full,ragged,steps] [--quick]
+                               [--out docs/results/speed]
 
 Every case is checked before it is timed: outputs and all gradients against torch.nn in float64, steps to the bit
 against the whole run, and the outputs of the others against elman's, so that all do the same. The implementations take
@@ -155,7 +156,7 @@ def measure_case(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any
         yield describe(kind, case, what, case.flops(GATES[kind], what == "train"), times) | {"error": error}
 
 
-def measure_ragged(kind: str, case: Case, budget: float) -> dict[str, Any]:
+def measure_ragged(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any]]:
     """Time a ragged batch against packed torch.nn, and against the full batch by the tokens that are there."""
     ours, theirs, x, d_y = build(kind, case)
     lengths = torch.randint(case.T // 4, case.T + 1, (case.B,), generator=torch.Generator().manual_seed(0))
@@ -170,10 +171,10 @@ def measure_ragged(kind: str, case: Case, budget: float) -> dict[str, Any]:
     share = lengths.sum().item() / (case.T * case.B)
     line = describe(kind, case, "ragged", int(share * case.flops(GATES[kind], True)), times)
     full = line["ratios"].pop("elman full")
-    return line | {"error": error, "time_over_tokens": round(1 / full / share, 3)}
+    yield line | {"error": error, "time_over_tokens": round(1 / full / share, 3)}
 
 
-def measure_step(kind: str, case: Case, budget: float) -> dict[str, Any]:
+def measure_step(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any]]:
     """Time one step from Python, by `layer.step` from the state before, and one inside a sequence."""
     ours, theirs, x, d_y = build(kind, case._replace(T=500))
     error = check(ours, theirs, x, d_y, None)
@@ -205,7 +206,7 @@ def measure_step(kind: str, case: Case, budget: float) -> dict[str, Any]:
     times["torch"] = [t * 10 for t in times["torch"]]
     line = describe(kind, case, "step", 500 * case.flops(GATES[kind], False), times)
     line["ratios"].pop("inside")
-    return line | {
+    yield line | {
         "error": error,
         "milliseconds": round(line["milliseconds"] / 500, 5),
         "best_milliseconds": round(line["best_milliseconds"] / 500, 5),
@@ -233,19 +234,24 @@ def main() -> None:
     parser.add_argument(
         "--cases", default="", help="numbers of the cases in cases.py, separated by commas; all if left out"
     )
+    parser.add_argument("--what", default="full,ragged,steps", help="which kinds of runs, separated by commas")
     parser.add_argument("--quick", action="store_true", help="0.3 seconds for each measurement instead of 1.5")
     parser.add_argument("--out", type=Path, help="where to write .json, .md and .png")
     chosen = parser.parse_args()
     cases = [CASES[int(k)] for k in chosen.cases.split(",")] if chosen.cases else CASES
+    kinds = chosen.what.split(",")
     budget = 0.3 if chosen.quick else 1.5
     lines: list[dict[str, Any]] = []
     for kind in chosen.cells.split(","):
-        for case in cases:
-            lines += measure_case(kind, case, budget)
-            print(json.dumps(lines[-2]), file=sys.stderr, flush=True)
-        if not chosen.cases:
-            lines += [measure_ragged(kind, case, budget) for case in RAGGED]
-            lines += [measure_step(kind, case, budget) for case in STEPS]
+        for measure, what, sizes in (
+            (measure_case, "full", cases),
+            (measure_ragged, "ragged", RAGGED),
+            (measure_step, "steps", STEPS),
+        ):
+            for case in sizes if what in kinds else ():
+                found = list(measure(kind, case, budget))
+                lines += found
+                print(json.dumps(found[0]), file=sys.stderr, flush=True)
     facts = machine()
     print(json.dumps(facts) + "\n\n" + table(lines))
     if chosen.out:
