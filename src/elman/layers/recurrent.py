@@ -183,16 +183,58 @@ class Recurrent(nn.Module):
             return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
 
+    def over_symbols(
+        self, symbols: Tensor, table_VI: Tensor, hx: Hidden | None = None, *, resets: Tensor | None = None
+    ) -> tuple[Tensor, Hidden]:
+        """Run over the rows of a table: up to rounding what `self(table_VI[symbols], hx, resets=resets)` gives.
+
+        The lowest layer needs U e for the row e of each symbol, and there are only V of these: the columns of U E^T for
+        the table E. So U E^T takes the place of U, and the symbol's place among V that of its row: V numbers a step
+        instead of I, and no gradient of the input. With few symbols and long rows that saves much of a training step.
+
+        Args:
+            symbols: numbers from 0 to V - 1, (T, B), or (B, T) with `batch_first`.
+            table_VI: the row of each symbol, of an embedding for example.
+            hx, resets: as in `forward`.
+
+        Returns:
+            As `forward`.
+
+        Raises:
+            ShapeError: as in `forward`.
+        """
+        check_shape("symbols", symbols, "BT" if self.batch_first else "TB")
+        check_shape("table", table_VI, "VI", I=self.input_size)
+        x_TBV, state, _, resets_TB = self.prepare(
+            table_VI.new_zeros(*symbols.shape, len(table_VI)).scatter_(2, symbols.long()[:, :, None], 1.0),
+            hx,
+            None,
+            resets,
+            features=len(table_VI),
+        )
+        lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
+        lowest = [weights._replace(ih=weights.ih @ table_VI.t()) for weights in lowest]
+        y_TBH, state = self._unroll_from(lowest, x_TBV, state, None, resets_TB)
+        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+
     def prepare(
-        self, input: Tensor, hx: Hidden | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+        self,
+        input: Tensor,
+        hx: Hidden | None,
+        lengths: Tensor | Sequence[int] | None,
+        resets: Tensor | None,
+        *,
+        features: int | None = None,
     ) -> tuple[Tensor, State, Tensor | None, Tensor | None]:
         """Check the arguments of `forward`, and return them as the kernels take them: time first, with a batch.
+
+        `features` is the width of the input where that is not the layer's own.
 
         Raises:
             ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
         """
         single = isinstance(input, Tensor) and input.dim() == 2
-        self._check_input(input, resets, single)
+        self._check_input(input, resets, single, features or self.input_size)
         if single:
             if lengths is not None:
                 raise ShapeError(
@@ -274,6 +316,18 @@ class Recurrent(nn.Module):
     def _unroll_layers(
         self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None
     ) -> tuple[Tensor, State]:
+        lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
+        return self._unroll_from(lowest, x_TBI, state, lengths_B, resets_TB)
+
+    def _unroll_from(
+        self,
+        lowest: Sequence[Weights],
+        x_TBI: Tensor,
+        state: State,
+        lengths_B: Tensor | None,
+        resets_TB: Tensor | None,
+    ) -> tuple[Tensor, State]:
+        """Run all layers, the first one with the given weights for each direction."""
         after: list[State] = []
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
@@ -283,7 +337,7 @@ class Recurrent(nn.Module):
                     self.cell,
                     x_TBI,
                     before,
-                    self.weights(layer, direction),
+                    self.weights(layer, direction) if layer else lowest[direction],
                     lengths=lengths_B,
                     resets=resets_TB,
                     reverse=direction == 1,
@@ -334,11 +388,11 @@ class Recurrent(nn.Module):
         padded, counts = pad_packed_sequence(packed, batch_first=self.batch_first)
         return padded, counts
 
-    def _check_input(self, input: Tensor, resets: Tensor | None, single: bool) -> None:
+    def _check_input(self, input: Tensor, resets: Tensor | None, single: bool, features: int) -> None:
         if not isinstance(input, Tensor):
             raise ShapeError("input is not a tensor", should="a torch.Tensor", found=type(input).__name__)
         letters = "TI" if single else "BTI" if self.batch_first else "TBI"
-        sizes = check_shape("input", input, letters, I=self.input_size)
+        sizes = check_shape("input", input, letters, I=features)
         self._check_type("input", input)
         if resets is None:
             return
