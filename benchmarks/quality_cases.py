@@ -98,7 +98,7 @@ CASES: tuple[Case, ...] = (
         reference="uRNN 95.1, iRNN 97 to 98.5, LSTM 98.8, GRU 99.1, LEM 99.5",
     ),
     Case(
-        "MNIST pixel by pixel, permuted",
+        "MNIST in permuted pixels",
         "classify",
         "accuracy",
         bar=0.92,
