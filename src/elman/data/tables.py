@@ -91,7 +91,8 @@ def _cell_rows(path: Path, file: Any, columns: tuple[str, ...]) -> Iterator[Row]
     for row in rows:
         if row:
             wrong = None if len(row) == len(names) else f"{len(row)} cells"
-            yield Row(f"{path.name}:{rows.line_num}", dict(zip(names, row, strict=False)), wrong)
+            cells = {**dict.fromkeys(names), **dict(zip(names, row, strict=False))}
+            yield Row(f"{path.name}:{rows.line_num}", cells, wrong)
 
 
 def _json_rows(path: Path, file: Any, columns: tuple[str, ...]) -> Iterator[Row]:

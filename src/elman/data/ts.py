@@ -82,7 +82,8 @@ def numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dty
         DataError: one is missing, no number, or not finite.
     """
     try:
-        array = np.array(cells, np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            array = np.array(cells, np.float32)
     except (ValueError, TypeError):
         array = np.empty(0, np.float32)
     if array.shape == (len(cells),) and np.isfinite(array).all():
@@ -98,7 +99,8 @@ def numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dty
 
 def _is_finite(cell: object) -> bool:
     try:
-        return bool(np.isfinite(np.float32(cell)))  # type: ignore[arg-type]
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.float32(cell)))  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return False
 
