@@ -129,8 +129,9 @@ def test_dates_are_what_a_calendar_says() -> None:
         "Dezember",
     ]
     for pair in german:
-        _, _, rest = pair.target.partition(", ")
+        weekday, _, rest = pair.target.rpartition(", ")
         day, month, year = rest.split()
+        assert bool(weekday) == any(name in pair.source for name in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"))
         assert day[:-1] in pair.source
         assert month in months
         assert year in pair.source

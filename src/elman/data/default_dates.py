@@ -30,5 +30,8 @@ def dates_in_words(count: int, seed: int) -> Iterator[Pair]:
     for n, day in enumerate(days):
         date = FIRST + datetime.timedelta(days=int(day))
         name, locale = list(LANGUAGES.items())[n % len(LANGUAGES)]
-        source = format_date(date, FORMATS[int(chance.integers(len(FORMATS)))], locale="en_US")
-        yield Pair(f"to {name}: {source}", format_date(date, "full", locale=locale))
+        pattern = FORMATS[int(chance.integers(len(FORMATS)))]
+        source = format_date(date, pattern, locale="en_US")
+        # The day of the week stands in the translation where it stands in the source.
+        target = format_date(date, "full" if "EEE" in pattern else "long", locale=locale)
+        yield Pair(f"to {name}: {source}", target)

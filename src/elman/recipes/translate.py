@@ -37,7 +37,12 @@ SAMPLE = 8  # pairs that a diagnosis looks at
 class TranslateSettings(TrainingSettings):
     """The settings of a translator."""
 
-    vocabulary: str = setting("bpe", "what a symbol is", choices=("bytes", "characters", "words", "bpe"), fixed=True)
+    vocabulary: str = setting(
+        "auto",
+        "what a symbol is; auto: bpe for DATA, characters for the default dates",
+        choices=("auto", "bytes", "characters", "words", "bpe"),
+        fixed=True,
+    )
     vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
     joint: bool = setting(True, "one vocabulary and one embedding for both languages", fixed=True)
     validation: float = setting(0.05, "share of the pairs, at the end, that is kept for validation", fixed=True)
@@ -79,8 +84,9 @@ def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) 
     else:
         cut = _cut(len(pairs), settings.validation)
         pairs, judged = pairs[:cut], pairs[cut:]
+    kind = settings.vocabulary if settings.vocabulary != "auto" else "bpe" if sources else "characters"
     languages = Languages.learn(
-        pairs, folder, kind=settings.vocabulary, size=settings.vocabulary_size, joint=settings.joint
+        pairs, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint
     )
     kept = Bitext.of(pairs, languages).up_to(settings.longest)
     if not len(kept.source):
