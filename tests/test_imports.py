@@ -43,7 +43,7 @@ THEIRS: dict[str, set[str]] = {
     "models": {"torch"},
     "decoding": {"torch"},
     "training": {"torch", "safetensors", "numpy"},
-    "evaluation": {"torch", "numpy", "sacrebleu", "scipy", "matplotlib"},
+    "evaluation": {"torch", "numpy", "sacrebleu", "jiwer", "scipy", "matplotlib"},
     "inspection": {"torch", "matplotlib", "rich"},
     "recipes": {"torch", "numpy"},
     "cli": {"typer", "rich", "click"},

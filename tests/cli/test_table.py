@@ -13,7 +13,9 @@ def test_without_baselines_a_line_each() -> None:
 
 
 def test_baselines_stand_beside() -> None:
-    table = result_table({"accuracy": 0.9, "sequences": 7, "remark": "by words", "baselines": {"majority class": {"accuracy": 0.5}}})
+    table = result_table(
+        {"accuracy": 0.9, "sequences": 7, "remark": "by words", "baselines": {"majority class": {"accuracy": 0.5}}}
+    )
     head, accuracy, sequences, remark = table.splitlines()
     assert head.split() == ["the", "model", "majority", "class"]
     assert accuracy.split() == ["accuracy", "0.9000", "0.5000"]

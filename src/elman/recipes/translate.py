@@ -85,9 +85,7 @@ def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) 
         cut = _cut(len(pairs), settings.validation)
         pairs, judged = pairs[:cut], pairs[cut:]
     kind = settings.vocabulary if settings.vocabulary != "auto" else "bpe" if sources else "characters"
-    languages = Languages.learn(
-        pairs, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint
-    )
+    languages = Languages.learn(pairs, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
     kept = Bitext.of(pairs, languages).up_to(settings.longest)
     if not len(kept.source):
         raise DataError(
