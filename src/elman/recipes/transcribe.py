@@ -196,7 +196,7 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
         found = [timed for timed, _ in read_out(model, [judged.input[n] for n in range(len(judged.input))], device)]
         return error_rates([spelled(vocabulary, timed) for timed in found], references)
 
-    return Task(model, batches, objective, evaluate, metric="character_error_rate")
+    return Task(model, batches, objective, evaluate, metric="character_error_rate", default_minutes=5.0)
 
 
 def texts_of(run: RunDirectory, part: str) -> list[str]:
@@ -434,10 +434,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     run = shlex.quote(str(folder))
     return [
         ("Transcribe files", f"elman predict {run} FILE ... --set times=true"),
-        (
-            "Hear a stream, with a run that was trained with streaming=true",
-            f"arecord -f S16_LE | elman predict {run} -",
-        ),
+        ("Hear a stream (a run with streaming=true)", f"arecord -f S16_LE -r RATE | elman predict {run} -"),
         ("Measure it on another table", f"elman evaluate {run} TABLE.tsv"),
         ("Train it further", f"elman train transcribe --out {run} --resume --minutes 30"),
     ]
