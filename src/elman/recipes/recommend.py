@@ -65,7 +65,7 @@ class RecommendSettings(NetworkSettings):
     embedding_dropout: float = setting(0.3, "probability of dropping a feature of an embedding", low=0, high=1)
     item_dropout: float = setting(0.0, "probability of hiding a whole item of the session", low=0, high=1)
     dropout: float = setting(0.3, "probability of dropping a feature between layers and after them", low=0, high=1)
-    loss: str = setting("cross-entropy", ", ".join(LOSSES), choices=tuple(LOSSES), fixed=True)
+    loss: str = setting("cross-entropy", "what is descended", choices=tuple(LOSSES), fixed=True)
     negatives: int = setting(0, "items drawn to compare with, for each batch; 0: all", low=0, high=1 << 20)
     negative_power: float = setting(0.75, "they are drawn by popularity to this power", low=0, high=2)
     bpr_decay: float = setting(1.0, "bpr-max: weight of the squares of the scores", low=0)
