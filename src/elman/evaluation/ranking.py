@@ -55,13 +55,7 @@ class RankingTally:
         Raises:
             NonFiniteError: a score is not a number.
         """
-        if bool(scores_NV.isnan().any()):
-            raise NonFiniteError(
-                "the model predicts no numbers",
-                should="finite weights",
-                found="a score that is not a number",
-                hint="train anew, with a smaller learning rate",
-            )
+        refuse_nan(scores_NV)
         known_N = target_N >= 0
         target_score_N = scores_NV.gather(1, target_N.clamp(min=0)[:, None])
         above_N = (scores_NV > target_score_N).sum(1)
@@ -97,3 +91,18 @@ class RankingTally:
             "popularity": popularity,
         }
         return {**{f"{name}_{self.at}": value for name, value in named.items()}, "events": self._events}
+
+
+def refuse_nan(scores: Tensor) -> None:
+    """Check that all scores are numbers; infinity is one.
+
+    Raises:
+        NonFiniteError: one is not.
+    """
+    if bool(scores.isnan().any()):
+        raise NonFiniteError(
+            "the model predicts no numbers",
+            should="finite weights",
+            found="a score that is not a number",
+            hint="train anew, with a smaller learning rate",
+        )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from elman.data.items import Items
 from elman.errors import DataError, RunError, SettingError
+from elman.evaluation.ranking import refuse_nan
 from elman.models.recommender import Recommender
 from elman.recipes.recipe import Answer
 from elman.training import tensors
@@ -66,11 +67,15 @@ class RunningSession:
         """Return the k items that come next, the likeliest first, with their probabilities, or scores without.
 
         Before the first known item these are the most popular ones.
+
+        Raises:
+            NonFiniteError: the model gives scores that are no numbers.
         """
         if self._state is None:
             scores_V = torch.from_numpy(np.log(self.items.counts / self.items.counts.sum()))
         else:
             scores_V = self.model.answer(self._state)[0]
+            refuse_nan(scores_V)
         if exclude_seen:
             scores_V = scores_V.masked_fill(torch.from_numpy(self._seen_V), -torch.inf)
             k = min(k, int((~self._seen_V).sum()))
