@@ -56,7 +56,7 @@ class RecommendSettings(NetworkSettings):
     split: str = setting("time", "time, or last: the last events of each session", choices=("time", "last"), fixed=True)
     validation: float = setting(0.1, "split=time: share of the events for validation", low=0.001, high=0.5, fixed=True)
     test: float = setting(0.1, "split=time: share of the events, the latest, for test", low=0, high=0.4, fixed=True)
-    judged: int = setting(20_000, "most events of the validation part that are judged", low=1, fixed=True)
+    judged: int = setting(5_000, "most events of the validation part that are judged", low=1, fixed=True)
     item_least: int = setting(1, "events in the training part that an item must have to be known", low=1, fixed=True)
     exclude_seen: bool = setting(False, "items of the session so far are never recommended", fixed=True)
     at: int = setting(20, "length of the lists that are judged", low=1, high=10_000, fixed=True)

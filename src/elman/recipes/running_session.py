@@ -75,7 +75,7 @@ class RunningSession:
             scores_V = torch.from_numpy(np.log(self.items.counts / self.items.counts.sum()))
         else:
             scores_V = self.model.answer(self._state)[0]
-            refuse_nan(scores_V)
+            refuse_nan(0 * scores_V)  # infinity times zero is no number either
         if exclude_seen:
             scores_V = scores_V.masked_fill(torch.from_numpy(self._seen_V), -torch.inf)
             k = min(k, int((~self._seen_V).sum()))
