@@ -80,7 +80,7 @@ CASES: tuple[Case, ...] = (
         "recall_20",
         bar=0.308,
         aim=0.33,
-        minutes=8,
+        minutes=6,
         data=("ml-100k/u.data",),
         settings=(
             "columns=user,item,rating,time",

@@ -22,6 +22,7 @@ import torch
 from elman import recipes
 from elman.recipes import runs
 
+BRIEF = {"validation": 0.01, "test": 0.01}  # ten thousand events are enough to judge on
 KINDS, TASTE, MEAN_LENGTH, LONGEST = 50, 200, 10, 60
 
 
@@ -41,7 +42,12 @@ def main() -> None:
         print(f"{count:,} events of {arguments.items:,} items, {arguments.threads} threads, torch {torch.__version__}")
         for negatives in arguments.negatives:
             settings = dict(pair.split("=") for pair in arguments.set)
-            measure(table, Path(folder) / f"run-{negatives}", {**settings, "negatives": negatives}, arguments.seconds)
+            measure(
+                table,
+                Path(folder) / f"run-{negatives}",
+                {**BRIEF, **settings, "negatives": negatives},
+                arguments.seconds,
+            )
 
 
 def measure(table: Path, out: Path, settings: dict[str, object], seconds: float) -> None:

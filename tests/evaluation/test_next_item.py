@@ -143,4 +143,4 @@ def test_nobody_beats_the_best_possible_in_the_shop() -> None:
     for name, predict in baselines.build_baselines(training, counts).items():
         metrics = judge_predictor(predict, part, counts, at=20, exclude_seen=False)
         for metric in ("recall_20", "mrr_20", "ndcg_20"):
-            assert metrics[metric] < best[metric] - 0.05, (name, metric)
+            assert metrics[metric] < best[metric] - 0.02, (name, metric)

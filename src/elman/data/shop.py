@@ -3,11 +3,11 @@
 A shopper is of one of Z kinds, which nobody sees and which stays for the session. Given the kind z, the next item
 depends on the last one alone:
 
-    p(j | i, z) = 0.45 followers(j | i, z) + 0.45 taste(j | z) + 0.1 popularity(j)
+    p(j | i, z) = 0.45 followers(j | i) + 0.45 taste(j | z) + 0.1 popularity(j)
 
-Each item has three followers of its own for each kind (0.5, 0.3, 0.2), a kind has a taste for 30 items, and popularity
-falls as 1 / rank. Who adds up the kinds, each weighted by its probability given the session so far, predicts as well as
-can be (`elman.evaluation.best_possible`). A Markov chain cannot: it does not see the kind.
+Each item has three followers of its own (0.5, 0.3, 0.2), a kind has a taste for 30 items, and popularity falls as
+1 / rank. Who adds up the kinds, each weighted by its probability given the session so far, predicts as well as can be
+(`elman.evaluation.best_possible`). A Markov chain cannot: it does not see the kind.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def shop() -> Shop:
     taste = np.zeros((KINDS, ITEMS))
     np.put_along_axis(taste, liked, 1 / (1 + np.arange(TASTE)), 1)
     taste /= taste.sum(1, keepdims=True)
-    followers = np.zeros((KINDS, ITEMS, ITEMS))
-    chosen = np.argsort(chance.random((KINDS, ITEMS, ITEMS)), 2)[..., : len(FOLLOWERS)]
-    np.put_along_axis(followers, chosen, np.array(FOLLOWERS), 2)
+    followers = np.zeros((ITEMS, ITEMS))
+    chosen = np.argsort(chance.random((ITEMS, ITEMS)), 1)[:, : len(FOLLOWERS)]
+    np.put_along_axis(followers, chosen, np.array([FOLLOWERS]), 1)
     following = 0.45 * followers + 0.45 * taste[:, None] + 0.1 * popularity
     first = 0.5 * taste + 0.5 * popularity
     return Shop(tuple(f"item-{n:03}" for n in range(ITEMS)), first, following)

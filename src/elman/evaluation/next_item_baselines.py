@@ -22,6 +22,9 @@ DECAY = 0.8
 TOGETHER = 50
 """Events of a session that may lie between two items that go together, so that a long one does not pair everything."""
 
+PAIRS_AT_ONCE = 1 << 24
+"""How many are in memory before they are counted: 128 MB."""
+
 
 def build_baselines(training: Sequences, counts: NDArray[np.int64]) -> dict[str, Predictor]:
     """Return the predictors by their names, fitted on the training sessions.
@@ -66,13 +69,17 @@ def count_pairs(training: Sequences, items: int, furthest: int) -> Pairs:
     item = training.values["item"].astype(np.int64)
     owner = np.repeat(np.arange(len(training)), training.lengths)
     keys, found = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    waiting: list[NDArray[np.int64]] = []
     for lag in range(1, furthest + 1):
         same = owner[lag:] == owner[:-lag]
-        if not same.any():
-            break
-        some, counts = np.unique(item[:-lag][same] * items + item[lag:][same], return_counts=True)
-        keys, place = np.unique(np.concatenate([keys, some]), return_inverse=True)
-        found = np.bincount(place, np.concatenate([found, counts])).astype(np.int64)
+        waiting.append(item[:-lag][same] * items + item[lag:][same])
+        if lag == furthest or not len(waiting[-1]) or sum(map(len, waiting)) > PAIRS_AT_ONCE:
+            some, counts = np.unique(np.concatenate(waiting), return_counts=True)
+            keys, place = np.unique(np.concatenate([keys, some]), return_inverse=True)
+            found = np.bincount(place, np.concatenate([found, counts])).astype(np.int64)
+            waiting = []
+            if not same.any():
+                break
     return _by_rows(keys // items, keys % items, found.astype(np.float64), items)
 
 

@@ -202,6 +202,7 @@ def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Ta
         evaluate,
         metric=f"recall_{settings.at}",
         lower_is_better=False,
+        default_minutes=1.5,
     )
 
 
