@@ -118,11 +118,9 @@ def _judge(tally: RankingTally, scores_NV: Tensor, asked: Sequence[Question], ex
 
 
 def _with_unanswered(tally: RankingTally, part: Sequences) -> dict[str, Any]:
-    """Add how many judged events were of unknown items, which count as misses, and how many had nothing before them."""
-    judged = part.values["judged"]
-    unknown = int((part.values["item"][judged] < 0).sum())
+    """Add how many events were not judged because nothing known came before them."""
     metrics = tally.metrics()
-    return {**metrics, "of_unknown_items": unknown, "without_history": int(judged.sum()) - metrics["events"]}
+    return {**metrics, "without_history": int(part.values["judged"].sum()) - metrics["events"]}
 
 
 def _batched(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -42,7 +42,7 @@ class RankingTally:
         self.at, self.counts = at, counts
         self._sums = np.concatenate([np.zeros((3, 1)), np.cumsum(gains(at), 1)], 1)  # of the first n places, n = 0 to K
         self._gained = np.zeros(3)
-        self._events = 0
+        self._events = self._unknown = 0
         self._listed, self._popularity = np.zeros(len(counts), np.int64), 0.0
 
     def add(self, scores_NV: Tensor, target_N: Tensor) -> None:
@@ -66,6 +66,7 @@ class RankingTally:
         first = np.minimum(above, self.at)
         self._gained += ((self._sums[:, last] - self._sums[:, first]) / equal).sum(1)
         self._events += len(target_N)
+        self._unknown += int((~known_N).sum())
         self._count_lists(scores_NV)
 
     def _count_lists(self, scores_NV: Tensor) -> None:
@@ -78,7 +79,8 @@ class RankingTally:
 
         recall_K, mrr_K, ndcg_K: means over all events. coverage_K: the share of the items that any list holds.
         popularity_K: how often the listed items occur in training, on average, by the mean over all items: 1 for
-        lists drawn at random, more where the popular ones are preferred. events: how many were judged.
+        lists drawn at random, more where the popular ones are preferred. events: how many were judged; of_unknown_items: of
+        how many the item was unknown.
         """
         recall, mrr, ndcg = (self._gained / max(1, self._events)).tolist()
         listed = max(1, int(self._listed.sum()))
@@ -90,7 +92,8 @@ class RankingTally:
             "coverage": float((self._listed > 0).mean()),
             "popularity": popularity,
         }
-        return {**{f"{name}_{self.at}": value for name, value in named.items()}, "events": self._events}
+        counts = {"events": self._events, "of_unknown_items": self._unknown}
+        return {**{f"{name}_{self.at}": value for name, value in named.items()}, **counts}
 
 
 def refuse_nan(scores: Tensor) -> None:
