@@ -79,8 +79,8 @@ class RankingTally:
 
         recall_K, mrr_K, ndcg_K: means over all events. coverage_K: the share of the items that any list holds.
         popularity_K: how often the listed items occur in training, on average, by the mean over all items: 1 for
-        lists drawn at random, more where the popular ones are preferred. events: how many were judged; of_unknown_items: of
-        how many the item was unknown.
+        lists drawn at random, more where the popular ones are preferred. events: how many were judged;
+        of_unknown_items: of how many of them the item was unknown.
         """
         recall, mrr, ndcg = (self._gained / max(1, self._events)).tolist()
         listed = max(1, int(self._listed.sum()))
