@@ -271,6 +271,13 @@ def test_every_loss_learns(table: Path, tmp_path: Path) -> None:
         assert trained.outcome.best["validation"]["recall_1"] > 0.6, loss
 
 
+def test_many_items_are_compared_with_a_sample() -> None:
+    settings = RECIPE.settings
+    assert [settings().drawn(items) for items in (9_999, 10_000)] == [0, 2048]  # type: ignore[attr-defined]
+    assert settings(negatives=0).drawn(10**6) == 0  # type: ignore[attr-defined,call-arg]
+    assert settings(negatives=5).drawn(10) == 5  # type: ignore[attr-defined,call-arg]
+
+
 def test_the_made_up_shop_shows_the_best_possible(elman: Elman, tmp_path: Path) -> None:
     options = ["--steps", "1", "--hidden", "4", "--set", "embedding=4", "--set", "judged=100"]
     answer = elman("train", "recommend", "--out", tmp_path / "run", *options)

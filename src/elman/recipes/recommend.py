@@ -41,6 +41,10 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
+MANY, NEGATIVES = (
+    10_000,
+    2048,
+)  # from so many items on, so many are drawn: the scores of all would take most of the time
 SAMPLE_SESSIONS, SAMPLE_STEPS = 16, 200  # that a diagnosis looks at
 
 
@@ -66,13 +70,24 @@ class RecommendSettings(NetworkSettings):
     item_dropout: float = setting(0.0, "probability of hiding a whole item of the session", low=0, high=1)
     dropout: float = setting(0.3, "probability of dropping a feature between layers and after them", low=0, high=1)
     loss: str = setting("cross-entropy", "what is descended", choices=tuple(LOSSES), fixed=True)
-    negatives: int = setting(0, "items drawn to compare with, for each batch; 0: all", low=0, high=1 << 20)
+    negatives: int | None = setting(
+        None,
+        "items drawn to compare with in each batch; 0: all; not set: 2048 from 10 000 items on",
+        low=0,
+        high=1 << 20,
+    )
     negative_power: float = setting(0.75, "they are drawn by popularity to this power", low=0, high=2)
     bpr_decay: float = setting(1.0, "bpr-max: weight of the squares of the scores", low=0)
     window: int = setting(0, "steps between two cuts of the gradient; 0: whole sessions", low=0, fixed=True)
     batch_events: int = setting(4096, "whole sessions: events in a batch at most, padding included", low=1, fixed=True)
     shuffle_ties: bool = setting(True, "training: events of one moment in a new order each epoch", fixed=True)
     skip_bad: bool = setting(False, "leave rows out that cannot be read, and count them", fixed=True)
+
+    def drawn(self, items: int) -> int:
+        """Return how many negatives are drawn among so many items; 0: none, all are compared with."""
+        if self.negatives is None:
+            return NEGATIVES if items >= MANY else 0
+        return self.negatives
 
     def table(self) -> Table:
         """Return how a table is read."""
@@ -126,10 +141,11 @@ def batches(settings: RecommendSettings, training: Sequences) -> WholeSessions |
 
 def objective_of(settings: RecommendSettings, items: Items, device: torch.device | str) -> Any:
     """Return (model, batch, state) -> Loss."""
+    drawn = settings.drawn(len(items))
     loss = RankingLoss(
         settings.loss,
         torch.from_numpy(items.counts),
-        negatives=settings.negatives,
+        negatives=drawn,
         power=settings.negative_power,
         decay=settings.bpr_decay,
     )
@@ -140,7 +156,7 @@ def objective_of(settings: RecommendSettings, items: Items, device: torch.device
         f_TBE, state = model.features(batch.input_TB.to(device), state, lengths=batch.lengths_B, resets=resets)
         target_TB = batch.target_TB.to(device)
         counted_TB = target_TB != session_batches.IGNORED
-        out = seen_before(batch) if settings.exclude_seen and not settings.negatives else None
+        out = seen_before(batch) if settings.exclude_seen and not drawn else None
         out = None if out is None else (out[0].to(device), out[1].to(device))
         mean = loss(model, f_TBE[counted_TB], target_TB[counted_TB], out)
         return Loss(mean, batch.count, state if settings.window else None)
