@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from elman import recipes
+from elman.data.sessions import open_part
 from elman.errors import RunError
 from elman.recipes import runs
 from elman.training import tensors
@@ -228,6 +229,11 @@ def test_a_line_that_is_no_event(
     assert found in answer.err
 
 
+def test_standard_input_that_is_no_text(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'"\xff"\n'), encoding="utf-8"))
+    assert "line 1 of standard input is no text" in elman("predict", run, "-").err
+
+
 def test_what_predict_refuses(elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no session to answer to" in elman("predict", run).err
     assert "the setting k is out of range" in elman("predict", run, "p1", "--set", "k=0").err
@@ -309,6 +315,18 @@ def test_other_sessions_in_the_run_are_noticed(elman: Elman, broken: Path) -> No
     steps["item"][0] ^= 1
     np.save(broken / "training.values.npy", steps)
     assert "are not those that the run began with" in elman("evaluate", broken).err
+
+
+def test_sessions_of_one_event_from_a_stranger_are_noticed(elman: Elman, broken: Path) -> None:
+    np.save(broken / "training.values.npy", np.load(broken / "training.values.npy")[:1])
+    np.save(broken / "training.ends.npy", np.array([1]))
+    config = json.loads((broken / "config.json").read_text())
+    config["data"]["fingerprint"] = open_part(broken, "training", 6).fingerprint
+    (broken / "config.json").write_text(json.dumps(config))
+    for command in (["evaluate", broken], ["train", "recommend", "--out", broken, "--resume", "--steps", 300]):
+        answer = elman(*command)
+        assert answer.code == 2
+        assert "are not those that the run began with" in answer.err
 
 
 def test_weights_that_are_no_numbers_are_said(elman: Elman, broken: Path) -> None:

@@ -191,7 +191,8 @@ def training_part(run: RunDirectory, items: Items) -> Sequences:
         RunError: they are broken, or others than the run began with.
     """
     training = open_part(run.path, "training", len(items))
-    if training.fingerprint != run.config["data"].get("fingerprint") or int(training.values["item"].min()) < 0:
+    usable = int(training.lengths.min()) > 1 and int(training.values["item"].min()) >= 0
+    if training.fingerprint != run.config["data"].get("fingerprint") or not usable:
         raise RunError(
             f"the sessions in {run.path} are not those that the run began with",
             should=f"fingerprint {run.config['data'].get('fingerprint')}",

@@ -209,7 +209,15 @@ def events_of(lines: Iterable[str]) -> Iterator[Event]:
     Raises:
         DataError: a line is no event; its number is named.
     """
-    for number, line in enumerate(lines, 1):
+    number, waiting = 0, iter(lines)
+    while True:
+        number += 1
+        try:
+            line = next(waiting, None)
+        except UnicodeDecodeError as error:
+            raise DataError(f"line {number} of standard input is no text", should="UTF-8", found=str(error)) from error
+        if line is None:
+            return
         if line.strip():
             yield _event(number, line)
 
