@@ -40,7 +40,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the texts have no words"):
         Lexicon.build([" "], size=9)
     Lexicon.build(TEXTS, size=9).save(tmp_path)
-    for wrong in (np.array([1, 2]), np.zeros(8), np.full(8, -1)):
+    for wrong in (np.array([1, 2]), np.zeros(8), np.zeros(8, int), np.full(8, -1)):
         np.save(tmp_path / "seen.npy", wrong)
         with pytest.raises(RunError, match=r"seen\.npy does not fit the vocabulary\n.*8 counts"):
             Lexicon.open(tmp_path)

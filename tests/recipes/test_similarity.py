@@ -13,6 +13,7 @@ import pytest
 import elman as package
 from elman import cli
 from elman.data.kept_pairs import KeptPairs
+from elman.training import tensors
 
 Elman = Callable[..., Any]
 SMALL = ["embedding=16", "buckets=500", "learning_rate=0.01", "dropout=0", "embedding_dropout=0", "word_dropout=0"]
@@ -197,6 +198,18 @@ def test_a_run_answers_without_its_pairs(elman: Elman, run: Path, pairs: Path, t
     refused = elman("evaluate", moved)
     assert refused.code == 2
     assert "came without its pairs" in refused.err
+
+
+def test_a_model_without_numbers_says_so(elman: Elman, run: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    weights, facts = tensors.read(broken / "model.safetensors")
+    weights["grades.layers.4.bias"].fill_(float("nan"))
+    tensors.write(broken / "model.safetensors", weights, facts)
+    for command in (["evaluate", broken], ["predict", broken, "a cat", "a dog"]):
+        refused = elman(*command)
+        assert refused.code == 2
+        assert "gives no numbers" in refused.err
 
 
 @pytest.mark.parametrize("name", ["scale.json", "seen.npy", "vocabulary.json", "validation.values.npy"])

@@ -82,7 +82,7 @@ class Lexicon:
         """
         words, seen = load_vocabulary(folder), read_array(folder / "seen.npy")
         fits = isinstance(words, Words) and seen.shape == (len(words) + 1,) and seen.dtype == np.int64
-        if not fits or seen.min() < 0 or seen.max() > seen[-1]:
+        if not fits or seen.min() < 0 or seen.max() > seen[-1] or seen[-1] < 1:
             raise RunError(
                 f"{folder}/seen.npy does not fit the vocabulary",
                 should=f"{len(words) + 1} counts, the last the greatest",

@@ -91,8 +91,9 @@ class Scale:
             fields = json.loads(path.read_text(encoding="utf-8"))
             low, high, yes_no = float(fields["low"]), float(fields["high"]), fields["yes_no"]
             trivial = Trivial(**{name: float(value) for name, value in fields["trivial"].items()})
-            if not (math.isfinite(low) and math.isfinite(high) and low < high and isinstance(yes_no, bool)):
-                raise ValueError(f"from {low} to {high}")
+            numbers = (low, high, *asdict(trivial).values())
+            if not (all(map(math.isfinite, numbers)) and low < high and isinstance(yes_no, bool)):
+                raise ValueError(f"from {low} to {high}, {trivial}")
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(
                 f"{path} is broken",

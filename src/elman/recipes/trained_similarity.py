@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class TrainedSimilarity:
             else:
                 pairs = own_pairs(self.run, "validation")
             metrics: dict[str, Any] = metrics_of(self.model, self.batcher, pairs, self.scale)
+            if not math.isfinite(metrics["mean_squared_error"]):
+                raise self._no_numbers()
             columns: dict[str, Any] = self.scale.trivial.metrics(pairs, pairs.scores(), yes_no=self.scale.yes_no)
             ranks = ranks_of(self.model, self.batcher, pairs, self.scale)
         if ranks:
@@ -111,17 +114,20 @@ class TrainedSimilarity:
         with torch.no_grad():
             found = self.scale.from_unit(self.model(self.batcher.pairs(pairs)))
         if not bool(torch.isfinite(found).all()):
-            raise NonFiniteError(
-                f"the model in {self.run.path} gives no numbers",
-                should="finite weights",
-                found="nan or infinite scores",
-                hint="train anew, with a smaller learning rate",
-            )
+            raise self._no_numbers()
         return found.tolist()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vector of each text, (N, F)."""
         return vectors_of(self.model, self.batcher, texts)
+
+    def _no_numbers(self) -> NonFiniteError:
+        return NonFiniteError(
+            f"the model in {self.run.path} gives no numbers",
+            should="finite weights",
+            found="scores that are infinite or not a number",
+            hint="train anew, with a smaller learning rate",
+        )
 
     def _answer(self, pair: Pair, score: float) -> Answer:
         fields: dict[str, Any] = {"first": pair.first, "second": pair.second, "score": score}
