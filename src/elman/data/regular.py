@@ -77,7 +77,7 @@ def step_of(
         clock = replace(clock, every=known.every)
         _check_multiples(found, known.every, clock, place, lines)
         return found, clock
-    steps = np.concatenate([np.abs(np.diff(part)) for part in found])
+    steps = np.concatenate([np.diff(np.sort(part)) for part in found])
     steps = steps[steps > 0]
     if not len(steps):
         raise DataError(

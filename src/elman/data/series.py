@@ -283,7 +283,7 @@ def _header(path: Path, names: list[str], form: Form) -> _Header:
     for name in (*form.time, *form.columns, *form.known, *([form.series] if form.series else [])):
         if name not in names:
             raise unknown_name(f"column of {path}:", name, names, DataError)
-    time = form.time or (_time_column(path, names),)
+    time = form.time or (_time_column(path, [name for name in names if name != form.series]),)
     taken = {*time, *form.known, form.series}
     columns = form.columns or tuple(name for name in names if name not in taken)
     both = taken & set(columns)

@@ -143,9 +143,11 @@ def _clock_of(text: str, form: str | None, place: str, line: int) -> tuple[Clock
     body, zone = re.subn(r"(Z|[+-]\d{2}:?\d{2})$", "", text) if len(text) > 10 else (text, 0)
     for known in ISO:
         try:
-            datetime.strptime(body, known)
+            when = datetime.strptime(body, known)
         except ValueError:
             continue
+        if when.strftime(known).partition(".")[0] != body.partition(".")[0]:
+            continue  # 2026-1-1 is not ISO 8601
         return Clock("time", 0, known + ("Z" if zone else "")), bool(zone)
     raise DataError(
         f"{place} line {line}: the time cannot be read",
@@ -168,7 +170,7 @@ def _tick(text: str, clock: Clock, zone: bool, iso: bool) -> int | None:
             when = datetime.fromisoformat(text)
             body = re.sub(r"(Z|[+-]\d{2}:?\d{2})$", "", text) if zone else text
             shape = when.replace(tzinfo=None).strftime(clock.form.removesuffix("Z"))
-            if (when.tzinfo is not None) != zone or (len(body) != len(shape) and "%f" not in clock.form):
+            if (when.tzinfo is not None) != zone or body.partition(".")[0] != shape.partition(".")[0]:
                 return None
         if when is None:
             return None
