@@ -69,16 +69,26 @@ def test_a_time_in_parts(write: Write) -> None:
     panel, _ = read_series([write(text)], form)
     assert panel.clock.step == "1 h"
     assert panel.clock.text(panel.end(0)) == "2010-02-01 01:00:00"
-    with pytest.raises(DataError, match=r"several columns that could be the time\n.*\n.*year, month, day\n.*year,month,"):
+    with pytest.raises(
+        DataError, match=r"several columns that could be the time\n.*\n.*year, month, day\n.*year,month,"
+    ):
         read_series([write(text)], Form())
-    with pytest.raises(DataError, match="line 2: the time cannot be read"):
+    with pytest.raises(DataError, match=r"line 2: the time cannot be read"):
         read_series([write(text.replace("2010,1,", "2010,Jan,"))], form)
 
 
 IRREGULAR = {
     "order": ("1,10\n3,30\n2,20\n4,40\n", "not in the order of their times\n.*\n.*2 in line 4 after 3", "order=sort"),
-    "duplicates": ("1,10\n2,20\n2,21\n3,30\n", "a time stands in several rows\n.*\n.*2 in lines 3 and 4", "duplicates=me"),
-    "gaps": ("1,10\n2,20\n4,40\n5,50\n6,60\n", "times without a row\n.*\n.*between 2 and 4; 1 missing in all", "gaps=mi"),
+    "duplicates": (
+        "1,10\n2,20\n2,21\n3,30\n",
+        "a time stands in several rows\n.*\n.*2 in lines 3 and 4",
+        "duplicates=me",
+    ),
+    "gaps": (
+        "1,10\n2,20\n4,40\n5,50\n6,60\n",
+        "times without a row\n.*\n.*between 2 and 4; 1 missing in all",
+        "gaps=mi",
+    ),
     "steps": ("0,1\n10,2\n20,3\n35,4\n40,5\n", "not regular\n.*every 10, as most are\n.*35 in line 5", "--set every="),
 }
 
@@ -120,7 +130,7 @@ def test_hours_become_days_and_days_months(write: Write) -> None:
     expected = [values[months == month].mean() for month in np.unique(months)]
     np.testing.assert_allclose(panel.values[0].ravel(), expected, rtol=1e-12)
     assert panel.clock.text(int(panel.starts[0])) == "2025-12-01"
-    with pytest.raises(DataError, match="the step does not fit the times"):
+    with pytest.raises(DataError, match=r"the step does not fit the times"):
         read_series([path], Form(rules=Rules(every="5")))
 
 
@@ -150,9 +160,9 @@ def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: Form, 
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read\n.*a CSV file or a folder of them"):
+    with pytest.raises(DataError, match=r"cannot be read\n.*a CSV file or a folder of them"):
         read_series([tmp_path / "none.csv"], Form())
-    with pytest.raises(DataError, match="holds no series"):
+    with pytest.raises(DataError, match=r"holds no series"):
         read_series([tmp_path], Form())
 
 

@@ -75,9 +75,9 @@ def test_a_form_of_ones_own() -> None:
     assert clock.text(ticks[1] + DAY) == "03.02.2026 05h"
     with pytest.raises(DataError, match=r"line 3: the time cannot be read\n.*written like '01.02.2026'"):
         read(["01.02.2026", "2026-02-02"], "%d.%m.%Y")
-    with pytest.raises(DataError, match="the form '%d.%m.%Y'"):
+    with pytest.raises(DataError, match=r"the form '%d.%m.%Y'"):
         read(["2026-02-02"], "%d.%m.%Y")
-    with pytest.raises(SettingError, match="time_format is no form"):
+    with pytest.raises(SettingError, match=r"time_format is no form"):
         read(["2026"], "year")
 
 
@@ -129,10 +129,10 @@ def test_steps_in_words() -> None:
     assert parse_step("1year") == ("month", 12)
     assert parse_step("10") == ("number", 10)
     for text in ("h", "0h", "1 fortnight", "-1d"):
-        with pytest.raises(SettingError, match="the step is none"):
+        with pytest.raises(SettingError, match=r"the step is none"):
             parse_step(text)
 
 
 def test_a_time_beyond_the_calendar() -> None:
-    with pytest.raises(DataError, match="a time lies beyond the calendar"):
+    with pytest.raises(DataError, match=r"a time lies beyond the calendar"):
         Clock("month", 1, "%Y-%m").text(12 * 20_000)

@@ -45,6 +45,7 @@ def draw_forecasts(path: Path, name: str, drawings: Sequence[Drawing], levels: S
         SettingError: the file cannot be written.
     """
     with extra("plot", "drawing"):
+        from matplotlib import colormaps
         from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 2.6 * len(drawings)), layout="constrained")
     for n, (axes, drawing) in enumerate(
@@ -57,7 +58,9 @@ def draw_forecasts(path: Path, name: str, drawings: Sequence[Drawing], levels: S
         for k in range(half):
             label = f"{levels[k]:g} to {levels[-1 - k]:g}" if k in (0, half - 1) else None
             low, high = drawing.quantiles_FQ[:, k], drawing.quantiles_FQ[:, -1 - k]
-            axes.fill_between(ahead, low, high, color="C0", alpha=0.6 / max(1, half), linewidth=0, label=label)
+            axes.fill_between(
+                ahead, low, high, color=colormaps["Blues"](0.2 + 0.4 * k / half), linewidth=0, label=label
+            )
         axes.plot(ahead, drawing.quantiles_FQ[:, half], color="C0", label="forecast")
         axes.plot(ahead, drawing.naive_F, color="C1", linewidth=0.8, linestyle="--", label="seasonal naive")
         axes.plot(ahead, drawing.future_F, color="k", linewidth=1, label="what came")

@@ -78,7 +78,8 @@ class ForecastSettings(NetworkSettings):
     hidden: int = setting(128, "units of a layer", low=1, high=65536, fixed=True)
     dropout: float = setting(0.3, "probability of dropping a feature before the output", low=0, high=1)
     batch_size: int = setting(256, "windows in a batch", low=1, high=65536, fixed=True)
-    learning_rate: float = setting(0.001, "step size at the top of the schedule", low=0)
+    patience: int = setting(8, "stop after so many evaluations without a new best; 0: never", low=0)
+    learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
 
     def check(self) -> None:
         super().check()
