@@ -52,7 +52,7 @@ def run(file: Path) -> Path:
 def test_it_beats_the_naive_forecasts_and_its_intervals_hold(elman: Elman, run: Path, tmp_path: Path) -> None:
     found = json.loads(elman("evaluate", run, "--json").out)
     season, last = found["baselines"]["seasonal naive, 12 steps"], found["baselines"]["last value"]
-    # Without any memory in the noise the best forecast has 1 / sqrt(2) of the seasonal one's error, and half its square.
+    # As the noise has no memory, the best has 1 / sqrt(2) of the seasonal one's error, and half its square.
     assert found["crps"] < 0.85 * season["crps"]
     assert found["crps"] < 0.5 * last["crps"]
     assert found["mse"] < 0.7 * season["mse"]

@@ -77,7 +77,7 @@ class ForecastSettings(NetworkSettings):
     normalise: str = setting("revin", "each window by itself", choices=("none", "last", "revin"), fixed=True)
     hidden: int = setting(128, "units of a layer", low=1, high=65536, fixed=True)
     dropout: float = setting(0.3, "probability of dropping a feature before the output", low=0, high=1)
-    batch_size: int = setting(256, "windows in a batch", low=1, high=65536, fixed=True)
+    batch_size: int = setting(64, "windows in a batch", low=1, high=65536, fixed=True)
     patience: int = setting(8, "stop after so many evaluations without a new best; 0: never", low=0)
     learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
 
