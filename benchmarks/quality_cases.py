@@ -137,7 +137,7 @@ CASES: tuple[Case, ...] = (
         "dropout=0.5",
         "batch_size=16",
         bar=1,
-        minutes=1,
+        minutes=0.2,
         reference="season of 12 months",
     ),
     forecast_case(
@@ -150,7 +150,7 @@ CASES: tuple[Case, ...] = (
         "season=132",
         "segment=12",
         bar=1,
-        minutes=2,
+        minutes=1,
         reference="season of 132 months, the mean length of a cycle that takes 9 to 14 years",
     ),
 )

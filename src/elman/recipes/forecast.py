@@ -38,6 +38,7 @@ from elman.training.settings import Settings, setting
 from elman.training.task import Loss, Task
 
 REFUSE = "refuse"
+WINDOWS_A_MINUTE = 2000  # a short series is learned in seconds, and a longer budget would only be fitted to it
 SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of windows that a diagnosis looks at
 
 
@@ -61,7 +62,7 @@ class ForecastSettings(NetworkSettings):
     validation: float = setting(
         0.2, "share of the time, at its end, that is kept for validation", low=0, high=0.9, fixed=True
     )
-    validation_windows: int = setting(5000, "most windows of it that are judged, evenly spread", low=1, fixed=True)
+    validation_windows: int = setting(1000, "most windows of it that are judged, evenly spread", low=1, fixed=True)
     season: int | None = setting(
         None, "steps of a season; none: the usual one of the step", low=1, high=LONGEST, fixed=True
     )
@@ -78,7 +79,8 @@ class ForecastSettings(NetworkSettings):
     hidden: int = setting(128, "units of a layer", low=1, high=65536, fixed=True)
     dropout: float = setting(0.3, "probability of dropping a feature before the output", low=0, high=1)
     batch_size: int = setting(64, "windows in a batch", low=1, high=65536, fixed=True)
-    patience: int = setting(8, "stop after so many evaluations without a new best; 0: never", low=0)
+    evaluate_every: int = setting(40, "steps from one evaluation to the next; 0: about 20 over the run", low=0)
+    patience: int = setting(20, "stop after so many evaluations without a new best; 0: never", low=0)
     learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
 
     def check(self) -> None:
@@ -189,7 +191,8 @@ def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Tas
     def evaluate(model: Any) -> dict[str, float | None]:
         return judge(sayer(model, device), plan.validation(panel), settings, run, plan, settings.validation_windows)
 
-    return Task(model, batches, objective, evaluate, metric="crps")
+    minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
+    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes)
 
 
 def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") -> tuple[torch.Tensor, int]:
