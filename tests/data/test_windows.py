@@ -138,6 +138,8 @@ def test_the_plan_survives_its_file(tmp_path: Path) -> None:
         {**facts, "cycles": ["century"]},
         {**facts, "clock": {"kind": "moon", "every": 1}},
         {**facts, "groups": []},
+        {**facts, "clock": {**facts["clock"], "form": 5}},
+        {**facts, "clock": {**facts["clock"], "day": 99}},
         {**facts, "scaler": {**facts["scaler"], "deviation": [[0.0, 1.0], [1.0, 1.0]]}},
         {**facts, "scaler": {**facts["scaler"], "mean": [[1.0, 1.0]]}},
         {name: value for name, value in facts.items() if name != "cut"},
@@ -173,6 +175,13 @@ def test_what_cannot_be_planned_is_said() -> None:
     still.values[0][:40, 1] = np.nan
     with pytest.raises(DataError, match=r"series g0 b has no value in the training part"):
         Plan.fit(still, validation=1 / 3, horizon=2, lookback=5)
+
+
+def test_series_that_lie_an_age_apart_are_refused() -> None:
+    plan, panel = Plan.fit(panel_of([60, 60]), validation=0.2, horizon=3, lookback=6)
+    panel.starts[1] += 10**9 * HOUR
+    with pytest.raises(DataError, match=r"lie too far apart\n.*100,000,000 steps of 1 h"):
+        plan.all_of(panel, "x")
 
 
 def test_other_series_must_fit() -> None:

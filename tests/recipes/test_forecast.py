@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from elman import cli, recipes
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.recipes import runs
 from elman.training import tensors
 
@@ -189,6 +189,15 @@ def test_a_broken_run_is_refused(run: Path, file: Path, tmp_path: Path) -> None:
     np.save(broken / "values.values.npy", values + 1)
     with pytest.raises(RunError, match=r"not those that the run began with"):
         recipes.load(broken).evaluate()
+
+
+def test_weights_that_are_no_numbers_are_said(run: Path, file: Path) -> None:
+    trained = recipes.load(run)
+    with torch.no_grad():
+        next(trained.model.network.parameters()).fill_(torch.nan)
+    for call in (trained.evaluate, lambda: list(trained.predict([str(file)]))):
+        with pytest.raises(NonFiniteError, match="predicts no numbers"):
+            call()
 
 
 def test_pictures(elman: Elman, run: Path, tmp_path: Path) -> None:

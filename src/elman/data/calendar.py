@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +61,3 @@ class Calendar:
         }
         # A wave needs more than two steps.
         return [max(1, min(CYCLES[name][1], int((steps[name] - 0.5) // 2))) for name in self.cycles]
-
-    def as_json(self) -> list[Any]:
-        """Return the cycles as JSON knows them."""
-        return list(self.cycles)

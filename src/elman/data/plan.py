@@ -199,7 +199,8 @@ class Plan:
         try:
             groups, columns, known = (_names(found[name]) for name in ("groups", "columns", "known"))
             clock = Clock(**found["clock"])
-            if clock.kind not in ("number", "month", "time") or _whole(clock.every) < 1:
+            kinds = clock.kind in ("number", "month", "time") and isinstance(clock.form, str)
+            if not kinds or _whole(clock.every) < 1 or not 0 <= _whole(clock.day) <= 31 or _whole(clock.rest) < 0:
                 raise ValueError(f"a clock {clock}")
             scaler = Scaler.from_json(found["scaler"], len(groups), len(columns), len(known))
             cycles = _names(found["cycles"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from elman.data.calendar import Calendar
 from elman.data.panel import Panel
+from elman.data.regular import LARGEST_GRID
 from elman.errors import DataError
 
 
@@ -141,6 +141,9 @@ class Windows:
         first: the tick from which on futures may begin; None: wherever there is a past.
         numbers: of the series that the panel's groups stand for, group by group; None: from 0 on.
         beyond: the future lies beyond the last value: one window for each series, at its end.
+
+    Raises:
+        DataError: the groups lie too far apart in time.
     """
 
     def __init__(
@@ -174,6 +177,13 @@ class Windows:
         every = panel.clock.every
         self._origin = int(panel.starts.min()) - lookback * every
         last = max(panel.end(n) for n in range(len(panel.groups))) + horizon * every
+        if (last - self._origin) // every > LARGEST_GRID:
+            raise DataError(
+                "the series lie too far apart",
+                should=f"at most {LARGEST_GRID:,} steps of {panel.clock.step} from the first to the last",
+                found=f"{(last - self._origin) // every:,}",
+                hint="mend the times, or train on them one by one",
+            )
         self._features = calendar.features(np.arange(self._origin, last, every))
 
     def __len__(self) -> int:
@@ -230,11 +240,6 @@ class Windows:
             part = ahead_TK[np.clip(steps_S[:, None] + places.rows[here], 0, len(ahead_TK) - 1)]
             found_SBK[:, here] = (part - self.scaler.known_mean) / self.scaler.known_deviation
         return found_SBK
-
-    def in_order(self, batch_size: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the numbers of all windows once, in batches."""
-        for begin in range(0, len(self), batch_size):
-            yield np.arange(begin, min(len(self), begin + batch_size))
 
 
 def forward_filled(values_TB: NDArray[np.float64]) -> NDArray[np.float64]:

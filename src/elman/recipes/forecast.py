@@ -302,6 +302,8 @@ class TrainedForecaster:
                 pictures, windows, sayer(self.model), naive_of(run.path, plan, settings)[0], settings.quantiles
             )
         metrics = judge(sayer(self.model), windows, settings, run, plan, most)
+        if not np.isfinite([value for value in metrics.values() if value is not None]).all():
+            raise self._no_numbers()
         return {**metrics, "baselines": beside(windows, settings, run, plan, most)}
 
     def predict(self, inputs: Sequence[str] = (), *, horizon: int | None = None) -> Iterator[Answer]:
@@ -328,6 +330,10 @@ class TrainedForecaster:
             for number, series in enumerate(panel.series):
                 yield self._answer(windows, number, name, series, horizon)
 
+    def _no_numbers(self) -> NonFiniteError:
+        where, hint = f"the model in {self.run.path}", "train anew, with a smaller learning rate"
+        return NonFiniteError(f"{where} predicts no numbers", should="finite weights", hint=hint)
+
     def _answer(self, windows: Windows, number: int, source: str, series: str, horizon: int) -> Answer:
         """Return the forecast of one series in its own units."""
         group, column = divmod(number, len(self.plan.columns))
@@ -336,9 +342,7 @@ class TrainedForecaster:
         values_FQ = quantiles_FBQ[:horizon, 0].astype(np.float64) * scaler.deviation[group, column]
         values_FQ += scaler.mean[group, column]
         if not np.isfinite(values_FQ).all():
-            raise NonFiniteError(
-                f"the model in {self.run.path} predicts no numbers", hint="train anew, with a smaller learning rate"
-            )
+            raise self._no_numbers()
         times = [panel.clock.text(panel.end(group) + f * panel.clock.every) for f in range(horizon)]
         levels = [f"{level:g}" for level in self.settings.quantiles]
         half = levels.index("0.5")
