@@ -185,6 +185,7 @@ def test_a_broken_run_is_refused(run: Path, file: Path, tmp_path: Path) -> None:
     np.save(broken / "naive-12.errors_NSQ.npy", np.zeros((1, 1, 9)))
     with pytest.raises(RunError, match=r"does not fit the run\n.*2 series with 9 quantiles"):
         recipes.load(broken).evaluate([file])
+    shutil.copy(run / "naive-12.errors_NSQ.npy", broken)
     values = np.array(np.load(run / "values.values.npy"))
     np.save(broken / "values.values.npy", values + 1)
     with pytest.raises(RunError, match=r"not those that the run began with"):

@@ -25,8 +25,9 @@ from elman.data.shuffled import Shuffled
 from elman.data.windows import WindowBatch, Windows
 from elman.errors import NonFiniteError, RunError, SettingError
 from elman.evaluation.forecast_pictures import draw_windows
-from elman.evaluation.forecasts import ForecastScore, Said, Say, score, spread_evenly
+from elman.evaluation.forecasts import Said, Say, spread_evenly
 from elman.evaluation.naive import Naive
+from elman.evaluation.rolling import beside, judge, naives_of
 from elman.models.forecaster import Forecaster
 from elman.models.segments import Covariates
 from elman.models.uncertainty import check_levels
@@ -182,14 +183,15 @@ def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Tas
     """Return what training needs."""
     device = choose_device(settings.device)
     plan, panel = plan_of(run.path), panel_of(run)
-    windows = plan.training(panel)
+    windows, judged = plan.training(panel), plan.validation(panel)
+    naives = naives_of(run.path, plan, settings.quantiles)
     batches = Shuffled(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
 
     def objective(model: Any, batch: WindowBatch, state: Any) -> Loss:
         return Loss(*loss_of(model, batch, device))
 
     def evaluate(model: Any) -> dict[str, float | None]:
-        return judge(sayer(model, device), plan.validation(panel), settings, run, plan, settings.validation_windows)
+        return judge(sayer(model, device), judged, naives, settings.quantiles, settings.validation_windows)
 
     minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
     return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes)
@@ -221,40 +223,11 @@ def sayer(model: Any, device: torch.device | str = "cpu") -> Say:
     return found
 
 
-def judge(
-    model: Any, windows: Windows, settings: ForecastSettings, run: RunDirectory, plan: Plan, most: int | None
-) -> dict[str, Any]:
-    """Return the metrics of a model on windows, or of the naive forecast that is given in its place."""
-    numbers = spread_evenly(len(windows), most)
-    levels, errors_S = settings.quantiles, naive_of(run.path, plan, settings)[0].errors_S
-    found: ForecastScore = (
-        model.score(windows, numbers, levels, errors_S)
-        if isinstance(model, Naive)
-        else score(model, windows, numbers, levels, errors_S)
-    )
-    metrics: dict[str, Any] = found.metrics()
-    if plan.series == 1:
-        metrics["mae_in_units"] = metrics["mae"] * float(plan.scaler.deviation[0, 0])
-    return {**metrics, "windows": len(numbers)}
-
-
-def naive_of(folder: Path, plan: Plan, settings: ForecastSettings) -> list[Naive]:
-    """Return the naive forecasts of a run: the season again, and the last value again."""
-    seasons = [plan.season, 1] if plan.season > 1 else [1]
-    return [Naive.open(folder, steps, plan.series, len(settings.quantiles)) for steps in seasons]
-
-
-def beside(
-    windows: Windows, settings: ForecastSettings, run: RunDirectory, plan: Plan, most: int | None
-) -> dict[str, Any]:
-    """Return the metrics of the naive forecasts."""
-    return {n.name: judge(n, windows, settings, run, plan, most) for n in naive_of(run.path, plan, settings)}
-
-
 def baselines(settings: ForecastSettings, run: RunDirectory) -> dict[str, Any]:
     """Return what the naive forecasts get on the run's validation data."""
     plan = plan_of(run.path)
-    return beside(plan.validation(panel_of(run)), settings, run, plan, settings.validation_windows)
+    naives = naives_of(run.path, plan, settings.quantiles)
+    return beside(plan.validation(panel_of(run)), naives, settings.quantiles, settings.validation_windows)
 
 
 def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
@@ -292,19 +265,18 @@ class TrainedForecaster:
         Raises:
             DataError, RunError: the series cannot be read, are others or too short, or the run has none.
         """
-        plan, settings, run = self.plan, self.settings, self.run
+        plan, settings, run, levels = self.plan, self.settings, self.run, self.settings.quantiles
+        naives = naives_of(run.path, plan, levels)
         if data:
             windows, most = plan.all_of(read(data, settings, plan, skip_bad=skip_bad).panel, str(data[0])), None
         else:
             windows, most = plan.validation(panel_of(run)), settings.validation_windows
         if pictures is not None:
-            draw_windows(
-                pictures, windows, sayer(self.model), naive_of(run.path, plan, settings)[0], settings.quantiles
-            )
-        metrics = judge(sayer(self.model), windows, settings, run, plan, most)
+            draw_windows(pictures, windows, sayer(self.model), naives[0], levels)
+        metrics = judge(sayer(self.model), windows, naives, levels, most)
         if not np.isfinite([value for value in metrics.values() if value is not None]).all():
             raise self._no_numbers()
-        return {**metrics, "baselines": beside(windows, settings, run, plan, most)}
+        return {**metrics, "baselines": beside(windows, naives, levels, most)}
 
     def predict(self, inputs: Sequence[str] = (), *, horizon: int | None = None) -> Iterator[Answer]:
         """Yield the forecast of each series from the end of each input on; without inputs, of the run's own series.
