@@ -156,7 +156,7 @@ def train(
             progress.say(
                 f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.data.split('left out: ')[-1]}"
             )
-            trained = runs.start(chosen, sources, settings, out, watch=progress.watch, probe=probe)
+            trained = runs.start(chosen, sources, settings, out, watch=progress.watch, probe=probe, say=progress.say)
     progress.finish(trained)
     if as_json:
         outcome = trained.outcome

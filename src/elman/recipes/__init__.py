@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import RunError, SettingError, unknown_name
-from elman.recipes import classify, language_model, runs
+from elman.recipes import ((classify, language_model, recommend, runs, transcribe, translate))
 from elman.recipes.recipe import Recipe
 from elman.recipes.runs import Diagnosable, load_run
 from elman.training.run_directory import RunDirectory
@@ -15,6 +15,9 @@ from elman.training.run_directory import RunDirectory
 RECIPES: dict[str, Recipe] = {
     "language-model": language_model.RECIPE,
     "classify": classify.RECIPE,
+    "translate": translate.RECIPE,
+    "transcribe": transcribe.RECIPE,
+    "recommend": recommend.RECIPE,
 }
 
 

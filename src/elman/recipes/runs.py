@@ -15,7 +15,7 @@ from elman.recipes.recipe import Recipe, Sample
 from elman.training import tensors
 from elman.training.device import choose_device
 from elman.training.loop import Moment, Outcome, Watch, train
-from elman.training.report import write_report
+from elman.training.report import described, write_report
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
 from elman.training.task import Probe, Task
@@ -45,6 +45,7 @@ def start(
     *,
     watch: Watch | None = None,
     probe: MakeProbe | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Trained:
     """Prepare the data, make the run directory `out`, and train.
 
@@ -55,6 +56,7 @@ def start(
         out: where the run goes; nothing or an empty directory may be there.
         watch: is told of every step and evaluation.
         probe: makes a measurement that is taken every so many steps.
+        say: is told what was found in the data, a line each, before the first step.
 
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
@@ -68,6 +70,9 @@ def start(
         return description
 
     run = RunDirectory.create(out, recipe.name, chosen.as_dict(), fill)
+    if say:
+        for line in described(run.config["data"]):
+            say(line)
     return _train(recipe, chosen, run, resume=False, watch=watch, probe=probe)
 
 
