@@ -152,6 +152,8 @@ CASES: tuple[Case, ...] = (
         judged=("sst2/dev.tsv",),
         settings=("columns=text,label", "pooling=max", "bidirectional=true", "dropout=0.5", "symbol_dropout=0.2"),
         reference="without outside vectors: bag of words about 80",
+    ),
+    Case(
         "MovieLens 100k, the last event of each user",
         "recommend",
         "recall_20",

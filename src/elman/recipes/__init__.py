@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import RunError, SettingError, unknown_name
-from elman.recipes import ((classify, language_model, recommend, runs, transcribe, translate))
+from elman.recipes import classify, language_model, recommend, runs, transcribe, translate
 from elman.recipes.recipe import Recipe
 from elman.recipes.runs import Diagnosable, load_run
 from elman.training.run_directory import RunDirectory
