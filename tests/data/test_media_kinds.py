@@ -32,7 +32,10 @@ def test_a_sound_becomes_its_energies(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_file(path, reading), log_mel(NOISE, 8000, bands=20), atol=1e-5)
     part = load_file(path, replace(reading, seconds=(0.25, 0.5)))
     np.testing.assert_allclose(part, log_mel(NOISE[2000:4000], 8000, bands=20), atol=1e-5)
-    assert load_file(path, Reading()).shape[1] == 40
+    assert reading.notes == set()
+    other = Reading()
+    assert load_file(path, other).shape[1] == 40
+    assert other.notes == {"sound of 8000 samples a second is resampled to 16000"}
     with pytest.raises(DataError, match=r"ends before the part that is read\n.*more than 3 seconds\n.*1\n.*BEGIN,END"):
         load_file(path, replace(reading, seconds=(3.0, 4.0)))
     with pytest.raises(DataError, match=r"sound\.wav is too long\n.*at most 0\.5 seconds"):

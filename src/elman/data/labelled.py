@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Reading:
     rate: int = 16000  # samples a second that sound is brought to
     bands: int = 40  # of the mel scale
     labelled: bool = True  # whether every example must have a label
+    notes: set[str] = field(default_factory=set, compare=False)  # grows: what was done to files to make them alike
 
 
 @dataclass(frozen=True)

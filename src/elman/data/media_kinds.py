@@ -25,7 +25,9 @@ def image(path: Path, reading: Reading) -> Values:
 
 def sound(path: Path, reading: Reading) -> Values:
     """Return the log-mel energies of a sound at steps of 10 ms, (T, F) float32."""
-    samples, rate, _ = read_sound(path, reading.rate, longest=reading.longest)
+    samples, rate, before = read_sound(path, reading.rate, longest=reading.longest)
+    if before != rate:
+        reading.notes.add(f"sound of {before} samples a second is resampled to {rate}")
     begin, end = span(reading.seconds)
     part = samples[round(begin * rate) : None if end is None else round(end * rate)]
     if not len(part):

@@ -87,7 +87,7 @@ def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -
     """Read the examples and put them into the folder, in the form that training takes."""
     told = reading(settings)
     judged = [Path(settings.validation_data)] if settings.validation_data else []
-    return prepare_examples(
+    described = prepare_examples(
         partial(read_examples, sources, told),
         folder,
         reader=reader_name(sources),
@@ -99,6 +99,7 @@ def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -
         seed=settings.seed,
         skip_bad=settings.skip_bad,
     )
+    return {**described, **({"notes": sorted(told.notes)} if told.notes else {})}
 
 
 def build(settings: ClassifySettings, folder: Path) -> Classifier:
