@@ -187,7 +187,7 @@ CASES: tuple[Case, ...] = (
         "accuracy",
         bar=0.80,
         aim=0.90,
-        minutes=8,
+        minutes=4,
         data=("train.tsv",),
         judged=("valid.tsv",),
         settings=(
@@ -210,7 +210,7 @@ CASES: tuple[Case, ...] = (
         "accuracy",
         bar=0.70,
         aim=0.85,
-        minutes=3,
+        minutes=2,
         data=("train.jsonl",),
         judged=("test.jsonl",),
         settings=(
@@ -229,7 +229,7 @@ CASES: tuple[Case, ...] = (
         "classify",
         "accuracy",
         bar=0.98,
-        minutes=4,
+        minutes=3,
         data=("train.tsv",),
         judged=("test.tsv",),
         settings=(

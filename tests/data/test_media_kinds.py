@@ -12,6 +12,7 @@ from elman.data.file_kinds import load_file
 from elman.data.labelled import Reading
 from elman.data.media_kinds import pair, span, without_mean
 from elman.data.mel import log_mel
+from elman.data.sound import trim_silence
 from elman.errors import DataError, SettingError
 
 NOISE = (0.1 * np.random.default_rng(1).standard_normal(8000)).astype(np.float32)
@@ -33,6 +34,11 @@ def test_a_sound_becomes_its_energies(tmp_path: Path) -> None:
     part = load_file(path, replace(reading, seconds=(0.25, 0.5)))
     np.testing.assert_allclose(part, log_mel(NOISE[2000:4000], 8000, bands=20), atol=1e-5)
     assert reading.notes == set()
+    quiet = np.concatenate([np.zeros(4000, np.float32), NOISE])
+    soundfile.write(tmp_path / "quiet.wav", quiet, 8000, subtype="FLOAT")
+    trimmed = load_file(tmp_path / "quiet.wav", replace(reading, trim=True))
+    np.testing.assert_allclose(trimmed, log_mel(trim_silence(quiet, 8000), 8000, bands=20), atol=1e-5)
+    assert len(trimmed) < 110 < len(load_file(tmp_path / "quiet.wav", reading))
     other = Reading()
     assert load_file(path, other).shape[1] == 40
     assert other.notes == {"sound of 8000 samples a second is resampled to 16000"}

@@ -72,6 +72,7 @@ def test_movements_are_told_apart_while_they_last(films: Path, tmp_path: Path, e
     runs.start(RECIPE, [films / "films.tsv"], settings, tmp_path / "run")
     found = package.load(tmp_path / "run").evaluate()
     assert found["accuracy"] >= 0.9
+    assert elman("diagnose", tmp_path / "run", "--json").code == 0
     words = ("predict", tmp_path / "run", films / "0.mkv", "--set", "every=2", "--json")
     answers = json.loads(elman(*words).out)["predictions"]
     assert [answer["step"] for answer in answers[:2]] == [2, 4]

@@ -48,6 +48,7 @@ class Reading:
     longest: float = 600.0  # seconds of a sound, or of a video at 25 frames a second
     rate: int = 16000  # samples a second that sound is brought to
     bands: int = 40  # of the mel scale
+    trim: bool = False  # leave out what is quiet at the beginning and end of a sound
     labelled: bool = True  # whether every example must have a label
     notes: set[str] = field(default_factory=set, compare=False)  # grows: what was done to files to make them alike
 

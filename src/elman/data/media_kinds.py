@@ -11,7 +11,7 @@ from elman.data.images import read_image
 from elman.data.labelled import Reading, Values
 from elman.data.mel import log_mel
 from elman.data.scan import scan
-from elman.data.sound import read_sound
+from elman.data.sound import read_sound, trim_silence
 from elman.data.video import read_frames
 from elman.errors import DataError, SettingError
 
@@ -37,7 +37,7 @@ def sound(path: Path, reading: Reading) -> Values:
             found=f"{len(samples) / rate:g}",
             hint="other --set seconds=BEGIN,END",
         )
-    return log_mel(part, rate, bands=reading.bands)
+    return log_mel(trim_silence(part, rate) if reading.trim else part, rate, bands=reading.bands)
 
 
 def video(path: Path, reading: Reading) -> Values:

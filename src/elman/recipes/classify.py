@@ -62,6 +62,7 @@ class ClassifySettings(NetworkSettings):
     longest: float = setting(600.0, "seconds that a sound or video may last", low=0, fixed=True)
     rate: int = setting(16000, "samples a second that sound is brought to", low=100, high=1_000_000, fixed=True)
     bands: int = setting(40, "of the mel scale that sound is parted into", low=1, high=1000, fixed=True)
+    trim: bool = setting(False, "leave out what is quiet at the beginning and end of a sound", fixed=True)
     shift: int = setting(0, "pixels that frames are moved by in training", low=0, high=1000, fixed=True)
     mirror: bool = setting(False, "half of the videos are mirrored in training", fixed=True)
     mask_steps: int = setting(0, "longest run of steps of numbers that is masked in training", low=0)
