@@ -14,12 +14,12 @@ from elman.training.run_directory import RunDirectory
 
 RECIPES: dict[str, Recipe] = {
     "language-model": language_model.RECIPE,
-    "forecast": forecast.RECIPE,
     "classify": classify.RECIPE,
+    "forecast": forecast.RECIPE,
     "similarity": similarity.RECIPE,
+    "recommend": recommend.RECIPE,
     "translate": translate.RECIPE,
     "transcribe": transcribe.RECIPE,
-    "recommend": recommend.RECIPE,
 }
 
 
