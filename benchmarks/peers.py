@@ -23,7 +23,7 @@ class Runner(NamedTuple):
     """One implementation, ready to run one case; None where it cannot."""
 
     train: Callable[[], object] | None  # forward and backward, all gradients made
-    infer: Callable[[], object] | None  # forward alone, no gradients
+    infer: Callable[[], Any] | None  # forward alone, no gradients; returns the output
 
 
 def torch_runner(
@@ -45,9 +45,9 @@ def torch_runner(
         layer.zero_grad()
         output(leaf).backward(d_y)  # type: ignore[no-untyped-call]
 
-    def infer() -> None:
+    def infer() -> Tensor:
         with torch.no_grad():
-            output(x)
+            return output(x)
 
     return Runner(train, infer)
 
@@ -132,4 +132,4 @@ def onnx_runner(kind: str, weights: Weights, x: Tensor) -> Runner | None:
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(stream.getvalue(), settings, providers=["CPUExecutionProvider"])
     numbers = x.numpy()
-    return Runner(None, lambda: session.run(None, {"X": numbers}))
+    return Runner(None, lambda: session.run(None, {"X": numbers})[0])

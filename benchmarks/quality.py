@@ -126,10 +126,11 @@ def table(rows: dict[str, Any]) -> str:
         reached = row["value"] <= row["bar"] if row["lower"] else row["value"] >= row["bar"]
         mark = "" if reached else " (**not reached**)"
         aim = "" if row["aim"] is None else f"{row['aim']:g}"
+        also = "".join(f", {key} {row['metrics'][key]:.3g}" for key in row.get("also", ()) if key != row["metric"])
         where = f"{row['date']}, {row['machine']}, {row['commit']}"
         budget = f"{row['minutes'] * row['scale']:g}"
         lines.append(
-            f"| {name} | {row['metric']} | {row['value']:.4g}{mark} | {row['bar']:g} | {aim} | {budget} "
+            f"| {name} | {row['metric']} | {row['value']:.4g}{mark}{also} | {row['bar']:g} | {aim} | {budget} "
             f"| {row['reference']} | {where} |"
         )
     lines += ["", "The commands:", ""]

@@ -1,18 +1,19 @@
 """Check, then time: elman's layers on the CPU beside torch.nn and, where installed, JAX's scan and ONNX Runtime.
 
-    python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--quick] [--out docs/results/speed]
+    python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--what full,ragged,steps] [--quick]
+                               [--out docs/results/speed]
 
-Every case is checked before it is timed: outputs and all gradients against torch.nn in float64. The implementations
-take turns, so that whatever else the machine does meets all of them; a ratio is the median of the ratios of the turns.
-The rate of a plain matrix product is measured in the same turns, and each case is given as a share of it.
-Writes OUT.json, OUT.md and, where matplotlib is installed, OUT.png.
+Every case is checked before it is timed: outputs and all gradients against torch.nn in float64, steps to the bit
+against the whole run, and the outputs of the others against elman's, so that all do the same. The implementations take
+turns, so that whatever else the machine does meets all of them; a ratio is the median of the ratios of the turns. The
+rate of a plain matrix product is measured in the same turns, and each case is given as a share of it.
+Writes OUT.json, OUT.md and, where matplotlib is installed, OUT.png. `pip install '.[bench]'` brings the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import statistics
 import subprocess
@@ -22,9 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from cases import CASES, RAGGED, STEPS, Case
 from peers import GATES, Runner, jax_runner, onnx_runner, torch_runner
+from results import plot, table
 from torch import Tensor, nn
 
 import elman
@@ -64,6 +67,16 @@ def check(ours: nn.Module, theirs: nn.Module, x: Tensor, d_y: Tensor, lengths: T
     return max(errors)
 
 
+def check_others(runners: dict[str, Runner | None]) -> None:
+    """Stop where another one computes something else than elman: a ratio would say nothing."""
+    outputs = {name: r.infer() for name, r in runners.items() if r is not None and r.infer is not None}
+    own = torch.as_tensor(outputs.pop("elman"))
+    for name, output in outputs.items():
+        found = torch.as_tensor(np.array(output)).reshape(own.shape)
+        if not (found - own).abs().max() < TOLERANCE * max(1.0, own.abs().max().item()):
+            sys.exit(f"{name} computes something else, nothing is timed")
+
+
 def seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
@@ -71,7 +84,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
-    """Time each run once a turn, for `budget` seconds or 50 turns, at least 5.
+    """Time each run once a turn, for `budget` seconds or 50 turns, at least 5 (3 where a turn takes seconds).
 
     Threads of some implementations go on spinning for a while when they are done; so each is run once more before it is
     timed, which finds the others' threads asleep and the caches its own.
@@ -79,8 +92,13 @@ def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    end = time.perf_counter() + budget
-    while len(times["elman"]) < 5 or (time.perf_counter() < end and len(times["elman"]) < 50):
+    start = time.perf_counter()
+
+    def enough(turns: int) -> bool:
+        elapsed = time.perf_counter() - start
+        return turns >= 50 or (turns >= 5 and elapsed > budget) or (turns >= 3 and elapsed > max(10.0, budget))
+
+    while not enough(len(times["elman"])):
         for name, run in runs.items():
             time.sleep(0.002)
             run()
@@ -131,13 +149,14 @@ def measure_case(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any
         "jax": jax_runner(kind, ours.weights(), x, d_y),
         "onnxruntime": onnx_runner(kind, ours.weights(), x),
     }
+    check_others(runners)
     for what in ("train", "infer"):
         runs = {name: run for name, r in runners.items() if r is not None and (run := getattr(r, what)) is not None}
         times = take_turns(runs | {"sgemm": sgemm()}, budget)
         yield describe(kind, case, what, case.flops(GATES[kind], what == "train"), times) | {"error": error}
 
 
-def measure_ragged(kind: str, case: Case, budget: float) -> dict[str, Any]:
+def measure_ragged(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any]]:
     """Time a ragged batch against packed torch.nn, and against the full batch by the tokens that are there."""
     ours, theirs, x, d_y = build(kind, case)
     lengths = torch.randint(case.T // 4, case.T + 1, (case.B,), generator=torch.Generator().manual_seed(0))
@@ -152,20 +171,34 @@ def measure_ragged(kind: str, case: Case, budget: float) -> dict[str, Any]:
     share = lengths.sum().item() / (case.T * case.B)
     line = describe(kind, case, "ragged", int(share * case.flops(GATES[kind], True)), times)
     full = line["ratios"].pop("elman full")
-    return line | {"error": error, "time_over_tokens": round(1 / full / share, 3)}
+    yield line | {"error": error, "time_over_tokens": round(1 / full / share, 3)}
 
 
-def measure_step(kind: str, case: Case, budget: float) -> dict[str, Any]:
-    """Time one step from Python, and one inside a sequence."""
-    ours, theirs, x, _ = build(kind, case._replace(T=500))
-    state = tuple(torch.zeros(1, case.H) for _ in ours.cell.states)
-    out = tuple(torch.empty_like(s) for s in state)
-    weights, first = ours.weights(), x[0]
-    ours.requires_grad_(False)
+def measure_step(kind: str, case: Case, budget: float) -> Iterator[dict[str, Any]]:
+    """Time one step from Python, by `layer.step` from the state before, and one inside a sequence."""
+    ours, theirs, x, d_y = build(kind, case._replace(T=500))
+    error = check(ours, theirs, x, d_y, None)
+
+    def stream() -> tuple[list[Tensor], Any]:
+        outputs, state = [], start
+        for x_BI in inputs:
+            y, state = ours.step(x_BI, state)
+            outputs.append(y)
+        return outputs, state
+
+    def stream_of_torch() -> None:
+        state = None
+        for x_TBI in inputs_of_torch:
+            _, state = theirs(x_TBI, state)
+
     with torch.no_grad():
+        start = ours.step(x[0])[1]
+        inputs, inputs_of_torch = list(x), list(x[:50, None])
+        if not torch.equal(torch.stack(stream()[0]), ours(x, start)[0]):
+            sys.exit(f"a step of {ours} differs from the whole run, nothing is timed")
         runs: dict[str, Callable[[], object]] = {
-            "elman": lambda: [cpu.step(ours.cell, first, state, weights, out=out) for _ in range(500)],
-            "torch": lambda: [theirs(x[:1]) for _ in range(50)],
+            "elman": stream,
+            "torch": stream_of_torch,
             "inside": lambda: ours(x),
             "sgemm": sgemm(),
         }
@@ -173,36 +206,14 @@ def measure_step(kind: str, case: Case, budget: float) -> dict[str, Any]:
     times["torch"] = [t * 10 for t in times["torch"]]
     line = describe(kind, case, "step", 500 * case.flops(GATES[kind], False), times)
     line["ratios"].pop("inside")
-    return line | {
-        "microseconds_from_python": round(statistics.median(times["elman"]) / 500 * 1e6, 2),
-        "microseconds_inside": round(statistics.median(times["inside"]) / 500 * 1e6, 2),
-        "best_microseconds": [round(min(times[n]) / 500 * 1e6, 2) for n in ("elman", "inside")],
+    yield line | {
+        "error": error,
+        "milliseconds": round(line["milliseconds"] / 500, 5),
+        "best_milliseconds": round(line["best_milliseconds"] / 500, 5),
+        "microseconds_from_python": round(statistics.median(times["elman"]) * 2000, 2),
+        "microseconds_inside": round(statistics.median(times["inside"]) * 2000, 2),
+        "best_microseconds": [round(min(times[n]) * 2000, 2) for n in ("elman", "inside")],
     }
-
-
-def table(lines: list[dict[str, Any]]) -> str:
-    """Return the result as a Markdown table, with the geometric means."""
-    names = sorted({name for line in lines for name in line["ratios"]})
-    rows = [["cell", "T, B, I, H", "what", "ms", "GFLOP/s", "of SGEMM", *(f"{n} / elman" for n in names), "notes"]]
-    rows.append(["---"] * len(rows[0]))
-    for line in lines:
-        shown = [f"{line['ratios'][n]:.2f}" if n in line["ratios"] else "" for n in names]
-        notes = ", ".join(f"{k} {line[k]}" for k in line if k.startswith(("micro", "time_")))
-        sizes = ", ".join(map(str, line["case"]))
-        rate = [f"{line['milliseconds']:.3g}", f"{line['gflops']:.0f}", f"{line['share_of_sgemm']:.0%}"]
-        rows.append([line["cell"], sizes, line["what"], *rate, *shown, notes])
-    for what in ("train", "infer", "ragged"):
-        for cell in GATES:
-            chosen = [line for line in lines if line["cell"] == cell and line["what"] == what]
-            if not chosen:
-                continue
-            means = [geometric_mean([c["ratios"][n] for c in chosen if n in c["ratios"]]) for n in names]
-            rows.append([cell, "geometric mean", what, "", "", "", *means, ""])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
-def geometric_mean(values: list[float]) -> str:
-    return f"{math.exp(statistics.fmean(map(math.log, values))):.2f}" if values else ""
 
 
 def machine() -> dict[str, Any]:
@@ -217,47 +228,38 @@ def machine() -> dict[str, Any]:
     return {"processor": model[0], "threads": threads, "isa": isa, "commit": commit, **versions}
 
 
-def plot(lines: list[dict[str, Any]], path: Path) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    chosen = [line for line in lines if line["what"] == "train"]
-    figure = Figure(figsize=(8, 0.28 * len(chosen) + 1), layout="constrained")
-    axes = figure.add_subplot()
-    labels = [f"{line['cell']} {tuple(line['case'])}" for line in chosen]
-    axes.barh(labels[::-1], [line["ratios"]["torch"] for line in chosen][::-1])
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("time of torch.nn over time of elman, training step")
-    figure.savefig(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check, then time elman's layers on the CPU beside their peers.")
     parser.add_argument("--cells", default="RNN,GRU,LSTM", help="which cells, separated by commas")
     parser.add_argument(
         "--cases", default="", help="numbers of the cases in cases.py, separated by commas; all if left out"
     )
-    parser.add_argument("--quick", action="store_true", help="0.3 seconds for each measurement instead of 3")
+    parser.add_argument("--what", default="full,ragged,steps", help="which kinds of runs, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="0.3 seconds for each measurement instead of 1.5")
     parser.add_argument("--out", type=Path, help="where to write .json, .md and .png")
     chosen = parser.parse_args()
     cases = [CASES[int(k)] for k in chosen.cases.split(",")] if chosen.cases else CASES
-    budget = 0.3 if chosen.quick else 3.0
+    kinds = chosen.what.split(",")
+    budget = 0.3 if chosen.quick else 1.5
     lines: list[dict[str, Any]] = []
     for kind in chosen.cells.split(","):
-        for case in cases:
-            lines += measure_case(kind, case, budget)
-            print(json.dumps(lines[-2]), file=sys.stderr, flush=True)
-        if not chosen.cases:
-            lines += [measure_ragged(kind, case, budget) for case in RAGGED]
-            lines += [measure_step(kind, case, budget) for case in STEPS]
+        for measure, what, sizes in (
+            (measure_case, "full", cases),
+            (measure_ragged, "ragged", RAGGED),
+            (measure_step, "steps", STEPS),
+        ):
+            for case in sizes if what in kinds else ():
+                found = list(measure(kind, case, budget))
+                lines += found
+                print(json.dumps(found[0]), file=sys.stderr, flush=True)
     facts = machine()
     print(json.dumps(facts) + "\n\n" + table(lines))
     if chosen.out:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         chosen.out.with_suffix(".json").write_text(json.dumps({"machine": facts, "lines": lines}, indent=1) + "\n")
         chosen.out.with_suffix(".md").write_text(f"`{json.dumps(facts)}`\n\n{table(lines)}")
-        plot(lines, chosen.out.with_suffix(".png"))
+        if not plot(lines, chosen.out.with_suffix(".png")):
+            print("no plot: pip install '.[plot]' brings matplotlib", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,11 @@ def test_without_baselines_a_line_each() -> None:
 
 
 def test_baselines_stand_beside() -> None:
-    table = result_table({"accuracy": 0.9, "sequences": 7, "baselines": {"majority class": {"accuracy": 0.5}}})
-    head, accuracy, sequences = table.splitlines()
+    table = result_table(
+        {"accuracy": 0.9, "sequences": 7, "remark": "by words", "baselines": {"majority class": {"accuracy": 0.5}}}
+    )
+    head, accuracy, sequences, remark = table.splitlines()
     assert head.split() == ["the", "model", "majority", "class"]
     assert accuracy.split() == ["accuracy", "0.9000", "0.5000"]
     assert sequences.split() == ["sequences", "7"]
+    assert remark.split(maxsplit=1) == ["remark", "by words"]

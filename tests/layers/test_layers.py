@@ -301,3 +301,34 @@ def test_what_is_refused(message: str, kind: type[ElmanError], call) -> None:  #
     with pytest.raises(kind, match=message) as caught:
         call()
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_over_symbols_is_over_their_rows(layer: elman.Recurrent, batch_first: bool) -> None:
+    layer = copy.deepcopy(layer)
+    layer.batch_first = batch_first
+    table = torch.randn(4, 3, requires_grad=True, **torch64)
+    symbols = torch.randint(4, (6, 2))
+    resets = torch.rand(6, 2) < 0.3
+    with torch.no_grad():
+        hx = layer(torch.randn(2, 2, 3, **torch64))[1]
+    if batch_first:
+        symbols, resets = symbols.t().contiguous(), resets.t()
+    found = []
+    for run in (
+        lambda: layer.over_symbols(symbols, table, hx, resets=resets),
+        lambda: layer(table[symbols], hx, resets=resets),
+    ):
+        y, state = run()
+        total = y.square().sum() + flat(state)[-1].sum()
+        found.append([y, *flat(state), *torch.autograd.grad(total, [table, *layer.parameters()], allow_unused=True)])
+    torch.testing.assert_close(*[[t for t in each if t is not None] for each in found], rtol=1e-11, atol=1e-12)
+
+
+def test_over_symbols_says_what_does_not_fit() -> None:
+    layer, symbols = elman.GRU(3, 4), torch.zeros(5, 2, dtype=torch.long)
+    with pytest.raises(ShapeError, match="table has a wrong size in I"):
+        layer.over_symbols(symbols, torch.zeros(9, 4))
+    with pytest.raises(ShapeError, match="symbols has 3 dimensions"):
+        layer.over_symbols(symbols[:, :, None], torch.zeros(9, 3))

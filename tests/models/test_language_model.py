@@ -119,3 +119,39 @@ def test_dropout_masks() -> None:
 def test_an_adaptive_softmax_with_nothing_to_judge_costs_nothing() -> None:
     softmax = AdaptiveSoftmax(7, 11, (3,))
     assert float(softmax.nats(torch.rand(2, 7), torch.full((2,), IGNORED))) == 0.0
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_training_on_few_symbols_takes_no_vectors_and_gives_the_same(cell: str, tied: bool) -> None:
+    torch.manual_seed(1)
+    options = {"embedding": 8, "hidden": 8, "layers": 2, "tied": tied, "learn_initial_state": True}
+    model = LanguageModel(5, cell=cell, **options).double()
+    input_TB, target_TB = torch.randint(5, (2, 6, 3))
+    resets = torch.rand(6, 3) < 0.3
+    seen, found = [], []
+    for watched in (False, True):
+        handle = model.embedding.register_forward_hook(lambda *_: seen.append(1)) if watched else None
+        model.zero_grad()
+        nats, state = model.nats(input_TB, target_TB, resets=resets)
+        last = state[0] if isinstance(state, tuple) else state
+        (nats + last.sum()).backward()
+        found.append([nats, last, *(p.grad for p in model.parameters())])
+        assert bool(seen) == watched
+        if handle is not None:
+            handle.remove()
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("change", ["no gradients", "dropout", "many symbols", "a hook of the layers"])
+def test_otherwise_the_vectors_are_made(change: str) -> None:
+    model = LanguageModel(9 if change == "many symbols" else 5, **{**SMALL, "embedding": 8})
+    called = []
+    plain = type(model.embedding).forward
+    model.embedding_dropout.probability = 0.5 if change == "dropout" else 0.0
+    if change == "a hook of the layers":
+        model.recurrent.register_forward_hook(lambda *_: None)
+    with torch.set_grad_enabled(change != "no gradients"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.embedding), "forward", lambda self, ids: (called.append(1), plain(self, ids))[1])
+        model(torch.randint(5, (4, 2)))
+    assert called

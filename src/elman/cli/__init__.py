@@ -156,7 +156,8 @@ def train(
             progress.say(
                 f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.data.split('left out: ')[-1]}"
             )
-            trained = runs.start(chosen, sources, settings, out, watch=progress.watch, probe=probe, autopsy=autopsy)
+            options: dict[str, Any] = {"watch": progress.watch, "probe": probe, "autopsy": autopsy}
+            trained = runs.start(chosen, sources, settings, out, say=progress.say, **options)
     progress.finish(trained)
     if as_json:
         outcome = trained.outcome

@@ -7,9 +7,12 @@ from typing import Any
 
 
 def result_table(metrics: Mapping[str, Any]) -> str:
-    """Return a line for each metric, and a column for the model and for each of `metrics["baselines"]`."""
+    """Return a line for each metric, and a column for the model and for each of `metrics["baselines"]`.
+
+    Metrics that are text stand below.
+    """
     baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines", {})
-    names = [name for name in metrics if name != "baselines"]
+    names = [name for name, value in metrics.items() if not isinstance(value, Mapping | str)]
     columns = {"the model": metrics, **baselines} if baselines else {"": metrics}
     cells = [[title, *(shown(column, name) for name in names)] for title, column in columns.items()]
     widths = [max(map(len, column)) for column in cells]
@@ -20,7 +23,8 @@ def result_table(metrics: Mapping[str, Any]) -> str:
             f"{column[row]:>{width}}" for column, width in zip(cells, widths, strict=True)
         )
         lines += [line.rstrip()] if row or baselines else []
-    return "\n".join(lines) + "\n"
+    remarks = [f"{name:{first}} {value}" for name, value in metrics.items() if isinstance(value, str)]
+    return "\n".join([*lines, *remarks]) + "\n"
 
 
 def shown(metrics: Mapping[str, Any], name: str) -> str:
@@ -30,4 +34,4 @@ def shown(metrics: Mapping[str, Any], name: str) -> str:
     value = metrics[name]
     if value is None:
         return "beyond all bounds"
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -82,6 +82,8 @@ def distribution(
             hint="train with a smaller learning rate or with clipping",
         )
     shifted_BV = logits_BV - highest_B1
+    if temperature > 0 and top_k is None and (top_p is None or top_p == 1):
+        return torch.softmax(shifted_BV / temperature, dim=-1)  # nothing to rank: most of the time of a small model
     order_BV = logits_BV.argsort(dim=-1, descending=True, stable=True)
     if temperature == 0:
         return torch.zeros_like(shifted_BV).scatter(-1, order_BV[:, :1], 1.0)

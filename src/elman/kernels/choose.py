@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager
+from elman.kernels.cpu.stepper import Stepper
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 
@@ -80,6 +82,32 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     own = getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after
+
+
+def prepare_steps(
+    stepper: Stepper,
+    cell: Steps,
+    x_BI: Tensor,
+    states: Sequence[State],
+    layers: Sequence[Weights],
+    parameters: Mapping[str, Tensor | None],
+) -> None:
+    """Make `stepper` ready for more steps of a stack of layers, if its kernel is the one that runs all of them.
+
+    Args:
+        stepper: what the layer keeps.
+        cell: of all layers.
+        x_BI: the input of a step.
+        states: the state of each layer.
+        layers: the weights of each layer.
+        parameters: by name, those that the weights may be among.
+    """
+    for state, weights in zip(states, layers, strict=True):
+        if KERNELS[choose(cell, x_BI[None], state, weights).name] is not cpu:
+            return
+        x_BI = state[0]
+    assert cell.kernel is not None
+    stepper.prepare(cell.kernel, layers, parameters)
 
 
 def _check_strict(choice: Choice) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from elman.errors import ElmanError
 from elman.kernels.choose import Choice, choose
@@ -28,7 +29,7 @@ class Explanation(NamedTuple):
 
 def explain(
     layer: nn.Module,
-    input: Tensor,
+    input: Tensor | PackedSequence,
     hx: Hidden | None = None,
     *,
     lengths: Tensor | Sequence[int] | None = None,
@@ -49,6 +50,8 @@ def explain(
             found=f"{type(layer).__module__}.{type(layer).__name__}",
             hint=_hint(layer),
         )
+    if isinstance(input, PackedSequence):
+        input, lengths = layer.unpack(input, lengths, resets)
     x_TBI, state, lengths_B, resets_TB = layer.prepare(input, hx, lengths, resets)
     choices: dict[str, Choice] = {}
     for k in range(layer.num_layers):

@@ -12,7 +12,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.choose import step, unroll
+from elman.kernels.choose import prepare_steps, step, unroll
+from elman.kernels.cpu.stepper import Stepper
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise
@@ -77,6 +78,7 @@ class Recurrent(nn.Module):
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size = bidirectional, proj_size
         self.variational, self.init, self.learn_initial_state = variational, init, learn_initial_state
+        self._stepper = Stepper()
         self._create_parameters(device, dtype)
         self.reset_parameters()
 
@@ -181,16 +183,58 @@ class Recurrent(nn.Module):
             return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
 
+    def over_symbols(
+        self, symbols: Tensor, table_VI: Tensor, hx: Hidden | None = None, *, resets: Tensor | None = None
+    ) -> tuple[Tensor, Hidden]:
+        """Run over the rows of a table: up to rounding what `self(table_VI[symbols], hx, resets=resets)` gives.
+
+        The lowest layer needs U e for the row e of each symbol, and there are only V of these: the columns of U E^T for
+        the table E. So U E^T takes the place of U, and the symbol's place among V that of its row: V numbers a step
+        instead of I, and no gradient of the input. With few symbols and long rows that saves much of a training step.
+
+        Args:
+            symbols: numbers from 0 to V - 1, (T, B), or (B, T) with `batch_first`.
+            table_VI: the row of each symbol, of an embedding for example.
+            hx, resets: as in `forward`.
+
+        Returns:
+            As `forward`.
+
+        Raises:
+            ShapeError: as in `forward`.
+        """
+        check_shape("symbols", symbols, "BT" if self.batch_first else "TB")
+        check_shape("table", table_VI, "VI", I=self.input_size)
+        x_TBV, state, _, resets_TB = self.prepare(
+            table_VI.new_zeros(*symbols.shape, len(table_VI)).scatter_(2, symbols.long()[:, :, None], 1.0),
+            hx,
+            None,
+            resets,
+            features=len(table_VI),
+        )
+        lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
+        lowest = [weights._replace(ih=weights.ih @ table_VI.t()) for weights in lowest]
+        y_TBH, state = self._unroll_from(lowest, x_TBV, state, None, resets_TB)
+        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+
     def prepare(
-        self, input: Tensor, hx: Hidden | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+        self,
+        input: Tensor,
+        hx: Hidden | None,
+        lengths: Tensor | Sequence[int] | None,
+        resets: Tensor | None,
+        *,
+        features: int | None = None,
     ) -> tuple[Tensor, State, Tensor | None, Tensor | None]:
         """Check the arguments of `forward`, and return them as the kernels take them: time first, with a batch.
+
+        `features` is the width of the input where that is not the layer's own.
 
         Raises:
             ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
         """
         single = isinstance(input, Tensor) and input.dim() == 2
-        self._check_input(input, resets, single)
+        self._check_input(input, resets, single, features or self.input_size)
         if single:
             if lengths is not None:
                 raise ShapeError(
@@ -209,18 +253,45 @@ class Recurrent(nn.Module):
     def step(self, input: Tensor, hx: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Run one step: the same numbers as `forward` gives for it within a sequence.
 
+        Without gradients (`torch.no_grad()` or `inference_mode()`), on the CPU and from a given state, a step of all
+        layers is a single call that takes a few microseconds.
+
         Args:
             input: (B, I), or (I,) for a single sequence.
             hx: as in `forward`.
 
         Returns:
             output: (B, H), or (H,).
-            hx: the state after the step.
+            hx: the state after the step. Like the output it has memory of its own, which no later step touches.
 
         Raises:
             SettingError: the layer is bidirectional; its output needs the future.
             ShapeError: as in `forward`.
         """
+        if not torch.compiler.is_compiling() and not (self.training and self.dropout):
+            quick = self._stepper.step(self._parameters, input, hx)
+            if quick is not None:
+                return quick[0], self._pack_state(quick[1:])
+        self._check_step(input)
+        single = input.dim() == 1
+        # A step is a sequence of length one: (T, B, I) or (T, I).
+        x_TBI, state, _, _ = self.prepare(input.unsqueeze(0 if single or not self.batch_first else 1), hx, None, None)
+        states = [tuple(s[layer] for s in state) for layer in range(self.num_layers)]
+        weights = [self.weights(layer) for layer in range(self.num_layers)]
+        y_BH, after = x_TBI[0], []
+        for layer in range(self.num_layers):
+            y_BH, *others = step(self.cell, y_BH, states[layer], weights[layer])
+            after.append((y_BH, *others))
+            if self.training and self.dropout and layer + 1 < self.num_layers:
+                y_BH = self._drop(y_BH[None])[0]
+        if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            prepare_steps(self._stepper, self.cell, x_TBI[0], states, weights, self._parameters)
+        state = tuple(torch.stack(each) for each in zip(*after, strict=True))
+        if single:
+            return y_BH[0], self._pack_state(tuple(s[:, 0] for s in state))
+        return y_BH, self._pack_state(state)
+
+    def _check_step(self, input: Tensor) -> None:
         if self.bidirectional:
             raise SettingError(
                 "a bidirectional layer cannot run step by step",
@@ -231,20 +302,6 @@ class Recurrent(nn.Module):
         if not isinstance(input, Tensor) or input.dim() not in (1, 2):
             found = str(tuple(input.shape)) if isinstance(input, Tensor) else type(input).__name__
             raise ShapeError("the input of a step has a wrong shape", should="(B, I) or (I,)", found=found)
-        single = input.dim() == 1
-        # A step is a sequence of length one: (T, B, I) or (T, I).
-        x_TBI, state, _, _ = self.prepare(input.unsqueeze(0 if single or not self.batch_first else 1), hx, None, None)
-        y_BH, after = x_TBI[0], []
-        for layer in range(self.num_layers):
-            before = tuple(s[layer] for s in state)
-            y_BH, *others = step(self.cell, y_BH, before, self.weights(layer))
-            after.append((y_BH, *others))
-            if self.training and self.dropout and layer + 1 < self.num_layers:
-                y_BH = self._drop(y_BH[None])[0]
-        state = tuple(torch.stack(each) if len(each) > 1 else each[0][None] for each in zip(*after, strict=True))
-        if single:
-            return y_BH[0], self._pack_state(tuple(s[:, 0] for s in state))
-        return y_BH, self._pack_state(state)
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: zeros or the learned one, (L*D, B, H) for each state."""
@@ -259,6 +316,18 @@ class Recurrent(nn.Module):
     def _unroll_layers(
         self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None
     ) -> tuple[Tensor, State]:
+        lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
+        return self._unroll_from(lowest, x_TBI, state, lengths_B, resets_TB)
+
+    def _unroll_from(
+        self,
+        lowest: Sequence[Weights],
+        x_TBI: Tensor,
+        state: State,
+        lengths_B: Tensor | None,
+        resets_TB: Tensor | None,
+    ) -> tuple[Tensor, State]:
+        """Run all layers, the first one with the given weights for each direction."""
         after: list[State] = []
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
@@ -268,7 +337,7 @@ class Recurrent(nn.Module):
                     self.cell,
                     x_TBI,
                     before,
-                    self.weights(layer, direction),
+                    self.weights(layer, direction) if layer else lowest[direction],
                     lengths=lengths_B,
                     resets=resets_TB,
                     reverse=direction == 1,
@@ -292,14 +361,7 @@ class Recurrent(nn.Module):
         lengths: Tensor | Sequence[int] | None,
         resets: Tensor | None,
     ) -> tuple[PackedSequence, Hidden]:
-        if lengths is not None or resets is not None:
-            raise ShapeError(
-                "a PackedSequence brings its own lengths",
-                should="neither lengths= nor resets= beside it",
-                found="lengths=" if lengths is not None else "resets=",
-                hint="pass the padded tensor with lengths= and resets=",
-            )
-        padded, counts = pad_packed_sequence(packed, batch_first=self.batch_first)
+        padded, counts = self.unpack(packed, lengths, resets)
         output, state = self(padded, hx, lengths=counts)
         order = packed.sorted_indices
         if order is not None:
@@ -308,11 +370,29 @@ class Recurrent(nn.Module):
         data, batch_sizes, _, _ = pack_padded_sequence(output, counts, self.batch_first)
         return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), state
 
-    def _check_input(self, input: Tensor, resets: Tensor | None, single: bool) -> None:
+    def unpack(
+        self, packed: PackedSequence, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a PackedSequence as `forward` runs it: the padded tensor and the lengths.
+
+        Raises:
+            ShapeError: there are lengths or resets beside it.
+        """
+        if lengths is not None or resets is not None:
+            raise ShapeError(
+                "a PackedSequence brings its own lengths",
+                should="neither lengths= nor resets= beside it",
+                found="lengths=" if lengths is not None else "resets=",
+                hint="pass the padded tensor with lengths= and resets=",
+            )
+        padded, counts = pad_packed_sequence(packed, batch_first=self.batch_first)
+        return padded, counts
+
+    def _check_input(self, input: Tensor, resets: Tensor | None, single: bool, features: int) -> None:
         if not isinstance(input, Tensor):
             raise ShapeError("input is not a tensor", should="a torch.Tensor", found=type(input).__name__)
         letters = "TI" if single else "BTI" if self.batch_first else "TBI"
-        sizes = check_shape("input", input, letters, I=self.input_size)
+        sizes = check_shape("input", input, letters, I=features)
         self._check_type("input", input)
         if resets is None:
             return

@@ -100,9 +100,23 @@ class LanguageModel(nn.Module):
             state: as returned before, None for the initial one.
             resets: (T, B), true where a text begins: the state is put back to the initial one there.
         """
-        e_TBE = self.embedding_dropout(self.embedding(input_TB))
-        s_TBH, state = self.recurrent(e_TBE, state, resets=resets)
+        if self._symbols_are_few():
+            s_TBH, state = self.recurrent.over_symbols(input_TB, self.embedding.weight, state, resets=resets)
+        else:
+            e_TBE = self.embedding_dropout(self.embedding(input_TB))
+            s_TBH, state = self.recurrent(e_TBE, state, resets=resets)
         return self.dropout(s_TBH), state
+
+    def _symbols_are_few(self) -> bool:
+        """Whether to train on the symbols themselves instead of their vectors, which is the same up to rounding.
+
+        Not without gradients, where a text run step by step has the bits of the whole; not where somebody looks at what
+        goes in and out of the parts.
+        """
+        if not torch.is_grad_enabled() or self.embedding.num_embeddings > self.embedding.embedding_dim:
+            return False
+        dropped = self.embedding_dropout.training and self.embedding_dropout.probability > 0
+        return not dropped and not any(_is_watched(m) for m in (self.embedding, self.embedding_dropout, self.recurrent))
 
     def forward(self, input_TB: Tensor, state: Any = None, *, resets: Tensor | None = None) -> tuple[Tensor, Any]:
         """Return the logits of the symbol after each step, (T, B, V), and the state; arguments as in `features`."""
@@ -122,3 +136,9 @@ class LanguageModel(nn.Module):
         """Return the logits of the next symbol, (B, V), and the state after one more symbol of each row."""
         s_BH, state = self.recurrent.step(self.embedding(input_B), state)
         return self.output.logits(s_BH), state
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether a call of the module is more than its own `forward`: hooks, or another forward put in its place."""
+    own = vars(module)
+    return "forward" in own or any(own[name] for name in own if name.startswith(("_forward", "_backward")))

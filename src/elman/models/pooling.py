@@ -18,6 +18,10 @@ class LastPool(nn.Module):
         """Return (B, F)."""
         return last_BF
 
+    def running(self, y_BF: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """Return what `forward` gives for the steps so far, (B, F), and what the next step needs to know."""
+        return y_BF, None
+
 
 class MeanPool(nn.Module):
     """The mean over the steps; zero for a sequence without any."""
@@ -25,6 +29,11 @@ class MeanPool(nn.Module):
     def forward(self, y_TBF: Tensor, lengths_B: Tensor, last_BF: Tensor) -> Tensor:
         """Return (B, F); beyond a sequence's length y is zero, as the layers leave it."""
         return y_TBF.sum(0) / lengths_B.clamp(min=1).to(y_TBF)[:, None]
+
+    def running(self, y_BF: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """As `LastPool.running`."""
+        count, total_BF = (1, y_BF) if memory is None else (memory[0] + 1, memory[1] + y_BF)
+        return total_BF / count, (count, total_BF)
 
 
 class MaxPool(nn.Module):
@@ -34,6 +43,11 @@ class MaxPool(nn.Module):
         """Return (B, F)."""
         greatest_BF = y_TBF.masked_fill(~steps_exist(y_TBF, lengths_B)[..., None], -torch.inf).amax(0)
         return greatest_BF.masked_fill((lengths_B == 0)[:, None], 0.0)
+
+    def running(self, y_BF: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """As `LastPool.running`."""
+        greatest_BF = y_BF if memory is None else torch.maximum(memory, y_BF)
+        return greatest_BF, greatest_BF
 
 
 class AttentionPool(nn.Module):
@@ -55,6 +69,15 @@ class AttentionPool(nn.Module):
         score_TB = score_TB.masked_fill(~steps_exist(y_TBF, lengths_B), torch.finfo(score_TB.dtype).min)
         weights_TB: Tensor = score_TB.softmax(0)
         return (weights_TB[..., None] * y_TBF).sum(0)
+
+    def running(self, y_BF: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """As `LastPool.running`; the weights are kept by the greatest score so far, as the softmax does it."""
+        score_B1 = self.score(torch.tanh(self.hidden(y_BF)))
+        top_B1, weight_B1, total_BF = memory or (score_B1, torch.zeros_like(score_B1), torch.zeros_like(y_BF))
+        higher_B1 = torch.maximum(top_B1, score_B1)
+        old_B1, new_B1 = (top_B1 - higher_B1).exp(), (score_B1 - higher_B1).exp()
+        weight_B1, total_BF = weight_B1 * old_B1 + new_B1, total_BF * old_B1 + y_BF * new_B1
+        return total_BF / weight_B1, (higher_B1, weight_B1, total_BF)
 
 
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {

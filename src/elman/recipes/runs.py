@@ -16,7 +16,7 @@ from elman.training import tensors
 from elman.training.device import choose_device
 from elman.training.loop import Moment, Outcome, Watch, train
 from elman.training.non_finite import Autopsy
-from elman.training.report import write_report
+from elman.training.report import described, write_report
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
 from elman.training.task import Probe, Task
@@ -48,6 +48,7 @@ def start(
     watch: Watch | None = None,
     probe: MakeProbe | None = None,
     autopsy: Autopsy | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Trained:
     """Prepare the data, make the run directory `out`, and train.
 
@@ -59,6 +60,7 @@ def start(
         watch: is told of every step and evaluation.
         probe: makes a measurement that is taken every so many steps.
         autopsy: names the sequences of a batch after which a number is not finite.
+        say: is told what was found in the data, a line each, before the first step.
 
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
@@ -72,6 +74,9 @@ def start(
         return description
 
     run = RunDirectory.create(out, recipe.name, chosen.as_dict(), fill)
+    if say:
+        for line in described(run.config["data"]):
+            say(line)
     return _train(recipe, chosen, run, resume=False, watch=watch, probe=probe, autopsy=autopsy)
 
 

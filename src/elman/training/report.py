@@ -50,7 +50,7 @@ def write_report(
         "",
         "## The data",
         "",
-        *[f"- {key.replace('_', ' ')}: {_shown(value)}" for key, value in config["data"].items()],
+        *[f"- {line}" for line in described(config["data"])],
         "",
         "## How well",
         "",
@@ -76,6 +76,11 @@ def write_report(
         f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} symbols a second, evaluations included.",
     ]
     run.write_text("report.md", "\n".join(lines) + "\n")
+
+
+def described(data: Mapping[str, Any]) -> list[str]:
+    """Return what config.json says of the data, a line each."""
+    return [f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in data.items()]
 
 
 def _beside(model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.kernels import cpu, eager
+from elman.kernels.cpu import calls
 from elman.layers.cell import Cell
 from elman.testing import TOLERANCE
 
@@ -209,3 +210,16 @@ def test_what_is_saved_lies_in_memory_of_its_own(main_cell: Cell, draw: Draw, mo
     del one, two
     for _ in range(3):
         assert all(torch.equal(a, b) for a, b in zip(gradients(first, cpu), wanted, strict=True))
+
+
+def test_memory_of_the_pool(main_cell: Cell, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large tensors lie in blocks that are used again: those that somebody still holds are left alone."""
+    monkeypatch.setattr(calls, "poison", False)
+    drawn = draw(main_cell, 6, 5, 3, 8, dtype=torch.float64, grad=True)
+    wanted = gradients(drawn, cpu)
+    monkeypatch.setattr(calls, "LARGE", 1)
+    kept = [gradients(drawn, cpu) for _ in range(3)]
+    for found in kept:
+        check(found, wanted)
+    addresses = [t.data_ptr() for found in kept for t in (found[0], *found[1 + len(drawn.state) :])]
+    assert len(set(addresses)) == len(addresses)

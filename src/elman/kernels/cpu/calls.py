@@ -6,6 +6,7 @@ checked. A call is a `Past`, what both passes read; the forward pass adds a `Run
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -28,7 +29,8 @@ KINDS = {
     "lstm": (2, 0),
 }
 
-# Numbers from which on what is saved comes from the engine's own pool instead of torch's allocator.
+# Numbers from which on memory comes from the engine's own pool instead of torch's allocator, which gives large blocks
+# back to the system and asks for them anew with every training step, at the cost of a page fault for every 4 KiB.
 LARGE = 1 << 18
 
 # Set by tests: fresh memory is filled with NaN, so that a number which nobody writes is seen.
@@ -60,14 +62,18 @@ class Run(NamedTuple):
     saved: Tensor
 
 
-def fresh(like: Tensor, *shape: int, zero: bool = False) -> Tensor:
+def fresh(like: Tensor, *shape: int, zero: bool = False, pooled: bool = False) -> Tensor:
     if zero:
         return like.new_zeros(shape)
-    return like.new_full(shape, float("nan")) if poison else like.new_empty(shape)
+    if poison:
+        return like.new_full(shape, float("nan"))
+    if pooled and math.prod(shape) >= LARGE:
+        return _engine.block(shape, like.dtype == torch.float32)
+    return like.new_empty(shape)
 
 
-def fresh_like(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else fresh(tensor, *tensor.shape)
+def fresh_like(tensor: Tensor | None, pooled: bool) -> Tensor | None:
+    return None if tensor is None else fresh(tensor, *tensor.shape, pooled=pooled)
 
 
 def readable(call: Call) -> Call:
@@ -86,12 +92,9 @@ def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> Run:
     else:
         # One row for each place of the input; under lengths only as many as there are tokens are ever touched.
         rows, width = T * B, _engine.saved_width(KINDS[kind][0], H, single)
-        if traced or poison or rows * width < LARGE:
-            saved = fresh(call.x_TBI, rows, width, zero=traced and call.lengths is not None)
-        else:
-            saved = _engine.block(rows, width, single)
+        saved = fresh(call.x_TBI, rows, width, zero=traced and call.lengths is not None, pooled=not traced)
     return Run(
-        fresh(call.x_TBI, T, B, H, zero=call.lengths is not None),
+        fresh(call.x_TBI, T, B, H, zero=call.lengths is not None, pooled=not traced),
         fresh(call.x_TBI, B, H),
         fresh(call.x_TBI, B, H) if call.c_BH is not None else call.x_TBI.new_empty(0),
         saved,
@@ -150,21 +153,22 @@ class Gradients(NamedTuple):
     c_initial: Tensor | None
 
 
-def gradients(call: Call, wanted: Wanted) -> Gradients:
+def gradients(call: Call, wanted: Wanted, traced: bool = False) -> Gradients:
     """Allocate what the backward pass returns; also its shapes for tracing."""
+    pooled = not traced
     d_x = None
     if wanted.x:
-        d_x = fresh(call.x_TBI, *call.x_TBI.shape, zero=call.lengths is not None)
+        d_x = fresh(call.x_TBI, *call.x_TBI.shape, zero=call.lengths is not None, pooled=pooled)
     return Gradients(
         d_x,
-        fresh_like(call.h_BH),
-        fresh_like(call.c_BH),
-        fresh_like(call.ih) if wanted.ih else None,
-        fresh_like(call.hh) if wanted.hh else None,
-        fresh_like(call.b_ih) if wanted.b_ih else None,
-        fresh_like(call.b_hh) if wanted.b_hh else None,
-        fresh_like(call.h_initial),
-        fresh_like(call.c_initial),
+        fresh_like(call.h_BH, pooled),
+        fresh_like(call.c_BH, pooled),
+        fresh_like(call.ih, pooled) if wanted.ih else None,
+        fresh_like(call.hh, pooled) if wanted.hh else None,
+        fresh_like(call.b_ih, pooled) if wanted.b_ih else None,
+        fresh_like(call.b_hh, pooled) if wanted.b_hh else None,
+        fresh_like(call.h_initial, pooled),
+        fresh_like(call.c_initial, pooled),
     )
 
 
@@ -178,12 +182,13 @@ def backward(
     d_y: Tensor | None,
     d_hn: Tensor | None,
     d_cn: Tensor | None,
+    traced: bool = False,
 ) -> Gradients:
     """Run the backward pass of a forward pass that saved; a gradient that is None stands for zeros."""
     call = readable(call)
     if d_y is not None and d_y.stride(2) != 1:
         d_y = d_y.contiguous()
-    found = gradients(call, wanted)
+    found = gradients(call, wanted, traced)
     _engine.backward(
         *KINDS[kind],
         call.x_TBI,

@@ -69,13 +69,13 @@ def recurrent_backward(
     d_cn: Tensor | None,
 ) -> list[Tensor]:
     call = Call(x, h, c, ih, hh, b_ih, b_hh, h_initial, c_initial, lengths, resets)
-    found = calls.backward(kind, call, reverse, Wanted(*wanted), y, saved, d_y, d_hn, d_cn)
+    found = calls.backward(kind, call, reverse, Wanted(*wanted), y, saved, d_y, d_hn, d_cn, traced=True)
     return [_full(g, x) for g in found]
 
 
 @recurrent_backward.register_fake
 def _(kind: str, reverse: bool, wanted: list[bool], *tensors: Any) -> list[Tensor]:
-    found = calls.gradients(Call(*tensors[:11]), Wanted(*wanted))
+    found = calls.gradients(Call(*tensors[:11]), Wanted(*wanted), traced=True)
     return [_full(g, tensors[0]) for g in found]
 
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -30,12 +32,19 @@ struct DlTensor {
     int64_t *shape, *strides;
     uint64_t byte_offset;
 };
+struct DlManaged {
+    uint32_t major, minor;
+    void* context;
+    void (*deleter)(DlManaged*);
+    uint64_t flags;
+    DlTensor tensor;
+};
 struct DlExchange {
     uint32_t major, minor;
     DlExchange* older;
     void* allocate;
     void* managed_from_object;
-    void* managed_to_object;
+    int (*managed_to_object)(DlManaged* tensor, void** out);
     int (*describe)(void* object, DlTensor* out);
     void* current_stream;
 };
@@ -52,7 +61,7 @@ public:
         nb::object capsule = tensor_type_.attr("__dlpack_c_exchange_api__");
         table_ = static_cast<const DlExchange*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
         if (!table_) throw nb::python_error();
-        if (table_->major != 1 || !table_->describe) throw std::runtime_error("torch speaks an unknown version of DLPack");
+        if (table_->major != 1 || !table_->describe || !table_->managed_to_object) throw std::runtime_error("torch speaks an unknown version of DLPack");
     }
 
     // Any tensor, on any device.
@@ -71,6 +80,38 @@ public:
         if (table_->describe(object.ptr(), &view) == 0) return true;
         PyErr_Clear();
         return false;
+    }
+
+    // An object of exactly the class torch.Tensor, on the CPU; false for all else, a subclass of a user's among it.
+    bool plain_view(nb::handle object, DlTensor& view) const {
+        return reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) == tensor_type_.ptr() && try_view(object, view) &&
+               view.device.type == 1;
+    }
+
+    // A fresh contiguous tensor on the CPU, of at most three dimensions, with `numbers` numbers at `data`. Its memory and its
+    // description are one block, which goes with it.
+    template <class T>
+    nb::object fresh(int ndim, const int64_t* sizes, int64_t numbers, T*& data) const {
+        struct Owned {
+            DlManaged managed;
+            int64_t shape[3], strides[3];
+        };
+        constexpr uintptr_t kLine = 64;
+        auto* owned = static_cast<Owned*>(std::malloc(sizeof(Owned) + kLine + static_cast<size_t>(numbers) * sizeof(T)));
+        if (!owned) throw std::bad_alloc();
+        data = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(owned + 1) + kLine - 1) / kLine * kLine);
+        int64_t stride = 1;
+        for (int d = ndim - 1; d >= 0; --d) {
+            owned->shape[d] = sizes[d];
+            owned->strides[d] = stride;
+            stride *= sizes[d];
+        }
+        const DlType type{2, 8 * sizeof(T), 1};
+        owned->managed = {1, 0, nullptr, [](DlManaged* m) { std::free(m); }, 0,
+                          {data, {1, 0}, ndim, type, owned->shape, owned->strides, 0}};
+        void* object = nullptr;
+        if (table_->managed_to_object(&owned->managed, &object) != 0) throw nb::python_error();
+        return nb::steal(static_cast<PyObject*>(object));
     }
 
     DlTensor describe(nb::handle object, const char* name) const {

@@ -1,0 +1,84 @@
+"""Pictures: any format, mode and size that Pillow reads, upright, as grey or colour of eight bits."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.media import decoding
+from elman.errors import DataError, extra
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+"""The files that are taken for images in a folder."""
+
+MOST_PIXELS = 50_000_000
+"""Of one image, if the caller does not say."""
+
+
+def read_image(
+    path: str | Path, size: tuple[int, int] | None = None, colour: bool = False, *, most_pixels: int = MOST_PIXELS
+) -> NDArray[np.uint8]:
+    """Read a picture as a person sees it: turned as its EXIF orientation says, and on white where it is transparent.
+
+    Of a moving picture the first frame is taken; numbers of sixteen bits keep the upper eight.
+
+    Args:
+        path: the file; what it is shows its content, not its name.
+        size: (height, width) that it is brought to, as a whole, with smoothing; None: its own.
+        colour: red, green and blue instead of grey (the luma of ITU-R BT.601).
+        most_pixels: a larger picture is refused before it takes memory.
+
+    Returns:
+        uint8, (H, W), or (H, W, 3) with colour.
+
+    Raises:
+        DataError: the file is missing, empty, broken, no image, or too large.
+        MissingExtraError: Pillow is not installed.
+    """
+    path = Path(path)
+    with extra("images", "reading images"):
+        from PIL import Image, ImageOps
+    with decoding(path, "an image", IMAGE_SUFFIXES), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow about sizes, which are checked here, and about odd metadata
+        with Image.open(path) as file:
+            if file.width * file.height > most_pixels:
+                raise DataError(
+                    f"{path} is too large",
+                    should=f"at most {most_pixels:,} pixels",
+                    found=f"{file.width} x {file.height}",
+                    hint="scale it down, or allow more",
+                )
+            image = ImageOps.exif_transpose(file)
+        image = _eight_bits(path, image).convert("RGB" if colour else "L")
+        if size is not None and image.size != (size[1], size[0]):
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # Pillow's averages when it shrinks
+        return np.array(image, np.uint8)
+
+
+def _eight_bits(path: Path, image: Any) -> Any:
+    """Return an image of one of the modes 1, L, RGB and their like: opaque, with eight bits a channel."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        return Image.fromarray(_upper_byte(path, np.asarray(image), 65535, 257))
+    if image.mode == "F":  # Pillow's own convention is that 255 is white
+        return Image.fromarray(_upper_byte(path, np.asarray(image), 255, 1))
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return image
+
+
+def _upper_byte(path: Path, values: NDArray[Any], white: int, step: int) -> NDArray[np.uint8]:
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= white):
+        raise DataError(
+            f"{path} has impossible brightnesses",
+            should=f"0 to {white}, as numbers of {values.dtype} have in pictures",
+            found=f"{values.min()} to {values.max()}",
+            hint="save it with eight bits",
+        )
+    return (values // step).astype(np.uint8)

@@ -1,0 +1,196 @@
+"""What labels are: one class, several classes, a number, or a tag for each step; and how they become arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError, RunError
+
+TARGETS = ("class", "classes", "number", "tags")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels that a model can give.
+
+    Attributes:
+        target: a name in `TARGETS`.
+        classes: their names, in the order of the model's outputs; none for numbers.
+        counts: how often each stands in the training part.
+        examples: how many sequences the training part has.
+        mean, deviation: of the numbers in the training part; 0 and 1 for classes.
+    """
+
+    target: str
+    classes: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    examples: int = 0
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, target: str, labels: Sequence[Any]) -> Labels:
+        """Collect the labels of the training part.
+
+        Raises:
+            DataError: there are fewer than two classes, or a number is none.
+        """
+        if target == "number":
+            values = np.array([number_of(label, "a label") for label in labels])
+            return cls(target, examples=len(labels), mean=float(values.mean()), deviation=float(values.std()) or 1.0)
+        counted = Counter(name for label in labels for name in names_of(label, target))
+        if len(counted) < 2:
+            raise DataError(
+                "the training data has a single class" if counted else "the training data has no labels",
+                should="at least two classes",
+                found=", ".join(f"{name!r} {count} times" for name, count in counted.items()) or "none",
+                hint="other data, or --set target=number where labels are numbers",
+            )
+        classes = sorted(counted, key=_natural)
+        return cls(target, tuple(classes), tuple(counted[name] for name in classes), len(labels))
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a model needs."""
+        return len(self.classes) or 1
+
+    def encode(self, label: Any, name: str, steps: int) -> NDArray[Any]:
+        """Return a label as an array: (1,) for a class or a number, (1, C) for several classes, (T,) for tags.
+
+        Raises:
+            DataError: there is none, it was not in the training data, or there are not as many tags as steps.
+        """
+        if self.target == "number":
+            return np.array([number_of(label, name)], np.float32)
+        found = names_of(label, self.target, name)
+        unseen = [one for one in found if one not in self.classes]
+        if unseen:
+            raise unseen_label(unseen, self.classes, name)
+        places = np.array([self.classes.index(one) for one in found], np.int32)
+        if self.target == "classes":
+            row = np.zeros((1, len(self.classes)), np.uint8)
+            row[0, places] = 1
+            return row
+        if self.target == "tags" and len(places) != steps:
+            raise DataError(f"{name} has not as many tags as steps", should=f"{steps} tags", found=str(len(places)))
+        return places
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the labels as JSON knows them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Labels:
+        """Read what `to_json` gave.
+
+        Raises:
+            RunError: it is broken.
+        """
+        try:
+            known: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+            labels = cls(**known)
+            good = labels._possible()
+        except (TypeError, AttributeError):
+            good = False
+        if not good:
+            raise RunError("the labels of the run are broken", should="what training wrote", found=str(fields)[:80])
+        return labels
+
+    def _possible(self) -> bool:
+        classes, counts = self.classes, self.counts
+        numbers = all(type(n) in (int, float) and np.isfinite(n) for n in (self.mean, self.deviation))
+        names = all(type(name) is str for name in classes) and len(set(classes)) == len(classes)
+        counted = len(counts) == len(classes) and all(type(n) is int and n > 0 for n in (*counts, self.examples))
+        enough = (len(classes) >= 2) == (self.target != "number")
+        return self.target in TARGETS and numbers and names and counted and enough and self.deviation > 0
+
+
+def names_of(label: Any, target: str, name: str = "an example") -> list[str]:
+    """Return the classes that a label names: one, several (a list, or a text with ; between), or one for each step.
+
+    Raises:
+        DataError: there is none, or a sequence that wants one class has several.
+    """
+    if label is None or label == "":
+        raise DataError(f"{name} has no label", should="a label for every example", found="none", hint="--skip-bad")
+    if target == "tags":
+        parts = label if isinstance(label, list) else str(label).split()
+    elif isinstance(label, list):
+        parts = label if target == "classes" else list(dict.fromkeys(map(str, label)))
+    else:
+        parts = [part.strip() for part in str(label).split(";")] if target == "classes" else [label]
+    names = [str(part) for part in parts if part not in (None, "")]
+    if len(names) != len(parts) and target == "tags":
+        raise DataError(f"{name} has a step without a tag", should="a tag for every step", found="none")
+    if target == "class" and len(names) != 1:
+        raise DataError(
+            f"{name} has several labels",
+            should="one class",
+            found=", ".join(names[:5]) or "none",
+            hint="--set target=classes, or target=tags where each step has its own",
+        )
+    return names
+
+
+def number_of(label: Any, name: str) -> float:
+    """Return a label that is a number.
+
+    Raises:
+        DataError: it is none, or not finite.
+    """
+    try:
+        value = float(label[0] if isinstance(label, list) and len(set(label)) == 1 else label)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not np.isfinite(value):
+        raise DataError(
+            f"{name} has a label that is no number", should="a finite number", found=repr(label)[:60], hint="--skip-bad"
+        )
+    return value
+
+
+def unseen_label(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:
+    """Build the error for labels that the training data does not have."""
+    return DataError(
+        f"{name} has a label that is not in the training data",
+        should=f"one of {', '.join(map(str, known[:20]))}{' ...' if len(known) > 20 else ''}",
+        found=", ".join(map(repr, unseen[:5])),
+        hint="leave such examples out with --skip-bad, or train on data that has the label",
+    )
+
+
+def _natural(name: str) -> tuple[bool, float, str]:
+    """Return a key that sorts numbers by their value, before names."""
+    try:
+        value = float(name)
+    except ValueError:
+        value = np.nan
+    return (False, value, name) if np.isfinite(value) else (True, 0.0, name)
+
+
+def split(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:
+    """Return which examples are for validation, (N,): about a share of each class, and never all of one.
+
+    Several labels and tags are split without a look at them; an example whose label is in no other then goes back to
+    the training part.
+    """
+    names = [set() if target == "number" else set(names_of(label, target)) for label in labels]
+    chance = np.random.Generator(np.random.Philox(key=seed % (1 << 64)))
+    places: dict[str, list[int]] = {}
+    for n in chance.permutation(len(names)).tolist():
+        places.setdefault(next(iter(names[n])) if target == "class" else "", []).append(n)
+    held = np.zeros(len(names), bool)
+    for group in places.values():
+        held[group[: min(round(share * len(group)), len(group) - 1)]] = True
+    known = {name for one, out in zip(names, held, strict=True) if not out for name in one}
+    for n in np.flatnonzero(held):
+        if not names[n] <= known:
+            held[n] = False
+            known |= names[n]
+    return held

@@ -1,0 +1,156 @@
+"""Parallel text: aligned lines out of two files, plain or compressed, or of one file with a tab between."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from elman.errors import DataError
+
+LONGEST_LINE = 1 << 20
+
+
+class Pair(NamedTuple):
+    """A line and its translation."""
+
+    source: str
+    target: str
+
+
+def read_parallel(sources: Sequence[Path]) -> Iterator[Pair]:
+    """Yield the pairs of two aligned files, or of one file of lines `source TAB target`, in constant memory.
+
+    A file whose name ends in .gz is decompressed. White space at the ends of lines is left out; pairs of two empty
+    lines are passed over.
+
+    Raises:
+        DataError: a file is missing, empty, no UTF-8, has an empty line beside a full one, no tab where one should be,
+            or the files have different numbers of lines. The message names file and line.
+    """
+    if len(sources) not in (1, 2):
+        raise DataError(
+            "parallel text comes as one file or two",
+            should="SOURCE TARGET, two files of aligned lines, or one file with a tab in each line",
+            found=f"{len(sources)} files",
+        )
+    count = 0
+    for number, source, target in _rows(sources):
+        if not source and not target:
+            continue
+        if not source or not target:
+            side = 0 if not source else -1
+            raise DataError(
+                f"{sources[side]}, line {number}: a line is empty and its partner is not",
+                should="text in both",
+                found=f"{source[:40] or 'nothing'!r} beside {target[:40] or 'nothing'!r}",
+                hint="remove the line from both files",
+            )
+        count += 1
+        yield Pair(source, target)
+    if not count:
+        raise DataError(f"{sources[0]} has no lines", should="pairs of lines", found="none")
+
+
+def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
+    if len(sources) == 1:
+        for number, line in enumerate(lines_of(sources[0]), 1):
+            source, tab, target = line.partition("\t")
+            if not tab and line:
+                raise DataError(
+                    f"{sources[0]}, line {number}: there is no tab",
+                    should="source, a tab, target",
+                    found=repr(line[:60]),
+                    hint="name two files if source and target are apart",
+                )
+            yield number, source.strip(), target.strip()
+        return
+    left, right = lines_of(sources[0]), lines_of(sources[1])
+    number = 0
+    while True:
+        number += 1
+        one, other = next(left, None), next(right, None)
+        if one is None or other is None:
+            if one is not None or other is not None:
+                short, long = sources if one is None else reversed(sources)
+                raise DataError(
+                    "the two files have different numbers of lines",
+                    should=f"as many lines in {short} as in {long}",
+                    found=f"{short} ends after line {number - 1}",
+                    hint="align them anew",
+                )
+            return
+        yield number, one, other
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, plain or .gz, without white space at their ends.
+
+    Raises:
+        DataError: the file is missing, broken, no UTF-8, or a line is absurdly long.
+    """
+    try:
+        with _opened(path) as file:
+            number = 0
+            while line := file.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise DataError(
+                        f"{path}, line {number} is too long", should=f"at most {LONGEST_LINE} bytes", found="more"
+                    )
+                yield _decoded(line, path, number)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    return io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line {number} is no UTF-8",
+            should="text in UTF-8",
+            found=f"the byte {line[error.start]:#04x} at place {error.start}",
+            hint=f"iconv -f latin1 -t utf-8 {path.name}",
+        ) from error
+
+
+def spoken_lines(inputs: Sequence[str | Path], together: int) -> Iterator[list[str]]:
+    """Yield lines to answer, some at a time: the inputs themselves, the lines of files, or of standard input.
+
+    Args:
+        inputs: a line, the name of a file, or "-" for standard input, whose lines come one by one as they are typed.
+        together: most lines of a file at a time.
+
+    Raises:
+        DataError: a file cannot be read, or there is no input.
+    """
+    if not inputs:
+        raise DataError("there is nothing to answer", should="lines, files, or - for standard input", found="no input")
+    for name in inputs:
+        if str(name) == "-":
+            for line in sys.stdin:
+                yield [line.strip()]
+        elif isinstance(name, Path) or _is_file(name):
+            lines = lines_of(Path(name))
+            while some := list(islice(lines, together)):
+                yield some
+        else:
+            yield [name.strip()]
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long for a name, or a zero byte
+        return False

@@ -1,0 +1,171 @@
+"""Beam search: the most probable sequences that a step function can write, many rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from elman.errors import SettingError
+
+S = TypeVar("S")
+
+NEVER = -1e30  # the score of a hypothesis that is none
+
+
+class Hypothesis(NamedTuple):
+    """A sequence that was found.
+
+    Attributes:
+        token_ids: what was written, the end symbol left out.
+        score: what it is ranked by; greater is better.
+        log_probability: of all its symbols, the end included, in nats.
+        ended: whether it came to its end, or was cut at the greatest length.
+    """
+
+    token_ids: list[int]
+    score: float
+    log_probability: float
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Beam(Generic[S]):
+    """Beam search over any model that can take a step.
+
+    A finished sequence Y of n symbols, its end included, is ranked as in Wu et al. 2016 (https://arxiv.org/abs/1609.08144):
+
+        score(Y) = log p(Y) / ((5 + n) / 6) ^ length_penalty + bonus(state)
+
+    A row ends when as many sequences as the beam is wide are finished and no living one can still surpass them.
+
+    Args:
+        step: (ids_N, state) -> (logits_NV, state), N rows of hypotheses.
+        select: (state, rows_M) -> the state of these rows, each of 0 to N - 1, in this order.
+        begin: the token id that stands before a sequence.
+        end: the token id that ends one.
+        width: K, how many hypotheses live in each row; 1 is greedy search.
+        length_penalty: 0 ranks by probability, which favours the short; 0.6 to 1 is usual in translation.
+        bonus: state -> (N,), at most 0, of a sequence that ends in this state: a penalty of coverage, for example.
+
+    Raises:
+        SettingError: the width is below 1 or the penalty negative.
+    """
+
+    step: Callable[[Tensor, S], tuple[Tensor, S]]
+    select: Callable[[S, Tensor], S]
+    begin: int
+    end: int
+    width: int = 5
+    length_penalty: float = 0.6
+    bonus: Callable[[S], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.length_penalty < 0:
+            raise SettingError(
+                "the beam is impossible",
+                should="a width of 1 or more, and a length penalty of 0 or more",
+                found=f"width {self.width}, length penalty {self.length_penalty}",
+                hint="width 5, length penalty 0.6",
+            )
+
+    @torch.no_grad()
+    def search(self, state: S, rows: int, limits: list[int]) -> list[list[Hypothesis]]:
+        """Return the best sequences of each row, the best first, at most K.
+
+        Args:
+            state: of the B rows before the first symbol.
+            rows: B.
+            limits: (B,), the greatest number of symbols of each row, the end included, at least 1.
+        """
+        K, search = self.width, _Search(self, rows, limits)
+        state = self.select(state, torch.arange(rows).repeat_interleave(K))
+        ids_N = torch.full((rows * K,), self.begin)
+        while not search.done:
+            logits_NV, state = self.step(ids_N, state)
+            bonus_N = self.bonus(state) if self.bonus else torch.zeros(rows * K)
+            from_N, ids_N = search.advance(logits_NV.float().log_softmax(1).cpu(), bonus_N.cpu())
+            state = self.select(state, from_N)
+        return search.found()
+
+    def penalty(self, length: int) -> float:
+        """Return what the log-probability of a sequence of `length` symbols is divided by."""
+        return float(((5 + length) / 6) ** self.length_penalty)
+
+
+class _Search(Generic[S]):
+    """The hypotheses of all rows while they grow."""
+
+    def __init__(self, beam: Beam[S], rows: int, limits: list[int]) -> None:
+        self.beam, self.rows, self.limits, self.length = beam, rows, limits, 0
+        # At first the K hypotheses of a row are the same one: all but the first are none.
+        self.total_BK = torch.full((rows, beam.width), NEVER)
+        self.total_BK[:, 0] = 0.0
+        self.written_BKT = torch.empty((rows, beam.width, 0), dtype=torch.int64)
+        self.finished: list[list[Hypothesis]] = [[] for _ in range(rows)]
+        self.open = [limit >= 1 for limit in limits]
+
+    @property
+    def done(self) -> bool:
+        return not any(self.open)
+
+    def advance(self, log_p_NV: Tensor, bonus_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the probabilities of the next symbols; return which hypotheses go on, (N,), and with what, (N,)."""
+        B, K, V = self.rows, self.beam.width, log_p_NV.shape[1]
+        self.length += 1
+        sums_BC = (self.total_BK.reshape(-1, 1) + log_p_NV).view(B, K * V)
+        # The end symbol takes at most K of the 2 K best, so that at least K are left to go on.
+        best_BC, places_BC = sums_BC.topk(min(2 * K, K * V), 1)
+        from_BC, ids_BC = places_BC // V, places_BC % V
+        self._finish(best_BC, from_BC, ids_BC, bonus_N.view(B, K))
+        lives_BC = best_BC.masked_fill(ids_BC == self.beam.end, NEVER)
+        if lives_BC.shape[1] < K:
+            lives_BC = torch.nn.functional.pad(lives_BC, (0, K - lives_BC.shape[1]), value=NEVER)
+            from_BC = torch.nn.functional.pad(from_BC, (0, K - from_BC.shape[1]))
+            ids_BC = torch.nn.functional.pad(ids_BC, (0, K - ids_BC.shape[1]), value=self.beam.end)
+        self.total_BK, places_BK = lives_BC.topk(K, 1)
+        self.total_BK = self.total_BK.clamp(min=NEVER)
+        from_BK, ids_BK = from_BC.gather(1, places_BK), ids_BC.gather(1, places_BK)
+        kept = self.written_BKT.gather(1, from_BK[..., None].expand(-1, -1, self.written_BKT.shape[2]))
+        self.written_BKT = torch.cat([kept, ids_BK[..., None]], 2)
+        self._close()
+        return (from_BK + torch.arange(B)[:, None] * K).flatten(), ids_BK.flatten()
+
+    def _finish(self, best_BC: Tensor, from_BC: Tensor, ids_BC: Tensor, bonus_BK: Tensor) -> None:
+        """Keep the sequences that end now; an end that is not among the K best of its row is no candidate."""
+        K, penalty = self.beam.width, self.beam.penalty(self.length)
+        ends = (ids_BC == self.beam.end) & (best_BC > NEVER / 2)
+        for b, c in ends[:, :K].nonzero().tolist():
+            if self.open[b]:
+                k, total = int(from_BC[b, c]), float(best_BC[b, c])
+                score = total / penalty + float(bonus_BK[b, k])
+                self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, True))
+
+    def _close(self) -> None:
+        """Close the rows that are at their limit, or where nothing alive can come among the K best any more."""
+        for b in range(self.rows):
+            if not self.open[b]:
+                continue
+            alive = [k for k in range(self.beam.width) if self.total_BK[b, k] > NEVER / 2]
+            if self.length >= self.limits[b]:
+                for k in alive:
+                    total = float(self.total_BK[b, k])
+                    score = total / self.beam.penalty(self.length)
+                    self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, False))
+                self.open[b] = False
+                continue
+            self.finished[b].sort(key=_rank)
+            enough = len(self.finished[b]) >= self.beam.width
+            bound = max((float(self.total_BK[b, k]) for k in alive), default=NEVER) / self.beam.penalty(self.limits[b])
+            self.open[b] = bool(alive) and not (enough and self.finished[b][self.beam.width - 1].score >= bound)
+
+    def found(self) -> list[list[Hypothesis]]:
+        return [sorted(each, key=_rank)[: self.beam.width] for each in self.finished]
+
+
+def _rank(hypothesis: Hypothesis) -> tuple[bool, float]:
+    """Order sequences that ended before those that were cut, then by score."""
+    return (not hypothesis.ended, -hypothesis.score)

@@ -1,0 +1,233 @@
+"""Connectionist temporal classification read out: from the probabilities of each step to a sequence of symbols.
+
+A path names a symbol or the blank at every step; the sequence that it stands for is left when repetitions are joined
+and blanks removed (Graves et al. 2006). Greedy decoding takes the sequence of the most probable path; prefix beam
+search adds up the paths of each sequence (Hannun et al. 2014, https://arxiv.org/abs/1408.2873), and may weigh it with
+a language model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from elman.errors import SettingError
+
+NEVER = -math.inf
+
+
+class Timed(NamedTuple):
+    """A decoded sequence.
+
+    Attributes:
+        token_ids: the symbols.
+        steps: for each the step at which it first appears on the best path to it.
+        score: what it is ranked by; greater is better.
+    """
+
+    token_ids: list[int]
+    steps: list[int]
+    score: float
+
+
+class LanguageScore(Protocol):
+    """A language model as prefix beam search asks it; `state` is whatever the model wants to remember of a prefix."""
+
+    def begin(self) -> Any:
+        """Return the state of the empty prefix."""
+
+    def extend(self, state: Any, token_id: int) -> tuple[float, Any]:
+        """Return log p(symbol | prefix), in nats, and the state with the symbol behind it."""
+
+    def end(self, state: Any) -> float:
+        """Return log p(end | prefix), in nats."""
+
+
+class Greedy:
+    """Greedy decoding of a stream: symbols as soon as they are certain, which here is at once.
+
+    Args:
+        blank: the number of the blank.
+    """
+
+    def __init__(self, blank: int = 0) -> None:
+        self.blank, self.last, self.step = blank, blank, 0
+
+    def push(self, scores_TV: Tensor) -> list[tuple[int, int]]:
+        """Take some more steps, (T, V), and return the (symbol, step) that are new."""
+        found = []
+        for token_id in scores_TV.argmax(1).tolist():
+            if token_id not in (self.last, self.blank):
+                found.append((token_id, self.step))
+            self.last, self.step = token_id, self.step + 1
+        return found
+
+
+def greedy(scores_TBV: Tensor, lengths_B: Sequence[int], *, blank: int = 0) -> list[Timed]:
+    """Return the sequence of the most probable path of each row.
+
+    Args:
+        scores_TBV: logits or log-probabilities.
+        lengths_B: how many steps each row has.
+        blank: the number of the blank.
+    """
+    log_p_TBV = scores_TBV.log_softmax(2)
+    found = []
+    for b, length in enumerate(lengths_B):
+        row_TV = log_p_TBV[:length, b]
+        pairs = Greedy(blank).push(row_TV)
+        score = float(row_TV.amax(1).sum())
+        found.append(Timed([token_id for token_id, _ in pairs], [step for _, step in pairs], score))
+    return found
+
+
+@dataclass
+class _Prefix:
+    """The paths that stand for one prefix, by their end: log p of those that end in a blank, and in a symbol."""
+
+    blank: float = NEVER
+    symbol: float = NEVER
+    steps: list[int] = field(default_factory=list)
+    language: float = 0.0  # log p of the language model, weighted, with the bonus for each symbol
+    state: Any = None
+
+    @property
+    def total(self) -> float:
+        return _add(self.blank, self.symbol)
+
+    @property
+    def score(self) -> float:
+        return self.total + self.language
+
+
+@dataclass(frozen=True)
+class PrefixBeam:
+    """Prefix beam search.
+
+    Args:
+        width: prefixes that live at a time.
+        blank: the number of the blank.
+        language: scores prefixes; None for none.
+        weight: of the language model's log-probabilities.
+        bonus: added for each symbol, against a language model's liking for the short.
+        candidates: the most probable symbols of a step that prefixes are extended by; 0 for all.
+
+    Raises:
+        SettingError: an impossible width.
+    """
+
+    width: int = 16
+    blank: int = 0
+    language: LanguageScore | None = None
+    weight: float = 0.5
+    bonus: float = 0.0
+    candidates: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.candidates < 0:
+            raise SettingError(
+                "the beam is impossible",
+                should="a width of 1 or more, and 0 or more candidates",
+                found=f"width {self.width}, candidates {self.candidates}",
+                hint="width 16",
+            )
+
+    def search(self, scores_TV: Tensor) -> list[Timed]:
+        """Return the best sequences of one row, (T, V) logits or log-probabilities, the best first, at most `width`."""
+        log_p_TV = scores_TV.detach().float().log_softmax(1)
+        start = _Prefix(blank=0.0, state=self.language.begin() if self.language else None)
+        alive: dict[tuple[int, ...], _Prefix] = {(): start}
+        for step, log_p_V in enumerate(log_p_TV):
+            alive = self._advance(alive, step, log_p_V)
+        found = []
+        for prefix, kept in alive.items():
+            end = self.weight * self.language.end(kept.state) if self.language else 0.0
+            found.append(Timed(list(prefix), kept.steps, kept.score + end))
+        return sorted(found, key=lambda timed: -timed.score)
+
+    def _advance(
+        self, alive: dict[tuple[int, ...], _Prefix], step: int, log_p_V: Tensor
+    ) -> dict[tuple[int, ...], _Prefix]:
+        """Take one step of all prefixes, and keep the best."""
+        log_p: list[float] = log_p_V.tolist()
+        count = min(self.candidates or len(log_p), len(log_p))
+        chosen = [c for c in torch.topk(log_p_V, count).indices.tolist() if c != self.blank]
+        grown: dict[tuple[int, ...], _Prefix] = {}
+        for prefix, kept in alive.items():
+            same = self._entry(grown, prefix, kept)
+            same.blank = _add(same.blank, kept.total + log_p[self.blank])
+            if prefix:
+                same.symbol = _add(same.symbol, kept.symbol + log_p[prefix[-1]])
+            for token_id in chosen:
+                # A repetition counts as a new symbol only behind a blank.
+                before = kept.blank if prefix and token_id == prefix[-1] else kept.total
+                if before == NEVER:
+                    continue
+                longer = self._extended(grown, prefix, kept, token_id, step)
+                longer.symbol = _add(longer.symbol, before + log_p[token_id])
+        best = sorted(grown.items(), key=lambda item: -item[1].score)[: self.width]
+        return dict(best)
+
+    @staticmethod
+    def _entry(grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix) -> _Prefix:
+        if prefix not in grown:
+            grown[prefix] = _Prefix(steps=kept.steps, language=kept.language, state=kept.state)
+        return grown[prefix]
+
+    def _extended(
+        self, grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix, token_id: int, step: int
+    ) -> _Prefix:
+        longer = (*prefix, token_id)
+        if longer not in grown:
+            gain, state = self.language.extend(kept.state, token_id) if self.language else (0.0, None)
+            language = kept.language + self.weight * gain + self.bonus
+            grown[longer] = _Prefix(steps=[*kept.steps, step], language=language, state=state)
+        return grown[longer]
+
+
+def _add(a: float, b: float) -> float:
+    """Return log(exp(a) + exp(b))."""
+    if a == NEVER or b == NEVER:
+        return max(a, b)
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))
+
+
+class Bigrams:
+    """A bigram model with absolute discounting (Ney et al. 1994), as a language model for prefix beam search.
+
+    Args:
+        sequences: for training, token ids below `size`.
+        size: how many symbols there are; the end counts as one more.
+        discount: taken off each pair that was seen, and given to the symbols that follow it seldom.
+    """
+
+    def __init__(self, sequences: Sequence[Sequence[int]], size: int, *, discount: float = 0.5) -> None:
+        edge = size
+        pairs = torch.zeros(size + 1, size + 1, dtype=torch.float64)
+        for sequence in sequences:
+            marked = [edge, *sequence, edge]
+            for before, after in pairwise(marked):
+                pairs[before, after] += 1
+        single = (pairs.sum(0) + 1) / (pairs.sum() + size + 1)
+        total = pairs.sum(1, keepdim=True)
+        left = discount * (pairs > 0).sum(1, keepdim=True)
+        seen = ((pairs - discount).clamp(min=0) + left * single) / total.clamp(min=1)
+        self.edge, self.log_p = edge, torch.where(total > 0, seen, single.expand_as(seen)).log().tolist()
+
+    def begin(self) -> int:
+        """Return the state of the empty prefix: the edge of a sequence."""
+        return self.edge
+
+    def extend(self, state: int, token_id: int) -> tuple[float, int]:
+        """Return log p(symbol | the symbol before), in nats, and the symbol."""
+        return float(self.log_p[state][token_id]), token_id
+
+    def end(self, state: int) -> float:
+        """Return log p(the end | the symbol before), in nats."""
+        return float(self.log_p[state][self.edge])

@@ -1,0 +1,43 @@
+"""The confusion matrix as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import extra
+
+WRITTEN = 30  # classes up to which the numbers are written into the cells
+
+
+def draw_confusion(table_CC: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> None:
+    """Draw how often each class was answered as each; the colour is the share of the row.
+
+    Args:
+        table_CC: rows are what is right, columns what was answered.
+        classes: their names.
+        path: of the picture; its ending says the format.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with extra("plot", "the picture of the confusion matrix"):
+        from matplotlib.figure import Figure
+    share = table_CC / np.maximum(1, table_CC.sum(1, keepdims=True))
+    side = min(24.0, 2.5 + 0.4 * len(classes))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), [name[:20] for name in classes], rotation=90, parse_math=False)
+    axes.set_yticks(range(len(classes)), [name[:20] for name in classes], parse_math=False)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("right")
+    if len(classes) <= WRITTEN:
+        for row, column in zip(*np.nonzero(table_CC), strict=True):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, str(table_CC[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    figure.savefig(path, dpi=120)

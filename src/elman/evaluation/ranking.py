@@ -1,0 +1,111 @@
+"""How high the item that came stands in a ranking: Recall@K, MRR@K, NDCG@K, and what the lists hold.
+
+Equal scores are no order: an item that shares its score with others gets what it would get on average over all orders
+of them. A predictor that gives every item the same score has Recall@K = K / V, and not 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elman.errors import NonFiniteError, SettingError
+
+
+def gains(at: int) -> NDArray[np.float64]:
+    """Return what an item gains at each of the places 1 to K: for recall, reciprocal rank and NDCG, (3, K).
+
+    With one item to find the ideal list has it in the first place, so that NDCG is 1 / log2(1 + place).
+    """
+    place = np.arange(1, at + 1)
+    return np.stack([np.ones(at), 1 / place, 1 / np.log2(1 + place)])
+
+
+class RankingTally:
+    """Gathers rankings, batch by batch.
+
+    Args:
+        at: K, the length of a list; lists are as long as there are items where those are fewer.
+        counts: (V,), how often each item occurs in training.
+
+    Raises:
+        SettingError: K is not positive.
+    """
+
+    def __init__(self, at: int, counts: NDArray[np.int64]) -> None:
+        if at < 1:
+            raise SettingError("a list has no length", should="at of 1 or more", found=str(at))
+        self.at, self.counts = at, counts
+        self._sums = np.concatenate([np.zeros((3, 1)), np.cumsum(gains(at), 1)], 1)  # of the first n places, n = 0 to K
+        self._gained = np.zeros(3)
+        self._events = self._unknown = 0
+        self._listed, self._popularity = np.zeros(len(counts), np.int64), 0.0
+
+    def add(self, scores_NV: Tensor, target_N: Tensor) -> None:
+        """Count N rankings.
+
+        Args:
+            scores_NV: minus infinity for an item that is left out of the list.
+            target_N: the item that came; -1 for one that is not among the V, which no list holds.
+
+        Raises:
+            NonFiniteError: a score is not a number.
+        """
+        refuse_nan(scores_NV)
+        known_N = target_N >= 0
+        target_score_N = scores_NV.gather(1, target_N.clamp(min=0)[:, None])
+        above_N = (scores_NV > target_score_N).sum(1)
+        equal_N = (scores_NV == target_score_N).sum(1)  # itself included
+        listed_N = known_N & (target_score_N[:, 0] > -torch.inf)
+        above, equal = above_N[listed_N].numpy(), equal_N[listed_N].numpy()
+        last = np.minimum(above + equal, self.at)
+        first = np.minimum(above, self.at)
+        self._gained += ((self._sums[:, last] - self._sums[:, first]) / equal).sum(1)
+        self._events += len(target_N)
+        self._unknown += int((~known_N).sum())
+        self._count_lists(scores_NV)
+
+    def _count_lists(self, scores_NV: Tensor) -> None:
+        best = scores_NV.topk(min(self.at, scores_NV.shape[1]), 1)
+        listed = best.indices[best.values > -torch.inf].numpy()
+        self._listed += np.bincount(listed, minlength=len(self.counts))
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the metrics; the names hold K.
+
+        recall_K, mrr_K, ndcg_K: means over all events. coverage_K: the share of the items that any list holds.
+        popularity_K: how often the listed items occur in training, on average, by the mean over all items: 1 for
+        lists drawn at random, more where the popular ones are preferred. events: how many were judged;
+        of_unknown_items: of how many of them the item was unknown.
+        """
+        recall, mrr, ndcg = (self._gained / max(1, self._events)).tolist()
+        listed = max(1, int(self._listed.sum()))
+        popularity = float((self._listed * self.counts).sum() / listed / self.counts.mean())
+        named = {
+            "recall": recall,
+            "mrr": mrr,
+            "ndcg": ndcg,
+            "coverage": float((self._listed > 0).mean()),
+            "popularity": popularity,
+        }
+        counts = {"events": self._events, "of_unknown_items": self._unknown}
+        return {**{f"{name}_{self.at}": value for name, value in named.items()}, **counts}
+
+
+def refuse_nan(scores: Tensor) -> None:
+    """Check that all scores are numbers; infinity is one.
+
+    Raises:
+        NonFiniteError: one is not.
+    """
+    if bool(scores.isnan().any()):
+        raise NonFiniteError(
+            "the model predicts no numbers",
+            should="finite weights",
+            found="a score that is not a number",
+            hint="train anew, with a smaller learning rate",
+        )

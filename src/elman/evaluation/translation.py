@@ -1,0 +1,40 @@
+"""How good translations are: BLEU (Papineni et al. 2002) and chrF (Popovic 2015), by sacrebleu (Post 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from elman.errors import extra
+
+
+def bleu_and_chrf(written: Sequence[str], references: Sequence[str]) -> dict[str, float | None]:
+    """Return BLEU (tokens by 13a, case counts) and chrF2 of translations, 0 to 100.
+
+    Args:
+        written: the translations, one line each.
+        references: what they should be, in the same order.
+
+    Raises:
+        MissingExtraError: sacrebleu is not installed.
+    """
+    bleu, chrf = _metrics()
+    return {
+        "bleu": float(bleu.corpus_score(list(written), [list(references)]).score),
+        "chrf": float(chrf.corpus_score(list(written), [list(references)]).score),
+    }
+
+
+def signatures() -> str:
+    """Return how BLEU and chrF are computed, as sacrebleu says it."""
+    bleu, chrf = _metrics()
+    for metric in (bleu, chrf):
+        metric.corpus_score(["a"], [["a"]])
+    return f"BLEU {bleu.get_signature()}; chrF {chrf.get_signature()}"
+
+
+def _metrics() -> tuple[Any, Any]:
+    with extra("translate", "measuring translations"):
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    return BLEU(), CHRF()

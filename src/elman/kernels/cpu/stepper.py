@@ -1,0 +1,90 @@
+"""Steps of a whole stack of layers in one call: what a layer that runs on a stream keeps between them.
+
+It is used where nothing but numbers is asked for: no gradients, no tracing, no transforms. For all else, and whatever
+it does not know, `Stepper.step` returns None, and the caller goes the long way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from elman.kernels import cpu
+from elman.kernels.cpu import calls
+from elman.kernels.weights import Weights
+
+if calls.missing is None:
+    from elman.kernels.cpu import _engine
+
+# Called at every step, where each lookup in a module counts.
+_is_grad_enabled = torch.is_grad_enabled
+_is_autocast_enabled = torch.is_autocast_enabled
+_threads = torch.get_num_threads
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_has_function_mode = torch._C._is_torch_function_mode_enabled
+_tracing_state = torch._C._get_tracing_state
+_transforms = torch._C._functorch.peek_interpreter_stack
+
+
+def _is_plain() -> bool:
+    """Whether nothing is going on around the call but the computation of its numbers."""
+    return not (
+        _is_grad_enabled()
+        or _dispatch_modes()
+        or _has_function_mode()
+        or _is_autocast_enabled("cpu")
+        or forward_ad._current_level >= 0
+        or _transforms() is not None
+        or _tracing_state() is not None
+    )
+
+
+class Stepper:
+    """The packed weights of a stack of layers, made anew when these are other tensors or have changed.
+
+    A change in place is seen by torch's version counters, one past them (through `.data`) by a sample of the numbers,
+    as for every short call (see `elman.kernels.cpu._packed`). A copy, deep or pickled, begins empty.
+    """
+
+    __slots__ = ("_stack",)
+
+    def __init__(self) -> None:
+        self._stack: _engine.Stack | None = None
+
+    def __reduce__(self) -> tuple[type[Stepper], tuple[()]]:
+        return Stepper, ()
+
+    def step(self, parameters: Mapping[str, Tensor | None], input: Tensor, hx: Any) -> tuple[Tensor, ...] | None:
+        """Return the output and each state after a step, in memory of their own, or None.
+
+        Args:
+            parameters: all of the layer's, by name: its `_parameters`.
+            input: (B, I), or (I,) for a single sequence.
+            hx: (L, B, H), or (L, H), a tuple of two for a cell with two states.
+
+        Returns:
+            (output, h) or (output, h, c): the same bits as `unroll` layer by layer; None where `prepare` was not
+            called for these weights, or where the call is not one for which it would do.
+        """
+        stack = self._stack  # once: another thread may prepare meanwhile
+        if stack is None or not _is_plain():
+            return None
+        return stack.step(parameters, input, hx, _threads(), calls.poison)
+
+    def prepare(self, kind: str, layers: Sequence[Weights], parameters: Mapping[str, Tensor | None]) -> None:
+        """Pack the weights of layers that `elman.kernels.cpu.refusal` lets pass; where that is no use, do nothing."""
+        self._stack = None
+        if not _is_plain():
+            return
+        own = {id(p) for p in parameters.values()}
+        if not all(id(t) in own for weights in layers for t in weights[:4] if t is not None):
+            return  # computed weights (parametrizations): new tensors at every call
+        try:
+            packed = [(cpu._packed(kind, weights), weights[:4]) for weights in layers]
+            self._stack = _engine.Stack(packed, parameters)
+        except RuntimeError:  # parameters made under inference_mode: there is no version to go by
+            return

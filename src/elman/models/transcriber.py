@@ -1,0 +1,162 @@
+"""The transcriber: features of sound or video -> the probability of each symbol, or none, at each step, for CTC.
+
+    z_t = relu(convolution over the last steps), every `stride` steps
+    s_t = recurrent layers, of both directions or of one
+    p(symbol or blank at t) = softmax(V s_t)
+
+Graves et al. 2006, "Connectionist temporal classification".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from elman.errors import SettingError
+from elman.models.augment import MaskFeatures, MaskSteps
+from elman.models.dropout import SequenceDropout
+from elman.models.encoder import build_layers
+from elman.models.front import CausalConvolution
+from elman.models.pooling import steps_exist
+
+BLANK = 0
+"""The number of the blank; symbol n of the vocabulary is number n + 1."""
+
+
+class Hearing(NamedTuple):
+    """Where a streaming transcriber is."""
+
+    left_KBI: Tensor | None
+    state: Any
+
+
+class Transcriber(nn.Module):
+    """Convolution, recurrent layers and an output for CTC.
+
+    Args:
+        features: I, of the input at each step.
+        symbols: V, without the blank.
+        mean, deviation: (I,), of the features in the training data; a streaming model is scaled by them. Else each
+            sequence is scaled by its own.
+        streaming: one direction, and nothing that needs the future.
+        hidden: H.
+        layers: L.
+        cell: a name in `elman.layers.LAYERS`.
+        stride: steps of the input for one of the layers.
+        dropout: of the input of each layer and of the output.
+        mask_steps, mask_features: the longest run of steps and of features that is hidden in training, each twice.
+        stretch: greatest change of speed in training: 0.1 stands for 90 to 110 %.
+
+    Raises:
+        SettingError: an unknown name or an impossible size.
+    """
+
+    mean_I: Tensor
+    deviation_I: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        symbols: int,
+        *,
+        mean: Sequence[float],
+        deviation: Sequence[float],
+        streaming: bool = False,
+        hidden: int = 128,
+        layers: int = 2,
+        cell: str = "gru",
+        stride: int = 2,
+        dropout: float = 0.2,
+        mask_steps: int = 0,
+        mask_features: int = 0,
+        stretch: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(mean) != features or len(deviation) != features:
+            raise SettingError(
+                "the scale does not fit the features", should=f"{features} numbers", found=f"{len(mean)}"
+            )
+        self.register_buffer("mean_I", torch.tensor(mean))
+        self.register_buffer("deviation_I", torch.tensor(deviation))
+        self.streaming, self.stretch = streaming, stretch
+        self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
+        self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
+        self.drop = SequenceDropout(dropout)
+        self.recurrent = build_layers(cell, hidden, hidden, layers=layers, bidirectional=not streaming, dropout=dropout)
+        self.output = nn.Linear(self.recurrent.output_size, symbols + 1)
+
+    @property
+    def stride(self) -> int:
+        """Steps of the input for one of the output."""
+        return self.front.stride
+
+    def forward(self, x_TBI: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of the blank and the symbols, (T', B, V + 1), and how many steps of them each sequence has.
+
+        Args:
+            x_TBI: features; what stands beyond a sequence's length changes nothing.
+            lengths_B: (B,).
+        """
+        if self.training and self.stretch:
+            x_TBI, lengths_B = stretched(x_TBI, lengths_B, 1 + self.stretch * (2 * float(torch.rand(())) - 1))
+        x_TBI = self._scaled(x_TBI, lengths_B)
+        x_TBI = self.mask_features(self.mask_steps(x_TBI, lengths_B))
+        z_TBC, _ = self.front(x_TBI)
+        lengths_B = lengths_B // self.stride
+        s_TBF, _ = self.recurrent(self.drop(functional.relu(z_TBC)), lengths=lengths_B)
+        logits_TBV: Tensor = self.output(self.drop(s_TBF))
+        return logits_TBV, lengths_B
+
+    def _scaled(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
+        exists_TB1 = steps_exist(x_TBI, lengths_B)[..., None]
+        if self.streaming:
+            return ((x_TBI - self.mean_I) / self.deviation_I).masked_fill(~exists_TB1, 0.0)
+        count_B1 = lengths_B.clamp(min=1).to(x_TBI)[:, None]
+        mean_BI = x_TBI.masked_fill(~exists_TB1, 0.0).sum(0) / count_B1
+        centred_TBI = (x_TBI - mean_BI).masked_fill(~exists_TB1, 0.0)
+        return centred_TBI / (centred_TBI.square().sum(0) / count_B1 + 1e-4).sqrt()
+
+    def loss(self, x_TBI: Tensor, lengths_B: Tensor, target_BS: Tensor, sizes_B: Tensor) -> Tensor:
+        """Return the CTC loss, -log p of the targets, summed; a target that cannot fit counts nothing.
+
+        Args:
+            x_TBI, lengths_B: as in `forward`.
+            target_BS: numbers of symbols of the vocabulary, anything beyond their sizes.
+            sizes_B: (B,).
+        """
+        logits_TBV, steps_B = self(x_TBI, lengths_B)
+        return functional.ctc_loss(
+            logits_TBV.log_softmax(2), target_BS + 1, steps_B, sizes_B, blank=BLANK, reduction="sum", zero_infinity=True
+        )
+
+    @torch.no_grad()
+    def hear(self, x_TBI: Tensor, hearing: Hearing | None = None) -> tuple[Tensor, Hearing]:
+        """Return the logits of some more steps of a stream, (T', B, V + 1), and where it is then.
+
+        Raises:
+            SettingError: the model is not a streaming one.
+        """
+        if not self.streaming:
+            raise SettingError(
+                "this transcriber cannot hear a stream",
+                should="a run that was trained with streaming=true",
+                found="one that reads both directions",
+                hint="elman train transcribe ... --set streaming=true",
+            )
+        left, state = hearing or Hearing(None, None)
+        z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
+        if not len(z_TBC):
+            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
+        s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
+        return self.output(s_TBF), Hearing(left, state)
+
+
+def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths."""
+    size = max(1, round(len(x_TBI) * factor))
+    y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
+    return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)

@@ -1,0 +1,110 @@
+"""CTC decoding against the sum over all paths, and torch's loss as an independent judge."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from elman.decoding.ctc import Bigrams, Greedy, PrefixBeam, greedy
+from elman.errors import SettingError
+
+V = 3
+
+
+def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(symbol for symbol, _ in itertools.groupby(path) if symbol != 0)
+
+
+def by_all_paths(log_p_TV: Tensor) -> dict[tuple[int, ...], float]:
+    found: dict[tuple[int, ...], float] = {}
+    for path in itertools.product(range(V), repeat=len(log_p_TV)):
+        p = math.exp(sum(float(log_p_TV[t, symbol]) for t, symbol in enumerate(path)))
+        found[collapse(path)] = found.get(collapse(path), 0.0) + p
+    return found
+
+
+def random_scores(seed: int, T: int, B: int = 1) -> Tensor:
+    return 2 * torch.randn(T, B, V, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(0, 10**6), st.integers(0, 5))
+def test_a_wide_beam_sums_over_all_paths(seed: int, T: int) -> None:
+    scores_TV = random_scores(seed, T)[:, 0]
+    expected = by_all_paths(scores_TV.log_softmax(1))
+    found = PrefixBeam(width=1000).search(scores_TV)
+    assert {tuple(timed.token_ids) for timed in found} == set(expected)
+    for timed in found:
+        assert math.exp(timed.score) == pytest.approx(expected[tuple(timed.token_ids)], rel=1e-4)
+    assert tuple(found[0].token_ids) == max(expected, key=lambda sequence: expected[sequence])
+
+
+@given(st.integers(0, 10**6))
+def test_the_score_is_minus_torchs_loss(seed: int) -> None:
+    scores_TBV = random_scores(seed, 7)
+    best = PrefixBeam(width=1000).search(scores_TBV[:, 0])[0]
+    if best.token_ids:
+        loss = functional.ctc_loss(
+            scores_TBV.log_softmax(2), torch.tensor([best.token_ids]), [7], [len(best.token_ids)], reduction="sum"
+        )
+        assert best.score == pytest.approx(-float(loss), abs=1e-4)
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 6), min_size=2, max_size=2))
+def test_greedy_is_the_most_probable_path(seed: int, lengths: list[int]) -> None:
+    scores_TBV = random_scores(seed, 6, 2)
+    for b, timed in enumerate(greedy(scores_TBV, lengths)):
+        path = tuple(scores_TBV[: lengths[b], b].argmax(1).tolist())
+        assert tuple(timed.token_ids) == collapse(path)
+        assert [path[step] for step in timed.steps] == timed.token_ids
+        assert all(step == 0 or path[step - 1] != path[step] for step in timed.steps)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 6))
+def test_greedy_may_be_cut_anywhere(seed: int, cut: int) -> None:
+    scores_TV = random_scores(seed, 6)[:, 0]
+    decoder = Greedy()
+    pieces = decoder.push(scores_TV[:cut]) + decoder.push(scores_TV[cut:])
+    assert pieces == Greedy().push(scores_TV)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_a_language_model_is_weighed_in(seed: int, T: int) -> None:
+    scores_TV = random_scores(seed, T)[:, 0]
+    language = Bigrams([[1, 2], [1, 2, 1], [2]], V)
+    expected = by_all_paths(scores_TV.log_softmax(1))
+    found = PrefixBeam(width=1000, language=language, weight=0.7, bonus=0.3).search(scores_TV)
+    for timed in found:
+        symbols, state, total = timed.token_ids, language.begin(), 0.0
+        for symbol in symbols:
+            gain, state = language.extend(state, symbol)
+            total += gain
+        total = 0.7 * (total + language.end(state)) + 0.3 * len(symbols)
+        assert timed.score == pytest.approx(math.log(expected[tuple(symbols)]) + total, abs=1e-3)
+    assert [timed.score for timed in found] == sorted((timed.score for timed in found), reverse=True)
+
+
+def test_few_candidates_lose_only_the_improbable() -> None:
+    scores_TV = torch.tensor([[0.0, 5.0, -9.0], [5.0, 0.0, -9.0], [0.0, 5.0, -9.0]])
+    assert PrefixBeam(candidates=2).search(scores_TV)[0].token_ids == [1, 1]
+    assert all(2 not in timed.token_ids for timed in PrefixBeam(candidates=2).search(scores_TV))
+
+
+def test_bigrams_are_probabilities_that_know_what_they_saw() -> None:
+    language = Bigrams([[0, 1, 0, 1], [0, 1]], 3)
+    for state in range(4):
+        chances = [math.exp(language.extend(state, symbol)[0]) for symbol in range(3)]
+        assert sum(chances) + math.exp(language.end(state)) == pytest.approx(1.0)
+        assert min(chances) > 0
+    assert language.extend(0, 1)[0] > language.extend(0, 0)[0] > -10
+    assert language.extend(language.begin(), 0)[0] > language.extend(language.begin(), 1)[0]
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"candidates": -1}])
+def test_an_impossible_beam_is_refused(options: dict) -> None:
+    with pytest.raises(SettingError, match="the beam is impossible"):
+        PrefixBeam(**options)

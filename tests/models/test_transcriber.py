@@ -1,0 +1,104 @@
+"""The transcriber: cut anywhere, padding changes nothing, the loss is torch's, and a stream never looks ahead."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from elman.errors import SettingError
+from elman.models.front import CausalConvolution
+from elman.models.transcriber import Transcriber, stretched
+
+
+def built(**options: object) -> Transcriber:
+    torch.manual_seed(1)
+    model = Transcriber(3, 4, mean=[0.0, 1.0, -1.0], deviation=[1.0, 2.0, 0.5], hidden=5, **options)  # type: ignore[arg-type]
+    return model.double().eval()
+
+
+@given(st.integers(1, 3), st.integers(0, 3), st.lists(st.integers(0, 7), min_size=1, max_size=4))
+def test_a_causal_convolution_may_be_cut_anywhere(stride: int, more: int, pieces: list[int]) -> None:
+    torch.manual_seed(1)
+    layer = CausalConvolution(2, 4, kernel=stride + more, stride=stride).double()
+    x_TBI = torch.randn(sum(pieces), 3, 2, dtype=torch.float64)
+    whole, _ = layer(x_TBI)
+    assert whole.shape == (sum(pieces) // stride, 3, 4)
+    left, found = None, []
+    for piece in x_TBI.split(pieces):
+        y, left = layer(piece, left)
+        found.append(y)
+    torch.testing.assert_close(torch.cat(found), whole, rtol=1e-12, atol=1e-12)
+
+
+def test_a_causal_convolution_is_torchs_over_zeros_before_the_beginning() -> None:
+    layer = CausalConvolution(2, 4, kernel=6, stride=2)
+    x_TBI = torch.randn(9, 3, 2)
+    kernel = layer.linear.weight.view(4, 6, 2).transpose(1, 2)
+    padded = functional.pad(x_TBI.permute(1, 2, 0), (4, 0))
+    expected = functional.conv1d(padded, kernel, layer.linear.bias, stride=2)
+    torch.testing.assert_close(layer(x_TBI)[0], expected.permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_sentence_alone_is_heard_as_in_company(streaming: bool) -> None:
+    model = built(streaming=streaming)
+    lengths = [9, 4, 1, 0]
+    x_TBI = torch.full((11, 4, 3), 1e6, dtype=torch.float64)
+    alone = [torch.randn(n, 3, dtype=torch.float64) for n in lengths]
+    for b, x_TI in enumerate(alone):
+        x_TBI[: len(x_TI), b] = x_TI
+    logits_TBV, steps_B = model(x_TBI, torch.tensor(lengths))
+    assert steps_B.tolist() == [4, 2, 0, 0]
+    for b, x_TI in enumerate(alone[:2]):
+        own_TBV, _ = model(x_TI[:, None], torch.tensor([len(x_TI)]))
+        torch.testing.assert_close(own_TBV[:, 0], logits_TBV[: steps_B[b], b], rtol=1e-10, atol=1e-10)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_a_stream_gives_what_the_whole_gives(pieces: list[int]) -> None:
+    model = built(streaming=True)
+    x_TBI = torch.randn(sum(pieces), 1, 3, dtype=torch.float64)
+    whole, steps = model(x_TBI, torch.tensor([len(x_TBI)]))
+    hearing, found = None, []
+    for piece in x_TBI.split(pieces):
+        logits, hearing = model.hear(piece, hearing)
+        found.append(logits)
+    torch.testing.assert_close(torch.cat(found), whole[: int(steps)], rtol=1e-10, atol=1e-10)
+
+
+def test_the_loss_is_the_sum_over_all_paths() -> None:
+    model = built()
+    x_TBI = torch.randn(8, 2, 3, dtype=torch.float64)
+    target_BS, sizes_B = torch.tensor([[3, 0], [2, 0]]), torch.tensor([2, 1])
+    loss = model.loss(x_TBI, torch.tensor([8, 6]), target_BS, sizes_B)
+    log_p_TBV = model(x_TBI, torch.tensor([8, 6]))[0].log_softmax(2)
+    total = torch.zeros((), dtype=torch.float64)
+    for b, (steps, target) in enumerate([(4, (4, 1)), (3, (3,))]):
+        paths = torch.cartesian_prod(*[torch.arange(5)] * steps)
+        joined = [torch.unique_consecutive(path) for path in paths]
+        ways = [
+            log_p_TBV[range(steps), b, path].sum()
+            for path, symbols in zip(paths, joined, strict=True)
+            if tuple(symbols[symbols != 0].tolist()) == target
+        ]
+        total = total - torch.stack(ways).logsumexp(0)
+    torch.testing.assert_close(loss, total)
+
+
+def test_stretching_changes_the_speed() -> None:
+    x_TBI = torch.arange(20.0).view(10, 2, 1)
+    slow_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.5)
+    assert slow_TBI.shape == (15, 2, 1)
+    assert lengths_B.tolist() == [15, 7]
+    torch.testing.assert_close(slow_TBI.diff(dim=0)[3:-3], torch.full((8, 2, 1), 2 / 1.5))
+    same_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.0)
+    torch.testing.assert_close(same_TBI, x_TBI)
+    assert lengths_B.tolist() == [10, 5]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(SettingError, match="cannot hear a stream"):
+        built().hear(torch.zeros(2, 1, 3, dtype=torch.float64))
+    with pytest.raises(SettingError, match="the scale does not fit"):
+        Transcriber(3, 4, mean=[0.0], deviation=[1.0])

@@ -1,0 +1,108 @@
+"""The translator: padding and company change nothing, a step equals the run, and attention is what its papers say."""
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+from elman.errors import SettingError
+from elman.models.attention import Additive, Multiplicative, attend
+from elman.models.translator import Translator
+
+OPTIONS = [
+    {"cell": cell, "attention": attention, "input_feeding": feeding, "layers": layers, "shared": feeding}
+    for cell, attention, feeding, layers in itertools.product(
+        ("rnn", "lstm"), ("multiplicative", "additive"), (False, True), (1, 2)
+    )
+]
+
+
+def built(**options: object) -> Translator:
+    torch.manual_seed(1)
+    return Translator(7, 7, embedding=5, hidden=6, **options).double().eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_pairs_cost_together_what_they_cost_alone(options: dict) -> None:
+    model = built(**options)
+    source, target = torch.randint(0, 7, (5, 3)), torch.randint(0, 7, (4, 3))
+    lengths, ends = [5, 2, 1], [1, 4, 0]
+    for b, end in enumerate(ends):
+        target[end:, b] = -100
+    nats, count = model.nats(source, torch.tensor(lengths), target)
+    alone = [
+        model.nats(source[:n, b : b + 1], torch.tensor([n]), target[:end, b : b + 1])
+        for b, (n, end) in enumerate(zip(lengths, ends, strict=True))
+    ]
+    assert count == sum(found for _, found in alone) == sum(ends) + 3
+    torch.testing.assert_close(nats, sum(found for found, _ in alone), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_step_by_step_equals_all_at_once(options: dict) -> None:
+    model = built(**options)
+    source, lengths, target = torch.randint(0, 7, (5, 3)), torch.tensor([5, 2, 4]), torch.randint(0, 7, (4, 3))
+    with torch.no_grad():
+        readout, _, _ = model.write(target, model.read(source, lengths))
+        whole = model.output.logits(readout)
+        at = model.read(source, lengths)
+        # The rows change places on the way, as beam search makes them do.
+        order = torch.tensor([2, 0, 1])
+        for t in range(4):
+            logits, at = model.step(target[t], at)
+            torch.testing.assert_close(logits, whole[t], rtol=1e-10, atol=1e-12)
+            at, target, whole = at.select(order), target[:, order], whole[:, order]
+
+
+def test_the_loss_is_the_cross_entropy_of_the_symbols_and_the_end() -> None:
+    model = built()
+    source, target = torch.randint(0, 7, (3, 1)), torch.tensor([[4], [2]])
+    with torch.no_grad():
+        readout, _, _ = model.write(torch.tensor([[7], [4], [2]]), model.read(source, torch.tensor([3])))
+        logits = model.output.logits(readout[:, 0])
+        nats, count = model.nats(source, torch.tensor([3]), target)
+        smooth, _ = model.nats(source, torch.tensor([3]), target, smoothing=0.1)
+    wanted = torch.tensor([4, 2, 7])
+    log_p = logits.log_softmax(1)
+    assert count == 3
+    torch.testing.assert_close(nats, -log_p[range(3), wanted].sum())
+    torch.testing.assert_close(smooth, -(0.9 * log_p[range(3), wanted] + 0.1 * log_p.mean(1)).sum())
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for options in OPTIONS:
+        model = built(**options)
+        nats, _ = model.nats(torch.randint(0, 7, (3, 2)), torch.tensor([3, 2]), torch.randint(0, 7, (2, 2)))
+        nats.backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_attention_by_its_formula() -> None:
+    query_BTQ, memory_BSM, lengths_B = torch.randn(2, 3, 4), torch.randn(2, 5, 6), torch.tensor([5, 2])
+    for attention in (Multiplicative(4, 6), Additive(4, 6)):
+        scores_BTS = attention.scores(query_BTQ, attention.keys(memory_BSM))
+        means_BTM, weights_BTS = attend(scores_BTS, memory_BSM, lengths_B)
+        for b, t in itertools.product(range(2), range(3)):
+            memory_SM, query_Q = memory_BSM[b, : lengths_B[b]], query_BTQ[b, t]
+            keys_SQ = memory_SM @ attention.key.weight.T
+            if isinstance(attention, Additive):
+                hidden_SQ = torch.tanh(
+                    keys_SQ + functional.linear(query_Q, attention.query.weight, attention.query.bias)
+                )
+                expected_S = hidden_SQ @ attention.score.weight[0]
+            else:
+                expected_S = keys_SQ @ query_Q
+            weights_S = expected_S.softmax(0)
+            torch.testing.assert_close(weights_BTS[b, t, : lengths_B[b]], weights_S)
+            torch.testing.assert_close(means_BTM[b, t], weights_S @ memory_SM)
+        assert (weights_BTS[1, :, 2:] == 0).all()
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(SettingError, match="the sizes of the translator do not fit"):
+        Translator(7, 7, hidden=5)
+    with pytest.raises(SettingError, match="the sizes of the translator do not fit"):
+        Translator(7, 8, hidden=6, shared=True)
+    with pytest.raises(SettingError, match="unknown attention 'additve'"):
+        built(attention="additve")
