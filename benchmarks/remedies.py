@@ -87,6 +87,7 @@ class Task:
     score: Callable[[Tensor, Tensor], float]
     solved: Callable[[float], bool]
     last: int  # the read-out sees so many of the last steps
+    memory: int  # how many steps back the gradient has to reach, as `elman diagnose --memory` is told
 
 
 class Net(nn.Module):
@@ -132,6 +133,7 @@ def adding(T: int) -> Task:
         score=lambda output, target: float(squares(output, target)),
         solved=lambda score: score < 0.01,
         last=1,
+        memory=T // 2,  # the first number is shown at least so long before the end
     )
 
 
@@ -155,6 +157,7 @@ def copy(T: int, symbols: int = 8, length: int = 10) -> Task:
         score=lambda output, target: float((output.argmax(2) == target).float().mean()),
         solved=lambda score: score > 0.99,
         last=length,
+        memory=T + length,  # a symbol is asked for so long after it was shown
     )
 
 
@@ -183,6 +186,7 @@ def mnist(folder: Path) -> Task:
         score=lambda output, target: float((output[0].argmax(1) == target[0]).float().mean()),
         solved=lambda score: score >= 0.9,
         last=1,
+        memory=392,  # half of the picture
     )
 
 
@@ -225,7 +229,7 @@ def examine(task: Task, model: Net, treatment: Treatment, seed: int) -> Report:
     """Diagnose a model on one batch of its training data, as `elman diagnose` would."""
     sample = task.draw(8, torch.Generator().manual_seed(seed + 1))
     settings = {"learning_rate": treatment.learning_rate, "clip": treatment.clip}
-    return diagnose(model, [sample], lambda m, b: task.loss(m(b[0]), b[1]), settings=settings)
+    return diagnose(model, [sample], lambda m, b: task.loss(m(b[0]), b[1]), memory=task.memory, settings=settings)
 
 
 def run(name: str, options: argparse.Namespace) -> dict[str, Any]:

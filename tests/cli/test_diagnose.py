@@ -88,7 +88,7 @@ def test_the_norm_is_shown_before_and_after_clipping(elman: Elman, text: Path, t
 
 
 def test_the_memory_that_the_task_needs_can_be_given(elman: Elman, run: Path) -> None:
-    assert json.loads(elman("diagnose", run, "--json").out)["memory"] == 2  # a quarter of the window
+    assert json.loads(elman("diagnose", run, "--json").out)["memory"] == 1  # an eighth of the window
     assert json.loads(elman("diagnose", run, "--memory", 31, "--json").out)["memory"] == 31
     answer = elman("diagnose", run, "--memory", 0)
     assert answer.code == 2 and "memory is not a number of steps" in answer.err

@@ -328,7 +328,7 @@ def diagnose(
     out: Annotated[Path | None, typer.Option(help="Write the page here, as one HTML file.", show_default=False)] = None,
     memory: Annotated[
         int | None,
-        typer.Option(help="How many steps back the task needs.", show_default="a quarter of what training sees"),
+        typer.Option(help="How many steps back the task needs.", show_default="see the guide"),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -46,8 +46,8 @@ def diagnose(
         batches: a sample of real batches, of whatever `loss` takes; one is enough. All are held at once.
         loss: `loss(model, batch)` returns the scalar that training descends.
         lags: K, how far back to follow the gradient; None: over the whole sequence.
-        memory: how many steps back the gradient should reach; None: a quarter of the steps that training sees at once,
-            which are the window's or, without one, the longest sequence's.
+        memory: how many steps back the gradient should reach; None: a quarter of the longest sequence, or an eighth of
+            the window, in which a step has half a window of past in the mean.
         window: of truncated backpropagation through time in training; None: training goes over whole sequences.
             To see what truncation loses the batches must be longer than the window, at best four times as long.
         settings: of the run, such as learning_rate and clip, to make the remedies concrete.
@@ -76,7 +76,7 @@ def diagnose(
             for recording in recordings:
                 truncation.add(full, strand, truncation.gradients_of(strand, recording.gradients))
         cuts = truncation.measure(model, sample, loss, full, truncation.windows(window, T))
-    need = Need(memory or max(1, min(window or T, T) // 4), window)
+    need = Need(memory or max(1, min(window // 8 if window else T, T // 4)), window)
     settings = settings or {}
     shares = _Shares()
     with one_thread():
