@@ -45,6 +45,8 @@ def test_where_every_step_is_judged_memories_need_not_all_be_long(measured: Meas
     assert first("exploding", near) == "--set clip=1"
     assert first("chaotic", near) == "--set init=orthogonal"
     assert first("saturated", near) == "--set init=orthogonal"
+    sigmoid = replace(near, cell="rnn_sigmoid")  # whose slope is never over 1/4
+    assert first("saturated", sigmoid) == "--cell lstm --set init=forget_bias=1 --set clip=1"
     assert first("truncated too short", near) == "--set window=256"
     gated = prescribe((Finding("vanishing", ""),), patient(measured, late=False, gated=True, window=64))
     assert [remedy.paste for remedy in gated] == ["--set init=forget_bias=1", "--set init=chrono=64"]

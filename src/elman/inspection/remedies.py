@@ -117,9 +117,13 @@ def for_dead(patient: Patient) -> list[Remedy]:
 
 
 def for_saturated(patient: Patient) -> list[Remedy]:
-    """Smaller sums before f; gates first in a plain network whose memory has to be long, as for exploding."""
+    """Smaller sums before f; gates first in a plain network whose memory has to be long, as for exploding.
+
+    A sigmoid needs another f in any case: its slope is 1/4 at most, so that small sums do not help.
+    """
+    hopeless = patient.cell == "rnn_sigmoid" or (patient.late and not patient.gated)
     return [
-        *(for_vanishing(patient) if patient.late and not patient.gated else []),
+        *(for_vanishing(patient) if hopeless else []),
         _init(
             "orthogonal",
             "weights of gain 1 keep the sums before f small; scale the input to about 1 too",
