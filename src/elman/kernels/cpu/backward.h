@@ -171,10 +171,11 @@ private:
             alignas(64) T sums[kMaxRows * kMaxVectors * W];
             for_tiles(with_later, vectors, [&](int64_t first, int height) {
                 tile_for<T>(height, vectors)(gates + first, 1, hh_packed_ + hh_.offset(p), K_, nullptr, 0, sums, vectors * W);
-                for (int r = 0; r < height; ++r) finish(me, p, s, sums + r * vectors * W, list[first + r]);
+                finish(me, p, s, sums, vectors * W, list + first, height);
             });
+            if (with_later == rows) continue;
             std::memset(sums, 0, sizeof sums);
-            for (int64_t i = with_later; i < rows; ++i) finish(me, p, s, sums, list[i]);
+            finish(me, p, s, sums, 0, list + with_later, rows - with_later);
         }
     }
 
@@ -202,20 +203,33 @@ private:
         return row;
     }
 
-    void finish(const Member& me, int64_t p, int64_t s, const T* sums, const BackwardRow<T>& row) const {
+    // Turns the sums of a tile, d_h as it comes from the later step, into the gradients of the gates, one vector of units
+    // of all its rows after the other, so that the gradient of the bias adds up in registers.
+    void finish(const Member& me, int64_t p, int64_t s, const T* sums, int64_t stride, const BackwardRow<T>* list,
+                int64_t rows) const {
+        T* d_bias = d_bias_ + me.group * width_;
         for (int b = 0; b < hh_.blocks_in(p); ++b) {
             const int64_t u = (hh_.first_block(p) + b) * W;
             const int n = static_cast<int>(H_ - u < W ? H_ - u : W);
-            auto d_h = S::load(sums + b * W);
-            if (C::kCarries || row.ends) d_h += S::load(row.carry + u);
-            if (row.cut) d_h = cut(d_h, row, u);
-            if (s < 0) {
-                S::store(row.d_h0 + u, d_h, n);
-                if (C::kHasC) S::store(row.d_c0 + u, S::load(row.d_c + u), n);
-                continue;
+            typename S::V bias[C::kPlanes] = {};
+            for (int64_t i = 0; i < rows; ++i) {
+                const BackwardRow<T>& row = list[i];
+                auto d_h = S::load(sums + i * stride + b * W);
+                if (C::kCarries || row.ends) d_h += S::load(row.carry + u);
+                if (row.cut) d_h = cut(d_h, row, u);
+                if (s < 0) {
+                    S::store(row.d_h0 + u, d_h, n);
+                    if (C::kHasC) S::store(row.d_c0 + u, S::load(row.d_c + u), n);
+                    continue;
+                }
+                if (row.d_y) d_h += S::load(row.d_y + u, n);
+                C::backward(shape_.f, d_h, row, u, n, Hp_, bias);
             }
-            if (row.d_y) d_h += S::load(row.d_y + u, n);
-            C::backward(shape_.f, d_h, row, u, n, Hp_, d_bias_ + me.group * width_);
+            if (s < 0) continue;
+            for (int plane = 0; plane < C::kPlanes; ++plane) {
+                T* at = d_bias + plane * Hp_ + u;
+                S::store(at, S::load(at) + bias[plane]);
+            }
         }
     }
 
