@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from elman.data import media_kinds
+from elman.data.images import IMAGE_SUFFIXES
 from elman.data.labelled import Reading, Values
+from elman.data.sound import SOUND_SUFFIXES
 from elman.data.text import Document
 from elman.data.ts import numbers
+from elman.data.video import VIDEO_SUFFIXES
 from elman.errors import DataError
 
 
@@ -80,6 +84,9 @@ FILE_KINDS: dict[str, FileKind] = {
     "text": FileKind((".txt", ".text", ".md"), text),
     "array": FileKind((".npy",), array),
     "series": FileKind((".csv",), series),
+    "image": FileKind(IMAGE_SUFFIXES, media_kinds.image),
+    "sound": FileKind(SOUND_SUFFIXES, media_kinds.sound),
+    "video": FileKind(VIDEO_SUFFIXES, media_kinds.video),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,17 @@ class Reading:
     group_column: str | None = None  # rows with the same value here are the steps of one sequence
     order: str = "auto"  # in which the pixels of a picture are read: a name in `elman.data.scan.ORDERS`
     encoding: str = "utf-8"
+    picture_size: tuple[int, ...] = ()  # (height, width) that pictures and frames of video are brought to
+    colour: bool = False  # of pictures and video
+    crop: tuple[int, ...] = ()  # (height, width) of a window around what moves in a video
+    still: bool = False  # whether the mean frame of a video stays in it
+    seconds: tuple[float, ...] = ()  # (begin, end) of the part of sounds and videos that is read
+    longest: float = 600.0  # seconds of a sound, or of a video at 25 frames a second
+    rate: int = 16000  # samples a second that sound is brought to
+    bands: int = 40  # of the mel scale
+    trim: bool = False  # leave out what is quiet at the beginning and end of a sound
     labelled: bool = True  # whether every example must have a label
+    notes: set[str] = field(default_factory=set, compare=False)  # grows: what was done to files to make them alike
 
 
 @dataclass(frozen=True)

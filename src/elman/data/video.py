@@ -20,13 +20,21 @@ MOST_FRAMES = 9000
 """Of one video, if the caller does not say: six minutes at 25 frames a second."""
 
 
-def frames_of(path: str | Path, *, size: tuple[int, int] | None = None, colour: bool = False) -> Iterator[NDArray[Any]]:
+def frames_of(
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    colour: bool = False,
+    begin: float = 0.0,
+    end: float | None = None,
+) -> Iterator[NDArray[Any]]:
     """Yield the frames of a video one by one, as a person sees them, in constant memory.
 
     Args:
         path: the file.
         size: (height, width) of the upright frame; None: that of the first frame.
         colour: red, green and blue instead of grey.
+        begin, end: seconds; frames before and from there on are left out. None: the end of the video.
 
     Yields:
         uint8, (H, W), or (H, W, 3) with colour.
@@ -44,6 +52,12 @@ def frames_of(path: str | Path, *, size: tuple[int, int] | None = None, colour: 
             raise DataError(f"{path} has no picture", should="a video", found=found, hint="leave it out")
         upright = size
         for frame in container.decode(video=0):
+            # A millisecond more: a time that the file has rounded down is not before itself.
+            time = 0.0 if frame.time is None else frame.time + 1e-3
+            if time < begin:
+                continue
+            if end is not None and time >= end:
+                break
             turns = round(frame.rotation / 90) % 4  # to the left
             if upright is None:
                 upright = turned((frame.height, frame.width), turns)
@@ -65,6 +79,8 @@ def read_frames(
     size: tuple[int, int] | None = None,
     colour: bool = False,
     crop: tuple[int, int] | None = None,
+    begin: float = 0.0,
+    end: float | None = None,
     most_frames: int = MOST_FRAMES,
 ) -> NDArray[np.uint8]:
     """Read a video as a whole, or the part of it that moves.
@@ -74,6 +90,7 @@ def read_frames(
         size: (height, width) that every frame is brought to; None: its own.
         colour: red, green and blue instead of grey.
         crop: (height, width) of the window that `crop_to_motion` cuts out after that; None: the whole frame.
+        begin, end: seconds of the part that is read; None: the end of the video.
         most_frames: a longer video is refused as soon as that is seen.
 
     Returns:
@@ -85,7 +102,7 @@ def read_frames(
         MissingExtraError: PyAV is not installed.
     """
     frames: list[NDArray[Any]] = []
-    for frame in frames_of(path, size=size, colour=colour):
+    for frame in frames_of(path, size=size, colour=colour, begin=begin, end=end):
         if len(frames) == most_frames:
             raise DataError(
                 f"{path} is too long",
@@ -95,7 +112,12 @@ def read_frames(
             )
         frames.append(frame)
     if not frames:
-        raise DataError(f"{path} has no frames", should="at least one", found="none", hint="leave it out")
+        raise DataError(
+            f"{path} has no frames{f' from {begin:g} seconds on' if begin else ''}",
+            should="at least one",
+            found="none",
+            hint="leave it out",
+        )
     video = np.stack(frames)
     return video if crop is None else crop_to_motion(video, crop)
 

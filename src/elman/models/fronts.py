@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import unknown_name
+from elman.models.augment import MaskFeatures, MaskSteps
+from elman.models.frames import FrameEncoder
 
 
 class SymbolFront(nn.Module):
@@ -41,32 +43,47 @@ class SymbolFront(nn.Module):
 
 
 class FeatureFront(nn.Module):
-    """Numbers (T, B, I) less their mean, by their standard deviation.
+    """Numbers (T, B, I) less their mean, by their standard deviation; while training, runs of them are masked.
 
     Args:
         size: I.
         mean, deviation: of each feature, or one for all.
+        mask_steps, mask_features: steps and features of the two runs of each that are masked, at the most.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, size: int, mean: Sequence[float] = (0.0,), deviation: Sequence[float] = (1.0,)) -> None:
+    def __init__(
+        self,
+        size: int,
+        mean: Sequence[float] = (0.0,),
+        deviation: Sequence[float] = (1.0,),
+        mask_steps: int = 0,
+        mask_features: int = 0,
+    ) -> None:
         super().__init__()
+        self.masks = nn.Sequential(MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2))
         self.register_buffer("mean", torch.tensor(tuple(mean)))
         self.register_buffer("deviation", torch.tensor(tuple(deviation)))
         self.output_size = size
 
     def forward(self, x_TBI: Tensor) -> Tensor:
         """Return (T, B, I) as floating-point numbers."""
-        return (x_TBI.to(self.mean.dtype) - self.mean) / self.deviation
+        scaled: Tensor = self.masks((x_TBI.to(self.mean.dtype) - self.mean) / self.deviation)
+        return scaled
 
 
 FRONTS: dict[str, Callable[..., Any]] = {
     "symbols": lambda shape, *, symbols, embedding, symbol_dropout, **_: SymbolFront(
         symbols, embedding, symbol_dropout
     ),
-    "features": lambda shape, *, mean, deviation, **_: FeatureFront(shape[0], mean, deviation),
+    "features": lambda shape, *, mean, deviation, mask_steps=0, mask_features=0, **_: FeatureFront(
+        shape[0], mean, deviation, mask_steps, mask_features
+    ),
+    "frames": lambda shape, *, mean, deviation, embedding, dropout=0.0, shift=0, mirror=False, **_: FrameEncoder(
+        shape, embedding, mean=mean[0], deviation=deviation[0], dropout=dropout, margin=shift, mirror=mirror
+    ),
 }
 """By what a step is; each takes the shape of a step and what it needs of the settings."""
 
@@ -77,7 +94,8 @@ def build_front(kind: str, shape: Sequence[int], **options: Any) -> Any:
     Args:
         kind: a name in `FRONTS`.
         shape: of a step.
-        options: symbols, embedding, symbol_dropout, mean, deviation; each front takes its own.
+        options: symbols, embedding, symbol_dropout, mean, deviation, mask_steps, mask_features, dropout, shift, mirror;
+            each front takes its own.
 
     Raises:
         SettingError: there is none of this name.

@@ -52,6 +52,21 @@ class ClassifySettings(NetworkSettings):
     order: str = setting(
         "auto", "of pixels; auto: pixels up to 256", choices=("auto", "rows", "pixels", "permuted"), fixed=True
     )
+    picture_size: tuple[int, ...] = setting(
+        (), "height,width that pictures and video are brought to", low=1, fixed=True
+    )
+    colour: bool = setting(False, "pictures and video in colour", fixed=True)
+    crop: tuple[int, ...] = setting((), "height,width of a window around what moves in a video", low=1, fixed=True)
+    still: bool = setting(False, "the mean frame of a video, what stands still, stays in it", fixed=True)
+    seconds: tuple[float, ...] = setting((), "begin,end of the part of sounds and videos that is read", fixed=True)
+    longest: float = setting(600.0, "seconds that a sound or video may last", low=0, fixed=True)
+    rate: int = setting(16000, "samples a second that sound is brought to", low=100, high=1_000_000, fixed=True)
+    bands: int = setting(40, "of the mel scale that sound is parted into", low=1, high=1000, fixed=True)
+    trim: bool = setting(False, "leave out what is quiet at the beginning and end of a sound", fixed=True)
+    shift: int = setting(0, "pixels that frames are moved by in training", low=0, high=1000, fixed=True)
+    mirror: bool = setting(False, "half of the videos are mirrored in training", fixed=True)
+    mask_steps: int = setting(0, "longest run of steps of numbers that is masked in training", low=0)
+    mask_features: int = setting(0, "the same of features", low=0)
     vocabulary: str = setting("auto", "auto, characters, words, bytes or bpe: what a symbol of text is", fixed=True)
     vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
     validation: float = setting(0.1, "share of the examples that is kept for validation", low=0, high=1, fixed=True)
@@ -59,7 +74,7 @@ class ClassifySettings(NetworkSettings):
     skip_bad: bool = setting(False, "leave broken examples out, and count them", fixed=True)
     class_weights: str = setting("none", "of the loss; balanced: rare count more", choices=("none", "balanced"))
     pooling: str = setting("last", "over steps: last, mean, max, attention", fixed=True)
-    embedding: int = setting(64, "size of the vector of a symbol", low=1, high=65536, fixed=True)
+    embedding: int = setting(64, "size of the vector of a symbol or frame", low=1, high=65536, fixed=True)
     symbol_dropout: float = setting(0.05, "probability that a symbol becomes unknown in training", low=0, high=1)
 
 
@@ -73,7 +88,7 @@ def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -
     """Read the examples and put them into the folder, in the form that training takes."""
     told = reading(settings)
     judged = [Path(settings.validation_data)] if settings.validation_data else []
-    return prepare_examples(
+    described = prepare_examples(
         partial(read_examples, sources, told),
         folder,
         reader=reader_name(sources),
@@ -85,6 +100,7 @@ def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -
         seed=settings.seed,
         skip_bad=settings.skip_bad,
     )
+    return {**described, **({"notes": sorted(told.notes)} if told.notes else {})}
 
 
 def build(settings: ClassifySettings, folder: Path) -> Classifier:
@@ -98,6 +114,11 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
         symbol_dropout=settings.symbol_dropout,
         mean=form.mean,
         deviation=form.deviation,
+        mask_steps=settings.mask_steps,
+        mask_features=settings.mask_features,
+        dropout=settings.dropout,
+        shift=settings.shift,
+        mirror=settings.mirror,
     )
     encoder = Encoder(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
     return Classifier(front, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
@@ -182,9 +203,9 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="classify",
     summary="a sequence -> a class, several classes, a number, or a tag for each step",
-    data="a folder with one sub-folder per class, text files named after their class with an example on each line, a "
-    "table or manifest (.csv, .tsv, .jsonl), IDX files as of MNIST, or .ts files; left out: 1797 digits of 8 x 8 "
-    "pixels, read pixel by pixel",
+    data="a folder with one sub-folder per class (text, pictures, sound, video or series), text files named after "
+    "their class with an example on each line, a table or manifest (.csv, .tsv, .jsonl), IDX files as of MNIST, or .ts "
+    "files; left out: 1797 digits of 8 x 8 pixels, read pixel by pixel",
     example="elman train classify names/ --minutes 2 --out runs/names",
     settings=ClassifySettings,
     prepare=prepare,

@@ -1,0 +1,59 @@
+"""The mean and deviation of features over an utterance, a speaker, or a whole data set, added up piece by piece."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Moments:
+    """The running mean and variance of each feature, in constant memory.
+
+    Pieces are joined by the formula of Chan, Golub and LeVeque (1983, The American Statistician 37), which does not
+    lose digits where the mean is large beside the deviation.
+
+    Attributes:
+        count: steps so far.
+        mean: of each feature, (F,), float64; zero before the first step.
+        squares: the sum of the squared distances from the mean, (F,).
+    """
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.mean: NDArray[np.float64] = np.zeros(size)
+        self.squares: NDArray[np.float64] = np.zeros(size)
+
+    def add(self, features: NDArray[Any]) -> None:
+        """Add the steps of a piece, (T, F)."""
+        if not len(features):
+            return
+        piece = features.astype(np.float64)
+        mean = piece.mean(0)
+        both = self.count + len(piece)
+        apart = mean - self.mean
+        self.squares += ((piece - mean) ** 2).sum(0) + apart**2 * self.count * len(piece) / both
+        self.mean += apart * len(piece) / both
+        self.count = both
+
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """The standard deviation of each feature, (F,); 1 where a feature never changes, so that it can divide."""
+        deviation: NDArray[np.float64] = np.sqrt(self.squares / max(1, self.count))
+        return np.where(deviation <= 1e-6 * np.maximum(1, np.abs(self.mean)), 1.0, deviation)
+
+    def normalise(self, features: NDArray[Any]) -> NDArray[np.float32]:
+        """Return steps (T, F) less the mean, divided by the deviation, as float32."""
+        return ((features - self.mean) / self.deviation).astype(np.float32)
+
+
+def normalise_each(features: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the steps (T, F) of one utterance less their own mean, divided by their own deviation, as float32.
+
+    It takes away what a microphone, a room and a voice add to all steps alike; where there is more than one utterance
+    of a speaker, `Moments` over all of them keeps more of what is said.
+    """
+    moments = Moments(features.shape[1])
+    moments.add(features)
+    return moments.normalise(features)
