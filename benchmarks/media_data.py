@@ -64,7 +64,7 @@ def skeletons(data: Path, folder: Path) -> Path:
 
 
 def read_skeletons(path: Path) -> Iterator[tuple[int, int, int, Joints]]:
-    """Yield action, person, take and joints, centred on the hips and in lengths of the trunk."""
+    """Yield action, person, take and joints, counted from where the hips are at first, in lengths of the trunk."""
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
             found = re.fullmatch(r"a(\d+)_s(\d+)_e(\d+)_skeleton3D\.txt", name)
@@ -75,10 +75,9 @@ def read_skeletons(path: Path) -> Iterator[tuple[int, int, int, Joints]]:
             if len(seen) == 0:
                 print(f"{name} is left out: all of it is zero")
                 continue
-            centred = seen - seen[:, HIP : HIP + 1]
-            trunk = np.linalg.norm(centred[:, NECK], axis=-1).mean()
+            trunk = np.linalg.norm(seen[:, NECK] - seen[:, HIP], axis=-1).mean()
             action, person, take = map(int, found.groups())
-            yield action, person, take, centred / trunk
+            yield action, person, take, (seen - seen[0, HIP]) / trunk
 
 
 def vary(joints: Joints, chance: np.random.Generator) -> Joints:
