@@ -194,7 +194,6 @@ CASES: tuple[Case, ...] = (
             "crop=28,44",
             "seconds=0.7,1.8",
             "shift=2",
-            "mirror=true",
             "bidirectional=true",
             "hidden=64",
             "dropout=0.3",
