@@ -68,7 +68,10 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
         elman(train, threads)
         seconds = time.monotonic() - began
         metrics = json.loads(elman(judge, threads))
-        shown = [shlex.join(["elman", *words]).replace(str(home), "DATA") for words in (train, judge)]
+        shown = [
+            shlex.join(["elman", *words]).replace(str(home), "DATA").replace(str(runs), "runs")
+            for words in (train, judge)
+        ]
     value: Any = metrics
     for key in case.metric.split("."):
         value = value[key]
@@ -126,10 +129,11 @@ def table(rows: dict[str, Any]) -> str:
         reached = row["value"] <= row["bar"] if row["lower"] else row["value"] >= row["bar"]
         mark = "" if reached else " (**not reached**)"
         aim = "" if row["aim"] is None else f"{row['aim']:g}"
+        also = "".join(f", {key} {row['metrics'][key]:.3g}" for key in row.get("also", ()) if key != row["metric"])
         where = f"{row['date']}, {row['machine']}, {row['commit']}"
         budget = f"{row['minutes'] * row['scale']:g}"
         lines.append(
-            f"| {name} | {row['metric']} | {row['value']:.4g}{mark} | {row['bar']:g} | {aim} | {budget} "
+            f"| {name} | {row['metric']} | {row['value']:.4g}{mark}{also} | {row['bar']:g} | {aim} | {budget} "
             f"| {row['reference']} | {where} |"
         )
     lines += ["", "The commands:", ""]

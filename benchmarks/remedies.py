@@ -2,10 +2,11 @@
 
     python benchmarks/remedies.py adding:100 adding:200 adding:400 copy:50 copy:100 mnist --data FOLDER
 
-Every case starts from the same patient: a tanh RNN with torch's initialisation, Adam and no clipping. The doctor sees
-one batch of its training data after training has failed; what it prints first is parsed as the command line would
-parse it, and a new model is trained with it, for as many steps, on the same seed. `--no-gates` takes the first remedy
-that keeps a plain RNN. The table holds before, verdict, remedy and after; a line is added to it as each case ends.
+Every case starts from the same patient: a tanh RNN with torch's initialisation, AdamW with a learning rate of 0.001
+that falls along half a cosine, and no clipping. The doctor sees one batch of its training data after training has
+failed; what it prints first is parsed as the command line would parse it, and a new model is trained with it, for as
+many steps, on the same seed. `--no-gates` takes the first remedy that keeps a plain RNN. The table holds before,
+verdict, remedy and after; a line is added to it as each case ends.
 
 The tasks: adding (Hochreiter and Schmidhuber, 1997): of T random numbers two are marked, their sum is asked for; always
 answering 1 has a squared error of 0.167. Copy (the same; in the form of Arjovsky, Shah and Bengio, 2016): ten symbols
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import os
 import platform
 import shlex
@@ -120,8 +122,8 @@ def adding(T: int) -> Task:
     return Task(
         inputs=2,
         outputs=1,
-        hidden=100,
-        batch=50,
+        hidden=64,
+        batch=32,
         steps=6000,
         draw=draw,
         held_out=lambda: draw(1000, torch.Generator().manual_seed(10**6)),
@@ -143,8 +145,8 @@ def copy(T: int, symbols: int = 8, length: int = 10) -> Task:
     return Task(
         inputs=symbols + 2,
         outputs=symbols,
-        hidden=128,
-        batch=50,
+        hidden=96,
+        batch=32,
         steps=6000,
         draw=draw,
         held_out=lambda: draw(500, torch.Generator().manual_seed(10**6)),
@@ -173,7 +175,7 @@ def mnist(folder: Path) -> Task:
         outputs=10,
         hidden=128,
         batch=64,
-        steps=8000,
+        steps=12_000,
         draw=lambda count, generator: batch_of(torch.randint(0, kept, (count,), generator=generator)),
         held_out=lambda: batch_of(torch.arange(kept, len(images))),
         loss=lambda output, target: functional.cross_entropy(output[0], target[0]),
@@ -192,6 +194,10 @@ def train(task: Task, treatment: Treatment, steps: int, seed: int, every: int = 
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=treatment.learning_rate, weight_decay=treatment.weight_decay, betas=(0.9, 0.99)
     )
+    # As `elman train` does it: half a cosine down to a twentieth.
+    cosine = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 0.05 + 0.95 * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
+    )
     x, target = task.held_out()
     best, at = None, 0
     for step in range(1, steps + 1):
@@ -202,6 +208,7 @@ def train(task: Task, treatment: Treatment, steps: int, seed: int, every: int = 
         if treatment.clip:
             nn.utils.clip_grad_norm_(model.parameters(), treatment.clip)
         optimiser.step()
+        cosine.step()
         if step % every == 0 or step == steps:
             with torch.no_grad():
                 score = task.score(torch.cat([model(x[:, k : k + 250]) for k in range(0, x.shape[1], 250)], 1), target)

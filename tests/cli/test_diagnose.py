@@ -73,7 +73,32 @@ def test_training_watches_the_horizon_and_trains_the_same(
         assert answer.code == 0
         rows[name] = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert ("horizon, recurrent layer 0:" in answer.err) == (name == "watched")
+        assert ("  gradient 0." in answer.err) == (name == "watched")
     for plain, watched in zip(rows["plain"], rows["watched"], strict=True):
         assert watched.pop("horizon, recurrent layer 0") > 0
         assert watched.pop("half-life, recurrent layer 0") > 0
         assert watched == plain
+
+
+def test_the_norm_is_shown_before_and_after_clipping(elman: Elman, text: Path, tiny: list[str], tmp_path: Path) -> None:
+    options = ["--steps", 4, "--set", "clip=0.01", "--diagnose", 1, "--out", tmp_path / "run"]
+    assert ", clipped to 0.01  horizon, " in elman("train", "language-model", text, *options, *tiny).err
+    found = json.loads(elman("diagnose", tmp_path / "run", "--json").out)["history"]
+    assert found["steps"] == 4 and found["clip"] == 0.01 and found["clipped"] == 1.0 and found["median"] > 0.01
+
+
+def test_the_memory_that_the_task_needs_can_be_given(elman: Elman, run: Path) -> None:
+    assert json.loads(elman("diagnose", run, "--json").out)["memory"] == 2  # a quarter of the window
+    assert json.loads(elman("diagnose", run, "--memory", 31, "--json").out)["memory"] == 31
+    answer = elman("diagnose", run, "--memory", 0)
+    assert answer.code == 2 and "memory is not a number of steps" in answer.err
+
+
+def test_a_number_that_is_not_finite_names_step_layer_and_sequences(
+    elman: Elman, text: Path, tiny: list[str], tmp_path: Path
+) -> None:
+    wild = ["--cell", "rnn", "--set", "nonlinearity=identity", "--set", "init=orthogonal=1e30"]
+    answer = elman("train", "language-model", text, "--steps", 4, "--out", tmp_path / "run", *tiny, *wild)
+    assert answer.code == 2
+    assert "the loss became nan at step 1, first in recurrent (RNN)" in answer.err
+    assert "because of the sequences 0 and 1 of the batch (from 0), whose output of recurrent layer 0" in answer.err

@@ -177,3 +177,19 @@ def test_the_usable_memory_holds_95_percent(reader, loss) -> None:
     shares = (torch.tensor(parts.size).cumsum(0) / sum(parts.size)).tolist()
     assert parts.share == pytest.approx(shares)
     assert parts.usable == next(k for k, share in enumerate(shares) if share >= 0.95) and 0 < parts.usable < 8
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_sample_of_all_error_steps_gives_the_medians_of_the_walk(reader, loss, name: str) -> None:
+    model, batch = draw(reader, name, torch.float64, two=True, marks=True)
+    for passage in record(model, batch, loss).passages:
+        linear = Linear(replay(passage))
+        whole, _ = flow.measure([linear], [flow.backpropagate(linear).d_W], 8)
+        sampled = flow.decay([linear], 8, pairs=1000)
+        known = len(sampled.median)
+        assert sampled.median == pytest.approx(whole.median[:known]) and sampled.pairs == whole.pairs[:known]
+        assert (sampled.horizon, sampled.half_life) == (whole.horizon, whole.half_life)
+        linear.unitwise = False  # as for a cell of one's own
+        assert flow.decay([linear], 8, pairs=1000).median == pytest.approx(sampled.median)
+        few = flow.decay([linear], 8, pairs=3)
+        assert few.pairs[0] == 3

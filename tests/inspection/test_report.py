@@ -24,8 +24,8 @@ def report() -> Report:
     torch.manual_seed(0)
     layer = elman.RNN(3, 8, nonlinearity="identity", init="orthogonal=0.5", bidirectional=True)
     x, target = torch.randn(40, 3, 3), torch.randn(40, 3, 16)
-    settings = {"clip": 1.5}
-    return diagnose(layer, [x], lambda m, b: ((m(b)[0] - target) ** 2).sum(), window=5, norms=[1, 2], settings=settings)
+    options = {"window": 5, "memory": 10, "norms": [1, 2], "settings": {"clip": 1.5}}
+    return diagnose(layer, [x], lambda m, b: ((m(b)[0] - target) ** 2).sum(), **options)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,8 @@ def test_the_unrolled_network_carries_the_numbers(report: Report) -> None:
     assert drawn.count("<circle") == len(places(layer))
     share = layer.measured.parts.share
     assert f">{share[0]:.0%}<" in drawn and f">{share[1] - share[0]:.0%}<" in drawn
+    assert all(f">{left}<" in drawn for left in ("100%", "50%", "25%", "12%", "&lt;1%"))
+    assert ">(t-1)<" in drawn and ">(t+1)<" in unrolled(report.layers[1])  # the reverse direction runs from the end
 
 
 def test_the_terminal_shows_verdicts_numbers_and_remedies(report: Report) -> None:
@@ -174,7 +176,8 @@ def test_the_guide_names_every_key(report: Report) -> None:
 
 
 def test_the_guide_holds_the_table_of_thresholds() -> None:
-    table = [line for line in GUIDE.read_text().splitlines() if line.startswith("| ")]
+    section = GUIDE.read_text().split("## Verdicts")[1].split("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("| ")]
     for verdict in [*VERDICTS, "healthy"]:
         assert any(line.startswith(f"| {verdict} |") for line in table), verdict
     limit = Thresholds()
@@ -183,7 +186,7 @@ def test_the_guide_holds_the_table_of_thresholds() -> None:
         "chaotic": [f"over {limit.exponent:g}", f"over {limit.departed:g}", f"factor of {limit.steady:g}"],
         "exploding": [f"{limit.explosion:g}-fold", f"{limit.fast_explosion:g}-fold", f"{limit.fast_growth - 1:.0%}"],
         "dead": [f"{limit.dead:.0%}"],
-        "saturated": [f"over {limit.flat:.0%}", f"{limit.shut:.0%}"],
+        "saturated": [f"over {limit.flat:.0%}", f"over {limit.candidate:.0%}", f"or {limit.shut:.0%}"],
         "truncated too short": [f"under {limit.cosine:g}", f"over {limit.error:.0%}"],
     }.items():
         for word in words:

@@ -97,7 +97,7 @@ def test_a_window_too_short_is_told_from_one_that_is_long_enough(name: str) -> N
         layer, x = HEALTHY[name]()
         assert examine(layer, x, window=2).verdict == "truncated too short"
         torch.manual_seed(seed)
-        report = examine(nn.RNN(4, H), noise(), window=24)
+        report = examine(nn.RNN(4, H), noise(), window=24, memory=12)
         assert report.verdict == "vanishing", (seed, report.findings)  # the window is not to blame
 
 

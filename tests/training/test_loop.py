@@ -43,6 +43,9 @@ def test_every_row_says_how_it_went(make_task: Any, make_run: Any) -> None:
     assert all(row["share_clipped"] == 1.0 for row in found)
     assert all(row["gradient_norm_clipped"] == pytest.approx(0.01) for row in found)
     assert all(row["gradient_norm_largest"] >= row["gradient_norm"] > 0.01 for row in found)
+    assert [len(row["gradient_norms"]) for row in found] == [4, 4, 2]
+    for row in found:
+        assert sum(row["gradient_norms"]) / len(row["gradient_norms"]) == pytest.approx(row["gradient_norm"], rel=1e-3)
     assert min(found, key=lambda row: row["validation"]["error"])["step"] == outcome.best_step
 
 
@@ -204,12 +207,20 @@ def test_what_is_not_finite_stops_the_run_and_is_found(make_task: Any, make_run:
     assert all(bool(torch.isfinite(tensor).all()) for tensor in good.values() if tensor.is_floating_point())
 
 
+def test_the_sequences_that_an_autopsy_finds_are_named(make_task: Any, make_run: Any) -> None:
+    def autopsy(model: Any, again: Any) -> str:
+        return f"sequence 3, with a loss of {again().item()}"
+
+    with pytest.raises(NonFiniteError, match=r"the loss itself, because of sequence 3, with a loss of nan"):
+        train(make_task(objective=poisoned("loss", 6.0)), TrainingSettings(steps=20), make_run("run"), autopsy=autopsy)
+
+
 def test_a_weight_that_is_not_finite_is_named(make_task: Any, make_run: Any) -> None:
     task = make_task()
     with torch.no_grad():
         task.model.outer.bias.fill_(float("nan"))
-    with pytest.raises(NonFiniteError, match=r"first in the weight outer\.bias"):
-        train(task, TrainingSettings(steps=2), make_run("run"))
+    with pytest.raises(NonFiniteError, match=r"first in the weight outer\.bias\n"):
+        train(task, TrainingSettings(steps=2), make_run("run"), autopsy=lambda model, again: "all of them")
 
 
 def test_an_evaluation_that_is_not_finite_stops_the_run(make_task: Any, make_run: Any) -> None:

@@ -39,6 +39,9 @@ def test_it_comes_back(record: Any) -> None:
         {"tally": None},
         {"tally": {}},
         {"tally": {**asdict(Tally()), "loss": "x"}},
+        {"tally": {**asdict(Tally()), "recent": 1.0}},
+        {"tally": {**asdict(Tally()), "recent": ["x"]}},
+        {"tally": {**asdict(Tally()), "recent": [1.0] * 51}},
         {"probes": [1]},
         {"probes": {"horizon": "far"}},
         {"unknown": 1},
@@ -53,6 +56,20 @@ def test_other_values_are_refused(change: dict) -> None:
 def test_another_record_is_refused(values: Any) -> None:
     with pytest.raises(ValueError, match="scale"):
         read_record(ScheduleMemory, values)
+
+
+def test_a_tally_of_an_earlier_version_is_read() -> None:
+    tally = asdict(some())["tally"]
+    assert tally.pop("recent") == [2.0]
+    assert read_record(Tally, tally).recent == []
+
+
+def test_a_tally_keeps_the_norms_of_the_last_steps() -> None:
+    tally = Tally()
+    for step in range(60):
+        tally.add(1.0, 1, Norms(step + 0.123456, 1.0))
+    assert len(tally.recent) == 50
+    assert tally.row()["gradient_norms"] == [float(f"{step + 0.123456:.4g}") for step in range(10, 60)]
 
 
 def test_numbers() -> None:

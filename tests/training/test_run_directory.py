@@ -163,6 +163,8 @@ def test_metrics_come_back(tmp_path: Path) -> None:
         json.dumps({**ROW, "validation": {"error": "x"}}),
         json.dumps({**ROW, "gradient_norm": float("nan")}),
         json.dumps({**ROW, "epoch": 10**400}),
+        json.dumps({**ROW, "gradient_norms": 1.0}),
+        json.dumps({**ROW, "gradient_norms": ["x"]}),
         json.dumps({**ROW, "other": "\ud800"}),
         json.dumps({name: ROW[name] for name in ROW if name != "gradient_norm"}),
     ],

@@ -148,21 +148,29 @@ def train(
     probe = horizon_every(diagnose_) if diagnose_ else None
     from elman.cli.progress import Progress
 
-    with Progress(chosen.headline) as progress:
+    with Progress(chosen.headline, gradients=bool(diagnose_)) as progress:
         if resume:
             progress.say(f"going on with {out}")
-            trained = runs.resume(chosen, settings, out, watch=progress.watch, probe=probe)
+            trained = runs.resume(chosen, settings, out, watch=progress.watch, probe=probe, autopsy=autopsy)
         else:
             progress.say(
                 f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.data.split('left out: ')[-1]}"
             )
-            trained = runs.start(chosen, sources, settings, out, watch=progress.watch, probe=probe, say=progress.say)
+            options: dict[str, Any] = {"watch": progress.watch, "probe": probe, "autopsy": autopsy}
+            trained = runs.start(chosen, sources, settings, out, say=progress.say, **options)
     progress.finish(trained)
     if as_json:
         outcome = trained.outcome
         best = {"step": outcome.best_step, **(outcome.best or {}).get("validation", {})}
         print_json({"run": str(out), "ended": outcome.ended, "steps": outcome.step, "best": best})
     return INTERRUPTED if trained.outcome.ended == "interrupted" else 0
+
+
+def autopsy(model: Any, again: Any) -> str | None:
+    """Name the sequences of a batch after which a number is not finite."""
+    from elman import inspection  # only then: training does without it
+
+    return inspection.autopsy(model, again)
 
 
 def horizon_every(steps: int) -> Any:
@@ -318,6 +326,10 @@ def diagnose(
         list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the page here, as one HTML file.", show_default=False)] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(help="How many steps back the task needs.", show_default="a quarter of what training sees"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say how gradients flow through a trained run, what is wrong with them, and what to try."""
@@ -329,7 +341,9 @@ def diagnose(
     patient = recipes.diagnosable(run, sources_of(data))
     model, (batches, loss, window) = patient.model, patient.sample
     settings = patient.settings.as_dict()
-    report = inspection.diagnose(model, batches, loss, window=window, settings=settings, norms=patient.norms)
+    report = inspection.diagnose(
+        model, batches, loss, memory=memory, window=window, settings=settings, norms=patient.norms
+    )
     if out is not None:
         try:
             out.write_text(report.to_html(), encoding="utf-8")

@@ -31,10 +31,12 @@ class Progress:
 
     Args:
         headline: turns the metrics of an evaluation into a few words.
+        gradients: whether to show the norm of the gradient and its horizon.
     """
 
-    def __init__(self, headline: Callable[[Mapping[str, float]], str]) -> None:
-        self._headline = headline
+    def __init__(self, headline: Callable[[Mapping[str, float]], str], *, gradients: bool = False) -> None:
+        self._headline, self._gradients = headline, gradients
+        self._horizons = ""
         self._console = Deaf(stderr=True, highlight=False)
         self._live: Live | None = None
         self._shown = self._began = time.monotonic()
@@ -60,10 +62,7 @@ class Progress:
             self._first = (moment.symbols, moment.seconds)
         if moment.row is not None:
             star = "  best so far" if moment.best else ""
-            horizons = "".join(
-                f"  {name}: {steps:.0f} steps" for name, steps in moment.row.items() if "horizon" in name
-            )
-            self.say(f"{self._line(moment)}{horizons}  validation {self._headline(moment.row['validation'])}{star}")
+            self.say(f"{self._line(moment)}  validation {self._headline(moment.row['validation'])}{star}")
             return
         now = time.monotonic()
         if now - self._shown < (PERIOD if self._live else PLAIN_PERIOD):
@@ -92,7 +91,18 @@ class Progress:
         # Over all of the training: for a budget in minutes this is exact, and for the others it settles soonest.
         known = moment.done > 0 and moment.seconds > 0.5
         left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if known else ""
-        return f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
+        line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
+        return f"{line}  {self._gradient(moment)}" if self._gradients else line
+
+    def _gradient(self, moment: Moment) -> str:
+        """Return the norm before and after clipping, and the horizons that were measured last."""
+        before, after = moment.norms
+        clipped = f", clipped to {after:.3g}" if after < before else ""
+        measured = moment.probes or moment.row or {}
+        horizons = [f"{name}: {steps:.0f} steps" for name, steps in measured.items() if "horizon" in name]
+        if horizons:
+            self._horizons = "  " + "  ".join(horizons)
+        return f"gradient {before:.3g}{clipped}{self._horizons}"
 
 
 def clock(seconds: float) -> str:

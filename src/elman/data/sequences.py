@@ -82,7 +82,7 @@ class Sequences:
                 array = np.ascontiguousarray(array)
                 if first is None:
                     first = array[:0]
-                    file.write(_header(first, 0))
+                    file.write(npy_header(first, 0))
                 _check_alike(f"sequence {n}", array, first)
                 file.write(array.data)
                 count += len(array)
@@ -90,7 +90,7 @@ class Sequences:
             if first is None:
                 raise DataError("there are no sequences", should="at least one", found="none")
             file.seek(0)
-            file.write(_header(first, count))
+            file.write(npy_header(first, count))
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(ends, np.int64), allow_pickle=False)
         write_bytes(folder / f"{name}.ends.npy", buffer.getvalue())
@@ -128,7 +128,7 @@ def read_array(path: Path) -> NDArray[Any]:
         raise RunError(f"{path} is broken", should="an array of numbers", found=str(error)[:200], hint=AGAIN) from error
 
 
-def _header(like: NDArray[Any], count: int) -> bytes:
+def npy_header(like: NDArray[Any], count: int) -> bytes:
     """Return the header for `count` steps; NumPy leaves room in it, so that its length is the same for every count."""
     buffer = io.BytesIO()
     shape = (count, *like.shape[1:])

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from elman.inspection.report import LayerReport
 
-STEP, LEFT, STATE, INPUT, ERROR, RADIUS = 116, 66, 150, 256, 44, 27
+STEP, LEFT, OUTPUT, STATE, INPUT, RADIUS = 116, 66, 70, 172, 278, 27
+HEIGHT = 346
 SHOWN = 4  # how many of the latest steps are drawn one by one; further ones stand for a jump
 
 
@@ -20,50 +21,54 @@ def places(layer: LayerReport) -> list[int]:
 
 
 def unrolled(layer: LayerReport) -> str:
-    """Return the picture: inputs below, states in a row, the error above the last one, the gradient going left."""
+    """Return the picture: inputs below, states in a row, outputs above, and the error of the last going left."""
     lags = places(layer)
     flow, parts = layer.measured.flow, layer.measured.parts
     width = LEFT * 2 + STEP * (len(lags) - 1)
     x = {lag: LEFT + STEP * place for place, lag in enumerate(lags)}
     body = []
     for lag in lags:
-        name = _index(lag)
+        name = _index(lag, layer.direction)
         body += [
             _arrow(x[lag], INPUT - 20, x[lag], STATE + RADIUS + 4, "forward", "U"),
             _label(x[lag], INPUT, f"x{name}", "node"),
             f'<circle cx="{x[lag]}" cy="{STATE}" r="{RADIUS}"/>',
             _label(x[lag], STATE + 5, f"s{name}", "node"),
+            _arrow(x[lag], STATE - RADIUS - 2, x[lag], OUTPUT + 12, "forward", "V" if lag else ""),
+            _label(x[lag], OUTPUT, f"o{name}", "node"),
+            _label(x[lag], INPUT + 28, _percent(flow.median[lag]), "back"),
         ]
         if lag < len(parts.size) and parts.total > 0:
             before = parts.share[lag - 1] if lag else 0.0
-            body.append(_label(x[lag], INPUT + 26, _percent(parts.share[lag] - before), "weight"))
+            body.append(_label(x[lag], INPUT + 52, _percent(parts.share[lag] - before), "weight"))
     for far, near in pairwise(lags):
+        jump = "W" if far - near == 1 else f"{far - near} steps"
         body += [
             _arrow(x[far] + RADIUS + 2, STATE + 8, x[near] - RADIUS - 4, STATE + 8, "forward", ""),
             _arrow(x[near] - RADIUS - 2, STATE - 8, x[far] + RADIUS + 4, STATE - 8, "back", ""),
             _label((x[far] + x[near]) / 2, STATE - 16, f"×{_short(_ratio(flow.median, far, near))}", "back"),
-            _label((x[far] + x[near]) / 2, STATE + 26, "W" if far - near == 1 else f"W ×{far - near}", "forward"),
+            _label((x[far] + x[near]) / 2, STATE + 26, jump, "forward"),
         ]
-    now, end = lags[-1], lags[0]
+    now = x[lags[-1]]
     body += [
-        _arrow(x[now], ERROR + 12, x[now], STATE - RADIUS - 4, "back", ""),
-        _label(x[now], ERROR, "E_t" if not layer.direction else "E_t (time runs left)", "node"),
-        _label(x[now] - 8, ERROR + 42, "1", "back", "end"),
-        _label(x[end], STATE - RADIUS - 12, _short(flow.median[end]) if end else "", "back"),
+        _label(now, OUTPUT - 44, f"E{_index(0, 0)}", "back"),
+        _arrow(now, OUTPUT - 36, now, OUTPUT - 18, "back", ""),
+        _arrow(now + 10, OUTPUT + 12, now + 10, STATE - RADIUS - 2, "back", ""),
     ]
     marker = (
         '<defs><marker id="tip-{0}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path class="{0}" d="M0 0L8 4L0 8z"/></marker></defs>'
     )
     return (
-        f'<svg class="unrolled" viewBox="0 0 {width} 296" role="img" style="min-width:{len(lags) * 96}px" '
+        f'<svg class="unrolled" viewBox="0 0 {width} {HEIGHT}" role="img" style="min-width:{len(lags) * 96}px" '
         f'aria-label="the unrolled network with the gradient on its arrows">'
         f"{marker.format('forward')}{marker.format('back')}{''.join(body)}</svg>"
     )
 
 
-def _index(lag: int) -> str:
-    return "_t" if not lag else f"_(t-{lag})"
+def _index(lag: int, direction: int) -> str:
+    """Return the index of what lies `lag` steps back in the order of the run, later in the data if it is reverse."""
+    return "_t" if not lag else f"_(t{'+' if direction else '-'}{lag})"
 
 
 def _ratio(median: tuple[float, ...], far: int, near: int) -> float:
@@ -80,7 +85,10 @@ def _short(number: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 or not share > 0 else "<1%"
+    """Return a share; what is over 1000 % or no number is told as a factor."""
+    if not share < 10:
+        return f"×{_short(share)}"
+    return f"{share:.0%}" if share >= 0.01 or not share > 0 else "&lt;1%"
 
 
 def _label(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -46,7 +46,8 @@ def diagnose(
         batches: a sample of real batches, of whatever `loss` takes; one is enough. All are held at once.
         loss: `loss(model, batch)` returns the scalar that training descends.
         lags: K, how far back to follow the gradient; None: over the whole sequence.
-        memory: how many steps back the gradient should reach; None: a quarter of the longest sequence.
+        memory: how many steps back the gradient should reach; None: a quarter of the steps that training sees at once,
+            which are the window's or, without one, the longest sequence's.
         window: of truncated backpropagation through time in training; None: training goes over whole sequences.
             To see what truncation loses the batches must be longer than the window, at best four times as long.
         settings: of the run, such as learning_rate and clip, to make the remedies concrete.
@@ -75,14 +76,14 @@ def diagnose(
             for recording in recordings:
                 truncation.add(full, strand, truncation.gradients_of(strand, recording.gradients))
         cuts = truncation.measure(model, sample, loss, full, truncation.windows(window, T))
-    need = Need(memory or max(1, T // 4), window)
+    need = Need(memory or max(1, min(window or T, T) // 4), window)
     settings = settings or {}
     shares = _Shares()
     with one_thread():
-        layers = tuple(
+        examined = [
             _layer(strand, passages, full[strand], cuts.get(strand, ()), need, lags, settings, thresholds, shares)
             for strand, passages in strands.items()
-        )
+        ]
     heaviest, half = shares.ranked()
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
@@ -91,7 +92,7 @@ def diagnose(
         steps=T,
         memory=need.memory,
         window=window,
-        layers=layers,
+        layers=_treated(examined),
         heaviest=heaviest,
         half=half,
         history=history_of(norms, float(settings.get("clip", 0) or 0)),
@@ -149,7 +150,8 @@ def _layer(
     settings: Mapping[str, Any],
     thresholds: Thresholds | None,
     shares: _Shares,
-) -> LayerReport:
+) -> tuple[LayerReport, Patient]:
+    """Return the report of a strand, still without remedies, and what they depend on."""
     linears = []
     totals = []
     for batch, passage in passages:
@@ -166,8 +168,8 @@ def _layer(
     name = cell.kernel or type(cell).__name__
     steps = max(linear.trace.T for linear in linears)
     gated = len(cell.gates) > 1
-    patient = Patient(name, gated, measured, need.memory, steps, need.window, settings)
-    return LayerReport(
+    patient = Patient(name, gated, measured, measured.flow.spoken, need.memory, steps, need.window, settings)
+    report = LayerReport(
         name=str(strand),
         module=strand.module,
         layer=strand.layer,
@@ -177,7 +179,27 @@ def _layer(
         measured=measured,
         verdict=findings[0].verdict,
         findings=findings,
-        remedies=prescribe(findings, patient),
+        remedies=(),
+    )
+    return report, patient
+
+
+def _treated(examined: Sequence[tuple[LayerReport, Patient]]) -> tuple[LayerReport, ...]:
+    """Return the reports with their remedies; the strands of one module have one cell, and so one treatment.
+
+    The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
+    speaks is seen at the top.
+    """
+    spoken: dict[str, float] = {}
+    for report, patient in examined:
+        if patient.spoken > 0:
+            spoken[report.module] = min(patient.spoken, spoken.get(report.module, 1.0))
+    return tuple(
+        replace(
+            report,
+            remedies=prescribe(report.findings, replace(patient, spoken=spoken.get(report.module, patient.spoken))),
+        )
+        for report, patient in examined
     )
 
 

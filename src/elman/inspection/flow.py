@@ -23,6 +23,8 @@ from elman.inspection.trace import Linear
 
 # Below this share of the largest error, what is still under way is lost in float32's rounding: the walk ends.
 NOTHING_LEFT = 1e-9
+QUANTILES = (0.1, 0.5, 0.9)
+GONE = 0.01  # the horizon is where less than this share is left
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Flow:
     high: tuple[float, ...]  # the 90 % quantile
     pairs: tuple[int, ...]  # over how many (t, sequence) each of them is
     error: float  # median of |dE_t/ds_t| itself, where it is not zero
+    spoken: float  # share of the steps that have an error of their own: 1 where each is judged, 1/T where the last is
     half_life: int | None  # the first lag whose median is at most 1/2; None: none is, within K
     horizon: int | None  # the first lag whose median is under 1 %; None likewise
     per_lag: float  # by what the median is multiplied with every further lag, on average
@@ -90,13 +93,12 @@ def backpropagate(linear: Linear) -> Deltas:
 
 
 @torch.no_grad()
-def walk(linear: Linear, lags: int, *, parts: bool = True) -> Iterator[Step]:
+def walk(linear: Linear, lags: int) -> Iterator[Step]:
     """Go back lag by lag, k = 0..lags, for all error steps at once; ends early where nothing is left.
 
     Args:
         linear: the passage.
         lags: K.
-        parts: whether to compute what each lag adds to dE/dW, which is half of the work; else it is zero.
     """
     nothing = torch.zeros_like(linear.trace.weights.hh)
     trace = linear.trace
@@ -113,7 +115,7 @@ def walk(linear: Linear, lags: int, *, parts: bool = True) -> Iterator[Step]:
             yield Step(ratios, nothing)
             return
         d_gh, d_before = linear.pull(0, n, d_state)
-        yield Step(ratios, _product(d_gh, trace.before[0][:n]) if parts else nothing)
+        yield Step(ratios, _product(d_gh, trace.before[0][:n]))
         if not bool((norm_TB > enough).any()):
             return
         thread_TB = trace.thread_TB[1:n]
@@ -144,20 +146,56 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         pairs.append(ratios.numel())
         quantiles.append(_quantiles(ratios))
     return (
-        _flow(quantiles, pairs, lags, _typical_error(linears)),
+        _flow(quantiles, pairs, lags, linears),
         _parts(sizes, along, size, float(rest.norm())),
     )
 
 
 @torch.no_grad()
-def decay(linears: Sequence[Linear], lags: int) -> Flow:
-    """Measure the gradient by lag alone; arguments as in `measure`."""
-    quantiles, pairs = [], []
-    for steps in zip_longest(*(walk(linear, lags, parts=False) for linear in linears)):
-        ratios = torch.cat([step.ratios for step in steps if step is not None])
-        pairs.append(ratios.numel())
-        quantiles.append(_quantiles(ratios))
-    return _flow(quantiles, pairs, lags, _typical_error(linears))
+def decay(linears: Sequence[Linear], lags: int, pairs: int) -> Flow:
+    """Measure the gradient by lag alone, from some of the error steps, and no further than to the horizon.
+
+    Args:
+        linears: as in `measure`.
+        lags: K.
+        pairs: how many (t, sequence) of each passage are followed back, spread evenly over those with an error.
+    """
+    quantiles: list[list[float]] = []
+    counts: list[int] = []
+    for steps in zip_longest(*(_sampled_walk(linear, lags, pairs) for linear in linears)):
+        ratios = torch.cat([ratios for ratios in steps if ratios is not None])
+        counts.append(ratios.numel())
+        ordered = sorted(ratios.tolist())  # a few numbers, for which a tensor would take longer
+        quantiles.append([ordered[round(q * (len(ordered) - 1))] if ordered else 0.0 for q in QUANTILES])
+        if counts[-1] and quantiles[-1][1] < GONE:
+            break
+    return _flow(quantiles, counts, lags, linears)
+
+
+def _sampled_walk(linear: Linear, lags: int, pairs: int) -> Iterator[Tensor]:
+    """Yield the ratios of some pairs, lag by lag; each pair is a row of its own, which ends where its thread does."""
+    trace = linear.trace
+    start_TB = _norm(trace.error)
+    places = (trace.exists_TB & (start_TB > 0)).nonzero()
+    places = places[torch.linspace(0, len(places) - 1, min(pairs, len(places))).long()]
+    t_N, b_N = places.unbind(1)
+    # A thread of steps is as long as it is since the last step that handed nothing on; the longest threads go first, so
+    # that those which are still on their way are always the first rows.
+    steps_T1 = torch.arange(trace.T, device=t_N.device)[:, None]
+    depth_N = (steps_T1 - torch.where(trace.thread_TB, 0, steps_T1).cummax(0).values)[t_N, b_N]
+    order = depth_N.argsort(descending=True)
+    t_N, b_N, depths = t_N[order], b_N[order], depth_N[order].tolist()
+    start_N = start_TB[t_N, b_N]
+    d_state = tuple(e[t_N, b_N] for e in trace.error)
+    N = len(depths)
+    for k in range(lags + 1):
+        yield torch.nan_to_num(_norm(d_state) / start_N[:N], nan=torch.inf, posinf=torch.inf)
+        while N and depths[N - 1] <= k:
+            N -= 1
+        if not N:
+            return
+        _, d_before = linear.at(t_N[:N] - k, b_N[:N]).pull(0, N, tuple(d[:N, None] for d in d_state))
+        d_state = tuple(d[:, 0] for d in d_before)
 
 
 def _product(d_gh: Tensor, before: Tensor) -> Tensor:
@@ -165,12 +203,9 @@ def _product(d_gh: Tensor, before: Tensor) -> Tensor:
     return d_gh.flatten(2).flatten(0, 1).T @ before.flatten(0, 1)
 
 
-def _typical_error(linears: Sequence[Linear]) -> float:
-    errors = torch.cat([_norm(linear.trace.error).flatten() for linear in linears])
-    return float(errors[errors > 0].median()) if bool((errors > 0).any()) else 0.0
-
-
-def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: float) -> Flow:
+def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, linears: Sequence[Linear]) -> Flow:
+    error_N = torch.cat([_norm(linear.trace.error)[linear.trace.exists_TB] for linear in linears])
+    spoken_N = error_N[error_N > 0]
     while len(pairs) > 1 and not pairs[-1]:  # no step is that far from its error
         pairs.pop()
         quantiles.pop()
@@ -181,9 +216,10 @@ def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, error: floa
         low=low,
         high=high,
         pairs=tuple(pairs),
-        error=error,
+        error=float(spoken_N.median()) if len(spoken_N) else 0.0,
+        spoken=len(spoken_N) / max(1, len(error_N)),
         half_life=next((k for k, m in enumerate(median) if m <= 0.5), None),
-        horizon=next((k for k, m in enumerate(median) if m < 0.01), None),
+        horizon=next((k for k, m in enumerate(median) if m < GONE), None),
         per_lag=_per_lag(median),
     )
 
@@ -217,4 +253,4 @@ def _quantiles(values: Tensor) -> list[float]:
         return [0.0, 0.0, 0.0]
     ordered = values.flatten().sort().values
     # Nearest rank: interpolation would turn an infinity beside a number into a NaN.
-    return [float(ordered[round(q * (len(ordered) - 1))]) for q in (0.1, 0.5, 0.9)]
+    return [float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES]

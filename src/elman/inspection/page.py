@@ -7,7 +7,7 @@ from html import escape
 from elman.inspection import plots
 from elman.inspection.diagram import unrolled
 from elman.inspection.report import LayerReport, Report
-from elman.inspection.terminal import lines
+from elman.inspection.terminal import numbers
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;
@@ -20,8 +20,8 @@ body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--page);
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 0 0 .4rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p { max-width: 46rem; margin: .4rem 0; } small, .soft { color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 1rem 0; }
-.verdict { font-weight: 700; } .healthy { color: var(--good); } .ill { color: var(--bad); }
-.fair { color: var(--warn); } figure { margin: 0; }
+.verdict { font-weight: 700; white-space: nowrap; } .healthy { color: var(--good); } .ill { color: var(--bad); }
+.fair { color: var(--warn); } .error { color: var(--second); } .share { color: var(--accent); } figure { margin: 0; }
 .scroll { overflow-x: auto; } .latest { direction: rtl; } .latest svg { direction: ltr; }
 svg { width: 100%; height: auto; display: block; }
 .charts { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
@@ -33,24 +33,27 @@ svg { width: 100%; height: auto; display: block; }
 .unrolled path.forward { fill: var(--soft); } .unrolled path.back { fill: var(--second); }
 code { font: .92em ui-monospace, monospace; background: var(--page); border: 1px solid var(--line);
   border-radius: 5px; padding: .1em .35em; } li { margin: .35rem 0; } ol { padding-left: 1.4rem; }
-pre { white-space: pre-wrap; font: .85rem/1.5 ui-monospace, monospace; margin: .3rem 0; }
+dl { display: grid; grid-template-columns: minmax(7rem, 12rem) 1fr; gap: .5rem 1rem; margin: .3rem 0; }
+dt { color: var(--soft); } dd { margin: 0; } dd small { display: inline-block; }
 table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; }
 .formula { font: italic 1.05rem/1.8 Georgia, serif; }
 """.strip()
 
 LESSON = """
 <section><h2>How to read this page</h2>
-<p>A recurrent network is drawn unrolled below: the same weights <b>U</b> and <b>W</b> at every step. The state
-s<sub>t</sub> is made from the input x<sub>t</sub> and the state before it; the error E<sub>t</sub> is read off at
-step t. Learning sends the error back along the dashed arrows, from right to left. On the way it is multiplied, step
-after step, by the same kind of factor, the Jacobian ds<sub>t</sub>/ds<sub>t&minus;1</sub>:</p>
+<p>A recurrent network is drawn unrolled below, with the same weights <b>U</b>, <b>W</b> and <b>V</b> at every step. The
+state s<sub>t</sub> is made from the input x<sub>t</sub> and the state before it, the output o<sub>t</sub> from the
+state; the error E<sub>t</sub> is read off at step t. Learning sends the error back along the <span class="error">dashed
+arrows</span>: down from the output, then from right to left, to every earlier step that had a hand in it. On the way it
+is multiplied, step after step, by the same kind of factor, the Jacobian ds<sub>t</sub>/ds<sub>t&minus;1</sub>:</p>
 <p class="formula">dE/dW = &Sigma;<sub>t</sub> &Sigma;<sub>k</sub> dE<sub>t</sub>/ds<sub>t</sub> &middot;
 ds<sub>t</sub>/ds<sub>t&minus;1</sub> &middot; ... &middot; ds<sub>t&minus;k+1</sub>/ds<sub>t&minus;k</sub> &middot;
 &part;s<sub>t&minus;k</sub>/&part;W</p>
 <p>The number on a dashed arrow is what one step back multiplies the length of the error with, in the median over the
 steps and sequences of your data. Factors under 1 make the gradient vanish, factors over 1 make it explode. Under each
-input stands the share of dE/dW that comes from that lag: how much the network learns, at present, from what was so many
-steps ago.</p></section>
+input stands, in <span class="error">orange</span>, how much of the error is left there, and in
+<span class="share">blue</span> the share of dE/dW that comes from there: how much the network learns, at present, from
+what was so many steps ago.</p></section>
 """.strip()
 
 FAIR = ("vanishing", "truncated too short", "saturated")
@@ -87,13 +90,28 @@ def _layer(layer: LayerReport, salt: str) -> str:
     if layer.measured.truncation:
         charts.append(plots.truncation)
     drawn = "".join(f"<figure>{plots.svg(c, layer, f'{salt}{n}')}</figure>" for n, c in enumerate(charts))
-    numbers = escape("\n".join(lines(layer)))
+    others = "".join(
+        f"<dt>{escape(n.name)}</dt><dd>{escape(n.value)}<br><small>{escape(n.meaning)}</small></dd>"
+        for n in numbers(layer)
+    )
     return (
         f"<section><h2>{escape(layer.name)}: {_verdict(layer)}</h2>{findings}{_remedies(layer)}"
         f'<h3>The unrolled network, with your numbers</h3><div class="scroll latest">{unrolled(layer)}</div>'
         f'<p><small>{_caption(layer)}</small></p><h3>Charts</h3><div class="charts">{drawn}</div>'
-        f"<p><small>Left: the median and the span from 10 % to 90 %; the dashed line is 1 %.</small></p>"
-        f"<h3>Other numbers</h3><pre>{numbers}</pre></section>"
+        f"<p><small>{_legend(layer)}</small></p>"
+        f"<h3>Other numbers</h3><dl>{others}</dl></section>"
+    )
+
+
+def _legend(layer: LayerReport) -> str:
+    cut = (
+        " Third: how much of the direction of the gradient is left where it is cut every so many steps."
+        if layer.measured.truncation
+        else ""
+    )
+    return (
+        "First: how much of the error is left, the median and the span from 10 % to 90 %; the dashed line is 1 %. "
+        f"Second: what each lag adds to dE/dW (bars, the largest as 1) and how much of it lies up to there (line).{cut}"
     )
 
 
@@ -102,9 +120,11 @@ def _caption(layer: LayerReport) -> str:
     half = "never, as far as it was followed" if flow.half_life is None else f"after {_count(flow.half_life, 'step')}"
     gone = "never" if flow.horizon is None else f"after {_count(flow.horizon, 'step')}"
     usable = f"more than {flow.lags}" if parts.usable is None else str(parts.usable)
+    apart = " This layer reads from the end: its steps before t are those that come later in the data."
     return (
         f"Half of the error is gone {half}, 99 % {gone}. 95 % of dE/dW comes from lags up to {usable}. "
-        "Where steps are left out, the factor is the mean one of the steps between."
+        "Where steps are left out, the factor is the mean one of the steps between. A picture wider than the screen "
+        f"moves sideways.{apart if layer.direction else ''}"
     )
 
 

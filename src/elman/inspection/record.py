@@ -168,12 +168,19 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent | nn.RNNBase]:
 
 
 @contextmanager
-def recording(model: nn.Module, *, window: int | None = None) -> Iterator[list[Passage]]:
-    """Record what runs through the recurrent layers of a model, in evaluation mode; all is put back afterwards."""
+def recording(model: nn.Module, *, window: int | None = None, dropout: bool = False) -> Iterator[list[Passage]]:
+    """Record what runs through the recurrent layers of a model; all is put back afterwards.
+
+    Args:
+        model: any module with recurrent layers.
+        window: cut the gradient every so many steps; None: never.
+        dropout: leave the model in the mode it is in, instead of the evaluation mode.
+    """
     passages: list[Passage] = []
     modes = {module: module.training for module in model.modules()}
     layers = recurrent_layers(model)
-    model.eval()
+    if not dropout:
+        model.eval()
     try:
         for name, layer in layers.items():
             layer.__dict__["forward"] = Recorder(layer, name, passages, window).forward
@@ -195,7 +202,14 @@ class Recording(NamedTuple):
 
 
 def record(
-    model: nn.Module, batch: Any, loss: LossFunction, *, window: int | None = None, finite: bool = True
+    model: nn.Module,
+    batch: Any,
+    loss: LossFunction,
+    *,
+    window: int | None = None,
+    finite: bool = True,
+    weights: bool = True,
+    dropout: bool = False,
 ) -> Recording:
     """Run one batch forward and backward under `recording`; `.grad` of the parameters is left as it is.
 
@@ -205,19 +219,21 @@ def record(
         loss: see `LossFunction`.
         window: cut the gradient every so many steps; None: never.
         finite: whether a loss that is infinite or not a number is refused.
+        weights: whether the gradients of the parameters are wanted too, which is a part of the work.
+        dropout: leave the model in the mode it is in, instead of the evaluation mode.
 
     Raises:
         ElmanError: no recurrent layer, one that did not run, or a loss that is no scalar with a gradient.
         NonFiniteError: the loss is infinite or not a number.
     """
-    with recording(model, window=window) as passages:
+    with recording(model, window=window, dropout=dropout) as passages:
         value = _checked(loss(model, batch), finite)
         if not passages:
             raise ElmanError("no recurrent layer ran", should="a loss that calls the model", found="no call of one")
         wanted: list[Tensor] = []
         for passage in passages:
             wanted += [passage.y_TBP, *passage.last]
-        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        named = {name: p for name, p in model.named_parameters() if weights and p.requires_grad}
         found = torch.autograd.grad(value, [*wanted, *named.values()], allow_unused=True)
     rest = iter(found)
     for passage in passages:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from elman.inspection.report import Finding, Measured, Remedy
+
+LATE = 0.25  # the loss speaks late where at most this share of the steps has an error
 
 
 @dataclass(frozen=True)
@@ -16,54 +19,94 @@ class Patient:
     cell: str  # rnn_tanh, gru, lstm ...
     gated: bool
     measured: Measured
+    spoken: float  # share of the steps that the loss judges, as it arrives at the top of the layer's module
     memory: int  # how many steps back the gradient should reach
     steps: int  # T of the longest sequence
     window: int | None  # of truncated backpropagation
     settings: Mapping[str, Any]  # of the run, as far as they are known
 
+    @property
+    def late(self) -> bool:
+        """Whether what is learned has to come from far back, since nearly nothing is judged on the way."""
+        return self.spoken <= LATE
+
+    @property
+    def far(self) -> int:
+        """How many steps back anything can be that is to be learned: what training sees at once."""
+        return max(2, min(self.window or self.steps, self.steps))
+
 
 Prescription = Callable[[Patient], list[Remedy]]
 
 
-def for_vanishing(patient: Patient) -> list[Remedy]:
-    """Gates that hold for as long as the task asks; without gates, units that hold by themselves."""
-    T = patient.steps
+def gates(patient: Patient) -> list[Remedy]:
+    """Take W out of the product of Jacobians: what is to be kept passes through gates, which begin open for long."""
+    T = patient.far
+    chrono = f"chrono={T}", f"gates that begin with memories of 1 to {T} steps (Tallec and Ollivier, 2018)"
+    bias = "forget_bias=1", "gates that begin open (Jozefowicz and others, 2015)"
+    # Where every step is judged most of what is to be learned is near, and memories of all lengths are too many.
+    first, second = (chrono, bias) if patient.late else (bias, chrono)
     if patient.gated:
-        return [
-            _init(f"chrono={T}", f"gates that begin with memories of 1 to {T} steps (Tallec and Ollivier, 2018)"),
-            _init("forget_bias=1", "gates that begin open (Jozefowicz and others, 2015): a smaller step the same way"),
-        ]
+        return [_init(*first), _init(*second)]
+    why = f"its memory cell carries the gradient past W: {first[1]}"
+    return [_cell("lstm", first[0], why, clip=_clip_value(patient))]
+
+
+def without_gates(patient: Patient) -> list[Remedy]:
+    """Keep the product of Jacobians of a plain network near 1, and move W so slowly that it stays there."""
+    if patient.gated:
+        return []
+    rate, clip = _slow_rate(patient), _clip_value(patient)
+    slow = f"learning_rate={rate:g} and gradients clipped to {clip:g} keep W^{patient.far} near where it begins"
     return [
-        _cell("lstm", f"chrono={T}", "its memory cell carries the gradient without W; its gates begin open for long"),
-        _identity("a plain network whose units hold what they have (Le, Jaitly and Hinton, 2015)"),
-        _init("orthogonal", "W keeps the length of every vector, so that only f shortens it (Saxe and others, 2014)"),
+        _plain("tanh", "orthogonal", rate, clip, f"W keeps the length of every error (Saxe and others, 2014); {slow}"),
+        _plain("relu", "identity", rate, clip, f"units hold what they have (Le, Jaitly and Hinton, 2015); {slow}"),
     ]
+
+
+def for_vanishing(patient: Patient) -> list[Remedy]:
+    """Gates that hold for as long as the task asks; without gates, a W that keeps lengths."""
+    return [*gates(patient), *without_gates(patient)]
 
 
 def for_exploding(patient: Patient) -> list[Remedy]:
-    """Bound the step that a large gradient can make; then remove its cause."""
-    return [
+    """Bound the step that a large gradient can make, and remove its cause.
+
+    A plain network that has to remember from far back stands on a knife's edge: the product of as many Jacobians
+    vanishes or explodes with the least move of W. There gates come first.
+    """
+    here = [
         _clip(patient),
         _init("orthogonal", "W lengthens no vector, so that the product of Jacobians does not grow"),
         _learning_rate(patient, "weights that run away make gradients explode later"),
-        *([] if patient.gated else [_cell("lstm", "forget_bias=1", "its memory passes through gates of at most 1")]),
     ]
+    if patient.gated:
+        return here
+    return [*for_vanishing(patient), *here] if patient.late else [*here, *gates(patient)]
 
 
 def for_chaotic(patient: Patient) -> list[Remedy]:
-    """Bring W back to where near states stay near."""
-    return [
+    """Bring W back to where near states stay near; gates first where memory has to be long, as for exploding."""
+    here = [
         _init("orthogonal", "with W of gain 1 near states do not part"),
         _clip(patient),
         _learning_rate(patient, "large steps drive W into the chaotic range"),
-        *([] if patient.gated else [_cell("lstm", "forget_bias=1", "gates damp the recurrence")]),
     ]
+    if patient.gated:
+        return here
+    return [*for_vanishing(patient), *here] if patient.late else [*here, *gates(patient)]
 
 
 def for_dead(patient: Patient) -> list[Remedy]:
     """Units that answer again."""
     return [
-        _identity("every unit begins at the edge of answering, with biases of zero"),
+        _plain(
+            "relu",
+            "identity",
+            _slow_rate(patient),
+            _clip_value(patient),
+            "every unit begins at the edge of answering, with biases of zero, and is moved slowly",
+        ),
         _learning_rate(patient, "one large step can push a unit to where it never answers again"),
         Remedy(
             "--cell rnn --set nonlinearity=tanh --set init=orthogonal",
@@ -74,8 +117,9 @@ def for_dead(patient: Patient) -> list[Remedy]:
 
 
 def for_saturated(patient: Patient) -> list[Remedy]:
-    """Smaller sums before f."""
+    """Smaller sums before f; gates first in a plain network whose memory has to be long, as for exploding."""
     return [
+        *(for_vanishing(patient) if patient.late and not patient.gated else []),
         _init(
             "orthogonal",
             "weights of gain 1 keep the sums before f small; scale the input to about 1 too",
@@ -126,28 +170,53 @@ def _init(spec: str, why: str) -> Remedy:
     return Remedy(f"--set init={spec}", f'init="{spec}"', why)
 
 
-def _cell(cell: str, spec: str, why: str) -> Remedy:
-    return Remedy(f"--cell {cell} --set init={spec}", f'elman.{cell.upper()}(..., init="{spec}")', why)
-
-
-def _identity(why: str) -> Remedy:
+def _cell(cell: str, spec: str, why: str, clip: float) -> Remedy:
     return Remedy(
-        "--cell rnn --set nonlinearity=relu --set init=identity --set clip=1.0",
-        'elman.RNN(..., nonlinearity="relu", init="identity"), with gradients clipped to 1',
+        f"--cell {cell} --set init={spec} --set clip={clip:g}",
+        f'elman.{cell.upper()}(..., init="{spec}"), with gradients clipped to {clip:g}',
         why,
     )
+
+
+def _plain(nonlinearity: str, spec: str, rate: float, clip: float, why: str) -> Remedy:
+    return Remedy(
+        f"--cell rnn --set nonlinearity={nonlinearity} --set init={spec} "
+        f"--set learning_rate={rate:g} --set clip={clip:g}",
+        f'elman.RNN(..., nonlinearity="{nonlinearity}", init="{spec}"), lr={rate:g}, gradients clipped to {clip:g}',
+        why,
+    )
+
+
+def _slow_rate(patient: Patient) -> float:
+    """Return a learning rate of at most 0.1 / T, one digit of it.
+
+    AdamW moves every weight by about the learning rate. A move of W that changes the length of a vector by a factor
+    1 + d changes the product of T Jacobians by (1 + d)^T, which stays near 1 for d well under 1 / T.
+    """
+    rate = min(_rate(patient), 0.1 / patient.far)
+    digit = 10.0 ** math.floor(math.log10(rate))
+    return round(math.floor(rate / digit + 1e-9) * digit, 12)
+
+
+def _clip_value(patient: Patient) -> float:
+    now = float(patient.settings.get("clip", 0) or 0)
+    return min(now, 1.0) or 1.0
 
 
 def _clip(patient: Patient) -> Remedy:
     now = float(patient.settings.get("clip", 0) or 0)
     value = 1.0 if not now or now > 1 else now / 4
     return Remedy(
-        f"--set clip={value}",
+        f"--set clip={value:g}",
         f"torch.nn.utils.clip_grad_norm_(model.parameters(), {value:g})",
         "one exploding batch cannot throw the weights away (Pascanu and others, 2013)",
     )
 
 
+def _rate(patient: Patient) -> float:
+    return float(patient.settings.get("learning_rate", 0.003))
+
+
 def _learning_rate(patient: Patient, why: str) -> Remedy:
-    now = float(patient.settings.get("learning_rate", 0.002))
+    now = _rate(patient)
     return Remedy(f"--set learning_rate={now / 10:g}", f"lr={now / 10:g}", f"a tenth of {now:g}: {why}")

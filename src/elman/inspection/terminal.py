@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from elman.inspection.report import LayerReport, Report
 
@@ -63,44 +63,66 @@ def _print_layer(layer: LayerReport, console: Console) -> None:
     )
     console.print(f"  share of dE/dW     {chart(list(parts.share))}", highlight=False)
     console.print(f"                     95 % of it lies within lag {_lag(parts.usable)}", highlight=False)
-    for line in lines(layer):
-        console.print(f"  {line}", highlight=False)
+    for number in numbers(layer):
+        console.print(f"  {number.name:<20} {number.value}", highlight=False)
     for k, remedy in enumerate(layer.remedies):
         console.print(f"  {'try' if not k else ' or'} [bold]{escape(remedy.paste)}[/bold]", highlight=False)
         console.print(f"        {escape(remedy.why)}", style="dim", highlight=False)
 
 
-def lines(layer: LayerReport) -> list[str]:
-    """Return the other numbers of a layer, a line for each kind; those that were not measured are left out."""
+class Number(NamedTuple):
+    """Something measured: its name, its value in words, and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def numbers(layer: LayerReport) -> list[Number]:
+    """Return the other numbers of a layer, one for each kind; those that were not measured are left out."""
     m = layer.measured
     least, middle, most = m.jacobians.singular_values
-    found = [f"one Jacobian         singular values {least:.3g} to {most:.3g}, median {middle:.3g}"]
+    found = [
+        Number(
+            "one Jacobian",
+            f"singular values {least:.3g} to {most:.3g}, median {middle:.3g}",
+            "what one step multiplies the lengths of errors with, by direction",
+        )
+    ]
     if m.jacobians.spectral_radius:
         radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in m.jacobians.spectral_radius.items())
-        found.append(f"spectral radius of W {radii}")
+        found.append(Number("spectral radius of W", radii, "the largest modulus of an eigenvalue, for each gate"))
     if m.jacobians.lyapunov:
-        found.append("Lyapunov exponents   " + ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov))
-    s = m.saturation
-    if s.flat is not None:
-        found.append(
-            f"slopes under 0.05    {s.flat:.0%} of all steps and units, {s.stuck or 0:.0%} of the units always"
-        )
-    if s.dead is not None:
-        found.append(f"dead units           {s.dead:.0%}")
-    if s.gates:
-        gates = "; ".join(f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, shut {g.shut:.0%})" for n, g in s.gates.items())
-        found.append(f"gates                {gates}")
-    if s.time_constants:
-        low, _, median, _, high = s.time_constants
-        found.append(f"time constants       median {median:.3g} steps, from {low:.3g} to {high:.3g}")
+        values = ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov)
+        found.append(Number("Lyapunov exponents", values, "above 0, two near states part exponentially: chaos"))
+    found += _saturation(layer)
     if m.truncation:
         rows = "; ".join(f"{row.window}: {row.cosine:.2f}" for row in m.truncation)
-        found.append(f"cosine by window     {rows}")
+        found.append(Number("cosine by window", rows, "of the gradient cut every so many steps with the full one"))
     if m.drift.pieces:
         last = m.drift.pieces[-1]
-        found.append(
-            f"state after step {m.drift.seen:<4}moved by {last.shift:.2g} deviations, size times {last.growth:.2g}"
-        )
+        value = f"moved by {last.shift:.2g} deviations, size times {last.growth:.2g}"
+        meaning = f"the state at the end of the sequences against its first {m.drift.seen} steps"
+        found.append(Number(f"state after step {m.drift.seen}", value, meaning))
+    return found
+
+
+def _saturation(layer: LayerReport) -> list[Number]:
+    s = layer.measured.saturation
+    found = []
+    if s.flat is not None:
+        value = f"{s.flat:.0%} of all steps and units, {s.stuck or 0:.0%} of the units always"
+        what = "of the candidate" if s.gates else "f'"
+        found.append(Number("slopes under 0.05", value, f"where the slope {what} lets hardly any gradient pass"))
+    if s.dead is not None:
+        found.append(Number("dead units", f"{s.dead:.0%}", "relu units that are 0 at every step of every sequence"))
+    if s.gates:
+        gates = "; ".join(f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, shut {g.shut:.0%})" for n, g in s.gates.items())
+        found.append(Number("gates", gates, "mean value; the share of units whose gate hardly ever moves"))
+    if s.time_constants:
+        low, _, median, _, high = s.time_constants
+        value = f"median {median:.3g} steps, from {low:.3g} to {high:.3g}"
+        found.append(Number("time constants", value, "how long the gates of the units hold what is in them"))
     return found
 
 

@@ -262,6 +262,24 @@ class Linear:
         part.carry = [[None if c is None else c[:, start:stop] for c in row] for row in self.carry]
         return part
 
+    def at(self, t_N: Tensor, b_N: Tensor) -> Linear:
+        """Return what `pull` needs of single steps: number n is step t_N[n] of sequence b_N[n], in a batch of one."""
+
+        def pick(values: Tensor) -> Tensor:
+            return values[t_N, b_N].unsqueeze(1)
+
+        part = copy.copy(self)
+        if not self.unitwise:  # only then are the steps computed again
+            part.trace = trace = copy.copy(self.trace)
+            trace.gx_TBGH, trace.gh_TBGH, trace.before = (
+                pick(trace.gx_TBGH),
+                pick(trace.gh_TBGH),
+                tuple(map(pick, trace.before)),
+            )
+        part.gates = [None if g is None else pick(g) for g in self.gates]
+        part.carry = [[None if c is None else pick(c) for c in row] for row in self.carry]
+        return part
+
     def pull(self, start: int, stop: int, d_after: State) -> tuple[Tensor, State]:
         """Take gradients of the states after steps start..stop back to the gates and the states before them.
 
@@ -286,10 +304,10 @@ class Linear:
                 part = d.unsqueeze(-2)
                 d_gh = part * gate[start:stop] if d_gh is None else torch.addcmul(d_gh, part, gate[start:stop])
         if d_gh is None:
-            d_gh = torch.zeros_like(self.trace.gh_TBGH[start:stop]).expand(len(d_after[0]), -1, -1, -1)
+            d_gh = d_after[0].new_zeros(*d_after[0].shape[:-1], *self.trace.gh_TBGH.shape[2:])
         d_before = []
         for k, before in enumerate(self.trace.before):
-            total = before.new_zeros(len(d_after[0]), *before.shape[1:])
+            total = before.new_zeros(*d_after[0].shape[:-1], before.shape[-1])
             for s, d in enumerate(d_after):
                 carry = self.carry[s][k]
                 if carry is not None:

@@ -20,7 +20,8 @@ class Thresholds:
     departed: float = 3.0  # ... and over all steps two near states part by at least e to this power ...
     steady: float = 1.5  # ... while the states stay as large as they were, to within this factor
     dead: float = 0.67  # share of relu units that never answer; half of them is normal where all input is positive
-    flat: float = 0.5  # saturated: share of all (step, sequence, unit) whose slope is under 0.05
+    flat: float = 0.5  # saturated, plain cell: share of all (step, sequence, unit) whose slope is under 0.05 ...
+    candidate: float = 0.9  # ... gated cell: the same of the candidate, beside which the gates carry the gradient
     shut: float = 0.9  # saturated: share of the units whose output gate, or update gate, is stuck
     cosine: float = 0.9  # truncated too short: the direction that is left of the full gradient ...
     error: float = 0.5  # ... or the relative error of the truncated gradient
@@ -84,11 +85,20 @@ def dead(measured: Measured, need: Need, limit: Thresholds) -> str | None:
 
 
 def saturated(measured: Measured, need: Need, limit: Thresholds) -> str | None:
-    """Slopes near zero, or gates that let nothing out or nothing in."""
-    saturation = measured.saturation
-    if saturation.flat is not None and saturation.flat > limit.flat:
-        what = "the candidate's slope" if saturation.gates else "f'"
-        return f"{what} is under 0.05 in {saturation.flat:.0%} of all steps and units: hardly any gradient passes"
+    """Slopes near zero, or gates that let nothing out or nothing in.
+
+    Flat slopes alone are no illness: networks that have learned well use units as switches. In the plain cell they are
+    one where the gradient dies of them, in a gated cell where there are hardly any others.
+    """
+    saturation, horizon = measured.saturation, measured.flow.horizon
+    flat = saturation.flat or 0.0
+    if saturation.gates and flat > limit.candidate:
+        return f"the candidate's slope is under 0.05 in {flat:.0%} of all steps and units: hardly any gradient passes"
+    if not saturation.gates and flat > limit.flat and horizon is not None and horizon < need.memory:
+        return (
+            f"f' is under 0.05 in {flat:.0%} of all steps and units: hardly any gradient passes, and {horizon} steps "
+            f"back less than 1 % of it is left; {need.memory} steps are asked for"
+        )
     shut = saturation.gates["o"].shut if "o" in saturation.gates else 0.0
     if shut > limit.shut:
         return f"the output gate of {shut:.0%} of the units is stuck shut: what the layer holds is never shown"

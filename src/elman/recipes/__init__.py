@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import RunError, SettingError, unknown_name
-from elman.recipes import classify, language_model, recommend, runs, transcribe, translate
+from elman.recipes import classify, forecast, language_model, recommend, runs, similarity, transcribe, translate
 from elman.recipes.recipe import Recipe
 from elman.recipes.runs import Diagnosable, load_run
 from elman.training.run_directory import RunDirectory
@@ -15,9 +15,11 @@ from elman.training.run_directory import RunDirectory
 RECIPES: dict[str, Recipe] = {
     "language-model": language_model.RECIPE,
     "classify": classify.RECIPE,
+    "forecast": forecast.RECIPE,
+    "similarity": similarity.RECIPE,
+    "recommend": recommend.RECIPE,
     "translate": translate.RECIPE,
     "transcribe": transcribe.RECIPE,
-    "recommend": recommend.RECIPE,
 }
 
 

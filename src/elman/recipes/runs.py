@@ -15,6 +15,7 @@ from elman.recipes.recipe import Recipe, Sample
 from elman.training import tensors
 from elman.training.device import choose_device
 from elman.training.loop import Moment, Outcome, Watch, train
+from elman.training.non_finite import Autopsy
 from elman.training.report import described, write_report
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
@@ -25,6 +26,7 @@ __all__ = ["Moment", "Trained", "build", "load_run", "read_settings", "resume", 
 MakeProbe = Callable[[Task], Probe]
 Headline = Callable[[Mapping[str, Any]], str]
 
+RECENT_NORMS = 500  # that a diagnosis is given
 BUDGET = ("steps", "epochs", "minutes")
 
 
@@ -45,6 +47,7 @@ def start(
     *,
     watch: Watch | None = None,
     probe: MakeProbe | None = None,
+    autopsy: Autopsy | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Trained:
     """Prepare the data, make the run directory `out`, and train.
@@ -56,6 +59,7 @@ def start(
         out: where the run goes; nothing or an empty directory may be there.
         watch: is told of every step and evaluation.
         probe: makes a measurement that is taken every so many steps.
+        autopsy: names the sequences of a batch after which a number is not finite.
         say: is told what was found in the data, a line each, before the first step.
 
     Raises:
@@ -73,7 +77,7 @@ def start(
     if say:
         for line in described(run.config["data"]):
             say(line)
-    return _train(recipe, chosen, run, resume=False, watch=watch, probe=probe)
+    return _train(recipe, chosen, run, resume=False, watch=watch, probe=probe, autopsy=autopsy)
 
 
 def resume(
@@ -83,6 +87,7 @@ def resume(
     *,
     watch: Watch | None = None,
     probe: MakeProbe | None = None,
+    autopsy: Autopsy | None = None,
 ) -> Trained:
     """Go on with the run at `out`, exactly where its last checkpoint is.
 
@@ -92,6 +97,7 @@ def resume(
         out: the run.
         watch: is told of every step and evaluation.
         probe: makes a measurement that is taken every so many steps.
+        autopsy: names the sequences of a batch after which a number is not finite.
 
     Raises:
         RunError: there is no such run, it is broken, or another process trains it.
@@ -114,7 +120,7 @@ def resume(
     before.refuse_fixed_changes(chosen)
     run = run.with_settings(chosen.as_dict())
     choose_device(chosen.device)
-    return _train(recipe, chosen, run, resume=True, watch=watch, probe=probe)
+    return _train(recipe, chosen, run, resume=True, watch=watch, probe=probe, autopsy=autopsy)
 
 
 def _train(
@@ -125,6 +131,7 @@ def _train(
     resume: bool,
     watch: Watch | None,
     probe: MakeProbe | None,
+    autopsy: Autopsy | None,
 ) -> Trained:
     torch.manual_seed(settings.seed)
     model = build(recipe, settings, run.path).to(choose_device(settings.device))
@@ -138,6 +145,7 @@ def _train(
         begun=run.save_config if resume else None,
         watch=watch,
         probes=[probe(task)] if probe else [],
+        autopsy=autopsy,
     )
     headline = _careful(recipe.headline, run)
     write_report(
@@ -207,7 +215,7 @@ class Diagnosable:
     model: nn.Module
     sample: Sample
     settings: TrainingSettings
-    norms: list[float]  # mean gradient norms between evaluations, before clipping
+    norms: list[float]  # gradient norms of recent steps, before clipping
 
 
 def diagnosable(recipe: Recipe, run: RunDirectory, sources: Sequence[Path]) -> Diagnosable:
@@ -218,7 +226,7 @@ def diagnosable(recipe: Recipe, run: RunDirectory, sources: Sequence[Path]) -> D
     """
     settings = read_settings(recipe, run)
     model = trained_model(recipe, settings, run)
-    norms = [row["gradient_norm"] for row in run.read_metrics()]
+    norms = [norm for row in run.read_metrics() for norm in row.get("gradient_norms", [])][-RECENT_NORMS:]
     return Diagnosable(model, recipe.sample(settings, run, sources), settings, norms)
 
 

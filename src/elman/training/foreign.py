@@ -109,6 +109,9 @@ def checked_rows(text: str) -> list[dict[str, Any]]:
         metrics = row.get("validation")
         if not isinstance(metrics, dict) or not all(value is None or is_number(value) for value in metrics.values()):
             wrong.append("validation")
+        norms = row.get("gradient_norms", [])
+        if not isinstance(norms, list) or not all(is_number(norm) for norm in norms):
+            wrong.append("gradient_norms")
         if wrong:
             raise ValueError(f"line {number} has no numbers for {', '.join(wrong)}")
     return rows

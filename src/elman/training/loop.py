@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from elman.errors import RunError
 from elman.training import checkpoint, tensors
 from elman.training.interruption import Interruption
 from elman.training.memory import Memory, Tally, read_record
-from elman.training.non_finite import non_finite_error, non_finite_evaluation
+from elman.training.non_finite import Autopsy, non_finite_error, non_finite_evaluation
 from elman.training.optimiser import Norms, build_optimiser, clip_gradients
 from elman.training.run_directory import RunDirectory
 from elman.training.schedule import Budget, Schedule, ScheduleMemory
@@ -45,6 +45,7 @@ class Moment:
     rate: float
     symbols: int  # trained on so far
     seconds: float  # trained so far
+    probes: Mapping[str, float] = field(default_factory=dict)  # what was measured last, since the last evaluation
     row: dict[str, Any] | None = None  # the new row of metrics.jsonl, after an evaluation
     best: bool = False  # whether it is the best so far
 
@@ -82,6 +83,7 @@ def train(
     begun: Callable[[], None] | None = None,
     watch: Watch | None = None,
     probes: Sequence[Probe] = (),
+    autopsy: Autopsy | None = None,
 ) -> Outcome:
     """Train until the budget is used, the best is long past, or Ctrl-C.
 
@@ -93,13 +95,14 @@ def train(
         begun: is called once the run is locked and its checkpoint read, before the first step.
         watch: is told of every step and evaluation.
         probes: measurements every so many steps.
+        autopsy: names the sequences of a batch after which a number is not finite.
 
     Raises:
         NonFiniteError: the loss or gradient is infinite or not a number; the last checkpoint is kept.
         RunError: the disk is full, or the checkpoint is broken.
     """
     with run.locked(), Interruption() as interruption:
-        loop = _Loop(task, settings, run, watch or (lambda moment: None), probes, resume)
+        loop = _Loop(task, settings, run, watch or (lambda moment: None), probes, autopsy, resume)
         if begun:
             begun()
         return loop.run_through(interruption)
@@ -113,9 +116,11 @@ class _Loop:
         run: RunDirectory,
         watch: Watch,
         probes: Sequence[Probe],
+        autopsy: Autopsy | None,
         resume: bool,
     ) -> None:
         self.task, self.settings, self.run, self.watch, self.probes = task, settings, run, watch, probes
+        self.autopsy = autopsy
         self.optimiser = build_optimiser(task.model, settings)
         self.schedule = Schedule(settings)
         self.budget = Budget(settings, task.default_minutes)
@@ -206,10 +211,9 @@ class _Loop:
         self.watch(self._moment(loss, norms, rate))
 
     def _moment(self, loss: float, norms: Norms, rate: float) -> Moment:
-        memory = self.memory
-        return Moment(
-            memory.step, self.task.batches.progress, memory.done, loss, norms, rate, memory.symbols, memory.seconds
-        )
+        memory, epoch = self.memory, self.task.batches.progress
+        counts = memory.symbols, memory.seconds
+        return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, probes=memory.probes)
 
     def _stop_non_finite(self, batch: Any, random_state: Tensor, loss: float, norms: Norms | None) -> None:
         def again() -> Tensor:
@@ -217,8 +221,8 @@ class _Loop:
             return self.task.objective(self.task.model, batch, self.carried).mean
 
         norm = None if norms is None else norms.before
-        step = self.memory.step + 1
-        raise non_finite_error(self.task.model, again, step=step, loss=loss, norm=norm, kept=self.saved)
+        step, model = self.memory.step + 1, self.task.model
+        raise non_finite_error(model, again, step=step, loss=loss, norm=norm, kept=self.saved, autopsy=self.autopsy)
 
     def _evaluate(self) -> None:
         """Evaluate, add a row to metrics.jsonl, write the checkpoint, and keep the weights if they are the best."""

@@ -13,6 +13,7 @@ from elman.training.optimiser import Norms
 
 Record = TypeVar("Record")
 
+RECENT = 50  # steps whose gradient norms are kept one by one
 HIGHEST = 1e300  # of a number that is read; ours are far smaller, and so are sums and products of them
 
 
@@ -27,6 +28,8 @@ class Tally:
     norm_after: float = 0.0
     norm_max: float = 0.0
     clipped: int = 0
+    # Norms before clipping of the last steps; the checkpoints of earlier versions do without.
+    recent: list[float] = field(default_factory=list, metadata={"later": True})
 
     def add(self, loss: float, count: int, norms: Norms) -> None:
         """Take note of one step."""
@@ -37,9 +40,10 @@ class Tally:
         self.norm_after += norms.after
         self.norm_max = max(self.norm_max, norms.before)
         self.clipped += norms.after < norms.before
+        self.recent = [*self.recent[1 - RECENT :], float(f"{norms.before:.4g}")]
 
-    def row(self) -> dict[str, float]:
-        """Return the means, as metrics.jsonl shows them."""
+    def row(self) -> dict[str, float | list[float]]:
+        """Return the means, and the norms of the last steps, as metrics.jsonl shows them."""
         steps = max(1, self.steps)
         return {
             "training_loss": self.loss / max(1, self.count),
@@ -47,6 +51,7 @@ class Tally:
             "gradient_norm_clipped": self.norm_after / steps,
             "gradient_norm_largest": self.norm_max,
             "share_clipped": self.clipped / steps,
+            "gradient_norms": self.recent,
         }
 
 
@@ -71,13 +76,14 @@ class Memory:
 def read_record(kind: type[Record], values: Any) -> Record:
     """Make a dataclass of JSON, each field checked for its type and, as nothing here is negative, for its sign.
 
-    A field's metadata may hold another lowest value under "low", None for none.
+    A field's metadata may hold another lowest value under "low", None for none, and "later" where it may be missing.
 
     Raises:
         ValueError: a field is missing, unknown, or no such value.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, Mapping) or values.keys() != fields.keys():
+    least = {name for name, field in fields.items() if not field.metadata.get("later")}
+    if not isinstance(values, Mapping) or not least <= values.keys() <= fields.keys():
         raise ValueError(f"a {kind.__name__} has the fields {', '.join(fields)}")
     kinds = typing.get_type_hints(kind)
     low = {name: field.metadata.get("low", 0) for name, field in fields.items()}
@@ -91,6 +97,10 @@ def _read(name: str, kind: Any, value: Any, low: float | None) -> Any:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise ValueError(f"{name} is {str(value)[:80]!r}")
         return {key: _read(key, typing.get_args(kind)[1], number, None) for key, number in value.items()}
+    if typing.get_origin(kind) is list:
+        if not isinstance(value, list) or len(value) > RECENT:
+            raise ValueError(f"{name} is {str(value)[:80]!r}")
+        return [_read(name, typing.get_args(kind)[0], number, low) for number in value]
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if value is None and types.NoneType in options:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,27 @@ from torch import Tensor, nn
 from elman.errors import NonFiniteError
 
 
+class Autopsy(Protocol):
+    """What finds the sequences of a batch whose numbers are not finite."""
+
+    def __call__(self, model: nn.Module, again: Callable[[], Tensor]) -> str | None:
+        """Say which sequences and layers they are, in words that follow "because of"; None where none is found.
+
+        Args:
+            model: what was trained, in training mode.
+            again: computes the loss of the offending batch again, with the same random numbers.
+        """
+
+
 def non_finite_error(
-    model: nn.Module, again: Callable[[], Tensor], *, step: int, loss: float, norm: float | None, kept: int | None
+    model: nn.Module,
+    again: Callable[[], Tensor],
+    *,
+    step: int,
+    loss: float,
+    norm: float | None,
+    kept: int | None,
+    autopsy: Autopsy | None = None,
 ) -> NonFiniteError:
     """Build the error for a step whose loss or gradient is infinite or not a number.
 
@@ -24,12 +43,16 @@ def non_finite_error(
         loss: the loss.
         norm: the norm of the gradient, None where the loss alone stopped the run.
         kept: the step of the last good checkpoint, None where there is none.
+        autopsy: finds the sequences that are to blame; it is not asked where a weight is, which spoils all of them.
     """
     what, number = ("loss", loss) if not math.isfinite(loss) else ("gradient", norm)
-    place = broken_weight(model) or (first_output(model, again) if what == "loss" else last_gradient(model))
+    weight = broken_weight(model)
+    place = weight or (first_output(model, again) if what == "loss" else last_gradient(model))
+    blame = autopsy(model, again) if autopsy and not weight else None
     keeps = f"; the checkpoint of step {kept} is kept" if kept is not None else ""
     return NonFiniteError(
-        f"the {what} became {number} at step {step}, first in {place or 'the loss itself'}",
+        f"the {what} became {number} at step {step}, first in {place or 'the loss itself'}"
+        + (f", because of {blame}" if blame else ""),
         should=f"a finite {what}",
         found=str(number),
         hint=f"--set learning_rate=... ten times smaller, or a smaller --set clip=...{keeps}",

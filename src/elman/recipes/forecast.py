@@ -1,0 +1,391 @@
+"""A series -> its future, with uncertainty."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from elman.data.default_series import SEASON, sunspots
+from elman.data.panel import Panel
+from elman.data.plan import LONGEST, Plan
+from elman.data.regular import Rules
+from elman.data.series import Form, Read, read_series
+from elman.data.shuffled import Shuffled
+from elman.data.windows import WindowBatch, Windows
+from elman.errors import NonFiniteError, RunError, SettingError
+from elman.evaluation.forecast_pictures import draw_windows
+from elman.evaluation.forecasts import Said, Say, spread_evenly
+from elman.evaluation.naive import Naive
+from elman.evaluation.rolling import beside, judge, naives_of
+from elman.models.forecaster import Forecaster
+from elman.models.segments import Covariates
+from elman.models.uncertainty import check_levels
+from elman.recipes.network import NetworkSettings
+from elman.recipes.recipe import Answer, Recipe, Sample
+from elman.training.device import choose_device
+from elman.training.run_directory import RunDirectory
+from elman.training.settings import Settings, setting
+from elman.training.task import Loss, Task
+
+REFUSE = "refuse"
+WINDOWS_A_MINUTE = 2000  # a short series is learned in seconds, and a longer budget would only be fitted to it
+SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of windows that a diagnosis looks at
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastSettings(NetworkSettings):
+    """The settings of a forecaster."""
+
+    time: tuple[str, ...] = setting(
+        (), "column of times, or those of year,month,day,hour; none: by its name", fixed=True
+    )
+    time_format: str | None = setting(None, "how times are written, as %d.%m.%Y %H:%M; none: ISO 8601", fixed=True)
+    series: str | None = setting(None, "column that names the series of a row (long form)", fixed=True)
+    columns: tuple[str, ...] = setting((), "columns to forecast; none: all others", fixed=True)
+    known: tuple[str, ...] = setting((), "columns of numbers that are known ahead", fixed=True)
+    every: str | None = setting(None, "step, as 15min, 1h, 1d, 1month: the mean of what falls into each", fixed=True)
+    order: str = setting(REFUSE, "rows out of order", choices=(REFUSE, "sort"), fixed=True)
+    duplicates: str = setting(REFUSE, "rows of one time", choices=(REFUSE, "first", "last", "mean"), fixed=True)
+    gaps: str = setting(REFUSE, "times without a row", choices=(REFUSE, "missing"), fixed=True)
+    constants: str = setting(REFUSE, "series that do not move", choices=(REFUSE, "keep"), fixed=True)
+    skip_bad: bool = setting(False, "leave out what cannot be read, and series that are too short", fixed=True)
+    validation: float = setting(
+        0.2, "share of the time, at its end, that is kept for validation", low=0, high=0.9, fixed=True
+    )
+    validation_windows: int = setting(1000, "most windows of it that are judged, evenly spread", low=1, fixed=True)
+    season: int | None = setting(
+        None, "steps of a season; none: the usual one of the step", low=1, high=LONGEST, fixed=True
+    )
+    horizon: int | None = setting(None, "steps to forecast; none: a season", low=1, high=LONGEST, fixed=True)
+    lookback: int | None = setting(
+        None, "steps that are read; none: four seasons or so", low=1, high=LONGEST, fixed=True
+    )
+    segment: int | None = setting(None, "steps in a segment; none: a season or so", low=1, high=LONGEST, fixed=True)
+    calendar: bool = setting(True, "features of day, week and year, where the training part knows them", fixed=True)
+    decoding: str = setting("segments", "how", choices=("segments", "direct", "recursive"), fixed=True)
+    output: str = setting("quantiles", "what is said", choices=("quantiles", "normal", "laplace"), fixed=True)
+    quantiles: tuple[float, ...] = setting((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "their levels", fixed=True)
+    normalise: str = setting("revin", "each window by itself", choices=("none", "last", "revin"), fixed=True)
+    hidden: int = setting(128, "units of a layer", low=1, high=65536, fixed=True)
+    dropout: float = setting(0.3, "probability of dropping a feature before the output", low=0, high=1)
+    batch_size: int = setting(64, "windows in a batch", low=1, high=65536, fixed=True)
+    evaluate_every: int = setting(40, "steps from one evaluation to the next; 0: about 20 over the run", low=0)
+    patience: int = setting(20, "stop after so many evaluations without a new best; 0: never", low=0)
+    learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
+
+    def check(self) -> None:
+        super().check()
+        check_levels(self.quantiles)
+        if self.bidirectional:
+            raise SettingError("a forecaster reads forward only", should="bidirectional=false", found="true")
+        if not self.validation:
+            raise SettingError("the setting validation is out of range", should="more than 0", found="0")
+
+    @property
+    def form(self) -> Form:
+        """How files are read."""
+        rules = Rules(self.order, self.duplicates, self.gaps, self.every)
+        return Form(self.time, self.time_format, self.series, self.columns, self.known, rules, self.skip_bad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(Settings):
+    """What `elman predict` can be told of a forecast."""
+
+    horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=LONGEST)
+
+
+def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -> dict[str, Any]:
+    """Read the series, fit what is fitted to their training part, and put both into the folder."""
+    season = settings.season if sources else settings.season or SEASON
+    panel, counts = read_series(sources or [sunspots()], settings.form)
+    sizes = {name: getattr(settings, name) for name in ("horizon", "lookback", "segment", "calendar", "constants")}
+    whole = len(panel.groups)
+    plan, panel = Plan.fit(panel, validation=settings.validation, season=season, skip_bad=settings.skip_bad, **sizes)
+    panel.save(folder)
+    plan.save(folder, panel)
+    training = panel.before(plan.cut)
+    for steps in {plan.season, 1}:
+        Naive.fit(training, plan.scaler, steps, plan.horizon, settings.quantiles).save(folder)
+    first, last = int(panel.starts.min()), max(panel.end(n) for n in range(len(panel.groups)))
+    return {
+        "sources": [str(source) for source in sources] or ["yearly sunspot numbers, 1700 to 2008"],
+        "fingerprint": panel.values.fingerprint,
+        "series": f"{plan.series}: {', '.join(panel.series[:20])}{' ...' if plan.series > 20 else ''}",
+        "times": f"{plan.clock.text(first)} to {plan.clock.text(last - plan.clock.every)}, every {plan.clock.step}",
+        "validation_from": plan.clock.text(plan.cut),
+        **{name.replace(" ", "_"): count for name, count in counts.items()},
+        **({"series_left_out": whole - len(panel.groups)} if whole > len(panel.groups) else {}),
+        "windows": f"{plan.lookback} steps read, {plan.horizon} forecast, in segments of {plan.segment}",
+        "season": f"{plan.season} steps",
+        "calendar": ", ".join(plan.calendar.cycles) or "none that the training part knows",
+        "training_windows": len(plan.training(panel)),
+        "validation_windows": len(plan.validation(panel)),
+    }
+
+
+def plan_of(run: Path) -> Plan:
+    """Return the plan of a run."""
+    return Plan.read(RunDirectory(run, {}).read_json("series.json"), f"{run}/series.json")
+
+
+def panel_of(run: RunDirectory) -> Panel:
+    """Return the series of a run.
+
+    Raises:
+        RunError: it came without them, or with others.
+    """
+    if not (run.path / "values.values.npy").exists():
+        raise RunError(f"{run.path} came without its series", hint="name a file behind the run")
+    panel = Panel.open(run.path, run.read_json("series.json"))
+    if panel.values.fingerprint != run.config["data"].get("fingerprint"):
+        raise RunError(
+            f"the series in {run.path} are not those that the run began with",
+            should=f"fingerprint {run.config['data'].get('fingerprint')}",
+            found=panel.values.fingerprint,
+            hint="take the run again from where it was made",
+        )
+    return panel
+
+
+def build(settings: ForecastSettings, folder: Path) -> Forecaster:
+    """Build the untrained model for the series in the folder."""
+    plan = plan_of(folder)
+    network = settings.network()
+    network.pop("bidirectional")
+    return Forecaster(
+        decoding=settings.decoding,
+        output=settings.output,
+        levels=settings.quantiles,
+        normalise=settings.normalise,
+        horizon=plan.horizon,
+        segment=plan.segment,
+        series=plan.series,
+        calendar=plan.calendar.size,
+        known=len(plan.known),
+        hidden=settings.hidden,
+        **network,
+    )
+
+
+def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Task:
+    """Return what training needs."""
+    device = choose_device(settings.device)
+    plan, panel = plan_of(run.path), panel_of(run)
+    windows, judged = plan.training(panel), plan.validation(panel)
+    naives = naives_of(run.path, plan, settings.quantiles)
+    batches = Shuffled(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
+
+    def objective(model: Any, batch: WindowBatch, state: Any) -> Loss:
+        return Loss(*loss_of(model, batch, device))
+
+    def evaluate(model: Any) -> dict[str, float | None]:
+        return judge(sayer(model, device), judged, naives, settings.quantiles, settings.validation_windows)
+
+    minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
+    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes)
+
+
+def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") -> tuple[torch.Tensor, int]:
+    """Return the mean loss over the steps to come, and how many they are."""
+    batch = WindowBatch(*(part.to(device) for part in batch))
+    loss: tuple[torch.Tensor, int] = model.loss(say(model, batch), batch.future_FB, batch.future_seen_FB)
+    return loss
+
+
+def say(model: Any, batch: WindowBatch) -> torch.Tensor:
+    """Return what a model says of the future of windows; their future is not among what it is given."""
+    covariates = Covariates(batch.calendar_SBK, batch.known_SBK)
+    said: torch.Tensor = model(batch.past_TB, batch.past_seen_TB, covariates, batch.series_B)
+    return said
+
+
+def sayer(model: Any, device: torch.device | str = "cpu") -> Say:
+    """Return a model as what `elman.evaluation.forecasts.score` asks."""
+
+    @torch.no_grad()
+    def found(batch: WindowBatch, numbers: NDArray[np.int64]) -> Said:
+        said_FBP = say(model, WindowBatch(*(part.to(device) for part in batch)))
+        point_FB, quantiles_FBQ = model.output.point(said_FBP), model.output.quantiles(said_FBP)
+        return point_FB.cpu().numpy(), quantiles_FBQ.cpu().numpy()
+
+    return found
+
+
+def baselines(settings: ForecastSettings, run: RunDirectory) -> dict[str, Any]:
+    """Return what the naive forecasts get on the run's validation data."""
+    plan = plan_of(run.path)
+    naives = naives_of(run.path, plan, settings.quantiles)
+    return beside(plan.validation(panel_of(run)), naives, settings.quantiles, settings.validation_windows)
+
+
+def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+    """Return some windows, of DATA or of the validation part, and the loss of the training on them."""
+    plan = plan_of(run.path)
+    windows = plan.all_of(read(sources, settings, plan).panel, "DATA") if sources else plan.validation(panel_of(run))
+    numbers = spread_evenly(len(windows), SAMPLE_ROWS * SAMPLE_BATCHES)
+    batches = [windows.batch(part) for part in np.array_split(numbers, min(SAMPLE_BATCHES, len(numbers)))]
+    return Sample(batches, lambda model, batch: loss_of(model, batch)[0], None)
+
+
+def read(sources: Sequence[Path], settings: ForecastSettings, plan: Plan, *, skip_bad: bool = False) -> Read:
+    """Read other series in the form of the run's."""
+    form = settings.form
+    columns = form.columns or plan.columns  # further columns are not looked at
+    return read_series(sources, replace(form, columns=columns, skip_bad=form.skip_bad or skip_bad), plan.clock)
+
+
+@dataclass(frozen=True)
+class TrainedForecaster:
+    """A forecaster that is ready to use."""
+
+    model: Forecaster
+    plan: Plan
+    settings: ForecastSettings
+    run: RunDirectory
+
+    def evaluate(
+        self, data: Sequence[Path] | None = None, *, pictures: Path | None = None, skip_bad: bool = False
+    ) -> dict[str, Any]:
+        """Return the metrics on all windows of `data`, or on those of the run's validation part that training judged.
+
+        The first `lookback` rows of DATA are read and not judged.
+
+        Raises:
+            DataError, RunError: the series cannot be read, are others or too short, or the run has none.
+        """
+        plan, settings, run, levels = self.plan, self.settings, self.run, self.settings.quantiles
+        naives = naives_of(run.path, plan, levels)
+        if data:
+            windows, most = plan.all_of(read(data, settings, plan, skip_bad=skip_bad).panel, str(data[0])), None
+        else:
+            windows, most = plan.validation(panel_of(run)), settings.validation_windows
+        if pictures is not None:
+            draw_windows(pictures, windows, sayer(self.model), naives[0], levels)
+        metrics = judge(sayer(self.model), windows, naives, levels, most)
+        if not np.isfinite([value for value in metrics.values() if value is not None]).all():
+            raise self._no_numbers()
+        return {**metrics, "baselines": beside(windows, naives, levels, most)}
+
+    def predict(self, inputs: Sequence[str] = (), *, horizon: int | None = None) -> Iterator[Answer]:
+        """Yield the forecast of each series from the end of each input on; without inputs, of the run's own series.
+
+        Raises:
+            DataError, RunError: the series cannot be read, are others or too short, or the run has none.
+            SettingError: the model cannot look so far ahead.
+        """
+        plan = self.plan
+        horizon = horizon or plan.horizon
+        recursive = self.settings.decoding == "recursive"
+        if horizon > plan.horizon and not recursive:
+            raise SettingError(
+                f"{self.run.path} cannot look so far ahead",
+                should=f"at most {plan.horizon} steps",
+                found=f"{horizon}",
+                hint=f"train with --set horizon={horizon}, or with --set decoding=recursive, which goes on for ever",
+            )
+        for name in inputs or [str(self.run.path)]:
+            with standard_input(name) as path:
+                panel = read([path], self.settings, plan).panel if inputs else panel_of(self.run)
+            windows = plan.beyond(panel, horizon if recursive else plan.horizon, name, needed=horizon)
+            for number, series in enumerate(panel.series):
+                yield self._answer(windows, number, name, series, horizon)
+
+    def _no_numbers(self) -> NonFiniteError:
+        where, hint = f"the model in {self.run.path}", "train anew, with a smaller learning rate"
+        return NonFiniteError(f"{where} predicts no numbers", should="finite weights", hint=hint)
+
+    def _answer(self, windows: Windows, number: int, source: str, series: str, horizon: int) -> Answer:
+        """Return the forecast of one series in its own units."""
+        group, column = divmod(number, len(self.plan.columns))
+        _, quantiles_FBQ = sayer(self.model)(windows.batch(np.array([number])), np.array([number]))
+        scaler, panel = windows.scaler, windows.panel
+        values_FQ = quantiles_FBQ[:horizon, 0].astype(np.float64) * scaler.deviation[group, column]
+        values_FQ += scaler.mean[group, column]
+        if not np.isfinite(values_FQ).all():
+            raise self._no_numbers()
+        times = [panel.clock.text(panel.end(group) + f * panel.clock.every) for f in range(horizon)]
+        levels = [f"{level:g}" for level in self.settings.quantiles]
+        half = levels.index("0.5")
+        fields = {
+            "input": source,
+            "series": series,
+            "times": times,
+            "forecast": values_FQ[:, half].tolist(),
+            "quantiles": {level: values_FQ[:, q].tolist() for q, level in enumerate(levels)},
+        }
+        shown = [0, half, len(levels) - 1]
+        lines = [f"{series}: from the end of {source}", f"{'':20} " + " ".join(f"{levels[q]:>12}" for q in shown)]
+        lines += [
+            f"{time:20} " + " ".join(f"{row[q]:12.6g}" for q in shown)
+            for time, row in zip(times, values_FQ, strict=True)
+        ]
+        return Answer("\n".join(lines), fields)
+
+
+@contextmanager
+def standard_input(name: str) -> Iterator[Path]:
+    """Give an input as a file; - is what comes on standard input."""
+    if name != "-":
+        yield Path(name)
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "standard input"
+        path.write_bytes(sys.stdin.buffer.read())
+        yield path
+
+
+def load(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> TrainedForecaster:
+    """Return the trained model with what belongs to it."""
+    assert isinstance(model, Forecaster)
+    return TrainedForecaster(model, plan_of(run.path), settings, run)
+
+
+def headline(metrics: Mapping[str, float | None]) -> str:
+    """Return how well, in a few words."""
+    mase, coverage = metrics["mase"], next(name for name in metrics if name.startswith("coverage"))
+    return (
+        f"CRPS {metrics['crps']:.4f}, MSE {metrics['mse']:.4f}, "
+        + (f"MASE {mase:.3f}, " if mase is not None else "")
+        + f"{metrics[coverage]:.0%} in the {coverage.removeprefix('coverage_')} % interval"
+    )
+
+
+def commands(folder: Path) -> list[tuple[str, str]]:
+    """Return what can be done next."""
+    run = shlex.quote(str(folder))
+    return [
+        ("Forecast from the end of its series, or of a file", f"elman predict {run} [FILE.csv]"),
+        ("Measure it on a file, with pictures", f"elman evaluate {run} FILE.csv --out pictures"),
+        ("See how its gradients flow", f"elman diagnose {run}"),
+        ("Train it further", f"elman train forecast --out {run} --resume --minutes 10"),
+    ]
+
+
+RECIPE = Recipe(
+    name="forecast",
+    summary="a series -> its future, with quantiles or a distribution",
+    data="a CSV file with a column of times, several, or a folder; left out: yearly sunspot numbers, 1700 to 2008",
+    example="elman train forecast sales.csv --set horizon=28 --minutes 5 --out runs/sales",
+    settings=ForecastSettings,
+    prepare=prepare,
+    build=build,
+    task=task,
+    sample=sample,
+    load=load,
+    headline=headline,
+    commands=commands,
+    predict=PredictSettings,
+    baselines=baselines,
+)
