@@ -265,7 +265,7 @@ CASES: tuple[Case, ...] = (
         minutes=2,
         data=("diginetica-sample/sample_train-item-views.csv",),
         settings=("time=eventdate,timeframe",),
-        reference="the bar is the best baseline, Markov over the last 20 events; two thirds of the items are new",
+        reference="the bar is the best baseline, Markov over the last 20 events; more than half of the items are new",
     ),
     Case(
         "SICK, relatedness",
