@@ -17,6 +17,7 @@ Joints = NDArray[np.float64]
 """(T, 20, 3): metres, y upwards."""
 
 NECK, HIP = 2, 6
+JUDGED = 9  # the person of the validation part
 COPIES = 8  # of a training sequence: itself, and others that are turned, stretched and faster or slower
 
 
@@ -45,15 +46,16 @@ def write_manifest(path: Path, rows: Iterator[tuple[Path, str]]) -> None:
 def skeletons(data: Path, folder: Path) -> Path:
     """Write MSR-Action3D: people with odd numbers train, those with even ones test.
 
-    One sequence of each action, of one person or another, is kept from training for validation. Frames in which the
-    camera saw nobody (all joints at zero) are left out, and with them a13_s09_e02 as a whole, which has no others.
+    Person 9 is kept from training for validation: what a model gets on people that it knows says nothing about others.
+    Frames in which the camera saw nobody (all joints at zero) are left out, and with them a13_s09_e02 as a whole,
+    which has no others.
     """
     chance = np.random.default_rng(1)
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
-    for action, person, take, joints in read_skeletons(data / "msraction3d" / "msraction3d.zip"):
+    for action, person, joints in read_skeletons(data / "msraction3d" / "msraction3d.zip"):
         if person % 2 == 0:
             parts["test"].append(line(action, joints))
-        elif take == 2 and person == 1 + 2 * (action % 5):
+        elif person == JUDGED:
             parts["validation"].append(line(action, joints))
         else:
             varied = [vary(joints, chance) for _ in range(COPIES - 1)]
@@ -63,8 +65,8 @@ def skeletons(data: Path, folder: Path) -> Path:
     return folder
 
 
-def read_skeletons(path: Path) -> Iterator[tuple[int, int, int, Joints]]:
-    """Yield action, person, take and joints, centred on the hips and in lengths of the trunk."""
+def read_skeletons(path: Path) -> Iterator[tuple[int, int, Joints]]:
+    """Yield action, person and joints, counted from where the hips are at first, in lengths of the trunk."""
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
             found = re.fullmatch(r"a(\d+)_s(\d+)_e(\d+)_skeleton3D\.txt", name)
@@ -75,10 +77,8 @@ def read_skeletons(path: Path) -> Iterator[tuple[int, int, int, Joints]]:
             if len(seen) == 0:
                 print(f"{name} is left out: all of it is zero")
                 continue
-            centred = seen - seen[:, HIP : HIP + 1]
-            trunk = np.linalg.norm(centred[:, NECK], axis=-1).mean()
-            action, person, take = map(int, found.groups())
-            yield action, person, take, centred / trunk
+            trunk = np.linalg.norm(seen[:, NECK] - seen[:, HIP], axis=-1).mean()
+            yield int(found[1]), int(found[2]), (seen - seen[0, HIP]) / trunk
 
 
 def vary(joints: Joints, chance: np.random.Generator) -> Joints:

@@ -68,7 +68,10 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
         elman(train, threads)
         seconds = time.monotonic() - began
         metrics = json.loads(elman(judge, threads))
-        shown = [shlex.join(["elman", *words]).replace(str(home), "DATA") for words in (train, judge)]
+        shown = [
+            shlex.join(["elman", *words]).replace(str(home), "DATA").replace(str(runs), "runs")
+            for words in (train, judge)
+        ]
     value: Any = metrics
     for key in case.metric.split("."):
         value = value[key]

@@ -19,6 +19,9 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpe
 MOST_FRAMES = 9000
 """Of one video, if the caller does not say: six minutes at 25 frames a second."""
 
+SPREADS, SHIFTS = 5, 50
+"""How often the spread of the weights goes into the window when it is centred on motion, and most steps of that."""
+
 
 def frames_of(
     path: str | Path,
@@ -152,18 +155,18 @@ def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
 def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[float, float]:
     """Return where things move: (y, x), in pixels from the upper left corner of the frame.
 
-    The energy of motion of a pixel is the sum over time of the squared differences of neighbouring frames. The window
-    of half of `size` with the most energy is found, so that what moves elsewhere counts for nothing, and then the
-    centre of gravity of the energy in the window of `size` around it.
+    The energy of motion of a pixel is the sum over time of the squared differences of neighbouring frames. It begins
+    with the window of half of `size` that has the most of it, and goes on by mean shift (Comaniciu and Meer 2002): to
+    the centre of gravity of the energy, which counts the less the farther away it is, until that stays where it is. So
+    what moves elsewhere counts for nothing.
 
     Args:
         frames: (T, H, W) or (T, H, W, 3).
         size: (height, width) of what moves, with some room around it.
     """
     energy = energy_of_motion(frames)
-    shape = np.array(energy.shape)
     if not energy.any():
-        return float(shape[0] / 2), float(shape[1] / 2)
+        return energy.shape[0] / 2, energy.shape[1] / 2
     half = np.maximum(1, np.array(size) // 2)
     sums = np.pad(energy.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     boxes = (
@@ -173,15 +176,15 @@ def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[
         + sums[: -half[0], : -half[1]]
     )
     middle = np.array(np.unravel_index(boxes.argmax(), boxes.shape)) + half / 2
-    begin = np.maximum(0, np.floor(middle - np.array(size) / 2).astype(int))
-    end = np.minimum(shape, begin + np.array(size))
-    inside = energy[begin[0] : end[0], begin[1] : end[1]]
-    total = inside.sum()
-    if not total:
-        return float(middle[0]), float(middle[1])
-    y = begin[0] + 0.5 + (inside.sum(1) * np.arange(inside.shape[0])).sum() / total
-    x = begin[1] + 0.5 + (inside.sum(0) * np.arange(inside.shape[1])).sum() / total
-    return float(y), float(x)
+    places = [np.arange(length) + 0.5 for length in energy.shape]
+    spread = np.maximum(1.0, np.array(size) / SPREADS)
+    for _ in range(SHIFTS):
+        near = [np.exp(-(((p - m) / s) ** 2) / 2) for p, m, s in zip(places, middle, spread, strict=True)]
+        rows, columns = near[0] * (energy @ near[1]), near[1] * (near[0] @ energy)
+        middle, before = np.array([rows @ places[0], columns @ places[1]]) / rows.sum(), middle
+        if np.abs(middle - before).max() < 0.01:
+            break
+    return float(middle[0]), float(middle[1])
 
 
 def energy_of_motion(frames: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -220,16 +220,18 @@ class Windows:
 
     def _values(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return scaled values at steps from each place on, (S, B); nan where there is none."""
-        found_SB = np.full((len(steps_S), len(places.groups)), np.nan)
+        found_BS = np.empty((len(places.groups), len(steps_S)))  # a window is a row: it lies together in the series too
         for group in np.unique(places.groups):
             here = np.flatnonzero(places.groups == group)
-            values_TC, columns_b = self.panel.values[group], places.columns[here]
-            rows_Sb = steps_S[:, None] + places.rows[here]
-            inside = (rows_Sb >= 0) & (rows_Sb < len(values_TC))
-            part = values_TC[np.where(inside, rows_Sb, 0), columns_b]
-            part = (part - self.scaler.mean[group, columns_b]) / self.scaler.deviation[group, columns_b]
-            found_SB[:, here] = np.where(inside, part, np.nan)
-        return found_SB
+            values_TC, columns_b1 = self.panel.values[group], places.columns[here, None]
+            rows_bS = places.rows[here, None] + steps_S
+            inside = (rows_bS >= 0) & (rows_bS < len(values_TC))
+            part = values_TC[np.clip(rows_bS, 0, len(values_TC) - 1), columns_b1]
+            part -= self.scaler.mean[group, columns_b1]
+            part /= self.scaler.deviation[group, columns_b1]
+            part[~inside] = np.nan
+            found_BS[here] = part
+        return found_BS.T
 
     def _known(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return scaled covariates at steps from each place on, (S, B, K); those of the first row before it."""
@@ -244,7 +246,10 @@ class Windows:
 
 def forward_filled(values_TB: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return values with the last one before it in place of each nan, and 0 where there is none before."""
-    places_TB = np.where(np.isnan(values_TB), -1, np.arange(len(values_TB))[:, None])
+    missing_TB = np.isnan(values_TB)
+    if not missing_TB.any():
+        return values_TB
+    places_TB = np.where(missing_TB, -1, np.arange(len(values_TB))[:, None])
     places_TB = np.maximum.accumulate(places_TB, axis=0)
     filled_TB = np.take_along_axis(values_TB, np.maximum(places_TB, 0), axis=0)
     return np.where(places_TB < 0, 0.0, filled_TB)

@@ -2,7 +2,7 @@
 //
 // For each step a thread multiplies the gradients of the gates of the step after by W, adds what comes from the output,
 // and lets the cell turn the gradient of its state into those of its gates. These are kept for a chunk of steps, a few
-// hundred tokens; then the threads make the large products of the chunk, d_U, d_W and d_x, while it is in the cache.
+// hundred tokens; then the threads make the large products of the chunk, d_x, d_U and d_W, while it is in the cache.
 // Two chunks alternate, so that a fast thread can go on while a slow one still reads. Nothing is allocated.
 #pragma once
 
@@ -16,7 +16,7 @@ class Backward {
     static constexpr int W = Simd<T>::W;
     using S = Simd<T>;
     using C = Cell<T>;
-    static constexpr int64_t kBytesOfAChunk = 3 << 20;
+    static constexpr int64_t kBytesOfAChunk = 3 << 20, kTokensOfAChunk = 768;
 
     const BackwardCall<T>& call_;
     const Shape& shape_;
@@ -31,7 +31,8 @@ class Backward {
     T* chunks_[2];                      // (tokens of a chunk) x width
     T *carry_, *d_c_, *d_h_initial_, *d_c_initial_;  // (B, Hp) by rank
     T* d_bias_;                         // (groups, width)
-    T* product_;                        // (threads) x WeightGradient::work
+    T *h_packed_, *x_packed_;           // the chunk's past states and inputs, for the gradients of W and U
+    T* product_;                        // (threads) x WeightGradient::left_size
     const T **x_rows_[2], **h_rows_[2]; // (tokens of a chunk), for each of the two chunks
     const T** gate_rows_;               // (threads) x (tokens of a chunk of the group)
     BackwardRow<T>* row_list_;          // (threads) x (rows)
@@ -54,7 +55,9 @@ public:
         d_h_initial_ = arena.take<T>(seq_.resets ? seq_.B * Hp_ : 0);
         d_c_initial_ = arena.take<T>(seq_.resets && C::kHasC ? seq_.B * Hp_ : 0);
         d_bias_ = arena.take<T>(grid_.groups * width_);
-        product_ = arena.take<T>(threads * WeightGradient<T>::work(tokens_of_chunk_));
+        h_packed_ = arena.take<T>(call.d_hh ? WeightGradient<T>::right_size(H_, tokens_of_chunk_) : 0);
+        x_packed_ = arena.take<T>(call.d_ih ? WeightGradient<T>::right_size(shape_.I, tokens_of_chunk_) : 0);
+        product_ = arena.take<T>(threads * WeightGradient<T>::left_size(tokens_of_chunk_));
         for (int turn = 0; turn < 2; ++turn) {
             x_rows_[turn] = arena.take<const T*>(tokens_of_chunk_);
             h_rows_[turn] = arena.take<const T*>(tokens_of_chunk_);
@@ -100,8 +103,9 @@ public:
 private:
     int64_t choose_steps() const {
         if (seq_.T == 0 || seq_.B == 0) return seq_.T;
+        if (seq_.T * seq_.B <= kTokensOfAChunk) return seq_.T;  // one chunk: the gradients of the weights are written once
         const int64_t fit = kBytesOfAChunk / (width_ * static_cast<int64_t>(sizeof(T)));
-        const int64_t tokens = fit < 192 ? 192 : fit > 768 ? 768 : fit;
+        const int64_t tokens = fit < 192 ? 192 : fit > kTokensOfAChunk ? kTokensOfAChunk : fit;
         const int64_t steps = tokens / seq_.B < 1 ? 1 : tokens / seq_.B;
         return steps < seq_.T ? steps : seq_.T;
     }
@@ -171,10 +175,11 @@ private:
             alignas(64) T sums[kMaxRows * kMaxVectors * W];
             for_tiles(with_later, vectors, [&](int64_t first, int height) {
                 tile_for<T>(height, vectors)(gates + first, 1, hh_packed_ + hh_.offset(p), K_, nullptr, 0, sums, vectors * W);
-                for (int r = 0; r < height; ++r) finish(me, p, s, sums + r * vectors * W, list[first + r]);
+                finish(me, p, s, sums, vectors * W, list + first, height);
             });
+            if (with_later == rows) continue;
             std::memset(sums, 0, sizeof sums);
-            for (int64_t i = with_later; i < rows; ++i) finish(me, p, s, sums, list[i]);
+            finish(me, p, s, sums, 0, list + with_later, rows - with_later);
         }
     }
 
@@ -202,20 +207,33 @@ private:
         return row;
     }
 
-    void finish(const Member& me, int64_t p, int64_t s, const T* sums, const BackwardRow<T>& row) const {
+    // Turns the sums of a tile, d_h as it comes from the later step, into the gradients of the gates, one vector of units
+    // of all its rows after the other, so that the gradient of the bias adds up in registers.
+    void finish(const Member& me, int64_t p, int64_t s, const T* sums, int64_t stride, const BackwardRow<T>* list,
+                int64_t rows) const {
+        T* d_bias = d_bias_ + me.group * width_;
         for (int b = 0; b < hh_.blocks_in(p); ++b) {
             const int64_t u = (hh_.first_block(p) + b) * W;
             const int n = static_cast<int>(H_ - u < W ? H_ - u : W);
-            auto d_h = S::load(sums + b * W);
-            if (C::kCarries || row.ends) d_h += S::load(row.carry + u);
-            if (row.cut) d_h = cut(d_h, row, u);
-            if (s < 0) {
-                S::store(row.d_h0 + u, d_h, n);
-                if (C::kHasC) S::store(row.d_c0 + u, S::load(row.d_c + u), n);
-                continue;
+            typename S::V bias[C::kPlanes] = {};
+            for (int64_t i = 0; i < rows; ++i) {
+                const BackwardRow<T>& row = list[i];
+                auto d_h = S::load(sums + i * stride + b * W);
+                if (C::kCarries || row.ends) d_h += S::load(row.carry + u);
+                if (row.cut) d_h = cut(d_h, row, u);
+                if (s < 0) {
+                    S::store(row.d_h0 + u, d_h, n);
+                    if (C::kHasC) S::store(row.d_c0 + u, S::load(row.d_c + u), n);
+                    continue;
+                }
+                if (row.d_y) d_h += S::load(row.d_y + u, n);
+                C::backward(shape_.f, d_h, row, u, n, Hp_, bias);
             }
-            if (row.d_y) d_h += S::load(row.d_y + u, n);
-            C::backward(shape_.f, d_h, row, u, n, Hp_, d_bias_ + me.group * width_);
+            if (s < 0) continue;
+            for (int plane = 0; plane < C::kPlanes; ++plane) {
+                T* at = d_bias + plane * Hp_ + u;
+                S::store(at, S::load(at) + bias[plane]);
+            }
         }
     }
 
@@ -229,18 +247,21 @@ private:
         return typename S::V{};
     }
 
-    void products(const Member& me, int64_t s0, int64_t s1, int turn) const {
+    void products(Member& me, int64_t s0, int64_t s1, int turn) const {
         const T* chunk = chunks_[turn];
         const int64_t tokens = seq_.before(s1) - seq_.before(s0);
         const bool add = s1 < seq_.T;
-        T* work = product_ + me.thread * WeightGradient<T>::work(tokens_of_chunk_);
-        if (call_.d_hh)
-            WeightGradient<T>{chunk + C::kFirstHh * Hp_, width_, tokens, h_rows_[turn], H_, H_, C::kGates, C::kGateOfHh,
-                              call_.d_hh, add}.run(me.thread, grid_.threads, work);
-        if (call_.d_ih)
-            WeightGradient<T>{chunk, width_, tokens, x_rows_[turn], shape_.I, H_, C::kGates, C::kGateOfIh,
-                              call_.d_ih, add}.run(me.thread, grid_.threads, work);
+        const WeightGradient<T> hh{chunk + C::kFirstHh * Hp_, width_, tokens, h_rows_[turn], H_, H_, C::kGates,
+                                   C::kGateOfHh, call_.d_hh, add};
+        const WeightGradient<T> ih{chunk, width_, tokens, x_rows_[turn], shape_.I, H_, C::kGates, C::kGateOfIh,
+                                   call_.d_ih, add};
+        T* left = product_ + me.thread * WeightGradient<T>::left_size(tokens_of_chunk_);
+        if (call_.d_hh) hh.pack(me.thread, grid_.threads, h_packed_);
+        if (call_.d_ih) ih.pack(grid_.threads - 1 - me.thread, grid_.threads, x_packed_);
         if (call_.d_x.data) inputs(me, s0, s1, chunk);
+        me.meet_team();
+        if (call_.d_hh) hh.run(me.thread, grid_.threads, h_packed_, left);
+        if (call_.d_ih) ih.run(me.thread, grid_.threads, x_packed_, left);
     }
 
     // d_x = (gradients of the gates) U, the rows shared by all threads.

@@ -11,7 +11,8 @@
 //     kCarries      part of d_h goes to the step before without passing through W
 //     between       called after the product with U and before the one with W
 //     forward       one vector of units of one row: from the sums of its gates to the new state
-//     backward      one vector of units of one row: from d_h to the gradients of the sums
+//     backward      one vector of units of one row: from d_h to the gradients of the sums, which it also adds to those of
+//                   the bias, a vector for each plane
 //
 // Hp is H rounded up to whole vectors. Vectors from torch's own memory are read and written with n, the number of units
 // that are really there; planes are ours and hold whole vectors, with zeros or harmless numbers behind the last unit.

@@ -55,7 +55,7 @@ struct Gru {
         S::store(row.saved + 3 * Hp + u, m);
     }
 
-    static void backward(Activation, V d_h, const BackwardRow<T>& row, int64_t u, int n_units, int64_t Hp, T* d_bias) {
+    static void backward(Activation, V d_h, const BackwardRow<T>& row, int64_t u, int n_units, int64_t Hp, V* d_bias) {
         const V one = S::broadcast(T(1));
         const V r = S::load(row.saved + u), z = S::load(row.saved + Hp + u);
         const V n = S::load(row.saved + 2 * Hp + u), m = S::load(row.saved + 3 * Hp + u);
@@ -70,10 +70,9 @@ struct Gru {
         S::store(row.carry + u, d_h * z);
     }
 
-    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int64_t Hp, T* d_bias) {
-        const int64_t at = plane * Hp + u;
-        S::store(row.d_gates + at, d);
-        S::store(d_bias + at, S::load(d_bias + at) + d);
+    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int64_t Hp, V* d_bias) {
+        S::store(row.d_gates + plane * Hp + u, d);
+        d_bias[plane] += d;
     }
 };
 

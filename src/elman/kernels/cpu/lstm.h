@@ -50,7 +50,7 @@ struct Lstm {
         S::store(row.saved + 4 * Hp + u, c);
     }
 
-    static void backward(Activation, V d_h, const BackwardRow<T>& row, int64_t u, int n, int64_t Hp, T* d_bias) {
+    static void backward(Activation, V d_h, const BackwardRow<T>& row, int64_t u, int n, int64_t Hp, V* d_bias) {
         const V one = S::broadcast(T(1));
         const V i = S::load(row.saved + u), f = S::load(row.saved + Hp + u);
         const V g = S::load(row.saved + 2 * Hp + u), o = S::load(row.saved + 3 * Hp + u);
@@ -63,10 +63,9 @@ struct Lstm {
         S::store(row.d_c + u, d_c * f);
     }
 
-    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int64_t Hp, T* d_bias) {
-        const int64_t at = plane * Hp + u;
-        S::store(row.d_gates + at, d);
-        S::store(d_bias + at, S::load(d_bias + at) + d);
+    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int64_t Hp, V* d_bias) {
+        S::store(row.d_gates + plane * Hp + u, d);
+        d_bias[plane] += d;
     }
 };
 

@@ -32,13 +32,10 @@ struct Rnn {
         S::store(row.h + u, activate<T>(f, S::load(a)), n);
     }
 
-    static void backward(Activation f, V d_h, const BackwardRow<T>& row, int64_t u, int n, int64_t, T* d_bias) {
-        emit(d_h * slope<T>(f, S::load(row.h + u, n)), row.d_gates + u, d_bias + u);
-    }
-
-    static void emit(V d, T* gate, T* bias) {
-        S::store(gate, d);
-        S::store(bias, S::load(bias) + d);
+    static void backward(Activation f, V d_h, const BackwardRow<T>& row, int64_t u, int n, int64_t, V* d_bias) {
+        const V d = d_h * slope<T>(f, S::load(row.h + u, n));
+        S::store(row.d_gates + u, d);
+        d_bias[0] += d;
     }
 };
 
