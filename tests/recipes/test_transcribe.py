@@ -140,6 +140,7 @@ def test_broken_files_are_named_or_left_out(elman: Elman, data: Path, tmp_path: 
         ("file\ttext\na.wav\tab\n", "no column 'path'"),
         ("path\ttext\na.wav\n", "line 2: a cell is missing"),
         ("path\ttext\n", "has no rows"),
+        ("", "x.tsv is empty"),
         ("path\ttext\nnothing.wav\tab\nnothing.wav\tab\n", "nothing.wav does not exist"),
         ("path\ttext\na.wav\tab\n", "too few sentences to keep a part"),
     ],

@@ -78,6 +78,8 @@ def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
         if one is None or other is None:
             if one is not None or other is not None:
                 short, long = sources if one is None else reversed(sources)
+                if number == 1:
+                    raise DataError(f"{short} is empty", should=f"as many lines as in {long}", found="none")
                 raise DataError(
                     "the two files have different numbers of lines",
                     should=f"as many lines in {short} as in {long}",

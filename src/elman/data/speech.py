@@ -83,7 +83,10 @@ def read_table(path: Path, *, columns: tuple[str, str] = ("path", "text")) -> It
             named.
     """
     lines = lines_of(path)
-    head = next(lines, "").split("\t")
+    first = next(lines, None)
+    if first is None:
+        raise DataError(f"{path} is empty", should="a table of files and what is said in them", found="0 lines")
+    head = first.split("\t")
     missing = [name for name in columns if name not in head]
     if missing:
         raise DataError(
