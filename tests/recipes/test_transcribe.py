@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from elman import cli, recipes
 from elman.training import tensors
-
-soundfile = pytest.importorskip("soundfile")
 
 Elman = Callable[..., Any]
 RATE = 4000
