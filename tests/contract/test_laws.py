@@ -57,7 +57,7 @@ def test_laws_hold_under_a_projection(case: Case, proj: int) -> None:
     check_laws(KERNELS["eager"], LSTMCell(), replace(case, H=5, P=proj))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "triton"])  # tests/kernels/triton does that
 def test_a_kernel_is_held_to_the_laws_by_one_call(kernel: str) -> None:
     check_kernel(KERNELS[kernel], ALL_CELLS)
 
