@@ -8,6 +8,7 @@ of all, and the variable is put back. With ELMAN_TEST_INTERPRET=1 a machine with
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,8 @@ INTERPRETED = not torch.cuda.is_available() or os.environ.get("ELMAN_TEST_INTERP
 with pytest.MonkeyPatch.context() as patch:
     patch.setenv("TRITON_INTERPRET", "1" if INTERPRETED else "0")
     pytest.importorskip("triton", reason="triton is not installed: pip install 'elman[gpu]'")
+    if INTERPRETED:
+        importlib.import_module("triton.experimental.gluon")  # the interpreter's first call would, without the variable
     from elman.kernels.triton import launch
 
 from elman.kernels import triton
@@ -85,5 +88,3 @@ def tier(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def kernel() -> OnDevice:
     return OnDevice()
-
-
