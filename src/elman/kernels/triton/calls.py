@@ -62,15 +62,17 @@ def outputs(kind: str, call: Call, keep: int) -> Run:
     """Allocate what the forward pass returns."""
     T, B = call.x_TBI.shape[:2]
     H = call.hh.shape[1]
-    nothing = call.x_TBI.new_empty(0)
-    gates = keep == GATES and KINDS[kind].blocks > 1
-    past = keep != NOTHING and call.c_BH is not None
+
+    def room(needed: bool, *shape: int) -> Tensor:
+        return fresh(call.x_TBI, *shape) if needed else call.x_TBI.new_empty(0)
+
+    blocks, has_c = KINDS[kind].blocks, call.c_BH is not None
     return Run(
-        fresh(call.x_TBI, T, B, H),
-        fresh(call.x_TBI, B, H),
-        nothing if call.c_BH is None else fresh(call.x_TBI, B, H),
-        fresh(call.x_TBI, T, B, KINDS[kind].blocks * H) if gates else nothing,
-        fresh(call.x_TBI, T, B, H) if past else nothing.clone(),
+        room(True, T, B, H),
+        room(True, B, H),
+        room(has_c, B, H),
+        room(keep == GATES and blocks > 1, T, B, blocks * H),
+        room(keep != NOTHING and has_c, T, B, H),
     )
 
 

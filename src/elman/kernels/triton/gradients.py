@@ -10,7 +10,7 @@ from torch import Tensor
 from elman.kernels.call import Call
 from elman.kernels.triton import steps
 from elman.kernels.triton.calls import carried, fresh, project, readable, split_bias, state_before
-from elman.kernels.triton.tiers import KINDS, LEAST_ROWS, Plan
+from elman.kernels.triton.tiers import KINDS, pointwise
 
 
 class Wanted(NamedTuple):
@@ -122,7 +122,7 @@ def _products(
 
 
 def _of_w(call: Call, reverse: bool, y_TBH: Tensor, d_past: Tensor) -> Tensor:
-    """Return the gradient of W: one product, with the outputs where they stand if every state before is one of them."""
+    """Return the gradient of W: one product, on the outputs themselves if every state before is one of them."""
     T = len(y_TBH)
     if T < 2 or call.resets is not None or (reverse and call.lengths is not None):
         return d_past.flatten(0, 1).t() @ state_before(y_TBH, call, reverse).flatten(0, 1)
@@ -147,10 +147,9 @@ def gates_again(kind: str, call: Call, reverse: bool, y_TBH: Tensor, past: Tenso
     steps.multiply(before, call.hh.t(), product)
     one_step = call._replace(h_BH=before, c_BH=None if call.c_BH is None else past.flatten(0, 1))
     _, b_n = split_bias(kind, call)
-    plan = Plan(3, LEAST_ROWS, 64 if H >= 64 else 16, LEAST_ROWS, 4)
     flags = launch.flags_of(kind, 1, False, None, None, work.dtype)
     launch.run(
-        launch.forward_kernel, plan, N, H, 0, 1, work, product, None, None, None, carried(kind, one_step), before,
-        call.hh, b_n, None, None, None, None, KEEP_GATES=True, KEEP_PAST=False, **flags,
+        launch.forward_kernel, pointwise(H), N, H, 0, 1, work, product, None, None, None, carried(kind, one_step),
+        before, call.hh, b_n, None, None, None, None, KEEP_GATES=True, KEEP_PAST=False, **flags,
     )  # fmt: skip
     return work

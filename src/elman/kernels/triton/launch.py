@@ -26,9 +26,12 @@ _TYPES = {torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: 
 
 
 @cache
-def processors(device: torch.device) -> int:
-    """Return the multiprocessors of a card; without one, an H100's."""
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 132
+def card(device: torch.device) -> tuple[int, int]:
+    """Return the multiprocessors and the bytes of shared memory for one program; under the interpreter an H100's."""
+    if device.type != "cuda":
+        return tiers.PROCESSORS, tiers.SHARED
+    found = torch.cuda.get_device_properties(device)
+    return found.multi_processor_count, getattr(found, "shared_memory_per_block_optin", found.shared_memory_per_block)
 
 
 def accumulates_in(dtype: torch.dtype) -> torch.dtype:
@@ -81,7 +84,7 @@ def _on(tensor: Tensor) -> AbstractContextManager[object]:
 
 def plan_for(kind: str, x_TBI: Tensor, H: int, tier: int | None) -> Plan:
     """Return the plan of a call on the card that it is on."""
-    return tiers.plan(kind, x_TBI.shape[1], H, x_TBI.element_size(), processors(x_TBI.device), tier)
+    return tiers.plan(kind, x_TBI.shape[1], H, x_TBI.element_size(), *card(x_TBI.device), tier)
 
 
 def flags_of(kind: str, T: int, reverse: bool, lengths: Tensor | None, fresh: Tensor | None, dtype: torch.dtype) -> Any:

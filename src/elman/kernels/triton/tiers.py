@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Bytes of W that a program keeps: half of a multiprocessor's registers (256 KiB on NVIDIA's cards since Volta), so that
-# the other half is left for the accumulators, the state and addresses.
-KEPT = 128 * 1024
+# An H100: multiprocessors, and bytes of shared memory that one program may have.
+PROCESSORS, SHARED = 132, 227 * 1024
+# Bytes of it that are left for reductions and exchanges between the threads of a program.
+SPARE = 8 * 1024
 # Rows of a tile of the tensor cores; a smaller batch fills the rest with nothing.
 LEAST_ROWS = 16
 
@@ -48,37 +49,52 @@ class Plan(NamedTuple):
         return -(-B // self.BB), -(-H // self.BH)
 
 
-def plan(kind: str, B: int, H: int, bytes_of_number: int, processors: int, tier: int | None = None) -> Plan:
+def plan(
+    kind: str, B: int, H: int, size: int, processors: int = PROCESSORS, shared: int = SHARED, tier: int | None = None
+) -> Plan:
     """Choose the tier for a layer.
 
     Args:
         kind: of cell, one of `KINDS`.
         B, H: rows of the batch and hidden units.
-        bytes_of_number: of the type in which W is kept.
+        size: bytes of a number, as W is kept.
         processors: multiprocessors of the card; a program of the second tier has one for itself.
+        shared: bytes of shared memory that one program may have; W stays there.
         tier: the one to take if it is possible; None for the first that is.
     """
-    for number, make in ((1, _alone), (2, _resident)):
-        found = make(kind, B, H, bytes_of_number, processors) if tier in (None, number) else None
+    if tier in (None, 1):
+        found = _alone(kind, H, size, shared)
         if found is not None:
             return found
-    return Plan(3, 16, 64 if H >= 64 else 16, LEAST_ROWS, 4)
+    if tier in (None, 2):
+        found = _resident(kind, B, H, size, processors, shared)
+        if found is not None:
+            return found
+    return pointwise(H)
 
 
-def _alone(kind: str, B: int, H: int, size: int, processors: int) -> Plan | None:
-    KP = _power(H)
-    kept = KINDS[kind].blocks * KP * KP * size
-    return Plan(1, LEAST_ROWS, KP, KP, 4 if kept <= KEPT // 4 else 8) if kept <= KEPT else None
+def pointwise(H: int) -> Plan:
+    """Return the tiles of a kernel without a product."""
+    return Plan(3, LEAST_ROWS, 64 if H >= 64 else 16, LEAST_ROWS, 4)
 
 
-def _resident(kind: str, B: int, H: int, size: int, processors: int) -> Plan | None:
+def _alone(kind: str, H: int, size: int, shared: int) -> Plan | None:
+    KP, blocks = _power(H), KINDS[kind].blocks
+    w, exchanged = blocks * KP * KP * size, LEAST_ROWS * blocks * KP * size
+    if w + exchanged + SPARE > shared:
+        return None
+    return Plan(1, LEAST_ROWS, KP, KP, 4 if w <= 32 * 1024 else 8)
+
+
+def _resident(kind: str, B: int, H: int, size: int, processors: int, shared: int) -> Plan | None:
     """Return the most programs that fit on the card at once: the less each has to do, the sooner the step is over."""
     KP, blocks = _power(H), KINDS[kind].blocks
     for BB in (LEAST_ROWS, 2 * LEAST_ROWS):
-        for BH in (LEAST_ROWS // blocks * 2, 16, 32, 64, 128, 256):
-            found = Plan(2, BB, max(BH, 8), KP, 8)
+        for BH in (8, 16, 32, 64, 128, 256):
+            found = Plan(2, BB, BH, KP, 8)
             rows, units = found.grid(B, H)
-            if blocks * found.BH * KP * size <= KEPT and rows * units <= processors:
+            fits = (blocks * BH + BB) * KP * size + SPARE <= shared
+            if fits and blocks * BH >= 16 and rows * units <= processors:
                 return found
     return None
 
@@ -87,7 +103,7 @@ def _power(H: int) -> int:
     return max(LEAST_ROWS, 1 << (H - 1).bit_length())
 
 
-def kept_bytes(kind: str, T: int, B: int, H: int, bytes_of_number: int, recompute: bool) -> int:
+def kept_bytes(kind: str, T: int, B: int, H: int, size: int, recompute: bool) -> int:
     """Return the bytes that stay between the passes beside input and output: gates, and c before each step."""
     blocks = 0 if recompute or KINDS[kind].blocks == 1 else KINDS[kind].blocks
-    return (blocks + (kind == "lstm")) * T * B * H * bytes_of_number
+    return (blocks + (kind == "lstm")) * T * B * H * size
