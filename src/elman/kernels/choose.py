@@ -29,6 +29,7 @@ class Choice(NamedTuple):
 
     name: str
     refusals: dict[str, str]
+    how: str = ""  # in which of its ways, where the kernel has several; filled in by `explain`
 
 
 def choose(
@@ -49,6 +50,12 @@ def choose(
             return Choice(name, refusals)
         refusals[name] = why
     raise AssertionError("the last kernel takes everything")
+
+
+def explained(choice: Choice, cell: Steps, x_TBI: Tensor, weights: Weights) -> Choice:
+    """Return the choice with the way in which its kernel would run the call."""
+    how = getattr(KERNELS[choice.name], "how", None)
+    return choice if how is None else choice._replace(how=how(x_TBI, cell, weights))
 
 
 def unroll(

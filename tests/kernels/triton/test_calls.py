@@ -44,6 +44,53 @@ def test_a_sequence_in_pieces(
     assert pieces._kept
 
 
+@pytest.mark.parametrize("tier", [1, 2])
+def test_where_the_card_has_no_room_a_step_is_run_at_a_time(
+    main_cell: Cell, kernel: object, tier: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both passes; the second call does not try again."""
+    from elman.kernels.triton import launch
+
+    tried: list[int] = []
+
+    class Full:
+        def __init__(self, kernel: Any) -> None:
+            self.kernel, self.__name__ = kernel, kernel.__name__
+
+        def __getitem__(self, grid: tuple[int, int]) -> Any:
+            def run(*arguments: Any, **flags: Any) -> Any:
+                tried.append(flags["TIER"])
+                if flags["TIER"] != 3:
+                    raise RuntimeError("Triton Error [CUDA]: too many blocks in cooperative launch")
+                return self.kernel[grid](*arguments, **flags)
+
+            return run
+
+    monkeypatch.setattr(launch, "_too_large", set())
+    for name in ("forward_kernel", "backward_kernel"):
+        monkeypatch.setattr(launch, name, Full(getattr(launch, name)))
+    with triton.use(tier=tier):
+        for _ in range(2):
+            judge(kernel, main_cell, Case(T=2, B=2, lengths=True, resets=True))
+    # Once for the forward pass that keeps gates, the one that does not (the same for the RNN), and the backward pass.
+    assert tried.count(tier) == (2 if main_cell.gates[1:] == () else 3) and len(tried) > 10
+
+
+def test_other_failures_are_not_hidden(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from elman.kernels.triton import launch
+
+    class Broken:
+        __name__ = "forward"
+
+        def __getitem__(self, grid: tuple[int, int]) -> Any:
+            raise RuntimeError("an illegal memory access")
+
+    monkeypatch.setattr(launch, "forward_kernel", Broken())
+    a = make_arguments(LSTMCell(), Case(T=2))
+    with pytest.raises(RuntimeError, match="illegal memory"):
+        kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+
+
 def test_pieces_are_kept_for_equal_sizes_and_not_for_ever(kernel: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "STEPS", 1)
     monkeypatch.setattr(pieces, "KEPT", 2)

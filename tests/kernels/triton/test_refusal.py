@@ -40,7 +40,15 @@ def test_reasons(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_layer_runs_on_it_and_explain_says_so(here: str) -> None:
     layer, x = elman.LSTM(3, 4, bidirectional=True, device=here), torch.zeros(2, 2, 3, device=here)
-    assert "l0_reverse: runs on the kernel 'triton'" in str(elman.explain(layer, x))
+    explained = str(elman.explain(layer, x))
+    assert "l0_reverse: runs on the kernel 'triton', alone: all of W in each of 1 programs" in explained
+    for tier, words in ((2, "'triton', resident: W spread over 1 programs, times 1 of rows"), (3, "'triton', steps: ")):
+        with triton.use(tier=tier):
+            assert words in str(elman.explain(layer, x))
+    wide = elman.LSTM(3, 100, device=here)
+    assert "resident" in str(elman.explain(wide, x))
+    with torch.autocast(here, torch.bfloat16):
+        assert "alone" in str(elman.explain(wide, x))
     with elman.strict():
         layer(x)[0].sum().backward()
 

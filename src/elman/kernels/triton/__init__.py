@@ -22,7 +22,7 @@ from elman.kernels.triton.settings import Settings, settings, use
 from elman.kernels.triton.tiers import KINDS
 from elman.kernels.weights import Weights
 
-__all__ = ["Settings", "device", "refusal", "settings", "unroll", "use"]
+__all__ = ["Settings", "device", "how", "refusal", "settings", "unroll", "use"]
 
 # Where it runs. Its tests, under Triton's interpreter, set it to the CPU.
 device = "cuda"
@@ -63,6 +63,23 @@ def refusal(
             if tensor.dtype != x_TBI.dtype:
                 return f"the input is {x_TBI.dtype} and a weight or state {tensor.dtype}"
     return refusal_of_mode(x_TBI, state, weights)
+
+
+def how(x_TBI: Tensor, cell: Steps, weights: Weights) -> str:
+    """Say in which tier a call that `refusal` lets pass would run, for `elman.explain`."""
+    from elman.kernels.triton.launch import plan_for
+
+    assert cell.kernel is not None
+    B, H = x_TBI.shape[1], weights.hh.shape[1]
+    if torch.is_autocast_enabled(device):
+        x_TBI = x_TBI.new_empty(0, B, 0, dtype=torch.get_autocast_dtype(device))
+    plan = plan_for(cell.kernel, x_TBI, H, settings().tier)
+    rows, units = plan.grid(B, H)
+    return {
+        1: f"alone: all of W in each of {rows} programs, which never wait",
+        2: f"resident: W spread over {units} programs, times {rows} of rows, a barrier a step",
+        3: "steps: a product and a pointwise kernel a step",
+    }[plan.tier]
 
 
 def unroll(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import triton.language as tl
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from elman.kernels.triton import tiers
 from elman.kernels.triton.backward import backward as backward_kernel
@@ -57,6 +58,9 @@ def run(kernel: Any, plan: Plan, B: int, H: int, start: int, stop: int, *argumen
     """Launch a kernel for the steps or rounds start to stop, on the current stream.
 
     The second tier's is one cooperative launch; under the interpreter one launch a step stands for the barrier.
+
+    Raises:
+        TooLargeError: the card has no room for a program of the first two tiers, or for all of the second's at once.
     """
     grid = plan.grid(B, H)
     options: dict[str, Any] = {"num_warps": plan.warps, "num_stages": 1}
@@ -69,13 +73,34 @@ def run(kernel: Any, plan: Plan, B: int, H: int, start: int, stop: int, *argumen
         else:
             options["launch_cooperative_grid"] = True
             counters = torch.zeros(grid[0], dtype=torch.int32, device=tensor.device)
-    with _on(tensor):
-        for first, last in pieces:
-            kernel[grid](
-                *arguments, counters, first, last, flags["T"], B, H, grid[1],
-                BB=plan.BB, BH=plan.BH, KP=plan.KP, TIER=plan.tier,
-                **{name: value for name, value in flags.items() if name != "T"}, **options,
-            )  # fmt: skip
+    T, flags = flags["T"], {name: value for name, value in flags.items() if name != "T"}
+    key = (kernel.__name__, plan, grid, tensor.dtype, tensor.device, *flags.values())
+    if key in _too_large:
+        raise TooLargeError
+    try:
+        with _on(tensor):
+            for first, last in pieces:
+                kernel[grid](
+                    *arguments, counters, first, last, T, B, H, grid[1],
+                    BB=plan.BB, BH=plan.BH, KP=plan.KP, TIER=plan.tier, **flags, **options,
+                )  # fmt: skip
+    except Exception as error:
+        if plan.tier == 3 or not _is_too_large(error):
+            raise
+        _too_large.add(key)
+        raise TooLargeError from error
+
+
+class TooLargeError(Exception):
+    """The card has no room for the programs of a plan; nothing has been run."""
+
+
+_too_large: set[tuple[Any, ...]] = set()
+
+
+def _is_too_large(error: Exception) -> bool:
+    """Whether the driver says that a program needs more than there is, or that a grid cannot be there all at once."""
+    return isinstance(error, OutOfResources) or (isinstance(error, RuntimeError) and "too many" in str(error))
 
 
 def _on(tensor: Tensor) -> AbstractContextManager[object]:

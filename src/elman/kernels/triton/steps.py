@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elman.kernels.call import Call
 from elman.kernels.triton import pieces
-from elman.kernels.triton.tiers import KINDS
+from elman.kernels.triton.tiers import KINDS, pointwise
 
 Tensors = dict[str, Tensor | None]
 
@@ -54,8 +54,11 @@ def forward(
         "h_initial": call.h_initial, "c_initial": call.c_initial, "lengths": call.lengths, "fresh": call.resets,
     }  # fmt: skip
     if plan.tier != 3:
-        run(whole)
-        return
+        try:
+            run(whole)
+            return
+        except launch.TooLargeError:
+            plan = pointwise(H)
     written = {"y", "carry", "past"} | ({"work"} if keep_gates else set())
     key = ("forward", kind, reverse, plan, *keeps.values())
     for start, stop in cuts(T, reverse):
@@ -116,8 +119,11 @@ def backward(
         "hh": call.hh, "h_initial": call.h_initial, "lengths": call.lengths, "fresh": call.resets,
     }  # fmt: skip
     if plan.tier != 3:
-        run(whole)
-        return
+        try:
+            run(whole)
+            return
+        except launch.TooLargeError:
+            plan = pointwise(H)
     key = ("backward", kind, reverse, plan, d_y is None)
     for start, stop in reversed(list(cuts(T, reverse))):
         piece = _cut(whole, ("work", "d_work", "y", "past", "d_y"), start, stop, call, y_TBH, reverse)
