@@ -71,7 +71,7 @@ def test_where_the_card_has_no_room_a_step_is_run_at_a_time(
         monkeypatch.setattr(launch, name, Full(getattr(launch, name)))
     with triton.use(tier=tier):
         for _ in range(2):
-            judge(kernel, main_cell, Case(T=2, B=2, lengths=True, resets=True))
+            judge(kernel, main_cell, Case(T=2, B=2, lengths=True, resets=True, dtype=torch.float32))
     # Once for the forward pass that keeps gates, the one that does not (the same for the RNN), and the backward pass.
     assert tried.count(tier) == (2 if main_cell.gates[1:] == () else 3) and len(tried) > 10
 

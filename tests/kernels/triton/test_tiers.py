@@ -47,6 +47,12 @@ def test_every_size_has_a_plan_that_fits(kind: str, size: int, processors: int, 
                 assert units == 1
 
 
+def test_what_the_compiler_makes_badly_is_left_to_the_last_tier() -> None:
+    assert plan("gru", 16, 1024, 4).tier == 2 and plan("gru", 16, 1024, 4, exact=True).tier == 3
+    assert plan("gru", 16, 512, 4, exact=True).tier == 2
+    assert plan("gru", 1, 16, 8).tier == 3 and plan("gru", 1, 16, 8, tier=1).tier == 1
+
+
 def test_a_tier_can_be_asked_for_where_it_is_possible() -> None:
     assert [plan("gru", 4, 8, 4, tier=t).tier for t in (1, 2, 3)] == [1, 2, 3]
     assert plan("lstm", 4, 4096, 4, tier=1).tier == 3

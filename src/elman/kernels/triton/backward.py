@@ -60,6 +60,22 @@ def backward(
     for n in range(n0, n1):
         s = T - 1 - n
         t = place_of(s, T, REVERSE)
+        there = exist(lengths, t, rows, is_row, RAGGED)[:, None]
+        # What was kept is on its way while the product runs.
+        if BLOCKS > 1:
+            kept = work + t * step_work + at_work
+            k0 = tl.load(kept, mask=own & there, other=0.0).to(ACC)
+            k1 = tl.load(kept + H, mask=own & there, other=0.0).to(ACC)
+            k2 = tl.load(kept + 2 * H, mask=own & there, other=0.0).to(ACC)
+            k3 = tl.load(kept + 3 * H, mask=own & there, other=0.0).to(ACC)
+        if KIND == "lstm":
+            c = tl.load(past + t * step_y + at, mask=own & there, other=0.0).to(ACC)
+        elif KIND == "gru":
+            h = state_before(
+                y, h0, h_initial, lengths, fresh, s, T, rows, units, is_row, own, B, H, REVERSE, RAGGED, RESETS, ""
+            ).to(ACC)  # fmt: skip
+        else:
+            h = tl.load(y + t * step_y + at, mask=own & there, other=0.0).to(ACC)
         if TIER != 1:
             later = place_of(s + 1, T, REVERSE)
             if TIER == 3:
@@ -82,19 +98,12 @@ def backward(
                 dh_initial += tl.where(starts, dh, 0.0)
                 dh = tl.where(starts, 0.0, dh)
 
-        there = exist(lengths, t, rows, is_row, RAGGED)[:, None]
         out = dh
         if d_y is not None:
             out += tl.load(d_y + t * step_y + at, mask=own & there, other=0.0).to(ACC)
         d = d_work + t * step_work + at_work
-        kept = work + t * step_work + at_work if GATES > 1 else None
         if KIND == "lstm":
-            i = tl.load(kept, mask=own & there, other=0.0).to(ACC)
-            f = tl.load(kept + H, mask=own & there, other=0.0).to(ACC)
-            g = tl.load(kept + 2 * H, mask=own & there, other=0.0).to(ACC)
-            o = tl.load(kept + 3 * H, mask=own & there, other=0.0).to(ACC)
-            c = tl.load(past + t * step_y + at, mask=own & there, other=0.0).to(ACC)
-            e0, e1, e2, e3, dc_before = lstm_backward(i, f, g, o, c, out, dc)
+            e0, e1, e2, e3, dc_before = lstm_backward(k0, k1, k2, k3, c, out, dc)
             direct = tl.zeros((BB, BH), ACC)
             dc = tl.where(there, dc_before, dc)
             if RESETS:
@@ -102,16 +111,9 @@ def backward(
                 dc_initial += tl.where(starts, dc, 0.0)
                 dc = tl.where(starts, 0.0, dc)
         elif KIND == "gru":
-            r = tl.load(kept, mask=own & there, other=0.0).to(ACC)
-            z = tl.load(kept + H, mask=own & there, other=0.0).to(ACC)
-            c = tl.load(kept + 2 * H, mask=own & there, other=0.0).to(ACC)
-            a = tl.load(kept + 3 * H, mask=own & there, other=0.0).to(ACC)
-            h = state_before(
-                y, h0, h_initial, lengths, fresh, s, T, rows, units, is_row, own, B, H, REVERSE, RAGGED, RESETS, ""
-            ).to(ACC)  # fmt: skip
-            e0, e1, e2, e3, direct = gru_backward(r, z, c, a, h, out)
+            e0, e1, e2, e3, direct = gru_backward(k0, k1, k2, k3, h, out)
         else:
-            e0 = rnn_backward(tl.load(y + t * step_y + at, mask=own & there, other=0.0).to(ACC), out, KIND)
+            e0 = rnn_backward(h, out, KIND)
             direct = tl.zeros((BB, BH), ACC)
 
         e0 = tl.where(there, e0, 0.0)

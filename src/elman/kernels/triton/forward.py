@@ -68,6 +68,13 @@ def forward(
     for s in range(s0, s1):
         t = place_of(s, T, REVERSE)
         there = exist(lengths, t, rows, is_row, RAGGED)[:, None]
+        x = work + t * step_work + at_work
+        x0 = tl.load(x, mask=own, other=0.0).to(ACC)  # on its way while the product runs
+        if BLOCKS > 1:
+            x1 = tl.load(x + H, mask=own, other=0.0).to(ACC)
+            x2 = tl.load(x + 2 * H, mask=own, other=0.0).to(ACC)
+        if KIND == "lstm":
+            x3 = tl.load(x + 3 * H, mask=own, other=0.0).to(ACC)
         if TIER == 1:
             if RESETS:
                 starts = begin(fresh, t, rows, is_row, B)[:, None]
@@ -81,12 +88,8 @@ def forward(
         if TIER != 3:
             acc = tl.dot(before.to(DOT), w, input_precision=PRECISION, out_dtype=ACC)
 
-        x = work + t * step_work + at_work
         p = product + rows[:, None] * (GATES * H) + units[None, :] if TIER == 3 else None
-        if KIND == "lstm" or KIND == "gru":
-            x0 = tl.load(x, mask=own, other=0.0).to(ACC)
-            x1 = tl.load(x + H, mask=own, other=0.0).to(ACC)
-            x2 = tl.load(x + 2 * H, mask=own, other=0.0).to(ACC)
+        if BLOCKS > 1:
             if TIER == 3:
                 a0 = tl.load(p, mask=own, other=0.0).to(ACC)
                 a1 = tl.load(p + H, mask=own, other=0.0).to(ACC)
@@ -100,7 +103,6 @@ def forward(
             if KEEP_PAST:
                 tl.store(past + t * step_y + at, m, mask=own)
             if KIND == "lstm":
-                x3 = tl.load(x + 3 * H, mask=own, other=0.0).to(ACC)
                 if TIER == 3:
                     a3 = tl.load(p + 3 * H, mask=own, other=0.0).to(ACC)
                 k0, k1, k2, k3, after, new = lstm(x0, x1, x2, x3, a0, a1, a2, a3, m)
@@ -116,7 +118,7 @@ def forward(
                 tl.store(x + 3 * H, k3, mask=own)
         else:
             a0 = tl.load(p, mask=own, other=0.0).to(ACC) if TIER == 3 else acc
-            new = rnn(tl.load(x, mask=own, other=0.0).to(ACC), a0, KIND)
+            new = rnn(x0, a0, KIND)
 
         if y is not None:
             tl.store(y + t * step_y + at, tl.where(there, new, 0.0), mask=own)

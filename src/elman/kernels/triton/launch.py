@@ -109,7 +109,11 @@ def _on(tensor: Tensor) -> AbstractContextManager[object]:
 
 def plan_for(kind: str, x_TBI: Tensor, H: int, tier: int | None) -> Plan:
     """Return the plan of a call on the card that it is on."""
-    return tiers.plan(kind, x_TBI.shape[1], H, x_TBI.element_size(), *card(x_TBI.device), tier)
+    dtype = x_TBI.dtype
+    if dtype == torch.float64 and not INTERPRETED:
+        tier = None
+    exact = numbers(dtype)["PRECISION"] == "ieee" and dtype == torch.float32
+    return tiers.plan(kind, x_TBI.shape[1], H, x_TBI.element_size(), *card(x_TBI.device), tier, exact)
 
 
 def flags_of(kind: str, T: int, reverse: bool, lengths: Tensor | None, fresh: Tensor | None, dtype: torch.dtype) -> Any:

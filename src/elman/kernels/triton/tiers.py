@@ -13,6 +13,8 @@ from typing import NamedTuple
 PROCESSORS, SHARED = 132, 227 * 1024
 # Bytes of it that are left for reductions and exchanges between the threads of a program.
 SPARE = 8 * 1024
+# Units that a program can multiply by without tensor cores: with more, the compiler spills kilobytes a thread.
+MOST_EXACT = 512
 # Rows of a tile of the tensor cores; a smaller batch fills the rest with nothing.
 LEAST_ROWS = 16
 
@@ -50,7 +52,14 @@ class Plan(NamedTuple):
 
 
 def plan(
-    kind: str, B: int, H: int, size: int, processors: int = PROCESSORS, shared: int = SHARED, tier: int | None = None
+    kind: str,
+    B: int,
+    H: int,
+    size: int,
+    processors: int = PROCESSORS,
+    shared: int = SHARED,
+    tier: int | None = None,
+    exact: bool = False,
 ) -> Plan:
     """Choose the tier for a layer.
 
@@ -61,14 +70,17 @@ def plan(
         processors: multiprocessors of the card; a program of the second tier has one for itself.
         shared: bytes of shared memory that one program may have; W stays there.
         tier: the one to take if it is possible; None for the first that is.
+        exact: whether products are float32 without TF32, which the tensor cores do not do.
     """
+    if size == 8 and tier is None:  # Triton's compiler fails on products in float64
+        tier = 3
     if tier in (None, 1):
         found = _alone(kind, H, size, shared)
         if found is not None:
             return found
     if tier in (None, 2):
         found = _resident(kind, B, H, size, processors, shared)
-        if found is not None:
+        if found is not None and not (exact and found.KP > MOST_EXACT):
             return found
     return pointwise(H)
 
