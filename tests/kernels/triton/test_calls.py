@@ -103,6 +103,20 @@ def test_pieces_are_kept_for_equal_sizes_and_not_for_ever(kernel: object, monkey
             assert len(pieces._kept) == kept
 
 
+def test_a_piece_from_inference_mode_serves_outside_it(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "STEPS", 2)
+    monkeypatch.setattr(pieces, "_kept", type(pieces._kept)())
+    a = make_arguments(LSTMCell(), Case(T=4))
+    with triton.use(tier=3):
+        with torch.inference_mode():
+            kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+        with torch.no_grad():
+            found = kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+    wanted = eager.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+    check([found[0], *found[1]], [wanted[0], *wanted[1]])
+    assert len(pieces._kept) == 1
+
+
 def test_two_runs_agree_to_the_bit(main_cell: Cell, kernel: Any, tier: int) -> None:
     arguments = make_arguments(main_cell, Case(T=3, B=3, H=5, lengths=True, resets=True, dtype=torch.float32))
     with triton.use(tier=tier):

@@ -50,6 +50,7 @@ def test_every_size_has_a_plan_that_fits(kind: str, size: int, processors: int, 
 def test_what_the_compiler_makes_badly_is_left_to_the_last_tier() -> None:
     assert plan("gru", 16, 1024, 4).tier == 2 and plan("gru", 16, 1024, 4, exact=True).tier == 3
     assert plan("gru", 16, 512, 4, exact=True).tier == 2
+    assert plan("rnn_tanh", 16, 128, 4).tier == 1 and plan("rnn_tanh", 16, 128, 4, exact=True).tier == 2
     assert plan("gru", 1, 16, 8).tier == 3 and plan("gru", 1, 16, 8, tier=1).tier == 1
 
 

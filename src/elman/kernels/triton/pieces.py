@@ -28,7 +28,8 @@ class Piece:
 
     def __init__(self, body: Body, like: Tensors) -> None:
         self.body = body
-        self.tensors: Tensors = {n: None if t is None else torch.zeros_like(t).contiguous() for n, t in like.items()}
+        with torch.inference_mode(False):  # a call outside it may be the next to write here
+            self.tensors: Tensors = {n: None if t is None else _zeros(t) for n, t in like.items()}
         self.graph: torch.cuda.CUDAGraph | None = None
         if any(t is not None and t.is_cuda for t in like.values()):
             self._record()
@@ -41,7 +42,7 @@ class Piece:
             self.body(self.tensors)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # other threads may go on
             self.body(self.tensors)
 
     def run(self, given: Tensors, written: set[str]) -> None:
@@ -57,6 +58,10 @@ class Piece:
             tensor, own = given[name], self.tensors[name]
             if tensor is not None and own is not None:
                 tensor.copy_(own)
+
+
+def _zeros(like: Tensor) -> Tensor:
+    return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
 
 
 def run(body: Body, given: Tensors, written: set[str], key: tuple[object, ...], steps: int) -> None:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 PROCESSORS, SHARED = 132, 227 * 1024
 # Bytes of it that are left for reductions and exchanges between the threads of a program.
 SPARE = 8 * 1024
-# Units that a program can multiply by without tensor cores: with more, the compiler spills kilobytes a thread.
-MOST_EXACT = 512
+# Units that a program of a tier can multiply by without tensor cores: with more, a thread spills kilobytes.
+MOST_EXACT = {1: 64, 2: 512}
 # Rows of a tile of the tensor cores; a smaller batch fills the rest with nothing.
 LEAST_ROWS = 16
 
@@ -76,11 +76,11 @@ def plan(
         tier = 3
     if tier in (None, 1):
         found = _alone(kind, H, size, shared)
-        if found is not None:
+        if found is not None and not (exact and MOST_EXACT[1] < found.KP):
             return found
     if tier in (None, 2):
         found = _resident(kind, B, H, size, processors, shared)
-        if found is not None and not (exact and found.KP > MOST_EXACT):
+        if found is not None and not (exact and MOST_EXACT[2] < found.KP):
             return found
     return pointwise(H)
 
