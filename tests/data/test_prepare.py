@@ -98,6 +98,7 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
         ([("a", "x"), (np.zeros((1, 1)), "y")], r"e1 is not like the others\n.*all text, or all numbers"),
         ([("a", "x"), ("b", "y")], r"there are too few examples\n(.*\n)*.*validation=SHARE"),
         ([("a", "x")] * 20, "has a single class"),
+        ([("a", "x"), ("b", "x")], "has a single class"),
         ([(np.zeros((2, 2)), "x"), (np.zeros((2, 3)), "y")] * 9, r"e1 is not like the others\n.*\(2,\)(.*\n)*.*\(3,\)"),
     ],
 )

@@ -59,14 +59,14 @@ def prepare_examples(
     """
     first = survey(read, target, skip_bad)
     held = split(first.labels, target, 0.0 if validation_read else validation, seed)
-    if held.all() or not (held.any() or validation_read):
+    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
+    if not (held.any() or validation_read):
         raise DataError(
             "there are too few examples",
             should="some for training and some for validation",
             found=f"{len(held)} examples, of which {int(held.sum())} for validation",
             hint="more data, or another --set validation=SHARE",
         )
-    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
     training = {n for n, out in zip(first.places, held, strict=True) if not out}
     encoder = None
     if first.textual:
