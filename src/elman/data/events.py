@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from elman.errors import DataError, nearest
 
 SEPARATORS = ",;\t|"
+LONGEST_CELL = 1 << 17  # characters; a longer one is an open quote, and would swallow the file
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "session": ("sessionid", "session", "userid", "user", "visitorid", "visitor", "customerid", "customer"),
     "item": ("itemid", "item", "productid", "product", "movieid", "movie", "articleid", "article", "trackid", "track"),
@@ -113,6 +114,7 @@ def read_events(sources: Sequence[Path], table: Table) -> Events:
 
 
 def _read(path: Path, table: Table, found: _Columns) -> None:
+    csv.field_size_limit(LONGEST_CELL)  # is one for all of the process, and other tables have longer cells
     with _opened(path) as file:
         separator, first = _first_line(path, file)
         rows = csv.reader(file, delimiter=separator)
@@ -180,8 +182,8 @@ def _place(path: Path, names: list[str], what: str, name: str) -> int:
     hint = f"--set {what}={near or 'NAME'}, or --set columns=A,B,... for a file without a line of names"
     raise DataError(
         f"{path} has no column {name!r} for the {what}" if name else f"no column of {path} is known to be the {what}",
-        should=name or f"a column called {', '.join(KNOWN_NAMES[what][:4])} or the like",
-        found=", ".join(names)[:200],
+        should=f"a column called {', '.join(KNOWN_NAMES[what][:4])} or the like, or one that is named",
+        found=f"{len(names)} columns: {', '.join(names)[:200]}",
         hint=hint,
     )
 
