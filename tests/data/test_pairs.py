@@ -97,8 +97,9 @@ def test_an_open_quote_is_a_broken_row(tmp_path: Path) -> None:
         (
             "a\tb\tscore",
             {"score": "scores"},
-            r"no column for the score \('scores'\)\n.*\n.*a, b, score\n.*--set score=scores",
+            r"no column for the score \('scores'\)\n.*\n.*a, b, score\n.*--set score=score, with names or numbers",
         ),
+        ("a\tb\tgold", {"score": "x"}, r"no column for the score \('x'\)\n.*\n.*a, b, gold\n.*--set score=NAME, with"),
         ("1\t2\t3\t4", {"first": "1", "second": "2", "score": "9"}, r"no column for the score \('9'\)"),
         ("only one text", {}, r"\n.*1 columns: only one text"),
     ],

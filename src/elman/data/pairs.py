@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from elman.data.lines import lines_of
 from elman.data.text import Document, read_text
-from elman.errors import DataError
+from elman.errors import DataError, nearest
 
 SUFFIXES = (".tsv", ".csv", ".txt")
 """The files that are taken from a folder."""
@@ -155,7 +155,8 @@ class Table:
             return list(range(len(wanted))), False
         missing = [key for key in wanted if key not in found]
         lacking = ", ".join(f"for the {key}" + (f" ({wanted[key]!r})" if wanted[key] else "") for key in missing)
-        example = " ".join(f"--set {key}={wanted[key] or 'NAME'}" for key in missing)
+        near = {key: nearest(_plain(wanted[key] or ""), names) for key in missing}
+        example = " ".join(f"--set {key}={near[key] or 'NAME'}" for key in missing)
         raise DataError(
             f"{name} has no column {lacking}",
             should="names of columns in the first line, or two texts and a score in every line",
