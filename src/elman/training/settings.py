@@ -61,7 +61,7 @@ class Settings:
         names = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in names:
-                raise unknown_name("setting", name, names)
+                raise unknown_name("setting", name, names, listed="elman recipes NAME lists the settings of a recipe")
         return cls(**{name: _convert(name, kinds[name], value) for name, value in values.items()})
 
     @classmethod
