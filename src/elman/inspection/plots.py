@@ -124,6 +124,7 @@ def _figure() -> type[Figure]:
             "the charts are drawn by matplotlib, which is not installed",
             should="matplotlib 3.8 or newer",
             found="no module matplotlib",
-            hint="pip install 'elman[plot]', or in a clone: pip install '.[plot]'; report.print() and report.to_json() need nothing",
+            hint="pip install 'elman[plot]', or in a clone: pip install '.[plot]'; "
+            "report.print() and report.to_json() need nothing",
         ) from error
     return Figure
