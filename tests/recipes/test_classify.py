@@ -47,6 +47,7 @@ def test_it_learns_what_the_majority_cannot_tell(run: Path, tmp_path: Path) -> N
         assert found["nats"] < 0.35
         assert found["baselines"]["majority class"]["accuracy"] == 0.5
     report = (run / "report.md").read_text()
+    assert " sequences a second" in report
     assert "| majority class | 0.5 |" in report
     assert "- labels: down (24), up (24)" in report
 

@@ -65,7 +65,9 @@ def test_it_beats_the_naive_forecasts_and_its_intervals_hold(elman: Elman, run: 
     assert other["crps"] < 0.9 * other["baselines"]["seasonal naive, 12 steps"]["crps"]
     table = elman("evaluate", run).out
     assert "seasonal naive, 12 steps" in table
-    assert "last value" in (run / "report.md").read_text()
+    report = (run / "report.md").read_text()
+    assert "last value" in report
+    assert " values a second" in report
 
 
 def test_evaluation_says_what_training_said(elman: Elman, run: Path) -> None:

@@ -61,6 +61,7 @@ def test_it_beats_word_overlap(elman: Elman, run: Path) -> None:
     assert "word overlap" in table
     assert "mean score" in table
     report = (run / "report.md").read_text()
+    assert " pairs a second" in report
     assert "| word overlap |" in report
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["validation"]
     assert last.keys() <= metrics.keys()

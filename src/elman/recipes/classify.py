@@ -146,6 +146,7 @@ def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Tas
         lambda model, batch, state: loss(model, batch),
         evaluate,
         metric="mse" if settings.target == "number" else "nats",
+        unit="tags" if settings.target == "tags" else "sequences",
     )
 
 

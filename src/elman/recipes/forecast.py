@@ -194,7 +194,7 @@ def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Tas
         return judge(sayer(model, device), judged, naives, settings.quantiles, settings.validation_windows)
 
     minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
-    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes)
+    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes, unit="values")
 
 
 def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") -> tuple[torch.Tensor, int]:

@@ -220,6 +220,7 @@ def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Ta
         metric=f"recall_{settings.at}",
         lower_is_better=False,
         default_minutes=1.5,
+        unit="events",
     )
 
 

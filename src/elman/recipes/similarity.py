@@ -166,7 +166,7 @@ def task(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> T
         return metrics_of(model, run_batcher, validation, scale)
 
     batches = Shuffled(training.lengths, collate, batch_size=settings.batch_size, seed=settings.seed)
-    return Task(model, batches, objective, evaluate, metric="pearson", lower_is_better=False)
+    return Task(model, batches, objective, evaluate, metric="pearson", lower_is_better=False, unit="pairs")
 
 
 def sample(settings: SimilaritySettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:

@@ -48,6 +48,7 @@ class Moment:
     probes: Mapping[str, float] = field(default_factory=dict)  # what was measured last, since the last evaluation
     row: dict[str, Any] | None = None  # the new row of metrics.jsonl, after an evaluation
     best: bool = False  # whether it is the best so far
+    unit: str = "symbols"  # what `symbols` counts
 
 
 Watch = Callable[[Moment], None]
@@ -64,6 +65,7 @@ class Outcome:
         best: their row of metrics.jsonl.
         seconds: of training in all.
         symbols: trained on in all.
+        unit: what these are, as `Task.unit` says.
     """
 
     ended: str
@@ -72,6 +74,7 @@ class Outcome:
     best: dict[str, Any] | None
     seconds: float
     symbols: int
+    unit: str = "symbols"
 
 
 def train(
@@ -161,7 +164,7 @@ class _Loop:
         elif memory.evaluated != memory.step:
             self._evaluate()
         best = next((row for row in self.rows if row["step"] == memory.best_step), None)
-        return Outcome(ended, memory.step, memory.best_step, best, memory.seconds, memory.symbols)
+        return Outcome(ended, memory.step, memory.best_step, best, memory.seconds, memory.symbols, self.task.unit)
 
     def _done(self) -> float:
         """Return the share of the budget that is used, the evaluation at the end counted in."""
@@ -213,7 +216,8 @@ class _Loop:
     def _moment(self, loss: float, norms: Norms, rate: float) -> Moment:
         memory, epoch = self.memory, self.task.batches.progress
         counts = memory.symbols, memory.seconds
-        return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, probes=memory.probes)
+        told: dict[str, Any] = {"probes": memory.probes, "unit": self.task.unit}
+        return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, **told)
 
     def _stop_non_finite(self, batch: Any, random_state: Tensor, loss: float, norms: Norms | None) -> None:
         def again() -> Tensor:
