@@ -84,7 +84,8 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"e0: no numbers\n(.*\n)*.*--skip-bad"):
         prepare(tmp_path, *pairs)
     described = prepare(tmp_path, *pairs, skip_bad=True)
-    assert described["skipped"] == ["e0", "e21", "e22", "e23"]
+    wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
+    assert described["skipped"] == wrong
     training, validation = open_parts(tmp_path)
     assert len(training.chosen) + len(validation.chosen) == 20
     np.testing.assert_array_equal(training.input[3], pairs[4][0])

@@ -227,6 +227,22 @@ def test_what_does_not_fit_is_said(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: Path) -> None:
+    fresh = write(tmp_path / "fresh.csv", series(seed=7)[:120])
+    broken = tmp_path / "broken.csv"
+    broken.write_text(fresh.read_text() + "2000-02,much,2\n")
+    for command in ("evaluate", "predict"):
+        assert "line 122" in elman(command, run, broken).err
+    told = elman("evaluate", run, broken, "--skip-bad", "--json")
+    found = json.loads(told.out)
+    assert (found["rows_left_out"], len(found["left_out"])) == (1, 1)
+    assert "line 122" in found["left_out"][0]
+    assert found["crps"] == json.loads(elman("evaluate", run, fresh, "--json").out)["crps"]
+    answer = elman("predict", run, broken, "--skip-bad")
+    assert answer.err.startswith(f"left out: {broken} line 122")
+    assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))
+
+
 def test_the_default_needs_no_file_and_long_files_with_holes_train_too(elman: Elman, tmp_path: Path) -> None:
     answer = elman("train", "forecast", "--steps", 2, "--hidden", 8, "--out", tmp_path / "sun")
     assert answer.code == 0, answer.err

@@ -93,6 +93,10 @@ def test_other_data_are_judged_the_same(elman: Elman, run: Path, tmp_path: Path)
     assert elman("evaluate", run, path).code == 2
     metrics = json.loads(elman("evaluate", run, path, "--skip-bad", "--json").out)
     assert (metrics["pairs"], metrics["rows_left_out"]) == (50, 1)
+    assert metrics["left_out"] == [f"{path}, line 51: 1 cells: broken"]
+    told = elman("predict", run, path, "--skip-bad")
+    assert told.out.count("\n") == 50
+    assert told.err == f"no answer: {path}, line 51: 1 cells: broken\n"
     assert metrics["pearson"] > 0.9
 
 

@@ -74,6 +74,11 @@ def usage_error() -> Any:
     return next(parent for parent in reversed(parents) if hasattr(parent, "show"))
 
 
+def warn(line: str) -> None:
+    """Print a line on standard error; without control characters, as it may hold what stands in a stranger's file."""
+    print("".join(c if unicodedata.category(c) != "Cc" else "\ufffd" for c in line), file=sys.stderr)  # noqa: T201
+
+
 def print_json(content: Any) -> None:
     """Print one JSON object on standard output, in ASCII, whatever the terminal's encoding."""
     write_text(json.dumps(content, allow_nan=False) + "\n")
@@ -233,6 +238,8 @@ def evaluate(
         print_json(metrics)
         return
     write_text(result_table(metrics))
+    for line in metrics.get("left_out", ()):
+        warn(f"left out: {line}")
 
 
 def make_folder(path: Path) -> None:
@@ -255,18 +262,22 @@ def predict(
         typer.Argument(metavar="INPUT", help="What to answer; - reads standard input.", show_default=False),
     ] = None,
     set_: Pairs = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name broken inputs, and answer the others.")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer inputs with a trained run, one by one as the answers are made."""
     from elman import recipes
 
-    trained, settings = recipes.predictor(run, gather({}, set_ or []))
+    trained, settings = recipes.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
     answers = trained.predict(inputs or [], **settings)
     if as_json:
         print_json({"predictions": [answer.fields for answer in answers]})
         return
     for answer in answers:
-        write_text(f"{answer.line}\n")
+        if answer.answered:
+            write_text(f"{answer.line}\n")
+        else:
+            warn(answer.line)
 
 
 @app.command()

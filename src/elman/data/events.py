@@ -10,7 +10,6 @@ import csv
 import gzip
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.left_out import LeftOut
 from elman.errors import DataError, nearest
 
 SEPARATORS = ",;\t|"
@@ -62,7 +62,7 @@ class Events:
         items: the names of the items, by their numbers.
         sessions: the names of the sessions, by their numbers.
         columns: which columns were taken.
-        bad: how many rows were left out.
+        left_out: the rows that cannot be read.
     """
 
     session: NDArray[np.int64]
@@ -71,7 +71,7 @@ class Events:
     items: list[str]
     sessions: list[str]
     columns: str = ""
-    bad: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -86,7 +86,7 @@ class _Columns:
     time: array[float] = field(default_factory=lambda: array("d"))
     sessions: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
-    bad: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=LeftOut)
     said: str = ""
     dated: dict[int, bool] = field(default_factory=dict)  # whether a column of time holds dates
 
@@ -105,12 +105,11 @@ def read_events(sources: Sequence[Path], table: Table) -> Events:
         raise DataError(
             f"there are no events in {', '.join(map(str, sources))}",
             should="at least one row that can be read",
-            found=f"{sum(found.bad.values())} bad rows" if found.bad else "none",
+            found=f"{found.left_out.count} bad rows" if found.left_out.count else "none",
         )
     times = np.frombuffer(found.time, np.float64).reshape(len(found.item), -1)
     session, item = (np.frombuffer(column, np.int64) for column in (found.session, found.item))
-    bad = sum(found.bad.values())
-    return Events(session, item, times, list(found.items), list(found.sessions), found.said, bad)
+    return Events(session, item, times, list(found.items), list(found.sessions), found.said, found.left_out)
 
 
 def _read(path: Path, table: Table, found: _Columns) -> None:
@@ -228,7 +227,7 @@ def _add(path: Path, number: int, row: list[str], places: list[int], width: int,
         found.item.append(found.items.setdefault(item, len(found.items)))
         found.time.extend(times)
         return
-    found.bad[wrong] += 1
+    found.left_out.add(f"{path}, row {number}: {wrong}")
     if not table.skip_bad:
         raise DataError(
             f"{path}, row {number} cannot be read",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from elman.data.files import written_beside
 from elman.data.labelled import Example, Values
 from elman.data.labels import Labels, names_of, number_of, split
+from elman.data.left_out import LeftOut
 from elman.data.prepared import EXAMPLES, HELD, LABELS, VALIDATION, Form, Part, whole
 from elman.data.sequences import Sequences
 from elman.data.text_encoder import TextEncoder
@@ -73,11 +74,13 @@ def prepare_examples(
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
 
         def texts() -> Iterator[Values]:
-            return (values for n, values in sound(read, lambda _, values, __: values, skip_bad, []) if n in training)
+            return (
+                values for n, values in sound(read, lambda _, values, __: values, skip_bad, LeftOut()) if n in training
+            )
 
         encoder = TextEncoder.build(texts, kind, vocabulary_size)
         encoder.vocabulary.save(folder)
-    skipped: list[str] = []
+    skipped = LeftOut()
     part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
     held = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
@@ -95,7 +98,7 @@ def prepare_examples(
 
 
 def describe(
-    form: Form, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: list[str]
+    form: Form, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: LeftOut
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
     lengths, labels = part.input.lengths, form.labels
@@ -109,7 +112,7 @@ def describe(
         "a_step": step,
         "steps": f"{lengths.min()} to {lengths.max()}",
         "labels": names or "numbers",
-        "skipped": skipped,
+        "skipped": skipped.lines(),
     }
 
 
@@ -145,7 +148,7 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
         count = len(values.split()) if isinstance(values, str) else len(values)
         return text, count, label
 
-    for n, (text, count, label) in sound(read, look, skip_bad, []):
+    for n, (text, count, label) in sound(read, look, skip_bad, LeftOut()):
         textual, words = text, words + count
         places.append(n)
         labels.append(label)
@@ -155,36 +158,49 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
 
 
 def sound(
-    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: list[str]
+    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: LeftOut
 ) -> Iterator[tuple[int, Result]]:
     """Yield what is made of the examples that are not broken, with their places among all.
 
     Args:
         read: begins reading.
         make: (name, values, label) -> anything. Raises DataError for an example that is broken.
-        skip_bad: leave broken examples out, and add their names to `skipped`.
+        skip_bad: leave broken examples out, and add them to `skipped`.
         skipped: grows.
 
     Raises:
         DataError: an example is broken, and `skip_bad` is not set.
     """
-    for n, (name, load, label) in enumerate(read()):
+    for n, example in enumerate(read()):
         try:
-            values = load()
-            if len(values) == 0:
-                raise DataError(f"{name} is empty", should="at least one step", found="none")
-            made = make(name, values, label)
+            made = made_of(example, make)
         except DataError as error:
             if not skip_bad:
-                raise DataError(
-                    error.what if name in error.what else f"{name}: {error.what}",
-                    should=error.should,
-                    found=error.found,
-                    hint=error.hint or "leave broken examples out with --skip-bad",
-                ) from error
-            skipped.append(name)
+                raise
+            skipped.add(error.what)
             continue
         yield n, made
+
+
+def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
+    """Load an example and return what is made of it.
+
+    Raises:
+        DataError: it is broken; the message names it.
+    """
+    name, load, label = example
+    try:
+        values = load()
+        if len(values) == 0:
+            raise DataError(f"{name} is empty", should="at least one step", found="none")
+        return make(name, values, label)
+    except DataError as error:
+        raise DataError(
+            error.what if name in error.what else f"{name}: {error.what}",
+            should=error.should,
+            found=error.found,
+            hint=error.hint or "leave broken examples out with --skip-bad",
+        ) from error
 
 
 def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | None = None) -> Encode:
@@ -219,7 +235,7 @@ def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | No
 
 
 def write_part(
-    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: list[str]
+    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: LeftOut
 ) -> tuple[Part, list[int]]:
     """Encode examples and write them, one by one; return them with their places among all that were read.
 

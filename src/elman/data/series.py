@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.left_out import LeftOut
 from elman.data.panel import Panel
 from elman.data.regular import Rules, onto_grid, step_of
 from elman.data.sequences import Sequences
@@ -60,6 +61,7 @@ class Read(NamedTuple):
 
     panel: Panel
     counts: dict[str, int]  # rows, missing values, and whatever was put right
+    left_out: LeftOut  # the rows that cannot be read
 
 
 def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None) -> Read:
@@ -77,9 +79,10 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     files = list(_files(sources))
     counts: Counter[str] = Counter()
     groups: dict[str, Rows] = {}
+    left_out = LeftOut()
     header: _Header | None = None
     for path in files:
-        found = _read_file(path, form, groups, counts, path.stem if len(files) > 1 else "")
+        found = _read_file(path, form, groups, counts, left_out, path.stem if len(files) > 1 else "")
         if header is not None and (header.columns, header.known) != (found.columns, found.known):
             raise DataError(
                 f"{path} has other columns than {files[0]}",
@@ -90,12 +93,13 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     assert header is not None
     if not groups:
         raise DataError(f"{files[0]} has no rows", should="a row for each time", found="only a header")
-    return _regular(groups, header, form, clock, str(files[0]), counts)
+    panel = _regular(groups, header, form, clock, str(files[0]), counts)
+    return Read(panel, {name: count for name, count in counts.items() if count}, left_out)
 
 
 def _regular(
     groups: dict[str, Rows], header: _Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
-) -> Read:
+) -> Panel:
     """Put every group onto the grid that their times have in common."""
     lines = [line for rows in groups.values() for line in rows.lines]
     texts = [text for rows in groups.values() for text in rows.times]
@@ -132,7 +136,7 @@ def _regular(
             found=f"{step.text(starts[odd[0]])} in {names[odd[0]]}",
             hint=f"--set every={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
         )
-    panel = Panel(
+    return Panel(
         tuple(groups),
         header.columns,
         header.known,
@@ -141,7 +145,6 @@ def _regular(
         Sequences.of(values),
         Sequences.of(ahead),
     )
-    return Read(panel, {name: count for name, count in counts.items() if count})
 
 
 def _last_value(values_TC: NDArray[np.float64]) -> int:
@@ -176,7 +179,9 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
             raise DataError(f"{source} cannot be read", should="a CSV file or a folder of them", found="nothing there")
 
 
-def _read_file(path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], name: str) -> _Header:
+def _read_file(
+    path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], left_out: LeftOut, name: str
+) -> _Header:
     """Add the rows of a file to their groups."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -196,10 +201,11 @@ def _read_file(path: Path, form: Form, groups: dict[str, Rows], counts: Counter[
                 counts["rows"] += 1
                 try:
                     time, numbers = _row(path, reader.line_num, row, names, times, places, form, first_time)
-                except DataError:
+                except DataError as error:
                     if not form.skip_bad:
                         raise
                     counts["rows left out"] += 1
+                    left_out.add(f"{error.what}: {error.found}")
                     continue
                 key = row[group].strip() if group is not None else name
                 rows = groups.setdefault(key, Rows([], [], []))

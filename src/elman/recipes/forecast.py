@@ -104,14 +104,15 @@ class PredictSettings(Settings):
     """What `elman predict` can be told of a forecast."""
 
     horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=LONGEST)
+    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
 
 
 def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -> dict[str, Any]:
     """Read the series, fit what is fitted to their training part, and put both into the folder."""
     season = settings.season if sources else settings.season or SEASON
-    panel, counts = read_series(sources or [sunspots()], settings.form)
+    panel, counts, left_out = read_series(sources or [sunspots()], settings.form)
     sizes = {name: getattr(settings, name) for name in ("horizon", "lookback", "segment", "calendar", "constants")}
-    whole = len(panel.groups)
+    whole = panel.groups
     plan, panel = Plan.fit(panel, validation=settings.validation, season=season, skip_bad=settings.skip_bad, **sizes)
     panel.save(folder)
     plan.save(folder, panel)
@@ -126,7 +127,8 @@ def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -
         "times": f"{plan.clock.text(first)} to {plan.clock.text(last - plan.clock.every)}, every {plan.clock.step}",
         "validation_from": plan.clock.text(plan.cut),
         **{name.replace(" ", "_"): count for name, count in counts.items()},
-        **({"series_left_out": whole - len(panel.groups)} if whole > len(panel.groups) else {}),
+        **({"left_out": told} if (told := left_out.lines()) else {}),
+        **({"series_left_out": short} if (short := [name for name in whole if name not in panel.groups]) else {}),
         "windows": f"{plan.lookback} steps read, {plan.horizon} forecast, in segments of {plan.segment}",
         "season": f"{plan.season} steps",
         "calendar": ", ".join(plan.calendar.cycles) or "none that the training part knows",
@@ -267,8 +269,11 @@ class TrainedForecaster:
         """
         plan, settings, run, levels = self.plan, self.settings, self.run, self.settings.quantiles
         naives = naives_of(run.path, plan, levels)
+        told: dict[str, Any] = {}
         if data:
-            windows, most = plan.all_of(read(data, settings, plan, skip_bad=skip_bad).panel, str(data[0])), None
+            found = read(data, settings, plan, skip_bad=skip_bad)
+            told = {"rows_left_out": found.left_out.count, "left_out": found.left_out.lines()} if skip_bad else {}
+            windows, most = plan.all_of(found.panel, str(data[0])), None
         else:
             windows, most = plan.validation(panel_of(run)), settings.validation_windows
         if pictures is not None:
@@ -276,10 +281,17 @@ class TrainedForecaster:
         metrics = judge(sayer(self.model), windows, naives, levels, most)
         if not np.isfinite([value for value in metrics.values() if value is not None]).all():
             raise self._no_numbers()
-        return {**metrics, "baselines": beside(windows, naives, levels, most)}
+        return {**metrics, **told, "baselines": beside(windows, naives, levels, most)}
 
-    def predict(self, inputs: Sequence[str] = (), *, horizon: int | None = None) -> Iterator[Answer]:
+    def predict(
+        self, inputs: Sequence[str] = (), *, horizon: int | None = None, skip_bad: bool = False
+    ) -> Iterator[Answer]:
         """Yield the forecast of each series from the end of each input on; without inputs, of the run's own series.
+
+        Args:
+            inputs: files; "-" reads standard input.
+            horizon: steps to forecast; None: as in training.
+            skip_bad: leave out rows that cannot be read, and name them before the forecasts.
 
         Raises:
             DataError, RunError: the series cannot be read, are others or too short, or the run has none.
@@ -296,8 +308,13 @@ class TrainedForecaster:
                 hint=f"train with --set horizon={horizon}, or with --set decoding=recursive, which goes on for ever",
             )
         for name in inputs or [str(self.run.path)]:
-            with standard_input(name) as path:
-                panel = read([path], self.settings, plan).panel if inputs else panel_of(self.run)
+            if inputs:
+                with standard_input(name) as path:
+                    panel, _, left_out = read([path], self.settings, plan, skip_bad=skip_bad)
+                for row in left_out.lines():
+                    yield Answer(f"left out: {row}", {"input": name, "error": row}, answered=False)
+            else:
+                panel = panel_of(self.run)
             windows = plan.beyond(panel, horizon if recursive else plan.horizon, name, needed=horizon)
             for number, series in enumerate(panel.series):
                 yield self._answer(windows, number, name, series, horizon)

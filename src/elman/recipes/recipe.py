@@ -30,10 +30,12 @@ class Answer(NamedTuple):
     Attributes:
         line: for a person, a line or a few.
         fields: the same for a program, as JSON knows it.
+        answered: false where the input is broken, and the line says so.
     """
 
     line: str
     fields: dict[str, Any]
+    answered: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ class Recipe:
         sample: (S, run, sources) -> batches for a diagnosis, of DATA or of the run's own data.
         load: (S, run, model) -> what `elman.load` returns, with the model trained. It has `evaluate(data)`, which
             returns the metrics of the training and, under the key "baselines", what trivial predictors get by the same
-            metrics: {name: metrics}. It may take `pictures=FOLDER`, where it draws, and `skip_bad=True`. Where
-            `predict` below is given it has `predict(inputs, **P)`, which yields an `Answer` to each input as it comes.
+            metrics: {name: metrics}. It may take `pictures=FOLDER`, where it draws, and `skip_bad=True`, and then says
+            under "left_out" what that was, a list of lines. Where `predict` below is given it has
+            `predict(inputs, **P)`, which yields an `Answer` to each input as it comes.
         headline: metrics -> a few words such as "1.52 bits per character".
         commands: folder -> pairs of what can be done next and the command for it.
         predict: P, what `predict` can be told; None for a recipe that does not answer single inputs.

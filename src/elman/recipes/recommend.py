@@ -108,7 +108,8 @@ def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) 
         "sources": [str(source) for source in sources] or [shop.NAME],
         "columns": events.columns,
         "events": len(events),
-        "bad_rows_left_out": events.bad,
+        "bad_rows_left_out": events.left_out.count,
+        **({"left_out": told} if (told := events.left_out.lines()) else {}),
         "sessions": len(sessions.ends),
         "items": f"{len(items)} known of {len(events.items)}",
         "order": f"by time; the file's among equal times, {int(sessions.tied.sum())} of {inside} neighbouring events",
@@ -298,17 +299,19 @@ class TrainedRecommender:
                 should="training.values.npy and training.ends.npy",
                 hint=AGAIN,
             )
+        left_out: dict[str, Any] = {}
         with TemporaryDirectory() as folder:
             if data:
-                table = replace(self.settings.table(), skip_bad=skip_bad)
-                sessions = sessions_of(read_events(data, table), gap=self.settings.gap)
+                events = read_events(data, replace(self.settings.table(), skip_bad=skip_bad))
+                left_out = {"rows_left_out": events.left_out.count, "left_out": events.left_out.lines()}
+                sessions = sessions_of(events, gap=self.settings.gap)
                 name, part = "DATA", write_judged(sessions, self.items, Path(folder))
             else:
                 name = "test" if self.run.config["data"].get("test_events") else "validation"
                 part = open_part(self.run.path, name, len(self.items))
             metrics = judge(self.settings, self.model, part, self.items)
             beside = trivial(self.settings, self.run, self.items, part)
-        return {"judged_on": name, **metrics, "baselines": beside}
+        return {"judged_on": name, **metrics, **(left_out if skip_bad else {}), "baselines": beside}
 
 
 def load(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> TrainedRecommender:

@@ -80,7 +80,7 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
         lexicon = lexicon.extended(vectors)
         write_rows(folder / "vectors.npy", stacked(vectors, lexicon.words.words))
     lexicon.save(folder)
-    skipped = sum(found.skipped.count for found in (pairs, judged) if found)
+    skipped = [found.skipped for found in (pairs, judged) if found]
     return {
         "sources": [document.name for document in pairs.documents] if pairs else ["the Python language reference"],
         "fingerprint": training.fingerprint,
@@ -89,7 +89,8 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
         "validation_from": settings.validation_data or "pairs chosen by chance",
         "words": len(lexicon),
         "scores": "yes and no" if scale.yes_no else f"{scale.low:g} to {scale.high:g}",
-        "rows_left_out": skipped,
+        "rows_left_out": sum(found.count for found in skipped),
+        **({"left_out": told} if (told := [line for found in skipped for line in found.lines()]) else {}),
     }
 
 

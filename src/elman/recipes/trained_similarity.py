@@ -41,6 +41,7 @@ class PredictSettings(Settings):
     embed: str | None = setting(None, "write the vector of each text (each line of a file) into this .npy file")
     nearest: str | None = setting(None, "find the nearest lines of this file to each text")
     top: int = setting(5, "how many of them", low=1, high=1000)
+    skip_bad: bool = setting(False, "name the broken rows of a file of pairs, and answer the others")
 
     def check(self) -> None:
         if self.embed is not None and self.nearest is not None:
@@ -65,12 +66,12 @@ class TrainedSimilarity:
         Raises:
             DataError, RunError: the pairs cannot be read, or the run has none.
         """
-        left_out: dict[str, int] = {}
+        left_out: dict[str, Any] = {}
         with TemporaryDirectory() as folder:
             if data:
                 table = self._table(data, scored=True, skip_bad=skip_bad)
                 pairs = keep(Path(folder), "evaluation", table)
-                left_out["rows_left_out"] = table.skipped.count
+                left_out = {"rows_left_out": table.skipped.count, "left_out": table.skipped.lines()}
                 self.scale.check(pairs)
             else:
                 pairs = own_pairs(self.run, "validation")
@@ -85,7 +86,13 @@ class TrainedSimilarity:
         return {**metrics, "pairs": len(pairs), **(left_out if skip_bad else {}), "baselines": columns}
 
     def predict(
-        self, inputs: Sequence[str] = (), *, embed: str | None = None, nearest: str | None = None, top: int = 5
+        self,
+        inputs: Sequence[str] = (),
+        *,
+        embed: str | None = None,
+        nearest: str | None = None,
+        top: int = 5,
+        skip_bad: bool = False,
     ) -> Iterator[Answer]:
         """Score pairs, or write the vectors of texts, or find the nearest lines of a file, an answer at a time.
 
@@ -95,6 +102,7 @@ class TrainedSimilarity:
             embed: the .npy file for the vectors, (N, F) in float32.
             nearest: the file whose lines are searched.
             top: how many of them.
+            skip_bad: name the broken rows of files of pairs behind the answers to the others.
 
         Raises:
             DataError: an input is no pair, or a file cannot be read.
@@ -105,9 +113,12 @@ class TrainedSimilarity:
         elif nearest is not None:
             yield from self._nearest(inputs, Path(nearest), top)
         else:
-            for pairs in self._pairs(inputs):
+            left_out: list[str] = []
+            for pairs in self._pairs(inputs, left_out, skip_bad):
                 for pair, score in zip(pairs, self.score(pairs), strict=True):
                     yield self._answer(pair, score)
+            for row in left_out:
+                yield Answer(f"no answer: {row}", {"error": row}, answered=False)
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
         """Return how alike the texts of each pair are, on the scale of the training data; the scores are not read."""
@@ -142,8 +153,8 @@ class TrainedSimilarity:
         columns = {name: getattr(self.settings, name) for name in names}
         return read_pairs(sources, **columns, scored=scored, skip_bad=skip_bad)
 
-    def _pairs(self, inputs: Sequence[str]) -> Iterator[list[Pair]]:
-        """Yield the pairs of the inputs, some at a time."""
+    def _pairs(self, inputs: Sequence[str], left_out: list[str], skip_bad: bool) -> Iterator[list[Pair]]:
+        """Yield the pairs of the inputs, some at a time, and add the broken rows of files to those left out."""
         if len(inputs) == 2 and not any(name == "-" or "\t" in name or is_file(name) for name in inputs):
             yield [Pair(inputs[0], inputs[1], float("nan"))]
             return
@@ -155,9 +166,11 @@ class TrainedSimilarity:
             elif "\t" in name:
                 yield [pair_of(name)]
             elif is_file(name):
-                rows = iter(self._table([Path(name)], scored=False))
+                table = self._table([Path(name)], scored=False, skip_bad=skip_bad)
+                rows = iter(table)
                 while some := list(islice(rows, TOGETHER)):
                     yield some
+                left_out += table.skipped.lines()
             else:
                 raise no_pair(repr(name[:60]))
 
