@@ -207,7 +207,7 @@ RECIPE = Recipe(
     data="a folder with one sub-folder per class (text, pictures, sound, video or series), text files named after "
     "their class with an example on each line, a table or manifest (.csv, .tsv, .jsonl), IDX files as of MNIST, or .ts "
     "files; left out: 1797 digits of 8 x 8 pixels, read pixel by pixel",
-    example="elman train classify names/ --minutes 2 --out runs/names",
+    example="elman train classify names/ --minutes 1 --out runs/names",
     settings=ClassifySettings,
     prepare=prepare,
     build=build,

@@ -342,7 +342,7 @@ RECIPE = Recipe(
     summary="the events of a session -> the item that comes next",
     data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several; "
     f"left out: {shop.NAME}, whose best possible score is known",
-    example="elman train recommend clicks.csv --set session=visitor --set item=product --minutes 10 --out runs/shop",
+    example="elman train recommend clicks.csv --set session=visitor --set item=product --minutes 6 --out runs/shop",
     settings=RecommendSettings,
     prepare=prepare,
     build=build,
