@@ -107,7 +107,7 @@ def test_a_forecast_does_not_know_what_comes(run: Path, file: Path, tmp_path: Pa
     expected = [answer.fields["forecast"] for answer in trained.predict([str(cut)])]
     values = series()
     values[200:] = 1e4
-    from elman.recipes.forecast import read, sayer
+    from elman.recipes.trained_forecaster import read, sayer
 
     windows = trained.plan.all_of(read([write(tmp_path / "y.csv", values)], trained.settings, trained.plan).panel, "y")
     places = windows.places(np.arange(len(windows)))
@@ -225,6 +225,24 @@ def test_what_does_not_fit_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"validation is out of range"):
         runs.start(RECIPE, [], {"validation": 0}, tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_counts_are_never_forecast_below_nothing(tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    counts = write(tmp_path / "counts.csv", chance.poisson([0.5, 2.0], (200, 2)).astype(float))
+    free, least = tmp_path / "free", tmp_path / "least"
+    runs.start(RECIPE, [counts], {**TINY, "steps": 60}, free)
+    shutil.copytree(free, least)
+    config = json.loads((least / "config.json").read_text())
+    config["settings"]["least"] = 0.0
+    (least / "config.json").write_text(json.dumps(config))
+    for one, other in zip(recipes.load(free).predict(), recipes.load(least).predict(), strict=True):
+        for level, values in one.fields["quantiles"].items():
+            np.testing.assert_array_equal(other.fields["quantiles"][level], np.maximum(values, 0))
+        assert min(one.fields["quantiles"]["0.1"]) < 0, "else there is nothing to see"
+    found, clipped = (recipes.load(run).evaluate() for run in (free, least))
+    assert clipped["crps"] < found["crps"]
+    assert clipped["coverage_80"] == found["coverage_80"]
 
 
 def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: Path) -> None:
