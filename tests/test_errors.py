@@ -29,9 +29,9 @@ def test_of_many_names_the_near_ones_are_told() -> None:
     known = [f"setting_{letter * 9}" for letter in "abcdefghijklmnopqrst"]
     lines = str(unknown_name("setting", "seting_bbbbbbbbb", known, listed="a list")).splitlines()
     assert lines[1].startswith("  should be: one of setting_bbbbbbbbb, ")
-    assert lines[1].endswith(" more")
+    assert lines[1].endswith(" others")
     assert len(lines[1]) < 80
     assert lines[3] == "  try:       did you mean 'setting_bbbbbbbbb'? a list"
     far = str(unknown_name("setting", "x", known, listed="a list")).splitlines()
-    assert far[1].endswith("8 more")
+    assert far[1].endswith(", or 8 others")
     assert far[3] == "  try:       a list"

@@ -90,7 +90,7 @@ def unknown_name(
     names = [*near, *(other for other in known if other not in near)]
     if len(names) > MOST_NAMES:
         told = len(near) or MOST_NAMES
-        names = [*names[:told], f"{len(names) - told} more"]
+        names = [*names[:told], f"or {len(names) - told} others"]
     guess = nearest(str(name), known)
     hints = [f"did you mean {guess!r}?"] if guess else []
     return error(

@@ -108,6 +108,14 @@ def test_data_that_cannot_be_learned_from_is_refused(tmp_path: Path, pairs: list
         prepare(tmp_path, *pairs)
 
 
+def test_that_everything_is_broken_is_said(tmp_path: Path) -> None:
+    pairs = [(DataError("no numbers"), "a"), ("", "b")]
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 left out; e0: no numbers; e1 is empty"):
+        prepare(tmp_path, *pairs, skip_bad=True)
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 left out; e0 has a label"):
+        prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2)), "c")), skip_bad=True)
+
+
 def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:
     prepare(tmp_path, *series(1))
     training, _ = open_parts(tmp_path)

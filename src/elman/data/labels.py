@@ -152,7 +152,10 @@ def number_of(label: Any, name: str) -> float:
         value = np.nan
     if not np.isfinite(value):
         raise DataError(
-            f"{name} has a label that is no number", should="a finite number", found=repr(label)[:60], hint="--skip-bad"
+            f"{name} has a label that is no number",
+            should="a finite number",
+            found=repr(label)[:60],
+            hint="--set target=class where labels are names, or leave it out with --skip-bad",
         )
     return value
 

@@ -148,12 +148,13 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
         count = len(values.split()) if isinstance(values, str) else len(values)
         return text, count, label
 
-    for n, (text, count, label) in sound(read, look, skip_bad, LeftOut()):
+    skipped = LeftOut()
+    for n, (text, count, label) in sound(read, look, skip_bad, skipped):
         textual, words = text, words + count
         places.append(n)
         labels.append(label)
     if not labels:
-        raise DataError("there are no examples", should="at least two of each class", found="none")
+        raise nothing_left(skipped)
     return Survey(places, labels, textual, words / len(labels))
 
 
@@ -203,6 +204,15 @@ def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Res
         ) from error
 
 
+def nothing_left(skipped: LeftOut) -> DataError:
+    """Return the error for data without a single sound example."""
+    return DataError(
+        "there are no examples" + (" left" if skipped.count else ""),
+        should="at least one, and two of each class for training",
+        found="; ".join([f"{skipped.count} left out", *skipped.lines()[:3]]) if skipped.count else "none",
+    )
+
+
 def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | None = None) -> Encode:
     """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
 
@@ -250,6 +260,8 @@ def write_part(
             targets.append(target)
             places.append(n)
             yield steps
+        if not places:
+            raise nothing_left(skipped)
 
     written = Sequences.write(folder, name, inputs())
     return whole(written, Sequences.write(folder, name + LABELS, targets)), places
