@@ -159,6 +159,15 @@ def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: Form, 
         read_series([write(text)], form)
 
 
+def test_a_first_column_that_is_no_time_is_told(write: Write) -> None:
+    rows = "\n3,1\n1,2\n2,3\n"
+    with pytest.raises(DataError, match=r"order=sort; --set time=NAME, if sold, the first column, does not hold"):
+        read_series([write(f"sold,temp{rows}")], Form())
+    for form, names in ((Form(time=("sold",)), "sold,temp"), (Form(), "date,temp")):
+        with pytest.raises(DataError, match=r"order=sort$"):
+            read_series([write(names + rows)], form)
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read\n.*a CSV file or a folder of them"):
         read_series([tmp_path / "none.csv"], Form())

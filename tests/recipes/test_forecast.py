@@ -256,6 +256,13 @@ def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: P
     assert (found["rows_left_out"], len(found["left_out"])) == (1, 1)
     assert "line 122" in found["left_out"][0]
     assert found["crps"] == json.loads(elman("evaluate", run, fresh, "--json").out)["crps"]
+    rows = fresh.read_text().splitlines(keepends=True)
+    (tmp_path / "gap.csv").write_text("".join(rows[:40] + rows[41:]))
+    (tmp_path / "bad.csv").write_text("".join([*rows[:40], rows[40].replace("2003-04", "2003-04,"), *rows[41:]]))
+    refused = elman("evaluate", run, tmp_path / "gap.csv")
+    assert "mend the file, or train a run with --set gaps=missing" in refused.err
+    skipped = json.loads(elman("evaluate", run, tmp_path / "bad.csv", "--skip-bad", "--json").out)
+    assert (skipped["rows_left_out"], skipped["windows"]) == (1, found["windows"])
     answer = elman("predict", run, broken, "--skip-bad")
     assert answer.err.startswith(f"left out: {broken} line 122")
     assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))

@@ -93,7 +93,14 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     assert header is not None
     if not groups:
         raise DataError(f"{files[0]} has no rows", should="a row for each time", found="only a header")
-    panel = _regular(groups, header, form, clock, str(files[0]), counts)
+    try:
+        panel = _regular(groups, header, form, clock, str(files[0]), counts)
+    except DataError as error:
+        if form.time or header.time[0].lower() in TIME_NAMES:
+            raise
+        guess = f"--set time=NAME, if {header.time[0]}, the first column, does not hold the times"
+        hint = f"{error.hint}; {guess}" if error.hint else guess
+        raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
     return Read(panel, {name: count for name, count in counts.items() if count}, left_out)
 
 

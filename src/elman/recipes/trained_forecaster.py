@@ -18,7 +18,7 @@ from elman.data.panel import Panel
 from elman.data.plan import LONGEST, Plan
 from elman.data.series import Read, read_series
 from elman.data.windows import WindowBatch, Windows
-from elman.errors import NonFiniteError, RunError, SettingError
+from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.forecast_pictures import draw_windows
 from elman.evaluation.forecasts import Said, Say
 from elman.evaluation.rolling import beside, judge, naives_of
@@ -169,10 +169,22 @@ def panel_of(run: RunDirectory) -> Panel:
 
 
 def read(sources: Sequence[Path], settings: Any, plan: Plan, *, skip_bad: bool = False) -> Read:
-    """Read other series in the form of the run's."""
+    """Read other series in the form of the run's; times whose rows are left out are missing.
+
+    Raises:
+        DataError: they cannot be read, or are irregular in a way that the run was not told to put right.
+    """
     form = settings.form
-    columns = form.columns or plan.columns  # further columns are not looked at
-    return read_series(sources, replace(form, columns=columns, skip_bad=form.skip_bad or skip_bad), plan.clock)
+    form = replace(form, columns=form.columns or plan.columns)  # further columns are not looked at
+    if skip_bad:
+        form = replace(form, skip_bad=True, rules=replace(form.rules, gaps="missing"))
+    try:
+        return read_series(sources, form, plan.clock)
+    except DataError as error:
+        if not (error.hint or "").startswith("--set"):
+            raise
+        hint = f"mend the file, or train a run with {error.hint}"
+        raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
 
 
 def say(model: Any, batch: WindowBatch) -> torch.Tensor:
