@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,13 +73,7 @@ def prepare_examples(
     encoder = None
     if first.textual:
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
-
-        def texts() -> Iterator[Values]:
-            return (
-                values for n, values in sound(read, lambda _, values, __: values, skip_bad, LeftOut()) if n in training
-            )
-
-        encoder = TextEncoder.build(texts, kind, vocabulary_size)
+        encoder = TextEncoder.build(partial(values_at, training, read, skip_bad), kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = LeftOut()
     part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
@@ -95,6 +90,12 @@ def prepare_examples(
         other, _ = write_part(folder, VALIDATION, validation_read, encoding(labels, encoder, part), skip_bad, skipped)
         judged = len(other.input)
     return describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
+
+
+def values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
+    """Yield the values of the sound examples at some places."""
+    examples = sound(read, lambda name, values, label: values, skip_bad, LeftOut())
+    return (values for n, values in examples if n in places)
 
 
 def describe(

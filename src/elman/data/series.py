@@ -17,12 +17,12 @@ from elman.data.left_out import LeftOut
 from elman.data.panel import Panel
 from elman.data.regular import Rules, onto_grid, step_of
 from elman.data.sequences import Sequences
+from elman.data.series_columns import TIME_NAMES, Header, find_columns
 from elman.data.times import FORMS, Clock, read_times, readable
-from elman.errors import DataError, unknown_name
+from elman.errors import DataError
 
+PARTS_FORM = "%Y-%m-%d %H:%M:%S"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
-TIME_NAMES = ("time", "date", "datetime", "timestamp", "month", "year", "day", "ds")
-PARTS = ("year", "month", "day", "hour", "minute", "second")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     counts: Counter[str] = Counter()
     groups: dict[str, Rows] = {}
     left_out = LeftOut()
-    header: _Header | None = None
+    header: Header | None = None
     for path in files:
         found = _read_file(path, form, groups, counts, left_out, path.stem if len(files) > 1 else "")
         if header is not None and (header.columns, header.known) != (found.columns, found.known):
@@ -105,7 +105,7 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
 
 
 def _regular(
-    groups: dict[str, Rows], header: _Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
+    groups: dict[str, Rows], header: Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
 ) -> Panel:
     """Put every group onto the grid that their times have in common."""
     lines = [line for rows in groups.values() for line in rows.lines]
@@ -164,15 +164,6 @@ def _named(place: str, group: str) -> str:
     return f"{place}, {group}" if group else place
 
 
-PARTS_FORM = "%Y-%m-%d %H:%M:%S"
-
-
-class _Header(NamedTuple):
-    time: tuple[str, ...]
-    columns: tuple[str, ...]
-    known: tuple[str, ...]
-
-
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
     for source in sources:
         if source.is_dir():
@@ -188,7 +179,7 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
 
 def _read_file(
     path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], left_out: LeftOut, name: str
-) -> _Header:
+) -> Header:
     """Add the rows of a file to their groups."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -197,7 +188,7 @@ def _read_file(
             file.seek(0)
             reader = csv.reader(file, delimiter=separator, strict=True)
             names = [cell.strip() for cell in next(reader, [])]
-            header = _header(path, names, form)
+            header = find_columns(path, names, form.time, form.series, form.columns, form.known)
             places = [names.index(column) for column in header.columns + header.known]
             times = [names.index(column) for column in header.time]
             group = names.index(form.series) if form.series else None
@@ -278,58 +269,3 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
         found=repr(text[:40]),
         hint="leave the column out with --set columns=A,B naming the others, or such rows with --skip-bad",
     )
-
-
-def _header(path: Path, names: list[str], form: Form) -> _Header:
-    """Find the columns that the form names in the first line of a file."""
-    if not any(names):
-        raise DataError(f"{path} is empty", should="a first line with the names of the columns", found="nothing")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    numbers = [name for name in names if _is_number(name)]
-    if twice or numbers:
-        raise DataError(
-            f"{path} has no usable first line",
-            should="the names of the columns, each once and none a number",
-            found=", ".join(names)[:120],
-            hint="put a line such as time,value on top",
-        )
-    for name in (*form.time, *form.columns, *form.known, *([form.series] if form.series else [])):
-        if name not in names:
-            raise unknown_name(f"column of {path}:", name, names, DataError)
-    time = form.time or (_time_column(path, [name for name in names if name != form.series]),)
-    taken = {*time, *form.known, form.series}
-    columns = form.columns or tuple(name for name in names if name not in taken)
-    both = taken & set(columns)
-    if both or not columns:
-        raise DataError(
-            f"{path} leaves no column to forecast" if not columns else f"{both.pop()} is to be forecast and more",
-            should="a column of times, and others of numbers",
-            found=", ".join(names),
-        )
-    return _Header(time, columns, form.known)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _time_column(path: Path, names: list[str]) -> str:
-    """Return the one column that is called like a time; the first where none is.
-
-    Raises:
-        DataError: there are several.
-    """
-    found = [name for name in names if name.lower() in TIME_NAMES]
-    if len(found) > 1:
-        parts = [name for name in names if name.lower() in PARTS]
-        raise DataError(
-            f"{path} has several columns that could be the time",
-            should="one, or their parts from the year on",
-            found=", ".join(found),
-            hint=f"--set time={','.join(parts) if len(parts) > 1 else found[0]}",
-        )
-    return found[0] if found else names[0]
