@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import elman as package
 from elman import cli
@@ -150,6 +151,18 @@ def test_predict_finds_the_nearest(elman: Elman, run: Path, tmp_path: Path) -> N
         ranks.append(1 / (1 + texts.index(row)) if row in texts else 0)
     assert np.mean(ranks) > 0.9, "the mean reciprocal rank of the one line that is meant"
     assert elman("predict", run, "a cat", "--set", f"nearest={tmp_path / 'lines.txt'}").out.count("\n") == 6
+
+
+def test_a_line_with_the_same_words_is_found_among_many(
+    elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elman.recipes.trained_similarity.CANDIDATES", 1)
+    # By their vectors all lines are as near: the first of them would hide the one that is meant.
+    same = "elman.models.similarity.SimilarityModel.closeness"
+    monkeypatch.setattr(same, lambda model, query_QF, rows_MF: torch.zeros(len(query_QF), len(rows_MF)))
+    (tmp_path / "lines.txt").write_text("a cat sings today\n" * 9 + "one dog sleeps here\n")
+    answer = elman("predict", run, "a dog sleeps", "--set", f"nearest={tmp_path / 'lines.txt'}", "--set", "top=1")
+    assert answer.out.splitlines()[1].endswith("10\tone dog sleeps here")
 
 
 def test_yes_and_no(elman: Elman, tmp_path: Path) -> None:

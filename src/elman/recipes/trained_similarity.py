@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.kept_pairs import keep
+from elman.data.line_words import LineWords
 from elman.data.lines import KeptLines, lines_of
 from elman.data.pair_batches import Batcher
 from elman.data.pairs import Pair, Table, read_pairs
@@ -31,7 +32,7 @@ from elman.recipes.scale import Scale
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
-CANDIDATES = 100  # near by their vectors, that are compared in full
+CANDIDATES = 100  # near by their vectors, and as many by their words, that are compared in full
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,16 +186,18 @@ class TrainedSimilarity:
             lines = KeptLines(path, Path(folder), encoding=self.settings.encoding)
             write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in together(lines)))
             rows_NF = read_array(Path(folder) / "rows.npy")
+            words = LineWords(lines, Path(folder))
             for text in texts_of(inputs, self.settings.encoding):
                 if text.strip():
-                    yield self._nearest_to(text, lines, rows_NF, top)
+                    yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], top: int) -> Answer:
-        """Return the lines with the highest scores among those whose vectors are nearest."""
-        query_QF = torch.from_numpy(self.embed([text]))
+    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+        """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
+        query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():
-            _, place_QK = nearest(query_QF, rows_NF, max(2 * top, CANDIDATES), self.model.closeness)
-        places = [place for place in place_QK[0].tolist() if lines[place].strip()]
+            _, place_QK = nearest(query_QF, rows_NF, count, self.model.closeness)
+        near = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
+        places = [place for place in near if lines[place].strip()]
         found = [lines[place] for place in places]
         scores = self.score([Pair(text, other, float("nan")) for other in found])
         best = sorted(range(len(found)), key=lambda n: -scores[n])[:top]
