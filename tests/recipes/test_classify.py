@@ -131,7 +131,8 @@ def test_broken_inputs_are_named_and_the_others_answered(run: Path, tmp_path: Pa
     assert [line.split()[0] for line in lines] == [str(wide), str(absent), "rows.jsonl:1"]
     answers = json.loads(elman("predict", run, wide, absent, rows, good, "--skip-bad", "--json").out)["predictions"]
     assert ["error" in answer for answer in answers] == [True, True, True, False, False]
-    assert answers[0] == {"input": str(wide), "error": f"{wide} is not what the model reads"}
+    expected = "steps of shape (2,), is (5,)"
+    assert answers[0] == {"input": str(wide), "error": f"{wide} is not what the model reads (should be {expected})"}
     told = elman("evaluate", run, rows, "--skip-bad")
     assert "left out: rows.jsonl:1" in told.err
     assert "left" not in told.out

@@ -201,8 +201,14 @@ def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Res
             error.what if name in error.what else f"{name}: {error.what}",
             should=error.should,
             found=error.found,
-            hint=error.hint or "leave broken examples out with --skip-bad",
+            hint=_with_skip_bad(error.hint),
         ) from error
+
+
+def _with_skip_bad(hint: str | None) -> str:
+    if hint and "--skip-bad" in hint:
+        return hint
+    return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
 
 
 def nothing_left(skipped: LeftOut) -> DataError:

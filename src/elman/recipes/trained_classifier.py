@@ -218,6 +218,8 @@ class TrainedClassifier:
 def no_answer(name: str, error: DataError) -> Answer:
     """Return what stands for the answer to an input that is broken."""
     what = error.what if name in error.what else f"{name}: {error.what}"
+    facts = [f"{verb} {fact}" for verb, fact in (("should be", error.should), ("is", error.found)) if fact]
+    what += f" ({', '.join(facts)})" if facts else ""
     return Answer(f"no answer: {what}", {"input": name, "error": what}, answered=False)
 
 
