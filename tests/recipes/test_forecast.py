@@ -268,6 +268,18 @@ def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: P
     assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))
 
 
+def test_series_that_are_too_short_are_named(elman: Elman, tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    rows = [f"{shop},{t},{chance.normal():.3f}" for shop, end in (("north", 80), ("south", 9)) for t in range(end)]
+    path = tmp_path / "shops.csv"
+    path.write_text("\n".join(["shop,time,sold", *rows]) + "\n")
+    words = [word for pair in ("series=shop", "horizon=4", "lookback=12") for word in ("--set", pair)]
+    command = ["train", "forecast", path, "--steps", 1, "--hidden", 8, "--out", tmp_path / "run", *words]
+    assert "training part of south is too short" in elman(*command).err
+    assert elman(*command, "--skip-bad").code == 0
+    assert "- series left out: south\n" in (tmp_path / "run" / "report.md").read_text()
+
+
 def test_the_default_needs_no_file_and_long_files_with_holes_train_too(elman: Elman, tmp_path: Path) -> None:
     answer = elman("train", "forecast", "--steps", 2, "--hidden", 8, "--out", tmp_path / "sun")
     assert answer.code == 0, answer.err
