@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import threading
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from elman.errors import NonFiniteError, RunError
+from elman.errors import DataError, NonFiniteError, RunError
 from elman.training import checkpoint, tensors
 from elman.training.loop import train
 from elman.training.optimiser import build_optimiser
@@ -215,6 +216,23 @@ def test_the_sequences_that_an_autopsy_finds_are_named(make_task: Any, make_run:
         train(make_task(objective=poisoned("loss", 6.0)), TrainingSettings(steps=20), make_run("run"), autopsy=autopsy)
 
 
+def test_the_batch_runs_again_with_the_same_random_numbers(make_task: Any, make_run: Any) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def objective(model: Any, batch: Any, state: Any) -> Loss:
+        drawn.append((random.random(), float(torch.rand(1))))
+        return Loss(model(torch.ones(1, 1)).sum() * float("nan"), 1)
+
+    def autopsy(model: Any, again: Any) -> None:
+        again()
+        again()
+
+    with pytest.raises(NonFiniteError):
+        train(make_task(objective=objective), TrainingSettings(steps=2), make_run("run"), autopsy=autopsy)
+    assert len(drawn) >= 3
+    assert set(drawn) == {drawn[0]}
+
+
 def test_a_weight_that_is_not_finite_is_named(make_task: Any, make_run: Any) -> None:
     task = make_task()
     with torch.no_grad():
@@ -246,6 +264,36 @@ def test_a_metric_may_be_beyond_numbers_but_not_the_deciding_one(make_task: Any,
     assert rows(run)[0]["validation"] == {"error": 1.0, "other": None}
     with pytest.raises(NonFiniteError, match="error became None"):
         train(make_task(evaluate=lambda model: {"error": None}), TrainingSettings(steps=3), make_run("none"))
+
+
+@pytest.mark.parametrize("evaluate_every", [0, 30])
+def test_an_evaluation_that_fails_loses_no_step(make_task: Any, make_run: Any, evaluate_every: int) -> None:
+    settings = TrainingSettings(steps=100, evaluate_every=evaluate_every)
+    whole, broken = make_run("whole"), make_run("broken")
+    train(make_task(), settings, whole)
+
+    def fail(model: Any) -> dict[str, float]:
+        torch.rand(3)
+        raise OSError("the judge is not there")
+
+    with pytest.raises(OSError, match="the judge is not there"):
+        train(make_task(evaluate=fail), settings, broken)
+    seen: list[Any] = []
+    train(make_task(), settings, broken, resume=True, watch=seen.append)
+    assert seen[0].row is not None and seen[0].step in (25, 30), "it goes on with the evaluation that failed"
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (whole.path / name).read_bytes() == (broken.path / name).read_bytes()
+
+
+def test_an_evaluation_without_the_deciding_metric_is_one_message_and_loses_no_step(
+    make_task: Any, make_run: Any
+) -> None:
+    run = make_run("run")
+    with pytest.raises(DataError, match=r"step 3 found no error, which decides(.|\n)*is: +other alone(.|\n)*--resume"):
+        train(make_task(evaluate=lambda model: {"other": 1.0}), TrainingSettings(steps=3), run)
+    steps: list[int] = []
+    train(make_task(), TrainingSettings(steps=3), run, resume=True, watch=lambda moment: steps.append(moment.step))
+    assert steps == [3]
 
 
 def test_a_probe_that_finds_no_number_does_not_stop_the_run(make_task: Any, make_run: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.errors import RunError
+from elman.errors import DataError, NonFiniteError, RunError
 from elman.training import checkpoint, tensors
 from elman.training.interruption import Interruption
 from elman.training.memory import Memory, Tally, read_record
@@ -128,6 +128,7 @@ class _Loop:
         self.carried: Any = None
         self.rows: list[dict[str, Any]] = []
         self.saved: int | None = None
+        self.before = 0.0  # share of the budget when the last step began
         run.sweep()
         if resume and run.checkpoint.exists():
             self._load()
@@ -141,8 +142,8 @@ class _Loop:
         ended = "budget"
         batches = endless(self.task.batches)
         while True:
-            before, memory.done = memory.done, self._done()
-            if self._mark_passed(before, memory.done):
+            self.before, memory.done = memory.done, self._done()
+            if self._mark_passed(self.before, memory.done):
                 self._evaluate()
             if memory.done >= 1:
                 break
@@ -192,7 +193,7 @@ class _Loop:
         rate = self.schedule.rate(memory.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        before = torch.get_rng_state()
+        before = checkpoint.random_states()
         self.optimiser.zero_grad(set_to_none=True)
         result = task.objective(task.model, batch, self.carried)
         loss = float(result.mean.detach())
@@ -215,9 +216,9 @@ class _Loop:
         counts = memory.symbols, memory.seconds
         return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, probes=memory.probes)
 
-    def _stop_non_finite(self, batch: Any, random_state: Tensor, loss: float, norms: Norms | None) -> None:
+    def _stop_non_finite(self, batch: Any, states: dict[str, Any], loss: float, norms: Norms | None) -> None:
         def again() -> Tensor:
-            torch.set_rng_state(random_state)
+            checkpoint.restore_random_states(states)
             return self.task.objective(self.task.model, batch, self.carried).mean
 
         norm = None if norms is None else norms.before
@@ -228,7 +229,7 @@ class _Loop:
         """Evaluate, add a row to metrics.jsonl, write the checkpoint, and keep the weights if they are the best."""
         task, memory = self.task, self.memory
         began = time.monotonic()
-        metrics = evaluate(task)
+        metrics = self._measure()
         memory.evaluation_seconds = time.monotonic() - began
         for name, number in metrics.items():
             if (number is None and name == task.metric) or (number is not None and not math.isfinite(number)):
@@ -252,6 +253,26 @@ class _Loop:
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
         moment = asdict(self._moment(self.rows[-1]["training_loss"], norms, rate))
         self.watch(Moment(**{**moment, "norms": norms, "row": self.rows[-1], "best": better}))
+
+    def _measure(self) -> dict[str, Any]:
+        """Return the metrics; where they cannot be had a checkpoint is written first, so that no step is lost."""
+        metric = self.task.metric
+        try:
+            metrics = evaluate(self.task)
+            if metric not in metrics:
+                raise DataError(
+                    f"the evaluation at step {self.memory.step} found no {metric}, which decides what is best",
+                    should=f"validation data that {metric} can be computed on",
+                    found=f"{', '.join(metrics) or 'no metric'} alone",
+                    hint="more validation data, or data that differs more; the run can go on with --resume",
+                )
+            return metrics
+        except NonFiniteError:
+            raise  # the weights are spoilt: the last checkpoint is the one to go on from
+        except Exception:
+            self.memory.done = self.before  # the run that goes on evaluates here
+            self._save()
+            raise
 
     def _keep_best(self) -> None:
         """Write the present weights as the best ones."""
