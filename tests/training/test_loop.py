@@ -159,6 +159,21 @@ def test_a_larger_budget_goes_on_and_a_used_one_does_nothing(make_task: Any, mak
     assert [row["step"] for row in rows(run)] == [4, 9]
 
 
+def test_each_evaluation_adds_a_line_and_writes_no_other_again(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    places: list[tuple[int, int]] = []
+
+    def look(moment: Any) -> None:
+        if moment.row is not None:
+            found = (run.path / "metrics.jsonl").stat()
+            places.append((found.st_ino, found.st_size))
+
+    train(make_task(), TrainingSettings(steps=8, evaluate_every=2), run, watch=look)
+    assert len({file for file, _ in places}) == 1
+    assert [size for _, size in places] == sorted({size for _, size in places})
+    assert len(places) == len(rows(run)) == 4
+
+
 def test_metrics_that_the_checkpoint_knows_must_be_there(make_task: Any, make_run: Any) -> None:
     run = make_run("run")
     train(make_task(), TrainingSettings(steps=4, evaluate_every=2), run)

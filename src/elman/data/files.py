@@ -1,7 +1,8 @@
 """Writing files so that a crash at any moment leaves the old content or the new one, never a part.
 
 Everything that is kept goes through here: the bytes are written beside the file, forced to the disk, renamed over it,
-and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it.
+and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it. Only a file
+of lines may grow in place, by `append_line`: there a kill leaves a last line without its end, which readers leave out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ BESIDE = ".new"
 """What the name of a file that is being written ends in."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -46,6 +48,23 @@ def write_bytes(path: Path, content: bytes) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(handle, rest) :]
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file that is there, and force it to the disk; a crash may leave a part of it, without its end.
+
+    Raises:
+        RunError: the disk is full, or the file is not there or cannot be written to.
+    """
+    with disk_errors(path):
+        handle = os.open(path, _APPEND)
+        try:
+            rest = memoryview(line + b"\n")
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:

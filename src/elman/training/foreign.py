@@ -84,24 +84,24 @@ def check_config(folder: Path, config: Any) -> None:
         )
 
 
-def checked_json(text: str) -> Any:
-    """Read JSON, and check that it can be written again.
+def checked_json(text: str | bytes) -> Any:
+    """Read JSON in UTF-8, and check that it can be written again.
 
     Raises:
         ValueError, RecursionError: it is no JSON, or holds a number that is not finite or half a character.
     """
-    content = json.loads(text)
+    content = json.loads(text if isinstance(text, str) else text.decode())
     json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     return content
 
 
-def checked_rows(text: str) -> list[dict[str, Any]]:
-    """Read metrics.jsonl; every row is checked to have what is read of it anywhere.
+def checked_rows(content: bytes) -> list[dict[str, Any]]:
+    """Read metrics.jsonl as far as its lines have ends; every row is checked to have what is read of it anywhere.
 
     Raises:
         ValueError, RecursionError: as `checked_json`, or a row is no evaluation.
     """
-    rows = [checked_json(line) for line in text.split("\n") if line]
+    rows = [checked_json(line) for line in content.split(b"\n")[:-1] if line]
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or type(row.get("step")) is not int:
             raise ValueError(f"line {number} has no step")

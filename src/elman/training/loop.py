@@ -1,7 +1,7 @@
 """The training loop: truncated backpropagation through time, evaluation, checkpoints, and going on exactly.
 
-The order of the writes at an evaluation makes a crash between any two of them harmless. First metrics.jsonl, which may
-then be longer than the checkpoint knows and is cut back on resuming; then the checkpoint, in one rename; then the best
+The order of the writes at an evaluation makes a crash between any two of them harmless. First a line is
+added to metrics.jsonl, which may then be longer than the checkpoint knows, and is cut back on resuming; then the checkpoint, in one rename; then the best
 weights, which a resumed run copies from the checkpoint again if the checkpoint is where they are from.
 """
 
@@ -126,7 +126,7 @@ class _Loop:
         self.budget = Budget(settings, task.default_minutes)
         self.memory = Memory()
         self.carried: Any = None
-        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None  # row of metrics.jsonl
         self.saved: int | None = None
         self.before = 0.0  # share of the budget when the last step began
         run.sweep()
@@ -161,8 +161,7 @@ class _Loop:
             self._save()
         elif memory.evaluated != memory.step:
             self._evaluate()
-        best = next((row for row in self.rows if row["step"] == memory.best_step), None)
-        return Outcome(ended, memory.step, memory.best_step, best, memory.seconds, memory.symbols)
+        return Outcome(ended, memory.step, memory.best_step, self.best, memory.seconds, memory.symbols)
 
     def _done(self) -> float:
         """Return the share of the budget that is used, the evaluation at the end counted in."""
@@ -242,17 +241,18 @@ class _Loop:
         if better:
             memory.best, memory.best_step = value, memory.step
         where = {"step": memory.step, "epoch": task.batches.progress, "symbols": memory.symbols, "learning_rate": rate}
-        self.rows.append({**where, **memory.tally.row(), **memory.probes, "validation": metrics})
-        memory.rows, memory.evaluated = len(self.rows), memory.step
+        row = {**where, **memory.tally.row(), **memory.probes, "validation": metrics}
+        self.best = row if better else self.best
+        memory.rows, memory.evaluated = memory.rows + 1, memory.step
         tally, memory.tally, memory.probes = memory.tally, Tally(), {}
         memory.seconds = time.monotonic() - self.started
-        self.run.write_metrics(self.rows)
+        self.run.append_metrics(row)
         self._save()
         if better:
             self._keep_best()
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
-        moment = asdict(self._moment(self.rows[-1]["training_loss"], norms, rate))
-        self.watch(Moment(**{**moment, "norms": norms, "row": self.rows[-1], "best": better}))
+        moment = asdict(self._moment(row["training_loss"], norms, rate))
+        self.watch(Moment(**{**moment, "norms": norms, "row": row, "best": better}))
 
     def _measure(self) -> dict[str, Any]:
         """Return the metrics; where they cannot be had a checkpoint is written first, so that no step is lost."""
@@ -276,7 +276,7 @@ class _Loop:
 
     def _keep_best(self) -> None:
         """Write the present weights as the best ones."""
-        facts = {"step": self.memory.best_step, "metrics": self.rows[-1]["validation"]}
+        facts = {"step": self.memory.best_step, "metrics": self.best["validation"] if self.best else {}}
         tensors.write(self.run.model, dict(self.task.model.state_dict()), facts)
 
     def _save(self) -> None:
@@ -316,9 +316,9 @@ class _Loop:
                 found=f"{len(rows)} rows",
                 hint="take the run again from where it was made",
             )
-        self.rows = rows[: self.memory.rows]
-        if len(rows) > self.memory.rows:
-            self.run.write_metrics(self.rows)
+        rows = rows[: self.memory.rows]
+        self.run.write_metrics(rows)  # without what the checkpoint does not know, and a line that a kill left half
+        self.best = next((row for row in rows if row["step"] == self.memory.best_step), None)
         self.saved = self.memory.step
         if self.memory.best_step == self.memory.step:
             self._keep_best()

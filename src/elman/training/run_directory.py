@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from elman.data.files import BESIDE, disk_errors, sync_folder, write_bytes, write_json
+from elman.data.files import BESIDE, append_line, disk_errors, sync_folder, write_bytes, write_json
 from elman.errors import RunError
 from elman.training.foreign import (
     AGAIN,
@@ -37,6 +37,7 @@ from elman.training.foreign import (
 from elman.training.place import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
 
 _LARGEST = 16 * 2**20  # bytes of JSON that are read; ours are far smaller
+_LARGEST_METRICS = 2**30  # bytes of metrics.jsonl that are read: more than a million evaluations
 
 
 @dataclass(frozen=True)
@@ -150,28 +151,32 @@ class RunDirectory:
         Raises:
             RunError: it is missing, too large, or not JSON.
         """
-        return self._read(name, "JSON", checked_json)
+        return self._read(name, "JSON", checked_json, _LARGEST)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl, none where there was no evaluation yet.
+
+        A last line without its end is what a kill left of a row that was being written, and no row.
 
         Raises:
             RunError: a row is broken, or the file is too large.
         """
         if not self.file("metrics.jsonl").exists():
             return []
-        rows: list[dict[str, Any]] = self._read("metrics.jsonl", "an evaluation on each line", checked_rows)
+        rows: list[dict[str, Any]] = self._read(
+            "metrics.jsonl", "an evaluation on each line", checked_rows, _LARGEST_METRICS
+        )
         return rows
 
-    def _read(self, name: str, should: str, understand: Callable[[str], Any]) -> Any:
+    def _read(self, name: str, should: str, understand: Callable[[bytes], Any], largest: int) -> Any:
         path = self.file(name)
         try:
-            if path.stat().st_size > _LARGEST:
+            if path.stat().st_size > largest:
                 found = f"{path.stat().st_size:,} bytes"
                 raise RunError(
-                    f"{path} is too large to be ours", should=f"{_LARGEST:,} at most", found=found, hint=AGAIN
+                    f"{path} is too large to be ours", should=f"{largest:,} at most", found=found, hint=AGAIN
                 )
-            return understand(path.read_text(encoding="utf-8"))
+            return understand(path.read_bytes())
         except (ValueError, RecursionError) as error:
             if isinstance(error, RunError):
                 raise
@@ -181,8 +186,11 @@ class RunDirectory:
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl by these rows."""
-        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
-        write_bytes(self.file("metrics.jsonl"), "".join(lines).encode())
+        write_bytes(self.file("metrics.jsonl"), b"".join(_line(row) + b"\n" for row in rows))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl."""
+        append_line(self.file("metrics.jsonl"), _line(row))
 
     def sweep(self) -> None:
         """Remove what a crash left of files that were being written."""
@@ -211,6 +219,10 @@ class RunDirectory:
                     hint="wait for it, or choose another --out",
                 )
             yield
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
 
 
 def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]:
