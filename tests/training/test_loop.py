@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_budget_in_minutes_ends_in_time(make_task: Any, make_run: Any) -> None
     outcome = train(make_task(), TrainingSettings(minutes=0.01), make_run("minutes"))
     assert outcome.step > 10
     assert 0.5 < outcome.seconds < 2.0
+
+
+def test_slow_evaluations_are_few_in_a_timed_run_and_the_last_one_is_within_it(make_task: Any, make_run: Any) -> None:
+    def slow(model: Any) -> dict[str, float]:
+        time.sleep(0.4)
+        return {"error": 1.0}
+
+    run = make_run("run")
+    outcome = train(make_task(evaluate=slow), TrainingSettings(minutes=0.02), run)
+    assert len(rows(run)) == 2, "one on the way, which shows what the one at the end will take"
+    assert outcome.seconds < 1.2 + 0.35
 
 
 def test_every_row_says_how_it_went(make_task: Any, make_run: Any) -> None:
@@ -131,6 +143,18 @@ def test_ctrl_c_saves_and_the_run_goes_on_exactly(make_task: Any, make_run: Any,
     assert train(make_task(), settings, broken, resume=True).ended == "budget"
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (whole.path / name).read_bytes() == (broken.path / name).read_bytes()
+
+
+def test_a_second_ctrl_c_stops_at_once(make_task: Any, make_run: Any) -> None:
+    def press(moment: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before, run = signal.getsignal(signal.SIGINT), make_run("run")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_task(), TrainingSettings(steps=9), run, watch=press)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not run.checkpoint.exists()
 
 
 def test_training_in_a_thread_leaves_signals_alone(make_task: Any, make_run: Any) -> None:
