@@ -211,7 +211,11 @@ def free_name(recipe: str) -> Path:
 def evaluate(
     run: Run,
     data: Annotated[
-        list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="Left out: what the run kept away from its training (recommend: its test part, others: validation).",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for pictures.", show_default=False)] = None,
     skip_bad: SkipBad = False,
@@ -323,7 +327,7 @@ def write_text(text: str) -> None:
 def diagnose(
     run: Run,
     data: Annotated[
-        list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+        list[str] | None, typer.Argument(help="Left out: data that the run keeps.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the page here, as one HTML file.", show_default=False)] = None,
     memory: Annotated[
