@@ -52,7 +52,9 @@ class LanguageModelSettings(TrainingSettings):
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(512, "units of a layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)
-    nonlinearity: str = setting("tanh", "of the cell rnn: tanh, relu, sigmoid, identity", fixed=True)
+    nonlinearity: str = setting(
+        "tanh", "of the cell rnn", choices=("tanh", "relu", "sigmoid", "identity"), fixed=True
+    )
     init: str = setting("torch", "how recurrent layers are filled at first", fixed=True)
     tied: bool = setting(False, "the output layer uses the embedding's weight", fixed=True)
     softmax: str = setting("auto", "auto, full or adaptive", choices=("auto", "full", "adaptive"), fixed=True)
