@@ -23,7 +23,13 @@ def test_evaluate_says_what_training_reported(elman: Elman, run: Path, text: Pat
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min((row["validation"] for row in rows), key=lambda metrics: metrics["nats_per_symbol"])
     answer = elman("evaluate", run, "--json")
-    assert json.loads(answer.out) == best
+    found = json.loads(answer.out)
+    beside = found.pop("baselines")
+    assert found == best
+    assert list(beside) == ["frequencies", "pairs"]
+    assert all(metrics.keys() == best.keys() and metrics["symbols"] == best["symbols"] for metrics in beside.values())
+    assert "frequencies" in elman("evaluate", run).out.splitlines()[0]
+    assert "| frequencies |" in (run / "report.md").read_text()
     assert f"{best['bits_per_character']:.4f}" in elman("evaluate", run).out
     other = json.loads(elman("evaluate", run, text, "--json").out)
     assert other["symbols"] == len(text.read_text(encoding="utf-8")) - 1
