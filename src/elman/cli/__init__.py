@@ -342,6 +342,8 @@ def diagnose(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         found = "a directory" if out.is_dir() else f"no directory {out.parent}"
         raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
+    if out is not None:
+        inspection.require_drawing()  # now, not when all is measured
     patient = recipes.diagnosable(run, sources_of(data))
     model, (batches, loss, window) = patient.model, patient.sample
     settings = patient.settings.as_dict()
@@ -349,9 +351,12 @@ def diagnose(
         model, batches, loss, memory=memory, window=window, settings=settings, norms=patient.norms
     )
     if out is not None:
+        beside = out.with_name(f"{out.name}.new")
         try:
-            out.write_text(report.to_html(), encoding="utf-8")
+            beside.write_text(report.to_html(), encoding="utf-8")
+            beside.replace(out)
         except OSError as error:
+            beside.unlink(missing_ok=True)
             raise SettingError(f"--out {out} cannot be written", found=error.strerror, hint="another place") from error
     if as_json:
         print_json(json.loads(report.to_json()))
