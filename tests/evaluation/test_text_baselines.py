@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ def tokens(ids: list[int], *starts: int, size: int = 4) -> TokenFile:
 
 def by_hand(training: list[list[int]], judged: list[list[int]], size: int) -> tuple[float, float, int]:
     single = Counter(v for document in training for v in document)
-    double = Counter(pair for document in training for pair in zip(document, document[1:], strict=False))
+    double = Counter(pair for document in training for pair in pairwise(document))
     before = Counter(u for document in training for u in document[:-1])
     total = sum(single.values())
     one = two = 0.0
     count = 0
     for document in judged:
-        for u, v in zip(document, document[1:], strict=False):
+        for u, v in pairwise(document):
             p = (single[v] + 1) / (total + size)
             one -= math.log(p)
             two -= math.log((double[u, v] + p) / (before[u] + 1))
@@ -36,7 +37,8 @@ def test_both_are_what_counting_by_hand_gives(monkeypatch: pytest.MonkeyPatch, a
     monkeypatch.setattr(room, "_AT_ONCE", at_once)
     training = [[0, 1, 1, 2, 0], [2], [1, 0, 1]]
     judged = [[1, 3, 0, 1], [2, 2]]
-    found = text_baselines(tokens(sum(training, []), 5, 6), tokens(sum(judged, []), 4), characters=8)
+    files = tokens([*chain(*training)], 5, 6), tokens([*chain(*judged)], 4)
+    found = text_baselines(*files, characters=8)
     one, two, count = by_hand(training, judged, 4)
     assert found["frequencies"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
     assert found["pairs"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)

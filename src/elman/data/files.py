@@ -1,8 +1,9 @@
 """Writing files so that a crash at any moment leaves the old content or the new one, never a part.
 
 Everything that is kept goes through here: the bytes are written beside the file, forced to the disk, renamed over it,
-and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it. Only a file
-of lines may grow in place, by `append_line`: there a kill leaves a last line without its end, which readers leave out.
+and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it. A file of
+lines alone may grow in place, by `append_line`: there a kill leaves a last line without its end, which readers leave
+out.
 """
 
 from __future__ import annotations

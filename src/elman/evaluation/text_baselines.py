@@ -3,9 +3,9 @@
     frequencies:  p(v)     = (n(v) + 1) / (N + V)
     pairs:        p(v | u) = (n(u, v) + p(v)) / (n(u) + 1)
 
-n counts in the training text. The first is Laplace's rule; the second leans on the first as if it had seen one more symbol
-after each u (the Dirichlet prior of MacKay & Peto 1995, "A hierarchical Dirichlet language model", of strength 1). Both
-sums over v are 1, so their nats stand beside a model's.
+n counts in the training text. The first is Laplace's rule; the second leans on the first as if it had seen one more
+symbol after each u (the Dirichlet prior of MacKay & Peto 1995, "A hierarchical Dirichlet language model", of strength 1).
+Both sums over v are 1, so their nats stand beside a model's.
 """
 
 from __future__ import annotations
@@ -60,4 +60,5 @@ def _pairs(text: TokenFile, begin: int, end: int) -> NDArray[np.int64]:
     starts = text.document_starts[(text.document_starts > begin) & (text.document_starts < end)] - begin
     inside = np.ones(max(0, len(ids) - 1), bool)
     inside[starts - 1] = False
-    return (ids[:-1] * text.vocabulary_size + ids[1:])[inside]
+    pairs: NDArray[np.int64] = ids[:-1] * text.vocabulary_size + ids[1:]
+    return pairs[inside]

@@ -1,8 +1,9 @@
 """The training loop: truncated backpropagation through time, evaluation, checkpoints, and going on exactly.
 
-The order of the writes at an evaluation makes a crash between any two of them harmless. First a line is
-added to metrics.jsonl, which may then be longer than the checkpoint knows, and is cut back on resuming; then the checkpoint, in one rename; then the best
-weights, which a resumed run copies from the checkpoint again if the checkpoint is where they are from.
+The order of the writes at an evaluation makes a crash between any two of them harmless. First a line is added to
+metrics.jsonl, which may then be longer than the checkpoint knows, and is cut back on resuming; then the checkpoint, in
+one rename; then the best weights, which a resumed run copies from the checkpoint again if the checkpoint is where they
+are from.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ class _Loop:
         if better:
             memory.best, memory.best_step = value, memory.step
         where = {"step": memory.step, "epoch": task.batches.progress, "symbols": memory.symbols, "learning_rate": rate}
-        row = {**where, **memory.tally.row(), **memory.probes, "validation": metrics}
+        row: dict[str, Any] = {**where, **memory.tally.row(), **memory.probes, "validation": metrics}
         self.best = row if better else self.best
         memory.rows, memory.evaluated = memory.rows + 1, memory.step
         tally, memory.tally, memory.probes = memory.tally, Tally(), {}
