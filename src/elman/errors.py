@@ -11,6 +11,9 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+AGAIN = "take the run again from where it was made"
+"""What to try where a file of a run is broken."""
+
 
 class ElmanError(ValueError):
     """A mistake that the user can mend.

@@ -11,15 +11,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 
 BESIDE = ".new"
 """What the name of a file that is being written ends in."""
+
+LARGEST_JSON = 16 * 2**20
+"""Bytes of JSON that are read; ours are far smaller."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -71,6 +74,46 @@ def append_line(path: Path, line: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON with one key a line, so that a person can read it and a diff shows what changed."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def checked_json(text: bytes) -> Any:
+    """Read JSON in UTF-8, and check that it can be written again.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or holds a number that is not finite or half a character.
+    """
+    content = json.loads(text.decode())
+    json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    return content
+
+
+def read_checked(
+    path: Path, should: str, understand: Callable[[bytes], Any] = checked_json, *, largest: int = LARGEST_JSON
+) -> Any:
+    """Read a file of a run, which a stranger may have made.
+
+    Args:
+        path: the file.
+        should: what it holds, for the message.
+        understand: makes something of its bytes; a ValueError, TypeError or LookupError says that they are broken.
+        largest: bytes that are read.
+
+    Raises:
+        RunError: it is missing, too large, or broken.
+    """
+    try:
+        size = path.stat().st_size
+        if size > largest:
+            raise RunError(
+                f"{path} is too large to be ours", should=f"{largest:,} at most", found=f"{size:,} bytes", hint=AGAIN
+            )
+        return understand(path.read_bytes())
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path} is broken", should=should, found=str(error)[:200], hint=AGAIN) from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read", should="a file", found=error.strerror, hint=AGAIN) from error
 
 
 @contextmanager

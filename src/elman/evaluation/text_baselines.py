@@ -4,8 +4,8 @@
     pairs:        p(v | u) = (n(u, v) + p(v)) / (n(u) + 1)
 
 n counts in the training text. The first is Laplace's rule; the second leans on the first as if it had seen one more
-symbol after each u (the Dirichlet prior of MacKay & Peto 1995, "A hierarchical Dirichlet language model", of strength 1).
-Both sums over v are 1, so their nats stand beside a model's.
+symbol after each u (the Dirichlet prior of MacKay & Peto 1995, "A hierarchical Dirichlet language model", of strength
+1). Both sums over v are 1, so their nats stand beside a model's.
 """
 
 from __future__ import annotations

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from elman.errors import RunError
+from elman.data.files import checked_json
+from elman.errors import AGAIN, RunError
 from elman.training.memory import is_number
 
 FORMAT = 1
 """The version of the layout. A run with a higher one was made by a newer elman and is refused."""
-
-AGAIN = "take the run again from where it was made"
-"""What to try where a run is broken."""
 
 _NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")
 
@@ -82,17 +79,6 @@ def check_config(folder: Path, config: Any) -> None:
         raise RunError(
             f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it", hint=AGAIN
         )
-
-
-def checked_json(text: str | bytes) -> Any:
-    """Read JSON in UTF-8, and check that it can be written again.
-
-    Raises:
-        ValueError, RecursionError: it is no JSON, or holds a number that is not finite or half a character.
-    """
-    content = json.loads(text if isinstance(text, str) else text.decode())
-    json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
-    return content
 
 
 def checked_rows(content: bytes) -> list[dict[str, Any]]:
