@@ -11,9 +11,6 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-AGAIN = "take the run again from where it was made"
-"""What to try where a file of a run is broken."""
-
 
 class ElmanError(ValueError):
     """A mistake that the user can mend.
@@ -61,6 +58,10 @@ class NonFiniteError(ElmanError):
 
 class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
+
+
+AGAIN = "take the run again from where it was made"
+"""What to try where a file of a run is broken."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
