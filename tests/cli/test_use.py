@@ -132,6 +132,7 @@ def test_recipes(elman: Elman) -> None:
     for name, recipe in recipes.RECIPES.items():
         assert name in elman("recipes").out
         assert recipe.example in elman("recipes").out
+        assert f"left out: {recipe.default}\n" in elman("recipes").out
         assert "--set hidden=" in elman("recipes", name).out
         assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
     assert elman("recipes", "poetry").code == 2

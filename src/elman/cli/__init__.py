@@ -153,9 +153,7 @@ def train(
             progress.say(f"going on with {out}")
             trained = runs.resume(chosen, settings, out, watch=progress.watch, probe=probe, autopsy=autopsy)
         else:
-            progress.say(
-                f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.data.split('left out: ')[-1]}"
-            )
+            progress.say(f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.default}")
             options: dict[str, Any] = {"watch": progress.watch, "probe": probe, "autopsy": autopsy}
             trained = runs.start(chosen, sources, settings, out, say=progress.say, **options)
     progress.finish(trained)
@@ -391,7 +389,8 @@ def list_recipes(
 
 def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
     """Return what there is to say about a recipe."""
-    said: dict[str, Any] = {"summary": recipe.summary, "data": recipe.data, "example": recipe.example}
+    data = f"{recipe.data}; left out: {recipe.default}"
+    said: dict[str, Any] = {"summary": recipe.summary, "data": data, "example": recipe.example}
     if with_settings:
         said["settings"] = recipe.settings.meanings()
         if recipe.predict is not None:

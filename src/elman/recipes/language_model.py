@@ -93,7 +93,12 @@ def prepare(sources: Sequence[Path], settings: LanguageModelSettings, folder: Pa
 
 
 def parts(settings: LanguageModelSettings, folder: Path) -> tuple[TokenFile, TokenFile]:
-    """Return the text for training and the text for validation out of a run's folder."""
+    """Return the text for training and the text for validation out of a run's folder.
+
+    Raises:
+        RunError: a file is missing or broken, or was encoded with another vocabulary.
+        DataError, SettingError: the text cannot be parted as the settings say.
+    """
     text = TokenFile.open(folder / "text.tokens")
     separate = folder / "validation.tokens"
     training, judged = (text, TokenFile.open(separate)) if separate.exists() else text.split(settings.validation)
@@ -115,7 +120,12 @@ def streams(settings: LanguageModelSettings, text: TokenFile) -> Streams:
 
 
 def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
-    """Build the untrained model for the vocabulary in the folder."""
+    """Build the untrained model for the vocabulary in the folder.
+
+    Raises:
+        RunError: the vocabulary is missing or broken.
+        SettingError: sizes or names that do not go together.
+    """
     size = load_vocabulary(folder).size
     if settings.softmax == "adaptive" and settings.vocabulary in ("characters", "bytes"):
         raise SettingError(
@@ -146,7 +156,11 @@ def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
 
 
 def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
+    """Return what training needs.
+
+    Raises:
+        RunError: the text is missing or broken, or is not the one that the run began with.
+    """
     assert isinstance(model, LanguageModel)
     device = choose_device(settings.device)
     training, validation = parts(settings, run.path)
@@ -336,7 +350,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="language-model",
     summary="text -> the next symbol: a language model, and text that it writes",
-    data="a text file, several, or a folder of them; left out: the Python language reference (465 000 characters)",
+    data="a text file, several, or a folder of them",
+    default="the Python language reference (465 000 characters)",
     example="elman train language-model book.txt --minutes 10 --out runs/book",
     settings=LanguageModelSettings,
     prepare=prepare,

@@ -213,8 +213,8 @@ def commands(run: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="similarity",
     summary="two texts -> a score, or yes or no: how alike they are, vectors of texts, and the nearest of many",
-    data="TSV or CSV files with two texts and a score (or yes and no); left out: edited sentences of the Python "
-    "language reference",
+    data="TSV or CSV files with two texts and a score (or yes and no)",
+    default="edited sentences of the Python language reference",
     example="elman train similarity pairs.tsv --minutes 5 --out runs/pairs",
     settings=SimilaritySettings,
     prepare=prepare,
