@@ -63,7 +63,6 @@ class Run(NamedTuple):
 
 
 def fresh(like: Tensor, *shape: int, zero: bool = False, pooled: bool = False) -> Tensor:
-    """Return new memory of this shape and of `like`'s type; `pooled`: of the engine's own pool where it is large."""
     if zero:
         return like.new_zeros(shape)
     if poison:
@@ -74,7 +73,6 @@ def fresh(like: Tensor, *shape: int, zero: bool = False, pooled: bool = False) -
 
 
 def fresh_like(tensor: Tensor | None, pooled: bool) -> Tensor | None:
-    """Return new memory of the shape of a tensor, None for None."""
     return None if tensor is None else fresh(tensor, *tensor.shape, pooled=pooled)
 
 
