@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,13 @@ def test_recipes(elman: Elman) -> None:
         assert "--set hidden=" in elman("recipes", name).out
         assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
     assert elman("recipes", "poetry").code == 2
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_the_commands_of_a_report_can_be_pasted_whatever_the_name_of_the_run(name: str) -> None:
+    run = Path("my runs") / "it's one"
+    for what, command in recipes.RECIPES[name].commands(run):
+        assert str(run) in shlex.split(command), what
 
 
 def test_settings_are_listed_with_their_choices(elman: Elman) -> None:
