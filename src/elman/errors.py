@@ -62,6 +62,10 @@ class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
 
 
+AGAIN = "take the run again from where it was made"
+"""What to try where a file of a run is broken."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` was most likely meant to be, or None."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -115,6 +115,15 @@ def _style(axes: Axes, colour: dict[str, str]) -> None:
         text.set_color(colour[TEXT])
 
 
+def require_drawing() -> None:
+    """Check that charts can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    _figure()
+
+
 def _figure() -> type[Figure]:
     """Return matplotlib's Figure, without pyplot: nothing is drawn on a screen, and nothing is kept."""
     try:

@@ -227,7 +227,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="forecast",
     summary="a series -> its future, with quantiles or a distribution",
-    data="a CSV file with a column of times, several, or a folder; left out: yearly sunspot numbers, 1700 to 2008",
+    data="a CSV file with a column of times, several, or a folder",
+    default="yearly sunspot numbers, 1700 to 2008",
     example="elman train forecast sales.csv --set horizon=28 --minutes 5 --out runs/sales",
     settings=ForecastSettings,
     prepare=prepare,

@@ -45,7 +45,7 @@ class Recipe:
     Attributes:
         name: what the command line calls it.
         summary: what it does, in a line.
-        data: what DATA may be, in a line, and what is taken where it is left out.
+        data: what DATA may be, in a line.
         example: a command to paste.
         settings: S, a frozen dataclass.
         prepare: (sources, S, folder) -> description. Reads and checks DATA, puts what the run needs of it into the
@@ -61,6 +61,7 @@ class Recipe:
         headline: metrics -> a few words such as "1.52 bits per character".
         commands: folder -> pairs of what can be done next and the command for it.
         predict: P, what `predict` can be told; None for a recipe that does not answer single inputs.
+        default: the data that is taken where DATA is left out, in a few words.
         baselines: (S, run) -> what trivial predictors get on the run's validation data, for report.md; None for none.
     """
 
@@ -77,4 +78,5 @@ class Recipe:
     headline: Callable[[Metrics], str]
     commands: Callable[[Path], list[tuple[str, str]]]
     predict: type[Settings] | None = None
+    default: str = "the recipe's own data"
     baselines: Callable[[Any, RunDirectory], Mapping[str, Metrics]] | None = None

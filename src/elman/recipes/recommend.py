@@ -228,8 +228,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="recommend",
     summary="the events of a session -> the item that comes next",
-    data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several; "
-    f"left out: {shop.NAME}, whose best possible score is known",
+    data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several",
+    default=f"{shop.NAME}, whose best possible score is known",
     example="elman train recommend clicks.csv --set session=visitor --set item=product --minutes 6 --out runs/shop",
     settings=RecommendSettings,
     prepare=prepare,

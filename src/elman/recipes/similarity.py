@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -200,8 +201,9 @@ def headline(metrics: Metrics) -> str:
     return f"Pearson {metrics['pearson']:.3f}, Spearman {metrics['spearman']:.3f}{accuracy}"
 
 
-def commands(run: Path) -> list[tuple[str, str]]:
+def commands(folder: Path) -> list[tuple[str, str]]:
     """Return what can be done with a run."""
+    run = shlex.quote(str(folder))
     return [
         ("Score a pair", f'elman predict {run} "a cat sleeps" "the cat is asleep"'),
         ("Find the nearest lines of a file", f'elman predict {run} "a cat sleeps" --set nearest=FILE'),
@@ -214,8 +216,8 @@ def commands(run: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="similarity",
     summary="two texts -> a score, or yes or no: how alike they are, vectors of texts, and the nearest of many",
-    data="TSV or CSV files with two texts and a score (or yes and no); left out: edited sentences of the Python "
-    "language reference",
+    data="TSV or CSV files with two texts and a score (or yes and no)",
+    default="edited sentences of the Python language reference",
     example="elman train similarity pairs.tsv --minutes 3 --out runs/pairs",
     settings=SimilaritySettings,
     prepare=prepare,
