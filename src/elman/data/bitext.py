@@ -13,11 +13,11 @@ from torch import Tensor
 
 from elman.data.files import checked_json, read_checked, write_json
 from elman.data.parallel import Pair
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.shuffled import pad
 from elman.data.text import Document
 from elman.data.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""

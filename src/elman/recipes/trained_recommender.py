@@ -13,9 +13,9 @@ import torch
 from elman.data import shop
 from elman.data.events import read_events
 from elman.data.items import Items
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.sessions import open_part, sessions_of, write_judged
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 from elman.evaluation.best_possible import best_possible
 from elman.evaluation.next_item import judge_model, judge_predictor
 from elman.evaluation.next_item_baselines import build_baselines
