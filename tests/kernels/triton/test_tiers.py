@@ -1,4 +1,4 @@
-"""The choice of tier by sizes, as docs/decisions/0004-the-gpu-engine.md states it."""
+"""The choice of tier by sizes, as docs/decisions/0005-the-gpu-engine.md states it."""
 
 from __future__ import annotations
 
