@@ -240,6 +240,7 @@ def test_pairs_of_units_turn_at_angles_spread_up_to_the_shortest_period(period: 
     assert not torch.linalg.eigvals(W).angle().abs().min()
     widths = (angles / (2 * math.pi / period) * 20).floor()
     assert widths.tolist() == list(range(20))
+    assert RNN(3, 4, init="rotation", device="meta").weight_hh_l0.is_meta  # as recipes ask whether a model can be built
     assert W[0, 2:].abs().max() == 0 and layer.weight_ih_l0.abs().max() < 0.06 and not layer.bias_ih_l0.any()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import DataError, SettingError
-from elman.inspection import drift, flow, jacobian, saturation, truncation
+from elman.inspection import drift, flow, jacobian, saturation, spectrum, truncation
 from elman.inspection.record import LossFunction, Passage, Recording, Strand, record
 from elman.inspection.remedies import Patient, prescribe
 from elman.inspection.report import Heavy, LayerReport, Measured, Report, history_of
@@ -168,7 +168,10 @@ def _layer(
     name = cell.kernel or type(cell).__name__
     steps = max(linear.trace.T for linear in linears)
     gated = len(cell.gates) > 1
-    patient = Patient(name, gated, measured, measured.flow.spoken, need.memory, steps, need.window, settings)
+    through = measured.flow
+    patient = Patient(
+        name, gated, measured, through.spoken, need.memory, steps, need.window, settings, through.directions[0]
+    )
     report = LayerReport(
         name=str(strand),
         module=strand.module,
@@ -190,17 +193,18 @@ def _treated(examined: Sequence[tuple[LayerReport, Patient]]) -> tuple[LayerRepo
     The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
     speaks is seen at the top.
     """
-    spoken: dict[str, float] = {}
+    top: dict[str, Patient] = {}
     for report, patient in examined:
-        if patient.spoken > 0:
-            spoken[report.module] = min(patient.spoken, spoken.get(report.module, 1.0))
+        if 0 < patient.spoken <= top.get(report.module, patient).spoken:
+            top[report.module] = patient
     return tuple(
-        replace(
-            report,
-            remedies=prescribe(report.findings, replace(patient, spoken=spoken.get(report.module, patient.spoken))),
-        )
+        replace(report, remedies=prescribe(report.findings, _as_seen_at(top.get(report.module, patient), patient)))
         for report, patient in examined
     )
+
+
+def _as_seen_at(top: Patient, patient: Patient) -> Patient:
+    return replace(patient, spoken=top.spoken, directions=top.directions)
 
 
 def _measure(
@@ -226,6 +230,7 @@ def _measure(
         parts=parts,
         parts_sequences=rows,
         jacobians=jacobian.measure(longest.rows(0, jacobian.SEQUENCES)),
+        period=spectrum.shortest_period(traces),
         saturation=saturation.measure(linears),
         state_growth=drift.growth(traces),
         drift=drift.measure(traces, need.window if need.window and need.window < T else max(1, T // 2)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elman.inspection.report import Finding, Measured, Remedy
+from elman.inspection.verdict import Thresholds
 
 LATE = 0.25  # the loss speaks late where at most this share of the steps has an error
 
@@ -24,6 +25,12 @@ class Patient:
     steps: int  # T of the longest sequence
     window: int | None  # of truncated backpropagation
     settings: Mapping[str, Any]  # of the run, as far as they are known
+    directions: float = 1.0  # in how many the errors point, likewise at the top of the module
+
+    @property
+    def wide(self) -> bool:
+        """Whether more than a number or two has to be remembered: the errors point in many directions."""
+        return self.directions >= Thresholds.wide
 
     @property
     def late(self) -> bool:
@@ -58,15 +65,34 @@ def without_gates(patient: Patient) -> list[Remedy]:
         return []
     rate, clip = _slow_rate(patient), _clip_value(patient)
     slow = f"learning_rate={rate:g} and gradients clipped to {clip:g} keep W^{patient.far} near where it begins"
+    period = math.floor(10 * max(2.0, patient.measured.period)) / 10
+    turns = (
+        f"rotation={period:g}",
+        f"W turns every pair of units by an angle of its own (Henaff and others, 2016) and loses nothing; it hears "
+        f"periods of {period:g} steps and more, which hold 95 % of the input's power; {slow}",
+    )
+    keeps = "orthogonal", f"W keeps the length of every error (Saxe and others, 2014); {slow}"
+    init, why = turns if patient.late else keeps
     return [
-        _plain("tanh", "orthogonal", rate, clip, f"W keeps the length of every error (Saxe and others, 2014); {slow}"),
+        _plain("tanh", init, rate, clip, why),
         _plain("relu", "identity", rate, clip, f"units hold what they have (Le, Jaitly and Hinton, 2015); {slow}"),
     ]
 
 
 def for_vanishing(patient: Patient) -> list[Remedy]:
-    """Gates that hold for as long as the task asks; without gates, a W that keeps lengths."""
+    """Gates that hold for as long as the task asks; without gates, a W that keeps lengths.
+
+    Gates learn what to let in, one thing at a time; rotations keep all that there was, each in its own direction. So
+    where all comes from far back and is many things at once, rotations come first.
+    """
+    if patient.late and patient.wide:
+        return for_narrow(patient)
     return [*gates(patient), *without_gates(patient)]
+
+
+def for_narrow(patient: Patient) -> list[Remedy]:
+    """A W that keeps all directions apart; else a unit with gates for everything."""
+    return [*without_gates(patient), *gates(patient)]
 
 
 def for_exploding(patient: Patient) -> list[Remedy]:
@@ -157,6 +183,7 @@ REMEDIES: dict[str, Prescription] = {
     "saturated": for_saturated,
     "truncated too short": for_truncated,
     "vanishing": for_vanishing,
+    "narrow": for_narrow,
     "healthy": for_idle,
 }
 

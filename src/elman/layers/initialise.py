@@ -69,9 +69,15 @@ def rotation(cell: Cell, weights: Weights, hidden_size: int, value: float) -> No
     _glorot_input_zero_biases(weights, hidden_size)
     nn.init.normal_(weights.ih, std=0.01)
     pairs = hidden_size // 2
-    angles = (torch.arange(pairs) + torch.rand(pairs)) / max(1, pairs) * (2 * math.pi / value)
-    turns = [torch.tensor([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]]) for a in angles.tolist()]
-    weights.hh.copy_(torch.block_diag(*turns, torch.eye(hidden_size % 2)))
+    jittered = torch.arange(pairs, device=weights.hh.device) + torch.rand(pairs, device=weights.hh.device)
+    angles = jittered.double() / max(1, pairs) * (2 * math.pi / value)
+    cosine, sine = angles.cos().to(weights.hh.dtype), angles.sin().to(weights.hh.dtype)
+    nn.init.eye_(weights.hh)  # an odd unit stands still
+    first = torch.arange(0, 2 * pairs, 2, device=weights.hh.device)
+    second = first + 1
+    weights.hh[first, first] = weights.hh[second, second] = cosine
+    weights.hh[second, first] = sine
+    weights.hh[first, second] = -sine
 
 
 def chrono(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
