@@ -247,7 +247,9 @@ def test_pairs_of_units_turn_at_angles_spread_up_to_the_shortest_period(period: 
 @pytest.mark.parametrize("init", INITIALISATIONS)
 def test_every_initialisation_leaves_finite_numbers(init: str) -> None:
     with torch.no_grad():
-        layer = RNN(3, 4) if init in ("identity", "rotation") else LSTM(3, 4, proj_size=0 if init != "orthogonal" else 2)
+        layer = (
+            RNN(3, 4) if init in ("identity", "rotation") else LSTM(3, 4, proj_size=0 if init != "orthogonal" else 2)
+        )
         for parameter in layer.parameters():
             parameter.fill_(math.nan)
     layer.init = init

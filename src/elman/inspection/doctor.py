@@ -166,11 +166,17 @@ def _layer(
     findings = judge(measured, need, thresholds)
     cell = linears[0].trace.cell
     name = cell.kernel or type(cell).__name__
-    steps = max(linear.trace.T for linear in linears)
-    gated = len(cell.gates) > 1
-    through = measured.flow
     patient = Patient(
-        name, gated, measured, through.spoken, need.memory, steps, need.window, settings, through.directions[0]
+        cell=name,
+        gated=len(cell.gates) > 1,
+        measured=measured,
+        spoken=measured.flow.spoken,
+        directions=measured.flow.directions[0],
+        period=measured.period,
+        memory=need.memory,
+        steps=max(linear.trace.T for linear in linears),
+        window=need.window,
+        settings=settings,
     )
     report = LayerReport(
         name=str(strand),
@@ -191,20 +197,21 @@ def _treated(examined: Sequence[tuple[LayerReport, Patient]]) -> tuple[LayerRepo
     """Return the reports with their remedies; the strands of one module have one cell, and so one treatment.
 
     The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
-    speaks is seen at the top.
+    speaks, and about how many things, is seen at the top. W of a layer must hear the fastest input of them all.
     """
     top: dict[str, Patient] = {}
     for report, patient in examined:
         if 0 < patient.spoken <= top.get(report.module, patient).spoken:
             top[report.module] = patient
-    return tuple(
-        replace(report, remedies=prescribe(report.findings, _as_seen_at(top.get(report.module, patient), patient)))
-        for report, patient in examined
-    )
-
-
-def _as_seen_at(top: Patient, patient: Patient) -> Patient:
-    return replace(patient, spoken=top.spoken, directions=top.directions)
+    period: dict[str, float] = {}
+    for report, patient in examined:
+        period[report.module] = min(patient.period, period.get(report.module, patient.period))
+    treated = []
+    for report, patient in examined:
+        seen = top.get(report.module, patient)
+        whole = replace(patient, spoken=seen.spoken, directions=seen.directions, period=period[report.module])
+        treated.append(replace(report, remedies=prescribe(report.findings, whole)))
+    return tuple(treated)
 
 
 def _measure(

@@ -21,11 +21,12 @@ class Patient:
     gated: bool
     measured: Measured
     spoken: float  # share of the steps that the loss judges, as it arrives at the top of the layer's module
+    directions: float  # in how many the errors point, likewise at the top
+    period: float  # the shortest that the input of any of the module's layers has, in steps
     memory: int  # how many steps back the gradient should reach
     steps: int  # T of the longest sequence
     window: int | None  # of truncated backpropagation
     settings: Mapping[str, Any]  # of the run, as far as they are known
-    directions: float = 1.0  # in how many the errors point, likewise at the top of the module
 
     @property
     def wide(self) -> bool:
@@ -65,7 +66,7 @@ def without_gates(patient: Patient) -> list[Remedy]:
         return []
     rate, clip = _slow_rate(patient), _clip_value(patient)
     slow = f"learning_rate={rate:g} and gradients clipped to {clip:g} keep W^{patient.far} near where it begins"
-    period = math.floor(10 * max(2.0, patient.measured.period)) / 10
+    period = math.floor(10 * max(2.0, patient.period)) / 10
     turns = (
         f"rotation={period:g}",
         f"W turns every pair of units by an angle of its own (Henaff and others, 2016) and loses nothing; it hears "
