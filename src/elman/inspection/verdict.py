@@ -142,8 +142,8 @@ def narrow(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     if here < limit.wide or there >= limit.narrow:
         return None
     return (
-        f"{need.memory} steps back all errors have come to point one way (in {there:.1f} directions, from {here:.1f} at "
-        f"their own step): of all that was there then, the state can learn to keep one number"
+        f"{need.memory} steps back all errors have come to point one way (in {there:.1f} directions, from {here:.1f} "
+        f"at their own step): of all that was there then, the state can learn to keep one number"
     )
 
 
