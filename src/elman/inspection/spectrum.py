@@ -40,4 +40,5 @@ def _powers(trace: Trace) -> Tensor:
     exists_TB1 = trace.exists_TB[:, :, None]
     mean_N = gx_TBN.masked_fill(~exists_TB1, 0).sum((0, 1)) / exists_TB1.sum().clamp_min(1)
     moved_TBN = (gx_TBN - mean_N).masked_fill(~exists_TB1, 0)
-    return torch.fft.rfft(moved_TBN, dim=0).abs().square().sum((1, 2)).cpu()
+    powers: Tensor = torch.fft.rfft(moved_TBN, dim=0).abs().square().sum((1, 2))
+    return powers.cpu()

@@ -95,9 +95,9 @@ def numbers(layer: LayerReport) -> list[Number]:
             "what one step multiplies the lengths of errors with, by direction",
         )
     ]
-    last = len(m.flow.directions) - 1
-    if last >= 0:
-        value = ", ".join(f"{m.flow.directions[k]:.1f} at lag {k}" for k in sorted({0, last // 4, last // 2, last}))
+    far = len(m.flow.directions) - 1
+    if far >= 0:
+        value = ", ".join(f"{m.flow.directions[k]:.1f} at lag {k}" for k in sorted({0, far // 4, far // 2, far}))
         found.insert(0, Number("directions of errors", value, "about how many things at once can be remembered"))
     if m.jacobians.spectral_radius:
         radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in m.jacobians.spectral_radius.items())
