@@ -74,7 +74,7 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
         for part in ("train", "val", "test_2016_flickr")
     )
     chosen = ",".join(f"DATA/{file}" for file in valid)
-    settings = (f"validation_data={chosen}", "vocabulary_size=4000", "dropout=0.4")
+    settings = (f"validation_data={chosen}", "vocabulary_size=4000", "hidden=512", "embedding=256", "dropout=0.4")
     return Case(
         name, "translate", "bleu", data=train, judged=test, settings=settings, also=("chrf", "nats_per_symbol"), **rest
     )
