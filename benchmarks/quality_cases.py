@@ -74,10 +74,10 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
         for part in ("train", "val", "test_2016_flickr")
     )
     chosen = ",".join(f"DATA/{file}" for file in valid)
-    settings = (f"validation_data={chosen}", "vocabulary_size=4000", "hidden=512", "embedding=256", "dropout=0.4")
-    return Case(
-        name, "translate", "bleu", data=train, judged=test, settings=settings, also=("chrf", "nats_per_symbol"), **rest
-    )
+    sizes = ("vocabulary_size=4000", "hidden=512", "embedding=256")
+    settings = (f"validation_data={chosen}", *sizes, "dropout=0.4", "learning_rate=0.001")
+    files = {"data": train, "judged": test}
+    return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
 
 
 ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")

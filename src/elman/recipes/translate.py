@@ -49,9 +49,9 @@ class TranslateSettings(TrainingSettings):
     validation_data: tuple[str, ...] = setting((), "one or two files for validation instead", fixed=True)
     longest: int = setting(200, "longer pairs, in symbols, are left out and counted", low=1, fixed=True)
     cell: str = setting("gru", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
-    embedding: int = setting(256, "size of the vector of a symbol", low=1, high=65536, fixed=True)
+    embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(
-        512, "units of a decoder layer; half of them in each direction of the encoder", low=2, fixed=True
+        256, "units of a decoder layer; half of them in each direction of the encoder", low=2, fixed=True
     )
     layers: int = setting(1, "layers of the encoder, and upper layers of the decoder", low=1, high=64, fixed=True)
     attention: str = setting(
@@ -61,7 +61,7 @@ class TranslateSettings(TrainingSettings):
     dropout: float = setting(0.3, "probability of dropping a feature", low=0, high=1)
     smoothing: float = setting(0.1, "label smoothing", low=0, high=0.99)
     batch_size: int = setting(256, "most pairs in a batch", low=1, high=65536, fixed=True)
-    tokens: int = setting(1500, "most target symbols in a batch, padding counted; 0: no limit", low=0, fixed=True)
+    tokens: int = setting(800, "most target symbols in a batch, padding counted; 0: no limit", low=0, fixed=True)
     learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
 
 
