@@ -112,7 +112,12 @@ def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
         if len(line) > LONGEST_LINE:
-            raise DataError(f"{name}, line {number} is too long", should=f"at most {LONGEST_LINE} bytes", found="more")
+            raise DataError(
+                f"{name}, line {number} is too long",
+                should=f"at most {LONGEST_LINE} bytes",
+                found="more",
+                hint="cut it into sentences, a line each",
+            )
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
@@ -120,5 +125,5 @@ def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
                 f"{name}, line {number} is no UTF-8",
                 should="text in UTF-8",
                 found=f"the byte {line[error.start]:#04x} at place {error.start}",
-                hint=f"iconv -f latin1 -t utf-8 {Path(name).name}",
+                hint=f"iconv -f latin1 -t utf-8{f' {name}' if Path(name).is_file() else ', before it is piped in'}",
             ) from error
