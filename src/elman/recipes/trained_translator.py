@@ -41,7 +41,7 @@ class Translating(Settings):
 
     beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
     length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
-    coverage_penalty: float = setting(0.0, "against leaving parts of the source out; 0.2 is much", low=0)
+    coverage_penalty: float = setting(0.0, "against leaving parts of the source out; 0.1 is much", low=0)
     n_best: int = setting(1, "translations of each line, at most as many as the beam is wide", low=1)
     alignment: bool = setting(False, "the source symbol that each symbol looked at most")
     copy_unknown: bool = setting(False, "words: an unknown word becomes the source word that it looked at most")
