@@ -67,6 +67,19 @@ def forecast_case(
     return Case(name, "forecast", metric, lower=True, also=("coverage_80", "mase"), settings=settings, **files, **rest)
 
 
+def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
+    """Return a case of `translate` on Multi30k: chosen on its validation part, judged on the test part of 2016."""
+    train, valid, test = (
+        tuple(f"multi30k/{part}.{language}.gz" for language in (source, target))
+        for part in ("train", "val", "test_2016_flickr")
+    )
+    chosen = ",".join(f"DATA/{file}" for file in valid)
+    sizes = ("vocabulary_size=4000", "hidden=512", "embedding=256")
+    settings = (f"validation_data={chosen}", *sizes, "dropout=0.4", "learning_rate=0.001")
+    files = {"data": train, "judged": test}
+    return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
+
+
 ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
 
 CASES: tuple[Case, ...] = (
@@ -353,4 +366,14 @@ CASES: tuple[Case, ...] = (
         reference="a bidirectional LSTM 98.4",
         make=spoken_digits,
     ),
+    translation_case(
+        "Multi30k, en-de",
+        "en",
+        "de",
+        bar=33,
+        aim=38,
+        minutes=60,
+        reference="a plain GRU with attention in stock torch 22, greedy, after six and a half minutes",
+    ),
+    translation_case("Multi30k, de-en", "de", "en", bar=35, minutes=45),
 )
