@@ -125,6 +125,7 @@ private:
         const Share ranks(seq_.B, me.thread, grid_.threads);
         for (int64_t rank = ranks.begin; rank < ranks.end; ++rank) {
             const int64_t at = seq_.row(rank) * H_;
+            if (call_.d_x.data) clear_padding(call_.d_x, seq_, rank, shape_.I);
             fill(carry_ + rank * Hp_, call_.d_hn ? call_.d_hn + at : nullptr);
             if (C::kHasC) fill(d_c_ + rank * Hp_, call_.d_cn ? call_.d_cn + at : nullptr);
         }

@@ -65,7 +65,7 @@ struct ForwardCall {
     int threads = 1;
     const T* packed = nullptr;             // from Engine::pack
     Rows<const T> x;                       // (T, B, I)
-    Rows<T> y;                             // (T, B, H), written where a token is
+    Rows<T> y;                             // (T, B, H), zeros where no token is
     const T *h0 = nullptr, *c0 = nullptr;  // (B, H), never null where the cell has the state
     const T *h_initial = nullptr, *c_initial = nullptr;  // (H) what a reset puts back; null where there are no resets
     T *hn = nullptr, *cn = nullptr;        // (B, H); may be h0 and c0 themselves
@@ -84,7 +84,7 @@ struct BackwardCall {
     const T* saved = nullptr;
     Rows<const T> d_y;                     // data null: zeros
     const T *d_hn = nullptr, *d_cn = nullptr;  // (B, H) or null
-    Rows<T> d_x;                           // data null: not wanted; written where a token is
+    Rows<T> d_x;                           // data null: not wanted; zeros where no token is
     T *d_ih = nullptr, *d_hh = nullptr;    // null: not wanted; written, not added to
     T *d_b_ih = nullptr, *d_b_hh = nullptr;
     T *d_h0 = nullptr, *d_c0 = nullptr;    // (B, H)

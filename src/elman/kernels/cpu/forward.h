@@ -67,6 +67,12 @@ inline int threads_for(int64_t multiply_adds, int threads) {
     return useful < 1 ? 1 : useful > threads ? threads : static_cast<int>(useful);
 }
 
+// Zeros where a row has no tokens.
+template <class T>
+void clear_padding(const Rows<T>& rows, const Sequence& seq, int64_t rank, int64_t width) {
+    for (int64_t t = seq.steps(rank); t < seq.T; ++t) std::memset(rows.at(t, seq.row(rank)), 0, width * sizeof(T));
+}
+
 template <template <class> class Cell, class T>
 class Forward {
     static constexpr int W = Simd<T>::W;
@@ -224,6 +230,7 @@ private:
     void write_final(const Member& me) const {
         for (int64_t i = 0, n = me.mine(seq_.B); i < n; ++i) {
             const int64_t rank = me.rank(i), at = seq_.row(rank) * shape_.H, steps = seq_.steps(rank);
+            clear_padding(call_.y, seq_, rank, shape_.H);
             const T* h = steps == 0 ? call_.h0 + at : call_.y.at(seq_.time(steps - 1, rank), seq_.row(rank));
             copy(call_.hn + at, h);
             if (!C::kHasC) continue;
