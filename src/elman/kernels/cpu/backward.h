@@ -7,6 +7,7 @@
 #pragma once
 
 #include "forward.h"
+#include "narrow.h"
 #include "product.h"
 
 namespace elman::ELMAN_ISA {
@@ -115,6 +116,10 @@ private:
         for (int64_t p = hh.begin; p < hh.end; ++p)
             pack_columns(hh_, p, call_.weights.hh, H_, H_, C::kGateOfHh, C::kGates, hh_packed_ + hh_.offset(p));
         if (!call_.d_x.data) return;
+        if (is_narrow<T>(shape_.I)) {
+            if (me.thread == 0) pack_features(call_.weights.ih, shape_.I, H_, C::kGateOfIh, C::kGates, ih_packed_);
+            return;
+        }
         const Share ih(ih_.count(), me.thread, grid_.threads);
         for (int64_t p = ih.begin; p < ih.end; ++p)
             pack_columns(ih_, p, call_.weights.ih, shape_.I, H_, C::kGateOfIh, C::kGates, ih_packed_ + ih_.offset(p));
@@ -258,11 +263,16 @@ private:
                                    call_.d_ih, add};
         T* left = product_ + me.thread * WeightGradient<T>::left_size(tokens_of_chunk_);
         if (call_.d_hh) hh.pack(me.thread, grid_.threads, h_packed_);
-        if (call_.d_ih) ih.pack(grid_.threads - 1 - me.thread, grid_.threads, x_packed_);
-        if (call_.d_x.data) inputs(me, s0, s1, chunk);
+        const bool narrow = is_narrow<T>(shape_.I);
+        if (call_.d_ih && !narrow) ih.pack(grid_.threads - 1 - me.thread, grid_.threads, x_packed_);
+        if (call_.d_x.data && narrow) few_inputs(me, s0, s1, chunk);
+        if (call_.d_x.data && !narrow) inputs(me, s0, s1, chunk);
         me.meet_team();
         if (call_.d_hh) hh.run(me.thread, grid_.threads, h_packed_, left);
-        if (call_.d_ih) ih.run(me.thread, grid_.threads, x_packed_, left);
+        if (call_.d_ih && narrow)
+            narrow_gradient(chunk, width_, tokens, x_rows_[turn], shape_.I, H_, C::kGates, C::kGateOfIh, call_.d_ih, add,
+                            me.thread, grid_.threads);
+        if (call_.d_ih && !narrow) ih.run(me.thread, grid_.threads, x_packed_, left);
     }
 
     // d_x = (gradients of the gates) U, the rows shared by all threads.
@@ -287,6 +297,27 @@ private:
                               shape_.I - first_column, vectors);
                 }
             });
+        }
+    }
+
+    // The same for an input of a few features.
+    void few_inputs(const Member& me, int64_t s0, int64_t s1, const T* chunk) const {
+        const int64_t first = seq_.before(s0);
+        const Share mine(seq_.before(s1) - first, me.thread, grid_.threads);
+        int64_t s = s0;
+        for (int64_t token = mine.begin; token < mine.end; token += W) {
+            const int n = static_cast<int>(mine.end - token < W ? mine.end - token : W);
+            const T* gates[W];
+            for (int r = 0; r < n; ++r) gates[r] = chunk + (token + r) * width_;
+            typename S::V sums[W];
+            narrow_inputs(gates, n, ih_packed_, shape_.I, K_, sums);
+            for (int r = 0; r < n; ++r) {
+                const int64_t at = first + token + r;
+                while (seq_.before(s + 1) <= at) ++s;
+                const int64_t rank = at - seq_.before(s);
+                T* to = call_.d_x.at(seq_.time(s, rank), seq_.row(rank));
+                for (int64_t i = 0; i < shape_.I; ++i) to[i] = sums[i][r];
+            }
         }
     }
 
