@@ -25,7 +25,8 @@ using Memory = std::unique_ptr<void, Free>;
 inline constexpr size_t kLargePage = 2 << 20;
 
 inline Memory allocate(int64_t bytes) {
-    const size_t wanted = static_cast<size_t>(bytes) + 64, unit = wanted >= kLargePage ? kLargePage : 64;
+    const size_t wanted = static_cast<size_t>(bytes) + 64;
+    const size_t unit = wanted >= kLargePage ? kLargePage : wanted >= 4096 ? 4096 : 64;
     const size_t whole = (wanted + unit - 1) / unit * unit;
     Memory memory(std::aligned_alloc(unit, whole));
     if (!memory) throw std::bad_alloc();

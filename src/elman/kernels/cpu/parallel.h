@@ -60,34 +60,50 @@ struct Grid {
     int64_t rows(int64_t B) const { return (B + groups - 1) / groups; }  // at most, of one group
 };
 
-// One thread's place in the grid. Ranks are dealt out in turn (group, group + groups, ...), so that under lengths every
-// group has its share of long and short rows.
+// A part of [0, count) for one of `parts`.
+struct Share {
+    int64_t begin, end;
+    Share(int64_t count, int part, int parts) : begin(count * part / parts), end(count * (part + 1) / parts) {}
+};
+
+// Which ranks a group owns. Neighbours in memory, where it can be so: threads that write into neighbouring rows take the
+// lines of the cache from each other, ahead of time too, since the machine prefetches past the end of a row. Under lengths
+// ranks are dealt out in turn (group, group + groups, ...), so that every group has its share of long and short rows.
+struct Deal {
+    int64_t B = 0;
+    int groups = 1;
+    bool in_turn = false;
+
+    int64_t rank(int group, int64_t i) const { return in_turn ? group + i * groups : Share(B, group, groups).begin + i; }
+    // How many of the first `ranks` ranks are the group's.
+    int64_t count(int group, int64_t ranks) const {
+        if (in_turn) return ranks <= group ? 0 : (ranks - group + groups - 1) / groups;
+        const Share own(B, group, groups);
+        return ranks <= own.begin ? 0 : (ranks < own.end ? ranks : own.end) - own.begin;
+    }
+};
+
+// One thread's place in the grid.
 struct Member {
     Grid grid;
+    Deal deal;
     int thread = 0, group = 0, member = 0;
     bool idle = false;  // takes part only in the products that all threads share
     Barrier *team_barrier = nullptr, *group_barrier = nullptr;
     int64_t team_round = 0, group_round = 0;
 
-    Member(const Grid& grid, int thread, Barrier* barriers)
-        : grid(grid), thread(thread), group(thread / grid.members), member(thread % grid.members),
-          idle(group >= grid.groups), team_barrier(barriers), group_barrier(barriers + 1 + (idle ? 0 : group)) {}
+    Member(const Grid& grid, const Sequence& seq, int thread, Barrier* barriers)
+        : grid(grid), deal{seq.B, grid.groups, seq.length != nullptr}, thread(thread), group(thread / grid.members),
+          member(thread % grid.members), idle(group >= grid.groups), team_barrier(barriers),
+          group_barrier(barriers + 1 + (idle ? 0 : group)) {}
 
-    int64_t rank(int64_t i) const { return group + i * grid.groups; }
+    int64_t rank(int64_t i) const { return deal.rank(group, i); }
     // How many of the first `ranks` ranks are this group's.
-    int64_t mine(int64_t ranks) const {
-        return idle || ranks <= group ? 0 : (ranks - group + grid.groups - 1) / grid.groups;
-    }
+    int64_t mine(int64_t ranks) const { return idle ? 0 : deal.count(group, ranks); }
     void meet_group() {
         if (!idle) group_barrier->meet(grid.members, ++group_round);
     }
     void meet_team() { team_barrier->meet(grid.threads, ++team_round); }
-};
-
-// A part of [0, count) for one of `parts`.
-struct Share {
-    int64_t begin, end;
-    Share(int64_t count, int part, int parts) : begin(count * part / parts), end(count * (part + 1) / parts) {}
 };
 
 // Hands out pieces of one block of memory; with a null base it only adds up their size.
@@ -104,7 +120,29 @@ public:
         return reinterpret_cast<P*>(p);
     }
     int64_t used() const { return used_; }
+
+    // What follows begins on a page of its own.
+    void turn_page() { used_ = (used_ + kPage - 1) / kPage * kPage; }
+
+    // Repeats for each of `threads` what was taken since `begin`, where a page began. Each gets pages of its own: what threads
+    // write must not only lie on different lines of the cache, for the machine prefetches those that come after, and takes
+    // them from whoever has just written there. Returns the distance between one thread's memory and the next one's.
+    int64_t repeat(int64_t begin, int64_t threads) {
+        turn_page();
+        const int64_t each = used_ - begin;
+        used_ = begin + threads * each;
+        return each;
+    }
+
+private:
+    static constexpr int64_t kPage = 4096;
 };
+
+// The same place in the memory of a later thread.
+template <class P>
+P* of_thread(P* first, int64_t distance, int64_t thread) {
+    return reinterpret_cast<P*>(reinterpret_cast<uintptr_t>(first) + thread * distance);
+}
 
 // Runs make(threads).run(0 .. threads - 1) at the same time, in the pool of whatever OpenMP torch has loaded. Where OpenMP
 // grants fewer threads (inside another parallel region, under a limit) the job is made again for one.
