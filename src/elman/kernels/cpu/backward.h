@@ -35,8 +35,10 @@ class Backward {
     const int64_t steps_of_chunk_, tokens_of_chunk_;  // of one group
 
     Barrier* barriers_;
+    int64_t* dealt_;                    // memory of the deal
+    Deal deal_;
     T *hh_packed_, *ih_packed_;
-    T *carry_, *d_c_, *d_h_initial_, *d_c_initial_;  // (B, Hp) by rank
+    T *carry_, *d_c_, *d_h_initial_, *d_c_initial_;  // (B, Hp) by row
 
     // Of the first group; the others' lie `each_group_` bytes apart.
     T* chunks_[2];                      // (tokens of a chunk) x width
@@ -58,9 +60,10 @@ public:
     Backward(const BackwardCall<T>& call, int threads, Arena arena)
         : call_(call), shape_(call.shape), seq_(call.seq), H_(shape_.H), Hp_(padded<T>(H_)), K_(C::kGates * Hp_),
           width_(C::kPlanes * Hp_), hh_(column_panels<T>(H_, K_)), ih_(column_panels<T>(shape_.I, K_)),
-          grid_(Grid::choose(threads, seq_.B, hh_.count(), K_ * H_)), rows_(grid_.rows(seq_.B)), apart_(choose_apart()),
+          grid_(Grid::choose(threads, seq_.B, hh_.count(), K_ * H_)), rows_(Deal::most(seq_, grid_.groups)), apart_(choose_apart()),
           steps_of_chunk_(choose_steps()), tokens_of_chunk_(steps_of_chunk_ * rows_) {
         barriers_ = arena.take<Barrier>(1 + grid_.groups);
+        dealt_ = arena.take<int64_t>(Deal::numbers(seq_, grid_.groups));
         hh_packed_ = arena.take<T>(hh_.size());
         ih_packed_ = arena.take<T>(call.d_x.data ? ih_.size() : 0);
         carry_ = arena.take<T>(seq_.B * Hp_);
@@ -90,6 +93,7 @@ public:
 
     void prepare() {
         for (int i = 0; i < 1 + grid_.groups; ++i) new (barriers_ + i) Barrier;
+        deal_ = Deal::make(seq_, grid_.groups, dealt_);
         for (int group = 0; group < grid_.groups; ++group) std::memset(of_group(d_bias_, group), 0, width_ * sizeof(T));
         if (seq_.resets) std::memset(d_h_initial_, 0, seq_.B * Hp_ * sizeof(T));
         if (seq_.resets && C::kHasC) std::memset(d_c_initial_, 0, seq_.B * Hp_ * sizeof(T));
@@ -97,7 +101,7 @@ public:
 
     void run(int thread) {
         const FlushDenormals flush;
-        Member me(grid_, seq_, thread, barriers_);
+        Member me(grid_, deal_, thread, barriers_);
         pack(me);
         start(me);
         me.meet_team();
@@ -162,8 +166,8 @@ private:
         for (int64_t rank = ranks.begin; rank < ranks.end; ++rank) {
             const int64_t at = seq_.row(rank) * H_;
             if (call_.d_x.data) clear_padding(call_.d_x, seq_, rank, shape_.I);
-            fill(carry_ + rank * Hp_, call_.d_hn ? call_.d_hn + at : nullptr);
-            if (C::kHasC) fill(d_c_ + rank * Hp_, call_.d_cn ? call_.d_cn + at : nullptr);
+            fill(carry_ + seq_.row(rank) * Hp_, call_.d_hn ? call_.d_hn + at : nullptr);
+            if (C::kHasC) fill(d_c_ + seq_.row(rank) * Hp_, call_.d_cn ? call_.d_cn + at : nullptr);
         }
     }
 
@@ -179,7 +183,7 @@ private:
     }
 
     const T* saved(int64_t s, int64_t rank) const {
-        return C::kSaved ? call_.saved + seq_.token(s, rank) * C::kSaved * Hp_ : nullptr;
+        return C::kSaved ? call_.saved + seq_.place(s, rank) * C::kSaved * Hp_ : nullptr;
     }
 
     const T* c_before(int64_t s, int64_t rank) const {
@@ -242,12 +246,12 @@ private:
     BackwardRow<T> describe(int64_t s, int64_t rank, T* d_gates) const {
         const int64_t b = seq_.row(rank);
         BackwardRow<T> row{};
-        row.carry = carry_ + rank * Hp_;
-        row.d_c = C::kHasC ? d_c_ + rank * Hp_ : nullptr;
+        row.carry = carry_ + b * Hp_;
+        row.d_c = C::kHasC ? d_c_ + b * Hp_ : nullptr;
         row.ends = seq_.steps(rank) == s + 1;
         row.cut = !row.ends && seq_.fresh(s + 1, rank);
-        row.d_h_initial = seq_.resets ? d_h_initial_ + rank * Hp_ : nullptr;
-        row.d_c_initial = seq_.resets && C::kHasC ? d_c_initial_ + rank * Hp_ : nullptr;
+        row.d_h_initial = seq_.resets ? d_h_initial_ + b * Hp_ : nullptr;
+        row.d_c_initial = seq_.resets && C::kHasC ? d_c_initial_ + b * Hp_ : nullptr;
         if (s < 0) {
             row.d_h0 = call_.d_h0 + b * H_;
             row.d_c0 = C::kHasC ? call_.d_c0 + b * H_ : nullptr;
@@ -454,8 +458,8 @@ private:
         if (!to) return;
         std::memset(to, 0, H_ * sizeof(T));
         if (!seq_.resets) return;  // an empty input
-        for (int64_t rank = 0; rank < seq_.B; ++rank)
-            for (int64_t u = 0; u < H_; ++u) to[u] += rows[rank * Hp_ + u];
+        for (int64_t b = 0; b < seq_.B; ++b)
+            for (int64_t u = 0; u < H_; ++u) to[u] += rows[b * Hp_ + u];
     }
 
     // Without a single step no product has written the gradients of the weights.

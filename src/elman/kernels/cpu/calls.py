@@ -90,7 +90,7 @@ def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> Run:
     T, B, _ = call.x_TBI.shape
     H = call.hh.shape[1]
     width = _engine.saved_width(KINDS[kind][0], H, call.x_TBI.dtype == torch.float32) if save else 0
-    # What is saved has a row for each place of the input; under lengths only as many as there are tokens are touched.
+    # What is saved has a row for each place of the input; under lengths only those of tokens are touched.
     items = ((T, B, H), (B, H), (0,) if call.c_BH is None else (B, H), (T * B, width) if save else (0,))
     run = Run(*_fresh(call.x_TBI, items, traced))
     if traced and save and call.lengths is not None:

@@ -87,6 +87,8 @@ class Forward {
     const int64_t Hp_, rows_, steps_at_once_;  // rows_: at most, of one group
 
     Barrier* barriers_;
+    int64_t* dealt_;            // memory of the deal
+    Deal deal_;
     // Of the first thread; the others' lie `each_` bytes apart.
     T* ahead_;                  // (panels, rows, vectors of the panel)
     const T** x_rows_;          // (rows of a chunk)
@@ -97,9 +99,10 @@ class Forward {
 public:
     Forward(const ForwardCall<T>& call, int threads, Arena arena)
         : call_(call), shape_(call.shape), seq_(call.seq), layout_(call.shape),
-          grid_(Grid::choose(threads, seq_.B, layout_.hh.count(), C::kGates * shape_.H * shape_.H)), Hp_(padded<T>(shape_.H)), rows_(grid_.rows(seq_.B)),
+          grid_(Grid::choose(threads, seq_.B, layout_.hh.count(), C::kGates * shape_.H * shape_.H)), Hp_(padded<T>(shape_.H)), rows_(Deal::most(seq_, grid_.groups)),
           steps_at_once_(rows_ < rows_of_tile(4) * 2 && rows_ > 0 ? ceil_div(kRowsAtOnce, rows_) : 1) {
         barriers_ = arena.take<Barrier>(1 + grid_.groups);
+        dealt_ = arena.take<int64_t>(Deal::numbers(seq_, grid_.groups));
         arena.turn_page();
         const int64_t begin = arena.used();
         ahead_ = arena.take<T>(ahead_size());
@@ -114,11 +117,12 @@ public:
 
     void prepare() {
         for (int i = 0; i < 1 + grid_.groups; ++i) new (barriers_ + i) Barrier;
+        deal_ = Deal::make(seq_, grid_.groups, dealt_);
     }
 
     void run(int thread) {
         const FlushDenormals flush;
-        Member me(grid_, seq_, thread, barriers_);
+        Member me(grid_, deal_, thread, barriers_);
         if (me.idle) return;
         const Share panels(layout_.hh.count(), me.member, grid_.members);
         for (int64_t s0 = 0; s0 < seq_.T; s0 += steps_at_once_) {
@@ -191,7 +195,7 @@ private:
     }
 
     T* saved(int64_t s, int64_t rank) const {
-        return call_.saved ? call_.saved + seq_.token(s, rank) * C::kSaved * Hp_ : nullptr;
+        return call_.saved ? call_.saved + seq_.place(s, rank) * C::kSaved * Hp_ : nullptr;
     }
 
     void gather_rows(const Member& me, int64_t s, int64_t rows) const {

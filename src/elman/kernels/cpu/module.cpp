@@ -184,7 +184,7 @@ bool alike(const nb::args& tensors) {
 
 // Sorts the rows by length, longest first, and counts the tokens before every step; keeps what Sequence points to.
 struct Ranks {
-    std::vector<int64_t> order, length, offset;
+    std::vector<int64_t> order, length, of_row, offset;
 
     Sequence sequence(int64_t T, int64_t B, nb::handle lengths, nb::handle resets, bool reverse) {
         Sequence seq;
@@ -209,7 +209,7 @@ private:
         if (number_of(t) != Number::int64 || t.ndim != 1 || t.shape[0] != B) wrong("lengths", "a (B,) tensor of int64");
         const int64_t* given = data_of<const int64_t>(t);
         const int64_t step = t.strides ? t.strides[0] : 1;
-        std::vector<int64_t> of_row(B);
+        of_row.resize(B);
         for (int64_t b = 0; b < B; ++b) {
             of_row[b] = given[b * step];
             if (of_row[b] < 0 || of_row[b] > T) wrong("lengths", "between 0 and the number of steps");
@@ -227,6 +227,7 @@ private:
         }
         seq.order = order.data();
         seq.length = length.data();
+        seq.of_row = of_row.data();
         seq.offset = offset.data();
     }
 };
