@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from elman.kernels.call import Call
+
 try:
     from elman.kernels.cpu import _engine
 
@@ -34,22 +36,6 @@ LARGE = 1 << 18
 
 # Set by tests: fresh memory is filled with NaN, so that a number which nobody writes is seen.
 poison = False
-
-
-class Call(NamedTuple):
-    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each."""
-
-    x_TBI: Tensor
-    h_BH: Tensor
-    c_BH: Tensor | None
-    ih: Tensor
-    hh: Tensor
-    b_ih: Tensor | None
-    b_hh: Tensor | None
-    h_initial: Tensor | None  # (H,), given exactly where there are resets
-    c_initial: Tensor | None
-    lengths: Tensor | None  # (B,) int64
-    resets: Tensor | None  # (T, B) bool
 
 
 class Run(NamedTuple):
