@@ -35,6 +35,7 @@ import elman
 from elman.kernels import cpu
 
 SGEMM = 1024  # size of the matrix product that sets the rate
+WARM = 0.005  # seconds that each runs before it is timed
 TOLERANCE = 1e-4  # of float32 against float64, relative to the largest number: sums of up to 10^5 products
 
 
@@ -87,8 +88,9 @@ def seconds(run: Callable[[], object]) -> float:
 def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
     """Time each run once a turn, for `budget` seconds or 50 turns, at least 5 (3 where a turn takes seconds).
 
-    Threads of some implementations go on spinning for a while when they are done; so each is run once more before it is
-    timed, which finds the others' threads asleep and the caches its own.
+    Threads of some implementations go on spinning for a while when they are done; so each is run for some milliseconds
+    before it is timed, at least once, which finds the others' threads asleep and the machine as a loop of training or
+    a stream of calls finds it: the caches its own, the processor at its speed after the pause.
     """
     for run in runs.values():
         run()
@@ -102,7 +104,9 @@ def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str
     while not enough(len(times["elman"])):
         for name, run in runs.items():
             time.sleep(0.002)
-            run()
+            warm = seconds(run)
+            while warm < WARM:
+                warm += seconds(run)
             times[name].append(seconds(run))
     return times
 
