@@ -1,0 +1,246 @@
+"""Image -> text: train on pictures with captions, describe others."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elman.data.caption_parts import Told, album_parts, scene_parts
+from elman.data.captioned import Batch, encode_caption, open_pictures, write_pictures
+from elman.data.sequences import Sequences
+from elman.data.shuffled import Shuffled
+from elman.data.text import Document
+from elman.data.vocabulary import build_vocabulary, load_vocabulary
+from elman.data.words import Words
+from elman.errors import RunError
+from elman.models.captioner import Captioner
+from elman.models.residual import RESNETS
+from elman.models.seeing import SeeFeatures, SeePixels
+from elman.recipes.recipe import Recipe, Sample
+from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures
+from elman.training.device import choose_device
+from elman.training.run_directory import RunDirectory
+from elman.training.settings import TrainingSettings, setting
+from elman.training.task import Loss, Task
+
+SAMPLE = 8  # pictures that a diagnosis looks at
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings(TrainingSettings):
+    """The settings of a captioner."""
+
+    size: int = setting(128, "height and width that pictures are brought to", low=16, high=1024, fixed=True)
+    vocabulary: str = setting("words", "what a symbol is", choices=("words", "characters", "bpe"), fixed=True)
+    vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
+    rare: int = setting(4, "words that come fewer times than this are unknown", low=1, fixed=True)
+    longest: int = setting(40, "captions of more symbols are left out of training and counted", low=1, fixed=True)
+    validation: float = setting(0.05, "share of the pictures, at the end, kept where no list says", fixed=True)
+    validation_data: tuple[str, ...] = setting((), "captions file, with pictures, for validation instead", fixed=True)
+    skip_bad: bool = setting(False, "missing and broken pictures are left out and counted", fixed=True)
+    encoder: str = setting("small", "what sees", choices=("small", *RESNETS), fixed=True)
+    weights: str | None = setting(None, "safetensors file with weights of torchvision's resnet", fixed=True)
+    width: int = setting(32, "small: channels of its first stage", low=4, high=1024, fixed=True)
+    blocks: int = setting(1, "small: blocks of each stage", low=1, high=16, fixed=True)
+    shift: float = setting(0.06, "greatest share of the side that a picture moves by in training", low=0, high=0.5)
+    zoom: float = setting(0.1, "greatest share that it grows or shrinks by in training", low=0, high=0.9)
+    light: float = setting(0.1, "greatest share that colours brighten or darken by in training", low=0, high=1)
+    mirror: bool = setting(True, "half of the pictures are mirrored in training, but see `sided`", fixed=True)
+    sided: tuple[str, ...] = setting(("left", "right"), "pictures with these words are never mirrored", fixed=True)
+    attention: str = setting(
+        "additive", "how places are compared", choices=("additive", "multiplicative", "none"), fixed=True
+    )
+    cell: str = setting("lstm", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
+    embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
+    hidden: int = setting(256, "units of a decoder layer", low=1, high=65536, fixed=True)
+    layers: int = setting(1, "layers that write", low=1, high=64, fixed=True)
+    dropout: float = setting(0.2, "probability of dropping a feature", low=0, high=1)
+    smoothing: float = setting(0.0, "label smoothing", low=0, high=0.99)
+    bag: float = setting(0.5, "weight of telling from the picture which symbols its captions have", low=0)
+    captions: int = setting(0, "captions of a picture in a batch, drawn anew each time; 0: all", low=0, fixed=True)
+    batch_size: int = setting(32, "pictures in a batch", low=1, high=65536, fixed=True)
+    learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
+
+
+def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) -> dict[str, Any]:
+    """Read pictures and captions, choose the symbols, and keep both in the folder."""
+    told = Told(settings.size, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
+    if sources:
+        other = [Path(name) for name in settings.validation_data]
+        parts = album_parts(sources, told, share=settings.validation, validation_data=other)
+    else:
+        parts = scene_parts(settings.seed)
+    texts, fingerprint = write_pictures(folder, parts.training)
+    vocabulary = build_vocabulary(
+        settings.vocabulary,
+        [Document("the captions", "".join(f" {text}\n" for each in texts for text in each))],
+        size=symbols_for(settings, texts),
+    )
+    vocabulary.save(folder)
+    described = {"training_pictures": len(texts), "captions": sum(map(len, texts))}
+    for name, part in (("validation", parts.validation), ("held_out", parts.held_out)):
+        if part is not None:
+            (folder / name).mkdir()
+            judged, _ = write_pictures(folder / name, part)
+            described[f"{name}_pictures"] = len(judged)
+            for text in (text for each in judged for text in each):
+                encode_caption(vocabulary, text)  # a character that is unknown is told before training
+    return {
+        "sources": [str(source) for source in sources] or ["scenes of two coloured shapes, generated"],
+        "fingerprint": fingerprint,
+        "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
+        **described,
+        **told.left_out,
+    }
+
+
+def symbols_for(settings: CaptionSettings, texts: Sequence[Sequence[str]]) -> int | None:
+    """Return how many symbols there may be: of words those that are not rare, and <unk> and <eos>."""
+    if settings.vocabulary != "words":
+        return settings.vocabulary_size
+    counts = Counter(word for each in texts for text in each for word in text.split())
+    known = 2 + max(1, sum(count >= settings.rare for count in counts.values()))
+    return min(known, settings.vocabulary_size or known)
+
+
+def build(settings: CaptionSettings, folder: Path) -> Captioner:
+    """Build the untrained model for the pictures and the vocabulary in the folder."""
+    shape = Sequences.open(folder, "picture").values.shape[1:]
+    vocabulary = load_vocabulary(folder)
+    if len(shape) == 2:
+        seeing: nn.Module = SeeFeatures(shape, settings.hidden)
+    else:
+        seeing = SeePixels(
+            shape,
+            name=settings.encoder,
+            width=settings.width,
+            blocks=settings.blocks,
+            shift=settings.shift,
+            zoom=settings.zoom,
+            light=settings.light,
+        )
+    never = (vocabulary.unknown, vocabulary.end_of_line) if isinstance(vocabulary, Words) else ()
+    return Captioner(
+        seeing,
+        vocabulary.size,
+        embedding=settings.embedding,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        cell=settings.cell,
+        attention=settings.attention,
+        dropout=settings.dropout,
+        never=never,
+    )
+
+
+def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task:
+    """Return what training needs."""
+    device = choose_device(settings.device)
+    vocabulary = load_vocabulary(run.path)
+    pictures = open_pictures(run.path, vocabulary, sided=settings.sided)
+    if pictures.fingerprint != run.config["data"].get("fingerprint"):
+        raise RunError(
+            f"the pictures in {run.path} are not those that the run began with",
+            should="the fingerprint in config.json",
+            found="another",
+            hint="take the run again from where it was made",
+        )
+    judged = open_pictures(run.path / "validation", vocabulary)
+    loss = objective(settings, device)
+
+    def evaluate(model: Any) -> dict[str, float | None]:
+        return judge_in_training(model, judged, vocabulary, device)
+
+    batches = Shuffled(
+        np.ones(len(pictures), np.int64),
+        lambda chosen: pictures.batch(chosen, settings.captions),
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    return Task(
+        model,
+        batches,
+        lambda model, batch, state: loss(model, batch),
+        evaluate,
+        metric="cider",
+        lower_is_better=False,
+        default_minutes=2.5,
+    )
+
+
+def objective(settings: CaptionSettings, device: torch.device) -> Any:
+    """Return (model, batch) -> Loss: nats per symbol of the captions, and of the bag of their symbols."""
+
+    def loss(model: Any, batch: Batch) -> Loss:
+        picture_B, turns_B, target_TN, of_N = (tensor.to(device) for tensor in batch)
+        memory_BSM = model.see(picture_B, turns_B if settings.mirror else None)
+        nats, count = model.nats(memory_BSM, target_TN, of_N, smoothing=settings.smoothing)
+        mean = nats / count
+        if settings.bag:
+            mean = mean + settings.bag * model.bag_nats(memory_BSM, target_TN, of_N)
+        return Loss(mean, count)
+
+    return loss
+
+
+def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+    """Return the first pictures of DATA, or of the run's validation data."""
+    vocabulary = load_vocabulary(run.path)
+    pictures = judged_pictures(run, vocabulary, settings.size, sources, most=SAMPLE)
+    loss = objective(settings, torch.device("cpu"))
+
+    def mean(model: Any, batch: Batch) -> Tensor:
+        found: Tensor = loss(model, batch).mean
+        return found
+
+    return Sample([pictures.batch(np.arange(min(SAMPLE, len(pictures))))], mean, None)
+
+
+def load(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> TrainedCaptioner:
+    """Return the trained model, ready to use."""
+    assert isinstance(model, Captioner)
+    return TrainedCaptioner(model, load_vocabulary(run.path), settings.size, run)
+
+
+def headline(metrics: Mapping[str, float | None]) -> str:
+    """Return how well, in a few words."""
+    return (
+        f"CIDEr {metrics['cider']:.3f}, {metrics['exact']:.1%} exact, {metrics['nats_per_symbol']:.3f} nats per symbol"
+    )
+
+
+def commands(folder: Path) -> list[tuple[str, str]]:
+    """Return what can be done next."""
+    run = shlex.quote(str(folder))
+    return [
+        ("Describe pictures", f"elman predict {run} PICTURE ..."),
+        ("See where it looks", f"elman predict {run} PICTURE --set pictures=FOLDER"),
+        ("Measure it, also with the pictures shuffled", f"elman evaluate {run}"),
+        ("Train it further", f"elman train caption --out {run} --resume --minutes 30"),
+    ]
+
+
+RECIPE = Recipe(
+    name="caption",
+    summary="image -> text: pictures described in sentences",
+    data="a folder with pictures and a captions file (Flickr8k's, with its lists, or COCO's JSON), or the captions "
+    "file and then the pictures or features of them; left out: scenes of two coloured shapes",
+    example="elman train caption flickr8k/ --minutes 60 --out runs/flickr8k",
+    settings=CaptionSettings,
+    prepare=prepare,
+    build=build,
+    task=task,
+    sample=sample,
+    load=load,
+    headline=headline,
+    commands=commands,
+    predict=Describe,
+)
