@@ -22,7 +22,7 @@ TRAINING, VALIDATION, TEST = "training", "validation", "test"
 _PARTS = {TRAINING: ("train",), VALIDATION: ("dev", "val"), TEST: ("test",)}
 _LIST = "Images.txt"
 _FILES = ("*.token.txt", "captions*.json", "captions*.txt", "captions*.tsv", "*.json", "*.tsv")
-_LINE = re.compile(r"(?P<name>[^\t]*?)#\d+[\t ]\s*(?P<numbered>.*)|(?P<plain>[^\t]+)\t(?P<rest>.*)")
+_LINE = re.compile(r"(?P<name>[^\t]*?)#\d+(?P<numbered>(?:[\t ].*)?)|(?P<plain>[^\t]+)\t(?P<rest>.*)")
 LARGEST_JSON = 1 << 30
 
 
@@ -157,7 +157,7 @@ def _lines(path: Path) -> dict[str, list[str]]:
         name = ((parts["name"] if parts["plain"] is None else parts["plain"]) or "").strip() if parts else ""
         if not parts or not name:
             raise DataError(
-                f"{path}, line {number}: no picture is named",
+                f"{path}, line {number}: there is no picture with a caption",
                 should="NAME#0, a tab or blank, and the caption; or NAME, a tab, and the caption",
                 found=repr(line[:60]),
             )

@@ -63,6 +63,7 @@ class Captioner(nn.Module):
         cell: a name in `elman.layers.LAYERS`.
         attention: a name in `elman.models.attention.ATTENTIONS`, or "none".
         dropout: of embeddings, features, between layers, and before the output.
+        forgetting: probability that a symbol that was written is not read, in training: the decoder has to look.
         never: symbols that are never written.
 
     Raises:
@@ -78,16 +79,19 @@ class Captioner(nn.Module):
         hidden: int = 512,
         layers: int = 1,
         cell: str = "lstm",
-        attention: str = "additive",
+        attention: str = "multiplicative",
         dropout: float = 0.3,
+        forgetting: float = 0.0,
         never: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
-        self.mark, self.never = symbols, list(never)
+        self.mark, self.never, self.forgetting = symbols, list(never), forgetting
         self.seeing = seeing
         features: int = seeing.output_size
         self.place = nn.Parameter(torch.zeros(seeing.places, features))
         self.bag = nn.Linear(features, symbols)
+        if not self.bag.bias.is_meta:
+            nn.init.constant_(self.bag.bias, -3.0)  # most symbols are in few captions
         self.embedding = nn.Embedding(symbols + 1, embedding, _weight=torch.empty(symbols + 1, embedding))
         if not self.embedding.weight.is_meta:
             nn.init.normal_(self.embedding.weight, std=embedding**-0.5)  # tied to the output: logits of unit size
@@ -138,7 +142,10 @@ class Captioner(nn.Module):
 
     def write(self, target_TN: Tensor, at: Describing) -> tuple[Tensor, Tensor | None, Describing]:
         """Read symbols; return the readout after each, (T, N, E), where it looked, (N, T, S) or None, and the state."""
-        d_TNH, lower = self.lower(self.drop(self.embedding(target_TN)), at.lower)
+        e_TNE = self.drop(self.embedding(target_TN))
+        if self.training and self.forgetting:
+            e_TNE = e_TNE * (torch.rand(target_TN.shape, device=e_TNE.device) >= self.forgetting)[:, :, None]
+        d_TNH, lower = self.lower(e_TNE, at.lower)
         if self.attention is None or self.upper is None or at.keys_NSQ is None:
             return self.drop(torch.tanh(self.readout(self.drop(d_TNH)))), None, replace(at, lower=lower)
         memory_NSM = at.memory_NSM

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from elman.data.caption_parts import Told, album_parts, scene_parts
 from elman.data.captioned import Batch, encode_caption, open_pictures, write_pictures
+from elman.data.outside_weights import read_weights
 from elman.data.sequences import Sequences
 from elman.data.shuffled import Shuffled
 from elman.data.text import Document
 from elman.data.vocabulary import build_vocabulary, load_vocabulary
 from elman.data.words import Words
-from elman.errors import RunError
+from elman.errors import RunError, SettingError
 from elman.models.captioner import Captioner
-from elman.models.residual import RESNETS
+from elman.models.residual import RESNETS, ResidualNet
 from elman.models.seeing import SeeFeatures, SeePixels
 from elman.recipes.recipe import Recipe, Sample
 from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures
@@ -56,22 +57,25 @@ class CaptionSettings(TrainingSettings):
     mirror: bool = setting(True, "half of the pictures are mirrored in training, but see `sided`", fixed=True)
     sided: tuple[str, ...] = setting(("left", "right"), "pictures with these words are never mirrored", fixed=True)
     attention: str = setting(
-        "additive", "how places are compared", choices=("additive", "multiplicative", "none"), fixed=True
+        "multiplicative", "how places are compared", choices=("multiplicative", "additive", "none"), fixed=True
     )
     cell: str = setting("lstm", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(256, "units of a decoder layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "layers that write", low=1, high=64, fixed=True)
     dropout: float = setting(0.2, "probability of dropping a feature", low=0, high=1)
+    forgetting: float = setting(0.1, "probability that a word that was written is not read in training", low=0, high=1)
     smoothing: float = setting(0.0, "label smoothing", low=0, high=0.99)
     bag: float = setting(0.5, "weight of telling from the picture which symbols its captions have", low=0)
-    captions: int = setting(0, "captions of a picture in a batch, drawn anew each time; 0: all", low=0, fixed=True)
+    captions: int = setting(2, "captions of a picture in a batch, drawn anew each time; 0: all", low=0, fixed=True)
     batch_size: int = setting(32, "pictures in a batch", low=1, high=65536, fixed=True)
     learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
 
 
 def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) -> dict[str, Any]:
     """Read pictures and captions, choose the symbols, and keep both in the folder."""
+    if settings.weights is not None:
+        outside_weights(settings)  # a file of another network is refused before anything is read
     told = Told(settings.size, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
     if sources:
         other = [Path(name) for name in settings.validation_data]
@@ -100,6 +104,24 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
         **described,
         **told.left_out,
     }
+
+
+def outside_weights(settings: CaptionSettings) -> dict[str, Tensor]:
+    """Return the weights that the network begins with, out of the user's file.
+
+    Raises:
+        SettingError, DataError: they are for a network that is not chosen, or the file is broken.
+    """
+    if settings.encoder not in RESNETS:
+        raise SettingError(
+            "weights are for a network of torchvision's",
+            should=f"encoder={' or '.join(RESNETS)}",
+            found=f"encoder={settings.encoder}",
+            hint="--set encoder=resnet18",
+        )
+    with torch.device("meta"):
+        wanted = ResidualNet(RESNETS[settings.encoder]).state_dict()
+    return read_weights(Path(settings.weights or ""), {name: tensor.shape for name, tensor in wanted.items()})
 
 
 def symbols_for(settings: CaptionSettings, texts: Sequence[Sequence[str]]) -> int | None:
@@ -137,6 +159,7 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
         cell=settings.cell,
         attention=settings.attention,
         dropout=settings.dropout,
+        forgetting=settings.forgetting,
         never=never,
     )
 
@@ -154,6 +177,8 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
             hint="take the run again from where it was made",
         )
     judged = open_pictures(run.path / "validation", vocabulary)
+    if settings.weights is not None and not run.checkpoint.exists():
+        model.seeing.net.load_state_dict(outside_weights(settings))  # type: ignore[union-attr]
     loss = objective(settings, device)
 
     def evaluate(model: Any) -> dict[str, float | None]:

@@ -57,36 +57,29 @@ def described(model: Captioner, memory_BSM: Tensor, vocabulary: Vocabulary, want
 
 def written(
     model: Captioner, pictures: Pictures, vocabulary: Vocabulary, wanted: Describe, device: torch.device | str = "cpu"
-) -> list[str]:
-    """Return the best description of each picture."""
+) -> tuple[list[str], float]:
+    """Return the best description of each picture, and the cross-entropy of their captions, in nats per symbol."""
     found: list[str] = []
-    with torch.no_grad():
-        for begin in range(0, len(pictures), TOGETHER):
-            values = torch.from_numpy(np.array(pictures.values[begin : begin + TOGETHER])).to(device)
-            best = described(model, model.see(values), vocabulary, wanted)
-            found += [_text(vocabulary, hypotheses[0]) for hypotheses in best]
-    return found
-
-
-def nats_per_symbol(model: Captioner, pictures: Pictures, device: torch.device | str = "cpu") -> float:
-    """Return the cross-entropy of all captions, per symbol."""
     total = count = 0.0
     with torch.no_grad():
         for begin in range(0, len(pictures), TOGETHER):
             batch = pictures.batch(np.arange(begin, min(begin + TOGETHER, len(pictures))))
             picture_B, _, target_TN, of_N = (tensor.to(device) for tensor in batch)
-            nats, symbols = model.nats(model.see(picture_B), target_TN, of_N)
+            memory_BSM = model.see(picture_B)
+            nats, symbols = model.nats(memory_BSM, target_TN, of_N)
             total, count = total + float(nats), count + symbols
-    return total / count
+            best = described(model, memory_BSM, vocabulary, wanted)
+            found += [_text(vocabulary, hypotheses[0]) for hypotheses in best]
+    return found, total / count
 
 
 def judge_in_training(
     model: Captioner, pictures: Pictures, vocabulary: Vocabulary, device: torch.device
 ) -> dict[str, float | None]:
     """Return nats per symbol, and CIDEr and exact matches of greedy descriptions."""
-    texts = written(model, pictures, vocabulary, Describe(beam=1), device)
+    texts, nats = written(model, pictures, vocabulary, Describe(beam=1), device)
     return {
-        "nats_per_symbol": nats_per_symbol(model, pictures, device),
+        "nats_per_symbol": nats,
         "cider": cider(texts, pictures.texts),
         "exact": exact(texts, pictures.texts),
     }
@@ -219,19 +212,19 @@ class TrainedCaptioner:
         judged = judged_pictures(self.run, self.vocabulary, self.side, data or (), told=told)
         if len(judged) < 2:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
-        texts = written(self.model, judged, self.vocabulary, Describe())
+        texts, nats = written(self.model, judged, self.vocabulary, Describe())
         constant = constant_caption(read_texts(self.run.path)[1])
         right, shuffled = metrics(texts, judged.texts), metrics(texts, shuffle(judged.texts))
         held_out: dict[str, Any] = {}
         if not data and (self.run.path / "held_out").exists():
             other = open_pictures(self.run.path / "held_out", self.vocabulary)
-            told_there = written(self.model, other, self.vocabulary, Describe())
+            told_there, _ = written(self.model, other, self.vocabulary, Describe())
             held_out = {"held_out_exact": exact(told_there, other.texts), "held_out_pictures": len(other)}
         if pictures is not None:
             for n in range(min(DRAWN, len(judged))):
                 self._answer(Path(judged.names[n]), judged.values[n], Describe(pictures=str(pictures)))
         return {
-            "nats_per_symbol": nats_per_symbol(self.model, judged),
+            "nats_per_symbol": nats,
             **right,
             "cider_ratio": right["cider"] / shuffled["cider"] if shuffled["cider"] else None,
             **held_out,
