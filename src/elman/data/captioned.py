@@ -44,6 +44,9 @@ class Pictures:
         names: of the pictures.
         vocabulary: of the captions.
         sided: words that no longer hold when the picture is mirrored.
+
+    Raises:
+        DataError: a caption has a character that the vocabulary does not know.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Pictures:
         self.values, self.texts, self.names = values, texts, names
         banned = set(sided)
         self.turns = np.array([banned.isdisjoint(" ".join(captions).split()) for captions in texts])
-        self.targets = [[encode_caption(vocabulary, caption) for caption in captions] for captions in texts]
+        self.targets = [_encoded(vocabulary, name, captions) for name, captions in zip(names, texts, strict=True)]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -93,6 +96,15 @@ def encode_caption(vocabulary: Vocabulary, caption: str) -> NDArray[np.int64]:
         DataError: it has a character that the vocabulary does not know.
     """
     return vocabulary.encode(f" {caption}").astype(np.int64)
+
+
+def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list[NDArray[np.int64]]:
+    try:
+        return [encode_caption(vocabulary, caption) for caption in captions]
+    except DataError as error:
+        raise DataError(
+            f"a caption of {name}: {error.what}", should=error.should, found=error.found, hint=error.hint
+        ) from error
 
 
 def write_pictures(

@@ -1,6 +1,7 @@
 """The captioner: a picture becomes a map of features, and a decoder writes what it sees, looking at places of the map.
 
-    m_s = place s of the picture's features, with a learned mark of where it is;  g = their mean
+    m_s = place s of the picture's features, with a learned mark of where it is
+    g   = mean over s of relu(A m_s)
     d_t = lower layer (embedding of y_{t-1}, d_{t-1}),  d_0 = tanh(B g)
     a_t = attention of d_t over m
     s_t = upper layers ([d_t, a_t], s_{t-1}),  s_0 like d_0
@@ -88,7 +89,8 @@ class Captioner(nn.Module):
         self.mark, self.never, self.forgetting = symbols, list(never), forgetting
         self.seeing = seeing
         features: int = seeing.output_size
-        self.place = nn.Parameter(torch.zeros(seeing.places, features))
+        self.place = nn.Parameter(0.1 * torch.randn(seeing.places, features))
+        self.glance = nn.Linear(features, features)
         self.bag = nn.Linear(features, symbols)
         if not self.bag.bias.is_meta:
             nn.init.constant_(self.bag.bias, -3.0)  # most symbols are in few captions
@@ -125,8 +127,8 @@ class Captioner(nn.Module):
             memory_BSM: what `see` returned.
             of_N: which picture each caption is of; None for one of each.
         """
-        begin_BX = torch.tanh(self.bridge(self.drop(memory_BSM.mean(1)[None])[0]))
         memory_BSM = self.drop(memory_BSM + self.place)
+        begin_BX = torch.tanh(self.bridge(self.drop(functional.relu(self.glance(memory_BSM)).mean(1)[None])[0]))
         keys_BSQ = None if self.attention is None else self.attention.keys(memory_BSM)
         begin_LBH = begin_BX.view(len(begin_BX), -1, self.lower.hidden_size).transpose(0, 1)
         count = self.states * self.lower.num_layers

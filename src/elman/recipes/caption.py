@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.caption_parts import Told, album_parts, scene_parts
-from elman.data.captioned import Batch, encode_caption, open_pictures, write_pictures
+from elman.data.captioned import Batch, open_pictures, write_pictures
 from elman.data.outside_weights import read_weights
 from elman.data.sequences import Sequences
 from elman.data.shuffled import Shuffled
@@ -95,8 +95,7 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
             (folder / name).mkdir()
             judged, _ = write_pictures(folder / name, part)
             described[f"{name}_pictures"] = len(judged)
-            for text in (text for each in judged for text in each):
-                encode_caption(vocabulary, text)  # a character that is unknown is told before training
+            open_pictures(folder / name, vocabulary)  # a character that is unknown is told before training
     return {
         "sources": [str(source) for source in sources] or ["scenes of two coloured shapes, generated"],
         "fingerprint": fingerprint,

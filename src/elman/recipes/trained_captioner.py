@@ -44,7 +44,7 @@ class Describe(Settings):
 def described(model: Captioner, memory_BSM: Tensor, vocabulary: Vocabulary, wanted: Describe) -> list[list[Hypothesis]]:
     """Return the best descriptions of pictures that the model has seen."""
     beam = Beam(
-        model.step,
+        lambda ids_N, state: model.step(ids_N.to(memory_BSM.device), state),
         lambda state, rows: state.select(rows.to(memory_BSM.device)),
         model.mark,
         model.mark,
@@ -230,9 +230,10 @@ class TrainedCaptioner:
             **held_out,
             "pictures": len(judged),
             **told.left_out,
+            "one_caption": constant,
             "baselines": {
                 "the pictures shuffled": shuffled,
-                f"always {constant!r}": metrics([constant] * len(judged), judged.texts),
+                "one caption for all": metrics([constant] * len(judged), judged.texts),
             },
         }
 
