@@ -122,7 +122,7 @@ def _remove(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_remove("images/b.png"), "has captions of b.png, which is missing(.|\n)*skip_bad=true"),
+        (_remove("images/b.png"), "has captions of b.png, which is missing(.|\n)*--skip-bad"),
         (lambda f: (f / "images/b.png").write_bytes(b"no picture"), "b.png cannot be read as an image(.|\n)*skip-bad"),
         (lambda f: (f / "images/b.png").write_bytes(b""), "b.png is empty"),
         (_remove("Tiny.token.txt"), "has no captions file"),

@@ -122,7 +122,7 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
             values = source.read(row)
         except DataError as error:
             if not told.skip_bad:
-                hint = "mend it, remove its captions, or leave it out: --set skip_bad=true, evaluate --skip-bad"
+                hint = "mend it, remove its captions, or leave it out with --skip-bad"
                 raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
             told.left_out["pictures_left_out_as_broken"] += 1
             continue
