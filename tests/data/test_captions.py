@@ -229,6 +229,8 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
     batch = found.batch(np.array([2, 0]))
     np.testing.assert_array_equal(batch.picture_B.numpy(), values[[2, 0]])
     assert batch.of_N.tolist() == [0, 1, 1]
+    assert [vocabulary.decode([int(v)]).strip() for v in batch.said_X[batch.said_of_X == 0]] == ["it"]
+    assert len(found.batch(np.array([0]), 1).said_X) == 5  # a, dog, left, of, it: also of the caption that is not drawn
     said = [vocabulary.decode([int(t) for t in column if t >= 0]).strip() for column in batch.target_TN.T]
     assert said == ["it", "a dog left of it", "a dog"]
     torch.manual_seed(0)

@@ -61,11 +61,10 @@ def test_captions_together_are_captions_alone(attention: str, cell: str, layers:
     assert abs(together - other) > 1e-4  # the picture counts
 
 
-def test_the_bag_is_counted_once_a_picture() -> None:
+def test_the_bag_is_what_each_picture_has() -> None:
     model = made()
     memory_BSM = model.see(pictures(2))
-    target_TN = torch.tensor([[1, 1, 3], [2, 5, -100]])
-    found = model.bag_nats(memory_BSM, target_TN, torch.tensor([0, 0, 1]))
+    found = model.bag_nats(memory_BSM, torch.tensor([1, 2, 5, 3]), torch.tensor([0, 0, 0, 1]))
     p_BV = model.bag(memory_BSM.mean(1)).sigmoid()
     nats = -(1 - p_BV).log()
     for b, v in [(0, 1), (0, 2), (0, 5), (1, 3)]:
@@ -83,7 +82,7 @@ def test_every_gradient_is_there() -> None:
     for attention, cell, layers in WAYS:
         model = made(attention, cell=cell, layers=layers, forgetting=0.5).train()
         memory_BSM, target_TN, of_N = model.see(pictures(2)), torch.tensor([[1, 2], [4, 5]]), torch.tensor([0, 1])
-        loss = model.nats(memory_BSM, target_TN, of_N)[0] + model.bag_nats(memory_BSM, target_TN, of_N)
+        loss = model.nats(memory_BSM, target_TN, of_N)[0] + model.bag_nats(memory_BSM, target_TN[0], of_N)
         loss.backward()
         idle = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
         assert not idle
@@ -150,3 +149,10 @@ def test_features_are_taken_as_they_are() -> None:
     assert SeeFeatures((7, 5), 8).grid == (1, 7)
     features = torch.randn(2, 9, 5)
     torch.testing.assert_close(seeing(features)[:, 3:4], seeing(features[:, 3:4]))
+    before = seeing(features)
+    seeing.measure(7 * features + 3)
+    seeing.linear.weight.data *= features.flatten(0, 1).std(0, correction=0)
+    seeing.linear.bias.data += (seeing.linear.weight / features.flatten(0, 1).std(0, correction=0)) @ features.mean(
+        (0, 1)
+    )
+    torch.testing.assert_close(seeing(7 * features + 3), before)

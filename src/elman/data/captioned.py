@@ -33,6 +33,8 @@ class Batch(NamedTuple):
     turns_B: Tensor  # whether a picture may be mirrored
     target_TN: Tensor  # symbols, -100 beyond the ends
     of_N: Tensor  # which picture each caption is of, rising
+    said_X: Tensor  # the different symbols of all captions of each picture, also of those that were not drawn
+    said_of_X: Tensor  # which picture each of these is of, rising
 
 
 class Pictures:
@@ -81,11 +83,14 @@ class Pictures:
             rows += [captions[k] for k in order]
             owners += [b] * len(order)
         target, _ = pad(rows, fill=-100)
+        said = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
         return Batch(
             torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),
             torch.from_numpy(self.turns[chosen]),
             torch.from_numpy(target),
             torch.tensor(owners),
+            torch.from_numpy(np.concatenate(said)),
+            torch.from_numpy(np.repeat(np.arange(len(said)), [len(each) for each in said])),
         )
 
 

@@ -179,14 +179,18 @@ class Captioner(nn.Module):
         wanted_X = following_TN[judged]
         return functional.cross_entropy(logits_XV, wanted_X, reduction="sum", label_smoothing=smoothing), len(wanted_X)
 
-    def bag_nats(self, memory_BSM: Tensor, target_TN: Tensor, of_N: Tensor) -> Tensor:
-        """Return the cross-entropy of which symbols the captions of each picture have, per symbol that they have."""
+    def bag_nats(self, memory_BSM: Tensor, said_X: Tensor, of_X: Tensor) -> Tensor:
+        """Return the cross-entropy of which symbols the captions of each picture have, per symbol that they have.
+
+        Args:
+            memory_BSM: what `see` returned.
+            said_X: symbols.
+            of_X: which picture has each in its captions.
+        """
         has_BV = memory_BSM.new_zeros(len(memory_BSM), self.mark)
-        known = target_TN >= 0
-        has_BV[of_N.expand_as(target_TN)[known], target_TN[known]] = 1
+        has_BV[of_X, said_X] = 1
         logits_BV = self.bag(self.drop(memory_BSM.mean(1)[None])[0])
-        nats = functional.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum")
-        return nats / has_BV.sum().clamp(min=1)
+        return functional.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum") / max(1, len(said_X))
 
     @torch.no_grad()
     def step(self, ids_N: Tensor, at: Describing) -> tuple[Tensor, Describing]:

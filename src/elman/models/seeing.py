@@ -88,22 +88,32 @@ class SeePixels(nn.Module):
 
 
 class SeeFeatures(nn.Module):
-    """Features (B, S, F) to (B, S, M), each place for itself.
+    """Features (B, S, F), less their mean, by their deviation, to (B, S, M), each place for itself.
 
     Args:
         shape: (S, F).
         features: M.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, shape: tuple[int, ...], features: int) -> None:
         super().__init__()
         self.places, self.output_size = shape[0], features
         side = round(shape[0] ** 0.5)
         self.grid = (side, side) if side * side == shape[0] else (1, shape[0])
-        self.norm = nn.LayerNorm(shape[1])
+        self.register_buffer("mean", torch.zeros(shape[1]))
+        self.register_buffer("deviation", torch.ones(shape[1]))
         self.linear = nn.Linear(shape[1], features)
 
     def forward(self, features_BSF: Tensor, turns_B: Tensor | None = None) -> Tensor:
         """Return (B, S, M)."""
-        seen_BSM: Tensor = functional.relu(self.linear(self.norm(features_BSF)))
+        seen_BSM: Tensor = functional.relu(self.linear((features_BSF - self.mean) / self.deviation))
         return seen_BSM
+
+    def measure(self, features_NSF: Tensor) -> None:
+        """Take mean and deviation of each feature from these, (N, S, F)."""
+        flat_XF = features_NSF.flatten(0, 1).double()
+        self.mean.copy_(flat_XF.mean(0))
+        self.deviation.copy_(flat_XF.std(0, correction=0).clamp(min=1e-4))

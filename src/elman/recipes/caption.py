@@ -32,6 +32,7 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
 from elman.training.task import Loss, Task
 
+MEASURED = 2000  # pictures whose features say what is usual
 SAMPLE = 8  # pictures that a diagnosis looks at
 
 
@@ -176,6 +177,8 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
             hint="take the run again from where it was made",
         )
     judged = open_pictures(run.path / "validation", vocabulary)
+    if isinstance(model.seeing, SeeFeatures):
+        model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))
     if settings.weights is not None and not run.checkpoint.exists():
         model.seeing.net.load_state_dict(outside_weights(settings))  # type: ignore[union-attr]
     loss = objective(settings, device)
@@ -204,12 +207,12 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
     """Return (model, batch) -> Loss: nats per symbol of the captions, and of the bag of their symbols."""
 
     def loss(model: Any, batch: Batch) -> Loss:
-        picture_B, turns_B, target_TN, of_N = (tensor.to(device) for tensor in batch)
+        picture_B, turns_B, target_TN, of_N, said_X, said_of_X = (tensor.to(device) for tensor in batch)
         memory_BSM = model.see(picture_B, turns_B if settings.mirror else None)
         nats, count = model.nats(memory_BSM, target_TN, of_N, smoothing=settings.smoothing)
         mean = nats / count
         if settings.bag:
-            mean = mean + settings.bag * model.bag_nats(memory_BSM, target_TN, of_N)
+            mean = mean + settings.bag * model.bag_nats(memory_BSM, said_X, said_of_X)
         return Loss(mean, count)
 
     return loss

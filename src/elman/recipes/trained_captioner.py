@@ -64,7 +64,7 @@ def written(
     with torch.no_grad():
         for begin in range(0, len(pictures), TOGETHER):
             batch = pictures.batch(np.arange(begin, min(begin + TOGETHER, len(pictures))))
-            picture_B, _, target_TN, of_N = (tensor.to(device) for tensor in batch)
+            picture_B, _, target_TN, of_N, *_ = (tensor.to(device) for tensor in batch)
             memory_BSM = model.see(picture_B)
             nats, symbols = model.nats(memory_BSM, target_TN, of_N)
             total, count = total + float(nats), count + symbols
