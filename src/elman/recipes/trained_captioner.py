@@ -16,6 +16,7 @@ from elman.data.bitext import symbols_of
 from elman.data.caption_parts import Told, readable_of
 from elman.data.captioned import Pictures, open_pictures, read_texts
 from elman.data.picture_sources import picture_inputs
+from elman.data.sequences import Sequences
 from elman.data.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
@@ -102,12 +103,17 @@ def judged_pictures(
     if not sources:
         return open_pictures(run.path / "validation", vocabulary)
     found = list(islice(readable_of(sources, told or Told(side)), most))
-    shape = open_pictures(run.path / "validation", vocabulary).values.shape[1:]
+    shape = shape_of(run)
     for array, name, _ in found:
         if array.shape != shape:
             raise DataError(f"{name} is not like what the run learned from", should=f"{shape}", found=f"{array.shape}")
     arrays, names, texts = zip(*found, strict=True)
     return Pictures(np.stack(list(arrays)), texts, names, vocabulary)
+
+
+def shape_of(run: RunDirectory) -> tuple[int, ...]:
+    """Return the shape of a picture in a run: (H, W, 3), or features (S, F)."""
+    return Sequences.open(run.path, "picture").values.shape[1:]
 
 
 def _text(vocabulary: Vocabulary, hypothesis: Hypothesis) -> str:
@@ -148,7 +154,7 @@ class TrainedCaptioner:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a picture as the run has it: (H, W, 3), or features (S, F)."""
-        return open_pictures(self.run.path / "validation", self.vocabulary).values.shape[1:]
+        return shape_of(self.run)
 
     @torch.no_grad()
     def _answer(self, path: Path, values: Any, wanted: Describe) -> Answer:
