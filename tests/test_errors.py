@@ -2,7 +2,7 @@
 
 import pytest
 
-from elman.errors import MissingExtraError, extra
+from elman.errors import MissingExtraError, extra, unknown_name
 
 
 def test_a_missing_library_is_named_with_what_installs_it() -> None:
@@ -12,5 +12,26 @@ def test_a_missing_library_is_named_with_what_installs_it() -> None:
         "reading sound needs the extra 'sound'",
         "  should be: an installed no_such_library",
         "  is:        No module named 'no_such_library'",
-        "  try:       pip install 'elman[sound]'",
+        "  try:       pip install 'elman[sound]', or in a clone: pip install '.[sound]'",
     ]
+
+
+def test_few_names_are_all_told_the_near_ones_first() -> None:
+    assert str(unknown_name("cell", "lstn", ["rnn", "gru", "lstm"])).splitlines() == [
+        "unknown cell 'lstn'",
+        "  should be: one of lstm, gru, rnn",
+        "  is:        'lstn'",
+        "  try:       did you mean 'lstm'?",
+    ]
+
+
+def test_of_many_names_the_near_ones_are_told() -> None:
+    known = [f"setting_{letter * 9}" for letter in "abcdefghijklmnopqrst"]
+    lines = str(unknown_name("setting", "seting_bbbbbbbbb", known, listed="a list")).splitlines()
+    assert lines[1].startswith("  should be: one of setting_bbbbbbbbb, ")
+    assert lines[1].endswith(" others")
+    assert len(lines[1]) < 80
+    assert lines[3] == "  try:       did you mean 'setting_bbbbbbbbb'? a list"
+    far = str(unknown_name("setting", "x", known, listed="a list")).splitlines()
+    assert far[1].endswith(", or 8 others")
+    assert far[3] == "  try:       a list"

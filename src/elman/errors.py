@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+MOST_NAMES = 12  # that a message tells
+
 
 class ElmanError(ValueError):
     """A mistake that the user can mend.
@@ -60,21 +62,46 @@ class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
 
 
+AGAIN = "take the run again from where it was made"
+"""What to try where a file of a run is broken."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` was most likely meant to be, or None."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], error: type[ElmanError] = SettingError) -> ElmanError:
-    """Build the error for a name that is not in a registry, with "did you mean" where one is near."""
+def unknown_name(
+    kind: str,
+    name: str,
+    known: Iterable[str],
+    error: type[ElmanError] = SettingError,
+    *,
+    listed: str | None = None,
+) -> ElmanError:
+    """Build the error for a name that is not in a registry, with "did you mean" where one is near.
+
+    Args:
+        kind: of thing, such as "setting".
+        name: that is unknown.
+        known: names. The near ones come first, and of many only some are told.
+        error: the kind of error.
+        listed: where all of the names can be read.
+    """
     known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    names = [*near, *(other for other in known if other not in near)]
+    if len(names) > MOST_NAMES:
+        told = len(near) or MOST_NAMES
+        names = [*names[:told], f"or {len(names) - told} others"]
     guess = nearest(str(name), known)
+    hints = [f"did you mean {guess!r}?"] if guess else []
     return error(
         f"unknown {kind} {name!r}",
-        should=f"one of {', '.join(known)}",
+        should=f"one of {', '.join(names)}",
         found=repr(name),
-        hint=f"did you mean {guess!r}?" if guess else None,
+        hint=" ".join([*hints, *([listed] if listed else [])]) or None,
     )
 
 
@@ -96,5 +123,5 @@ def extra(name: str, what: str) -> Iterator[None]:
             f"{what} needs the extra {name!r}",
             should=f"an installed {error.name or name}",
             found=str(error),
-            hint=f"pip install 'elman[{name}]'",
+            hint=f"pip install 'elman[{name}]', or in a clone: pip install '.[{name}]'",
         ) from error

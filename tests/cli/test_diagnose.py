@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from elman.inspection import diagnose
@@ -60,6 +62,39 @@ def test_what_a_diagnosis_refuses(elman: Elman, run: Path, tmp_path: Path) -> No
         assert answer.code == 2
         assert message in answer.err
         assert "Traceback" not in answer.err
+
+
+def test_a_page_that_cannot_be_drawn_is_refused_first(
+    elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("nothing is measured first")
+
+    monkeypatch.setattr("elman.recipes.diagnosable", never)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    answer = elman("diagnose", run, "--out", tmp_path / "page.html")
+    assert answer.code == 2
+    assert "elman[plot]" in answer.err
+    assert not list(tmp_path.glob("page.html*"))
+
+
+def test_a_page_that_fails_leaves_the_old_one(
+    elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    write = Path.write_text
+
+    def half(path: Path, text: str, **options: Any) -> int:
+        write(path, text[:10], **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    answer = elman("diagnose", run, "--out", page)
+    assert answer.code == 2
+    assert "No space left" in answer.err
+    assert page.read_text() == "old"
+    assert list(tmp_path.glob("page*")) == [page]
 
 
 def test_training_watches_the_horizon_and_trains_the_same(

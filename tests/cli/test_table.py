@@ -4,7 +4,7 @@ from elman.cli.table import result_table
 
 
 def test_without_baselines_a_line_each() -> None:
-    lines = result_table({"loss": 0.25, "symbols": 12345, "perplexity": None}).splitlines()
+    lines = result_table({"loss": 0.25, "symbols": 12345, "perplexity": None, "left_out": ["a", "b"]}).splitlines()
     assert [line.split(maxsplit=1) for line in lines] == [
         ["loss", "0.2500"],
         ["symbols", "12,345"],

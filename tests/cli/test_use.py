@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,13 @@ def test_evaluate_says_what_training_reported(elman: Elman, run: Path, text: Pat
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min((row["validation"] for row in rows), key=lambda metrics: metrics["nats_per_symbol"])
     answer = elman("evaluate", run, "--json")
-    assert json.loads(answer.out) == best
+    found = json.loads(answer.out)
+    beside = found.pop("baselines")
+    assert found == best
+    assert list(beside) == ["frequencies", "pairs"]
+    assert all(metrics.keys() == best.keys() and metrics["symbols"] == best["symbols"] for metrics in beside.values())
+    assert "frequencies" in elman("evaluate", run).out.splitlines()[0]
+    assert "| frequencies |" in (run / "report.md").read_text()
     assert f"{best['bits_per_character']:.4f}" in elman("evaluate", run).out
     other = json.loads(elman("evaluate", run, text, "--json").out)
     assert other["symbols"] == len(text.read_text(encoding="utf-8")) - 1
@@ -126,9 +133,17 @@ def test_recipes(elman: Elman) -> None:
     for name, recipe in recipes.RECIPES.items():
         assert name in elman("recipes").out
         assert recipe.example in elman("recipes").out
+        assert f"left out: {recipe.default}\n" in elman("recipes").out
         assert "--set hidden=" in elman("recipes", name).out
         assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
     assert elman("recipes", "poetry").code == 2
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_the_commands_of_a_report_can_be_pasted_whatever_the_name_of_the_run(name: str) -> None:
+    run = Path("my runs") / "it's one"
+    for what, command in recipes.RECIPES[name].commands(run):
+        assert str(run) in shlex.split(command), what
 
 
 def test_settings_are_listed_with_their_choices(elman: Elman) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from elman.data.files import BESIDE, write_bytes, write_json, written_beside
+from elman.data.bitext import read_lines
+from elman.data.files import BESIDE, read_checked, write_bytes, write_json, written_beside
 from elman.errors import DataError, RunError
+from elman.recipes.scale import Scale
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -142,3 +144,35 @@ def test_json_has_no_numbers_that_json_does_not_know(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ä": 1}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"cannot be read(.|\n)*No such file"),
+        (b"{", "is broken"),
+        (b'{"n": NaN}', "is broken"),
+        (b'"\\ud800"', "is broken"),
+        (b"\xff", "is broken"),
+        (b"[" * 100_000, "is broken"),
+    ],
+)
+def test_json_that_a_stranger_may_have_made_is_checked(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RunError, match=rf"x\.json {message}") as caught:
+        read_checked(path, "numbers")
+    assert "try: " in str(caught.value)
+
+
+def test_json_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunError, match=r"x\.json is too large to be ours"):
+        read_checked(tmp_path / "x.json", "numbers")
+    with pytest.raises(RunError, match=r"is too large to be ours"):
+        read_lines(tmp_path / "x.json")
+    (tmp_path / "x.json").rename(tmp_path / "scale.json")
+    with pytest.raises(RunError, match=r"is too large to be ours"):
+        Scale.open(tmp_path)

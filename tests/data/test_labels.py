@@ -22,6 +22,9 @@ def test_classes_are_sorted_and_counted() -> None:
 def test_several_classes_tags_and_numbers() -> None:
     several = Labels.of("classes", ["a;b", ["c"], "b"])
     assert several.encode("c; a", "x", 4).tolist() == [[1, 0, 1]]
+    for none in ("", " ", []):  # an empty cell of a table, and an empty list
+        assert several.encode(none, "x", 4).tolist() == [[0, 0, 0]]
+        assert Labels.of("classes", ["a;b", none]).examples == 2
     tags = Labels.of("tags", ["D N", ["V", "N"]])
     assert tags.encode("N V D", "x", 3).tolist() == [1, 2, 0]
     numbers = Labels.of("number", ["1", 3.0])
@@ -35,6 +38,8 @@ def test_several_classes_tags_and_numbers() -> None:
     [
         ("class", "c", r"x has a label that is not in the training data\n.*one of a, b\n.*'c'"),
         ("class", None, "x has no label"),
+        ("class", "", "x has no label"),
+        ("classes", None, "x has no label"),
         ("class", ["a", "b"], r"x has several labels\n(.*\n)*.*target=classes"),
         ("tags", "a b", r"x has not as many tags as steps\n.*3 tags\n.*2"),
         ("tags", ["a", "", "b"], "a step without a tag"),

@@ -80,7 +80,7 @@ def test_a_broken_row_is_named_or_left_out(tmp_path: Path, row: str, message: st
     table = read_pairs([path], skip_bad=True)
     assert [pair.first for pair in table] == ["a", "c"]
     assert table.skipped.count == 1
-    assert "line 2" in table.skipped.first
+    assert "line 2" in table.skipped.lines()[0]
 
 
 def test_an_open_quote_is_a_broken_row(tmp_path: Path) -> None:
@@ -97,8 +97,9 @@ def test_an_open_quote_is_a_broken_row(tmp_path: Path) -> None:
         (
             "a\tb\tscore",
             {"score": "scores"},
-            r"no column for the score \('scores'\)\n.*\n.*a, b, score\n.*--set score=scores",
+            r"no column for the score \('scores'\)\n.*\n.*a, b, score\n.*--set score=score, with names or numbers",
         ),
+        ("a\tb\tgold", {"score": "x"}, r"no column for the score \('x'\)\n.*\n.*a, b, gold\n.*--set score=NAME, with"),
         ("1\t2\t3\t4", {"first": "1", "second": "2", "score": "9"}, r"no column for the score \('9'\)"),
         ("only one text", {}, r"\n.*1 columns: only one text"),
     ],

@@ -83,8 +83,12 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match=r"e0: no numbers\n(.*\n)*.*--skip-bad"):
         prepare(tmp_path, *pairs)
+    torn = (DataError("torn", hint="make it anew"), "a")
+    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad leaves broken examples out"):
+        prepare(tmp_path, torn, *series(1))
     described = prepare(tmp_path, *pairs, skip_bad=True)
-    assert described["skipped"] == ["e0", "e21", "e22", "e23"]
+    wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
+    assert described["skipped"] == wrong
     training, validation = open_parts(tmp_path)
     assert len(training.chosen) + len(validation.chosen) == 20
     np.testing.assert_array_equal(training.input[3], pairs[4][0])
@@ -98,12 +102,21 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
         ([("a", "x"), (np.zeros((1, 1)), "y")], r"e1 is not like the others\n.*all text, or all numbers"),
         ([("a", "x"), ("b", "y")], r"there are too few examples\n(.*\n)*.*validation=SHARE"),
         ([("a", "x")] * 20, "has a single class"),
+        ([("a", "x"), ("b", "x")], "has a single class"),
         ([(np.zeros((2, 2)), "x"), (np.zeros((2, 3)), "y")] * 9, r"e1 is not like the others\n.*\(2,\)(.*\n)*.*\(3,\)"),
     ],
 )
 def test_data_that_cannot_be_learned_from_is_refused(tmp_path: Path, pairs: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
         prepare(tmp_path, *pairs)
+
+
+def test_that_everything_is_broken_is_said(tmp_path: Path) -> None:
+    pairs = [(DataError("no numbers"), "a"), ("", "b")]
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 left out; e0: no numbers; e1 is empty"):
+        prepare(tmp_path, *pairs, skip_bad=True)
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 left out; e0 has a label"):
+        prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2)), "c")), skip_bad=True)
 
 
 def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_wide_file(write: Write) -> None:
-    panel, counts = read_series([write("date,a,b\n2026-01-01,1,2\n2026-01-02,NA,4\n2026-01-03,5,\n")], Form())
+    panel, counts, _ = read_series([write("date,a,b\n2026-01-01,1,2\n2026-01-02,NA,4\n2026-01-03,5,\n")], Form())
     assert panel.series == ["a", "b"]
     np.testing.assert_array_equal(panel.values[0], [[1, 2], [np.nan, 4], [5, np.nan]])
     assert counts == {"rows": 3, "missing values": 2}
@@ -39,7 +39,7 @@ def test_other_separators_and_a_mark_at_the_beginning(write: Write) -> None:
 
 def test_a_long_file(write: Write) -> None:
     text = "shop,date,sold\nA,2026-01-01,1\nB,2026-01-02,7\nA,2026-01-02,2\nB,2026-01-03,8\nB,2026-01-04,9\n"
-    panel, _ = read_series([write(text)], Form(series="shop"))
+    panel, *_ = read_series([write(text)], Form(series="shop"))
     assert panel.series == ["A", "B"]
     assert [values.ravel().tolist() for values in panel.values_of_groups()] == [[1, 2], [7, 8, 9]]
     assert [panel.clock.text(int(start)) for start in panel.starts] == ["2026-01-01", "2026-01-02"]
@@ -56,7 +56,7 @@ def test_several_files_are_a_group_each(write: Write, tmp_path: Path) -> None:
 
 def test_what_is_known_ahead_may_go_on_behind_the_last_value(write: Write) -> None:
     path = write("t,y,price\n1,5,1\n2,,1\n3,6,2\n4,,3\n5,,3\n")
-    panel, _ = read_series([path], Form(known=("price",)))
+    panel, *_ = read_series([path], Form(known=("price",)))
     np.testing.assert_array_equal(panel.values[0], [[5], [np.nan], [6]])
     assert panel.ahead[0].ravel().tolist() == [1, 1, 2, 3, 3]
     with pytest.raises(DataError, match=r"price is known ahead, but has no value at 2"):
@@ -66,7 +66,7 @@ def test_what_is_known_ahead_may_go_on_behind_the_last_value(write: Write) -> No
 def test_a_time_in_parts(write: Write) -> None:
     text = "No,year,month,day,hour,v\n1,2010,1,31,23,5\n2,2010,2,1,0,6\n"
     form = Form(time=("year", "month", "day", "hour"), columns=("v",))
-    panel, _ = read_series([write(text)], form)
+    panel, *_ = read_series([write(text)], form)
     assert panel.clock.step == "1 h"
     assert panel.clock.text(panel.end(0)) == "2010-02-01 01:00:00"
     with pytest.raises(
@@ -115,7 +115,7 @@ def test_what_is_irregular_is_refused_with_the_place_and_the_remedy(write: Write
 def test_what_is_irregular_is_put_right_as_asked(
     write: Write, kind: str, rules: Rules, expected: list, counted: tuple[str, int]
 ) -> None:
-    panel, counts = read_series([write("t,v\n" + IRREGULAR[kind][0])], Form(rules=rules))
+    panel, counts, _ = read_series([write("t,v\n" + IRREGULAR[kind][0])], Form(rules=rules))
     np.testing.assert_array_equal(panel.values[0].ravel(), expected)
     assert counts[counted[0]] == counted[1]
 
@@ -125,7 +125,7 @@ def test_hours_become_days_and_days_months(write: Write) -> None:
     days = np.datetime64("2025-12-30") + np.arange(70)
     values = chance.normal(size=len(days))
     path = write("date,v\n" + "".join(f"{d},{v}\n" for d, v in zip(days, values, strict=True)))
-    panel, _ = read_series([path], Form(rules=Rules(every="1month")))
+    panel, *_ = read_series([path], Form(rules=Rules(every="1month")))
     months = days.astype("datetime64[M]")
     expected = [values[months == month].mean() for month in np.unique(months)]
     np.testing.assert_allclose(panel.values[0].ravel(), expected, rtol=1e-12)
@@ -159,6 +159,15 @@ def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: Form, 
         read_series([write(text)], form)
 
 
+def test_a_first_column_that_is_no_time_is_told(write: Write) -> None:
+    rows = "\n3,1\n1,2\n2,3\n"
+    with pytest.raises(DataError, match=r"order=sort; --set time=NAME, if sold, the first column, does not hold"):
+        read_series([write(f"sold,temp{rows}")], Form())
+    for form, names in ((Form(time=("sold",)), "sold,temp"), (Form(), "date,temp")):
+        with pytest.raises(DataError, match=r"order=sort$"):
+            read_series([write(names + rows)], form)
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read\n.*a CSV file or a folder of them"):
         read_series([tmp_path / "none.csv"], Form())
@@ -168,6 +177,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_broken_rows_are_left_out_if_asked_and_counted(write: Write) -> None:
     path = write("t,v\n1,10\n2,2,2\nx,20\n3,abc\n4,40\n5,50\n6,60\n")
-    panel, counts = read_series([path], Form(skip_bad=True, rules=Rules(gaps="missing")))
+    panel, counts, left_out = read_series([path], Form(skip_bad=True, rules=Rules(gaps="missing")))
     np.testing.assert_array_equal(panel.values[0].ravel(), [10, np.nan, np.nan, 40, 50, 60])
-    assert counts["rows left out"] == 3
+    assert counts["rows left out"] == left_out.count == 3
+    assert [f"line {n}" in line for n, line in zip((3, 4, 5), left_out.lines(), strict=True)] == [True] * 3

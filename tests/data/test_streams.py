@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data import streams as streams_module
-from elman.data.streams import IGNORED, Streams, Window, evaluation_streams, varied_length
+from elman.data.streams import IGNORED, Streams, Window, varied_length
 from elman.data.text import Document
 from elman.data.tokens import TokenFile, encode_text
 from elman.data.vocabulary import build_vocabulary
@@ -109,7 +109,8 @@ def check_context(text: TokenFile, read: list[int], targets: list[int], resets: 
 @given(length=st.integers(2, 60), window=st.integers(1, 70), starts=st.sets(st.integers(1, 59), max_size=5))
 def test_exact_evaluation_is_the_text_in_one_row(length: int, window: int, starts: set[int]) -> None:
     begin = [0, *sorted(start for start in starts if start < length)]
-    inputs, targets, resets = whole(list(evaluation_streams(counting(length, begin), window=window)))
+    text = counting(length, begin)
+    inputs, targets, resets = whole(list(Streams(text, batch_size=1, window=window, drop=False)))
     assert inputs == [list(range(length - 1))]
     assert targets == [[IGNORED if token + 1 in begin else token + 1 for token in range(length - 1)]]
     assert resets == [[token in begin[1:] for token in range(length - 1)]]
@@ -216,7 +217,7 @@ def test_a_text_that_is_too_short_says_what_would_fit(drop: bool) -> None:
     )
     assert len(list(Streams(counting(100), batch_size=8, window=12))) == 1
     with pytest.raises(DataError, match=r"at least 2 tokens .*\n.*1 tokens\n.*more text"):
-        Streams(counting(1), batch_size=1, window=4, drop=drop) if not drop else evaluation_streams(counting(1))
+        Streams(counting(1), batch_size=1, window=4, drop=False)
     with pytest.raises(DataError, match=r"at least 9 tokens .*\n.*5 tokens\n.*a smaller batch_size, or more text"):
         Streams(counting(5), batch_size=8, window=1)
 

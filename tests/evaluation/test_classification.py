@@ -38,6 +38,12 @@ def test_several_classes_each(N: int, C: int, seed: int) -> None:
     assert found["nats"] == pytest.approx(judge.log_loss(target.ravel(), sigmoid(logits).ravel(), labels=[0, 1]))
 
 
+def test_certain_and_right_costs_nothing() -> None:
+    target = np.array([0, 1])
+    for metrics in (class_metrics(np.eye(2) * 1000, target), classes_metrics(np.eye(2) * 2000 - 1000, np.eye(2))):
+        assert str(metrics["nats"]) == "0.0", "not -0.0"
+
+
 def test_numbers() -> None:
     answer, target = np.array([1.0, 2, 4]), np.array([1.0, 3, 5])
     found = number_metrics(answer, target)

@@ -62,9 +62,9 @@ def test_a_model_and_a_predictor_that_are_the_same_get_the_same() -> None:
 
 
 def test_seen_items_are_left_out() -> None:
-    part = sessions_of([[0, 1, 0]])
     kept = {}
-    for exclude in (False, True):
+    for session, exclude in (([0, 1, 2], False), ([0, 1, 2], True), ([0, 1, 0], True)):
+        part = sessions_of([session])
         metrics = judge_predictor(
             lambda histories: torch.tensor([[2.0, 1.0, 0.0]]).expand(len(histories), -1),
             part,
@@ -72,8 +72,8 @@ def test_seen_items_are_left_out() -> None:
             at=1,
             exclude_seen=exclude,
         )
-        kept[exclude] = metrics["recall_1"]
-    assert kept == {False: 0.5, True: 0.5}  # 0 is right at the end, or 1 in the middle, and never both
+        kept[session[-1], exclude] = metrics["recall_1"]
+    assert kept == {(2, False): 0, (2, True): 1, (0, True): 0.5}  # what comes twice is missed
 
 
 @pytest.mark.parametrize("furthest", [1, 3, 50])

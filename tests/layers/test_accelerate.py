@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import elman
 from elman.kernels import choose, eager
 from elman.kernels.choose import SlowPathError
+from elman.testing import TOLERANCE
 
 
 class Tagger(nn.Module):
@@ -56,6 +57,18 @@ def test_a_layer_that_is_used_twice_stays_one_layer() -> None:
     elman.accelerate(model)
     assert model[0] is model[1]
     assert isinstance(model[0], elman.GRU)
+
+
+def test_a_weight_that_is_tied_inside_a_layer_stays_tied() -> None:
+    layer = nn.LSTM(4, 4, 2)
+    layer.weight_hh_l1 = layer.weight_hh_l0
+    model, x = nn.ModuleDict({"layer": layer}), torch.randn(3, 2, 4)
+    before, _ = layer(x)
+    elman.accelerate(model)
+    twin = model["layer"]
+    assert isinstance(twin, elman.LSTM)
+    assert twin.weight_hh_l1 is twin.weight_hh_l0 is layer.weight_hh_l0
+    torch.testing.assert_close(twin(x)[0], before, rtol=0, atol=TOLERANCE[before.dtype])
 
 
 def test_what_would_behave_differently_is_left_alone_and_told() -> None:

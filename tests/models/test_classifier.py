@@ -52,6 +52,18 @@ def test_company_changes_nothing(pooling: str, both: bool, lengths: list) -> Non
         torch.testing.assert_close(scores[b : b + 1], model(x_TI[:, None]), rtol=1e-10, atol=1e-10)
 
 
+def test_masks_of_training_keep_within_the_sequence() -> None:
+    torch.manual_seed(2)
+    front = FeatureFront(2, mask_steps=30)
+    model = Classifier(front, Encoder(2, 3), 2)
+    seen: list[torch.Tensor] = []
+    model.encoder.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    lengths = torch.tensor([5] * 200)
+    model(torch.ones(100, 200, 2), lengths)
+    masked_B = (seen[0][:5] == 0).all(2).sum(0)
+    assert masked_B.max() in (1, 2), "two runs of at most a third of 5 steps each"
+
+
 def test_features_are_standardised() -> None:
     front = build_front("features", (2,), mean=(1.0, 2.0), deviation=(2.0, 4.0), symbols=0, embedding=3)
     assert front(torch.tensor([[[3, 10]]], dtype=torch.uint8)).tolist() == [[[1.0, 2.0]]]

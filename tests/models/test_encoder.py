@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import SettingError
-from elman.models.encoder import Encoder
+from elman.models.encoder import Encoder, build_layers
 from elman.models.pooling import POOLINGS
 
 
@@ -32,6 +32,15 @@ def test_a_sequence_alone_is_encoded_as_in_company(pooling: str, cell: str, both
             own_BF, own_TBF = encoder(x_TI[:, None])
             torch.testing.assert_close(own_BF[0], pooled_BF[b], rtol=1e-12, atol=1e-12)
             torch.testing.assert_close(own_TBF[:, 0], y_TBF[: len(x_TI), b], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "nonsense"])
+def test_a_gated_cell_has_no_nonlinearity_to_choose(nonlinearity: str) -> None:
+    for cell in ("gru", "lstm"):
+        with pytest.raises(SettingError, match=rf"the cell {cell} has no nonlinearity(.|\n)*should be: (.|\n)*try: "):
+            build_layers(cell, 2, 3, nonlinearity=nonlinearity)
+    with pytest.raises(SettingError, match="unknown nonlinearity"):
+        build_layers("rnn", 2, 3, nonlinearity="nonsense")
 
 
 def test_what_the_poolings_take() -> None:

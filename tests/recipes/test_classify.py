@@ -47,6 +47,7 @@ def test_it_learns_what_the_majority_cannot_tell(run: Path, tmp_path: Path) -> N
         assert found["nats"] < 0.35
         assert found["baselines"]["majority class"]["accuracy"] == 0.5
     report = (run / "report.md").read_text()
+    assert " sequences a second" in report
     assert "| majority class | 0.5 |" in report
     assert "- labels: down (24), up (24)" in report
 
@@ -111,7 +112,30 @@ def test_what_does_not_fit_the_model_is_refused(run: Path, tmp_path: Path) -> No
     )
     with pytest.raises(DataError, match=r"new.jsonl:1 has a label that is not in the training data\n.*down, up"):
         trained.evaluate([tmp_path / "new.jsonl"])
-    assert trained.evaluate([tmp_path / "new.jsonl"], skip_bad=True)["skipped"] == 1
+    found = trained.evaluate([tmp_path / "new.jsonl"], skip_bad=True)
+    assert (found["skipped"], found["examples"]) == (1, 1)
+    assert found["left_out"] == ["new.jsonl:1 has a label that is not in the training data"]
+
+
+def test_broken_inputs_are_named_and_the_others_answered(run: Path, tmp_path: Path, elman: Elman) -> None:
+    good, wide, absent = (tmp_path / name for name in ("good.npy", "wide.npy", "absent.npy"))
+    np.save(good, np.stack([np.arange(9), np.zeros(9)], 1))
+    np.save(wide, np.zeros((3, 5)))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"series": "x", "label": "up"}\n{"series": [[1, 2]], "label": "up"}')
+    assert elman("predict", run, wide, good).code == 2
+    done = elman("predict", run, wide, absent, rows, good, "--skip-bad")
+    assert done.code == 0
+    assert [line.split(": ")[0] for line in done.out.splitlines()] == ["rows.jsonl:2", str(good)]
+    lines = [line.removeprefix("no answer: ") for line in done.err.splitlines()]
+    assert [line.split()[0] for line in lines] == [str(wide), str(absent), "rows.jsonl:1"]
+    answers = json.loads(elman("predict", run, wide, absent, rows, good, "--skip-bad", "--json").out)["predictions"]
+    assert ["error" in answer for answer in answers] == [True, True, True, False, False]
+    expected = "steps of shape (2,), is (5,)"
+    assert answers[0] == {"input": str(wide), "error": f"{wide} is not what the model reads (should be {expected})"}
+    told = elman("evaluate", run, rows, "--skip-bad")
+    assert "left out: rows.jsonl:1" in told.err
+    assert "left" not in told.out
 
 
 def test_numbers_are_told(tmp_path: Path) -> None:

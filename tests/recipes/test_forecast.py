@@ -65,7 +65,9 @@ def test_it_beats_the_naive_forecasts_and_its_intervals_hold(elman: Elman, run: 
     assert other["crps"] < 0.9 * other["baselines"]["seasonal naive, 12 steps"]["crps"]
     table = elman("evaluate", run).out
     assert "seasonal naive, 12 steps" in table
-    assert "last value" in (run / "report.md").read_text()
+    report = (run / "report.md").read_text()
+    assert "last value" in report
+    assert " values a second" in report
 
 
 def test_evaluation_says_what_training_said(elman: Elman, run: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_forecast_does_not_know_what_comes(run: Path, file: Path, tmp_path: Pa
     expected = [answer.fields["forecast"] for answer in trained.predict([str(cut)])]
     values = series()
     values[200:] = 1e4
-    from elman.recipes.forecast import read, sayer
+    from elman.recipes.trained_forecaster import read, sayer
 
     windows = trained.plan.all_of(read([write(tmp_path / "y.csv", values)], trained.settings, trained.plan).panel, "y")
     places = windows.places(np.arange(len(windows)))
@@ -223,6 +225,59 @@ def test_what_does_not_fit_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"validation is out of range"):
         runs.start(RECIPE, [], {"validation": 0}, tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_counts_are_never_forecast_below_nothing(tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    counts = write(tmp_path / "counts.csv", chance.poisson([0.5, 2.0], (200, 2)).astype(float))
+    free, least = tmp_path / "free", tmp_path / "least"
+    runs.start(RECIPE, [counts], {**TINY, "steps": 60}, free)
+    shutil.copytree(free, least)
+    config = json.loads((least / "config.json").read_text())
+    config["settings"]["least"] = 0.0
+    (least / "config.json").write_text(json.dumps(config))
+    for one, other in zip(recipes.load(free).predict(), recipes.load(least).predict(), strict=True):
+        for level, values in one.fields["quantiles"].items():
+            np.testing.assert_array_equal(other.fields["quantiles"][level], np.maximum(values, 0))
+        assert min(one.fields["quantiles"]["0.1"]) < 0, "else there is nothing to see"
+    found, clipped = (recipes.load(run).evaluate() for run in (free, least))
+    assert clipped["crps"] < found["crps"]
+    assert clipped["coverage_80"] == found["coverage_80"]
+
+
+def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: Path) -> None:
+    fresh = write(tmp_path / "fresh.csv", series(seed=7)[:120])
+    broken = tmp_path / "broken.csv"
+    broken.write_text(fresh.read_text() + "2000-02,much,2\n")
+    for command in ("evaluate", "predict"):
+        assert "line 122" in elman(command, run, broken).err
+    told = elman("evaluate", run, broken, "--skip-bad", "--json")
+    found = json.loads(told.out)
+    assert (found["rows_left_out"], len(found["left_out"])) == (1, 1)
+    assert "line 122" in found["left_out"][0]
+    assert found["crps"] == json.loads(elman("evaluate", run, fresh, "--json").out)["crps"]
+    rows = fresh.read_text().splitlines(keepends=True)
+    (tmp_path / "gap.csv").write_text("".join(rows[:40] + rows[41:]))
+    (tmp_path / "bad.csv").write_text("".join([*rows[:40], rows[40].replace("2003-04", "2003-04,"), *rows[41:]]))
+    refused = elman("evaluate", run, tmp_path / "gap.csv")
+    assert "mend the file, or train a run with --set gaps=missing" in refused.err
+    skipped = json.loads(elman("evaluate", run, tmp_path / "bad.csv", "--skip-bad", "--json").out)
+    assert (skipped["rows_left_out"], skipped["windows"]) == (1, found["windows"])
+    answer = elman("predict", run, broken, "--skip-bad")
+    assert answer.err.startswith(f"left out: {broken} line 122")
+    assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))
+
+
+def test_series_that_are_too_short_are_named(elman: Elman, tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    rows = [f"{shop},{t},{chance.normal():.3f}" for shop, end in (("north", 80), ("south", 9)) for t in range(end)]
+    path = tmp_path / "shops.csv"
+    path.write_text("\n".join(["shop,time,sold", *rows]) + "\n")
+    words = [word for pair in ("series=shop", "horizon=4", "lookback=12") for word in ("--set", pair)]
+    command = ["train", "forecast", path, "--steps", 1, "--hidden", 8, "--out", tmp_path / "run", *words]
+    assert "training part of south is too short" in elman(*command).err
+    assert elman(*command, "--skip-bad").code == 0
+    assert "- series left out: south\n" in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_the_default_needs_no_file_and_long_files_with_holes_train_too(elman: Elman, tmp_path: Path) -> None:

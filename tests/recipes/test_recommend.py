@@ -88,7 +88,9 @@ def test_what_was_found_is_said_before_training(elman: Elman, table: Path, tmp_p
     assert "order: by time; the file's among equal times, 0 of 1800 neighbouring events" in answer.err
     assert "items: 6 known of 6" in answer.err
     assert "sessions of one event: 0" in answer.err
-    assert "Markov, last 20" in (tmp_path / "run" / "report.md").read_text()
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Markov, last 20" in report
+    assert " events a second" in report
 
 
 def test_other_sessions_with_strange_items_and_bad_rows(elman: Elman, run: Path, tmp_path: Path) -> None:
@@ -101,6 +103,8 @@ def test_other_sessions_with_strange_items_and_bad_rows(elman: Elman, run: Path,
     assert "row 145 cannot be read" in answer.err
     metrics = json.loads(elman("evaluate", run, path, "--skip-bad", "--json").out)
     assert (metrics["judged_on"], metrics["events"]) == ("DATA", 121)
+    assert metrics["rows_left_out"] == 1
+    assert metrics["left_out"] == [f"{path}, row 145: the time 'late'"]
     assert (metrics["of_unknown_items"], metrics["without_history"]) == (1, 1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import elman as package
 from elman import cli
@@ -61,6 +62,7 @@ def test_it_beats_word_overlap(elman: Elman, run: Path) -> None:
     assert "word overlap" in table
     assert "mean score" in table
     report = (run / "report.md").read_text()
+    assert " pairs a second" in report
     assert "| word overlap |" in report
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["validation"]
     assert last.keys() <= metrics.keys()
@@ -92,6 +94,10 @@ def test_other_data_are_judged_the_same(elman: Elman, run: Path, tmp_path: Path)
     assert elman("evaluate", run, path).code == 2
     metrics = json.loads(elman("evaluate", run, path, "--skip-bad", "--json").out)
     assert (metrics["pairs"], metrics["rows_left_out"]) == (50, 1)
+    assert metrics["left_out"] == [f"{path}, line 51: 1 cells: broken"]
+    told = elman("predict", run, path, "--skip-bad")
+    assert told.out.count("\n") == 50
+    assert told.err == f"no answer: {path}, line 51: 1 cells: broken\n"
     assert metrics["pearson"] > 0.9
 
 
@@ -145,6 +151,18 @@ def test_predict_finds_the_nearest(elman: Elman, run: Path, tmp_path: Path) -> N
         ranks.append(1 / (1 + texts.index(row)) if row in texts else 0)
     assert np.mean(ranks) > 0.9, "the mean reciprocal rank of the one line that is meant"
     assert elman("predict", run, "a cat", "--set", f"nearest={tmp_path / 'lines.txt'}").out.count("\n") == 6
+
+
+def test_a_line_with_the_same_words_is_found_among_many(
+    elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elman.recipes.trained_similarity.CANDIDATES", 1)
+    # By their vectors all lines are as near: the first of them would hide the one that is meant.
+    same = "elman.models.similarity.SimilarityModel.closeness"
+    monkeypatch.setattr(same, lambda model, query_QF, rows_MF: torch.zeros(len(query_QF), len(rows_MF)))
+    (tmp_path / "lines.txt").write_text("a cat sings today\n" * 9 + "one dog sleeps here\n")
+    answer = elman("predict", run, "a dog sleeps", "--set", f"nearest={tmp_path / 'lines.txt'}", "--set", "top=1")
+    assert answer.out.splitlines()[1].endswith("10\tone dog sleeps here")
 
 
 def test_yes_and_no(elman: Elman, tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 import json
 import os
+import random
 import signal
 import threading
+import time
 from typing import Any
 
 import pytest
 import torch
 
-from elman.errors import NonFiniteError, RunError
+from elman.errors import DataError, NonFiniteError, RunError
 from elman.training import checkpoint, tensors
 from elman.training.loop import train
 from elman.training.optimiser import build_optimiser
@@ -32,6 +34,17 @@ def test_a_budget_in_minutes_ends_in_time(make_task: Any, make_run: Any) -> None
     outcome = train(make_task(), TrainingSettings(minutes=0.01), make_run("minutes"))
     assert outcome.step > 10
     assert 0.5 < outcome.seconds < 2.0
+
+
+def test_slow_evaluations_are_few_in_a_timed_run_and_the_last_one_is_within_it(make_task: Any, make_run: Any) -> None:
+    def slow(model: Any) -> dict[str, float]:
+        time.sleep(0.4)
+        return {"error": 1.0}
+
+    run = make_run("run")
+    outcome = train(make_task(evaluate=slow), TrainingSettings(minutes=0.02), run)
+    assert len(rows(run)) == 2, "one on the way, which shows what the one at the end will take"
+    assert outcome.seconds < 1.2 + 0.35
 
 
 def test_every_row_says_how_it_went(make_task: Any, make_run: Any) -> None:
@@ -132,6 +145,18 @@ def test_ctrl_c_saves_and_the_run_goes_on_exactly(make_task: Any, make_run: Any,
         assert (whole.path / name).read_bytes() == (broken.path / name).read_bytes()
 
 
+def test_a_second_ctrl_c_stops_at_once(make_task: Any, make_run: Any) -> None:
+    def press(moment: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before, run = signal.getsignal(signal.SIGINT), make_run("run")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_task(), TrainingSettings(steps=9), run, watch=press)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not run.checkpoint.exists()
+
+
 def test_training_in_a_thread_leaves_signals_alone(make_task: Any, make_run: Any) -> None:
     ended = []
     run = make_run("run")
@@ -156,6 +181,21 @@ def test_a_larger_budget_goes_on_and_a_used_one_does_nothing(make_task: Any, mak
     assert (run.path / "metrics.jsonl").read_bytes() == before
     assert train(make_task(), TrainingSettings(steps=9), run, resume=True).step == 9
     assert [row["step"] for row in rows(run)] == [4, 9]
+
+
+def test_each_evaluation_adds_a_line_and_writes_no_other_again(make_task: Any, make_run: Any) -> None:
+    run = make_run("run")
+    places: list[tuple[int, int]] = []
+
+    def look(moment: Any) -> None:
+        if moment.row is not None:
+            found = (run.path / "metrics.jsonl").stat()
+            places.append((found.st_ino, found.st_size))
+
+    train(make_task(), TrainingSettings(steps=8, evaluate_every=2), run, watch=look)
+    assert len({file for file, _ in places}) == 1
+    assert [size for _, size in places] == sorted({size for _, size in places})
+    assert len(places) == len(rows(run)) == 4
 
 
 def test_metrics_that_the_checkpoint_knows_must_be_there(make_task: Any, make_run: Any) -> None:
@@ -215,6 +255,23 @@ def test_the_sequences_that_an_autopsy_finds_are_named(make_task: Any, make_run:
         train(make_task(objective=poisoned("loss", 6.0)), TrainingSettings(steps=20), make_run("run"), autopsy=autopsy)
 
 
+def test_the_batch_runs_again_with_the_same_random_numbers(make_task: Any, make_run: Any) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def objective(model: Any, batch: Any, state: Any) -> Loss:
+        drawn.append((random.random(), float(torch.rand(1))))
+        return Loss(model(torch.ones(1, 1)).sum() * float("nan"), 1)
+
+    def autopsy(model: Any, again: Any) -> None:
+        again()
+        again()
+
+    with pytest.raises(NonFiniteError):
+        train(make_task(objective=objective), TrainingSettings(steps=2), make_run("run"), autopsy=autopsy)
+    assert len(drawn) >= 3
+    assert set(drawn) == {drawn[0]}
+
+
 def test_a_weight_that_is_not_finite_is_named(make_task: Any, make_run: Any) -> None:
     task = make_task()
     with torch.no_grad():
@@ -246,6 +303,36 @@ def test_a_metric_may_be_beyond_numbers_but_not_the_deciding_one(make_task: Any,
     assert rows(run)[0]["validation"] == {"error": 1.0, "other": None}
     with pytest.raises(NonFiniteError, match="error became None"):
         train(make_task(evaluate=lambda model: {"error": None}), TrainingSettings(steps=3), make_run("none"))
+
+
+@pytest.mark.parametrize("evaluate_every", [0, 30])
+def test_an_evaluation_that_fails_loses_no_step(make_task: Any, make_run: Any, evaluate_every: int) -> None:
+    settings = TrainingSettings(steps=100, evaluate_every=evaluate_every)
+    whole, broken = make_run("whole"), make_run("broken")
+    train(make_task(), settings, whole)
+
+    def fail(model: Any) -> dict[str, float]:
+        torch.rand(3)
+        raise OSError("the judge is not there")
+
+    with pytest.raises(OSError, match="the judge is not there"):
+        train(make_task(evaluate=fail), settings, broken)
+    seen: list[Any] = []
+    train(make_task(), settings, broken, resume=True, watch=seen.append)
+    assert seen[0].row is not None and seen[0].step in (25, 30), "it goes on with the evaluation that failed"
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (whole.path / name).read_bytes() == (broken.path / name).read_bytes()
+
+
+def test_an_evaluation_without_the_deciding_metric_is_one_message_and_loses_no_step(
+    make_task: Any, make_run: Any
+) -> None:
+    run = make_run("run")
+    with pytest.raises(DataError, match=r"step 3 found no error, which decides(.|\n)*is: +other alone(.|\n)*--resume"):
+        train(make_task(evaluate=lambda model: {"other": 1.0}), TrainingSettings(steps=3), run)
+    steps: list[int] = []
+    train(make_task(), TrainingSettings(steps=3), run, resume=True, watch=lambda moment: steps.append(moment.step))
+    assert steps == [3]
 
 
 def test_a_probe_that_finds_no_number_does_not_stop_the_run(make_task: Any, make_run: Any) -> None:

@@ -148,6 +148,33 @@ def test_metrics_come_back(tmp_path: Path) -> None:
     assert run.read_metrics() == []
     run.write_metrics([ROW, {**ROW, "step": 2, "horizon": 3.0}])
     assert run.read_metrics() == [ROW, {**ROW, "step": 2, "horizon": 3.0}]
+    run.append_metrics({**ROW, "step": 3, "name": "ä"})
+    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
+
+
+def test_a_row_that_a_kill_left_half_is_none(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    run.write_metrics([ROW])
+    path = run.path / "metrics.jsonl"
+    whole = path.read_bytes()
+    run.append_metrics({**ROW, "step": 2, "name": "ä"})
+    longer = path.read_bytes()
+    for size in range(len(whole), len(longer)):
+        path.write_bytes(longer[:size])
+        assert run.read_metrics() == [ROW]
+
+
+def test_metrics_of_very_many_evaluations_are_read(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    row = {**ROW, "gradient_norms": [0.1234] * 1000}
+    run.write_metrics([row] * 2500)
+    assert (run.path / "metrics.jsonl").stat().st_size > 16 * 2**20
+    assert len(run.read_metrics()) == 2500
+
+
+def test_metrics_that_are_gone_are_not_begun_anew(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"metrics\.jsonl cannot be written"):
+        make(tmp_path / "run").append_metrics(ROW)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +198,7 @@ def test_metrics_come_back(tmp_path: Path) -> None:
 )
 def test_broken_metrics_are_refused(tmp_path: Path, line: str) -> None:
     run = make(tmp_path / "run")
-    (run.path / "metrics.jsonl").write_text(json.dumps(ROW) + "\n" + line)
+    (run.path / "metrics.jsonl").write_text(json.dumps(ROW) + "\n" + line + "\n")
     with pytest.raises(RunError, match=r"metrics\.jsonl is broken(.|\n)*should be: (.|\n)*try: "):
         run.read_metrics()
 

@@ -16,6 +16,8 @@ class Example(Settings):
     name: str = setting("one", "a name", choices=("one", "two"))
     cuts: tuple[int, ...] = setting((), "cuts")
     most: int | None = setting(None, "a limit", low=1)
+    sizes: tuple[int, int] = setting((3, 4), "two sizes", low=1, high=99)
+    marks: tuple[float, ...] = setting((), "marks")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,7 @@ class Example(Settings):
         ({"name": "two"}, "two"),
         ({"cuts": "1,2, 3"}, (1, 2, 3)),
         ({"cuts": [4, 5]}, (4, 5)),
+        ({"sizes": "99,1"}, (99, 1)),
         ({"most": "none"}, None),
         ({"most": "12"}, 12),
     ],
@@ -60,6 +63,12 @@ def test_values_are_read_from_text(text: dict, value: object) -> None:
         ({"name": 3}, "a text"),
         ({"cuts": "1,x"}, "values with commas between"),
         ({"most": 0}, "at least 1"),
+        ({"sizes": "5"}, "2 values with commas between"),
+        ({"sizes": [1, 2, 3]}, "2 values with commas between"),
+        ({"sizes": "5,0"}, "at least 1, at most 99"),
+        ({"sizes": "100,5"}, "at least 1, at most 99"),
+        ({"marks": "nan,1"}, "any number"),
+        ({"marks": "1,inf"}, "any number"),
     ],
 )
 def test_wrong_values_are_refused(values: dict, message: str) -> None:

@@ -74,6 +74,11 @@ def usage_error() -> Any:
     return next(parent for parent in reversed(parents) if hasattr(parent, "show"))
 
 
+def warn(line: str) -> None:
+    """Print a line on standard error; without control characters, as it may hold what stands in a stranger's file."""
+    print("".join(c if unicodedata.category(c) != "Cc" else "\ufffd" for c in line), file=sys.stderr)  # noqa: T201
+
+
 def print_json(content: Any) -> None:
     """Print one JSON object on standard output, in ASCII, whatever the terminal's encoding."""
     write_text(json.dumps(content, allow_nan=False) + "\n")
@@ -153,9 +158,7 @@ def train(
             progress.say(f"going on with {out}")
             trained = runs.resume(chosen, settings, out, watch=progress.watch, probe=probe, autopsy=autopsy)
         else:
-            progress.say(
-                f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.data.split('left out: ')[-1]}"
-            )
+            progress.say(f"{recipe}: {', '.join(map(str, sources)) if sources else chosen.default}")
             options: dict[str, Any] = {"watch": progress.watch, "probe": probe, "autopsy": autopsy}
             trained = runs.start(chosen, sources, settings, out, say=progress.say, **options)
     progress.finish(trained)
@@ -211,7 +214,11 @@ def free_name(recipe: str) -> Path:
 def evaluate(
     run: Run,
     data: Annotated[
-        list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="Left out: what the run kept away from its training (recommend: its test part, others: validation).",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for pictures.", show_default=False)] = None,
     skip_bad: SkipBad = False,
@@ -233,6 +240,8 @@ def evaluate(
         print_json(metrics)
         return
     write_text(result_table(metrics))
+    for line in metrics.get("left_out", ()):
+        warn(f"left out: {line}")
 
 
 def make_folder(path: Path) -> None:
@@ -255,18 +264,22 @@ def predict(
         typer.Argument(metavar="INPUT", help="What to answer; - reads standard input.", show_default=False),
     ] = None,
     set_: Pairs = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name broken inputs, and answer the others.")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer inputs with a trained run, one by one as the answers are made."""
     from elman import recipes
 
-    trained, settings = recipes.predictor(run, gather({}, set_ or []))
+    trained, settings = recipes.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
     answers = trained.predict(inputs or [], **settings)
     if as_json:
         print_json({"predictions": [answer.fields for answer in answers]})
         return
     for answer in answers:
-        write_text(f"{answer.line}\n")
+        if answer.answered:
+            write_text(f"{answer.line}\n")
+        else:
+            warn(answer.line)
 
 
 @app.command()
@@ -323,7 +336,7 @@ def write_text(text: str) -> None:
 def diagnose(
     run: Run,
     data: Annotated[
-        list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
+        list[str] | None, typer.Argument(help="Left out: data that the run keeps.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the page here, as one HTML file.", show_default=False)] = None,
     memory: Annotated[
@@ -338,6 +351,8 @@ def diagnose(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         found = "a directory" if out.is_dir() else f"no directory {out.parent}"
         raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
+    if out is not None:
+        inspection.require_drawing()  # now, not when all is measured
     patient = recipes.diagnosable(run, sources_of(data))
     model, (batches, loss, window) = patient.model, patient.sample
     settings = patient.settings.as_dict()
@@ -345,9 +360,12 @@ def diagnose(
         model, batches, loss, memory=memory, window=window, settings=settings, norms=patient.norms
     )
     if out is not None:
+        beside = out.with_name(f"{out.name}.new")
         try:
-            out.write_text(report.to_html(), encoding="utf-8")
+            beside.write_text(report.to_html(), encoding="utf-8")
+            beside.replace(out)
         except OSError as error:
+            beside.unlink(missing_ok=True)
             raise SettingError(f"--out {out} cannot be written", found=error.strerror, hint="another place") from error
     if as_json:
         print_json(json.loads(report.to_json()))
@@ -382,7 +400,8 @@ def list_recipes(
 
 def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
     """Return what there is to say about a recipe."""
-    said: dict[str, Any] = {"summary": recipe.summary, "data": recipe.data, "example": recipe.example}
+    data = f"{recipe.data}; left out: {recipe.default}"
+    said: dict[str, Any] = {"summary": recipe.summary, "data": data, "example": recipe.example}
     if with_settings:
         said["settings"] = recipe.settings.meanings()
         if recipe.predict is not None:

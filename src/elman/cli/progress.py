@@ -87,7 +87,7 @@ class Progress:
     def _line(self, moment: Moment) -> str:
         assert self._first is not None
         symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
-        speed = f"{symbols / seconds:,.0f} symbols/s  " if seconds > 0.5 else ""
+        speed = f"{symbols / seconds:,.0f} {moment.unit}/s  " if seconds > 0.5 else ""
         # Over all of the training: for a budget in minutes this is exact, and for the others it settles soonest.
         known = moment.done > 0 and moment.seconds > 0.5
         left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if known else ""

@@ -9,10 +9,10 @@ from typing import Any
 def result_table(metrics: Mapping[str, Any]) -> str:
     """Return a line for each metric, and a column for the model and for each of `metrics["baselines"]`.
 
-    Metrics that are text stand below.
+    Metrics that are text stand below, and lists are left out.
     """
     baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines", {})
-    names = [name for name, value in metrics.items() if not isinstance(value, Mapping | str)]
+    names = [name for name, value in metrics.items() if not isinstance(value, Mapping | str | list)]
     columns = {"the model": metrics, **baselines} if baselines else {"": metrics}
     cells = [[title, *(shown(column, name) for name in names)] for title, column in columns.items()]
     widths = [max(map(len, column)) for column in cells]

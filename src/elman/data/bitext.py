@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.files import write_json
+from elman.data.files import checked_json, read_checked, write_json
 from elman.data.parallel import Pair
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.shuffled import pad
 from elman.data.text import Document
 from elman.data.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
+
+
+LARGEST_LINES = 2**30
+"""Bytes of the pairs of lines that are kept to measure on."""
 
 
 class Languages(NamedTuple):
@@ -152,11 +155,12 @@ def read_lines(path: Path) -> list[Pair]:
     Raises:
         RunError: the file is missing or broken.
     """
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        pairs = [Pair(source, target) for source, target in content]
+
+    def understand(content: bytes) -> list[Pair]:
+        pairs = [Pair(source, target) for source, target in checked_json(content)]
         if not pairs or not all(isinstance(line, str) for pair in pairs for line in pair):
             raise ValueError("no pairs of lines")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is broken", should="pairs of lines", found=str(error)[:200], hint=AGAIN) from error
+        return pairs
+
+    pairs: list[Pair] = read_checked(path, "pairs of lines", understand, largest=LARGEST_LINES)
     return pairs

@@ -10,7 +10,6 @@ import csv
 import gzip
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +20,11 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.left_out import LeftOut
 from elman.errors import DataError, nearest
 
 SEPARATORS = ",;\t|"
+LONGEST_CELL = 1 << 17  # characters; a longer one is an open quote, and would swallow the file
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "session": ("sessionid", "session", "userid", "user", "visitorid", "visitor", "customerid", "customer"),
     "item": ("itemid", "item", "productid", "product", "movieid", "movie", "articleid", "article", "trackid", "track"),
@@ -61,7 +62,7 @@ class Events:
         items: the names of the items, by their numbers.
         sessions: the names of the sessions, by their numbers.
         columns: which columns were taken.
-        bad: how many rows were left out.
+        left_out: the rows that cannot be read.
     """
 
     session: NDArray[np.int64]
@@ -70,7 +71,7 @@ class Events:
     items: list[str]
     sessions: list[str]
     columns: str = ""
-    bad: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -85,7 +86,7 @@ class _Columns:
     time: array[float] = field(default_factory=lambda: array("d"))
     sessions: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
-    bad: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=LeftOut)
     said: str = ""
     dated: dict[int, bool] = field(default_factory=dict)  # whether a column of time holds dates
 
@@ -104,15 +105,15 @@ def read_events(sources: Sequence[Path], table: Table) -> Events:
         raise DataError(
             f"there are no events in {', '.join(map(str, sources))}",
             should="at least one row that can be read",
-            found=f"{sum(found.bad.values())} bad rows" if found.bad else "none",
+            found=f"{found.left_out.count} bad rows" if found.left_out.count else "none",
         )
     times = np.frombuffer(found.time, np.float64).reshape(len(found.item), -1)
     session, item = (np.frombuffer(column, np.int64) for column in (found.session, found.item))
-    bad = sum(found.bad.values())
-    return Events(session, item, times, list(found.items), list(found.sessions), found.said, bad)
+    return Events(session, item, times, list(found.items), list(found.sessions), found.said, found.left_out)
 
 
 def _read(path: Path, table: Table, found: _Columns) -> None:
+    csv.field_size_limit(LONGEST_CELL)  # is one for all of the process, and other tables have longer cells
     with _opened(path) as file:
         separator, first = _first_line(path, file)
         rows = csv.reader(file, delimiter=separator)
@@ -180,8 +181,8 @@ def _place(path: Path, names: list[str], what: str, name: str) -> int:
     hint = f"--set {what}={near or 'NAME'}, or --set columns=A,B,... for a file without a line of names"
     raise DataError(
         f"{path} has no column {name!r} for the {what}" if name else f"no column of {path} is known to be the {what}",
-        should=name or f"a column called {', '.join(KNOWN_NAMES[what][:4])} or the like",
-        found=", ".join(names)[:200],
+        should=f"a column called {', '.join(KNOWN_NAMES[what][:4])} or the like, or one that is named",
+        found=f"{len(names)} columns: {', '.join(names)[:200]}",
         hint=hint,
     )
 
@@ -226,7 +227,7 @@ def _add(path: Path, number: int, row: list[str], places: list[int], width: int,
         found.item.append(found.items.setdefault(item, len(found.items)))
         found.time.extend(times)
         return
-    found.bad[wrong] += 1
+    found.left_out.add(f"{path}, row {number}: {wrong}")
     if not table.skip_bad:
         raise DataError(
             f"{path}, row {number} cannot be read",

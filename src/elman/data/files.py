@@ -1,7 +1,9 @@
 """Writing files so that a crash at any moment leaves the old content or the new one, never a part.
 
 Everything that is kept goes through here: the bytes are written beside the file, forced to the disk, renamed over it,
-and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it.
+and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it. A file of
+lines alone may grow in place, by `append_line`: there a kill leaves a last line without its end, which readers leave
+out.
 """
 
 from __future__ import annotations
@@ -9,17 +11,21 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 
 BESIDE = ".new"
 """What the name of a file that is being written ends in."""
 
+LARGEST_JSON = 16 * 2**20
+"""Bytes of JSON that are read; ours are far smaller."""
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -48,9 +54,66 @@ def write_bytes(path: Path, content: bytes) -> None:
             rest = rest[os.write(handle, rest) :]
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file that is there, and force it to the disk; a crash may leave a part of it, without its end.
+
+    Raises:
+        RunError: the disk is full, or the file is not there or cannot be written to.
+    """
+    with disk_errors(path):
+        handle = os.open(path, _APPEND)
+        try:
+            rest = memoryview(line + b"\n")
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON with one key a line, so that a person can read it and a diff shows what changed."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def checked_json(text: bytes) -> Any:
+    """Read JSON in UTF-8, and check that it can be written again.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or holds a number that is not finite or half a character.
+    """
+    content = json.loads(text.decode())
+    json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    return content
+
+
+def read_checked(
+    path: Path, should: str, understand: Callable[[bytes], Any] = checked_json, *, largest: int = LARGEST_JSON
+) -> Any:
+    """Read a file of a run, which a stranger may have made.
+
+    Args:
+        path: the file.
+        should: what it holds, for the message.
+        understand: makes something of its bytes; a ValueError, TypeError or LookupError says that they are broken.
+        largest: bytes that are read.
+
+    Raises:
+        RunError: it is missing, too large, or broken.
+    """
+    try:
+        size = path.stat().st_size
+        if size > largest:
+            raise RunError(
+                f"{path} is too large to be ours", should=f"{largest:,} at most", found=f"{size:,} bytes", hint=AGAIN
+            )
+        return understand(path.read_bytes())
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path} is broken", should=should, found=str(error)[:200], hint=AGAIN) from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read", should="a file", found=error.strerror, hint=AGAIN) from error
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.pairs import Pair
-from elman.data.sequences import AGAIN, Sequences
-from elman.errors import DataError, RunError
+from elman.data.sequences import Sequences
+from elman.errors import AGAIN, DataError, RunError
 
 
 class KeptPairs(Sequence[Pair]):

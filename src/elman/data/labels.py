@@ -114,10 +114,12 @@ class Labels:
 def names_of(label: Any, target: str, name: str = "an example") -> list[str]:
     """Return the classes that a label names: one, several (a list, or a text with ; between), or one for each step.
 
+    Of several classes there may be none: an empty list, or an empty text as a table has it in an empty cell.
+
     Raises:
-        DataError: there is none, or a sequence that wants one class has several.
+        DataError: there is no label, or a sequence that wants one class has several.
     """
-    if label is None or label == "":
+    if label is None or (label == "" and target != "classes"):
         raise DataError(f"{name} has no label", should="a label for every example", found="none", hint="--skip-bad")
     if target == "tags":
         parts = label if isinstance(label, list) else str(label).split()
@@ -150,7 +152,10 @@ def number_of(label: Any, name: str) -> float:
         value = np.nan
     if not np.isfinite(value):
         raise DataError(
-            f"{name} has a label that is no number", should="a finite number", found=repr(label)[:60], hint="--skip-bad"
+            f"{name} has a label that is no number",
+            should="a finite number",
+            found=repr(label)[:60],
+            hint="--set target=class where labels are names, or leave it out with --skip-bad",
         )
     return value
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from elman.data.files import write_bytes
 from elman.data.sentences import split_sentence
-from elman.data.sequences import AGAIN, read_array
+from elman.data.sequences import read_array
 from elman.data.vocabulary import load_vocabulary
 from elman.data.words import END_OF_LINE, MOST_COUNTED, UNKNOWN, Words
-from elman.errors import DataError, RunError
+from elman.errors import AGAIN, DataError, RunError
 
 
 class Lexicon:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.files import write_json
-from elman.data.sequences import AGAIN, Sequences, read_array
+from elman.data.sequences import Sequences, read_array
 from elman.data.video import read_frames
-from elman.errors import DataError, RunError
+from elman.errors import AGAIN, DataError, RunError
 
 FRAMES_A_CLIP = 10  # that the components are fitted on
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from elman.data.left_out import LeftOut
 from elman.data.lines import lines_of
 from elman.data.text import Document, read_text
-from elman.errors import DataError
+from elman.errors import DataError, nearest
 
 SUFFIXES = (".tsv", ".csv", ".txt")
 """The files that are taken from a folder."""
@@ -35,14 +36,6 @@ class Pair(NamedTuple):
     score: float
 
 
-@dataclass
-class Skipped:
-    """The broken rows that were left out, and the first of them in words."""
-
-    count: int = 0
-    first: str = ""
-
-
 @dataclass(frozen=True)
 class Table:
     """Where the pairs are.
@@ -61,7 +54,7 @@ class Table:
     score: str | None = None
     scored: bool = True
     skip_bad: bool = False
-    skipped: Skipped = field(default_factory=Skipped)
+    skipped: LeftOut = field(default_factory=LeftOut)
 
     def __iter__(self) -> Iterator[Pair]:
         """Read all pairs from the beginning, in constant memory.
@@ -69,7 +62,7 @@ class Table:
         Raises:
             DataError: a file cannot be read, a column is not there, or a row is broken.
         """
-        self.skipped.count, self.skipped.first = 0, ""
+        self.skipped.clear()
         for document in self.documents:
             yield from self._read(document)
 
@@ -126,8 +119,7 @@ class Table:
         """
         if not self.skip_bad:
             raise DataError(f"{where} is broken", should=should, found=found, hint="mend it, or --skip-bad")
-        self.skipped.first = self.skipped.first or f"{where}: {found}"
-        self.skipped.count += 1
+        self.skipped.add(f"{where}: {found}")
 
     def _columns(self, name: str, row: list[str]) -> tuple[list[int], bool]:
         """Return the places of the columns, and whether this first row is their names.
@@ -155,7 +147,8 @@ class Table:
             return list(range(len(wanted))), False
         missing = [key for key in wanted if key not in found]
         lacking = ", ".join(f"for the {key}" + (f" ({wanted[key]!r})" if wanted[key] else "") for key in missing)
-        example = " ".join(f"--set {key}={wanted[key] or 'NAME'}" for key in missing)
+        near = {key: nearest(_plain(wanted[key] or ""), names) for key in missing}
+        example = " ".join(f"--set {key}={near[key] or 'NAME'}" for key in missing)
         raise DataError(
             f"{name} has no column {lacking}",
             should="names of columns in the first line, or two texts and a score in every line",

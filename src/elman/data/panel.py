@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.times import Clock
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 
 
 @dataclass(frozen=True)

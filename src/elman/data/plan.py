@@ -12,10 +12,9 @@ import numpy as np
 from elman.data.calendar import CYCLES, Calendar
 from elman.data.files import write_json
 from elman.data.panel import Panel
-from elman.data.sequences import AGAIN
 from elman.data.times import Clock
 from elman.data.windows import Scaler, Windows
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import AGAIN, DataError, RunError, SettingError
 
 LONGEST = 1_000_000  # steps of a lookback or a horizon
 NO_SEASON = 8  # steps of the horizon where a series has no season

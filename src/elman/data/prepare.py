@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from elman.data.files import written_beside
 from elman.data.labelled import Example, Values
 from elman.data.labels import Labels, names_of, number_of, split
+from elman.data.left_out import LeftOut
 from elman.data.prepared import EXAMPLES, HELD, LABELS, VALIDATION, Form, Part, whole
 from elman.data.sequences import Sequences
 from elman.data.text_encoder import TextEncoder
@@ -59,25 +61,21 @@ def prepare_examples(
     """
     first = survey(read, target, skip_bad)
     held = split(first.labels, target, 0.0 if validation_read else validation, seed)
-    if held.all() or not (held.any() or validation_read):
+    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
+    if not (held.any() or validation_read):
         raise DataError(
             "there are too few examples",
             should="some for training and some for validation",
             found=f"{len(held)} examples, of which {int(held.sum())} for validation",
             hint="more data, or another --set validation=SHARE",
         )
-    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
     training = {n for n, out in zip(first.places, held, strict=True) if not out}
     encoder = None
     if first.textual:
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
-
-        def texts() -> Iterator[Values]:
-            return (values for n, values in sound(read, lambda _, values, __: values, skip_bad, []) if n in training)
-
-        encoder = TextEncoder.build(texts, kind, vocabulary_size)
+        encoder = TextEncoder.build(partial(values_at, training, read, skip_bad), kind, vocabulary_size)
         encoder.vocabulary.save(folder)
-    skipped: list[str] = []
+    skipped = LeftOut()
     part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
     held = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
@@ -94,8 +92,14 @@ def prepare_examples(
     return describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
 
 
+def values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
+    """Yield the values of the sound examples at some places."""
+    examples = sound(read, lambda name, values, label: values, skip_bad, LeftOut())
+    return (values for n, values in examples if n in places)
+
+
 def describe(
-    form: Form, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: list[str]
+    form: Form, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: LeftOut
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
     lengths, labels = part.input.lengths, form.labels
@@ -109,7 +113,7 @@ def describe(
         "a_step": step,
         "steps": f"{lengths.min()} to {lengths.max()}",
         "labels": names or "numbers",
-        "skipped": skipped,
+        "skipped": skipped.lines(),
     }
 
 
@@ -145,46 +149,75 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
         count = len(values.split()) if isinstance(values, str) else len(values)
         return text, count, label
 
-    for n, (text, count, label) in sound(read, look, skip_bad, []):
+    skipped = LeftOut()
+    for n, (text, count, label) in sound(read, look, skip_bad, skipped):
         textual, words = text, words + count
         places.append(n)
         labels.append(label)
     if not labels:
-        raise DataError("there are no examples", should="at least two of each class", found="none")
+        raise nothing_left(skipped)
     return Survey(places, labels, textual, words / len(labels))
 
 
 def sound(
-    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: list[str]
+    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: LeftOut
 ) -> Iterator[tuple[int, Result]]:
     """Yield what is made of the examples that are not broken, with their places among all.
 
     Args:
         read: begins reading.
         make: (name, values, label) -> anything. Raises DataError for an example that is broken.
-        skip_bad: leave broken examples out, and add their names to `skipped`.
+        skip_bad: leave broken examples out, and add them to `skipped`.
         skipped: grows.
 
     Raises:
         DataError: an example is broken, and `skip_bad` is not set.
     """
-    for n, (name, load, label) in enumerate(read()):
+    for n, example in enumerate(read()):
         try:
-            values = load()
-            if len(values) == 0:
-                raise DataError(f"{name} is empty", should="at least one step", found="none")
-            made = make(name, values, label)
+            made = made_of(example, make)
         except DataError as error:
             if not skip_bad:
-                raise DataError(
-                    error.what if name in error.what else f"{name}: {error.what}",
-                    should=error.should,
-                    found=error.found,
-                    hint=error.hint or "leave broken examples out with --skip-bad",
-                ) from error
-            skipped.append(name)
+                raise
+            skipped.add(error.what)
             continue
         yield n, made
+
+
+def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
+    """Load an example and return what is made of it.
+
+    Raises:
+        DataError: it is broken; the message names it.
+    """
+    name, load, label = example
+    try:
+        values = load()
+        if len(values) == 0:
+            raise DataError(f"{name} is empty", should="at least one step", found="none")
+        return make(name, values, label)
+    except DataError as error:
+        raise DataError(
+            error.what if name in error.what else f"{name}: {error.what}",
+            should=error.should,
+            found=error.found,
+            hint=_with_skip_bad(error.hint),
+        ) from error
+
+
+def _with_skip_bad(hint: str | None) -> str:
+    if hint and "--skip-bad" in hint:
+        return hint
+    return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
+
+
+def nothing_left(skipped: LeftOut) -> DataError:
+    """Return the error for data without a single sound example."""
+    return DataError(
+        "there are no examples" + (" left" if skipped.count else ""),
+        should="at least one, and two of each class for training",
+        found="; ".join([f"{skipped.count} left out", *skipped.lines()[:3]]) if skipped.count else "none",
+    )
 
 
 def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | None = None) -> Encode:
@@ -219,7 +252,7 @@ def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | No
 
 
 def write_part(
-    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: list[str]
+    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: LeftOut
 ) -> tuple[Part, list[int]]:
     """Encode examples and write them, one by one; return them with their places among all that were read.
 
@@ -234,6 +267,8 @@ def write_part(
             targets.append(target)
             places.append(n)
             yield steps
+        if not places:
+            raise nothing_left(skipped)
 
     written = Sequences.write(folder, name, inputs())
     return whole(written, Sequences.write(folder, name + LABELS, targets)), places

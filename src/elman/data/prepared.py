@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from elman.data.files import write_json
 from elman.data.labels import Labels
-from elman.data.sequences import AGAIN, Sequences, read_array
-from elman.errors import RunError
+from elman.data.sequences import Sequences, read_array
+from elman.errors import AGAIN, RunError
 
 FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held.npy", "examples", "validation", "-labels"
 KINDS = ("symbols", "features", "frames")

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.files import write_bytes, written_beside
-from elman.errors import DataError, RunError
-
-AGAIN = "take the run again from where it was made"
+from elman.errors import AGAIN, DataError, RunError
 
 
 class Sequences:

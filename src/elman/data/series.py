@@ -13,15 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.left_out import LeftOut
 from elman.data.panel import Panel
 from elman.data.regular import Rules, onto_grid, step_of
 from elman.data.sequences import Sequences
+from elman.data.series_columns import TIME_NAMES, Header, find_columns
 from elman.data.times import FORMS, Clock, read_times, readable
-from elman.errors import DataError, unknown_name
+from elman.errors import DataError
 
+PARTS_FORM = "%Y-%m-%d %H:%M:%S"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
-TIME_NAMES = ("time", "date", "datetime", "timestamp", "month", "year", "day", "ds")
-PARTS = ("year", "month", "day", "hour", "minute", "second")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Read(NamedTuple):
 
     panel: Panel
     counts: dict[str, int]  # rows, missing values, and whatever was put right
+    left_out: LeftOut  # the rows that cannot be read
 
 
 def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None) -> Read:
@@ -77,9 +79,10 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     files = list(_files(sources))
     counts: Counter[str] = Counter()
     groups: dict[str, Rows] = {}
-    header: _Header | None = None
+    left_out = LeftOut()
+    header: Header | None = None
     for path in files:
-        found = _read_file(path, form, groups, counts, path.stem if len(files) > 1 else "")
+        found = _read_file(path, form, groups, counts, left_out, path.stem if len(files) > 1 else "")
         if header is not None and (header.columns, header.known) != (found.columns, found.known):
             raise DataError(
                 f"{path} has other columns than {files[0]}",
@@ -90,12 +93,20 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     assert header is not None
     if not groups:
         raise DataError(f"{files[0]} has no rows", should="a row for each time", found="only a header")
-    return _regular(groups, header, form, clock, str(files[0]), counts)
+    try:
+        panel = _regular(groups, header, form, clock, str(files[0]), counts)
+    except DataError as error:
+        if form.time or header.time[0].lower() in TIME_NAMES:
+            raise
+        guess = f"--set time=NAME, if {header.time[0]}, the first column, does not hold the times"
+        hint = f"{error.hint}; {guess}" if error.hint else guess
+        raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+    return Read(panel, {name: count for name, count in counts.items() if count}, left_out)
 
 
 def _regular(
-    groups: dict[str, Rows], header: _Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
-) -> Read:
+    groups: dict[str, Rows], header: Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
+) -> Panel:
     """Put every group onto the grid that their times have in common."""
     lines = [line for rows in groups.values() for line in rows.lines]
     texts = [text for rows in groups.values() for text in rows.times]
@@ -132,7 +143,7 @@ def _regular(
             found=f"{step.text(starts[odd[0]])} in {names[odd[0]]}",
             hint=f"--set every={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
         )
-    panel = Panel(
+    return Panel(
         tuple(groups),
         header.columns,
         header.known,
@@ -141,7 +152,6 @@ def _regular(
         Sequences.of(values),
         Sequences.of(ahead),
     )
-    return Read(panel, {name: count for name, count in counts.items() if count})
 
 
 def _last_value(values_TC: NDArray[np.float64]) -> int:
@@ -152,15 +162,6 @@ def _last_value(values_TC: NDArray[np.float64]) -> int:
 
 def _named(place: str, group: str) -> str:
     return f"{place}, {group}" if group else place
-
-
-PARTS_FORM = "%Y-%m-%d %H:%M:%S"
-
-
-class _Header(NamedTuple):
-    time: tuple[str, ...]
-    columns: tuple[str, ...]
-    known: tuple[str, ...]
 
 
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
@@ -176,7 +177,9 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
             raise DataError(f"{source} cannot be read", should="a CSV file or a folder of them", found="nothing there")
 
 
-def _read_file(path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], name: str) -> _Header:
+def _read_file(
+    path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], left_out: LeftOut, name: str
+) -> Header:
     """Add the rows of a file to their groups."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -185,7 +188,7 @@ def _read_file(path: Path, form: Form, groups: dict[str, Rows], counts: Counter[
             file.seek(0)
             reader = csv.reader(file, delimiter=separator, strict=True)
             names = [cell.strip() for cell in next(reader, [])]
-            header = _header(path, names, form)
+            header = find_columns(path, names, form.time, form.series, form.columns, form.known)
             places = [names.index(column) for column in header.columns + header.known]
             times = [names.index(column) for column in header.time]
             group = names.index(form.series) if form.series else None
@@ -196,10 +199,11 @@ def _read_file(path: Path, form: Form, groups: dict[str, Rows], counts: Counter[
                 counts["rows"] += 1
                 try:
                     time, numbers = _row(path, reader.line_num, row, names, times, places, form, first_time)
-                except DataError:
+                except DataError as error:
                     if not form.skip_bad:
                         raise
                     counts["rows left out"] += 1
+                    left_out.add(f"{error.what}: {error.found}")
                     continue
                 key = row[group].strip() if group is not None else name
                 rows = groups.setdefault(key, Rows([], [], []))
@@ -265,58 +269,3 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
         found=repr(text[:40]),
         hint="leave the column out with --set columns=A,B naming the others, or such rows with --skip-bad",
     )
-
-
-def _header(path: Path, names: list[str], form: Form) -> _Header:
-    """Find the columns that the form names in the first line of a file."""
-    if not any(names):
-        raise DataError(f"{path} is empty", should="a first line with the names of the columns", found="nothing")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    numbers = [name for name in names if _is_number(name)]
-    if twice or numbers:
-        raise DataError(
-            f"{path} has no usable first line",
-            should="the names of the columns, each once and none a number",
-            found=", ".join(names)[:120],
-            hint="put a line such as time,value on top",
-        )
-    for name in (*form.time, *form.columns, *form.known, *([form.series] if form.series else [])):
-        if name not in names:
-            raise unknown_name(f"column of {path}:", name, names, DataError)
-    time = form.time or (_time_column(path, [name for name in names if name != form.series]),)
-    taken = {*time, *form.known, form.series}
-    columns = form.columns or tuple(name for name in names if name not in taken)
-    both = taken & set(columns)
-    if both or not columns:
-        raise DataError(
-            f"{path} leaves no column to forecast" if not columns else f"{both.pop()} is to be forecast and more",
-            should="a column of times, and others of numbers",
-            found=", ".join(names),
-        )
-    return _Header(time, columns, form.known)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _time_column(path: Path, names: list[str]) -> str:
-    """Return the one column that is called like a time; the first where none is.
-
-    Raises:
-        DataError: there are several.
-    """
-    found = [name for name in names if name.lower() in TIME_NAMES]
-    if len(found) > 1:
-        parts = [name for name in names if name.lower() in PARTS]
-        raise DataError(
-            f"{path} has several columns that could be the time",
-            should="one, or their parts from the year on",
-            found=", ".join(found),
-            hint=f"--set time={','.join(parts) if len(parts) > 1 else found[0]}",
-        )
-    return found[0] if found else names[0]

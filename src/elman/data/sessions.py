@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from elman.data.events import Events
 from elman.data.items import UNKNOWN, Items
-from elman.data.sequences import AGAIN, Sequences
-from elman.errors import DataError, RunError
+from elman.data.sequences import Sequences
+from elman.errors import AGAIN, DataError, RunError
 
 EVENT = np.dtype([("item", "<i4"), ("tied", "?"), ("judged", "?")])
 """A step of a session: the number of the item, whether its time is that of the step before, whether it is predicted."""

@@ -18,11 +18,11 @@ from elman.data.files import write_json
 from elman.data.lips import Lips
 from elman.data.mel import log_mel
 from elman.data.parallel import lines_of
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.shuffled import pad
 from elman.data.sound import read_sound, trim_silence
 from elman.data.vocabulary import Vocabulary
-from elman.errors import DataError, RunError
+from elman.errors import AGAIN, DataError, RunError
 
 STEP = 0.01  # seconds from one step of sound to the next
 

@@ -40,8 +40,8 @@ class Streams:
 
     With `drop=True`, for training, each stream has floor((N - 1) / B) predictions, and the rest, less than B, is left
     out. With `drop=False`, for evaluation, every token but the first is a target exactly once, whatever B and T are.
-    Only batch_size=1 gives each its full left context, so that the result depends on neither B nor T
-    (`evaluation_streams`). Else each stream begins `warmup` tokens early, without targets, to gather a state.
+    Only batch_size=1 gives each its full left context, so that the result depends on neither B nor T. Else each stream
+    begins `warmup` tokens early, without targets, to gather a state.
 
     A document's first token is never a target (its beginning cannot be known from the document before), and
     `resets_TB` is true where it is the input.
@@ -186,17 +186,6 @@ class Streams:
         inside = starts[np.searchsorted(starts, begin) : np.searchsorted(starts, end, side="right")]
         resets_BT[b, inside[inside < end] - zero] = True
         target_BT[b, inside[inside > begin] - 1 - zero] = IGNORED
-
-
-def evaluation_streams(text: TokenFile, *, window: int = 1024) -> Streams:
-    """Return the text as one stream that leaves nothing out: the exact evaluation, whatever the window.
-
-    Every token but each document's first is predicted once, with everything of its document before it.
-
-    Raises:
-        DataError: the text has less than two tokens.
-    """
-    return Streams(text, batch_size=1, window=window, drop=False)
 
 
 def varied_length(window: int, seed: int, epoch: int, offset: int) -> int:

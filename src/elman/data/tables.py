@@ -151,8 +151,10 @@ def _missing(path: Path, names: list[str], kind: str, asked: str | None) -> Data
     other = "label_column" if kind == "label" else "text_column=NAME, series_columns=NAMES or path_column"
     return DataError(
         f"{path} has no column {asked!r}" if asked else f"{path} has no column for the {kind}",
-        should=asked or " or ".join(n for k in KNOWN for n in KNOWN[k] if (k == "label") == (kind == "label")),
-        found=", ".join(name[:40] for name in names) or "no columns",
+        should="a column of the table"
+        if asked
+        else " or ".join(n for k in KNOWN for n in KNOWN[k] if (k == "label") == (kind == "label")),
+        found=f"{len(names)} columns: {', '.join(name[:40] for name in names[:20])}",
         hint=f"did you mean {guess!r}?"
         if guess
         else f"--set {other}=NAME; where the first line names no columns, --set columns=text,label",

@@ -32,7 +32,7 @@ def class_metrics(logits_NC: Floats, target_N: Whole, temperature: float = 1.0) 
     return {
         "accuracy": float((answer_N == target_N).mean()),
         "macro_f1": macro_f1(confusion(answer_N, target_N, logits_NC.shape[1])),
-        "nats": float(-np.log(np.maximum(own_N, LEAST)).mean()),
+        "nats": float(np.log(1 / np.maximum(own_N, LEAST)).mean()),
         "calibration_error": calibration_error(probability_NC.max(1), answer_N == target_N),
         "examples": len(target_N),
     }
@@ -53,7 +53,7 @@ def classes_metrics(logits_NC: Floats, target_NC: NDArray[Any], temperature: flo
     return {
         "accuracy": float((answer_NC == held_NC).all(1).mean()),
         "macro_f1": f1_mean(hits, answered, held),
-        "nats": float(-np.log(np.maximum(own_NC, LEAST)).mean()),
+        "nats": float(np.log(1 / np.maximum(own_NC, LEAST)).mean()),
         "calibration_error": calibration_error(
             np.maximum(probability_NC, 1 - probability_NC).ravel(), (answer_NC == held_NC).ravel()
         ),

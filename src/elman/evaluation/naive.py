@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from elman.data.files import write_bytes
 from elman.data.panel import Panel
-from elman.data.sequences import AGAIN, read_array
+from elman.data.sequences import read_array
 from elman.data.windows import Scaler, WindowBatch, Windows
-from elman.errors import RunError
+from elman.errors import AGAIN, RunError
 from elman.evaluation.forecasts import ForecastScore, Said, score
 
 MOST_CYCLES = 64  # seasons ahead whose errors are told apart; beyond them the errors of the last of these are taken

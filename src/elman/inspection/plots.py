@@ -115,6 +115,15 @@ def _style(axes: Axes, colour: dict[str, str]) -> None:
         text.set_color(colour[TEXT])
 
 
+def require_drawing() -> None:
+    """Check that charts can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    _figure()
+
+
 def _figure() -> type[Figure]:
     """Return matplotlib's Figure, without pyplot: nothing is drawn on a screen, and nothing is kept."""
     try:
@@ -124,6 +133,7 @@ def _figure() -> type[Figure]:
             "the charts are drawn by matplotlib, which is not installed",
             should="matplotlib 3.8 or newer",
             found="no module matplotlib",
-            hint="pip install 'elman[plot]'; report.print() and report.to_json() need nothing",
+            hint="pip install 'elman[plot]', or in a clone: pip install '.[plot]'; "
+            "report.print() and report.to_json() need nothing",
         ) from error
     return Figure

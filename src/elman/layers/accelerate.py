@@ -95,6 +95,7 @@ def _twin(module: nn.RNNBase) -> Recurrent:
     # On the meta device nothing is allocated or drawn: the random state stays as it was.
     with torch.device("meta"):
         twin = TWINS[type(module)](module.input_size, module.hidden_size, **options)  # type: ignore[arg-type]
-    for name, parameter in module.named_parameters():
+    # Duplicates too: the second name of a weight that is tied inside the layer would stay on the meta device.
+    for name, parameter in module.named_parameters(remove_duplicate=False):
         twin.register_parameter(name, parameter)
     return twin.train(module.training)

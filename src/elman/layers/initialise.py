@@ -57,6 +57,9 @@ def chrono(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None
 
     The gate that keeps the past gets the bias log(u), u uniform in 1 .. value - 1, and an LSTM's input gate
     gets its negative. Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018.
+
+    Raises:
+        SettingError: `value` is less than 2, or no gate of the cell keeps the past.
     """
     if value < 2:
         raise SettingError(

@@ -253,6 +253,9 @@ class Recurrent(nn.Module):
     def step(self, input: Tensor, hx: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Run one step: the same numbers as `forward` gives for it within a sequence.
 
+        In training with dropout between layers each step draws its own mask, also where `variational` would keep one
+        for a whole sequence: a step knows of no other.
+
         Without gradients (`torch.no_grad()` or `inference_mode()`), on the CPU and from a given state, a step of all
         layers is a single call that takes a few microseconds.
 

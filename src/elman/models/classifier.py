@@ -21,7 +21,7 @@ class Classifier(nn.Module):
     """Sequences to the scores of classes, before the softmax or sigmoid.
 
     Args:
-        front: what makes (T, B, F) of a batch; it has `output_size`.
+        front: what makes (T, B, F) of a batch and its lengths; it has `output_size`.
         encoder: the recurrent layers and the pooling.
         outputs: C, how many scores.
         per_step: scores at each step rather than for the sequence.
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
             x: (T, B, ...), what the front takes.
             lengths_B: (B,), None where all have T steps.
         """
-        pooled_BF, y_TBF = self.encoder(self.front(x), lengths_B)
+        pooled_BF, y_TBF = self.encoder(self.front(x, lengths_B), lengths_B)
         scores: Tensor = self.output(y_TBF if self.per_step else pooled_BF)
         return scores
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elman.errors import unknown_name
+from elman.errors import SettingError, unknown_name
 from elman.layers import LAYERS
 from elman.models.dropout import SequenceDropout
 from elman.models.pooling import build_pooling, last_output
@@ -41,10 +41,17 @@ def build_layers(
         learn_initial_state: the initial state is learned.
 
     Raises:
-        SettingError: an unknown name or an impossible size.
+        SettingError: an unknown name, an impossible size, or a nonlinearity for a cell that has none to choose.
     """
     if cell not in LAYERS:
         raise unknown_name("cell", cell, LAYERS)
+    if cell != "rnn" and nonlinearity != "tanh":
+        raise SettingError(
+            f"the cell {cell} has no nonlinearity to choose",
+            should="nonlinearity=tanh, or cell=rnn",
+            found=f"cell={cell}, nonlinearity={nonlinearity}",
+            hint="leave nonlinearity out, or --cell rnn",
+        )
     build: Any = LAYERS[cell]
     return build(
         input_size,

@@ -63,11 +63,12 @@ class FrameEncoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         self.linear = nn.Linear(before * height * width, features)
 
-    def forward(self, frames_TBHW: Tensor) -> Tensor:
+    def forward(self, frames_TBHW: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """Return (T, B, F).
 
         Args:
             frames_TBHW: (T, B, H, W) or (T, B, H, W, C), of any type of number.
+            lengths_B: (B,); they change nothing, each frame is read for itself.
         """
         T, B = frames_TBHW.shape[:2]
         shifted = self.shift(frames_TBHW).flatten(0, 1)

@@ -32,8 +32,8 @@ class SymbolFront(nn.Module):
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
         self.dropout, self.output_size = dropout, size
 
-    def forward(self, x_TB: Tensor) -> Tensor:
-        """Return (T, B, E)."""
+    def forward(self, x_TB: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Return (T, B, E); the lengths (B,) change nothing, each step is read for itself."""
         x_TB = x_TB.long()
         if self.training and self.dropout:
             gone_TB = torch.rand(x_TB.shape, device=x_TB.device) < self.dropout
@@ -68,10 +68,12 @@ class FeatureFront(nn.Module):
         self.register_buffer("deviation", torch.tensor(tuple(deviation)))
         self.output_size = size
 
-    def forward(self, x_TBI: Tensor) -> Tensor:
-        """Return (T, B, I) as floating-point numbers."""
-        scaled: Tensor = self.masks((x_TBI.to(self.mean.dtype) - self.mean) / self.deviation)
-        return scaled
+    def forward(self, x_TBI: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Return (T, B, I) as floating-point numbers; masks keep within the lengths (B,), None where all have T."""
+        mask_steps, mask_features = self.masks
+        scaled_TBI = (x_TBI.to(self.mean.dtype) - self.mean) / self.deviation
+        masked: Tensor = mask_features(mask_steps(scaled_TBI, lengths_B))
+        return masked
 
 
 FRONTS: dict[str, Callable[..., Any]] = {

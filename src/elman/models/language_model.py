@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elman.errors import SettingError, unknown_name
-from elman.layers import LAYERS
+from elman.errors import SettingError
 from elman.models.dropout import SequenceDropout
+from elman.models.encoder import build_layers
 from elman.models.output import AdaptiveSoftmax, FullSoftmax
 
 
@@ -60,8 +60,6 @@ class LanguageModel(nn.Module):
         learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
-        if cell not in LAYERS:
-            raise unknown_name("cell", cell, LAYERS)
         if tied and (embedding != hidden or cutoffs):
             raise SettingError(
                 "a tied output layer does not fit",
@@ -73,17 +71,16 @@ class LanguageModel(nn.Module):
         if not self.embedding.weight.is_meta:  # where it would do nothing but load the compiler of torch
             nn.init.normal_(self.embedding.weight, std=embedding**-0.5 if tied else 1.0)
         self.embedding_dropout = SequenceDropout(embedding_dropout, variational)
-        options: dict[str, Any] = {"nonlinearity": nonlinearity} if cell == "rnn" else {}
-        build: Any = LAYERS[cell]
-        self.recurrent = build(
+        self.recurrent = build_layers(
+            cell,
             embedding,
             hidden,
-            num_layers=layers,
-            dropout=dropout if layers > 1 else 0.0,
+            layers=layers,
+            nonlinearity=nonlinearity,
+            dropout=dropout,
             variational=variational,
             init=init,
             learn_initial_state=learn_initial_state,
-            **options,
         )
         self.dropout = SequenceDropout(dropout, variational)
         self.output: FullSoftmax | AdaptiveSoftmax

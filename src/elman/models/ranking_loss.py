@@ -64,7 +64,6 @@ class RankingLoss:
         negatives: K, how many others are drawn for each batch, with replacement; 0: all items.
         power: they are drawn in proportion to counts^power.
         decay: lambda of BPR-max.
-        smoothing: of the cross-entropy over all items: this share of the target goes to all items alike.
 
     Raises:
         SettingError: an unknown name.
@@ -75,7 +74,6 @@ class RankingLoss:
     negatives: int = 0
     power: float = 0.75
     decay: float = 1.0
-    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in LOSSES:
@@ -99,7 +97,7 @@ class RankingLoss:
         if out is not None:
             scores_NV = scores_NV.index_put(out, scores_NV.new_tensor(OUT))
         if self.name == "cross-entropy":
-            return functional.cross_entropy(scores_NV, target_N, label_smoothing=self.smoothing)
+            return functional.cross_entropy(scores_NV, target_N)
         positive_N = scores_NV.gather(1, target_N[:, None])[:, 0]
         others_NV = scores_NV.scatter(1, target_N[:, None], OUT)
         return LOSSES[self.name](positive_N, others_NV, self.decay).mean()

@@ -146,6 +146,7 @@ def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Tas
         lambda model, batch, state: loss(model, batch),
         evaluate,
         metric="mse" if settings.target == "number" else "nats",
+        unit="tags" if settings.target == "tags" else "sequences",
     )
 
 
@@ -205,8 +206,9 @@ RECIPE = Recipe(
     summary="a sequence -> a class, several classes, a number, or a tag for each step",
     data="a folder with one sub-folder per class (text, pictures, sound, video or series), text files named after "
     "their class with an example on each line, a table or manifest (.csv, .tsv, .jsonl), IDX files as of MNIST, or .ts "
-    "files; left out: 1797 digits of 8 x 8 pixels, read pixel by pixel",
-    example="elman train classify names/ --minutes 2 --out runs/names",
+    "files",
+    default="1797 digits of 8 x 8 pixels, read pixel by pixel",
+    example="elman train classify names/ --minutes 1 --out runs/names",
     settings=ClassifySettings,
     prepare=prepare,
     build=build,

@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from elman.data.default_series import SEASON, sunspots
-from elman.data.panel import Panel
 from elman.data.plan import LONGEST, Plan
 from elman.data.regular import Rules
-from elman.data.series import Form, Read, read_series
+from elman.data.series import Form, read_series
 from elman.data.shuffled import Shuffled
-from elman.data.windows import WindowBatch, Windows
-from elman.errors import NonFiniteError, RunError, SettingError
-from elman.evaluation.forecast_pictures import draw_windows
-from elman.evaluation.forecasts import Said, Say, spread_evenly
+from elman.data.windows import WindowBatch
+from elman.errors import SettingError
+from elman.evaluation.forecasts import spread_evenly
 from elman.evaluation.naive import Naive
 from elman.evaluation.rolling import beside, judge, naives_of
 from elman.models.forecaster import Forecaster
-from elman.models.segments import Covariates
 from elman.models.uncertainty import check_levels
 from elman.recipes.network import NetworkSettings
-from elman.recipes.recipe import Answer, Recipe, Sample
+from elman.recipes.recipe import Recipe, Sample
+from elman.recipes.trained_forecaster import (
+    PredictSettings,
+    TrainedForecaster,
+    least_of,
+    panel_of,
+    plan_of,
+    read,
+    say,
+    sayer,
+)
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import Settings, setting
+from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 REFUSE = "refuse"
@@ -77,6 +80,7 @@ class ForecastSettings(NetworkSettings):
     output: str = setting("quantiles", "what is said", choices=("quantiles", "normal", "laplace"), fixed=True)
     quantiles: tuple[float, ...] = setting((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "their levels", fixed=True)
     normalise: str = setting("revin", "each window by itself", choices=("none", "last", "revin"), fixed=True)
+    least: float | None = setting(None, "least value there can be, as 0 of counts; none: no such value")
     hidden: int = setting(128, "units of a layer", low=1, high=65536, fixed=True)
     dropout: float = setting(0.3, "probability of dropping a feature before the output", low=0, high=1)
     batch_size: int = setting(64, "windows in a batch", low=1, high=65536, fixed=True)
@@ -99,19 +103,12 @@ class ForecastSettings(NetworkSettings):
         return Form(self.time, self.time_format, self.series, self.columns, self.known, rules, self.skip_bad)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictSettings(Settings):
-    """What `elman predict` can be told of a forecast."""
-
-    horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=LONGEST)
-
-
 def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -> dict[str, Any]:
     """Read the series, fit what is fitted to their training part, and put both into the folder."""
     season = settings.season if sources else settings.season or SEASON
-    panel, counts = read_series(sources or [sunspots()], settings.form)
+    panel, counts, left_out = read_series(sources or [sunspots()], settings.form)
     sizes = {name: getattr(settings, name) for name in ("horizon", "lookback", "segment", "calendar", "constants")}
-    whole = len(panel.groups)
+    whole = panel.groups
     plan, panel = Plan.fit(panel, validation=settings.validation, season=season, skip_bad=settings.skip_bad, **sizes)
     panel.save(folder)
     plan.save(folder, panel)
@@ -126,37 +123,14 @@ def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -
         "times": f"{plan.clock.text(first)} to {plan.clock.text(last - plan.clock.every)}, every {plan.clock.step}",
         "validation_from": plan.clock.text(plan.cut),
         **{name.replace(" ", "_"): count for name, count in counts.items()},
-        **({"series_left_out": whole - len(panel.groups)} if whole > len(panel.groups) else {}),
+        **({"left_out": told} if (told := left_out.lines()) else {}),
+        **({"series_left_out": short} if (short := [name for name in whole if name not in panel.groups]) else {}),
         "windows": f"{plan.lookback} steps read, {plan.horizon} forecast, in segments of {plan.segment}",
         "season": f"{plan.season} steps",
         "calendar": ", ".join(plan.calendar.cycles) or "none that the training part knows",
         "training_windows": len(plan.training(panel)),
         "validation_windows": len(plan.validation(panel)),
     }
-
-
-def plan_of(run: Path) -> Plan:
-    """Return the plan of a run."""
-    return Plan.read(RunDirectory(run, {}).read_json("series.json"), f"{run}/series.json")
-
-
-def panel_of(run: RunDirectory) -> Panel:
-    """Return the series of a run.
-
-    Raises:
-        RunError: it came without them, or with others.
-    """
-    if not (run.path / "values.values.npy").exists():
-        raise RunError(f"{run.path} came without its series", hint="name a file behind the run")
-    panel = Panel.open(run.path, run.read_json("series.json"))
-    if panel.values.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the series in {run.path} are not those that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=panel.values.fingerprint,
-            hint="take the run again from where it was made",
-        )
-    return panel
 
 
 def build(settings: ForecastSettings, folder: Path) -> Forecaster:
@@ -185,16 +159,19 @@ def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Tas
     plan, panel = plan_of(run.path), panel_of(run)
     windows, judged = plan.training(panel), plan.validation(panel)
     naives = naives_of(run.path, plan, settings.quantiles)
+    least_S = least_of(settings, plan)
     batches = Shuffled(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
 
     def objective(model: Any, batch: WindowBatch, state: Any) -> Loss:
         return Loss(*loss_of(model, batch, device))
 
     def evaluate(model: Any) -> dict[str, float | None]:
-        return judge(sayer(model, device), judged, naives, settings.quantiles, settings.validation_windows)
+        return judge(
+            sayer(model, device, least_S=least_S), judged, naives, settings.quantiles, settings.validation_windows
+        )
 
     minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
-    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes)
+    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes, unit="values")
 
 
 def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") -> tuple[torch.Tensor, int]:
@@ -202,25 +179,6 @@ def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") 
     batch = WindowBatch(*(part.to(device) for part in batch))
     loss: tuple[torch.Tensor, int] = model.loss(say(model, batch), batch.future_FB, batch.future_seen_FB)
     return loss
-
-
-def say(model: Any, batch: WindowBatch) -> torch.Tensor:
-    """Return what a model says of the future of windows; their future is not among what it is given."""
-    covariates = Covariates(batch.calendar_SBK, batch.known_SBK)
-    said: torch.Tensor = model(batch.past_TB, batch.past_seen_TB, covariates, batch.series_B)
-    return said
-
-
-def sayer(model: Any, device: torch.device | str = "cpu") -> Say:
-    """Return a model as what `elman.evaluation.forecasts.score` asks."""
-
-    @torch.no_grad()
-    def found(batch: WindowBatch, numbers: NDArray[np.int64]) -> Said:
-        said_FBP = say(model, WindowBatch(*(part.to(device) for part in batch)))
-        point_FB, quantiles_FBQ = model.output.point(said_FBP), model.output.quantiles(said_FBP)
-        return point_FB.cpu().numpy(), quantiles_FBQ.cpu().numpy()
-
-    return found
 
 
 def baselines(settings: ForecastSettings, run: RunDirectory) -> dict[str, Any]:
@@ -237,113 +195,6 @@ def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path
     numbers = spread_evenly(len(windows), SAMPLE_ROWS * SAMPLE_BATCHES)
     batches = [windows.batch(part) for part in np.array_split(numbers, min(SAMPLE_BATCHES, len(numbers)))]
     return Sample(batches, lambda model, batch: loss_of(model, batch)[0], None)
-
-
-def read(sources: Sequence[Path], settings: ForecastSettings, plan: Plan, *, skip_bad: bool = False) -> Read:
-    """Read other series in the form of the run's."""
-    form = settings.form
-    columns = form.columns or plan.columns  # further columns are not looked at
-    return read_series(sources, replace(form, columns=columns, skip_bad=form.skip_bad or skip_bad), plan.clock)
-
-
-@dataclass(frozen=True)
-class TrainedForecaster:
-    """A forecaster that is ready to use."""
-
-    model: Forecaster
-    plan: Plan
-    settings: ForecastSettings
-    run: RunDirectory
-
-    def evaluate(
-        self, data: Sequence[Path] | None = None, *, pictures: Path | None = None, skip_bad: bool = False
-    ) -> dict[str, Any]:
-        """Return the metrics on all windows of `data`, or on those of the run's validation part that training judged.
-
-        The first `lookback` rows of DATA are read and not judged.
-
-        Raises:
-            DataError, RunError: the series cannot be read, are others or too short, or the run has none.
-        """
-        plan, settings, run, levels = self.plan, self.settings, self.run, self.settings.quantiles
-        naives = naives_of(run.path, plan, levels)
-        if data:
-            windows, most = plan.all_of(read(data, settings, plan, skip_bad=skip_bad).panel, str(data[0])), None
-        else:
-            windows, most = plan.validation(panel_of(run)), settings.validation_windows
-        if pictures is not None:
-            draw_windows(pictures, windows, sayer(self.model), naives[0], levels)
-        metrics = judge(sayer(self.model), windows, naives, levels, most)
-        if not np.isfinite([value for value in metrics.values() if value is not None]).all():
-            raise self._no_numbers()
-        return {**metrics, "baselines": beside(windows, naives, levels, most)}
-
-    def predict(self, inputs: Sequence[str] = (), *, horizon: int | None = None) -> Iterator[Answer]:
-        """Yield the forecast of each series from the end of each input on; without inputs, of the run's own series.
-
-        Raises:
-            DataError, RunError: the series cannot be read, are others or too short, or the run has none.
-            SettingError: the model cannot look so far ahead.
-        """
-        plan = self.plan
-        horizon = horizon or plan.horizon
-        recursive = self.settings.decoding == "recursive"
-        if horizon > plan.horizon and not recursive:
-            raise SettingError(
-                f"{self.run.path} cannot look so far ahead",
-                should=f"at most {plan.horizon} steps",
-                found=f"{horizon}",
-                hint=f"train with --set horizon={horizon}, or with --set decoding=recursive, which goes on for ever",
-            )
-        for name in inputs or [str(self.run.path)]:
-            with standard_input(name) as path:
-                panel = read([path], self.settings, plan).panel if inputs else panel_of(self.run)
-            windows = plan.beyond(panel, horizon if recursive else plan.horizon, name, needed=horizon)
-            for number, series in enumerate(panel.series):
-                yield self._answer(windows, number, name, series, horizon)
-
-    def _no_numbers(self) -> NonFiniteError:
-        where, hint = f"the model in {self.run.path}", "train anew, with a smaller learning rate"
-        return NonFiniteError(f"{where} predicts no numbers", should="finite weights", hint=hint)
-
-    def _answer(self, windows: Windows, number: int, source: str, series: str, horizon: int) -> Answer:
-        """Return the forecast of one series in its own units."""
-        group, column = divmod(number, len(self.plan.columns))
-        _, quantiles_FBQ = sayer(self.model)(windows.batch(np.array([number])), np.array([number]))
-        scaler, panel = windows.scaler, windows.panel
-        values_FQ = quantiles_FBQ[:horizon, 0].astype(np.float64) * scaler.deviation[group, column]
-        values_FQ += scaler.mean[group, column]
-        if not np.isfinite(values_FQ).all():
-            raise self._no_numbers()
-        times = [panel.clock.text(panel.end(group) + f * panel.clock.every) for f in range(horizon)]
-        levels = [f"{level:g}" for level in self.settings.quantiles]
-        half = levels.index("0.5")
-        fields = {
-            "input": source,
-            "series": series,
-            "times": times,
-            "forecast": values_FQ[:, half].tolist(),
-            "quantiles": {level: values_FQ[:, q].tolist() for q, level in enumerate(levels)},
-        }
-        shown = [0, half, len(levels) - 1]
-        lines = [f"{series}: from the end of {source}", f"{'':20} " + " ".join(f"{levels[q]:>12}" for q in shown)]
-        lines += [
-            f"{time:20} " + " ".join(f"{row[q]:12.6g}" for q in shown)
-            for time, row in zip(times, values_FQ, strict=True)
-        ]
-        return Answer("\n".join(lines), fields)
-
-
-@contextmanager
-def standard_input(name: str) -> Iterator[Path]:
-    """Give an input as a file; - is what comes on standard input."""
-    if name != "-":
-        yield Path(name)
-        return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "standard input"
-        path.write_bytes(sys.stdin.buffer.read())
-        yield path
 
 
 def load(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> TrainedForecaster:
@@ -376,7 +227,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="forecast",
     summary="a series -> its future, with quantiles or a distribution",
-    data="a CSV file with a column of times, several, or a folder; left out: yearly sunspot numbers, 1700 to 2008",
+    data="a CSV file with a column of times, several, or a folder",
+    default="yearly sunspot numbers, 1700 to 2008",
     example="elman train forecast sales.csv --set horizon=28 --minutes 5 --out runs/sales",
     settings=ForecastSettings,
     prepare=prepare,

@@ -25,8 +25,9 @@ from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.perplexity import perplexity
+from elman.evaluation.text_baselines import text_baselines
 from elman.models.language_model import LanguageModel
-from elman.recipes.recipe import Recipe, Sample
+from elman.recipes.recipe import Metrics, Recipe, Sample
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
@@ -52,7 +53,7 @@ class LanguageModelSettings(TrainingSettings):
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(512, "units of a layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)
-    nonlinearity: str = setting("tanh", "of the cell rnn: tanh, relu, sigmoid, identity", fixed=True)
+    nonlinearity: str = setting("tanh", "of the cell rnn", choices=("tanh", "relu", "sigmoid", "identity"), fixed=True)
     init: str = setting("torch", "how recurrent layers are filled at first", fixed=True)
     tied: bool = setting(False, "the output layer uses the embedding's weight", fixed=True)
     softmax: str = setting("auto", "auto, full or adaptive", choices=("auto", "full", "adaptive"), fixed=True)
@@ -92,7 +93,12 @@ def prepare(sources: Sequence[Path], settings: LanguageModelSettings, folder: Pa
 
 
 def parts(settings: LanguageModelSettings, folder: Path) -> tuple[TokenFile, TokenFile]:
-    """Return the text for training and the text for validation out of a run's folder."""
+    """Return the text for training and the text for validation out of a run's folder.
+
+    Raises:
+        RunError: a file is missing or broken, or was encoded with another vocabulary.
+        DataError, SettingError: the text cannot be parted as the settings say.
+    """
     text = TokenFile.open(folder / "text.tokens")
     separate = folder / "validation.tokens"
     training, judged = (text, TokenFile.open(separate)) if separate.exists() else text.split(settings.validation)
@@ -114,7 +120,12 @@ def streams(settings: LanguageModelSettings, text: TokenFile) -> Streams:
 
 
 def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
-    """Build the untrained model for the vocabulary in the folder."""
+    """Build the untrained model for the vocabulary in the folder.
+
+    Raises:
+        RunError: the vocabulary is missing or broken.
+        SettingError: sizes or names that do not go together.
+    """
     size = load_vocabulary(folder).size
     if settings.softmax == "adaptive" and settings.vocabulary in ("characters", "bytes"):
         raise SettingError(
@@ -145,7 +156,11 @@ def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
 
 
 def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
+    """Return what training needs.
+
+    Raises:
+        RunError: the text is missing or broken, or is not the one that the run began with.
+    """
     assert isinstance(model, LanguageModel)
     device = choose_device(settings.device)
     training, validation = parts(settings, run.path)
@@ -169,6 +184,12 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
         return perplexity(model.nats, validation, characters=characters, device=device)
 
     return Task(model, streams(settings, training), objective, evaluate, metric="nats_per_symbol")
+
+
+def baselines(settings: LanguageModelSettings, run: RunDirectory) -> Mapping[str, Metrics]:
+    """Return what counting alone predicts of the run's validation text."""
+    training, validation = parts(settings, run.path)
+    return text_baselines(training, validation, characters=count_characters(load_vocabulary(run.path), validation))
 
 
 def sample(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
@@ -260,15 +281,21 @@ class TrainedLanguageModel:
         sampler = partial(Sampler(temperature, top_k, top_p), generator=generator)
         return self._decoded(first, generate(self.model.step, None, first, sampler=sampler, length=length))
 
-    def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, float | None]:
+    def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, Any]:
         """Return nats per symbol, perplexity and bits per character on `data`, or on the run's own validation text.
+
+        Under "baselines" stands what counting alone predicts (`elman.evaluation.text_baselines`), where the run still
+        has the text that is counted.
 
         Raises:
             DataError, RunError: the text cannot be read, or the run has none.
         """
         with encoded(self.settings, self.run, data or []) as text:
             characters = count_characters(self.vocabulary, text)
-            metrics = perplexity(self.model.nats, text, characters=characters)
+            metrics: dict[str, Any] = perplexity(self.model.nats, text, characters=characters)
+            if (self.run.path / "text.tokens").exists():
+                training, _ = parts(self.settings, self.run.path)
+                metrics["baselines"] = text_baselines(training, text, characters=characters)
         if not math.isfinite(metrics["nats_per_symbol"] or 0.0):
             raise NonFiniteError(
                 f"the model in {self.run.path} predicts no numbers",
@@ -323,7 +350,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="language-model",
     summary="text -> the next symbol: a language model, and text that it writes",
-    data="a text file, several, or a folder of them; left out: the Python language reference (465 000 characters)",
+    data="a text file, several, or a folder of them",
+    default="the Python language reference (465 000 characters)",
     example="elman train language-model book.txt --minutes 10 --out runs/book",
     settings=LanguageModelSettings,
     prepare=prepare,
@@ -333,4 +361,5 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
+    baselines=baselines,
 )

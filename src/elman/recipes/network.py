@@ -16,7 +16,7 @@ class NetworkSettings(TrainingSettings):
     hidden: int = setting(128, "units of a layer and direction", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)
     bidirectional: bool = setting(False, "a second set of weights reads from the end", fixed=True)
-    nonlinearity: str = setting("tanh", "of the cell rnn: tanh, relu, sigmoid, identity", fixed=True)
+    nonlinearity: str = setting("tanh", "of the cell rnn", choices=("tanh", "relu", "sigmoid", "identity"), fixed=True)
     init: str = setting("torch", "how recurrent layers are filled at first", fixed=True)
     learn_initial_state: bool = setting(False, "the state before the first step is learned", fixed=True)
     dropout: float = setting(0.1, "probability of dropping a feature between layers and after them", low=0, high=1)

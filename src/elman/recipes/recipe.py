@@ -30,10 +30,12 @@ class Answer(NamedTuple):
     Attributes:
         line: for a person, a line or a few.
         fields: the same for a program, as JSON knows it.
+        answered: false where the input is broken, and the line says so.
     """
 
     line: str
     fields: dict[str, Any]
+    answered: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Recipe:
     Attributes:
         name: what the command line calls it.
         summary: what it does, in a line.
-        data: what DATA may be, in a line, and what is taken where it is left out.
+        data: what DATA may be, in a line.
         example: a command to paste.
         settings: S, a frozen dataclass.
         prepare: (sources, S, folder) -> description. Reads and checks DATA, puts what the run needs of it into the
@@ -53,11 +55,13 @@ class Recipe:
         sample: (S, run, sources) -> batches for a diagnosis, of DATA or of the run's own data.
         load: (S, run, model) -> what `elman.load` returns, with the model trained. It has `evaluate(data)`, which
             returns the metrics of the training and, under the key "baselines", what trivial predictors get by the same
-            metrics: {name: metrics}. It may take `pictures=FOLDER`, where it draws, and `skip_bad=True`. Where
-            `predict` below is given it has `predict(inputs, **P)`, which yields an `Answer` to each input as it comes.
+            metrics: {name: metrics}. It may take `pictures=FOLDER`, where it draws, and `skip_bad=True`, and then says
+            under "left_out" what that was, a list of lines. Where `predict` below is given it has
+            `predict(inputs, **P)`, which yields an `Answer` to each input as it comes.
         headline: metrics -> a few words such as "1.52 bits per character".
         commands: folder -> pairs of what can be done next and the command for it.
         predict: P, what `predict` can be told; None for a recipe that does not answer single inputs.
+        default: the data that is taken where DATA is left out, in a few words.
         baselines: (S, run) -> what trivial predictors get on the run's validation data, for report.md; None for none.
     """
 
@@ -74,4 +78,5 @@ class Recipe:
     headline: Callable[[Metrics], str]
     commands: Callable[[Path], list[tuple[str, str]]]
     predict: type[Settings] | None = None
+    default: str = "the recipe's own data"
     baselines: Callable[[Any, RunDirectory], Mapping[str, Metrics]] | None = None

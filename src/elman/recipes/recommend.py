@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,26 +16,16 @@ from torch import nn
 from elman.data import session_batches, shop
 from elman.data.events import Table, read_events
 from elman.data.items import Items
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.session_batches import SessionStreams, WholeSessions, seen_before
-from elman.data.sessions import (
-    EVENT,
-    by_time,
-    leave_last_out,
-    open_part,
-    sessions_of,
-    write_judged,
-    write_parts,
-)
-from elman.errors import DataError, RunError
-from elman.evaluation.best_possible import best_possible
-from elman.evaluation.next_item import judge_model, judge_predictor
-from elman.evaluation.next_item_baselines import build_baselines
+from elman.data.sessions import EVENT, by_time, leave_last_out, open_part, sessions_of, write_judged, write_parts
+from elman.errors import DataError
 from elman.models.ranking_loss import LOSSES, RankingLoss
 from elman.models.recommender import Recommender
 from elman.recipes.network import NetworkSettings
-from elman.recipes.recipe import Answer, Metrics, Recipe, Sample
-from elman.recipes.running_session import PredictSettings, RunningSession, answers
+from elman.recipes.recipe import Metrics, Recipe, Sample
+from elman.recipes.running_session import PredictSettings
+from elman.recipes.trained_recommender import TrainedRecommender, judge, training_part, trivial
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
@@ -44,7 +34,7 @@ from elman.training.task import Loss, Task
 MANY, NEGATIVES = (
     10_000,
     2048,
-)  # from so many items on, so many are drawn: the scores of all would take most of the time
+)  # from so many items on, so many are drawn: to score all takes most of the time
 SAMPLE_SESSIONS, SAMPLE_STEPS = 16, 200  # that a diagnosis looks at
 
 
@@ -108,7 +98,8 @@ def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) 
         "sources": [str(source) for source in sources] or [shop.NAME],
         "columns": events.columns,
         "events": len(events),
-        "bad_rows_left_out": events.bad,
+        "bad_rows_left_out": events.left_out.count,
+        **({"left_out": told} if (told := events.left_out.lines()) else {}),
         "sessions": len(sessions.ends),
         "items": f"{len(items)} known of {len(events.items)}",
         "order": f"by time; the file's among equal times, {int(sessions.tied.sum())} of {inside} neighbouring events",
@@ -164,44 +155,6 @@ def objective_of(settings: RecommendSettings, items: Items, device: torch.device
     return objective
 
 
-def judge(settings: RecommendSettings, model: Any, part: Sequences, items: Items, device: Any = "cpu") -> Metrics:
-    """Return the metrics of the model on a part."""
-
-    def features(input_TB: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = model.features(input_TB.to(device), lengths=lengths_B)[0]
-        return found
-
-    options: dict[str, Any] = {"at": settings.at, "exclude_seen": settings.exclude_seen}
-    return judge_model(features, lambda f_NE: model.scores(f_NE.to(device)), part, items.counts, **options)
-
-
-def trivial(settings: RecommendSettings, run: RunDirectory, items: Items, part: Sequences) -> dict[str, Metrics]:
-    """Return the metrics of trivial predictors on a part; of the made-up shop also the best there can be."""
-    predictors = build_baselines(training_part(run, items), items.counts)
-    if run.config["data"].get("sources") == [shop.NAME] and set(items.names) <= set(shop.shop().names):
-        predictors["best possible"] = best_possible(shop.shop(), items.names)
-    options: dict[str, Any] = {"at": settings.at, "exclude_seen": settings.exclude_seen}
-    return {name: judge_predictor(each, part, items.counts, **options) for name, each in predictors.items()}
-
-
-def training_part(run: RunDirectory, items: Items) -> Sequences:
-    """Return the training sessions of a run.
-
-    Raises:
-        RunError: they are broken, or others than the run began with.
-    """
-    training = open_part(run.path, "training", len(items))
-    usable = int(training.lengths.min()) > 1 and int(training.values["item"].min()) >= 0
-    if training.fingerprint != run.config["data"].get("fingerprint") or not usable:
-        raise RunError(
-            f"the sessions in {run.path} are not those that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=training.fingerprint,
-            hint=AGAIN,
-        )
-    return training
-
-
 def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
     items = Items.load(run.path)
@@ -220,6 +173,7 @@ def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Ta
         metric=f"recall_{settings.at}",
         lower_is_better=False,
         default_minutes=1.5,
+        unit="events",
     )
 
 
@@ -248,68 +202,6 @@ def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Pat
     return Sample(list(whole), lambda model, batch: objective(model, batch, None).mean, settings.window or None)
 
 
-@dataclass(frozen=True)
-class TrainedRecommender:
-    """A recommender that is ready to use."""
-
-    model: Recommender
-    items: Items
-    settings: RecommendSettings
-    run: RunDirectory
-
-    def session(self, state: Path | None = None) -> RunningSession:
-        """Return a session that begins, or goes on from a file that `RunningSession.save` wrote."""
-        fresh = RunningSession(self.model, self.items, self.run.model, odds=self.settings.loss == "cross-entropy")
-        return fresh if state is None else fresh.restore(state)
-
-    def predict(
-        self, inputs: Sequence[str], *, k: int = 10, exclude_seen: bool | None = None, state: str | None = None
-    ) -> Iterator[Answer]:
-        """Yield what comes next in a running session, as it is asked for.
-
-        Args:
-            inputs: the items of one session, which get one answer, after the last of them; "-" reads events from
-                standard input as JSON, one a line, and answers each.
-            k: how many items.
-            exclude_seen: leave out items of the session; None: as in training.
-            state: a file that the session goes on from, where it is there, and that it is written to at the end.
-
-        Raises:
-            DataError: a line is no event.
-            RunError: the state is another model's, or broken.
-            SettingError: there is nothing to answer to.
-        """
-        exclude = self.settings.exclude_seen if exclude_seen is None else exclude_seen
-        return answers(self.session, inputs, k=k, exclude_seen=exclude, state=Path(state) if state else None)
-
-    def evaluate(self, data: Sequence[Path] | None = None, *, skip_bad: bool = False) -> dict[str, Any]:
-        """Return the metrics, and under "baselines" those of trivial predictors.
-
-        On `data` every event but the first of a session is judged; without it, the test part of the run, or the
-        validation part where there is no test part.
-
-        Raises:
-            DataError, RunError: the data cannot be read, or the run has none.
-        """
-        if not (self.run.path / "training.ends.npy").exists():
-            raise RunError(
-                f"{self.run.path} came without its training sessions, which the trivial predictors are made of",
-                should="training.values.npy and training.ends.npy",
-                hint=AGAIN,
-            )
-        with TemporaryDirectory() as folder:
-            if data:
-                table = replace(self.settings.table(), skip_bad=skip_bad)
-                sessions = sessions_of(read_events(data, table), gap=self.settings.gap)
-                name, part = "DATA", write_judged(sessions, self.items, Path(folder))
-            else:
-                name = "test" if self.run.config["data"].get("test_events") else "validation"
-                part = open_part(self.run.path, name, len(self.items))
-            metrics = judge(self.settings, self.model, part, self.items)
-            beside = trivial(self.settings, self.run, self.items, part)
-        return {"judged_on": name, **metrics, "baselines": beside}
-
-
 def load(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> TrainedRecommender:
     """Return the trained model with what belongs to it."""
     assert isinstance(model, Recommender)
@@ -336,9 +228,9 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="recommend",
     summary="the events of a session -> the item that comes next",
-    data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several; "
-    f"left out: {shop.NAME}, whose best possible score is known",
-    example="elman train recommend clicks.csv --set session=visitor --set item=product --minutes 10 --out runs/shop",
+    data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several",
+    default=f"{shop.NAME}, whose best possible score is known",
+    example="elman train recommend clicks.csv --set session=visitor --set item=product --minutes 6 --out runs/shop",
     settings=RecommendSettings,
     prepare=prepare,
     build=build,

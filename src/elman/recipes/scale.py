@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from elman.data.files import write_json
+from elman.data.files import checked_json, read_checked, write_json
 from elman.data.pairs import Pair
-from elman.errors import DataError, RunError
+from elman.errors import DataError
 from elman.evaluation.word_overlap import Trivial
 
 
@@ -86,19 +85,15 @@ class Scale:
         Raises:
             RunError: the file is missing or broken.
         """
-        path = folder / "scale.json"
-        try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+
+        def understand(content: bytes) -> Scale:
+            fields = checked_json(content)
             low, high, yes_no = float(fields["low"]), float(fields["high"]), fields["yes_no"]
             trivial = Trivial(**{name: float(value) for name, value in fields["trivial"].items()})
             numbers = (low, high, *asdict(trivial).values())
             if not (all(map(math.isfinite, numbers)) and low < high and isinstance(yes_no, bool)):
                 raise ValueError(f"from {low} to {high}, {trivial}")
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise RunError(
-                f"{path} is broken",
-                should="the scale of the scores",
-                found=str(error)[:80],
-                hint="take the run again from where it was made",
-            ) from error
-        return cls(low, high, yes_no, trivial)
+            return cls(low, high, yes_no, trivial)
+
+        found: Scale = read_checked(folder / "scale.json", "the scale of the scores", understand)
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -80,7 +81,7 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
         lexicon = lexicon.extended(vectors)
         write_rows(folder / "vectors.npy", stacked(vectors, lexicon.words.words))
     lexicon.save(folder)
-    skipped = sum(found.skipped.count for found in (pairs, judged) if found)
+    skipped = [found.skipped for found in (pairs, judged) if found]
     return {
         "sources": [document.name for document in pairs.documents] if pairs else ["the Python language reference"],
         "fingerprint": training.fingerprint,
@@ -89,7 +90,8 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
         "validation_from": settings.validation_data or "pairs chosen by chance",
         "words": len(lexicon),
         "scores": "yes and no" if scale.yes_no else f"{scale.low:g} to {scale.high:g}",
-        "rows_left_out": skipped,
+        "rows_left_out": sum(found.count for found in skipped),
+        **({"left_out": told} if (told := [line for found in skipped for line in found.lines()]) else {}),
     }
 
 
@@ -166,7 +168,7 @@ def task(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> T
         return metrics_of(model, run_batcher, validation, scale)
 
     batches = Shuffled(training.lengths, collate, batch_size=settings.batch_size, seed=settings.seed)
-    return Task(model, batches, objective, evaluate, metric="pearson", lower_is_better=False)
+    return Task(model, batches, objective, evaluate, metric="pearson", lower_is_better=False, unit="pairs")
 
 
 def sample(settings: SimilaritySettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
@@ -199,8 +201,9 @@ def headline(metrics: Metrics) -> str:
     return f"Pearson {metrics['pearson']:.3f}, Spearman {metrics['spearman']:.3f}{accuracy}"
 
 
-def commands(run: Path) -> list[tuple[str, str]]:
+def commands(folder: Path) -> list[tuple[str, str]]:
     """Return what can be done with a run."""
+    run = shlex.quote(str(folder))
     return [
         ("Score a pair", f'elman predict {run} "a cat sleeps" "the cat is asleep"'),
         ("Find the nearest lines of a file", f'elman predict {run} "a cat sleeps" --set nearest=FILE'),
@@ -213,9 +216,9 @@ def commands(run: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="similarity",
     summary="two texts -> a score, or yes or no: how alike they are, vectors of texts, and the nearest of many",
-    data="TSV or CSV files with two texts and a score (or yes and no); left out: edited sentences of the Python "
-    "language reference",
-    example="elman train similarity pairs.tsv --minutes 5 --out runs/pairs",
+    data="TSV or CSV files with two texts and a score (or yes and no)",
+    default="edited sentences of the Python language reference",
+    example="elman train similarity pairs.tsv --minutes 3 --out runs/pairs",
     settings=SimilaritySettings,
     prepare=prepare,
     build=build,

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.labelled import Example, Reading, Values
-from elman.data.prepare import encoding, sound, write_part
+from elman.data.left_out import LeftOut
+from elman.data.prepare import Encode, encoding, made_of, write_part
 from elman.data.prepared import Form, Part, open_parts
 from elman.data.readers import read_examples, read_inputs
 from elman.data.text_encoder import TextEncoder
@@ -41,7 +42,7 @@ class PredictSettings(Settings):
 
     top: int = setting(3, "how many classes are shown, the most probable first", low=1)
     every: int = setting(0, "a running answer after every so many steps; 0: one answer at the end", low=0)
-    skip_bad: bool = setting(False, "leave broken inputs out")
+    skip_bad: bool = setting(False, "name broken inputs, and answer the others")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class TrainedClassifier:
         Args:
             data: labelled examples.
             pictures: a folder where confusion.png is drawn.
-            skip_bad: leave broken examples out; how many is in the metrics.
+            skip_bad: leave broken examples out; how many, and the first of them, is in the metrics.
 
         Raises:
             DataError: the data cannot be read, or has a label that the training data has not.
@@ -86,8 +87,8 @@ class TrainedClassifier:
                 raise SettingError("there is no confusion matrix to draw", should="target=class", found=labels.target)
             table = confusion(answers.scores.argmax(1), answers.target, len(labels.classes))
             draw_confusion(table, labels.classes, pictures / "confusion.png")
-        found = {**metrics_of(answers, labels, self.temperature), **({"skipped": len(skipped)} if skip_bad else {})}
-        return {**found, "baselines": baselines}
+        found = {**metrics_of(answers, labels, self.temperature), "baselines": baselines}
+        return {**found, "skipped": skipped.count, "left_out": skipped.lines()} if skip_bad else found
 
     def predict(
         self, inputs: Sequence[str], *, top: int = 3, every: int = 0, skip_bad: bool = False
@@ -99,7 +100,7 @@ class TrainedClassifier:
                 a text on each line, or one step of a series on each line.
             top: how many classes are shown.
             every: an answer after every so many steps, as if the sequence ended there; 0: only at the end.
-            skip_bad: leave broken inputs out.
+            skip_bad: broken inputs get an answer that says so, and the others theirs.
 
         Raises:
             DataError: an input cannot be read.
@@ -111,18 +112,37 @@ class TrainedClassifier:
             )
         encoder = encoder_of(self.run.path, self.form)
         for source in inputs:
-            if source == "-" and encoder is None:
-                yield from self._running("-", self._stream(sys.stdin), every, top, last=True)
-                continue
-            make = encoding(None, encoder)
-            for _, (name, steps) in sound(partial(self._read, source), partial(_named, make), skip_bad, []):
-                tensor = torch.from_numpy(np.ascontiguousarray(self._checked(name, steps)))
-                if every:
-                    yield from self._running(name, tensor, every, top)
+            try:
+                if source == "-" and encoder is None:
+                    yield from self._running("-", self._stream(sys.stdin), every, top)
                 else:
-                    with torch.no_grad():
-                        scores = self.model(tensor[:, None])
-                    yield self._answer(name, scores[:, 0] if self.model.per_step else scores, top)
+                    yield from self._answers(source, encoding(None, encoder), top, every, skip_bad)
+            except DataError as error:
+                if not skip_bad:
+                    raise
+                yield no_answer(source, error)
+
+    def _answers(self, source: str, encode: Encode, top: int, every: int, skip_bad: bool) -> Iterator[Answer]:
+        """Yield the answers to what an input holds."""
+
+        def steps_of(name: str, values: Values, label: Any) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(self._checked(name, encode(name, values, label)[0])))
+
+        for example in self._read(source):
+            name = example.name
+            try:
+                steps = made_of(example, steps_of)
+            except DataError as error:
+                if not skip_bad:
+                    raise
+                yield no_answer(name, error)
+                continue
+            if every:
+                yield from self._running(name, steps, every, top)
+            else:
+                with torch.no_grad():
+                    scores = self.model(steps[:, None])
+                yield self._answer(name, scores[:, 0] if self.model.per_step else scores, top)
 
     def _read(self, source: str) -> Iterator[Example]:
         """Yield what an input holds."""
@@ -153,9 +173,7 @@ class TrainedClassifier:
             )
         return steps
 
-    def _running(
-        self, name: str, steps: Iterable[Tensor], every: int, top: int, last: bool = False
-    ) -> Iterator[Answer]:
+    def _running(self, name: str, steps: Iterable[Tensor], every: int, top: int) -> Iterator[Answer]:
         """Yield an answer after every so many steps, and after the last one where there is none else."""
         count, scores = 0, None
         for count, scores in enumerate(self.model.running(steps), 1):
@@ -197,8 +215,12 @@ class TrainedClassifier:
             )
 
 
-def _named(make: Any, name: str, values: Values, label: Any) -> tuple[str, NDArray[Any]]:
-    return name, make(name, values, label)[0]
+def no_answer(name: str, error: DataError) -> Answer:
+    """Return what stands for the answer to an input that is broken."""
+    what = error.what if name in error.what else f"{name}: {error.what}"
+    facts = [f"{verb} {fact}" for verb, fact in (("should be", error.should), ("is", error.found)) if fact]
+    what += f" ({', '.join(facts)})" if facts else ""
+    return Answer(f"no answer: {what}", {"input": name, "error": what}, answered=False)
 
 
 def _text(text: str) -> Values:
@@ -229,7 +251,7 @@ def encoder_of(folder: Path, form: Form) -> TextEncoder | None:
 @contextmanager
 def judged_part(
     told: Reading, folder: Path, form: Form, sources: Sequence[Path], skip_bad: bool = False
-) -> Iterator[tuple[Part, list[str]]]:
+) -> Iterator[tuple[Part, LeftOut]]:
     """Encode DATA as a run reads it, for a moment, or open the run's own validation part; with what was left out.
 
     Raises:
@@ -238,9 +260,9 @@ def judged_part(
     if not sources:
         if not (folder / "held.npy").exists():
             raise RunError(f"{folder} came without its data", hint="name data behind the run")
-        yield open_parts(folder)[1], []
+        yield open_parts(folder)[1], LeftOut()
         return
-    skipped: list[str] = []
+    skipped = LeftOut()
     with TemporaryDirectory() as place:
         read, make = partial(read_examples, sources, told), encoding(form.labels, encoder_of(folder, form))
         part, _ = write_part(Path(place), "judged", read, make, skip_bad, skipped)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.kept_pairs import keep
+from elman.data.line_words import LineWords
 from elman.data.lines import KeptLines, lines_of
 from elman.data.pair_batches import Batcher
 from elman.data.pairs import Pair, Table, read_pairs
@@ -31,7 +32,7 @@ from elman.recipes.scale import Scale
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
-CANDIDATES = 100  # near by their vectors, that are compared in full
+CANDIDATES = 100  # near by their vectors, and as many by their words, that are compared in full
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class PredictSettings(Settings):
     embed: str | None = setting(None, "write the vector of each text (each line of a file) into this .npy file")
     nearest: str | None = setting(None, "find the nearest lines of this file to each text")
     top: int = setting(5, "how many of them", low=1, high=1000)
+    skip_bad: bool = setting(False, "name the broken rows of a file of pairs, and answer the others")
 
     def check(self) -> None:
         if self.embed is not None and self.nearest is not None:
@@ -65,12 +67,12 @@ class TrainedSimilarity:
         Raises:
             DataError, RunError: the pairs cannot be read, or the run has none.
         """
-        left_out: dict[str, int] = {}
+        left_out: dict[str, Any] = {}
         with TemporaryDirectory() as folder:
             if data:
                 table = self._table(data, scored=True, skip_bad=skip_bad)
                 pairs = keep(Path(folder), "evaluation", table)
-                left_out["rows_left_out"] = table.skipped.count
+                left_out = {"rows_left_out": table.skipped.count, "left_out": table.skipped.lines()}
                 self.scale.check(pairs)
             else:
                 pairs = own_pairs(self.run, "validation")
@@ -85,7 +87,13 @@ class TrainedSimilarity:
         return {**metrics, "pairs": len(pairs), **(left_out if skip_bad else {}), "baselines": columns}
 
     def predict(
-        self, inputs: Sequence[str] = (), *, embed: str | None = None, nearest: str | None = None, top: int = 5
+        self,
+        inputs: Sequence[str] = (),
+        *,
+        embed: str | None = None,
+        nearest: str | None = None,
+        top: int = 5,
+        skip_bad: bool = False,
     ) -> Iterator[Answer]:
         """Score pairs, or write the vectors of texts, or find the nearest lines of a file, an answer at a time.
 
@@ -95,6 +103,7 @@ class TrainedSimilarity:
             embed: the .npy file for the vectors, (N, F) in float32.
             nearest: the file whose lines are searched.
             top: how many of them.
+            skip_bad: name the broken rows of files of pairs behind the answers to the others.
 
         Raises:
             DataError: an input is no pair, or a file cannot be read.
@@ -105,9 +114,12 @@ class TrainedSimilarity:
         elif nearest is not None:
             yield from self._nearest(inputs, Path(nearest), top)
         else:
-            for pairs in self._pairs(inputs):
+            left_out: list[str] = []
+            for pairs in self._pairs(inputs, left_out, skip_bad):
                 for pair, score in zip(pairs, self.score(pairs), strict=True):
                     yield self._answer(pair, score)
+            for row in left_out:
+                yield Answer(f"no answer: {row}", {"error": row}, answered=False)
 
     def score(self, pairs: Sequence[Pair]) -> list[float]:
         """Return how alike the texts of each pair are, on the scale of the training data; the scores are not read."""
@@ -142,8 +154,8 @@ class TrainedSimilarity:
         columns = {name: getattr(self.settings, name) for name in names}
         return read_pairs(sources, **columns, scored=scored, skip_bad=skip_bad)
 
-    def _pairs(self, inputs: Sequence[str]) -> Iterator[list[Pair]]:
-        """Yield the pairs of the inputs, some at a time."""
+    def _pairs(self, inputs: Sequence[str], left_out: list[str], skip_bad: bool) -> Iterator[list[Pair]]:
+        """Yield the pairs of the inputs, some at a time, and add the broken rows of files to those left out."""
         if len(inputs) == 2 and not any(name == "-" or "\t" in name or is_file(name) for name in inputs):
             yield [Pair(inputs[0], inputs[1], float("nan"))]
             return
@@ -155,9 +167,11 @@ class TrainedSimilarity:
             elif "\t" in name:
                 yield [pair_of(name)]
             elif is_file(name):
-                rows = iter(self._table([Path(name)], scored=False))
+                table = self._table([Path(name)], scored=False, skip_bad=skip_bad)
+                rows = iter(table)
                 while some := list(islice(rows, TOGETHER)):
                     yield some
+                left_out += table.skipped.lines()
             else:
                 raise no_pair(repr(name[:60]))
 
@@ -172,16 +186,18 @@ class TrainedSimilarity:
             lines = KeptLines(path, Path(folder), encoding=self.settings.encoding)
             write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in together(lines)))
             rows_NF = read_array(Path(folder) / "rows.npy")
+            words = LineWords(lines, Path(folder))
             for text in texts_of(inputs, self.settings.encoding):
                 if text.strip():
-                    yield self._nearest_to(text, lines, rows_NF, top)
+                    yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], top: int) -> Answer:
-        """Return the lines with the highest scores among those whose vectors are nearest."""
-        query_QF = torch.from_numpy(self.embed([text]))
+    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+        """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
+        query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():
-            _, place_QK = nearest(query_QF, rows_NF, max(2 * top, CANDIDATES), self.model.closeness)
-        places = [place for place in place_QK[0].tolist() if lines[place].strip()]
+            _, place_QK = nearest(query_QF, rows_NF, count, self.model.closeness)
+        near = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
+        places = [place for place in near if lines[place].strip()]
         found = [lines[place] for place in places]
         scores = self.score([Pair(text, other, float("nan")) for other in found])
         best = sorted(range(len(found)), key=lambda n: -scores[n])[:top]

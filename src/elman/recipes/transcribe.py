@@ -443,7 +443,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="transcribe",
     summary="sound or video -> text: speech recognition and lip reading by CTC",
-    data="a table (TSV: path, text) of sound or video files; left out: Morse code with noise, generated",
+    data="a table (TSV: path, text) of sound or video files",
+    default="Morse code with noise, generated",
     example="elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech",
     settings=TranscribeSettings,
     prepare=prepare,

@@ -340,7 +340,8 @@ def commands(folder: Path) -> list[tuple[str, str]]:
 RECIPE = Recipe(
     name="translate",
     summary="text -> text: a translator with attention",
-    data="two files of aligned lines, plain or .gz, or one with a tab in each; left out: dates in German and French",
+    data="two files of aligned lines, plain or .gz, or one with a tab in each",
+    default="dates in German and French",
     example="elman train translate train.en train.de --minutes 60 --out runs/en-de",
     settings=TranslateSettings,
     prepare=prepare,

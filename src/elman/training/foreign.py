@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from elman.errors import RunError
+from elman.data.files import checked_json
+from elman.errors import AGAIN, RunError
 from elman.training.memory import is_number
 
 FORMAT = 1
 """The version of the layout. A run with a higher one was made by a newer elman and is refused."""
-
-AGAIN = "take the run again from where it was made"
-"""What to try where a run is broken."""
 
 _NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")
 
@@ -84,24 +81,13 @@ def check_config(folder: Path, config: Any) -> None:
         )
 
 
-def checked_json(text: str) -> Any:
-    """Read JSON, and check that it can be written again.
-
-    Raises:
-        ValueError, RecursionError: it is no JSON, or holds a number that is not finite or half a character.
-    """
-    content = json.loads(text)
-    json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
-    return content
-
-
-def checked_rows(text: str) -> list[dict[str, Any]]:
-    """Read metrics.jsonl; every row is checked to have what is read of it anywhere.
+def checked_rows(content: bytes) -> list[dict[str, Any]]:
+    """Read metrics.jsonl as far as its lines have ends; every row is checked to have what is read of it anywhere.
 
     Raises:
         ValueError, RecursionError: as `checked_json`, or a row is no evaluation.
     """
-    rows = [checked_json(line) for line in text.split("\n") if line]
+    rows = [checked_json(line) for line in content.split(b"\n")[:-1] if line]
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or type(row.get("step")) is not int:
             raise ValueError(f"line {number} has no step")

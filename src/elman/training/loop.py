@@ -1,8 +1,9 @@
 """The training loop: truncated backpropagation through time, evaluation, checkpoints, and going on exactly.
 
-The order of the writes at an evaluation makes a crash between any two of them harmless. First metrics.jsonl, which may
-then be longer than the checkpoint knows and is cut back on resuming; then the checkpoint, in one rename; then the best
-weights, which a resumed run copies from the checkpoint again if the checkpoint is where they are from.
+The order of the writes at an evaluation makes a crash between any two of them harmless. First a line is added to
+metrics.jsonl, which may then be longer than the checkpoint knows, and is cut back on resuming; then the checkpoint, in
+one rename; then the best weights, which a resumed run copies from the checkpoint again if the checkpoint is where they
+are from.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.errors import RunError
+from elman.errors import DataError, NonFiniteError, RunError
 from elman.training import checkpoint, tensors
 from elman.training.interruption import Interruption
 from elman.training.memory import Memory, Tally, read_record
@@ -48,6 +49,7 @@ class Moment:
     probes: Mapping[str, float] = field(default_factory=dict)  # what was measured last, since the last evaluation
     row: dict[str, Any] | None = None  # the new row of metrics.jsonl, after an evaluation
     best: bool = False  # whether it is the best so far
+    unit: str = "symbols"  # what `symbols` counts
 
 
 Watch = Callable[[Moment], None]
@@ -64,6 +66,7 @@ class Outcome:
         best: their row of metrics.jsonl.
         seconds: of training in all.
         symbols: trained on in all.
+        unit: what these are, as `Task.unit` says.
     """
 
     ended: str
@@ -72,6 +75,7 @@ class Outcome:
     best: dict[str, Any] | None
     seconds: float
     symbols: int
+    unit: str = "symbols"
 
 
 def train(
@@ -126,8 +130,9 @@ class _Loop:
         self.budget = Budget(settings, task.default_minutes)
         self.memory = Memory()
         self.carried: Any = None
-        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None  # row of metrics.jsonl
         self.saved: int | None = None
+        self.before = 0.0  # share of the budget when the last step began
         run.sweep()
         if resume and run.checkpoint.exists():
             self._load()
@@ -141,8 +146,8 @@ class _Loop:
         ended = "budget"
         batches = endless(self.task.batches)
         while True:
-            before, memory.done = memory.done, self._done()
-            if self._mark_passed(before, memory.done):
+            self.before, memory.done = memory.done, self._done()
+            if self._mark_passed(self.before, memory.done):
                 self._evaluate()
             if memory.done >= 1:
                 break
@@ -160,8 +165,7 @@ class _Loop:
             self._save()
         elif memory.evaluated != memory.step:
             self._evaluate()
-        best = next((row for row in self.rows if row["step"] == memory.best_step), None)
-        return Outcome(ended, memory.step, memory.best_step, best, memory.seconds, memory.symbols)
+        return Outcome(ended, memory.step, memory.best_step, self.best, memory.seconds, memory.symbols, self.task.unit)
 
     def _done(self) -> float:
         """Return the share of the budget that is used, the evaluation at the end counted in."""
@@ -192,7 +196,7 @@ class _Loop:
         rate = self.schedule.rate(memory.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        before = torch.get_rng_state()
+        before = checkpoint.random_states()
         self.optimiser.zero_grad(set_to_none=True)
         result = task.objective(task.model, batch, self.carried)
         loss = float(result.mean.detach())
@@ -213,11 +217,12 @@ class _Loop:
     def _moment(self, loss: float, norms: Norms, rate: float) -> Moment:
         memory, epoch = self.memory, self.task.batches.progress
         counts = memory.symbols, memory.seconds
-        return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, probes=memory.probes)
+        told: dict[str, Any] = {"probes": memory.probes, "unit": self.task.unit}
+        return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, **told)
 
-    def _stop_non_finite(self, batch: Any, random_state: Tensor, loss: float, norms: Norms | None) -> None:
+    def _stop_non_finite(self, batch: Any, states: dict[str, Any], loss: float, norms: Norms | None) -> None:
         def again() -> Tensor:
-            torch.set_rng_state(random_state)
+            checkpoint.restore_random_states(states)
             return self.task.objective(self.task.model, batch, self.carried).mean
 
         norm = None if norms is None else norms.before
@@ -228,7 +233,7 @@ class _Loop:
         """Evaluate, add a row to metrics.jsonl, write the checkpoint, and keep the weights if they are the best."""
         task, memory = self.task, self.memory
         began = time.monotonic()
-        metrics = evaluate(task)
+        metrics = self._measure()
         memory.evaluation_seconds = time.monotonic() - began
         for name, number in metrics.items():
             if (number is None and name == task.metric) or (number is not None and not math.isfinite(number)):
@@ -241,21 +246,42 @@ class _Loop:
         if better:
             memory.best, memory.best_step = value, memory.step
         where = {"step": memory.step, "epoch": task.batches.progress, "symbols": memory.symbols, "learning_rate": rate}
-        self.rows.append({**where, **memory.tally.row(), **memory.probes, "validation": metrics})
-        memory.rows, memory.evaluated = len(self.rows), memory.step
+        row: dict[str, Any] = {**where, **memory.tally.row(), **memory.probes, "validation": metrics}
+        self.best = row if better else self.best
+        memory.rows, memory.evaluated = memory.rows + 1, memory.step
         tally, memory.tally, memory.probes = memory.tally, Tally(), {}
         memory.seconds = time.monotonic() - self.started
-        self.run.write_metrics(self.rows)
+        self.run.append_metrics(row)
         self._save()
         if better:
             self._keep_best()
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
-        moment = asdict(self._moment(self.rows[-1]["training_loss"], norms, rate))
-        self.watch(Moment(**{**moment, "norms": norms, "row": self.rows[-1], "best": better}))
+        moment = asdict(self._moment(row["training_loss"], norms, rate))
+        self.watch(Moment(**{**moment, "norms": norms, "row": row, "best": better}))
+
+    def _measure(self) -> dict[str, Any]:
+        """Return the metrics; where they cannot be had a checkpoint is written first, so that no step is lost."""
+        metric = self.task.metric
+        try:
+            metrics = evaluate(self.task)
+            if metric not in metrics:
+                raise DataError(
+                    f"the evaluation at step {self.memory.step} found no {metric}, which decides what is best",
+                    should=f"validation data that {metric} can be computed on",
+                    found=f"{', '.join(metrics) or 'no metric'} alone",
+                    hint="more validation data, or data that differs more; the run can go on with --resume",
+                )
+            return metrics
+        except NonFiniteError:
+            raise  # the weights are spoilt: the last checkpoint is the one to go on from
+        except Exception:
+            self.memory.done = self.before  # the run that goes on evaluates here
+            self._save()
+            raise
 
     def _keep_best(self) -> None:
         """Write the present weights as the best ones."""
-        facts = {"step": self.memory.best_step, "metrics": self.rows[-1]["validation"]}
+        facts = {"step": self.memory.best_step, "metrics": self.best["validation"] if self.best else {}}
         tensors.write(self.run.model, dict(self.task.model.state_dict()), facts)
 
     def _save(self) -> None:
@@ -295,9 +321,9 @@ class _Loop:
                 found=f"{len(rows)} rows",
                 hint="take the run again from where it was made",
             )
-        self.rows = rows[: self.memory.rows]
-        if len(rows) > self.memory.rows:
-            self.run.write_metrics(self.rows)
+        rows = rows[: self.memory.rows]
+        self.run.write_metrics(rows)  # without what the checkpoint does not know, and a line that a kill left half
+        self.best = next((row for row in rows if row["step"] == self.memory.best_step), None)
         self.saved = self.memory.step
         if self.memory.best_step == self.memory.step:
             self._keep_best()

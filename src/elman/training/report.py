@@ -73,7 +73,8 @@ def write_report(
         "## The machine",
         "",
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
-        f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} symbols a second, evaluations included.",
+        f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} {outcome.unit} a second, "
+        "evaluations included.",
     ]
     run.write_text("report.md", "\n".join(lines) + "\n")
 

@@ -23,20 +23,18 @@ from typing import Any
 
 import torch
 
-from elman.data.files import BESIDE, disk_errors, sync_folder, write_bytes, write_json
-from elman.errors import RunError
+from elman.data.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
+from elman.errors import AGAIN, RunError
 from elman.training.foreign import (
-    AGAIN,
     FORMAT,
     check_config,
-    checked_json,
     checked_rows,
     extraordinary,
     refuse_extraordinary,
 )
 from elman.training.place import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
 
-_LARGEST = 16 * 2**20  # bytes of JSON that are read; ours are far smaller
+_LARGEST_METRICS = 2**30  # bytes of metrics.jsonl that are read: more than a million evaluations
 
 
 @dataclass(frozen=True)
@@ -150,39 +148,30 @@ class RunDirectory:
         Raises:
             RunError: it is missing, too large, or not JSON.
         """
-        return self._read(name, "JSON", checked_json)
+        return read_checked(self.file(name), "JSON")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl, none where there was no evaluation yet.
+
+        A last line without its end is what a kill left of a row that was being written, and no row.
 
         Raises:
             RunError: a row is broken, or the file is too large.
         """
         if not self.file("metrics.jsonl").exists():
             return []
-        rows: list[dict[str, Any]] = self._read("metrics.jsonl", "an evaluation on each line", checked_rows)
+        rows: list[dict[str, Any]] = read_checked(
+            self.file("metrics.jsonl"), "an evaluation on each line", checked_rows, largest=_LARGEST_METRICS
+        )
         return rows
-
-    def _read(self, name: str, should: str, understand: Callable[[str], Any]) -> Any:
-        path = self.file(name)
-        try:
-            if path.stat().st_size > _LARGEST:
-                found = f"{path.stat().st_size:,} bytes"
-                raise RunError(
-                    f"{path} is too large to be ours", should=f"{_LARGEST:,} at most", found=found, hint=AGAIN
-                )
-            return understand(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, RunError):
-                raise
-            raise RunError(f"{path} is broken", should=should, found=str(error), hint=AGAIN) from error
-        except OSError as error:
-            raise RunError(f"{path} cannot be read", should="a file", found=error.strerror, hint=AGAIN) from error
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl by these rows."""
-        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
-        write_bytes(self.file("metrics.jsonl"), "".join(lines).encode())
+        write_bytes(self.file("metrics.jsonl"), b"".join(_line(row) + b"\n" for row in rows))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl."""
+        append_line(self.file("metrics.jsonl"), _line(row))
 
     def sweep(self) -> None:
         """Remove what a crash left of files that were being written."""
@@ -211,6 +200,10 @@ class RunDirectory:
                     hint="wait for it, or choose another --out",
                 )
             yield
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
 
 
 def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Settings:
         names = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in names:
-                raise unknown_name("setting", name, names)
+                raise unknown_name("setting", name, names, listed="elman recipes NAME lists the settings of a recipe")
         return cls(**{name: _convert(name, kinds[name], value) for name, value in values.items()})
 
     @classmethod
@@ -122,7 +122,10 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
     try:
         if typing.get_origin(main) is tuple:
             parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-            return tuple(_convert(name, typing.get_args(main)[0], part) for part in parts)
+            kinds = typing.get_args(main)
+            if kinds[-1] is not Ellipsis and len(parts) != len(kinds):
+                raise ValueError
+            return tuple(_convert(name, kinds[0], part) for part in parts)
         if main is bool:
             return _WORDS[value.strip().lower()] if isinstance(value, str) else {True: True, False: False}[value]
         if main is int:
@@ -152,13 +155,17 @@ def _whole(value: Any) -> int:
 
 def _wrong(name: str, kind: Any, value: Any) -> SettingError:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return SettingError(
-        f"the setting {name} has a wrong value", should=names.get(kind, "values with commas between"), found=repr(value)
-    )
+    count = 0 if kind in names or typing.get_args(kind)[-1] is Ellipsis else len(typing.get_args(kind))
+    several = f"{count} values with commas between" if count else "values with commas between"
+    return SettingError(f"the setting {name} has a wrong value", should=names.get(kind, several), found=repr(value))
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
-    """Check one value against the limits of its field."""
+    """Check a value, or each of several, against the limits of its field."""
+    if isinstance(value, tuple):
+        for part in value:
+            _check(field, part)
+        return
     limits = field.metadata
     choices = limits.get("choices", ())
     if choices and value not in choices:

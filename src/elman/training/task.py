@@ -59,6 +59,7 @@ class Task:
     metric: str  # the number among the metrics that decides which weights are best; never None
     lower_is_better: bool = True
     default_minutes: float = 2.0  # the budget where the settings give none
+    unit: str = "symbols"  # what `Loss.items` counts, in the plural
 
 
 class Probe(Protocol):

@@ -21,6 +21,9 @@ def flatten(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Put the tensors of a tree of dicts, tuples and lists into `tensors`, and return the rest as JSON.
 
     `unflatten` is the inverse. Named tuples come back as plain ones.
+
+    Raises:
+        TypeError: something in the tree is neither a tensor nor JSON, a defect of the caller's.
     """
     if isinstance(tree, Tensor):
         tensors[name] = tree

@@ -89,6 +89,20 @@ def test_empty_input(main_cell: Cell, draw: Draw, size: tuple[int, ...], resets:
     check(gradients(drawn, cpu, **options), gradients(drawn, eager, **options))
 
 
+@pytest.mark.parametrize("size", [(0, 3), (4, 0)])
+def test_empty_input_with_strides_of_0(main_cell: Cell, draw: Draw, size: tuple[int, int]) -> None:
+    """As the gradient of a sum has, and an input that one number was expanded to."""
+    drawn = draw(main_cell, *size, 3, 4, dtype=torch.float64, grad=True)
+    drawn.x_TBI = torch.zeros(1, dtype=torch.float64, requires_grad=True).expand(*size, 3)
+
+    def summed(kernel: Any) -> list[Tensor]:
+        y, state = drawn.on(kernel)
+        total = y.sum() + sum(s.sum() for s in state)
+        return [y, *state, *torch.autograd.grad(total, drawn.leaves(), materialize_grads=True, allow_unused=True)]
+
+    check(summed(cpu), summed(eager))
+
+
 def test_layouts_in_memory(main_cell: Cell, draw: Draw) -> None:
     """Batch first, every other feature, transposed weights, a state for all rows: whatever the strides."""
     drawn = draw(main_cell, 6, 4, 5, 20, dtype=torch.float64)

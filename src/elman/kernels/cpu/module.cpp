@@ -229,7 +229,8 @@ Rows<T> rows(nb::handle object, const char* name, int64_t steps, int64_t B, int6
     if (number_of(t) != number_type<T>) wrong(name, "of the same number type as the input");
     if (t.ndim != 3 || t.shape[0] != steps || t.shape[1] != B || t.shape[2] != features) wrong(name, "of another shape");
     if (!t.strides) return {data_of<T>(t), B * features, features};
-    if (t.strides[2] != 1 && features > 1) wrong(name, "contiguous in its last dimension");
+    // Without numbers no stride is read, and torch leaves those of an expanded tensor as they are: a sum's gradient has 0.
+    if (t.strides[2] != 1 && features > 1 && steps > 0 && B > 0) wrong(name, "contiguous in its last dimension");
     return {data_of<T>(t), t.strides[0], t.strides[1]};
 }
 
