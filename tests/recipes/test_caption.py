@@ -212,7 +212,13 @@ def test_what_predict_and_evaluate_refuse(elman: Elman, run: Path, data: Path, t
     (tmp_path / "two.tsv").write_text(f"{picture}\tred\nnone.png\tblue\n{data}/images/1.png\tblue")
     assert "none.png, which is missing" in elman("evaluate", run, tmp_path / "two.tsv").err
     left = json.loads(elman("evaluate", run, tmp_path / "two.tsv", "--skip-bad", "--json").out)
-    assert (left["pictures"], left["pictures_left_out_as_broken"]) == (2, 1)
+    assert (left["pictures"], left["pictures_left_out"]) == (2, 1)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    answer = elman("predict", run, tmp_path / "broken.png", picture)
+    assert (answer.code, answer.out) == (2, "")
+    answer = elman("predict", run, tmp_path / "broken.png", picture, "--set", "skip_bad=true")
+    assert "cannot be read as an image" in answer.err
+    assert answer.out.startswith(f"{picture}\t") and answer.out.count("\n") == 1
 
 
 def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_path: Path) -> None:

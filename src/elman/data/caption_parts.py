@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from elman.data.captioned import spoken
 from elman.data.captions import TEST, TRAINING, VALIDATION, Album, Captioned, read_album
 from elman.data.default_scenes import scenes
+from elman.data.left_out import LeftOut
 from elman.data.picture_sources import PictureSource, picture_source
 from elman.errors import DataError
 
@@ -40,14 +40,16 @@ class Told:
         skip_bad: missing and broken ones are left out.
         longest: symbols of a caption in training.
         by_words: whether symbols are counted as words; else as characters.
-        left_out: how many pictures and captions, by reason.
+        left_out: pictures that were missing or broken.
+        too_long: how many captions were.
     """
 
     side: int
     skip_bad: bool = False
     longest: int = 1 << 30
     by_words: bool = True
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    too_long: int = 0
 
 
 def scene_parts(seed: int) -> Parts:
@@ -122,9 +124,9 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
             values = source.read(row)
         except DataError as error:
             if not told.skip_bad:
-                hint = "mend it, remove its captions, or leave it out with --skip-bad"
+                hint = "mend it, or remove its captions; --skip-bad leaves such pictures out"
                 raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-            told.left_out["pictures_left_out_as_broken"] += 1
+            told.left_out.add(error.what)
             continue
         count += 1
         yield values, row.name, [spoken(text) for text in row.captions]
@@ -137,7 +139,7 @@ def _short(pictures: Stream, told: Told) -> Stream:
     count = 0
     for values, name, captions in pictures:
         kept = [text for text in captions if (len(text.split()) if told.by_words else len(text)) <= told.longest]
-        told.left_out["captions_left_out_as_long"] += len(captions) - len(kept)
+        told.too_long += len(captions) - len(kept)
         if kept:
             count += 1
             yield values, name, kept

@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.files import write_json
+from elman.data.files import checked_json, read_checked, write_json
 from elman.data.sentences import split_sentence
-from elman.data.sequences import AGAIN, Sequences
+from elman.data.sequences import Sequences
 from elman.data.shuffled import pad
 from elman.data.vocabulary import Vocabulary
-from elman.errors import DataError, RunError
+from elman.errors import AGAIN, DataError, RunError
+
+LARGEST_CAPTIONS = 1 << 30
+"""Bytes of the file of captions in a run; those of COCO's 118,000 pictures take 50 million."""
 
 
 def spoken(caption: str) -> str:
@@ -179,15 +182,18 @@ def read_texts(folder: Path) -> tuple[list[str], list[list[str]]]:
     Raises:
         RunError: they are missing or broken.
     """
-    path = folder / "captions.json"
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        names, texts = content["names"], content["texts"]
-        lists = isinstance(names, list) and isinstance(texts, list) and len(names) == len(texts) > 0
-        if not lists or not all(isinstance(name, str) for name in names):
-            raise ValueError("no names and captions")
-        if not all(isinstance(each, list) and each and all(isinstance(text, str) for text in each) for each in texts):
-            raise ValueError("captions that are no texts")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is broken", should="names and captions", found=str(error)[:200], hint=AGAIN) from error
+    found: tuple[list[str], list[list[str]]] = read_checked(
+        folder / "captions.json", "names and captions", _understood, largest=LARGEST_CAPTIONS
+    )
+    return found
+
+
+def _understood(text: bytes) -> tuple[list[str], list[list[str]]]:
+    content = checked_json(text)
+    names, texts = content["names"], content["texts"]
+    lists = isinstance(names, list) and isinstance(texts, list) and len(names) == len(texts) > 0
+    if not lists or not all(isinstance(name, str) for name in names):
+        raise ValueError("no names and captions")
+    if not all(isinstance(each, list) and each and all(isinstance(text, str) for text in each) for each in texts):
+        raise ValueError("captions that are no texts")
     return names, texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,8 +132,8 @@ def _open(path: Path) -> Any:
 
 def picture_inputs(
     inputs: Sequence[str | Path], side: int, shape: tuple[int, ...]
-) -> Iterator[tuple[Path, NDArray[Any]]]:
-    """Yield what is to be described: files, and those of folders in the order of their names, read one by one.
+) -> Iterator[tuple[Path, Callable[[], NDArray[Any]]]]:
+    """Yield what is to be described: files, and those of folders in the order of their names, and what reads each.
 
     Args:
         inputs: names of files and folders.
@@ -140,22 +141,25 @@ def picture_inputs(
         shape: that a model expects: (H, W, 3) for pictures; (S, F) for features, out of .npy files.
 
     Raises:
-        DataError: there is none, or one cannot be read or has another shape.
+        DataError: there is none. The readers raise it where a file cannot be read or has another shape.
     """
     if not inputs:
         raise DataError("there is nothing to describe", should="pictures, or folders of them", found="no input")
-    pixels = len(shape) == 3
+    suffixes = IMAGE_SUFFIXES if len(shape) == 3 else (".npy",)
     for name in inputs:
         path, files = Path(name), [Path(name)]
         if path.is_dir():
-            suffixes = IMAGE_SUFFIXES if pixels else (".npy",)
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
             if not files:
                 raise DataError(
                     f"{path} holds nothing", should=f"files that end in {', '.join(suffixes)}", found="none"
                 )
         for file in files:
-            values = read_image(file, (side, side), colour=True) if pixels else read_features(file)
-            if values.shape != shape:
-                raise DataError(f"{file} does not fit the model", should=f"shape {shape}", found=f"{values.shape}")
-            yield file, values
+            yield file, partial(_read_input, file, side, shape)
+
+
+def _read_input(path: Path, side: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    values: NDArray[Any] = read_image(path, (side, side), colour=True) if len(shape) == 3 else read_features(path)
+    if values.shape != shape:
+        raise DataError(f"{path} does not fit the model", should=f"shape {shape}", found=f"{values.shape}")
+    return values

@@ -102,7 +102,8 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
         "fingerprint": fingerprint,
         "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
         **described,
-        **told.left_out,
+        "captions_left_out_as_too_long": told.too_long,
+        "skipped": told.left_out.lines(),
     }
 
 
@@ -259,7 +260,8 @@ RECIPE = Recipe(
     name="caption",
     summary="image -> text: pictures described in sentences",
     data="a folder with pictures and a captions file (Flickr8k's, with its lists, or COCO's JSON), or the captions "
-    "file and then the pictures or features of them; left out: scenes of two coloured shapes",
+    "file and then the pictures or features of them",
+    default="scenes of two coloured shapes",
     example="elman train caption flickr8k/ --minutes 60 --out runs/flickr8k",
     settings=CaptionSettings,
     prepare=prepare,

@@ -23,7 +23,7 @@ from elman.errors import DataError, SettingError
 from elman.evaluation.attention_pictures import draw_attention
 from elman.evaluation.captions import cider, constant_caption, exact, metrics
 from elman.models.captioner import Captioner
-from elman.recipes.recipe import Answer
+from elman.recipes.recipe import Answer, no_answer
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
@@ -40,6 +40,7 @@ class Describe(Settings):
     length_penalty: float = setting(0.8, "0 favours short descriptions, 1 long ones", low=0)
     n_best: int = setting(1, "descriptions of each picture, at most as many as the beam is wide", low=1)
     pictures: str | None = setting(None, "folder where is drawn what each word looked at")
+    skip_bad: bool = setting(False, "name broken pictures, and describe the others")
 
 
 def described(model: Captioner, memory_BSM: Tensor, vocabulary: Vocabulary, wanted: Describe) -> list[list[Hypothesis]]:
@@ -148,8 +149,13 @@ class TrainedCaptioner:
                 found=str(wanted.n_best),
                 hint=f"--set beam={wanted.n_best}",
             )
-        for path, values in picture_inputs(inputs, self.side, self.shape):
-            yield self._answer(path, values, wanted)
+        for path, read in picture_inputs(inputs, self.side, self.shape):
+            try:
+                yield self._answer(path, read(), wanted)
+            except DataError as error:
+                if not wanted.skip_bad:
+                    raise
+                yield no_answer(str(path), error)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -235,7 +241,7 @@ class TrainedCaptioner:
             "cider_ratio": right["cider"] / shuffled["cider"] if shuffled["cider"] else None,
             **held_out,
             "pictures": len(judged),
-            **told.left_out,
+            **({"pictures_left_out": told.left_out.count, "left_out": told.left_out.lines()} if skip_bad else {}),
             "one_caption": constant,
             "baselines": {
                 "the pictures shuffled": shuffled,
