@@ -373,7 +373,6 @@ CASES: tuple[Case, ...] = (
         data=("flickr8k",),
         judged=("flickr8k",),
         settings=(
-            "width=48",
             "embedding=256",
             "dropout=0.3",
             "forgetting=0.1",
