@@ -82,7 +82,7 @@ def drawn(
     large: tuple[str, str], small: tuple[str, str], direction: tuple[int, int], chance: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Return the picture of two shapes, each a colour and a name, the small one in a direction of the large one."""
-    radius, little = chance.uniform(8.5, 11), chance.uniform(4, 5.2)
+    radius, little = chance.uniform(10, 12), chance.uniform(5.5, 6.5)
     step = np.array(direction, float)
     away = step * (radius + little + chance.uniform(1.5, 3)) + chance.uniform(-3, 3, 2) * (1 - np.abs(step))
     if not step.any():

@@ -32,6 +32,7 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
 from elman.training.task import Loss, Task
 
+LITTLE = 64  # height and width of pictures for which a smaller network does
 MEASURED = 2000  # pictures whose features say what is usual
 SAMPLE = 8  # pictures that a diagnosis looks at
 
@@ -50,7 +51,9 @@ class CaptionSettings(TrainingSettings):
     skip_bad: bool = setting(False, "missing and broken pictures are left out and counted", fixed=True)
     encoder: str = setting("small", "what sees", choices=("small", *RESNETS), fixed=True)
     weights: str | None = setting(None, "safetensors file with weights of torchvision's resnet", fixed=True)
-    width: int = setting(32, "small: channels of its first stage", low=4, high=1024, fixed=True)
+    width: int | None = setting(
+        None, "small: channels of its first stage; 32, or 16 up to 64 pixels", low=4, high=1024, fixed=True
+    )
     blocks: int = setting(1, "small: blocks of each stage", low=1, high=16, fixed=True)
     shift: float = setting(0.06, "greatest share of the side that a picture moves by in training", low=0, high=0.5)
     zoom: float = setting(0.1, "greatest share that it grows or shrinks by in training", low=0, high=0.9)
@@ -62,7 +65,9 @@ class CaptionSettings(TrainingSettings):
     )
     cell: str = setting("lstm", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
-    hidden: int = setting(256, "units of a decoder layer", low=1, high=65536, fixed=True)
+    hidden: int | None = setting(
+        None, "units of a decoder layer; 256, or 128 up to 64 pixels", low=1, high=65536, fixed=True
+    )
     layers: int = setting(1, "layers that write", low=1, high=64, fixed=True)
     dropout: float = setting(0.2, "probability of dropping a feature", low=0, high=1)
     forgetting: float = setting(0.1, "probability that a word that was written is not read in training", low=0, high=1)
@@ -70,7 +75,7 @@ class CaptionSettings(TrainingSettings):
     bag: float = setting(0.5, "weight of telling from the picture which symbols its captions have", low=0)
     captions: int = setting(2, "captions of a picture in a batch, drawn anew each time; 0: all", low=0, fixed=True)
     batch_size: int = setting(32, "pictures in a batch", low=1, high=65536, fixed=True)
-    learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
+    learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
 
 
 def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) -> dict[str, Any]:
@@ -138,13 +143,15 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
     """Build the untrained model for the pictures and the vocabulary in the folder."""
     shape = Sequences.open(folder, "picture").values.shape[1:]
     vocabulary = load_vocabulary(folder)
+    little = len(shape) == 3 and max(shape[:2]) <= LITTLE
+    hidden = settings.hidden or (128 if little else 256)
     if len(shape) == 2:
-        seeing: nn.Module = SeeFeatures(shape, settings.hidden)
+        seeing: nn.Module = SeeFeatures(shape, hidden)
     else:
         seeing = SeePixels(
             shape,
             name=settings.encoder,
-            width=settings.width,
+            width=settings.width or (16 if little else 32),
             blocks=settings.blocks,
             shift=settings.shift,
             zoom=settings.zoom,
@@ -155,7 +162,7 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
         seeing,
         vocabulary.size,
         embedding=settings.embedding,
-        hidden=settings.hidden,
+        hidden=hidden,
         layers=settings.layers,
         cell=settings.cell,
         attention=settings.attention,
