@@ -72,9 +72,7 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
             shlex.join(["elman", *words]).replace(str(home), "DATA").replace(str(runs), "runs")
             for words in (train, judge)
         ]
-    value: Any = metrics
-    for key in case.metric.split("."):
-        value = value[key]
+    value = at(metrics, case.metric)
     return {
         **{f.name: getattr(case, f.name) for f in dataclasses.fields(case) if f.name not in ("make", "name")},
         "value": value,
@@ -87,6 +85,14 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
         "machine": f"{processor()}, {threads} of {os.cpu_count()} processors, torch {torch.__version__}",
         "commit": commit(),
     }
+
+
+def at(metrics: dict[str, Any], path: str) -> Any:
+    """Return the number at a key, or at a dotted path of keys."""
+    value: Any = metrics
+    for key in path.split("."):
+        value = value[key]
+    return value
 
 
 def elman(words: list[str], threads: int) -> str:
@@ -129,7 +135,7 @@ def table(rows: dict[str, Any]) -> str:
         reached = row["value"] <= row["bar"] if row["lower"] else row["value"] >= row["bar"]
         mark = "" if reached else " (**not reached**)"
         aim = "" if row["aim"] is None else f"{row['aim']:g}"
-        also = "".join(f", {key} {row['metrics'][key]:.3g}" for key in row.get("also", ()) if key != row["metric"])
+        also = "".join(f", {key} {at(row['metrics'], key):.3g}" for key in row.get("also", ()) if key != row["metric"])
         where = f"{row['date']}, {row['machine']}, {row['commit']}"
         budget = f"{row['minutes'] * row['scale']:g}"
         lines.append(

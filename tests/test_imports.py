@@ -39,7 +39,7 @@ THEIRS: dict[str, set[str]] = {
     "reference": {"numpy"},
     "kernels": {"torch", "triton"},
     "layers": {"torch"},
-    "data": {"numpy", "torch", "tokenizers", "babel", "sklearn", "scipy", "PIL", "soundfile", "av"},
+    "data": {"numpy", "torch", "safetensors", "tokenizers", "babel", "sklearn", "scipy", "PIL", "soundfile", "av"},
     "models": {"torch"},
     "decoding": {"torch"},
     "training": {"torch", "safetensors"},

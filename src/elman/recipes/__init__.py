@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import RunError, SettingError, unknown_name
-from elman.recipes import classify, forecast, language_model, recommend, runs, similarity, transcribe, translate
+from elman.recipes import (
+    caption,
+    classify,
+    forecast,
+    language_model,
+    recommend,
+    runs,
+    similarity,
+    transcribe,
+    translate,
+)
 from elman.recipes.recipe import Recipe
 from elman.recipes.runs import Diagnosable, load_run
 from elman.training.run_directory import RunDirectory
@@ -20,6 +30,7 @@ RECIPES: dict[str, Recipe] = {
     "recommend": recommend.RECIPE,
     "translate": translate.RECIPE,
     "transcribe": transcribe.RECIPE,
+    "caption": caption.RECIPE,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from elman.errors import DataError
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, TrainingSettings
 from elman.training.task import Task
@@ -36,6 +37,14 @@ class Answer(NamedTuple):
     line: str
     fields: dict[str, Any]
     answered: bool = True
+
+
+def no_answer(name: str, error: DataError) -> Answer:
+    """Return what stands for the answer to an input that is broken."""
+    what = error.what if name in error.what else f"{name}: {error.what}"
+    facts = [f"{verb} {fact}" for verb, fact in (("should be", error.should), ("is", error.found)) if fact]
+    what += f" ({', '.join(facts)})" if facts else ""
+    return Answer(f"no answer: {what}", {"input": name, "error": what}, answered=False)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from elman.evaluation.classification import confusion
 from elman.evaluation.labelled import answers_of, metrics_of, trivial
 from elman.evaluation.pictures import draw_confusion
 from elman.models.classifier import Classifier
-from elman.recipes.recipe import Answer
+from elman.recipes.recipe import Answer, no_answer
 from elman.training import tensors
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
@@ -213,14 +213,6 @@ class TrainedClassifier:
                 found="scores that are infinite or not a number",
                 hint="train anew, with a smaller learning rate",
             )
-
-
-def no_answer(name: str, error: DataError) -> Answer:
-    """Return what stands for the answer to an input that is broken."""
-    what = error.what if name in error.what else f"{name}: {error.what}"
-    facts = [f"{verb} {fact}" for verb, fact in (("should be", error.should), ("is", error.found)) if fact]
-    what += f" ({', '.join(facts)})" if facts else ""
-    return Answer(f"no answer: {what}", {"input": name, "error": what}, answered=False)
 
 
 def _text(text: str) -> Values:

@@ -1,0 +1,44 @@
+"""Weights that others trained, out of a safetensors file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from elman.errors import DataError
+
+
+def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """Return the tensors of these names; others in the file are left alone.
+
+    Args:
+        path: a safetensors file.
+        wanted: the shape of each.
+
+    Raises:
+        DataError: the file is missing, broken or no safetensors file, or a tensor is missing or has another shape.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            there = set(file.keys())
+            found = {name: file.get_tensor(name) for name in wanted if name in there}
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"the weights {path} cannot be read",
+            should="a safetensors file",
+            found=str(error)[:200],
+            hint="safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
+        ) from error
+    for name, shape in wanted.items():
+        if name not in found or tuple(found[name].shape) != tuple(shape):
+            raise DataError(
+                f"the weights {path} are of another network",
+                should=f"{name} of shape {tuple(shape)}",
+                found=f"shape {tuple(found[name].shape)}" if name in found else "no such tensor",
+                hint="another --set encoder",
+            )
+    return found
