@@ -68,16 +68,15 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
         elman(train, threads)
         seconds = time.monotonic() - began
         metrics = json.loads(elman(judge, threads))
+        further = {name: ["evaluate", str(run), str(home / source), "--json"] for name, source in case.beside}
+        metrics |= {name: found(json.loads(elman(words, threads)), case.metric) for name, words in further.items()}
         shown = [
             shlex.join(["elman", *words]).replace(str(home), "DATA").replace(str(runs), "runs")
-            for words in (train, judge)
+            for words in (train, judge, *further.values())
         ]
-    value: Any = metrics
-    for key in case.metric.split("."):
-        value = value[key]
     return {
         **{f.name: getattr(case, f.name) for f in dataclasses.fields(case) if f.name not in ("make", "name")},
-        "value": value,
+        "value": found(metrics, case.metric),
         "seconds": round(seconds),
         "scale": scale,
         "threads": threads,
@@ -87,6 +86,13 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
         "machine": f"{processor()}, {threads} of {os.cpu_count()} processors, torch {torch.__version__}",
         "commit": commit(),
     }
+
+
+def found(metrics: Any, name: str) -> Any:
+    """Return a metric by its name, or by a dotted path."""
+    for key in name.split("."):
+        metrics = metrics[key]
+    return metrics
 
 
 def elman(words: list[str], threads: int) -> str:
