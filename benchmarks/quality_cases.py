@@ -386,7 +386,7 @@ CASES: tuple[Case, ...] = (
         also=("word_error_rate",),
         reference="",
     ),
-    digits_case("connected digits", 0.04, 4, aim=0.01, reference="one speaker a sentence, heard in training"),
+    digits_case("connected digits, heard as a whole", 0.04, 4, aim=0.01, reference="one speaker a sentence, heard in training"),
     digits_case("connected digits, as they come", 0.06, 4, "streaming=true", reference="one direction only"),
     digits_case(
         "connected digits, a speaker never heard",
