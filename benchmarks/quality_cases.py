@@ -89,7 +89,16 @@ def digits_case(name: str, bar: float, minutes: float, *pairs: str, **rest: Any)
     return Case(name, "transcribe", "word_error_rate", bar, minutes, lower=True, also=("single",), **files, **rest)
 
 
-GRID = ("vocabulary=words", "validation=0.05", "mask_steps=10", "mask_features=6", "dropout=0.3")
+GRID = (
+    "vocabulary=words",
+    "validation=0.05",
+    "mask_steps=8",
+    "mask_features=5",
+    "dropout=0.4",
+    "warp=0.01",
+    "stride=3",
+    "hidden=192",
+)
 
 CASES: tuple[Case, ...] = (
     Case(
@@ -386,12 +395,15 @@ CASES: tuple[Case, ...] = (
         also=("word_error_rate",),
         reference="",
     ),
-    digits_case("connected digits, heard as a whole", 0.04, 4, aim=0.01, reference="one speaker a sentence, heard in training"),
+    digits_case(
+        "connected digits, heard as a whole", 0.04, 4, aim=0.01, reference="one speaker a sentence, heard in training"
+    ),
     digits_case("connected digits, as they come", 0.06, 4, "streaming=true", reference="one direction only"),
     digits_case(
         "connected digits, a speaker never heard",
         0.20,
         4,
+        "warp=0.1",
         reference="trained on the other four speakers",
         make=joined_digits(heard=("george", "jackson", "lucas", "nicolas"), judged=("yweweler",)),
     ),
@@ -401,7 +413,7 @@ CASES: tuple[Case, ...] = (
         "word_error_rate",
         bar=0.04,
         aim=0.01,
-        minutes=10,
+        minutes=12,
         data=("grid/train.tsv",),
         judged=("grid/valid.tsv",),
         settings=GRID,

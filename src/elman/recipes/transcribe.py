@@ -91,7 +91,7 @@ class TranscribeSettings(TrainingSettings):
     mask_steps: int = setting(0, "longest run of steps that is hidden in training, twice a sentence", low=0)
     mask_features: int = setting(0, "widest run of features that is hidden in training, twice a sentence", low=0)
     stretch: float = setting(0.1, "greatest change of speed in training", low=0, high=0.5)
-    warp: float = setting(0.1, "sound: greatest change of pitch in training", low=0, high=0.5)
+    warp: float = setting(0.05, "sound: greatest change of pitch in training, along the mel scale", low=0, high=0.5)
     batch_size: int = setting(16, "sentences in a batch", low=1, high=65536, fixed=True)
     learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
 
