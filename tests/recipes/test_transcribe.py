@@ -102,7 +102,7 @@ def test_a_stream_is_heard_word_by_word(elman: Elman, run: Path, monkeypatch: py
     # A word of letters is certain when the space behind it is written, and the last one at the end.
     assert "ms for most words" in lines[-1]
     blocks = [piece.astype(np.float32) / 32767 for piece in np.array_split(np.frombuffer(raw, "<i2"), 7)]
-    words = [answer.fields for answer in trained.listen(iter(blocks))]
+    words = [answer.fields for answer in trained.listener().listen(iter(blocks))]
     assert [fields["word"] for fields in words[:-1]] == ["ab", "cd", "dac"]
     assert 0 < words[-1]["delay"] <= words[-1]["longest_delay"] < 1.0
 
@@ -112,7 +112,7 @@ def test_words_are_certain_at_once(elman: Elman, data: Path, tmp_path: Path) -> 
     assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
     trained = recipes.load(tmp_path / "run")
     first = trained.vocabulary.encode("cd ab").astype(int) + 1
-    ready, left = trained._certain([(int(first[0]), 3), (int(first[1]), 9)])
+    ready, left = trained.listener().certain([(int(first[0]), 3), (int(first[1]), 9)])
     assert ([word.text for word in ready], left) == (["cd", "ab"], [])
     assert ready[1].begin == pytest.approx(
         9 * 0.04

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from elman.data.bitext import symbols_of
 from elman.data.lips import Lips
 from elman.data.moments import normalise_speakers
 from elman.data.parallel import lines_of
-from elman.data.shuffled import in_order
 from elman.data.sound import SOUND_SUFFIXES
 from elman.data.speech import Speech, Spoken, collected, read_numbers, read_table
 from elman.data.utterance import SoundFeatures, Utterance
 from elman.data.video import VIDEO_SUFFIXES
 from elman.data.vocabulary import Vocabulary
-from elman.decoding.ctc import Greedy, PrefixBeam, Timed, greedy
+from elman.decoding.ctc import PrefixBeam
 from elman.decoding.ngrams import NGrams
 from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.evaluation.transcripts import Transcript, Transcripts
 from elman.models.transcriber import Transcriber
+from elman.recipes.heard import read_out, spelled, words_of
+from elman.recipes.listener import Listener, blocks_of
 from elman.recipes.recipe import Answer
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
-CHUNK = 0.1  # seconds of a stream that are heard at a time
 AT_ONCE = 64  # sentences that are measured between two writes of the transcripts
 ORDER = {"words": 3}  # of the n-grams, by the kind of symbols
 LONG_ORDER = 6  # of all other kinds
@@ -59,14 +54,6 @@ class Transcribing(Settings):
 
 
 Featured = tuple[Spoken, NDArray[np.float16]]
-
-
-class Word(NamedTuple):
-    """A word, and the seconds at which its first symbol appears and its last one has been heard."""
-
-    text: str
-    begin: float
-    end: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +98,8 @@ class TrainedTranscriber:
         beam = self.beam(wanted) if wanted.beam > 1 else None
         for path, utterance in self._utterances(inputs, features, done, wanted.one_speaker):
             if utterance is None:
-                yield from self.listen(_blocks(sys.stdin.buffer, self._rate()))
+                listener = self.listener()
+                yield from listener.listen(blocks_of(sys.stdin.buffer, listener.features.rate))
                 continue
             for note in utterance.notes:
                 sys.stderr.write(f"{path}: {note}\n")
@@ -162,65 +150,15 @@ class TrainedTranscriber:
         language = NGrams(rows, self.vocabulary.size + 1, order=order)
         return PrefixBeam(width=wanted.beam, language=language, weight=wanted.weight, bonus=wanted.bonus, candidates=20)
 
-    def _rate(self) -> int:
-        if not isinstance(self.features, SoundFeatures):
-            raise SettingError("a run on video reads no samples", should="files", found="-")
-        return self.features.rate
-
-    def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Answer]:
-        """Transcribe a stream of samples, and yield each word when it is certain; last, what the delay was.
-
-        A word is certain when a space or the next word has been written behind it, or the stream ends; where symbols
-        are words, at once. The delay is from the step at which a word's last symbol has been heard to the moment at
-        which it is yielded, if the stream comes in at the speed of speech. Memory does not grow.
+    def listener(self) -> Listener:
+        """Return what hears streams.
 
         Raises:
-            SettingError: the model is not a streaming one, or does not hear sound.
+            SettingError: the run is on video.
         """
-        rate = self._rate()
-        assert isinstance(self.features, SoundFeatures)
-        width, hop = round(0.025 * rate), round(self.features.step * rate)
-        decoder, hearing, rest = Greedy(), None, np.zeros(0, np.float32)
-        pending: list[tuple[int, int]] = []
-        heard, spent, delays = 0.0, 0.0, []
-        for block in blocks:
-            began = time.perf_counter()
-            rest = np.concatenate([rest, block])
-            heard += len(block) / rate
-            count = 1 + (len(rest) - width) // hop if len(rest) >= width else 0
-            if not count:
-                continue
-            x_TI = self.features.of_samples(rest[: (count - 1) * hop + width])
-            rest = rest[count * hop :]
-            logits_TBV, hearing = self.model.hear(torch.from_numpy(x_TI)[:, None], hearing)
-            pending += decoder.push(logits_TBV[:, 0])
-            ready, pending = self._certain(pending)
-            spent = max(spent, time.perf_counter() - began)
-            delays += [heard - word.end + time.perf_counter() - began for word in ready]
-            yield from map(_word_answer, ready)
-        left = self._words(pending)
-        delays += [heard - word.end for word in left]
-        yield from map(_word_answer, left)
-        if delays:
-            line = (
-                f"delay: {1000 * median(delays):.0f} ms for most words, {1000 * max(delays):.0f} ms at the most "
-                f"(blocks of {1000 * CHUNK:.0f} ms, computing at most {1000 * spent:.1f} ms for one)"
-            )
-            yield Answer(line, {"delay": median(delays), "longest_delay": max(delays), "computing": spent})
-
-    def _words(self, pending: list[tuple[int, int]]) -> list[Word]:
-        timed = Timed([token_id for token_id, _ in pending], [step for _, step in pending], 0.0)
-        return words_of(self.vocabulary, timed, self.seconds)
-
-    def _certain(self, pending: list[tuple[int, int]]) -> tuple[list[Word], list[tuple[int, int]]]:
-        """Return the words that nothing can be added to, and the symbols that are left."""
-        words = self._words(pending)
-        closed = self.vocabulary.kind == "words" or (
-            bool(pending) and symbols_of(self.vocabulary, [pending[-1][0] - 1])[-1][-1:].isspace()
-        )
-        if closed or not words:
-            return words, []
-        return words[:-1], [pair for pair in pending if pair[1] * self.seconds >= words[-1].begin]
+        if not isinstance(self.features, SoundFeatures):
+            raise SettingError("a run on video reads no samples", should="files", found="-")
+        return Listener(self.model, self.vocabulary, self.features)
 
     def evaluate(
         self, data: Sequence[Path] | None = None, *, skip_bad: bool = False, pictures: Path | None = None
@@ -303,65 +241,6 @@ def texts_of(run: RunDirectory, part: str) -> list[str]:
     if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
         raise RunError(f"{run.path}/texts.json is broken", should=f"texts for {part}", found=repr(found)[:80])
     return found
-
-
-def read_out(
-    model: Transcriber, features: Sequence[NDArray[Any]], device: torch.device | str = "cpu"
-) -> list[tuple[Timed, Tensor]]:
-    """Return the greedy transcription of each sentence, and its log-probabilities (T', V + 1)."""
-    found: dict[int, tuple[Timed, Tensor]] = {}
-    with torch.no_grad():
-        for chosen in in_order([len(f) for f in features], batch_size=16):
-            rows = [np.asarray(features[int(n)], np.float32) for n in chosen]
-            x_TBI = nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows]).to(device)
-            logits_TBV, steps_B = model(x_TBI, torch.tensor([len(row) for row in rows], device=device))
-            log_p_TBV, steps = logits_TBV.log_softmax(2).cpu(), steps_B.tolist()
-            for b, timed in enumerate(greedy(log_p_TBV, steps)):
-                found[int(chosen[b])] = (timed, log_p_TBV[: steps[b], b])
-    return [found[n] for n in range(len(features))]
-
-
-def spelled(vocabulary: Vocabulary, timed: Timed) -> str:
-    """Return a transcription as text."""
-    return " ".join(vocabulary.decode([token_id - 1 for token_id in timed.token_ids]).split())
-
-
-def words_of(vocabulary: Vocabulary, timed: Timed, seconds: float, begin: float = 0.0) -> list[Word]:
-    """Return the words and when they are heard.
-
-    Args:
-        vocabulary: of the symbols.
-        timed: their numbers, plus 1, and the steps at which they appear.
-        seconds: of a step.
-        begin: of the first step.
-    """
-    words: list[Word] = []
-    new = True
-    for symbol, step in zip(symbols_of(vocabulary, [n - 1 for n in timed.token_ids]), timed.steps, strict=True):
-        new = new or symbol[:1].isspace()
-        text = symbol.strip()
-        if text:
-            if new:
-                words.append(Word(text, begin + step * seconds, begin + (step + 1) * seconds))
-            else:
-                words[-1] = Word(words[-1].text + text, words[-1].begin, begin + (step + 1) * seconds)
-        new = symbol[-1:].isspace() if text else True
-    return words
-
-
-def _word_answer(word: Word) -> Answer:
-    return Answer(f"{word.begin:8.2f} s  {word.text}", {"word": word.text, "second": word.begin})
-
-
-def _blocks(stream: Any, rate: int) -> Iterator[NDArray[np.float32]]:
-    """Yield a stream of 16-bit samples in blocks of `CHUNK` seconds, full scale as 1."""
-    odd = b""
-    while raw := stream.read(2 * round(CHUNK * rate)):
-        raw = odd + raw
-        odd = raw[len(raw) - len(raw) % 2 :]
-        samples: NDArray[np.float32] = np.frombuffer(raw[: len(raw) - len(odd)], "<i2").astype(np.float32)
-        samples /= 32768
-        yield samples
 
 
 def _files(path: Path, kind: str) -> list[Path]:

@@ -35,8 +35,9 @@ from elman.data.vocabulary import build_vocabulary, load_vocabulary
 from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
+from elman.recipes.heard import read_out, spelled
 from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, read_out, spelled, texts_of
+from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, texts_of
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
@@ -92,6 +93,9 @@ class TranscribeSettings(TrainingSettings):
     mask_features: int = setting(0, "widest run of features that is hidden in training, twice a sentence", low=0)
     stretch: float = setting(0.1, "greatest change of speed in training", low=0, high=0.5)
     warp: float = setting(0.05, "sound: greatest change of pitch in training, along the mel scale", low=0, high=0.5)
+    cut: float = setting(
+        0.0, "seconds of the pieces that half of the batches are cut into in training; 0: none", low=0, high=60
+    )
     batch_size: int = setting(16, "sentences in a batch", low=1, high=65536, fixed=True)
     learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
 
@@ -215,6 +219,7 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
         stretch=settings.stretch,
+        cut=round(settings.cut / (read_features(folder).step * settings.steps_for_one)),
         warp=settings.warp if settings.input == "sound" else 0.0,
     )
 
