@@ -393,8 +393,8 @@ CASES: tuple[Case, ...] = (
         minutes=5,
         data=(),
         lower=True,
-        also=("word_error_rate",),
-        reference="",
+        also=("character_error_rate_by_beam",),
+        reference="a beam weighed by n-grams beside it",
     ),
     digits_case(
         "connected digits, heard as a whole", 0.04, 4, aim=0.01, reference="one speaker a sentence, heard in training"

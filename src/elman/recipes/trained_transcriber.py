@@ -36,8 +36,9 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
 AT_ONCE = 64  # sentences that are measured between two writes of the transcripts
-ORDER = {"words": 3}  # of the n-grams, by the kind of symbols
-LONG_ORDER = 6  # of all other kinds
+N_GRAMS = {"words": (2, 0.1)}  # order and weight by the kind of symbols: words in a row the network has learned itself
+OF_LETTERS = (6, 0.5)  # of all other kinds
+BONUS = 2.0  # nats for each symbol, times the weight, against the n-grams' liking for short texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,9 @@ class Transcribing(Settings):
     """What `elman predict` can be told."""
 
     beam: int = setting(1, "prefixes that live at a time; 1: greedy", low=1, high=1000)
-    weight: float = setting(0.5, "beam: of the n-grams of symbols in the training texts", low=0)
-    bonus: float = setting(1.0, "beam: for each symbol, against the n-grams' liking for short texts")
+    weight: float | None = setting(
+        None, "beam: of the n-grams of symbols in the training texts; none: 0.1 for words, else 0.5", low=0
+    )
     times: bool = setting(False, "each word on a line of its own, with the second at which it begins")
     longest: float | None = setting(None, "seconds of a file at the most; none: as in training", low=0.1)
     one_speaker: bool = setting(False, "normalise=speaker: all files are of one; else each counts for itself")
@@ -146,9 +148,10 @@ class TrainedTranscriber:
         """Return the beam search, with the n-grams of the training texts as language model."""
         targets = Speech.open(self.run.path).target
         rows = [(targets[n] + 1).tolist() for n in range(len(targets))]
-        order = ORDER.get(self.vocabulary.kind, LONG_ORDER)
+        order, weight = N_GRAMS.get(self.vocabulary.kind, OF_LETTERS)
+        weight = weight if wanted.weight is None else wanted.weight
         language = NGrams(rows, self.vocabulary.size + 1, order=order)
-        return PrefixBeam(width=wanted.beam, language=language, weight=wanted.weight, bonus=wanted.bonus, candidates=20)
+        return PrefixBeam(width=wanted.beam, language=language, weight=weight, bonus=BONUS * weight, candidates=20)
 
     def listener(self) -> Listener:
         """Return what hears streams.
