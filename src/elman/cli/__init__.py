@@ -213,7 +213,9 @@ def evaluate(
     data: Annotated[
         list[str] | None, typer.Argument(help="Left out: the run's validation data.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A folder for pictures, or for what was heard.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for pictures, or for what was heard.", show_default=False)
+    ] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
