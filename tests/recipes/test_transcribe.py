@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,10 +99,127 @@ def test_a_stream_is_heard_word_by_word(elman: Elman, run: Path, monkeypatch: py
     assert [line.split()[-1] for line in lines[:-1]] == ["ab", "cd", "dac"]
     assert lines[-1].startswith("delay: ")
     trained = recipes.load(run)
+    # A word of letters is certain when the space behind it is written, and the last one at the end.
+    assert "ms for most words" in lines[-1]
     blocks = [piece.astype(np.float32) / 32767 for piece in np.array_split(np.frombuffer(raw, "<i2"), 7)]
-    words = [answer.fields for answer in trained.listen(iter(blocks))]
+    words = [answer.fields for answer in trained.listener().listen(iter(blocks))]
     assert [fields["word"] for fields in words[:-1]] == ["ab", "cd", "dac"]
-    assert words[-1]["delay"] > 0.1
+    assert 0 < words[-1]["delay"] <= words[-1]["longest_delay"] < 1.0
+
+
+def test_words_are_certain_at_once(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = ["train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *TINY]
+    assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
+    trained = recipes.load(tmp_path / "run")
+    first = trained.vocabulary.encode("cd ab").astype(int) + 1
+    ready, left = trained.listener().certain([(int(first[0]), 3), (int(first[1]), 9)])
+    assert ([word.text for word in ready], left) == (["cd", "ab"], [])
+    assert ready[1].begin == pytest.approx(
+        9 * 0.04
+    )  # seconds; four steps of the sound for one, where symbols are words
+
+
+def test_samples_come_in_by_a_pipe(run: Path) -> None:
+    raw = (whistled("ab cd") * 32767).astype("<i2").tobytes() + b"x"  # half a sample at the end
+    words = [sys.executable, "-m", "elman", "predict", str(run), "-"]
+    done = subprocess.run(words, input=raw, capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert [line.split()[-1] for line in done.stdout.decode().splitlines()[:2]] == ["ab", "cd"]
+
+
+def test_a_stream_cannot_be_normalised_by_what_is_to_come(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = ["train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", "--set", "streaming=true"]
+    answer = elman(*words, "--set", "normalise=speaker")
+    assert answer.code == 2
+    assert "normalise=training with streaming=true" in answer.err
+
+
+def test_speakers_are_normalised_over_all_that_they_say(elman: Elman, data: Path, tmp_path: Path) -> None:
+    head, *rows = data.read_text().splitlines()
+    table = data.with_name("speakers.tsv")
+    table.write_text("\n".join([f"{head}\twho", *(f"{row}\t{'ab'[n % 2]}" for n, row in enumerate(rows[:12]))]) + "\n")
+    words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *TINY, "--set", "normalise=speaker"]
+    answer = elman(*words)
+    assert answer.code == 2
+    assert "no column 'speaker'" in answer.err and "--set speaker_column=NAME" in answer.err
+    assert elman(*words, "--set", "speaker_column=who").code == 0
+    assert json.loads(elman("evaluate", tmp_path / "run", table, "--json").out)["sentences"] == 12
+    files = [data.parent / "train" / f"{n}.wav" for n in range(3)]
+    trained = recipes.load(tmp_path / "run")
+    alone = [u.features for _, u in trained._utterances(files, trained.features, set(), one_speaker=False)]
+    assert all(abs(features.astype(float).mean()) < 0.01 for features in alone)
+    one = np.concatenate([u.features for _, u in trained._utterances(files, trained.features, set(), one_speaker=True)])
+    np.testing.assert_allclose(one.astype(float).mean(0), 0, atol=0.01)
+    assert elman("predict", tmp_path / "run", *files, "--set", "one_speaker=true").code == 0
+    assert json.loads(elman("diagnose", tmp_path / "run", table, "--json").out)["layers"]
+
+
+def test_lips_are_read_from_videos(elman: Elman, tmp_path: Path, write_video: Any) -> None:
+    chance, rows = np.random.default_rng(1), ["path\ttext"]
+    looks = {word: chance.integers(0, 120, (12, 16)) for word in ("a", "b")}
+    for n in range(24):
+        frames = np.full((24, 24, 32, 3), 60, np.uint8)
+        said = chance.choice(["a", "b"], size=2)
+        for w, word in enumerate(said):
+            frames[4 + 10 * w : 10 + 10 * w, 6:18, 8:24] += looks[word][..., None].astype(np.uint8)
+        write_video(tmp_path / f"{n}.mkv", frames)
+        rows.append(f"{n}.mkv\t{' '.join(said)}")
+    table = tmp_path / "films.tsv"
+    table.write_text("\n".join(rows) + "\n")
+    words = ["train", "transcribe", table, "--steps", 200, "--out", tmp_path / "run", "--hidden", 16, "--layers", 1]
+    sets = [
+        "input=video",
+        "vocabulary=words",
+        "crop=12,16",
+        "components=8",
+        "copies=2",
+        "learning_rate=0.02",
+        "dropout=0",
+    ]
+    assert elman(*words, *(word for pair in sets for word in ("--set", pair))).code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"]["training_sentences"] == 44
+    assert json.loads(elman("evaluate", tmp_path / "run", "--json").out)["word_error_rate"] <= 0.25
+    answer = elman("predict", tmp_path / "run", tmp_path, "--json")
+    assert len(json.loads(answer.out)["predictions"]) == 24
+    assert "a run on video reads no samples" in elman("predict", tmp_path / "run", "-").err
+    assert "0.mkv is too long" in elman("predict", tmp_path / "run", tmp_path / "0.mkv", "--set", "longest=0.5").err
+
+
+def test_the_sound_track_of_a_video_is_heard(elman: Elman, run: Path, tmp_path: Path, write_video: Any) -> None:
+    film = write_video(tmp_path / "film.mkv", np.zeros((20, 16, 16, 3), np.uint8), whistled("ab cd"), rate=RATE)
+    assert elman("predict", run, film).out == f"{film}\tab cd\n"
+
+
+def test_what_is_odd_about_a_file_is_said(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "fast.wav", np.repeat(whistled("ab"), 2), 2 * RATE)
+    answer = elman("predict", run, tmp_path / "fast.wav")
+    assert answer.out == f"{tmp_path}/fast.wav\tab\n"
+    assert answer.err == f"{tmp_path}/fast.wav: resampled from {2 * RATE} to {RATE} samples a second\n"
+    table = tmp_path / "x.tsv"
+    table.write_text(f"path\ttext\nfast.wav\tab\n{data.parent}/train/0.wav\tx y\n")
+    words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *TINY, "--set", "validation=0.5"]
+    answer = elman(*words)
+    assert "notes: 1 files: resampled from" in answer.err
+    assert "only in validation: " in answer.err
+    assert "is too long" in elman("predict", run, tmp_path / "fast.wav", "--set", "longest=0.1").err
+
+
+def test_a_measurement_and_a_list_of_files_go_on_where_they_were_stopped(
+    elman: Elman, run: Path, data: Path, tmp_path: Path
+) -> None:
+    whole = elman("evaluate", run, data, "--json", "--out", tmp_path / "there").out
+    (table,) = (tmp_path / "there").glob("transcripts-*.tsv")
+    lines = table.read_text().splitlines(keepends=True)
+    assert len(lines) == 61
+    table.write_text("".join(lines[:31]) + lines[31][:-3])  # stopped while the thirty-first was written
+    assert elman("evaluate", run, data, "--json", "--out", tmp_path / "there").out == whole
+    assert table.read_text().splitlines(keepends=True) == lines
+    assert elman("evaluate", run, data, "--json").out == whole
+
+    answered = elman("predict", run, data.parent / "train").out.splitlines(keepends=True)
+    (tmp_path / "answers.tsv").write_text("".join(answered[:50]))
+    rest = elman("predict", run, data.parent / "train", "--set", f"after={tmp_path}/answers.tsv").out
+    assert rest == "".join(answered[50:])
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:

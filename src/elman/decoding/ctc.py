@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -196,38 +195,3 @@ def _add(a: float, b: float) -> float:
     if a == NEVER or b == NEVER:
         return max(a, b)
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
-
-
-class Bigrams:
-    """A bigram model with absolute discounting (Ney et al. 1994), as a language model for prefix beam search.
-
-    Args:
-        sequences: for training, token ids below `size`.
-        size: how many symbols there are; the end counts as one more.
-        discount: taken off each pair that was seen, and given to the symbols that follow it seldom.
-    """
-
-    def __init__(self, sequences: Sequence[Sequence[int]], size: int, *, discount: float = 0.5) -> None:
-        edge = size
-        pairs = torch.zeros(size + 1, size + 1, dtype=torch.float64)
-        for sequence in sequences:
-            marked = [edge, *sequence, edge]
-            for before, after in pairwise(marked):
-                pairs[before, after] += 1
-        single = (pairs.sum(0) + 1) / (pairs.sum() + size + 1)
-        total = pairs.sum(1, keepdim=True)
-        left = discount * (pairs > 0).sum(1, keepdim=True)
-        seen = ((pairs - discount).clamp(min=0) + left * single) / total.clamp(min=1)
-        self.edge, self.log_p = edge, torch.where(total > 0, seen, single.expand_as(seen)).log().tolist()
-
-    def begin(self) -> int:
-        """Return the state of the empty prefix: the edge of a sequence."""
-        return self.edge
-
-    def extend(self, state: int, token_id: int) -> tuple[float, int]:
-        """Return log p(symbol | the symbol before), in nats, and the symbol."""
-        return float(self.log_p[state][token_id]), token_id
-
-    def end(self, state: int) -> float:
-        """Return log p(the end | the symbol before), in nats."""
-        return float(self.log_p[state][self.edge])

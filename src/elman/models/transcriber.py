@@ -40,9 +40,9 @@ class Transcriber(nn.Module):
     Args:
         features: I, of the input at each step.
         symbols: V, without the blank.
-        mean, deviation: (I,), of the features in the training data; a streaming model is scaled by them. Else each
-            sequence is scaled by its own.
+        mean, deviation: (I,), of the features in the training data.
         streaming: one direction, and nothing that needs the future.
+        own_scale: each sequence is scaled by its own mean and deviation instead, which no stream knows.
         hidden: H.
         layers: L.
         cell: a name in `elman.layers.LAYERS`.
@@ -50,6 +50,12 @@ class Transcriber(nn.Module):
         dropout: of the input of each layer and of the output.
         mask_steps, mask_features: the longest run of steps and of features that is hidden in training, each twice.
         stretch: greatest change of speed in training: 0.1 stands for 90 to 110 %.
+        warp: greatest change of pitch in training, of each sequence by itself, for features that lie on a scale of
+            pitch: 0.1 moves what lies at feature i to 0.9 i to 1.1 i (Jaitly and Hinton 2013, "Vocal tract length
+            perturbation improves speech recognition", along the mel scale).
+        cut: steps of the recurrent layers, about, in the pieces that half of the batches are cut into in training; a
+            piece knows nothing of the others, so that a symbol must be written where it is heard. Layers that see all
+            of a short sentence at once may write it anywhere, and learn it by heart. 0: never.
 
     Raises:
         SettingError: an unknown name or an impossible size.
@@ -66,6 +72,7 @@ class Transcriber(nn.Module):
         mean: Sequence[float],
         deviation: Sequence[float],
         streaming: bool = False,
+        own_scale: bool = False,
         hidden: int = 128,
         layers: int = 2,
         cell: str = "gru",
@@ -74,15 +81,22 @@ class Transcriber(nn.Module):
         mask_steps: int = 0,
         mask_features: int = 0,
         stretch: float = 0.0,
+        warp: float = 0.0,
+        cut: int = 0,
     ) -> None:
         super().__init__()
         if len(mean) != features or len(deviation) != features:
             raise SettingError(
                 "the scale does not fit the features", should=f"{features} numbers", found=f"{len(mean)}"
             )
+        if streaming and own_scale:
+            raise SettingError(
+                "a stream cannot be scaled by its own mean", should="the training data's", found="streaming, own_scale"
+            )
         self.register_buffer("mean_I", torch.tensor(mean))
         self.register_buffer("deviation_I", torch.tensor(deviation))
-        self.streaming, self.stretch = streaming, stretch
+        self.streaming, self.own_scale = streaming, own_scale
+        self.stretch, self.warp, self.cut = stretch, warp, cut
         self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
@@ -104,16 +118,30 @@ class Transcriber(nn.Module):
         if self.training and self.stretch:
             x_TBI, lengths_B = stretched(x_TBI, lengths_B, 1 + self.stretch * (2 * float(torch.rand(())) - 1))
         x_TBI = self._scaled(x_TBI, lengths_B)
+        if self.training and self.warp:
+            x_TBI = warped(x_TBI, 1 + self.warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
         x_TBI = self.mask_features(self.mask_steps(x_TBI, lengths_B))
         z_TBC, _ = self.front(x_TBI)
         lengths_B = lengths_B // self.stride
-        s_TBF, _ = self.recurrent(self.drop(functional.relu(z_TBC)), lengths=lengths_B)
+        s_TBF = self._remembered(self.drop(functional.relu(z_TBC)), lengths_B)
         logits_TBV: Tensor = self.output(self.drop(s_TBF))
         return logits_TBV, lengths_B
 
+    def _remembered(self, z_TBC: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return what the recurrent layers make of the steps, as a whole or, in training, in pieces."""
+        sizes = [len(z_TBC)]
+        if self.training and self.cut and float(torch.rand(())) < 0.5:
+            sizes = pieces(len(z_TBC), max(1, round(self.cut * float(0.75 + 0.5 * torch.rand(())))))
+        found, begin = [], 0
+        for z_PBC in torch.split(z_TBC, sizes):
+            s_PBF, _ = self.recurrent(z_PBC, lengths=(lengths_B - begin).clamp(0, len(z_PBC)))
+            found.append(s_PBF)
+            begin += len(z_PBC)
+        return torch.cat(found)
+
     def _scaled(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
         exists_TB1 = steps_exist(x_TBI, lengths_B)[..., None]
-        if self.streaming:
+        if not self.own_scale:
             return ((x_TBI - self.mean_I) / self.deviation_I).masked_fill(~exists_TB1, 0.0)
         count_B1 = lengths_B.clamp(min=1).to(x_TBI)[:, None]
         mean_BI = x_TBI.masked_fill(~exists_TB1, 0.0).sum(0) / count_B1
@@ -155,8 +183,25 @@ class Transcriber(nn.Module):
         return self.output(s_TBF), Hearing(left, state)
 
 
+def pieces(steps: int, size: int) -> list[int]:
+    """Return the lengths of pieces of `size` that steps are cut into, the first one of random length."""
+    first = min(steps, int(torch.randint(1, size + 1, ())))
+    whole, last = divmod(steps - first, size)
+    return [first, *[size] * whole, *([last] if last else [])]
+
+
 def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths."""
     size = max(1, round(len(x_TBI) * factor))
     y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
     return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)
+
+
+def warped(x_TBI: Tensor, factors_B: Tensor) -> Tensor:
+    """Return sequences whose feature i is what was at i / factor, by linear interpolation; the last one is repeated."""
+    T, B, size = x_TBI.shape
+    place_BI = (torch.arange(size) / factors_B[:, None]).clamp(max=size - 1).to(x_TBI)
+    below_BI = place_BI.long()
+    above_BI, share_BI = (below_BI + 1).clamp(max=size - 1), place_BI - below_BI
+    below_TBI, above_TBI = (x_TBI.gather(2, index_BI.expand(T, B, size)) for index_BI in (below_BI, above_BI))
+    return below_TBI + share_BI * (above_TBI - below_TBI)
