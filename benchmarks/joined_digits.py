@@ -20,8 +20,9 @@ SENTENCES = {"train": 400, "test": 40}  # of each speaker
 def joined_digits(heard: Sequence[str] = (), judged: Sequence[str] = ()) -> Callable[[Path, Path], Path]:
     """Return what writes train.tsv, test.tsv and single.tsv with columns path, text and speaker.
 
-    The sentences for training have 1 to 7 digits out of the recordings for training, those for the test 3 to 7 out of
-    the official test recordings; each is spoken by one person. single.tsv holds the test recordings as they are.
+    The sentences for training have 1 to 7 digits out of the recordings for training, which stand among them as they
+    are too; those for the test have 3 to 7 out of the official test recordings; each is spoken by one person.
+    single.tsv holds the test recordings as they are.
 
     Args:
         heard: the speakers of the training part; none for all.
@@ -38,9 +39,10 @@ def joined_digits(heard: Sequence[str] = (), judged: Sequence[str] = ()) -> Call
             for speaker in speakers:
                 chosen = [path for path in recordings if is_of(path, speaker, test=part == "test")]
                 rows += write_sentences(chosen, folder / part, SENTENCES[part], least, chance)
+                rows += single_digits(chosen) if part == "train" else []
             write_table(folder / f"{part}.tsv", rows)
         singles = [path for speaker in judged or everybody for path in recordings if is_of(path, speaker, test=True)]
-        write_table(folder / "single.tsv", [(path, NAMES[int(path.stem[0])]) for path in singles])
+        write_table(folder / "single.tsv", single_digits(singles))
         return folder
 
     return make
@@ -50,6 +52,11 @@ def is_of(path: Path, speaker: str, *, test: bool) -> bool:
     """Return whether a recording is of a speaker, and of the test or the training part."""
     _, name, number = path.stem.split("_")
     return name == speaker and (int(number) < TEST) == test
+
+
+def single_digits(recordings: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Return recordings as they are, and what is said in each."""
+    return [(path, NAMES[int(path.stem[0])]) for path in recordings]
 
 
 def write_sentences(

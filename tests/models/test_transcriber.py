@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.front import CausalConvolution
-from elman.models.transcriber import Transcriber, pieces, stretched, warped
+from elman.models.transcriber import Transcriber, stretched, warped
 
 
 def built(**options: object) -> Transcriber:
@@ -112,29 +112,6 @@ def test_only_training_is_varied() -> None:
     torch.testing.assert_close(model(x_TBI, lengths_B)[0], plain)
     varied = model.train()(x_TBI, lengths_B)[0]
     assert varied.shape != plain.shape or not torch.allclose(varied, plain)
-
-
-@given(st.integers(1, 40), st.integers(1, 9))
-def test_pieces_are_of_one_size_but_for_the_first_and_the_last(steps: int, size: int) -> None:
-    first, *others = pieces(steps, size)
-    assert first + sum(others) == steps
-    assert 1 <= first <= size
-    assert all(piece == size for piece in others[:-1]) and all(1 <= piece <= size for piece in others)
-
-
-def test_a_piece_knows_nothing_of_the_others() -> None:
-    model, lengths_B = built(cut=3, dropout=0.0).train(), torch.tensor([16, 11])
-    x_TBI, cut = torch.randn(16, 2, 3, dtype=torch.float64), 0
-    for seed in range(8):
-        torch.manual_seed(seed)
-        before = model(x_TBI, lengths_B)[0]
-        torch.manual_seed(seed)
-        after = model(torch.cat([x_TBI[:14], x_TBI[14:] + 1]), lengths_B)[0]  # only the last step of the layers changes
-        same = (before == after).flatten(1).all(1).tolist()
-        assert same[7] is False
-        cut += same[0]
-        assert same[0] is all(same[:3])  # whole: everything changes; in pieces: nothing far away
-    assert 0 < cut < 8
 
 
 def test_a_scale_of_its_own_forgives_a_louder_microphone() -> None:

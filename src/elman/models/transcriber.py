@@ -53,9 +53,6 @@ class Transcriber(nn.Module):
         warp: greatest change of pitch in training, of each sequence by itself, for features that lie on a scale of
             pitch: 0.1 moves what lies at feature i to 0.9 i to 1.1 i (Jaitly and Hinton 2013, "Vocal tract length
             perturbation improves speech recognition", along the mel scale).
-        cut: steps of the recurrent layers, about, in the pieces that half of the batches are cut into in training; a
-            piece knows nothing of the others, so that a symbol must be written where it is heard. Layers that see all
-            of a short sentence at once may write it anywhere, and learn it by heart. 0: never.
 
     Raises:
         SettingError: an unknown name or an impossible size.
@@ -82,7 +79,6 @@ class Transcriber(nn.Module):
         mask_features: int = 0,
         stretch: float = 0.0,
         warp: float = 0.0,
-        cut: int = 0,
     ) -> None:
         super().__init__()
         if len(mean) != features or len(deviation) != features:
@@ -96,7 +92,7 @@ class Transcriber(nn.Module):
         self.register_buffer("mean_I", torch.tensor(mean))
         self.register_buffer("deviation_I", torch.tensor(deviation))
         self.streaming, self.own_scale = streaming, own_scale
-        self.stretch, self.warp, self.cut = stretch, warp, cut
+        self.stretch, self.warp = stretch, warp
         self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
@@ -123,21 +119,9 @@ class Transcriber(nn.Module):
         x_TBI = self.mask_features(self.mask_steps(x_TBI, lengths_B))
         z_TBC, _ = self.front(x_TBI)
         lengths_B = lengths_B // self.stride
-        s_TBF = self._remembered(self.drop(functional.relu(z_TBC)), lengths_B)
+        s_TBF, _ = self.recurrent(self.drop(functional.relu(z_TBC)), lengths=lengths_B)
         logits_TBV: Tensor = self.output(self.drop(s_TBF))
         return logits_TBV, lengths_B
-
-    def _remembered(self, z_TBC: Tensor, lengths_B: Tensor) -> Tensor:
-        """Return what the recurrent layers make of the steps, as a whole or, in training, in pieces."""
-        sizes = [len(z_TBC)]
-        if self.training and self.cut and float(torch.rand(())) < 0.5:
-            sizes = pieces(len(z_TBC), max(1, round(self.cut * float(0.75 + 0.5 * torch.rand(())))))
-        found, begin = [], 0
-        for z_PBC in torch.split(z_TBC, sizes):
-            s_PBF, _ = self.recurrent(z_PBC, lengths=(lengths_B - begin).clamp(0, len(z_PBC)))
-            found.append(s_PBF)
-            begin += len(z_PBC)
-        return torch.cat(found)
 
     def _scaled(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
         exists_TB1 = steps_exist(x_TBI, lengths_B)[..., None]
@@ -181,13 +165,6 @@ class Transcriber(nn.Module):
             return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
         s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
         return self.output(s_TBF), Hearing(left, state)
-
-
-def pieces(steps: int, size: int) -> list[int]:
-    """Return the lengths of pieces of `size` that steps are cut into, the first one of random length."""
-    first = min(steps, int(torch.randint(1, size + 1, ())))
-    whole, last = divmod(steps - first, size)
-    return [first, *[size] * whole, *([last] if last else [])]
 
 
 def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:

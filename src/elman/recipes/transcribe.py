@@ -43,8 +43,8 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
 from elman.training.task import Loss, Task
 
-MESSAGES, JUDGED = 3000, 200  # of the default data, for training and for validation
-NOISE = (3.0, 15.0)  # decibels of the default data in training
+MESSAGES, JUDGED = 1500, 200  # of the default data, for training and for validation
+NOISE = (3.0, 20.0)  # decibels of the default data in training
 NOISE_JUDGED = (6.0, 6.0)
 SAMPLE = 8  # sentences that a diagnosis looks at
 
@@ -83,7 +83,7 @@ class TranscribeSettings(TrainingSettings):
     layers: int = setting(2, "recurrent layers", low=1, high=64, fixed=True)
     stride: int | None = setting(
         None,
-        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 2",
+        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 3",
         low=1,
         high=16,
         fixed=True,
@@ -93,9 +93,6 @@ class TranscribeSettings(TrainingSettings):
     mask_features: int = setting(0, "widest run of features that is hidden in training, twice a sentence", low=0)
     stretch: float = setting(0.1, "greatest change of speed in training", low=0, high=0.5)
     warp: float = setting(0.05, "sound: greatest change of pitch in training, along the mel scale", low=0, high=0.5)
-    cut: float = setting(
-        0.0, "seconds of the pieces that half of the batches are cut into in training; 0: none", low=0, high=60
-    )
     batch_size: int = setting(16, "sentences in a batch", low=1, high=65536, fixed=True)
     learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
 
@@ -120,7 +117,7 @@ class TranscribeSettings(TrainingSettings):
         """Steps of the input for one of the layers."""
         if self.stride is not None:
             return self.stride
-        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 2
+        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 3
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -219,7 +216,6 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
         stretch=settings.stretch,
-        cut=round(settings.cut / (read_features(folder).step * settings.steps_for_one)),
         warp=settings.warp if settings.input == "sound" else 0.0,
     )
 
