@@ -13,7 +13,7 @@ from elman.cli import gather
 from elman.inspection import diagnose
 from elman.inspection.remedies import REMEDIES, Patient, prescribe
 from elman.inspection.report import Finding, Measured
-from elman.recipes.language_model import LanguageModelSettings
+from elman.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,10 @@ def test_every_remedy_can_be_pasted(measured: Measured, verdict: str, late: bool
         words = shlex.split(remedy.paste)
         options = dict(zip(words[::2], words[1::2], strict=True)) if "--cell" in words else {}
         pairs = [value for option, value in zip(words[::2], words[1::2], strict=True) if option == "--set"]
-        LanguageModelSettings.parse(gather({"cell": options.get("--cell")}, pairs))
+        values = gather({"cell": options.get("--cell")}, pairs)
+        for recipe in RECIPES.values():
+            if recipe.sample and ("window" not in values or "window" in recipe.settings.meanings()):
+                recipe.settings.parse(values)
         assert remedy.why and remedy.python
 
 

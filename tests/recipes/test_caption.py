@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from elman import recipes
+from elman import RNN, recipes
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -240,3 +240,22 @@ def test_scenes_need_no_data(elman: Elman, tmp_path: Path, monkeypatch: pytest.M
     assert metrics["held_out_pictures"] == metrics["pictures"] == 10
     assert 0 <= metrics["held_out_exact"] <= 1
     assert recipes.load(out).shape == (48, 48, 3)
+
+
+def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = [
+        *TINY,
+        "--cell",
+        "rnn",
+        "--set",
+        "nonlinearity=relu",
+        "--set",
+        "init=identity",
+        "--set",
+        "learning_rate=1e-9",
+    ]
+    assert elman("train", "caption", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
+    layers = [module for module in recipes.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    assert len(layers) == 2 and {layer.nonlinearity for layer in layers} == {"relu"}
+    for layer in layers:
+        torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)

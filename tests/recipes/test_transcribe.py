@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from elman import cli, recipes
+from elman import RNN, cli, recipes
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -297,3 +297,22 @@ def test_the_default_data_is_morse_code() -> None:
     assert [m.text for m in first] == [m.text for m in again]
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(first, again, strict=True))
     assert all(set(m.text) <= set(CODE) | {" "} for m in first)
+
+
+def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = [
+        *TINY,
+        "--cell",
+        "rnn",
+        "--set",
+        "nonlinearity=relu",
+        "--set",
+        "init=identity",
+        "--set",
+        "learning_rate=1e-9",
+    ]
+    assert elman("train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
+    layers = [module for module in recipes.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    assert len(layers) == 1 and {layer.nonlinearity for layer in layers} == {"relu"}
+    for layer in layers:
+        torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)

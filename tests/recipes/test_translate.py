@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from elman import recipes
+from elman import RNN, recipes
 from elman.data.bitext import encode_line, symbols_of
 from elman.data.spoken import spoken_lines
 from elman.errors import SettingError
@@ -246,3 +246,22 @@ def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_
         answer = elman("evaluate", copy)
         assert (answer.code, answer.out) == (2, "")
         assert "error: " in answer.err
+
+
+def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = [
+        *TINY,
+        "--cell",
+        "rnn",
+        "--set",
+        "nonlinearity=relu",
+        "--set",
+        "init=identity",
+        "--set",
+        "learning_rate=1e-9",
+    ]
+    assert elman("train", "translate", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
+    layers = [module for module in recipes.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    assert len(layers) == 3 and {layer.nonlinearity for layer in layers} == {"relu"}
+    for layer in layers:
+        torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)

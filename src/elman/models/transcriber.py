@@ -46,6 +46,7 @@ class Transcriber(nn.Module):
         hidden: H.
         layers: L.
         cell: a name in `elman.layers.LAYERS`.
+        nonlinearity, init: see `elman.models.encoder.build_layers`.
         stride: steps of the input for one of the layers.
         dropout: of the input of each layer and of the output.
         mask_steps, mask_features: the longest run of steps and of features that is hidden in training, each twice.
@@ -73,6 +74,8 @@ class Transcriber(nn.Module):
         hidden: int = 128,
         layers: int = 2,
         cell: str = "gru",
+        nonlinearity: str = "tanh",
+        init: str = "torch",
         stride: int = 2,
         dropout: float = 0.2,
         mask_steps: int = 0,
@@ -96,7 +99,16 @@ class Transcriber(nn.Module):
         self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
-        self.recurrent = build_layers(cell, hidden, hidden, layers=layers, bidirectional=not streaming, dropout=dropout)
+        self.recurrent = build_layers(
+            cell,
+            hidden,
+            hidden,
+            layers=layers,
+            bidirectional=not streaming,
+            nonlinearity=nonlinearity,
+            dropout=dropout,
+            init=init,
+        )
         self.output = nn.Linear(self.recurrent.output_size, symbols + 1)
 
     @property

@@ -67,6 +67,7 @@ class Translator(nn.Module):
         hidden: H, units of a decoder layer; the encoder has H / 2 in each direction.
         layers: layers of the encoder, and upper layers of the decoder.
         cell: a name in `elman.layers.LAYERS`.
+        nonlinearity, init: see `elman.models.encoder.build_layers`.
         attention: a name in `elman.models.attention.ATTENTIONS`.
         input_feeding: see above; slower, as the layers then run step by step.
         dropout: of embeddings, between layers, and before the output.
@@ -85,6 +86,8 @@ class Translator(nn.Module):
         hidden: int = 512,
         layers: int = 1,
         cell: str = "gru",
+        nonlinearity: str = "tanh",
+        init: str = "torch",
         attention: str = "multiplicative",
         input_feeding: bool = False,
         dropout: float = 0.2,
@@ -101,7 +104,7 @@ class Translator(nn.Module):
         self.target_embedding = _embedding(target_size + 1, embedding)
         self.source_embedding = None if shared else _embedding(source_size, embedding)
         self.drop = SequenceDropout(dropout)
-        options: dict[str, Any] = {"cell": cell, "dropout": dropout}
+        options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}
         self.encoder = build_layers(
             input_size=embedding, hidden=hidden // 2, layers=layers, bidirectional=True, **options
         )

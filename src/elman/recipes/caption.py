@@ -25,11 +25,12 @@ from elman.errors import RunError, SettingError
 from elman.models.captioner import Captioner
 from elman.models.residual import RESNETS, ResidualNet
 from elman.models.seeing import SeeFeatures, SeePixels
+from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
 from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import TrainingSettings, setting
+from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 LITTLE = 64  # height and width of pictures for which a smaller network does
@@ -38,7 +39,7 @@ SAMPLE = 8  # pictures that a diagnosis looks at
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionSettings(TrainingSettings):
+class CaptionSettings(CellSettings):
     """The settings of a captioner."""
 
     size: int = setting(128, "height and width that pictures are brought to", low=16, high=1024, fixed=True)
@@ -164,7 +165,7 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
         embedding=settings.embedding,
         hidden=hidden,
         layers=settings.layers,
-        cell=settings.cell,
+        **settings.layer(),
         attention=settings.attention,
         dropout=settings.dropout,
         forgetting=settings.forgetting,

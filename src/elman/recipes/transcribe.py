@@ -36,11 +36,12 @@ from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import read_out, spelled
+from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
 from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, texts_of
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import TrainingSettings, setting
+from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 MESSAGES, JUDGED = 1500, 200  # of the default data, for training and for validation
@@ -50,7 +51,7 @@ SAMPLE = 8  # sentences that a diagnosis looks at
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranscribeSettings(TrainingSettings):
+class TranscribeSettings(CellSettings):
     """The settings of a transcriber."""
 
     input: str = setting("sound", "what is read of a file", choices=("sound", "video"), fixed=True)
@@ -78,7 +79,6 @@ class TranscribeSettings(TrainingSettings):
         fixed=True,
     )
     streaming: bool = setting(False, "one direction only, so that a stream can be heard as it comes", fixed=True)
-    cell: str = setting("gru", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
     hidden: int = setting(128, "units of a layer and direction", low=1, high=65536, fixed=True)
     layers: int = setting(2, "recurrent layers", low=1, high=64, fixed=True)
     stride: int | None = setting(
@@ -210,7 +210,7 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         own_scale=settings.scaled_by == "utterance",
         hidden=settings.hidden,
         layers=settings.layers,
-        cell=settings.cell,
+        **settings.layer(),
         stride=settings.steps_for_one,
         dropout=settings.dropout,
         mask_steps=settings.mask_steps,

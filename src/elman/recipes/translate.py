@@ -18,11 +18,12 @@ from elman.data.parallel import read_parallel
 from elman.data.shuffled import Shuffled
 from elman.errors import DataError, RunError
 from elman.models.translator import Translator
+from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
 from elman.recipes.trained_translator import TrainedTranslator, Translating, nats_per_symbol, validation
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import TrainingSettings, setting
+from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 DATES = 6000  # pairs of the default data
@@ -31,7 +32,7 @@ SAMPLE = 8  # pairs that a diagnosis looks at
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateSettings(TrainingSettings):
+class TranslateSettings(CellSettings):
     """The settings of a translator."""
 
     vocabulary: str = setting(
@@ -45,7 +46,6 @@ class TranslateSettings(TrainingSettings):
     validation: float = setting(0.05, "share of the pairs, at the end, that is kept for validation", fixed=True)
     validation_data: tuple[str, ...] = setting((), "one or two files for validation instead", fixed=True)
     longest: int = setting(200, "longer pairs, in symbols, are left out and counted", low=1, fixed=True)
-    cell: str = setting("gru", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(
         256, "units of a decoder layer; half of them in each direction of the encoder", low=2, fixed=True
@@ -123,7 +123,7 @@ def build(settings: TranslateSettings, folder: Path) -> Translator:
         embedding=settings.embedding,
         hidden=settings.hidden,
         layers=settings.layers,
-        cell=settings.cell,
+        **settings.layer(),
         attention=settings.attention,
         input_feeding=settings.input_feeding,
         dropout=settings.dropout,
