@@ -265,3 +265,19 @@ def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, 
     assert len(layers) == 3 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_character_that_validation_alone_has_gets_a_symbol(elman: Elman, tmp_path: Path, apart: bool) -> None:
+    pairs, judged, out = tmp_path / "pairs.tsv", tmp_path / "judged.tsv", tmp_path / "run"
+    pairs.write_text("one two\teins zwei\n" * 40 + ("" if apart else "three\tdreißig\n" * 2), encoding="utf-8")
+    judged.write_text("three\tdreißig\n", encoding="utf-8")
+    words = [
+        "--hidden",
+        8,
+        "--set",
+        "vocabulary=characters",
+        *(["--set", f"validation_data={judged}"] if apart else []),
+    ]
+    assert elman("train", "translate", pairs, "--steps", 1, "--out", out, *words).code == 0
+    assert json.loads(elman("evaluate", out, "--json").out)["pairs"] == (1 if apart else 2)

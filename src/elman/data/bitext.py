@@ -35,7 +35,7 @@ class Languages(NamedTuple):
 
     @classmethod
     def learn(cls, pairs: Sequence[Pair], folder: Path, *, kind: str, size: int | None, joint: bool) -> Self:
-        """Choose the symbols of both sides out of pairs for training, and keep them in the folder.
+        """Choose the symbols of both sides out of pairs, and keep them in the folder.
 
         Raises:
             SettingError, DataError: as `build_vocabulary`.

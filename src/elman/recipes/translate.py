@@ -77,7 +77,9 @@ def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) 
         cut = _cut(len(pairs), settings.validation)
         pairs, judged = pairs[:cut], pairs[cut:]
     kind = settings.vocabulary if settings.vocabulary != "auto" else "bpe" if sources else "characters"
-    languages = Languages.learn(pairs, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
+    # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE write everything.
+    seen = pairs + judged if kind == "characters" else pairs
+    languages = Languages.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
     longest = settings.longest
     kept = Bitext.of(pairs, languages).up_to(longest)
     short = [pair for pair, size in zip(judged, Bitext.of(judged, languages).longer, strict=True) if size <= longest]
