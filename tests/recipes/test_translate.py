@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from elman import RNN, recipes
-from elman.data.bitext import encode_line, symbols_of
+from elman.data.bitext import Languages, encode_line, symbols_of
 from elman.data.spoken import spoken_lines
 from elman.errors import SettingError
+from elman.recipes import translate
 from elman.recipes.trained_translator import Translating
+from elman.recipes.translate import TranslateSettings
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -281,3 +283,14 @@ def test_a_character_that_validation_alone_has_gets_a_symbol(elman: Elman, tmp_p
     ]
     assert elman("train", "translate", pairs, "--steps", 1, "--out", out, *words).code == 0
     assert json.loads(elman("evaluate", out, "--json").out)["pairs"] == (1 if apart else 2)
+
+
+def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = recipes.load(run)
+    settings = TranslateSettings.parse(trained.run.config["settings"])
+    evaluate = translate.task(settings, trained.run, trained.model).evaluate
+    monkeypatch.setattr(Languages, "load", None)
+    monkeypatch.setattr(Languages, "encode", None)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = min(row["validation"]["nats_per_symbol"] for row in rows)
+    assert evaluate(trained.model)["nats_per_symbol"] == pytest.approx(best)

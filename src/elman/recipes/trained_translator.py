@@ -207,7 +207,7 @@ class TrainedTranslator:
         shown = signatures()
         every = list(read_parallel(data)) if data else validation(self.run)
         pairs = self._short(every, skip_bad)
-        nats = nats_per_symbol(self.model, pairs, self.languages, torch.device("cpu"))
+        nats = nats_per_symbol(self.model, Bitext.of(pairs, self.languages), torch.device("cpu"))
         written, references = self._translations([pair.source for pair in pairs], pictures), [p.target for p in pairs]
         exact = sum(text == wanted for text, wanted in zip(written, references, strict=True)) / len(pairs)
         return {
@@ -267,9 +267,8 @@ def validation(run: RunDirectory) -> list[Pair]:
     return read_lines(run.path / "validation.json")
 
 
-def nats_per_symbol(model: Translator, pairs: Sequence[Pair], languages: Languages, device: torch.device) -> float:
+def nats_per_symbol(model: Translator, corpus: Bitext, device: torch.device) -> float:
     """Return the cross-entropy of the translations, per symbol."""
-    corpus = Bitext.of(pairs, languages)
     longer = np.maximum(corpus.source.lengths, corpus.target.lengths + 1)
     total = count = 0.0
     with torch.no_grad():

@@ -143,7 +143,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
             found="another",
             hint="take the run again from where it was made",
         )
-    judged = validation(run)
+    judged = Bitext.of(validation(run), Languages.load(run.path))
     batches = Shuffled(
         np.maximum(corpus.source.lengths, corpus.target.lengths + 1),
         corpus.batch,
@@ -158,7 +158,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
         return Loss(nats / count, count)
 
     def evaluate(model: Any) -> dict[str, float | None]:
-        return {"nats_per_symbol": nats_per_symbol(model, judged, Languages.load(run.path), device)}
+        return {"nats_per_symbol": nats_per_symbol(model, judged, device)}
 
     return Task(model, batches, objective, evaluate, metric="nats_per_symbol")
 
