@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,9 @@ import soundfile
 import torch
 
 from elman import RNN, cli, recipes
+from elman.data.shuffled import in_order
+from elman.decoding.ctc import Timed, greedy
+from elman.recipes import heard, listener, transcribe
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -316,3 +320,31 @@ def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, 
     assert len(layers) == 1 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
+
+
+def test_a_stream_remembers_only_its_latest_delays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = np.array_split(np.concatenate([whistled("ab cd dac ba"), np.zeros(RATE // 5, np.float32)]), 9)
+    monkeypatch.setattr(listener, "LATEST", 2)
+    monkeypatch.setattr(listener, "median", len)
+    *words, last = recipes.load(run).listener().listen(iter(blocks))
+    assert len(words) >= 3
+    assert last.fields["delay"] == 2
+
+
+def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[int] = []
+    batches: list[weakref.ref] = []
+
+    def watched(log_p_TBV: torch.Tensor, steps: list[int]) -> list[Timed]:
+        batches.append(weakref.ref(log_p_TBV))
+        alive.append(sum(batch() is not None for batch in batches))
+        return greedy(log_p_TBV, steps)
+
+    trained = recipes.load(run)
+    settings = transcribe.TranscribeSettings.parse(trained.run.config["settings"])
+    evaluate = transcribe.task(settings, trained.run, trained.model).evaluate
+    expected = evaluate(trained.model)
+    monkeypatch.setattr(heard, "greedy", watched)
+    monkeypatch.setattr(heard, "in_order", lambda lengths, batch_size: in_order(lengths, batch_size=1))
+    assert evaluate(trained.model) == expected
+    assert len(alive) == 6 and max(alive) <= 2

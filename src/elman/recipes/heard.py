@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,16 +29,22 @@ def read_out(
     model: Transcriber, features: Sequence[NDArray[Any]], device: torch.device | str = "cpu"
 ) -> list[tuple[Timed, Tensor]]:
     """Return the greedy transcription of each sentence, and its log-probabilities (T', V + 1)."""
-    found: dict[int, tuple[Timed, Tensor]] = {}
-    with torch.no_grad():
-        for chosen in in_order([len(f) for f in features], batch_size=16):
-            rows = [np.asarray(features[int(n)], np.float32) for n in chosen]
-            x_TBI = nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows]).to(device)
-            logits_TBV, steps_B = model(x_TBI, torch.tensor([len(row) for row in rows], device=device))
-            log_p_TBV, steps = logits_TBV.log_softmax(2).cpu(), steps_B.tolist()
-            for b, timed in enumerate(greedy(log_p_TBV, steps)):
-                found[int(chosen[b])] = (timed, log_p_TBV[: steps[b], b])
+    found = {n: (timed, log_p_TV) for n, timed, log_p_TV in read_each(model, features, device)}
     return [found[n] for n in range(len(features))]
+
+
+@torch.no_grad()
+def read_each(
+    model: Transcriber, features: Sequence[NDArray[Any]], device: torch.device | str = "cpu"
+) -> Iterator[tuple[int, Timed, Tensor]]:
+    """Yield the same, the number of each sentence before it, as they are made, like lengths together."""
+    for chosen in in_order([len(f) for f in features], batch_size=16):
+        rows = [np.asarray(features[int(n)], np.float32) for n in chosen]
+        x_TBI = nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows]).to(device)
+        logits_TBV, steps_B = model(x_TBI, torch.tensor([len(row) for row in rows], device=device))
+        log_p_TBV, steps = logits_TBV.log_softmax(2).cpu(), steps_B.tolist()
+        for b, timed in enumerate(greedy(log_p_TBV, steps)):
+            yield int(chosen[b]), timed, log_p_TBV[: steps[b], b]
 
 
 def spelled(vocabulary: Vocabulary, timed: Timed) -> str:

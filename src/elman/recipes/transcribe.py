@@ -35,7 +35,7 @@ from elman.data.vocabulary import build_vocabulary, load_vocabulary
 from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
-from elman.recipes.heard import read_out, spelled
+from elman.recipes.heard import read_each, spelled
 from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
 from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, texts_of
@@ -240,8 +240,9 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
         return Loss(model.loss(*(t.to(device) for t in batch)) / max(1, symbols), symbols)
 
     def evaluate(model: Any) -> dict[str, float | None]:
-        found = [timed for timed, _ in read_out(model, [judged.input[n] for n in range(len(judged.input))], device)]
-        return error_rates([spelled(vocabulary, timed) for timed in found], references)
+        features = [judged.input[n] for n in range(len(judged.input))]
+        found = {n: spelled(vocabulary, timed) for n, timed, _ in read_each(model, features, device)}
+        return error_rates([found[n] for n in range(len(features))], references)
 
     metric = "word_error_rate" if settings.vocabulary == "words" else "character_error_rate"
     return Task(model, batches, objective, evaluate, metric=metric, default_minutes=5.0)
