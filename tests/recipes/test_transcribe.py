@@ -21,6 +21,7 @@ import torch
 from elman import RNN, cli, recipes
 from elman.data.shuffled import in_order
 from elman.decoding.ctc import Timed, greedy
+from elman.errors import SettingError
 from elman.recipes import heard, listener, transcribe
 from elman.training import tensors
 
@@ -348,3 +349,26 @@ def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, m
     monkeypatch.setattr(heard, "in_order", lambda lengths, batch_size: in_order(lengths, batch_size=1))
     assert evaluate(trained.model) == expected
     assert len(alive) == 6 and max(alive) <= 2
+
+
+@pytest.mark.parametrize("pair", ["beam=8", "weight=0.3", "times=true", "longest=9", "one_speaker=true", "after=x.tsv"])
+def test_a_stream_takes_no_settings_of_files(elman: Elman, run: Path, pair: str) -> None:
+    answer = elman("predict", run, "-", "--set", pair)
+    assert (answer.code, answer.out) == (2, "")
+    assert "a stream takes none of the settings of files" in answer.err and pair in answer.err
+
+
+def test_who_cannot_hear_a_stream_says_so_before_it_comes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = recipes.load(run)
+    trained.model.streaming = False
+    monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
+    with pytest.raises(SettingError, match="cannot hear a stream"):
+        list(trained.predict([run / "no file", "-"]))
+
+
+@pytest.mark.parametrize("pair", ["rate=8000", "trim=true", "normalise=speaker", "validation_data=x.tsv"])
+def test_the_default_data_take_no_settings_of_files(elman: Elman, tmp_path: Path, pair: str) -> None:
+    answer = elman("train", "transcribe", "--steps", 1, "--out", tmp_path / "run", "--set", pair)
+    assert (answer.code, answer.out) == (2, "")
+    assert "the default data are not files" in answer.err and pair in answer.err
+    assert not (tmp_path / "run").exists()

@@ -162,6 +162,20 @@ class Transcriber(nn.Module):
         """Return the logits of some more steps of a stream, (T', B, V + 1), and where it is then.
 
         Raises:
+            SettingError: as `refuse_streams`.
+        """
+        self.refuse_streams()
+        left, state = hearing or Hearing(None, None)
+        z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
+        if not len(z_TBC):
+            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
+        s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
+        return self.output(s_TBF), Hearing(left, state)
+
+    def refuse_streams(self) -> None:
+        """Refuse to hear a stream where the future is needed.
+
+        Raises:
             SettingError: the model is not a streaming one.
         """
         if not self.streaming:
@@ -171,12 +185,6 @@ class Transcriber(nn.Module):
                 found="one that reads both directions",
                 hint="elman train transcribe ... --set streaming=true",
             )
-        left, state = hearing or Hearing(None, None)
-        z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
-        if not len(z_TBC):
-            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
-        s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
-        return self.output(s_TBF), Hearing(left, state)
 
 
 def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:

@@ -90,9 +90,10 @@ class TrainedTranscriber:
 
         Raises:
             DataError: a file cannot be read.
-            SettingError: standard input for a model that is not a streaming one.
+            SettingError: standard input for a model that is not a streaming one, or with a setting of files.
         """
         wanted = Transcribing(**options)
+        listener = self._listener_to(wanted) if "-" in map(str, inputs) else None
         if not inputs:
             raise DataError("there is nothing to transcribe", should="files, folders, or -", found="no input")
         features = self.features if wanted.longest is None else replace(self.features, longest=wanted.longest)
@@ -100,12 +101,25 @@ class TrainedTranscriber:
         beam = self.beam(wanted) if wanted.beam > 1 else None
         for path, utterance in self._utterances(inputs, features, done, wanted.one_speaker):
             if utterance is None:
-                listener = self.listener()
+                assert listener is not None
                 yield from listener.listen(blocks_of(sys.stdin.buffer, listener.features.rate))
                 continue
             for note in utterance.notes:
                 sys.stderr.write(f"{path}: {note}\n")
             yield self._answer(path, utterance, beam, wanted.times)
+
+    def _listener_to(self, wanted: Transcribing) -> Listener:
+        """Return what hears standard input, before any of it is read."""
+        usual, given = Transcribing().as_dict(), wanted.as_dict()
+        told = [f"{name}={str(value).lower()}" for name, value in given.items() if value != usual[name]]
+        if told:
+            raise SettingError(
+                "a stream takes none of the settings of files",
+                should="no settings with -",
+                found=", ".join(told),
+                hint="leave them out, or name a file instead of -",
+            )
+        return self.listener()
 
     def _utterances(
         self, inputs: Sequence[str | Path], features: SoundFeatures | Lips, done: set[str], one_speaker: bool
@@ -157,10 +171,11 @@ class TrainedTranscriber:
         """Return what hears streams.
 
         Raises:
-            SettingError: the run is on video.
+            SettingError: the run is on video, or its model needs the future.
         """
         if not isinstance(self.features, SoundFeatures):
             raise SettingError("a run on video reads no samples", should="files", found="-")
+        self.model.refuse_streams()
         return Listener(self.model, self.vocabulary, self.features)
 
     def evaluate(

@@ -44,6 +44,7 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
+RATE = 16000  # samples a second of files
 MESSAGES, JUDGED = 1500, 200  # of the default data, for training and for validation
 NOISE = (3.0, 20.0)  # decibels of the default data in training
 NOISE_JUDGED = (6.0, 6.0)
@@ -63,7 +64,9 @@ class TranscribeSettings(CellSettings):
     validation: float = setting(0.1, "share of the sentences, drawn by the seed, for validation", fixed=True)
     validation_data: str | None = setting(None, "table for validation instead", fixed=True)
     skip_bad: bool = setting(False, "broken files are left out and counted", fixed=True)
-    rate: int = setting(16000, "sound: samples a second", low=1000, high=192000, fixed=True)
+    rate: int | None = setting(
+        None, "sound: samples a second; none: 16000, the default data 4000", low=1000, high=192000, fixed=True
+    )
     bands: int = setting(40, "sound: mel bands", low=1, high=512, fixed=True)
     trim: bool | None = setting(
         None, "sound: the noise before and after the speech is left out; none: unless streaming", fixed=True
@@ -140,7 +143,7 @@ def prepare(sources: Sequence[Path], settings: TranscribeSettings, folder: Path)
         )
     else:
         trim = settings.trim if settings.trim is not None else not settings.streaming
-        rate = settings.rate if sources else DEFAULT_RATE
+        rate = (settings.rate or RATE) if sources else DEFAULT_RATE
         features = SoundFeatures(rate, settings.bands, trim and bool(sources), settings.longest)
     kept = collected(rows, features, skip_bad=skip_bad, by_speaker=by_speaker, copies=settings.copies)
     held = collected(judged, features, skip_bad=skip_bad, by_speaker=by_speaker)
@@ -178,6 +181,7 @@ def sentences(sources: Sequence[Path], settings: TranscribeSettings) -> tuple[li
     if not sources:
         if settings.input == "video":
             raise DataError("there is no video to learn from", should="a table of videos", found="no DATA")
+        refuse_settings_of_files(settings)
         text = "".join(python_reference().pieces())
         train = messages(text, MESSAGES, seed=settings.seed, decibels=NOISE)
         judged = messages(text, JUDGED, seed=settings.seed + 2**32, decibels=NOISE_JUDGED)
@@ -195,6 +199,28 @@ def sentences(sources: Sequence[Path], settings: TranscribeSettings) -> tuple[li
         )
     held = set(np.random.default_rng(settings.seed).permutation(len(rows))[:count].tolist())
     return [row for n, row in enumerate(rows) if n not in held], [rows[n] for n in sorted(held)]
+
+
+def refuse_settings_of_files(settings: TranscribeSettings) -> None:
+    """Refuse settings that the default data, which are made at their own rate and by nobody, would have to pass over.
+
+    Raises:
+        SettingError: there is such a one.
+    """
+    told = {
+        "rate": settings.rate not in (None, DEFAULT_RATE),
+        "trim": bool(settings.trim),
+        "normalise": settings.scaled_by == "speaker",
+        "validation_data": settings.validation_data is not None,
+    }
+    found = [f"{name}={str(getattr(settings, name)).lower()}" for name, wrong in told.items() if wrong]
+    if found:
+        raise SettingError(
+            "the default data are not files",
+            should=f"rate={DEFAULT_RATE}, no trimming, no speakers, and no other validation data",
+            found=", ".join(found),
+            hint="leave that out, or name DATA",
+        )
 
 
 def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
