@@ -56,7 +56,7 @@ def diagnose(
 
     Raises:
         ElmanError: the model has no recurrent layer, or the loss is no scalar with a gradient.
-        DataError: there is no batch, or the sequences are too short for the lags.
+        DataError: there is no batch, the sequences are too short for the lags, or a layer ran on empty ones alone.
         NonFiniteError: the loss is infinite or not a number.
         SettingError: lags, memory or window is not a positive number.
     """
@@ -162,6 +162,13 @@ def _layer(
         shares.add(batch, deltas.norms_B)
         linears.append(linear)
         totals.append(deltas.d_W)
+    if not linears:
+        raise DataError(
+            f"{strand} saw no step",
+            should="at least one step for each recurrent layer",
+            found="empty sequences alone",
+            hint="batches in which the layer has something to read, or a loss that leaves it out",
+        )
     measured = _measure(linears, totals, gradients, cuts, need, lags)
     findings = judge(measured, need, thresholds)
     cell = linears[0].trace.cell
