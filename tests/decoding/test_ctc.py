@@ -44,6 +44,27 @@ def test_a_wide_beam_sums_over_all_paths(seed: int, T: int) -> None:
     assert tuple(found[0].token_ids) == max(expected, key=lambda sequence: expected[sequence])
 
 
+def steps_of_best_path(log_p_TV: Tensor, sequence: tuple[int, ...]) -> list[int]:
+    """Where each symbol appears on the most probable of all paths to a sequence."""
+    paths = [p for p in itertools.product(range(V), repeat=len(log_p_TV)) if collapse(p) == sequence]
+    best = max(paths, key=lambda path: sum(float(log_p_TV[t, symbol]) for t, symbol in enumerate(path)))
+    return [t for t, symbol in enumerate(best) if symbol and (t == 0 or best[t - 1] != symbol)]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 5))
+def test_the_times_are_those_of_the_best_path(seed: int, T: int) -> None:
+    scores_TV = random_scores(seed, T)[:, 0]
+    log_p_TV = scores_TV.log_softmax(1)
+    for timed in PrefixBeam(width=1000).search(scores_TV):
+        assert timed.steps == steps_of_best_path(log_p_TV, tuple(timed.token_ids))
+
+
+def test_an_extension_that_comes_late_moves_no_time() -> None:
+    p_TV = torch.tensor([[0.01, 0.98, 0.01], [0.54, 0.01, 0.45], *[[0.85, 0.005, 0.145]] * 3])
+    found = {tuple(timed.token_ids): timed.steps for timed in PrefixBeam(width=8).search(p_TV.log())}
+    assert found[1, 2] == [0, 1]
+
+
 @given(st.integers(0, 10**6))
 def test_the_score_is_minus_torchs_loss(seed: int) -> None:
     scores_TBV = random_scores(seed, 7)
