@@ -188,8 +188,14 @@ class Transcriber(nn.Module):
 
 
 def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths."""
+    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths.
+
+    What stands beyond a sequence's length changes nothing: its last step is repeated there.
+    """
     size = max(1, round(len(x_TBI) * factor))
+    last_B = (lengths_B - 1).clamp(min=0).to(x_TBI.device)
+    step_TB = torch.arange(len(x_TBI), device=x_TBI.device)[:, None].minimum(last_B)
+    x_TBI = x_TBI.gather(0, step_TB[..., None].expand_as(x_TBI))
     y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
     return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)
 
