@@ -1,14 +1,10 @@
-"""Error rates by hand and by dynamic programming, and a table of transcripts that is gone on with."""
-
-from pathlib import Path
+"""Error rates by hand and by dynamic programming."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.errors import RunError
 from elman.evaluation.transcription import error_rates
-from elman.evaluation.transcripts import HEAD, Transcript, Transcripts
 
 WORDS = st.lists(st.sampled_from(["a", "bc", "d"]), min_size=1, max_size=5)
 
@@ -37,34 +33,3 @@ def test_rates_are_edits_over_what_was_said(pairs: list[tuple[list[str], list[st
 def test_the_kinds_of_errors_by_hand() -> None:
     found = error_rates(["one too", "four five six"], ["one two three", "four six"])
     assert [found[name] for name in ("substituted", "deleted", "inserted")] == [0.2, 0.2, 0.2]
-
-
-def test_a_table_goes_on_behind_its_last_whole_line(tmp_path: Path) -> None:
-    file, rows = tmp_path / "x.tsv", [Transcript(f"{n}.wav", "so", "so", "") for n in range(3)]
-    with Transcripts(file) as table:
-        assert table.done == []
-        for row in rows[:2]:
-            table.add(row)
-        assert len(file.read_text().splitlines()) == 3  # written at once
-    with file.open("a") as cut:
-        cut.write("2.wav\tso")
-    with Transcripts(file) as table:
-        assert table.done == rows[:2]
-        table.add(rows[2])
-    with Transcripts(file) as table:
-        assert table.done == rows
-
-
-@pytest.mark.parametrize("content", ["something else\n", f"{HEAD}\ntoo few\n"])
-def test_another_file_is_refused_and_left(tmp_path: Path, content: str) -> None:
-    (tmp_path / "x.tsv").write_text(content)
-    with pytest.raises(RunError, match="is no table of transcripts"):
-        Transcripts(tmp_path / "x.tsv")
-    assert (tmp_path / "x.tsv").read_text() == content
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot be written"):
-        Transcripts(tmp_path / "nowhere" / "x.tsv")
-    with pytest.raises(RunError, match="cannot be used"):
-        Transcripts(tmp_path)

@@ -213,10 +213,10 @@ def test_a_measurement_and_a_list_of_files_go_on_where_they_were_stopped(
     elman: Elman, run: Path, data: Path, tmp_path: Path
 ) -> None:
     whole = elman("evaluate", run, data, "--json", "--out", tmp_path / "there").out
-    (table,) = (tmp_path / "there").glob("transcripts-*.tsv")
+    (table,) = (tmp_path / "there").glob("transcripts-*.jsonl")
     lines = table.read_text().splitlines(keepends=True)
-    assert len(lines) == 61
-    table.write_text("".join(lines[:31]) + lines[31][:-3])  # stopped while the thirty-first was written
+    assert len(lines) == 60
+    table.write_text("".join(lines[:30]) + lines[30][:-3])  # stopped while the thirty-first was written
     assert elman("evaluate", run, data, "--json", "--out", tmp_path / "there").out == whole
     assert table.read_text().splitlines(keepends=True) == lines
     assert elman("evaluate", run, data, "--json").out == whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,34 +13,36 @@ from elman.errors import RunError
 
 
 class KeptAnswers:
-    """The answer to each input, a JSON object on each line; what an earlier one left in the same place is added to.
+    """Inputs and their answers, a JSON object on each line; what an earlier one left in the same place is added to.
 
     Args:
         file: where; a last line that was cut off is dropped.
+        names: of the texts in each object.
 
     Attributes:
-        done: the answer to each input that has one.
+        done: the texts of each line, in the order of the names.
 
     Raises:
         RunError: the file is another one, or cannot be read or written.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.done: dict[str, str] = {}
+    def __init__(self, file: Path, names: Sequence[str]) -> None:
+        self.done: list[tuple[str, ...]] = []
+        self.names = tuple(names)
         try:
             raw = file.read_bytes() if file.exists() else b""
             whole = raw[: raw.rfind(b"\n") + 1]
             for line in whole.decode().split("\n")[:-1]:
                 row = json.loads(line)
-                self.done[row["input"]] = row["answer"]
-            if not all(isinstance(text, str) for pair in self.done.items() for text in pair):
+                self.done.append(tuple(row[name] for name in self.names))
+            if not all(isinstance(text, str) for texts in self.done for text in texts):
                 raise ValueError("something else than text")
         except OSError as error:
             raise RunError(f"{file} cannot be used", found=error.strerror, hint="another --out") from error
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunError(
                 f"{file} holds no answers",
-                should="a JSON object with an input and an answer on each line",
+                should=f"a JSON object with {', '.join(self.names)} on each line",
                 found=str(error)[:200],
                 hint="another --out",
             ) from error
@@ -56,8 +59,8 @@ class KeptAnswers:
     ) -> None:
         self._file.close()
 
-    def add(self, source: str, answer: str) -> None:
-        """Write an answer at once."""
-        self.done[source] = answer
-        self._file.write(json.dumps({"input": source, "answer": answer}, ensure_ascii=False) + "\n")
+    def add(self, *texts: str) -> None:
+        """Write the texts of a line at once."""
+        self.done.append(texts)
+        self._file.write(json.dumps(dict(zip(self.names, texts, strict=True)), ensure_ascii=False) + "\n")
         self._file.flush()

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ from elman.data.vocabulary import Vocabulary
 from elman.decoding.ctc import PrefixBeam
 from elman.decoding.ngrams import NGrams
 from elman.errors import DataError, RunError, SettingError
+from elman.evaluation.kept_answers import KeptAnswers
 from elman.evaluation.transcription import error_rates
-from elman.evaluation.transcripts import Transcript, Transcripts
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import read_out, spelled, words_of
 from elman.recipes.listener import Listener, blocks_of
@@ -56,6 +56,15 @@ class Transcribing(Settings):
 
 
 Featured = tuple[Spoken, NDArray[np.float16]]
+
+
+class Transcript(NamedTuple):
+    """What was said in a file, and what was heard, greedily and by beam search."""
+
+    path: str
+    text: str
+    heard: str
+    by_beam: str
 
 
 @dataclass(frozen=True)
@@ -188,7 +197,7 @@ class TrainedTranscriber:
         Args:
             data: tables; None for the run's validation sentences.
             skip_bad: broken files are left out and counted.
-            pictures: a folder for a table of what was heard, which grows line by line; a call that was stopped goes on
+            pictures: a folder for a file with what was heard, which grows line by line; a call that was stopped goes on
                 from there.
 
         Raises:
@@ -234,11 +243,11 @@ class TrainedTranscriber:
     def _transcripts(
         self, rows: Sequence[Spoken], featured: Callable[[Sequence[Spoken]], Iterator[Featured]], folder: Path | None
     ) -> list[Transcript]:
-        """Transcribe sentences, some at a time; those that stand in the folder's table already are taken from there."""
+        """Transcribe sentences, some at a time; those that stand in the folder's file already are taken from there."""
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]
-        table = Transcripts(folder / f"transcripts-{weights}.tsv") if folder else None
+        table = KeptAnswers(folder / f"transcripts-{weights}.jsonl", Transcript._fields) if folder else None
         beam = self.beam(Transcribing(beam=8))
-        known = {(done.path, done.text): done for done in table.done} if table else {}
+        known = {row[:2]: Transcript(*row) for row in table.done} if table else {}
         with table or nullcontext():
             left = [row for row in rows if (str(row.source), row.text) not in known]
             parts = featured(rows if self.by_speaker and left else left)  # a speaker's scale needs all sentences
@@ -247,7 +256,7 @@ class TrainedTranscriber:
                     texts = spelled(self.vocabulary, timed), spelled(self.vocabulary, beam.search(log_p_TV)[0])
                     made = Transcript(str(row.source), row.text, *texts)
                     if table and made[:2] not in known:
-                        table.add(made)
+                        table.add(*made)
                     known[made[:2]] = made
         keys = [(str(row.source), row.text) for row in rows]
         return [known[key] for key in keys if key in known]

@@ -238,8 +238,8 @@ class TrainedTranslator:
     def _translations(self, sources: Sequence[str], folder: Path | None) -> list[str]:
         """Translate lines, some at a time; those that stand in the folder's file already are taken from there."""
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]
-        kept = KeptAnswers(folder / f"translations-{weights}.jsonl") if folder else None
-        done = kept.done if kept else {}
+        kept = KeptAnswers(folder / f"translations-{weights}.jsonl", ("input", "answer")) if folder else None
+        done = {row[0]: row[1] for row in kept.done} if kept else {}
         with kept or nullcontext():
             left = [source for source in dict.fromkeys(sources) if source not in done]
             for begin in range(0, len(left), WINDOW):
