@@ -43,7 +43,7 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings, setting
 from elman.training.task import Loss, Task
 
-MESSAGES, JUDGED = 1500, 200  # of the default data, for training and for validation
+MESSAGES, JUDGED = 1200, 200  # of the default data, for training and for validation
 NOISE = (3.0, 20.0)  # decibels of the default data in training
 NOISE_JUDGED = (6.0, 6.0)
 SAMPLE = 8  # sentences that a diagnosis looks at
@@ -83,7 +83,7 @@ class TranscribeSettings(TrainingSettings):
     layers: int = setting(2, "recurrent layers", low=1, high=64, fixed=True)
     stride: int | None = setting(
         None,
-        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 3",
+        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 2",
         low=1,
         high=16,
         fixed=True,
@@ -117,7 +117,7 @@ class TranscribeSettings(TrainingSettings):
         """Steps of the input for one of the layers."""
         if self.stride is not None:
             return self.stride
-        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 3
+        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 2
 
     @property
     def columns(self) -> tuple[str, ...]:
