@@ -45,7 +45,7 @@ from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 RATE = 16000  # samples a second of files
-MESSAGES, JUDGED = 1500, 200  # of the default data, for training and for validation
+MESSAGES, JUDGED = 1200, 200  # of the default data, for training and for validation
 NOISE = (3.0, 20.0)  # decibels of the default data in training
 NOISE_JUDGED = (6.0, 6.0)
 SAMPLE = 8  # sentences that a diagnosis looks at
@@ -86,7 +86,7 @@ class TranscribeSettings(CellSettings):
     layers: int = setting(2, "recurrent layers", low=1, high=64, fixed=True)
     stride: int | None = setting(
         None,
-        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 3",
+        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 2",
         low=1,
         high=16,
         fixed=True,
@@ -120,7 +120,7 @@ class TranscribeSettings(CellSettings):
         """Steps of the input for one of the layers."""
         if self.stride is not None:
             return self.stride
-        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 3
+        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 2
 
     @property
     def columns(self) -> tuple[str, ...]:
