@@ -24,6 +24,9 @@ COLOURS = {
     "purple": (145, 60, 175),
     "orange": (240, 135, 30),
 }
+OUTLINE = 50
+"""How bright the line around a shape is, so that one inside another is as plain to see."""
+
 SHAPES = ("circle", "square", "triangle", "cross", "diamond")
 
 NEVER_LARGE = (("red", "circle"), ("green", "square"), ("blue", "triangle"), ("yellow", "cross"))
@@ -82,7 +85,7 @@ def drawn(
     large: tuple[str, str], small: tuple[str, str], direction: tuple[int, int], chance: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Return the picture of two shapes, each a colour and a name, the small one in a direction of the large one."""
-    radius, little = chance.uniform(10, 12), chance.uniform(5.5, 6.5)
+    radius, little = chance.uniform(11.5, 13), chance.uniform(6.3, 7.3)
     step = np.array(direction, float)
     away = step * (radius + little + chance.uniform(1.5, 3)) + chance.uniform(-3, 3, 2) * (1 - np.abs(step))
     if not step.any():
@@ -95,9 +98,10 @@ def drawn(
     canvas[:] = chance.uniform(225, 255)
     for (colour, shape), centre, size in ((large, first, radius), (small, first + away, little)):
         tint = np.clip(np.array(COLOURS[colour]) + chance.normal(0, 8, 3), 0, 255)
-        cover = covered(shape, centre, size)[:, :, None]
-        canvas = canvas * (1 - cover) + tint * cover
-    noisy = canvas + chance.normal(0, 6, canvas.shape)
+        for paint, reach in ((OUTLINE, size), (tint, size - 1.3)):
+            cover = covered(shape, centre, reach)[:, :, None]
+            canvas = canvas * (1 - cover) + paint * cover
+    noisy = canvas + chance.normal(0, 4, canvas.shape)
     image: NDArray[np.uint8] = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return image
 
