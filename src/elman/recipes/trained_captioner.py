@@ -238,7 +238,7 @@ class TrainedCaptioner:
         return {
             "nats_per_symbol": nats,
             **right,
-            "cider_ratio": right["cider"] / shuffled["cider"] if shuffled["cider"] else None,
+            **({"cider_ratio": right["cider"] / shuffled["cider"]} if shuffled["cider"] else {}),
             **held_out,
             "pictures": len(judged),
             **({"pictures_left_out": told.left_out.count, "left_out": told.left_out.lines()} if skip_bad else {}),
