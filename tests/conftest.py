@@ -20,7 +20,7 @@ settings.load_profile("elman")
 # Tensors in tests are tiny: a second thread would only wait for the first. Tests about threads set their own number.
 torch.set_num_threads(1)
 
-# Triton reads TRITON_INTERPRET where its language is imported, which a test module may do before the kernel's own tests.
+# Triton reads TRITON_INTERPRET where its language is imported, which a test may do before the kernel's own tests.
 INTERPRETED = not torch.cuda.is_available() or os.environ.get("ELMAN_TEST_INTERPRET") == "1"
 if INTERPRETED and importlib.util.find_spec("triton"):
     with pytest.MonkeyPatch.context() as patch:

@@ -24,14 +24,13 @@ SMALL = [
     "--set",
     "width=6",
     "--set",
-    "size=16",
-    "--set",
     "rare=1",
     "--seed",
     1,
 ]
+LITTLE = [*SMALL, "--set", "size=16"]
 CALM = ["--set", "shift=0", "--set", "zoom=0", "--set", "light=0", "--set", "dropout=0"]
-TINY = [*SMALL, *CALM]
+TINY = [*LITTLE, *CALM]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_what_predict_answers(
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
-    common = [*SMALL, "--set", "evaluate_every=2", "--set", "schedule=constant", "--set", "captions=1"]
+    common = [*LITTLE, "--set", "evaluate_every=2", "--set", "schedule=constant", "--set", "captions=1"]
     assert elman("train", "caption", data, "--steps", 4, "--out", once, *common).code == 0
     assert elman("train", "caption", data, "--steps", 2, "--out", twice, *common).code == 0
     assert elman("train", "caption", "--out", twice, "--resume", "--steps", 4).code == 0
@@ -240,6 +239,9 @@ def test_scenes_need_no_data(elman: Elman, tmp_path: Path, monkeypatch: pytest.M
     assert metrics["held_out_pictures"] == metrics["pictures"] == 10
     assert 0 <= metrics["held_out_exact"] <= 1
     assert recipes.load(out).shape == (48, 48, 3)
+    Image.new("RGB", (70, 60)).save(tmp_path / "new.png")
+    assert elman("predict", out, tmp_path / "new.png").code == 0  # brought to the size of the scenes
+    assert "a size of their own" in elman("train", "caption", "--out", tmp_path / "other", "--set", "size=64").err
 
 
 def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
