@@ -114,6 +114,14 @@ def test_a_diagnosis_draws_no_random_number_and_repeats(reader) -> None:
     assert diagnose(model, [batch_of()], loss).to_json() == first.to_json()
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_where_gradients_are_switched_off_it_measures_them_all_the_same(reader, loss, mode: type) -> None:
+    model, batch = reader(elman.GRU(3, 6)), batch_of()
+    with mode():
+        found = diagnose(model, [batch], loss).to_json()
+    assert found == diagnose(model, [batch], loss).to_json()
+
+
 def test_settings_make_the_remedies_concrete(reader, loss) -> None:
     torch.manual_seed(0)
     model = reader(elman.RNN(3, 6, nonlinearity="identity", init="orthogonal=3"))
@@ -142,10 +150,12 @@ def test_bad_input_is_refused(reader, loss) -> None:
     assert "at least 6 steps" in str(caught.value) and "lags=4" in str(caught.value)
     with pytest.raises(DataError, match="too short for the lags"):
         diagnose(model, [batch_of(1)], loss)
+    with pytest.raises(DataError, match="too few digits to be measured"):
+        diagnose(model.bfloat16(), [tuple(part.bfloat16() for part in batch_of())], loss)
     with pytest.raises(ElmanError, match="no recurrent layer"):
         diagnose(nn.Linear(3, 3), [batch_of()], lambda m, b: m(b[0]).sum())
     with pytest.raises(NonFiniteError, match="loss is not finite"):
-        diagnose(model, [batch_of()], lambda m, b: m(b[0]).sum() / 0)
+        diagnose(model.float(), [batch_of()], lambda m, b: m(b[0]).sum() / 0)
 
 
 def test_a_layer_that_is_not_its_cell_is_refused(reader, loss) -> None:

@@ -23,6 +23,8 @@ WORK = 1.5e11
 HEAVIEST = 8  # how many sequences are named
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def diagnose(
     model: nn.Module,
     batches: Iterable[Any],
@@ -56,7 +58,8 @@ def diagnose(
 
     Raises:
         ElmanError: the model has no recurrent layer, or the loss is no scalar with a gradient.
-        DataError: there is no batch, the sequences are too short for the lags, or a layer ran on empty ones alone.
+        DataError: there is no batch, the sequences are too short for the lags, or a layer ran on empty ones alone or in
+            half precision.
         NonFiniteError: the loss is infinite or not a number.
         SettingError: lags, memory or window is not a positive number.
     """
@@ -70,6 +73,7 @@ def diagnose(
         recordings = [record(model, batch, loss) for batch in sample]
         T = max(len(p.x_TBI) for r in recordings for p in r.passages)
         _check_length(T, lags)
+        _check_precision({p.x_TBI.dtype for r in recordings for p in r.passages})
         strands = _by_strand(recordings)
         full: dict[Strand, list[Tensor]] = {}
         for strand in strands:
@@ -137,6 +141,16 @@ def _check_length(T: int, lags: int | None) -> None:
             should=f"at least {least} steps" + (f" to follow {lags} lags" if lags else ""),
             found=f"{T} in the longest sequence",
             hint="longer batches" + (f", or lags={T - 1}" if T > 1 else ""),
+        )
+
+
+def _check_precision(dtypes: set[torch.dtype]) -> None:
+    if dtypes - {torch.float32, torch.float64}:
+        raise DataError(
+            "the layers compute in too few digits to be measured",
+            should="float32 or float64",
+            found=", ".join(sorted(str(dtype) for dtype in dtypes)),
+            hint="diagnose model.float()",
         )
 
 
