@@ -68,14 +68,15 @@ def measure(case: Case, data: Path, runs: Path, scale: float, threads: int) -> d
         elman(train, threads)
         seconds = time.monotonic() - began
         metrics = json.loads(elman(judge, threads))
+        further = {name: ["evaluate", str(run), str(home / source), "--json"] for name, source in case.beside}
+        metrics |= {name: at(json.loads(elman(words, threads)), case.metric) for name, words in further.items()}
         shown = [
             shlex.join(["elman", *words]).replace(str(home), "DATA").replace(str(runs), "runs")
-            for words in (train, judge)
+            for words in (train, judge, *further.values())
         ]
-    value = at(metrics, case.metric)
     return {
         **{f.name: getattr(case, f.name) for f in dataclasses.fields(case) if f.name not in ("make", "name")},
-        "value": value,
+        "value": at(metrics, case.metric),
         "seconds": round(seconds),
         "scale": scale,
         "threads": threads,

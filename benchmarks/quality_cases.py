@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from joined_digits import joined_digits
 from media_data import first_words, skeletons, spoken_digits
 
 
@@ -27,6 +28,7 @@ class Case:
         lower: whether less is better.
         reference: what others reach, and who.
         also: further metrics, or dotted paths, that stand beside the first in the table.
+        beside: further sources that the run is evaluated on by the first metric, by the name of the result.
         make: (data folder, an empty folder) -> where the sources above lie, for data that must be put in form first.
     """
 
@@ -42,6 +44,7 @@ class Case:
     lower: bool = False
     reference: str = ""
     also: tuple[str, ...] = ()
+    beside: tuple[tuple[str, str], ...] = ()
     make: Callable[[Path, Path], Path] | None = None
 
 
@@ -67,7 +70,46 @@ def forecast_case(
     return Case(name, "forecast", metric, lower=True, also=("coverage_80", "mase"), settings=settings, **files, **rest)
 
 
+def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
+    """Return a case of `translate` on Multi30k: chosen on its validation part, judged on the test part of 2016."""
+    train, valid, test = (
+        tuple(f"multi30k/{part}.{language}.gz" for language in (source, target))
+        for part in ("train", "val", "test_2016_flickr")
+    )
+    chosen = ",".join(f"DATA/{file}" for file in valid)
+    sizes = ("vocabulary_size=4000", "hidden=512", "embedding=256")
+    settings = (f"validation_data={chosen}", *sizes, "dropout=0.4", "learning_rate=0.001")
+    files = {"data": train, "judged": test}
+    return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
+
+
 ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
+
+DIGITS = (
+    "rate=8000",
+    "vocabulary=words",
+    "mask_steps=10",
+    "mask_features=6",
+    "dropout=0.3",
+    "validation=0.05",
+)
+
+
+def digits_case(name: str, bar: float, minutes: float, *pairs: str, **rest: Any) -> Case:
+    """Return a case of `transcribe` on connected digits, 3 to 7 of them out of the official test recordings."""
+    files = {"data": ("train.tsv",), "judged": ("test.tsv",), "settings": (*DIGITS, *pairs)}
+    rest = {"make": joined_digits(), "beside": (("single", "single.tsv"),), **rest}
+    return Case(name, "transcribe", "word_error_rate", bar, minutes, lower=True, also=("single",), **files, **rest)
+
+
+GRID = (
+    "vocabulary=words",
+    "validation=0.05",
+    "mask_steps=10",
+    "mask_features=6",
+    "dropout=0.3",
+    "warp=0.01",
+)
 
 CASES: tuple[Case, ...] = (
     Case(
@@ -353,6 +395,16 @@ CASES: tuple[Case, ...] = (
         reference="a bidirectional LSTM 98.4",
         make=spoken_digits,
     ),
+    translation_case(
+        "Multi30k, en-de",
+        "en",
+        "de",
+        bar=33,
+        aim=38,
+        minutes=60,
+        reference="a plain GRU with attention in stock torch 22, greedy, after six and a half minutes",
+    ),
+    translation_case("Multi30k, de-en", "de", "en", bar=35, minutes=45),
     Case(
         "scenes, combinations never seen",
         "caption",
@@ -392,5 +444,56 @@ CASES: tuple[Case, ...] = (
             "baselines.one caption for all.bleu_4",
         ),
         reference="from scratch; 19.5 with features of ImageNet (Xu et al. 2015); a plain net of five minutes 9.7",
+    ),
+    Case(
+        "Morse code at 6 dB",
+        "transcribe",
+        "character_error_rate",
+        bar=0.02,
+        minutes=5,
+        data=(),
+        lower=True,
+        also=("character_error_rate_by_beam",),
+        reference="a beam weighed by n-grams beside it",
+    ),
+    digits_case(
+        "connected digits, heard as a whole", 0.04, 4, aim=0.01, reference="one speaker a sentence, heard in training"
+    ),
+    digits_case("connected digits, as they come", 0.06, 5, "streaming=true", reference="one direction only"),
+    digits_case(
+        "connected digits, a speaker never heard",
+        0.20,
+        5,
+        "warp=0.1",
+        reference="trained on the other four speakers",
+        make=joined_digits(heard=("george", "jackson", "lucas", "nicolas"), judged=("yweweler",)),
+    ),
+    Case(
+        "GRID, sentences from the sound",
+        "transcribe",
+        "word_error_rate",
+        bar=0.04,
+        aim=0.01,
+        minutes=15,
+        data=("grid/train.tsv",),
+        judged=("grid/valid.tsv",),
+        settings=GRID,
+        lower=True,
+        also=("word_error_rate_by_beam",),
+        reference="a plain network with CTC 3.3 in seven minutes",
+    ),
+    Case(
+        "GRID, sentences from the lips",
+        "transcribe",
+        "word_error_rate",
+        bar=0.35,
+        aim=0.20,
+        minutes=20,
+        data=("grid/train.tsv",),
+        judged=("grid/valid.tsv",),
+        settings=("input=video", "vocabulary=words", "validation=0.05", "mask_steps=5", "dropout=0.4", "copies=4"),
+        lower=True,
+        also=("word_error_rate_by_beam",),
+        reference="81 is chance; 96 eigenlips with a plain network 38 in three minutes",
     ),
 )

@@ -178,7 +178,7 @@ def mnist(folder: Path) -> Task:
         outputs=10,
         hidden=128,
         batch=64,
-        steps=12_000,
+        steps=20_000,
         draw=lambda count, generator: batch_of(torch.randint(0, kept, (count,), generator=generator)),
         held_out=lambda: batch_of(torch.arange(kept, len(images))),
         loss=lambda output, target: functional.cross_entropy(output[0], target[0]),

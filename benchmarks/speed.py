@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--what full,ragged,steps] [--quick]
                                [--out docs/results/speed]
+    python benchmarks/speed.py --device cuda [--cells ...] [--types bf16,fp16,fp32,tf32] [--minutes 7.5] [--out ...]
 
 Every case is checked before it is timed: outputs and all gradients against torch.nn in float64, steps to the bit
 against the whole run, and the outputs of the others against elman's, so that all do the same. The implementations take
@@ -34,6 +35,7 @@ import elman
 from elman.kernels import cpu
 
 SGEMM = 1024  # size of the matrix product that sets the rate
+WARM = 0.005  # seconds that each runs before it is timed
 TOLERANCE = 1e-4  # of float32 against float64, relative to the largest number: sums of up to 10^5 products
 
 
@@ -86,8 +88,9 @@ def seconds(run: Callable[[], object]) -> float:
 def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
     """Time each run once a turn, for `budget` seconds or 50 turns, at least 5 (3 where a turn takes seconds).
 
-    Threads of some implementations go on spinning for a while when they are done; so each is run once more before it is
-    timed, which finds the others' threads asleep and the caches its own.
+    Threads of some implementations go on spinning for a while when they are done; so each is run for some milliseconds
+    before it is timed, at least once, which finds the others' threads asleep and the machine as a loop of training or
+    a stream of calls finds it: the caches its own, the processor at its speed after the pause.
     """
     for run in runs.values():
         run()
@@ -101,7 +104,9 @@ def take_turns(runs: dict[str, Callable[[], object]], budget: float) -> dict[str
     while not enough(len(times["elman"])):
         for name, run in runs.items():
             time.sleep(0.002)
-            run()
+            warm = seconds(run)
+            while warm < WARM:
+                warm += seconds(run)
             times[name].append(seconds(run))
     return times
 
@@ -229,7 +234,7 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Check, then time elman's layers on the CPU beside their peers.")
+    parser = argparse.ArgumentParser(description="Check, then time elman's layers beside their peers.")
     parser.add_argument("--cells", default="RNN,GRU,LSTM", help="which cells, separated by commas")
     parser.add_argument(
         "--cases", default="", help="numbers of the cases in cases.py, separated by commas; all if left out"
@@ -237,7 +242,14 @@ def main() -> None:
     parser.add_argument("--what", default="full,ragged,steps", help="which kinds of runs, separated by commas")
     parser.add_argument("--quick", action="store_true", help="0.3 seconds for each measurement instead of 1.5")
     parser.add_argument("--out", type=Path, help="where to write .json, .md and .png")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: see speed_cuda.py")
+    parser.add_argument("--types", default="bf16", help="of numbers on a GPU, separated by commas")
+    parser.add_argument("--minutes", type=float, default=7.5, help="for the whole table on a GPU")
     chosen = parser.parse_args()
+    if chosen.device == "cuda":
+        import speed_cuda
+
+        sys.exit(speed_cuda.run(chosen.cells.split(","), chosen.types.split(","), chosen.minutes, chosen.out))
     cases = [CASES[int(k)] for k in chosen.cases.split(",")] if chosen.cases else CASES
     kinds = chosen.what.split(",")
     budget = 0.3 if chosen.quick else 1.5

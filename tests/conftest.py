@@ -1,5 +1,8 @@
 """What every test runs under, commands that run in this process, and videos to read."""
 
+import importlib
+import importlib.util
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +19,13 @@ settings.load_profile("elman")
 
 # Tensors in tests are tiny: a second thread would only wait for the first. Tests about threads set their own number.
 torch.set_num_threads(1)
+
+# Triton reads TRITON_INTERPRET where its language is imported, which a test may do before the kernel's own tests.
+INTERPRETED = not torch.cuda.is_available() or os.environ.get("ELMAN_TEST_INTERPRET") == "1"
+if INTERPRETED and importlib.util.find_spec("triton"):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        importlib.import_module("triton.experimental.gluon")
 
 
 class Answer(NamedTuple):

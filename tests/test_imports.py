@@ -37,7 +37,7 @@ THEIRS: dict[str, set[str]] = {
     "errors": set(),
     "shapes": set(),
     "reference": {"numpy"},
-    "kernels": {"torch"},
+    "kernels": {"torch", "triton"},
     "layers": {"torch"},
     "data": {"numpy", "torch", "safetensors", "tokenizers", "babel", "sklearn", "scipy", "PIL", "soundfile", "av"},
     "models": {"torch"},
@@ -80,6 +80,15 @@ def test_a_room_imports_what_it_may(path: Path) -> None:
             assert rest[0] in OURS[room] | {room, "errors", "shapes", "__version__"}, f"{room} may not import {name}"
         elif top not in sys.stdlib_module_names:
             assert top in THEIRS[room], f"{room} may not import {name}"
+
+
+def test_only_the_gpu_engine_imports_triton() -> None:
+    users = {path.relative_to(SOURCE).parent for path in SOURCE.rglob("*.py") if "triton" in map(top, imports_of(path))}
+    assert users == {Path("kernels/triton")}
+
+
+def top(name: str) -> str:
+    return name.split(".")[0]
 
 
 @pytest.mark.parametrize("banned", ["pickle", "shelve", "marshal", "dill", "joblib", "cloudpickle"])

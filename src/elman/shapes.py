@@ -36,11 +36,15 @@ def check_shape(name: str, tensor: HasShape, letters: str, **sizes: int) -> dict
         ShapeError: the number of dimensions or one of the known sizes differs.
     """
     shape = tuple(tensor.shape)
-    wanted = "(" + ", ".join(f"{c}={sizes[c]}" if c in sizes else c for c in letters) + ")"
     if len(shape) != len(letters):
-        raise ShapeError(f"{name} has {len(shape)} dimensions", should=wanted, found=str(shape))
+        raise ShapeError(f"{name} has {len(shape)} dimensions", should=_wanted(letters, sizes), found=str(shape))
     found = dict(zip(letters, shape, strict=True))
-    wrong = [c for c in letters if c in sizes and sizes[c] != found[c]]
-    if wrong:
-        raise ShapeError(f"{name} has a wrong size in {', '.join(wrong)}", should=wanted, found=str(shape))
+    for letter, size in sizes.items():
+        if found.get(letter, size) != size:
+            wrong = ", ".join(c for c in letters if c in sizes and sizes[c] != found[c])
+            raise ShapeError(f"{name} has a wrong size in {wrong}", should=_wanted(letters, sizes), found=str(shape))
     return found
+
+
+def _wanted(letters: str, sizes: dict[str, int]) -> str:
+    return "(" + ", ".join(f"{c}={sizes[c]}" if c in sizes else c for c in letters) + ")"

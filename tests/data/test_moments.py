@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.moments import Moments, normalise_each
+from elman.data.moments import Moments, normalise_each, normalise_speakers
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.sampled_from([0.0, 1e6]))
@@ -36,3 +36,15 @@ def test_an_utterance_gets_mean_zero_and_deviation_one() -> None:
     np.testing.assert_allclose(found.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(found.std(0), 1, atol=1e-6)
     np.testing.assert_allclose(found, normalise_each(3 * features - 7), atol=1e-5)
+
+
+def test_each_speaker_gets_mean_zero_over_all_that_he_says() -> None:
+    chance = np.random.default_rng(2)
+    said = [chance.normal(3 * n, 1 + n % 2, (20 + n, 4)) for n in range(6)]
+    found = normalise_speakers(said, ["a", "b"] * 3)
+    for speaker in range(2):
+        whole = np.concatenate(found[speaker::2]).astype(np.float64)
+        np.testing.assert_allclose(whole.mean(0), 0, atol=1e-3)
+        np.testing.assert_allclose(whole.std(0), 1, atol=1e-3)
+        assert abs(found[speaker].mean()) > 0.5  # what one says differs from his other sentences still
+    assert all(features.dtype == np.float16 for features in found)

@@ -1,8 +1,6 @@
 """Aligned lines, encoded pairs, and the default dates."""
 
 import gzip
-import io
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 
 from elman.data.bitext import Bitext, Languages, read_lines, symbols_of, write_lines
 from elman.data.default_dates import dates_in_words
-from elman.data.parallel import Pair, read_parallel, spoken_lines
+from elman.data.parallel import Pair, read_parallel
 from elman.errors import DataError, RunError
 
 PAIRS = [Pair("ein Haus", "a house"), Pair("zwei Bäume", "two trees"), Pair("drei", "three of them")]
@@ -60,14 +58,6 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
     broken.write_bytes(gzip.compress(b"a\tb\n" * 1000)[:-20])
     with pytest.raises(DataError, match=r"x\.gz cannot be read"):
         list(read_parallel([broken]))
-
-
-def test_inputs_are_lines_files_or_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path, "x.txt", "b\nc\nd\n")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("e\nf\n"))
-    assert list(spoken_lines([" a ", str(path), "-"], 2)) == [["a"], ["b", "c"], ["d"], ["e"], ["f"]]
-    with pytest.raises(DataError, match="nothing to answer"):
-        list(spoken_lines([], 2))
 
 
 @pytest.mark.parametrize("joint", [True, False])

@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.sound import read_sound, resample, trim_silence
+from elman.data.sound import read_sound, resample, speech_span, trim_silence
 from elman.errors import DataError
 
 RATE = 16000
@@ -82,6 +82,24 @@ def test_silence_within_stays_and_what_is_all_quiet_stays() -> None:
     hum = np.concatenate([TONE * 0.02, TONE])
     assert len(trim_silence(hum, RATE, below=40)) == len(hum)
     assert len(trim_silence(hum, RATE, below=20)) < 1.1 * RATE
+
+
+@given(st.floats(0.4, 2), st.floats(0.4, 2), st.floats(-60, -25), st.integers(0, 99))
+def test_speech_stands_out_of_the_noise_of_the_place(before: float, after: float, noise: float, seed: int) -> None:
+    edges = [round(RATE * seconds) for seconds in (before, before + 1, before + 1 + after)]
+    sound = 10 ** (noise / 20) * np.random.default_rng(seed).standard_normal(edges[-1])
+    sound[edges[0] : edges[1]] += 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    begin, end = speech_span(sound.astype(np.float32), RATE, keep=0.1)
+    assert edges[0] - 0.2 * RATE <= begin <= edges[0]
+    assert edges[1] <= end <= edges[1] + 0.2 * RATE
+
+
+def test_what_does_not_stand_out_is_kept_whole() -> None:
+    hiss = np.random.default_rng(1).standard_normal(RATE).astype(np.float32)
+    assert speech_span(hiss, RATE) == (0, RATE)
+    assert speech_span(TONE, RATE) == (0, len(TONE))
+    assert speech_span(TONE[:0], RATE) == (0, 0)
+    assert speech_span(np.zeros(RATE, np.float32), RATE) == (0, RATE)
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

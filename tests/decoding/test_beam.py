@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from elman.decoding.beam import Beam, Hypothesis
+from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import SettingError
 
 V, END = 4, 3
@@ -62,6 +62,64 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed: int, penalty: floa
                 hypothesis.log_probability, chain.log_probability(row, symbols), rel_tol=1e-4, abs_tol=1e-5
             )
         assert len(ended) == len(every)
+
+
+class LookingChain(Chain):
+    """A chain that looks at S symbols of a source as it writes: where, depends on what it has written."""
+
+    def __init__(self, seed: int, lengths: list[int]) -> None:
+        super().__init__(seed, len(lengths))
+        self.lengths = lengths
+        chance = torch.Generator().manual_seed(seed + 1)
+        self.looks = (2 * torch.randn(len(lengths), 8, V + 1, max(lengths), generator=chance)).double()
+        for row, length in enumerate(lengths):
+            self.looks[row, :, :, length:] = -torch.inf
+        self.looks = self.looks.softmax(-1)
+
+    def begin(self, rows: int) -> Tensor:
+        return torch.cat([super().begin(rows).double(), torch.zeros(rows, max(self.lengths)).double()], 1)
+
+    def step(self, ids_N: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        logits, after = super().step(ids_N, state[:, :3].long())
+        row, done, last = state[:, 0].long(), state[:, 1].long(), after[:, 2]
+        return logits, torch.cat([after.double(), state[:, 3:] + self.looks[row, done.clamp(max=7), last]], 1)
+
+    def left_out(self, row: int, symbols: tuple[int, ...]) -> float:
+        """Return the coverage of a whole sequence, by its formula, one source symbol after the other."""
+        total = 0.0
+        for s in range(self.lengths[row]):
+            seen = [self.looks[row, n, (V, *symbols)[n], s].item() for n in range(len(symbols))]
+            total += math.log(min(sum(seen), 1.0))
+        return total
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.2, 1.0]), st.integers(1, 4))
+def test_with_coverage_it_finds_what_exhaustive_search_finds(seed: int, weight: float, limit: int) -> None:
+    chain = LookingChain(seed, [3, 1])
+
+    def bonus(state: Tensor) -> Tensor:
+        lengths_N = torch.tensor(chain.lengths)[state[:, 0].long()]
+        return weight * coverage(state[:, 3:], lengths_N)
+
+    found = beam_of(chain, width=V**limit, bonus=bonus).search(chain.begin(2), 2, [limit] * 2)
+    for row in range(2):
+        every = [(*s, END) for n in range(limit) for s in itertools.product(range(V - 1), repeat=n)]
+        cut = list(itertools.product(range(V - 1), repeat=limit))
+        score = {
+            s: chain.log_probability(row, s) / ((5 + len(s)) / 6) ** 0.6 + weight * chain.left_out(row, s)
+            for s in every + cut
+        }
+        best = sorted(every, key=lambda s: -score[s]) + sorted(cut, key=lambda s: -score[s])
+        assert len(found[row]) == min(len(best), V**limit)
+        for hypothesis, symbols in zip(found[row], best, strict=False):
+            assert (*hypothesis.token_ids, *([END] if hypothesis.ended else [])) == symbols
+            assert math.isclose(hypothesis.score, score[symbols], rel_tol=1e-4, abs_tol=1e-5)
+
+
+def test_coverage_by_its_formula() -> None:
+    attended = torch.tensor([[0.5, 2.0, 0.25], [0.0, 9.0, 9.0]])
+    found = coverage(attended, torch.tensor([3, 1]))
+    torch.testing.assert_close(found, torch.tensor([math.log(0.5) + math.log(0.25), math.log(1e-9)]))
 
 
 def test_it_stops_early_without_losing_the_best() -> None:

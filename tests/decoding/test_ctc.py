@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from elman.decoding.ctc import Bigrams, Greedy, PrefixBeam, greedy
+from elman.decoding.ctc import Greedy, PrefixBeam, greedy
+from elman.decoding.ngrams import NGrams
 from elman.errors import SettingError
 
 V = 3
@@ -41,6 +42,27 @@ def test_a_wide_beam_sums_over_all_paths(seed: int, T: int) -> None:
     for timed in found:
         assert math.exp(timed.score) == pytest.approx(expected[tuple(timed.token_ids)], rel=1e-4)
     assert tuple(found[0].token_ids) == max(expected, key=lambda sequence: expected[sequence])
+
+
+def steps_of_best_path(log_p_TV: Tensor, sequence: tuple[int, ...]) -> list[int]:
+    """Where each symbol appears on the most probable of all paths to a sequence."""
+    paths = [p for p in itertools.product(range(V), repeat=len(log_p_TV)) if collapse(p) == sequence]
+    best = max(paths, key=lambda path: sum(float(log_p_TV[t, symbol]) for t, symbol in enumerate(path)))
+    return [t for t, symbol in enumerate(best) if symbol and (t == 0 or best[t - 1] != symbol)]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 5))
+def test_the_times_are_those_of_the_best_path(seed: int, T: int) -> None:
+    scores_TV = random_scores(seed, T)[:, 0]
+    log_p_TV = scores_TV.log_softmax(1)
+    for timed in PrefixBeam(width=1000).search(scores_TV):
+        assert timed.steps == steps_of_best_path(log_p_TV, tuple(timed.token_ids))
+
+
+def test_an_extension_that_comes_late_moves_no_time() -> None:
+    p_TV = torch.tensor([[0.01, 0.98, 0.01], [0.54, 0.01, 0.45], *[[0.85, 0.005, 0.145]] * 3])
+    found = {tuple(timed.token_ids): timed.steps for timed in PrefixBeam(width=8).search(p_TV.log())}
+    assert found[1, 2] == [0, 1]
 
 
 @given(st.integers(0, 10**6))
@@ -75,7 +97,7 @@ def test_greedy_may_be_cut_anywhere(seed: int, cut: int) -> None:
 @given(st.integers(0, 10**6), st.integers(1, 4))
 def test_a_language_model_is_weighed_in(seed: int, T: int) -> None:
     scores_TV = random_scores(seed, T)[:, 0]
-    language = Bigrams([[1, 2], [1, 2, 1], [2]], V)
+    language = NGrams([[1, 2], [1, 2, 1], [2]], V)
     expected = by_all_paths(scores_TV.log_softmax(1))
     found = PrefixBeam(width=1000, language=language, weight=0.7, bonus=0.3).search(scores_TV)
     for timed in found:
@@ -92,16 +114,6 @@ def test_few_candidates_lose_only_the_improbable() -> None:
     scores_TV = torch.tensor([[0.0, 5.0, -9.0], [5.0, 0.0, -9.0], [0.0, 5.0, -9.0]])
     assert PrefixBeam(candidates=2).search(scores_TV)[0].token_ids == [1, 1]
     assert all(2 not in timed.token_ids for timed in PrefixBeam(candidates=2).search(scores_TV))
-
-
-def test_bigrams_are_probabilities_that_know_what_they_saw() -> None:
-    language = Bigrams([[0, 1, 0, 1], [0, 1]], 3)
-    for state in range(4):
-        chances = [math.exp(language.extend(state, symbol)[0]) for symbol in range(3)]
-        assert sum(chances) + math.exp(language.end(state)) == pytest.approx(1.0)
-        assert min(chances) > 0
-    assert language.extend(0, 1)[0] > language.extend(0, 0)[0] > -10
-    assert language.extend(language.begin(), 0)[0] > language.extend(language.begin(), 1)[0]
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"candidates": -1}])

@@ -197,3 +197,17 @@ def test_a_sequences_norm_is_over_all_layers(reader, loss) -> None:
     report = diagnose(model, [(x, target)], loss)
     totals = [layer.measured.parts.total for layer in report.layers]
     assert report.heaviest[0].norm == pytest.approx(sum(t * t for t in totals) ** 0.5, rel=1e-5)
+
+
+def test_a_layer_that_saw_no_step_is_named(reader, loss) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read, self.idle = reader(nn.GRU(3, 5)), nn.GRU(3, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.read(x) + self.idle(x[:0])[1].sum()
+
+    with pytest.raises(DataError, match="idle layer 0 saw no step") as refused:
+        diagnose(Two(), [batch_of()], loss)
+    assert "at least one step" in str(refused.value)

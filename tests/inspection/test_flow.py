@@ -193,3 +193,28 @@ def test_a_sample_of_all_error_steps_gives_the_medians_of_the_walk(reader, loss,
         assert flow.decay([linear], 8, pairs=1000).median == pytest.approx(sampled.median)
         few = flow.decay([linear], 8, pairs=3)
         assert few.pairs[0] == 3
+
+
+def test_directions_are_counted_by_their_participation() -> None:
+    eye = torch.eye(5)
+    assert flow.directions_of([eye[:3], -2 * eye[:0]]) == pytest.approx(3)
+    assert flow.directions_of([1e-12 * eye[:2], 1e-12 * eye[2:]]) == pytest.approx(5)  # however small
+    assert flow.directions_of([torch.tensor([[1.0, 2], [-2, -4], [0.5, 1]])]) == pytest.approx(1)
+    assert flow.directions_of([torch.tensor([[3.0, 0], [0, 1]])]) == pytest.approx((9 + 1) ** 2 / (81 + 1))
+    assert flow.directions_of([torch.zeros(2, 3), torch.zeros(0, 3)]) == 0
+
+
+def test_the_directions_of_errors_narrow_as_the_matrix_says(reader) -> None:
+    """With W = diag(1, r, 0), errors along the axes are (1, r^k, 0) long after k steps."""
+    r = 0.5
+    layer = elman.RNN(3, 3, nonlinearity="identity", bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(torch.diag(torch.tensor([1.0, r, 0.0])))
+    x, axes = torch.randn(6, 3, 3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    (report,) = elman.diagnose(layer, [x[:, :2], x[:, 2:]], lambda m, b: (m(b)[1][0] * axes[: b.shape[1]]).sum()).layers
+    (whole,) = elman.diagnose(layer, [x], lambda m, b: (m(b)[1][0] * axes).sum()).layers
+    directions = whole.measured.flow.directions
+    wanted = [(1 + r ** (2 * k)) ** 2 / (1 + r ** (4 * k)) for k in range(1, 6)]
+    assert directions == pytest.approx([3, *wanted])
+    # Of two batches together: the axes 0, 1 and once more 0.
+    assert report.measured.flow.directions[0] == pytest.approx(9 / 5)

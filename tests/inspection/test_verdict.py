@@ -44,6 +44,14 @@ def killed(layer: elman.RNN, share: float) -> elman.RNN:
     return layer
 
 
+def one_way(layer: elman.RNN) -> elman.RNN:
+    """One direction of the state is kept, of all others 0.4 a step."""
+    with torch.no_grad():
+        Q = torch.linalg.qr(torch.randn(H, H)).Q
+        layer.weight_hh_l0.copy_(Q @ torch.diag(torch.tensor([1.0] + [0.4] * (H - 1))) @ Q.T)
+    return layer
+
+
 def noise(scale: float = 1.0) -> torch.Tensor:
     return scale * torch.randn(T, B, 4)
 
@@ -51,6 +59,7 @@ def noise(scale: float = 1.0) -> torch.Tensor:
 HEALTHY = {
     "linear rotation": lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal"), noise()),
     "tanh rotation": lambda: (elman.RNN(4, H, init="orthogonal"), noise(0.2)),
+    "pairs of units that turn": lambda: (elman.RNN(4, H, init="rotation=2"), noise()),
     "irnn": lambda: (elman.RNN(4, H, nonlinearity="relu", init="identity"), noise()),
     "irnn on positive input": lambda: (elman.RNN(2, 64, nonlinearity="relu", init="identity"), torch.rand(T, B, 2)),
     "lstm": lambda: (elman.LSTM(4, H, init=f"chrono={T}"), noise()),
@@ -64,6 +73,8 @@ ILL = {
     "linear 1.5": ("exploding", lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise())),
     "relu 3": ("exploding", lambda: (elman.RNN(4, H, nonlinearity="relu", init="orthogonal=3"), noise())),
     "linear 1.2": ("exploding", lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.2"), noise())),
+    "one direction": ("narrow", lambda: (one_way(elman.RNN(4, H, nonlinearity="identity")), noise())),
+    "one direction of tanh": ("narrow", lambda: (one_way(elman.RNN(4, H, init="rotation=2")), noise(0.2))),
     "gain 3": ("chaotic", lambda: (with_gain(elman.RNN(4, 64), 3.0), noise(0.1))),
     "loud input": ("saturated", lambda: (loud(elman.RNN(4, H, init="orthogonal")), noise())),
     "dead units": ("dead", lambda: (killed(elman.RNN(4, H, nonlinearity="relu", init="identity"), 0.8), noise())),
@@ -132,6 +143,17 @@ def test_the_memory_that_is_asked_for_decides_what_has_vanished() -> None:
     assert examine(layer, noise(), memory=8).verdict == "vanishing"
 
 
+def test_one_number_to_be_said_is_no_narrow_state() -> None:
+    """The errors of a sum have one direction from the start: none was lost. Nor is it known of a few errors."""
+    for rows, target, wanted in ((16, 1, "healthy"), (16, 8, "narrow"), (4, 8, "healthy")):
+        torch.manual_seed(0)
+        layer = one_way(elman.RNN(4, H, nonlinearity="identity"))
+        read_BH = torch.randn(rows, target) @ torch.randn(target, H)
+        loss = lambda m, b, read_BH=read_BH: (m(b)[1][0] * read_BH).sum()  # noqa: E731
+        report = diagnose(layer, [torch.randn(T, rows, 4)], loss, memory=20)
+        assert report.verdict == wanted, (rows, target, report.layers[0].findings)
+
+
 def test_the_words_carry_the_numbers() -> None:
     torch.manual_seed(0)
     words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise()).findings[0].words
@@ -140,6 +162,8 @@ def test_the_words_carry_the_numbers() -> None:
     )
     words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise()).findings[0].words
     assert words.startswith(f"{T - 1} steps back the gradient is {1.5 ** (T - 1):.3g} times as large")
+    words = examine(one_way(elman.RNN(4, H, nonlinearity="identity")), noise()).findings[0].words
+    assert words.startswith("12 steps back all errors have come to point one way (in 1.0 directions, from 1")
     words = examine(with_gain(elman.RNN(4, 64), 3.0), noise(0.1)).findings[0].words
     assert "Lyapunov exponent is +" in words and not math.isnan(float(words.split("is ")[1].split(" per")[0]))
 

@@ -231,10 +231,25 @@ def test_initialisations() -> None:
     assert bound * 0.99 < uniform.max() <= bound
 
 
+@pytest.mark.parametrize("period", [2.0, 5.0])
+def test_pairs_of_units_turn_at_angles_spread_up_to_the_shortest_period(period: float) -> None:
+    layer = RNN(3, 41, init=f"rotation={period:g}")
+    W = layer.weight_hh_l0
+    torch.testing.assert_close(W @ W.T, torch.eye(41))
+    angles = torch.linalg.eigvals(W).angle().abs().sort().values[1::2]  # each pair has two, the odd unit stands still
+    assert not torch.linalg.eigvals(W).angle().abs().min()
+    widths = (angles / (2 * math.pi / period) * 20).floor()
+    assert widths.tolist() == list(range(20))
+    assert RNN(3, 4, init="rotation", device="meta").weight_hh_l0.is_meta  # as recipes ask whether a model can be built
+    assert W[0, 2:].abs().max() == 0 and layer.weight_ih_l0.abs().max() < 0.06 and not layer.bias_ih_l0.any()
+
+
 @pytest.mark.parametrize("init", INITIALISATIONS)
 def test_every_initialisation_leaves_finite_numbers(init: str) -> None:
     with torch.no_grad():
-        layer = RNN(3, 4) if init == "identity" else LSTM(3, 4, proj_size=0 if init != "orthogonal" else 2)
+        layer = (
+            RNN(3, 4) if init in ("identity", "rotation") else LSTM(3, 4, proj_size=0 if init != "orthogonal" else 2)
+        )
         for parameter in layer.parameters():
             parameter.fill_(math.nan)
     layer.init = init
@@ -256,6 +271,8 @@ REFUSED: list[tuple[str, type[ElmanError], object]] = [
     ("the gate that keeps the past", SettingError, lambda: RNN(3, 4, init="chrono")),
     ("i, f, g, o and bias=False", SettingError, lambda: LSTM(3, 4, bias=False, init="forget_bias")),
     ("'identity' is for the plain network", SettingError, lambda: GRU(3, 4, init="identity")),
+    ("'rotation' is for the plain network", SettingError, lambda: LSTM(3, 4, init="rotation=4")),
+    ("'rotation' needs the shortest period", SettingError, lambda: RNN(3, 4, init="rotation=1.5")),
     ("bidirectional layer cannot run step by step", SettingError, lambda: GRU(3, 4, bidirectional=True).step(_x(3))),
     ("cell is not a cell", SettingError, lambda: elman.Recurrent(elman.layers.gru.GRUCell, 3, 4)),  # type: ignore[arg-type]
     ("proj_size is not a size", SettingError, lambda: LSTM(3, 4, proj_size=True)),

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.front import CausalConvolution
-from elman.models.transcriber import Transcriber, stretched
+from elman.models.transcriber import Transcriber, stretched, warped
 
 
 def built(**options: object) -> Transcriber:
@@ -40,9 +40,9 @@ def test_a_causal_convolution_is_torchs_over_zeros_before_the_beginning() -> Non
     torch.testing.assert_close(layer(x_TBI)[0], expected.permute(2, 0, 1))
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-def test_a_sentence_alone_is_heard_as_in_company(streaming: bool) -> None:
-    model = built(streaming=streaming)
+@pytest.mark.parametrize("options", [{"streaming": True}, {"own_scale": True}, {}])
+def test_a_sentence_alone_is_heard_as_in_company(options: dict[str, bool]) -> None:
+    model = built(**options)
     lengths = [9, 4, 1, 0]
     x_TBI = torch.full((11, 4, 3), 1e6, dtype=torch.float64)
     alone = [torch.randn(n, 3, dtype=torch.float64) for n in lengths]
@@ -91,13 +91,55 @@ def test_stretching_changes_the_speed() -> None:
     slow_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.5)
     assert slow_TBI.shape == (15, 2, 1)
     assert lengths_B.tolist() == [15, 7]
-    torch.testing.assert_close(slow_TBI.diff(dim=0)[3:-3], torch.full((8, 2, 1), 2 / 1.5))
+    torch.testing.assert_close(slow_TBI[:, 0].diff(dim=0)[3:-3], torch.full((8, 1), 2 / 1.5))
+    torch.testing.assert_close(slow_TBI[:7, 1].diff(dim=0)[1:], torch.full((5, 1), 2 / 1.5))
     same_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.0)
-    torch.testing.assert_close(same_TBI, x_TBI)
+    torch.testing.assert_close(same_TBI[:, 0], x_TBI[:, 0])
+    torch.testing.assert_close(same_TBI[:5, 1], x_TBI[:5, 1])
     assert lengths_B.tolist() == [10, 5]
 
 
+@given(st.floats(0.5, 1.5), st.lists(st.integers(1, 12), min_size=2, max_size=2))
+def test_stretching_sees_nothing_beyond_an_end(factor: float, lengths: list[int]) -> None:
+    x_TBI, lengths_B = torch.ones(12, 3, 2), torch.tensor([12, *lengths])
+    for b, length in enumerate(lengths_B):
+        x_TBI[length:, b] = 1e6
+    found_TBI, sizes_B = stretched(x_TBI, lengths_B, factor)
+    for b, size in enumerate(sizes_B):
+        torch.testing.assert_close(found_TBI[:size, b], torch.ones(int(size), 2))
+
+
+def test_stretching_nothing_gives_nothing() -> None:
+    found_TBI, sizes_B = stretched(torch.ones(4, 2, 1), torch.tensor([4, 0]), 1.5)
+    assert found_TBI[:, 0].tolist() == [[1.0]] * 6 and sizes_B.tolist() == [6, 0]
+
+
+def test_warping_moves_each_sequence_along_its_features() -> None:
+    x_TBI = torch.arange(6.0).expand(3, 2, 6)
+    found_TBI = warped(x_TBI, torch.tensor([2.0, 0.5]))
+    torch.testing.assert_close(found_TBI[:, 0], torch.arange(0, 3, 0.5).expand(3, 6))
+    torch.testing.assert_close(found_TBI[:, 1], torch.tensor([0.0, 2, 4, 5, 5, 5]).expand(3, 6))
+    torch.testing.assert_close(warped(x_TBI, torch.ones(2)), x_TBI)
+
+
+def test_only_training_is_varied() -> None:
+    model = built(own_scale=True, stretch=0.3, warp=0.3, mask_steps=3, mask_features=1, dropout=0.0)
+    x_TBI, lengths_B = torch.randn(12, 2, 3, dtype=torch.float64), torch.tensor([12, 9])
+    plain = built(own_scale=True)(x_TBI, lengths_B)[0]
+    torch.testing.assert_close(model(x_TBI, lengths_B)[0], plain)
+    varied = model.train()(x_TBI, lengths_B)[0]
+    assert varied.shape != plain.shape or not torch.allclose(varied, plain)
+
+
+def test_a_scale_of_its_own_forgives_a_louder_microphone() -> None:
+    model, x_TBI = built(own_scale=True), torch.randn(8, 1, 3, dtype=torch.float64)
+    lengths_B = torch.tensor([8])
+    torch.testing.assert_close(model(3 * x_TBI + 5, lengths_B)[0], model(x_TBI, lengths_B)[0], atol=1e-3, rtol=1e-3)
+
+
 def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(SettingError, match="a stream cannot be scaled by its own mean"):
+        built(streaming=True, own_scale=True)
     with pytest.raises(SettingError, match="cannot hear a stream"):
         built().hear(torch.zeros(2, 1, 3, dtype=torch.float64))
     with pytest.raises(SettingError, match="the scale does not fit"):

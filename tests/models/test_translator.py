@@ -70,6 +70,40 @@ def test_the_loss_is_the_cross_entropy_of_the_symbols_and_the_end() -> None:
     torch.testing.assert_close(smooth, -(0.9 * log_p[range(3), wanted] + 0.1 * log_p.mean(1)).sum())
 
 
+@pytest.mark.parametrize("feeding", [False, True])
+def test_what_was_looked_at_is_the_sum_of_the_attention(feeding: bool) -> None:
+    model = built(input_feeding=feeding)
+    source, lengths, target = torch.randint(0, 7, (5, 2)), torch.tensor([5, 2]), torch.randint(0, 7, (4, 2))
+    with torch.no_grad():
+        at = model.read(source, lengths)
+        _, weights_BTS, whole = model.write(target, at)
+        for t in range(4):
+            _, at = model.step(target[t], at)
+        at = at.select(torch.tensor([1, 0]))
+    torch.testing.assert_close(whole.attended_BS, weights_BTS.sum(1))
+    torch.testing.assert_close(at.attended_BS, weights_BTS.sum(1)[[1, 0]])
+    torch.testing.assert_close(at.attended_BS.sum(1), torch.full((2,), 4.0).double())
+
+
+def test_guesses_are_what_it_would_write_after_the_target() -> None:
+    model = built()
+    source, lengths, target = torch.randint(0, 7, (3, 2)), torch.tensor([3, 2]), torch.randint(0, 7, (4, 2))
+    with torch.no_grad():
+        readout, _, _ = model.write(torch.cat((torch.full((1, 2), 7), target)), model.read(source, lengths))
+        guessed = model.output.logits(readout).argmax(2)[:-1]
+        readout, _, _ = model.write(torch.cat((torch.full((1, 2), 7), guessed)), model.read(source, lengths))
+        log_p = model.output.logits(readout).log_softmax(2)
+        wanted = torch.cat((target, torch.full((1, 2), 7)))
+        expected = -log_p.gather(2, wanted[..., None]).sum()
+        assert not torch.equal(guessed, target)
+        found, count = model.nats(source, lengths, target, guesses=1.0)
+        torch.testing.assert_close(found, expected)
+        assert count == 10
+        # A share between gives something between reading only the target and only guesses, position by position.
+        some = {round(float(model.nats(source, lengths, target, guesses=0.5)[0]), 9) for _ in range(20)}
+    assert len(some) > 5
+
+
 def test_gradients_reach_every_parameter() -> None:
     for options in OPTIONS:
         model = built(**options)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from elman import recipes
+from elman import RNN, recipes
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -24,14 +24,13 @@ SMALL = [
     "--set",
     "width=6",
     "--set",
-    "size=16",
-    "--set",
     "rare=1",
     "--seed",
     1,
 ]
+LITTLE = [*SMALL, "--set", "size=16"]
 CALM = ["--set", "shift=0", "--set", "zoom=0", "--set", "light=0", "--set", "dropout=0"]
-TINY = [*SMALL, *CALM]
+TINY = [*LITTLE, *CALM]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_what_predict_answers(
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
-    common = [*SMALL, "--set", "evaluate_every=2", "--set", "schedule=constant", "--set", "captions=1"]
+    common = [*LITTLE, "--set", "evaluate_every=2", "--set", "schedule=constant", "--set", "captions=1"]
     assert elman("train", "caption", data, "--steps", 4, "--out", once, *common).code == 0
     assert elman("train", "caption", data, "--steps", 2, "--out", twice, *common).code == 0
     assert elman("train", "caption", "--out", twice, "--resume", "--steps", 4).code == 0
@@ -240,3 +239,25 @@ def test_scenes_need_no_data(elman: Elman, tmp_path: Path, monkeypatch: pytest.M
     assert metrics["held_out_pictures"] == metrics["pictures"] == 10
     assert 0 <= metrics["held_out_exact"] <= 1
     assert recipes.load(out).shape == (48, 48, 3)
+    Image.new("RGB", (70, 60)).save(tmp_path / "new.png")
+    assert elman("predict", out, tmp_path / "new.png").code == 0  # brought to the size of the scenes
+    assert "a size of their own" in elman("train", "caption", "--out", tmp_path / "other", "--set", "size=64").err
+
+
+def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = [
+        *TINY,
+        "--cell",
+        "rnn",
+        "--set",
+        "nonlinearity=relu",
+        "--set",
+        "init=identity",
+        "--set",
+        "learning_rate=1e-9",
+    ]
+    assert elman("train", "caption", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
+    layers = [module for module in recipes.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    assert len(layers) == 2 and {layer.nonlinearity for layer in layers} == {"relu"}
+    for layer in layers:
+        torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)

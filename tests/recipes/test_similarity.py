@@ -273,6 +273,17 @@ def test_bad_data_are_told(elman: Elman, tmp_path: Path, text: str, options: lis
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("judged", ["a\tb\t3\nc\td\t3\n", "a\tb\t3\n"])
+def test_validation_pairs_with_one_score_are_refused(elman: Elman, tmp_path: Path, judged: str) -> None:
+    (tmp_path / "pairs.tsv").write_text("a\tb\t1\nc\td\t5\n")
+    (tmp_path / "judged.tsv").write_text(judged)
+    options = ["--steps", 1, "--out", tmp_path / "r", "--set", f"validation_data={tmp_path / 'judged.tsv'}"]
+    refused = elman("train", "similarity", tmp_path / "pairs.tsv", *options)
+    assert refused.code == 2
+    assert "all validation pairs have the same score" in refused.err and "with the score 3" in refused.err
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

@@ -2,9 +2,12 @@
 
 import io
 import json
+import os
 import random
 import shutil
+import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +18,11 @@ import pytest
 import soundfile
 import torch
 
-from elman import cli, recipes
+from elman import RNN, cli, recipes
+from elman.data.shuffled import in_order
+from elman.decoding.ctc import Timed, greedy
+from elman.errors import SettingError
+from elman.recipes import heard, listener, transcribe
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -97,10 +104,127 @@ def test_a_stream_is_heard_word_by_word(elman: Elman, run: Path, monkeypatch: py
     assert [line.split()[-1] for line in lines[:-1]] == ["ab", "cd", "dac"]
     assert lines[-1].startswith("delay: ")
     trained = recipes.load(run)
+    # A word of letters is certain when the space behind it is written, and the last one at the end.
+    assert "ms for most words" in lines[-1]
     blocks = [piece.astype(np.float32) / 32767 for piece in np.array_split(np.frombuffer(raw, "<i2"), 7)]
-    words = [answer.fields for answer in trained.listen(iter(blocks))]
+    words = [answer.fields for answer in trained.listener().listen(iter(blocks))]
     assert [fields["word"] for fields in words[:-1]] == ["ab", "cd", "dac"]
-    assert words[-1]["delay"] > 0.1
+    assert 0 < words[-1]["delay"] <= words[-1]["longest_delay"] < 1.0
+
+
+def test_words_are_certain_at_once(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = ["train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *TINY]
+    assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
+    trained = recipes.load(tmp_path / "run")
+    first = trained.vocabulary.encode("cd ab").astype(int) + 1
+    ready, left = trained.listener().certain([(int(first[0]), 3), (int(first[1]), 9)])
+    assert ([word.text for word in ready], left) == (["cd", "ab"], [])
+    assert ready[1].begin == pytest.approx(
+        9 * 0.04
+    )  # seconds; four steps of the sound for one, where symbols are words
+
+
+def test_samples_come_in_by_a_pipe(run: Path) -> None:
+    raw = (whistled("ab cd") * 32767).astype("<i2").tobytes() + b"x"  # half a sample at the end
+    words = [sys.executable, "-m", "elman", "predict", str(run), "-"]
+    done = subprocess.run(words, input=raw, capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert [line.split()[-1] for line in done.stdout.decode().splitlines()[:2]] == ["ab", "cd"]
+
+
+def test_a_stream_cannot_be_normalised_by_what_is_to_come(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = ["train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", "--set", "streaming=true"]
+    answer = elman(*words, "--set", "normalise=speaker")
+    assert answer.code == 2
+    assert "normalise=training with streaming=true" in answer.err
+
+
+def test_speakers_are_normalised_over_all_that_they_say(elman: Elman, data: Path, tmp_path: Path) -> None:
+    head, *rows = data.read_text().splitlines()
+    table = data.with_name("speakers.tsv")
+    table.write_text("\n".join([f"{head}\twho", *(f"{row}\t{'ab'[n % 2]}" for n, row in enumerate(rows[:12]))]) + "\n")
+    words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *TINY, "--set", "normalise=speaker"]
+    answer = elman(*words)
+    assert answer.code == 2
+    assert "no column 'speaker'" in answer.err and "--set speaker_column=NAME" in answer.err
+    assert elman(*words, "--set", "speaker_column=who").code == 0
+    assert json.loads(elman("evaluate", tmp_path / "run", table, "--json").out)["sentences"] == 12
+    files = [data.parent / "train" / f"{n}.wav" for n in range(3)]
+    trained = recipes.load(tmp_path / "run")
+    alone = [u.features for _, u in trained._utterances(files, trained.features, set(), one_speaker=False)]
+    assert all(abs(features.astype(float).mean()) < 0.01 for features in alone)
+    one = np.concatenate([u.features for _, u in trained._utterances(files, trained.features, set(), one_speaker=True)])
+    np.testing.assert_allclose(one.astype(float).mean(0), 0, atol=0.01)
+    assert elman("predict", tmp_path / "run", *files, "--set", "one_speaker=true").code == 0
+    assert json.loads(elman("diagnose", tmp_path / "run", table, "--json").out)["layers"]
+
+
+def test_lips_are_read_from_videos(elman: Elman, tmp_path: Path, write_video: Any) -> None:
+    chance, rows = np.random.default_rng(1), ["path\ttext"]
+    looks = {word: chance.integers(0, 120, (12, 16)) for word in ("a", "b")}
+    for n in range(24):
+        frames = np.full((24, 24, 32, 3), 60, np.uint8)
+        said = chance.choice(["a", "b"], size=2)
+        for w, word in enumerate(said):
+            frames[4 + 10 * w : 10 + 10 * w, 6:18, 8:24] += looks[word][..., None].astype(np.uint8)
+        write_video(tmp_path / f"{n}.mkv", frames)
+        rows.append(f"{n}.mkv\t{' '.join(said)}")
+    table = tmp_path / "films.tsv"
+    table.write_text("\n".join(rows) + "\n")
+    words = ["train", "transcribe", table, "--steps", 200, "--out", tmp_path / "run", "--hidden", 16, "--layers", 1]
+    sets = [
+        "input=video",
+        "vocabulary=words",
+        "crop=12,16",
+        "components=8",
+        "copies=2",
+        "learning_rate=0.02",
+        "dropout=0",
+    ]
+    assert elman(*words, *(word for pair in sets for word in ("--set", pair))).code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"]["training_sentences"] == 44
+    assert json.loads(elman("evaluate", tmp_path / "run", "--json").out)["word_error_rate"] <= 0.25
+    answer = elman("predict", tmp_path / "run", tmp_path, "--json")
+    assert len(json.loads(answer.out)["predictions"]) == 24
+    assert "a run on video reads no samples" in elman("predict", tmp_path / "run", "-").err
+    assert "0.mkv is too long" in elman("predict", tmp_path / "run", tmp_path / "0.mkv", "--set", "longest=0.5").err
+
+
+def test_the_sound_track_of_a_video_is_heard(elman: Elman, run: Path, tmp_path: Path, write_video: Any) -> None:
+    film = write_video(tmp_path / "film.mkv", np.zeros((20, 16, 16, 3), np.uint8), whistled("ab cd"), rate=RATE)
+    assert elman("predict", run, film).out == f"{film}\tab cd\n"
+
+
+def test_what_is_odd_about_a_file_is_said(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "fast.wav", np.repeat(whistled("ab"), 2), 2 * RATE)
+    answer = elman("predict", run, tmp_path / "fast.wav")
+    assert answer.out == f"{tmp_path}/fast.wav\tab\n"
+    assert answer.err == f"{tmp_path}/fast.wav: resampled from {2 * RATE} to {RATE} samples a second\n"
+    table = tmp_path / "x.tsv"
+    table.write_text(f"path\ttext\nfast.wav\tab\n{data.parent}/train/0.wav\tx y\n")
+    words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *TINY, "--set", "validation=0.5"]
+    answer = elman(*words)
+    assert "notes: 1 files: resampled from" in answer.err
+    assert "only in validation: " in answer.err
+    assert "is too long" in elman("predict", run, tmp_path / "fast.wav", "--set", "longest=0.1").err
+
+
+def test_a_measurement_and_a_list_of_files_go_on_where_they_were_stopped(
+    elman: Elman, run: Path, data: Path, tmp_path: Path
+) -> None:
+    whole = elman("evaluate", run, data, "--json", "--out", tmp_path / "there").out
+    (table,) = (tmp_path / "there").glob("transcripts-*.jsonl")
+    lines = table.read_text().splitlines(keepends=True)
+    assert len(lines) == 60
+    table.write_text("".join(lines[:30]) + lines[30][:-3])  # stopped while the thirty-first was written
+    assert elman("evaluate", run, data, "--json", "--out", tmp_path / "there").out == whole
+    assert table.read_text().splitlines(keepends=True) == lines
+    assert elman("evaluate", run, data, "--json").out == whole
+
+    answered = elman("predict", run, data.parent / "train").out.splitlines(keepends=True)
+    (tmp_path / "answers.tsv").write_text("".join(answered[:50]))
+    rest = elman("predict", run, data.parent / "train", "--set", f"after={tmp_path}/answers.tsv").out
+    assert rest == "".join(answered[50:])
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
@@ -178,3 +302,73 @@ def test_the_default_data_is_morse_code() -> None:
     assert [m.text for m in first] == [m.text for m in again]
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(first, again, strict=True))
     assert all(set(m.text) <= set(CODE) | {" "} for m in first)
+
+
+def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = [
+        *TINY,
+        "--cell",
+        "rnn",
+        "--set",
+        "nonlinearity=relu",
+        "--set",
+        "init=identity",
+        "--set",
+        "learning_rate=1e-9",
+    ]
+    assert elman("train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
+    layers = [module for module in recipes.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    assert len(layers) == 1 and {layer.nonlinearity for layer in layers} == {"relu"}
+    for layer in layers:
+        torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
+
+
+def test_a_stream_remembers_only_its_latest_delays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = np.array_split(np.concatenate([whistled("ab cd dac ba"), np.zeros(RATE // 5, np.float32)]), 9)
+    monkeypatch.setattr(listener, "LATEST", 2)
+    monkeypatch.setattr(listener, "median", len)
+    *words, last = recipes.load(run).listener().listen(iter(blocks))
+    assert len(words) >= 3
+    assert last.fields["delay"] == 2
+
+
+def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[int] = []
+    batches: list[weakref.ref] = []
+
+    def watched(log_p_TBV: torch.Tensor, steps: list[int]) -> list[Timed]:
+        batches.append(weakref.ref(log_p_TBV))
+        alive.append(sum(batch() is not None for batch in batches))
+        return greedy(log_p_TBV, steps)
+
+    trained = recipes.load(run)
+    settings = transcribe.TranscribeSettings.parse(trained.run.config["settings"])
+    evaluate = transcribe.task(settings, trained.run, trained.model).evaluate
+    expected = evaluate(trained.model)
+    monkeypatch.setattr(heard, "greedy", watched)
+    monkeypatch.setattr(heard, "in_order", lambda lengths, batch_size: in_order(lengths, batch_size=1))
+    assert evaluate(trained.model) == expected
+    assert len(alive) == 6 and max(alive) <= 2
+
+
+@pytest.mark.parametrize("pair", ["beam=8", "weight=0.3", "times=true", "longest=9", "one_speaker=true", "after=x.tsv"])
+def test_a_stream_takes_no_settings_of_files(elman: Elman, run: Path, pair: str) -> None:
+    answer = elman("predict", run, "-", "--set", pair)
+    assert (answer.code, answer.out) == (2, "")
+    assert "a stream takes none of the settings of files" in answer.err and pair in answer.err
+
+
+def test_who_cannot_hear_a_stream_says_so_before_it_comes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = recipes.load(run)
+    trained.model.streaming = False
+    monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
+    with pytest.raises(SettingError, match="cannot hear a stream"):
+        list(trained.predict([run / "no file", "-"]))
+
+
+@pytest.mark.parametrize("pair", ["rate=8000", "trim=true", "normalise=speaker", "validation_data=x.tsv"])
+def test_the_default_data_take_no_settings_of_files(elman: Elman, tmp_path: Path, pair: str) -> None:
+    answer = elman("train", "transcribe", "--steps", 1, "--out", tmp_path / "run", "--set", pair)
+    assert (answer.code, answer.out) == (2, "")
+    assert "the default data are not files" in answer.err and pair in answer.err
+    assert not (tmp_path / "run").exists()

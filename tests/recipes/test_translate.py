@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from elman import recipes
+from elman import RNN, recipes
+from elman.data.bitext import Languages, encode_line, symbols_of
+from elman.data.spoken import spoken_lines
 from elman.errors import SettingError
+from elman.recipes import translate
+from elman.recipes.trained_translator import Translating
+from elman.recipes.translate import TranslateSettings
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -84,13 +89,123 @@ def test_unknown_words_are_copied_when_asked(elman: Elman, run: Path) -> None:
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
-    common = [*TINY, "--set", "evaluate_every=4", "--set", "schedule=constant"]
+    common = [*TINY, "--set", "evaluate_every=4", "--set", "schedule=constant", "--set", "sampling=1"]
     assert elman("train", "translate", data, "--steps", 8, "--out", once, *common).code == 0
     assert elman("train", "translate", data, "--steps", 4, "--out", twice, *common).code == 0
     assert elman("train", "translate", "--out", twice, "--resume", "--steps", 8).code == 0
     weights = [tensors.read(path / "model.safetensors")[0] for path in (once, twice)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert (once / "metrics.jsonl").read_text() == (twice / "metrics.jsonl").read_text()
+
+
+def test_it_learns_from_its_own_guesses_too(elman: Elman, data: Path, tmp_path: Path) -> None:
+    losses = []
+    for sampling in (0, 1):
+        out = tmp_path / str(sampling)
+        options = [*TINY, "--epochs", 0.6, "--set", f"sampling={sampling}", "--set", "learning_rate=0.01"]
+        assert elman("train", "translate", data, "--out", out, *options).code == 0
+        losses.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["training_loss"])
+    assert losses[0] != losses[1]
+
+
+def test_a_stopped_prediction_goes_on_behind_what_it_wrote(elman: Elman, run: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("".join(f"{word}\n" for word in [*NUMBERS, "", "one two"]))
+    whole = elman("predict", run, lines).out
+    assert len(whole.splitlines()) == 11
+    so_far = tmp_path / "so_far.txt"
+    for count in (0, 4, 11):
+        so_far.write_text("".join(whole.splitlines(keepends=True)[:count]))
+        rest = elman("predict", run, lines, "--set", f"after={so_far}").out
+        assert so_far.read_text() + rest == whole
+    so_far.write_text(whole + whole)
+    assert "more answers than lines" in elman("predict", run, lines, "--set", f"after={so_far}").err
+    answer = elman("predict", run, lines, "--set", f"after={so_far}", "--set", "n_best=2")
+    assert "after counts lines" in answer.err
+
+
+def test_a_stopped_evaluation_goes_on_with_what_it_translated(elman: Elman, run: Path, tmp_path: Path) -> None:
+    once = json.loads(elman("evaluate", run, "--json", "--out", tmp_path).out)
+    assert once == json.loads(elman("evaluate", run, "--json").out)
+    [file] = tmp_path.glob("translations-*.jsonl")
+    rows = file.read_text().splitlines()
+    assert len(rows) == len({json.loads(row)["input"] for row in rows}) <= once["pairs"]
+    # Another answer in its place shows that what is kept is not translated again; what is not is added.
+    file.write_text("".join(f"{json.dumps({**json.loads(row), 'answer': 'Hut'})}\n" for row in rows[:-2]))
+    again = json.loads(elman("evaluate", run, "--json", "--out", tmp_path).out)
+    assert again["exact"] < 0.2
+    assert file.read_text().splitlines()[-2:] == rows[-2:]
+
+
+def test_what_is_too_long_is_refused_with_its_place(elman: Elman, run: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("one two\n" + 30 * "one " + "\nthree\n")
+    answer = elman("predict", run, lines, "--set", "longest=20")
+    assert (answer.code, answer.out) == (2, "zwei eins\n")
+    assert "lines.txt, line 2 is too long" in answer.err
+    assert "--set longest=30" in answer.err
+    assert len(elman("predict", run, lines, "--set", "longest=30").out.splitlines()) == 3
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("one\teins\n" + 1001 * "one " + "\teins\n")
+    answer = elman("evaluate", run, pairs)
+    assert (answer.code, answer.out) == (2, "")
+    assert "pair 2 is too long" in answer.err
+    metrics = json.loads(elman("evaluate", run, pairs, "--skip-bad", "--json").out)
+    assert (metrics["pairs"], metrics["left_out_as_too_long"]) == (1, 1)
+    pairs.write_text(1001 * "one " + "\teins\n")
+    assert "pair 1 is too long" in elman("evaluate", run, pairs, "--skip-bad").err
+    # In training a long pair for validation is left out as one for training is.
+    pairs.write_text("one\teins\n" * 8 + 30 * "one " + "\teins\none\teins\n")
+    out = tmp_path / "run"
+    options = ["--set", "longest=20", "--set", "validation=0.2", "--steps", 1]
+    assert elman("train", "translate", pairs, "--out", out, *TINY, *options).code == 0
+    described = json.loads((out / "config.json").read_text())["data"]
+    assert (described["validation_pairs"], described["left_out_as_too_long"]) == (1, 1)
+
+
+def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = recipes.load(run)
+    lines = [" ".join(NUMBERS[: 1 + n % 3]) for n in range(10)] + [20 * "one "]
+    before = [answer.line for answer in trained.predict(lines)]
+    sizes = []
+    read = trained.model.read
+    monkeypatch.setattr(
+        trained.model, "read", lambda source, lengths: sizes.append(source.numel()) or read(source, lengths)
+    )
+    monkeypatch.setattr("elman.recipes.trained_translator.SYMBOLS", 20)
+    monkeypatch.setattr("elman.recipes.trained_translator.TOGETHER", 11)
+    encoded = [trained._encoded(line, 1000) for line in spoken_lines(lines)]
+    found = trained.translate(encoded, Translating())
+    assert ["".join(symbols_of(trained.languages.target, each[0].token_ids)).strip() for each in found] == before
+    assert max(sizes) == 20
+    assert len(sizes) > 2
+
+
+def test_the_coverage_penalty_is_that_of_the_attention(run: Path) -> None:
+    trained = recipes.load(run)
+    [plain] = trained.predict(["one two three"], n_best=5)
+    [covered] = trained.predict(["one two three"], n_best=5, coverage_penalty=0.5)
+    source = encode_line(trained.languages.source, "one two three")
+    plain_score = {each["translation"]: each["score"] for each in plain.fields["n_best"]}
+    found = trained.translate([source], Translating(coverage_penalty=0.5))[0]
+    checked = 0
+    for each, hypothesis in zip(covered.fields["n_best"], found, strict=True):
+        attention = trained.attention("one two three", hypothesis)
+        attended = attention[: len(hypothesis.token_ids) + hypothesis.ended].sum(0)
+        if each["translation"] in plain_score:
+            expected = plain_score[each["translation"]] + 0.5 * float(attended.clamp(max=1).log().sum())
+            assert each["score"] == pytest.approx(expected, abs=1e-4)
+            checked += 1
+    assert checked >= 2
+
+
+def test_the_attention_is_drawn(elman: Elman, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    answer = elman("predict", run, "one two", "three", "--json", "--set", f"pictures={folder}")
+    names = [prediction["picture"] for prediction in json.loads(answer.out)["predictions"]]
+    assert names == [str(folder / f"attention-{n}.png") for n in (1, 2)]
+    assert all(Path(name).stat().st_size > 1000 for name in names)
+    assert "is no folder" in elman("predict", run, "one", "--set", f"pictures={names[0]}").err
 
 
 def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path) -> None:
@@ -133,3 +248,49 @@ def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_
         answer = elman("evaluate", copy)
         assert (answer.code, answer.out) == (2, "")
         assert "error: " in answer.err
+
+
+def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, tmp_path: Path) -> None:
+    words = [
+        *TINY,
+        "--cell",
+        "rnn",
+        "--set",
+        "nonlinearity=relu",
+        "--set",
+        "init=identity",
+        "--set",
+        "learning_rate=1e-9",
+    ]
+    assert elman("train", "translate", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
+    layers = [module for module in recipes.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    assert len(layers) == 3 and {layer.nonlinearity for layer in layers} == {"relu"}
+    for layer in layers:
+        torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_character_that_validation_alone_has_gets_a_symbol(elman: Elman, tmp_path: Path, apart: bool) -> None:
+    pairs, judged, out = tmp_path / "pairs.tsv", tmp_path / "judged.tsv", tmp_path / "run"
+    pairs.write_text("one two\teins zwei\n" * 40 + ("" if apart else "three\tdreißig\n" * 2), encoding="utf-8")
+    judged.write_text("three\tdreißig\n", encoding="utf-8")
+    words = [
+        "--hidden",
+        8,
+        "--set",
+        "vocabulary=characters",
+        *(["--set", f"validation_data={judged}"] if apart else []),
+    ]
+    assert elman("train", "translate", pairs, "--steps", 1, "--out", out, *words).code == 0
+    assert json.loads(elman("evaluate", out, "--json").out)["pairs"] == (1 if apart else 2)
+
+
+def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = recipes.load(run)
+    settings = TranslateSettings.parse(trained.run.config["settings"])
+    evaluate = translate.task(settings, trained.run, trained.model).evaluate
+    monkeypatch.setattr(Languages, "load", None)
+    monkeypatch.setattr(Languages, "encode", None)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = min(row["validation"]["nats_per_symbol"] for row in rows)
+    assert evaluate(trained.model)["nats_per_symbol"] == pytest.approx(best)

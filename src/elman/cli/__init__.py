@@ -220,7 +220,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A folder for pictures.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for pictures, or for what was heard.", show_default=False)
+    ] = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:

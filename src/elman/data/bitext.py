@@ -35,7 +35,7 @@ class Languages(NamedTuple):
 
     @classmethod
     def learn(cls, pairs: Sequence[Pair], folder: Path, *, kind: str, size: int | None, joint: bool) -> Self:
-        """Choose the symbols of both sides out of pairs for training, and keep them in the folder.
+        """Choose the symbols of both sides out of pairs, and keep them in the folder.
 
         Raises:
             SettingError, DataError: as `build_vocabulary`.
@@ -124,10 +124,14 @@ class Bitext(NamedTuple):
         Sequences.write(folder, "source", (self.source[n] for n in range(len(self.source))))
         Sequences.write(folder, "target", (self.target[n] for n in range(len(self.target))))
 
+    @property
+    def longer(self) -> NDArray[np.int64]:
+        """Symbols of the longer side of each pair."""
+        return np.maximum(self.source.lengths, self.target.lengths)
+
     def up_to(self, longest: int) -> Self:
         """Return the pairs of which neither side is empty or longer than `longest` symbols."""
-        sizes = np.stack([self.source.lengths, self.target.lengths])
-        kept = np.flatnonzero((sizes.min(0) > 0) & (sizes.max(0) <= longest))
+        kept = np.flatnonzero((np.minimum(self.source.lengths, self.target.lengths) > 0) & (self.longer <= longest))
         if not len(kept):
             return type(self)(*(Sequences(part.values[:0], part.ends[:0]) for part in self))
         return type(self)(*(Sequences.of([part[int(n)] for n in kept]) for part in self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,3 +58,19 @@ def normalise_each(features: NDArray[Any]) -> NDArray[np.float32]:
     moments = Moments(features.shape[1])
     moments.add(features)
     return moments.normalise(features)
+
+
+def normalise_speakers(utterances: Sequence[NDArray[Any]], speakers: Sequence[str]) -> list[NDArray[np.float16]]:
+    """Return utterances, each (T, F), less the mean of their speaker's steps, divided by their deviation, as float16.
+
+    Args:
+        utterances: of any number of speakers.
+        speakers: whose each is, in the same order.
+    """
+    moments: dict[str, Moments] = {}
+    for features, speaker in zip(utterances, speakers, strict=True):
+        moments.setdefault(speaker, Moments(features.shape[1])).add(features)
+    return [
+        moments[speaker].normalise(features).astype(np.float16)
+        for features, speaker in zip(utterances, speakers, strict=True)
+    ]

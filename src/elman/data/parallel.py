@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -98,14 +96,7 @@ def lines_of(path: Path) -> Iterator[str]:
     """
     try:
         with _opened(path) as file:
-            number = 0
-            while line := file.readline(LONGEST_LINE + 1):
-                number += 1
-                if len(line) > LONGEST_LINE:
-                    raise DataError(
-                        f"{path}, line {number} is too long", should=f"at most {LONGEST_LINE} bytes", found="more"
-                    )
-                yield _decoded(line, path, number)
+            yield from decoded_lines(file, str(path))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
@@ -115,44 +106,24 @@ def _opened(path: Path) -> BinaryIO:
     return io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _decoded(line: bytes, path: Path, number: int) -> str:
-    try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {number} is no UTF-8",
-            should="text in UTF-8",
-            found=f"the byte {line[error.start]:#04x} at place {error.start}",
-            hint=f"iconv -f latin1 -t utf-8 {path.name}",
-        ) from error
-
-
-def spoken_lines(inputs: Sequence[str | Path], together: int) -> Iterator[list[str]]:
-    """Yield lines to answer, some at a time: the inputs themselves, the lines of files, or of standard input.
-
-    Args:
-        inputs: a line, the name of a file, or "-" for standard input, whose lines come one by one as they are typed.
-        together: most lines of a file at a time.
-
-    Raises:
-        DataError: a file cannot be read, or there is no input.
-    """
-    if not inputs:
-        raise DataError("there is nothing to answer", should="lines, files, or - for standard input", found="no input")
-    for name in inputs:
-        if str(name) == "-":
-            for line in sys.stdin:
-                yield [line.strip()]
-        elif isinstance(name, Path) or _is_file(name):
-            lines = lines_of(Path(name))
-            while some := list(islice(lines, together)):
-                yield some
-        else:
-            yield [name.strip()]
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # too long for a name, or a zero byte
-        return False
+def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """Yield the lines of an open file as `lines_of` does; `name` is what messages call it."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise DataError(
+                f"{name}, line {number} is too long",
+                should=f"at most {LONGEST_LINE} bytes",
+                found="more",
+                hint="cut it into sentences, a line each",
+            )
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name}, line {number} is no UTF-8",
+                should="text in UTF-8",
+                found=f"the byte {line[error.start]:#04x} at place {error.start}",
+                hint=f"iconv -f latin1 -t utf-8{f' {name}' if Path(name).is_file() else ', before it is piped in'}",
+            ) from error

@@ -64,7 +64,7 @@ def read_sound(path: str | Path, rate: int | None = None, *, longest: float = LO
                 f"{path} is too long",
                 should=f"at most {longest:g} seconds",
                 found="more",
-                hint="cut it into pieces, or allow more",
+                hint="cut it into pieces, or allow more with --set longest=SECONDS",
             )
     samples = np.concatenate(kept) if kept else np.zeros(0, np.float32)
     if not len(samples):
@@ -124,6 +124,38 @@ def trim_silence(
         return samples
     begin = loud[0] * width - round(keep * rate)
     return samples[max(0, begin) : (loud[-1] + 1) * width + round(keep * rate)]
+
+
+def speech_span(
+    samples: NDArray[np.float32], rate: int, *, share: float = 0.4, keep: float = 0.1, least: float = 15.0
+) -> tuple[int, int]:
+    """Find where something is louder than the noise of the place, however loud that is.
+
+    The energy of every 20 ms, smoothed over 100 ms, is compared in decibels with the noise, the level that a tenth of
+    the sound stays below, and with the top, the level that a fiftieth of it exceeds.
+
+    Args:
+        samples: (N,).
+        rate: samples a second.
+        share: of the way from the noise up to the top from which on a place counts as loud.
+        keep: seconds that stay before the first and after the last such place.
+        least: decibels from the noise to the top; what varies less is kept whole.
+
+    Returns:
+        The first sample and the one behind the last; all of them where nothing stands out.
+    """
+    width = max(1, round(0.02 * rate))
+    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % width))
+    energy = np.pad((padded.reshape(-1, width) ** 2).mean(1), 2, mode="edge") if len(samples) else np.zeros(0)
+    if len(energy) < 10:
+        return 0, len(samples)
+    level = 10 * np.log10(np.convolve(energy, np.full(5, 0.2), "valid") + 1e-12)
+    noise, top = np.percentile(level, [10, 98])
+    if top - noise < least:
+        return 0, len(samples)
+    loud = np.flatnonzero(level > noise + share * (top - noise))
+    room = round(keep * rate)
+    return max(0, int(loud[0]) * width - room), min(len(samples), int(loud[-1] + 1) * width + room)
 
 
 def _file(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,15 +17,13 @@ from torch import Tensor
 from elman.data.default_morse import RATE, Message
 from elman.data.files import write_json
 from elman.data.lips import Lips
-from elman.data.mel import log_mel
+from elman.data.moments import Moments, normalise_speakers
 from elman.data.parallel import lines_of
 from elman.data.sequences import Sequences
 from elman.data.shuffled import pad
-from elman.data.sound import read_sound, trim_silence
+from elman.data.utterance import SoundFeatures
 from elman.data.vocabulary import Vocabulary
 from elman.errors import AGAIN, DataError, RunError
-
-STEP = 0.01  # seconds from one step of sound to the next
 
 
 class Spoken(NamedTuple):
@@ -32,51 +31,15 @@ class Spoken(NamedTuple):
 
     source: Path | NDArray[np.float32]
     text: str
+    speaker: str = ""
 
 
-@dataclass(frozen=True)
-class SoundFeatures:
-    """Log-mel energies of sound.
-
-    Attributes:
-        rate: samples a second; a file of another rate is resampled.
-        bands: F.
-        trim: silence at the beginning and at the end is left out.
-        longest: seconds; a longer sound is refused.
-    """
-
-    rate: int
-    bands: int
-    trim: bool
-    longest: float
-
-    @property
-    def step(self) -> float:
-        """Seconds of a step."""
-        return STEP
-
-    def of(self, source: Path | NDArray[np.float32]) -> NDArray[np.float16]:
-        """Return (T, F) of a file, or of samples at hand, which have the right rate.
-
-        Raises:
-            DataError: the file cannot be read.
-        """
-        samples = self.read(source) if isinstance(source, Path) else source
-        if self.trim:
-            samples = trim_silence(samples, self.rate)
-        return self.of_samples(samples).astype(np.float16)
-
-    def read(self, path: Path) -> NDArray[np.float32]:
-        """Return the samples of a file, at the right rate."""
-        return read_sound(path, self.rate, longest=self.longest).samples
-
-    def of_samples(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (T, F) of samples; frame t covers them from t * step on, for 25 ms."""
-        return log_mel(samples, self.rate, bands=self.bands, step=STEP)
-
-
-def read_table(path: Path, *, columns: tuple[str, str] = ("path", "text")) -> Iterator[Spoken]:
+def read_table(path: Path, *, columns: tuple[str, ...] = ("path", "text")) -> Iterator[Spoken]:
     """Yield the rows of a table with tabs whose first line names its columns; paths are relative to its folder.
+
+    Args:
+        path: the table.
+        columns: of the files and of what is said in them; a third one says who speaks.
 
     Raises:
         DataError: the table is missing, or has no such columns, a row is short, or a text is empty; file and line are
@@ -91,25 +54,26 @@ def read_table(path: Path, *, columns: tuple[str, str] = ("path", "text")) -> It
     if missing:
         raise DataError(
             f"{path} has no column {missing[0]!r}",
-            should=f"a first line with {' and '.join(columns)}, tabs between",
+            should=f"a first line with {', '.join(columns[:-1])} and {columns[-1]}, tabs between",
             found=", ".join(head)[:200] or "an empty first line",
-            hint="--set path_column=NAME --set text_column=NAME",
+            hint=" ".join(f"--set {name}_column=NAME" for name in ("path", "text", "speaker")[: len(columns)]),
         )
-    place, said = (head.index(name) for name in columns)
+    places = [head.index(name) for name in columns]
     count = 0
     for number, line in enumerate(lines, 2):
         if not line:
             continue
         cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) <= max(place, said) or not cells[place] or not cells[said]:
+        if len(cells) <= max(places) or not all(cells[place] for place in places):
             raise DataError(
                 f"{path}, line {number}: a cell is missing",
-                should=f"{columns[0]}, tab, {columns[1]}",
+                should=", tab, ".join(columns),
                 found=repr(line[:80]),
                 hint="mend or remove the line",
             )
         count += 1
-        yield Spoken(path.parent / cells[place], " ".join(cells[said].split()))
+        file, text, *speaker = (cells[place] for place in places)
+        yield Spoken(path.parent / file, " ".join(text.split()), *speaker)
     if not count:
         raise DataError(f"{path} has no rows", should="files and what is said in them", found="none")
 
@@ -130,10 +94,12 @@ class Speech(NamedTuple):
     target: Sequences  # int64, (S,)
 
     @classmethod
-    def write(cls, folder: Path, rows: Sequence[tuple[NDArray[np.float16], str]], vocabulary: Vocabulary) -> Self:
+    def write(
+        cls, folder: Path, features: Sequence[NDArray[np.float16]], texts: Sequence[str], vocabulary: Vocabulary
+    ) -> Self:
         """Keep sentences in a folder."""
-        Sequences.write(folder, "input", (features for features, _ in rows))
-        Sequences.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for _, text in rows))
+        Sequences.write(folder, "input", features)
+        Sequences.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
         return cls.open(folder)
 
     @classmethod
@@ -167,38 +133,74 @@ class Speech(NamedTuple):
         return Batch(*(torch.from_numpy(array) for array in found))
 
 
-def featured(
-    rows: Sequence[Spoken], of: Callable[[Any], NDArray[np.float16]], *, skip_bad: bool
-) -> tuple[list[tuple[NDArray[np.float16], str]], list[str]]:
+class Collected(NamedTuple):
+    """Sentences with their features.
+
+    Attributes:
+        features: (T, F) each.
+        rows: the sentences, as many.
+        bad: the messages of the files that were left out.
+        notes: what was done to files, or is wrong with them, and of how many that is true.
+    """
+
+    features: list[NDArray[np.float16]]
+    rows: list[Spoken]
+    bad: list[str]
+    notes: Counter[str]
+
+    @property
+    def texts(self) -> list[str]:
+        """What is said in them."""
+        return [row.text for row in self.rows]
+
+
+def collected(
+    rows: Iterable[Spoken],
+    features: SoundFeatures | Lips,
+    *,
+    skip_bad: bool,
+    by_speaker: bool = False,
+    copies: int = 1,
+) -> Collected:
     """Compute the features of sentences one by one.
 
-    Returns:
-        The features with the texts, and the messages of the files that were left out.
+    Args:
+        rows: the sentences.
+        features: how they are computed.
+        skip_bad: broken files are left out instead of refused.
+        by_speaker: the features are normalised over all sentences of a speaker.
+        copies: of each video, a little moved.
 
     Raises:
         DataError: a file is broken and `skip_bad` is false, or all are.
     """
-    kept, bad = [], []
+    found = Collected([], [], [], Counter())
     for row in rows:
         try:
-            kept.append((of(row.source), row.text))
+            several = features.varied(row.source, copies)  # type: ignore[arg-type]
         except DataError as error:
             if not skip_bad:
-                raise DataError(
-                    error.what, should=error.should, found=error.found, hint="mend the file, or --skip-bad"
-                ) from error
-            bad.append(error.what)
-    if not kept:
-        raise DataError("every file is broken", should="files that can be read", found=bad[0] if bad else "no files")
-    return kept, bad
+                hint = f"{error.hint or 'mend the file'}, or --skip-bad"
+                raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+            found.bad.append(error.what)
+            continue
+        found.features.extend(utterance.features for utterance in several)
+        found.rows.extend([row] * len(several))
+        found.notes.update(several[0].notes)
+    if not found.rows:
+        first = found.bad[0] if found.bad else "no files"
+        raise DataError("every file is broken", should="files that can be read", found=first)
+    if by_speaker:
+        found.features[:] = normalise_speakers(found.features, [row.speaker for row in found.rows])
+    return found
 
 
-def scale_of(rows: Sequence[tuple[NDArray[np.float16], str]]) -> dict[str, list[float]]:
+def scale_of(utterances: Sequence[NDArray[np.float16]]) -> dict[str, list[float]]:
     """Return mean and deviation of each feature over all steps."""
-    count = sum(len(features) for features, _ in rows)
-    mean = sum(features.sum(0, dtype=np.float64) for features, _ in rows) / count
-    square = sum(((features - mean) ** 2).sum(0) for features, _ in rows) / count
-    return {"mean": mean.tolist(), "deviation": np.sqrt(square + 1e-4).tolist()}
+    moments = Moments(utterances[0].shape[1])
+    for features in utterances:
+        moments.add(features)
+    return {"mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
 
 
 def write_features(folder: Path, features: SoundFeatures | Lips) -> None:

@@ -111,7 +111,7 @@ def read_frames(
                 f"{path} is too long",
                 should=f"at most {most_frames} frames",
                 found="more",
-                hint="cut it into pieces, or allow more",
+                hint="cut it into pieces, or allow more with --set longest=SECONDS",
             )
         frames.append(frame)
     if not frames:
@@ -139,6 +139,17 @@ def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
         SettingError: the window is larger than the frame.
     """
     height, width = size
+    top, left = motion_window(frames, size)
+    return frames[:, top : top + height, left : left + width].copy()
+
+
+def motion_window(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the first row and column of the window that `crop_to_motion` cuts out.
+
+    Raises:
+        SettingError: the window is larger than the frame.
+    """
+    height, width = size
     if not (1 <= height <= frames.shape[1] and 1 <= width <= frames.shape[2]):
         raise SettingError(
             "the window does not fit into the frame",
@@ -149,7 +160,7 @@ def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
     y, x = centre_of_motion(frames, size)
     top = min(max(0, round(y - height / 2)), frames.shape[1] - height)
     left = min(max(0, round(x - width / 2)), frames.shape[2] - width)
-    return frames[:, top : top + height, left : left + width].copy()
+    return top, left
 
 
 def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class Beam(Generic[S]):
         end: the token id that ends one.
         width: K, how many hypotheses live in each row; 1 is greedy search.
         length_penalty: 0 ranks by probability, which favours the short; 0.6 to 1 is usual in translation.
-        bonus: state -> (N,), at most 0, of a sequence that ends in this state: a penalty of coverage, for example.
+        bonus: state -> (N,), at most 0, of a sequence that ends in this state, such as a weight times `coverage`.
 
     Raises:
         SettingError: the width is below 1 or the penalty negative.
@@ -105,6 +105,7 @@ class _Search(Generic[S]):
         self.total_BK = torch.full((rows, beam.width), NEVER)
         self.total_BK[:, 0] = 0.0
         self.written_BKT = torch.empty((rows, beam.width, 0), dtype=torch.int64)
+        self.bonus_BK = torch.zeros(rows, beam.width)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(rows)]
         self.open = [limit >= 1 for limit in limits]
 
@@ -131,6 +132,7 @@ class _Search(Generic[S]):
         from_BK, ids_BK = from_BC.gather(1, places_BK), ids_BC.gather(1, places_BK)
         kept = self.written_BKT.gather(1, from_BK[..., None].expand(-1, -1, self.written_BKT.shape[2]))
         self.written_BKT = torch.cat([kept, ids_BK[..., None]], 2)
+        self.bonus_BK = bonus_N.view(B, K).gather(1, from_BK)
         self._close()
         return (from_BK + torch.arange(B)[:, None] * K).flatten(), ids_BK.flatten()
 
@@ -153,7 +155,7 @@ class _Search(Generic[S]):
             if self.length >= self.limits[b]:
                 for k in alive:
                     total = float(self.total_BK[b, k])
-                    score = total / self.beam.penalty(self.length)
+                    score = total / self.beam.penalty(self.length) + float(self.bonus_BK[b, k])
                     self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, False))
                 self.open[b] = False
                 continue
@@ -164,6 +166,19 @@ class _Search(Generic[S]):
 
     def found(self) -> list[list[Hypothesis]]:
         return [sorted(each, key=_rank)[: self.beam.width] for each in self.finished]
+
+
+def coverage(attended_NS: Tensor, lengths_N: Tensor) -> Tensor:
+    """Return the sum of log(min(attention, 1)) over the symbols of each source, (N,): 0 where all were looked at.
+
+    Wu et al. 2016, equation 14; a symbol that got less than a billionth counts as that.
+
+    Args:
+        attended_NS: the attention that each source symbol got, summed over all steps.
+        lengths_N: symbols of each source.
+    """
+    exists_NS = torch.arange(attended_NS.shape[1], device=attended_NS.device) < lengths_N[:, None]
+    return attended_NS.clamp(1e-9, 1.0).log().masked_fill(~exists_NS, 0.0).sum(1)
 
 
 def _rank(hypothesis: Hypothesis) -> tuple[bool, float]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -87,19 +86,34 @@ def greedy(scores_TBV: Tensor, lengths_B: Sequence[int], *, blank: int = 0) -> l
     return found
 
 
+class _Path(NamedTuple):
+    """One path: its log p, and the steps at which its symbols appear."""
+
+    log_p: float = NEVER
+    steps: tuple[int, ...] = ()
+
+
+NO_PATH = _Path()
+
+
 @dataclass
 class _Prefix:
     """The paths that stand for one prefix, by their end: log p of those that end in a blank, and in a symbol."""
 
     blank: float = NEVER
     symbol: float = NEVER
-    steps: list[int] = field(default_factory=list)
+    best_blank: _Path = NO_PATH  # the most probable of each
+    best_symbol: _Path = NO_PATH
     language: float = 0.0  # log p of the language model, weighted, with the bonus for each symbol
     state: Any = None
 
     @property
     def total(self) -> float:
         return _add(self.blank, self.symbol)
+
+    @property
+    def best(self) -> _Path:
+        return max(self.best_blank, self.best_symbol)
 
     @property
     def score(self) -> float:
@@ -141,14 +155,14 @@ class PrefixBeam:
     def search(self, scores_TV: Tensor) -> list[Timed]:
         """Return the best sequences of one row, (T, V) logits or log-probabilities, the best first, at most `width`."""
         log_p_TV = scores_TV.detach().float().log_softmax(1)
-        start = _Prefix(blank=0.0, state=self.language.begin() if self.language else None)
+        start = _Prefix(blank=0.0, best_blank=_Path(0.0), state=self.language.begin() if self.language else None)
         alive: dict[tuple[int, ...], _Prefix] = {(): start}
         for step, log_p_V in enumerate(log_p_TV):
             alive = self._advance(alive, step, log_p_V)
         found = []
         for prefix, kept in alive.items():
             end = self.weight * self.language.end(kept.state) if self.language else 0.0
-            found.append(Timed(list(prefix), kept.steps, kept.score + end))
+            found.append(Timed(list(prefix), list(kept.best.steps), kept.score + end))
         return sorted(found, key=lambda timed: -timed.score)
 
     def _advance(
@@ -161,33 +175,39 @@ class PrefixBeam:
         grown: dict[tuple[int, ...], _Prefix] = {}
         for prefix, kept in alive.items():
             same = self._entry(grown, prefix, kept)
+            best = kept.best
             same.blank = _add(same.blank, kept.total + log_p[self.blank])
+            same.best_blank = _Path(best.log_p + log_p[self.blank], best.steps)
             if prefix:
                 same.symbol = _add(same.symbol, kept.symbol + log_p[prefix[-1]])
+                again = _Path(kept.best_symbol.log_p + log_p[prefix[-1]], kept.best_symbol.steps)
+                same.best_symbol = max(same.best_symbol, again)
             for token_id in chosen:
                 # A repetition counts as a new symbol only behind a blank.
-                before = kept.blank if prefix and token_id == prefix[-1] else kept.total
+                repeated = prefix and token_id == prefix[-1]
+                before, path = (kept.blank, kept.best_blank) if repeated else (kept.total, best)
                 if before == NEVER:
                     continue
-                longer = self._extended(grown, prefix, kept, token_id, step)
+                longer = self._extended(grown, prefix, kept, token_id)
                 longer.symbol = _add(longer.symbol, before + log_p[token_id])
-        best = sorted(grown.items(), key=lambda item: -item[1].score)[: self.width]
-        return dict(best)
+                if path.log_p + log_p[token_id] > longer.best_symbol.log_p:
+                    longer.best_symbol = _Path(path.log_p + log_p[token_id], (*path.steps, step))
+        return dict(sorted(grown.items(), key=lambda item: -item[1].score)[: self.width])
 
     @staticmethod
     def _entry(grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix) -> _Prefix:
         if prefix not in grown:
-            grown[prefix] = _Prefix(steps=kept.steps, language=kept.language, state=kept.state)
+            grown[prefix] = _Prefix(language=kept.language, state=kept.state)
         return grown[prefix]
 
     def _extended(
-        self, grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix, token_id: int, step: int
+        self, grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix, token_id: int
     ) -> _Prefix:
         longer = (*prefix, token_id)
         if longer not in grown:
             gain, state = self.language.extend(kept.state, token_id) if self.language else (0.0, None)
             language = kept.language + self.weight * gain + self.bonus
-            grown[longer] = _Prefix(steps=[*kept.steps, step], language=language, state=state)
+            grown[longer] = _Prefix(language=language, state=state)
         return grown[longer]
 
 
@@ -196,38 +216,3 @@ def _add(a: float, b: float) -> float:
     if a == NEVER or b == NEVER:
         return max(a, b)
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))
-
-
-class Bigrams:
-    """A bigram model with absolute discounting (Ney et al. 1994), as a language model for prefix beam search.
-
-    Args:
-        sequences: for training, token ids below `size`.
-        size: how many symbols there are; the end counts as one more.
-        discount: taken off each pair that was seen, and given to the symbols that follow it seldom.
-    """
-
-    def __init__(self, sequences: Sequence[Sequence[int]], size: int, *, discount: float = 0.5) -> None:
-        edge = size
-        pairs = torch.zeros(size + 1, size + 1, dtype=torch.float64)
-        for sequence in sequences:
-            marked = [edge, *sequence, edge]
-            for before, after in pairwise(marked):
-                pairs[before, after] += 1
-        single = (pairs.sum(0) + 1) / (pairs.sum() + size + 1)
-        total = pairs.sum(1, keepdim=True)
-        left = discount * (pairs > 0).sum(1, keepdim=True)
-        seen = ((pairs - discount).clamp(min=0) + left * single) / total.clamp(min=1)
-        self.edge, self.log_p = edge, torch.where(total > 0, seen, single.expand_as(seen)).log().tolist()
-
-    def begin(self) -> int:
-        """Return the state of the empty prefix: the edge of a sequence."""
-        return self.edge
-
-    def extend(self, state: int, token_id: int) -> tuple[float, int]:
-        """Return log p(symbol | the symbol before), in nats, and the symbol."""
-        return float(self.log_p[state][token_id]), token_id
-
-    def end(self, state: int) -> float:
-        """Return log p(the end | the symbol before), in nats."""
-        return float(self.log_p[state][self.edge])

@@ -1,4 +1,4 @@
-"""What each word of a description looked at, drawn over the picture."""
+"""Attention as a picture: how much each symbol that was written looked at each that was read."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import extra
+from elman.errors import SettingError, extra
 
-ACROSS = 6  # panels in a row
+MOST = 100  # symbols on a side
 
 
 def draw_attention(
-    picture_HWC: NDArray[np.uint8], maps_TYX: NDArray[np.floating[Any]], words: Sequence[str], path: Path
+    weights_TS: NDArray[np.floating[Any]], written: Sequence[str], read: Sequence[str], path: Path
 ) -> None:
-    """Draw the picture, and for each word again, the brighter the more the word looked there.
+    """Draw the weights as shades of grey, as Bahdanau et al. 2015 do: white is all of the attention.
 
     Args:
-        picture_HWC: (H, W, 3).
-        maps_TYX: of each word the weights of the places, row by row.
-        words: T.
-        path: of the picture that is drawn; its ending says the format.
+        weights_TS: T symbols written, S read; each row sums to 1. Beyond `MOST` symbols nothing is drawn.
+        written: T symbols.
+        read: S symbols.
+        path: of the picture; its ending says the format.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        SettingError: the picture cannot be written.
     """
-    with extra("plot", "the picture of what words looked at"):
+    with extra("plot", "the picture of the attention"):
         from matplotlib.figure import Figure
-    rows = -(-(len(words) + 1) // ACROSS)
-    figure = Figure(figsize=(2 * ACROSS, 2.3 * rows), layout="constrained")
-    panels = figure.subplots(rows, ACROSS, squeeze=False).flatten()
-    height, width = picture_HWC.shape[:2]
-    for panel in panels:
-        panel.axis("off")
-    panels[0].imshow(picture_HWC)
-    for panel, word, map_YX in zip(panels[1:], words, maps_TYX, strict=False):
-        panel.imshow(picture_HWC, extent=(0, width, height, 0))
-        shade = 1 - map_YX / max(float(map_YX.max()), 1e-9)
-        dark = np.zeros((*shade.shape, 4))
-        dark[..., 3] = 0.8 * shade
-        panel.imshow(dark, extent=(0, width, height, 0), interpolation="bilinear")
-        panel.set_title(word.strip(), fontsize=10, parse_math=False)
-    figure.savefig(path, dpi=80)
+    shown_TS = weights_TS[:MOST, :MOST]
+    height, width = (1.5 + 0.25 * size for size in shown_TS.shape)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shown_TS, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    for set_ticks, symbols, size, turn in (
+        (axes.set_xticks, read, shown_TS.shape[1], 90),
+        (axes.set_yticks, written, shown_TS.shape[0], 0),
+    ):
+        set_ticks(range(size), [symbol[:20] for symbol in symbols[:size]], rotation=turn, parse_math=False)
+    axes.xaxis.tick_top()
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be written", found=str(error)[:200], hint="another place") from error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import DataError, SettingError
-from elman.inspection import drift, flow, jacobian, saturation, truncation
+from elman.inspection import drift, flow, jacobian, saturation, spectrum, truncation
 from elman.inspection.record import LossFunction, Passage, Recording, Strand, record
 from elman.inspection.remedies import Patient, prescribe
 from elman.inspection.report import Heavy, LayerReport, Measured, Report, history_of
@@ -56,7 +56,7 @@ def diagnose(
 
     Raises:
         ElmanError: the model has no recurrent layer, or the loss is no scalar with a gradient.
-        DataError: there is no batch, or the sequences are too short for the lags.
+        DataError: there is no batch, the sequences are too short for the lags, or a layer ran on empty ones alone.
         NonFiniteError: the loss is infinite or not a number.
         SettingError: lags, memory or window is not a positive number.
     """
@@ -162,13 +162,29 @@ def _layer(
         shares.add(batch, deltas.norms_B)
         linears.append(linear)
         totals.append(deltas.d_W)
+    if not linears:
+        raise DataError(
+            f"{strand} saw no step",
+            should="at least one step for each recurrent layer",
+            found="empty sequences alone",
+            hint="batches in which the layer has something to read, or a loss that leaves it out",
+        )
     measured = _measure(linears, totals, gradients, cuts, need, lags)
     findings = judge(measured, need, thresholds)
     cell = linears[0].trace.cell
     name = cell.kernel or type(cell).__name__
-    steps = max(linear.trace.T for linear in linears)
-    gated = len(cell.gates) > 1
-    patient = Patient(name, gated, measured, measured.flow.spoken, need.memory, steps, need.window, settings)
+    patient = Patient(
+        cell=name,
+        gated=len(cell.gates) > 1,
+        measured=measured,
+        spoken=measured.flow.spoken,
+        directions=measured.flow.directions[0],
+        period=measured.period,
+        memory=need.memory,
+        steps=max(linear.trace.T for linear in linears),
+        window=need.window,
+        settings=settings,
+    )
     report = LayerReport(
         name=str(strand),
         module=strand.module,
@@ -188,19 +204,21 @@ def _treated(examined: Sequence[tuple[LayerReport, Patient]]) -> tuple[LayerRepo
     """Return the reports with their remedies; the strands of one module have one cell, and so one treatment.
 
     The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
-    speaks is seen at the top.
+    speaks, and about how many things, is seen at the top. W of a layer must hear the fastest input of them all.
     """
-    spoken: dict[str, float] = {}
+    top: dict[str, Patient] = {}
     for report, patient in examined:
-        if patient.spoken > 0:
-            spoken[report.module] = min(patient.spoken, spoken.get(report.module, 1.0))
-    return tuple(
-        replace(
-            report,
-            remedies=prescribe(report.findings, replace(patient, spoken=spoken.get(report.module, patient.spoken))),
-        )
-        for report, patient in examined
-    )
+        if 0 < patient.spoken <= top.get(report.module, patient).spoken:
+            top[report.module] = patient
+    period: dict[str, float] = {}
+    for report, patient in examined:
+        period[report.module] = min(patient.period, period.get(report.module, patient.period))
+    treated = []
+    for report, patient in examined:
+        seen = top.get(report.module, patient)
+        whole = replace(patient, spoken=seen.spoken, directions=seen.directions, period=period[report.module])
+        treated.append(replace(report, remedies=prescribe(report.findings, whole)))
+    return tuple(treated)
 
 
 def _measure(
@@ -226,6 +244,7 @@ def _measure(
         parts=parts,
         parts_sequences=rows,
         jacobians=jacobian.measure(longest.rows(0, jacobian.SEQUENCES)),
+        period=spectrum.shortest_period(traces),
         saturation=saturation.measure(linears),
         state_growth=drift.growth(traces),
         drift=drift.measure(traces, need.window if need.window and need.window < T else max(1, T // 2)),

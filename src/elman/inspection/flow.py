@@ -25,6 +25,7 @@ from elman.inspection.trace import Linear
 NOTHING_LEFT = 1e-9
 QUANTILES = (0.1, 0.5, 0.9)
 GONE = 0.01  # the horizon is where less than this share is left
+VECTORS = 128  # how many errors of a passage, at each lag, the number of their directions is measured with
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Flow:
     low: tuple[float, ...]  # the 10 % quantile
     high: tuple[float, ...]  # the 90 % quantile
     pairs: tuple[int, ...]  # over how many (t, sequence) each of them is
+    directions: tuple[float, ...]  # for k = 0..K, in how many directions the errors point; empty from a probe
     error: float  # median of |dE_t/ds_t| itself, where it is not zero
     spoken: float  # share of the steps that have an error of their own: 1 where each is judged, 1/T where the last is
     half_life: int | None  # the first lag whose median is at most 1/2; None: none is, within K
@@ -68,6 +70,7 @@ class Step(NamedTuple):
 
     ratios: Tensor  # |dE_t/ds_{t-k}| / |dE_t/ds_t| of each pair that exists
     part: Tensor  # what the lag adds to dE/dW
+    errors_NS: Tensor  # dE_t/ds_{t-k} / |dE_t/ds_t| of some of these pairs, at most VECTORS, all states side by side
 
 
 @torch.no_grad()
@@ -112,10 +115,10 @@ def walk(linear: Linear, lags: int) -> Iterator[Step]:
         norm_TB = _norm(d_state)
         ratios = torch.nan_to_num((norm_TB / start_TB[k:])[alive_TB], nan=torch.inf, posinf=torch.inf)
         if not bool(torch.isfinite(norm_TB).all()):  # exploded beyond the numbers
-            yield Step(ratios, nothing)
+            yield Step(ratios, nothing, nothing[:0])
             return
         d_gh, d_before = linear.pull(0, n, d_state)
-        yield Step(ratios, _product(d_gh, trace.before[0][:n]))
+        yield Step(ratios, _product(d_gh, trace.before[0][:n]), _some(d_state, start_TB[k:], alive_TB))
         if not bool((norm_TB > enough).any()):
             return
         thread_TB = trace.thread_TB[1:n]
@@ -135,7 +138,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
     rest, size = total.clone(), float(total.norm())
     quantiles: list[list[float]] = []
     pairs: list[int] = []
-    sizes, along = [], []
+    sizes, along, directions = [], [], []
     for steps in zip_longest(*(walk(linear, lags) for linear in linears)):
         here = [step for step in steps if step is not None]
         part = torch.stack([step.part for step in here]).sum(0)
@@ -145,8 +148,9 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         ratios = torch.cat([step.ratios for step in here])
         pairs.append(ratios.numel())
         quantiles.append(_quantiles(ratios))
+        directions.append(directions_of([step.errors_NS for step in here]))
     return (
-        _flow(quantiles, pairs, lags, linears),
+        _flow(quantiles, pairs, lags, linears, directions),
         _parts(sizes, along, size, float(rest.norm())),
     )
 
@@ -203,7 +207,34 @@ def _product(d_gh: Tensor, before: Tensor) -> Tensor:
     return d_gh.flatten(2).flatten(0, 1).T @ before.flatten(0, 1)
 
 
-def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, linears: Sequence[Linear]) -> Flow:
+def _some(d_state: Sequence[Tensor], start_TB: Tensor, alive_TB: Tensor) -> Tensor:
+    """Return the errors of at most VECTORS pairs, spread evenly over all, as shares of their length at lag 0."""
+    places = alive_TB.nonzero()
+    t_N, b_N = places[torch.linspace(0, len(places) - 1, min(VECTORS, len(places))).long()].unbind(1)
+    return torch.cat([d[t_N, b_N] for d in d_state], -1) / start_TB[t_N, b_N][:, None]
+
+
+def directions_of(each: Sequence[Tensor]) -> float:
+    """Return in how many directions the rows point: their participation ratio, (sum of s^2)^2 / sum of s^4.
+
+    s are the singular values of all rows together. Rows of one length in n directions at right angles have n, rows in
+    one direction 1, whatever their lengths and signs; no rows, or none that is not zero, have 0.
+    """
+    largest = max((float(rows.abs().max()) for rows in each if rows.numel()), default=0.0)
+    if not largest > 0:
+        return 0.0
+    rows_NS = torch.cat([rows for rows in each if rows.numel()]).double() / largest
+    gram_NN = rows_NS @ rows_NS.T
+    return float(gram_NN.trace() ** 2 / gram_NN.square().sum())
+
+
+def _flow(
+    quantiles: list[list[float]],
+    pairs: list[int],
+    lags: int,
+    linears: Sequence[Linear],
+    directions: Sequence[float] = (),
+) -> Flow:
     error_N = torch.cat([_norm(linear.trace.error)[linear.trace.exists_TB] for linear in linears])
     spoken_N = error_N[error_N > 0]
     while len(pairs) > 1 and not pairs[-1]:  # no step is that far from its error
@@ -216,6 +247,7 @@ def _flow(quantiles: list[list[float]], pairs: list[int], lags: int, linears: Se
         low=low,
         high=high,
         pairs=tuple(pairs),
+        directions=tuple(directions[: len(pairs)]),
         error=float(spoken_N.median()) if len(spoken_N) else 0.0,
         spoken=len(spoken_N) / max(1, len(error_N)),
         half_life=next((k for k, m in enumerate(median) if m <= 0.5), None),

@@ -56,7 +56,7 @@ input stands, in <span class="error">orange</span>, how much of the error is lef
 what was so many steps ago.</p></section>
 """.strip()
 
-FAIR = ("vanishing", "truncated too short", "saturated")
+FAIR = ("vanishing", "narrow", "truncated too short", "saturated")
 
 
 def page(report: Report, title: str) -> str:

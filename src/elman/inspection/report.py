@@ -31,6 +31,7 @@ class Measured:
     parts: Parts  # what each lag adds to dE/dW
     parts_sequences: int  # over how many sequences of each batch these two were measured; 0: all of them
     jacobians: Jacobians  # factors of the product, and its growth
+    period: float  # in steps: 95 % of the power of what the input sends to the units lies at this period or longer
     saturation: Saturation  # what the units let through
     state_growth: float  # size of the states in the last quarter over that in the second
     drift: Drift  # of the states after the steps that training saw

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 54  # columns of a chart: with its label it fits a terminal of 80
 FLOOR = 1e-4  # the least ratio that the chart of gradient by lag can tell from nothing
-COLOURS = {"healthy": "green", "vanishing": "yellow", "truncated too short": "yellow", "saturated": "yellow"}
+COLOURS = {
+    "healthy": "green",
+    "vanishing": "yellow",
+    "narrow": "yellow",
+    "truncated too short": "yellow",
+    "saturated": "yellow",
+}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
@@ -89,12 +95,18 @@ def numbers(layer: LayerReport) -> list[Number]:
             "what one step multiplies the lengths of errors with, by direction",
         )
     ]
+    far = len(m.flow.directions) - 1
+    if far >= 0:
+        value = ", ".join(f"{m.flow.directions[k]:.1f} at lag {k}" for k in sorted({0, far // 4, far // 2, far}))
+        found.insert(0, Number("directions of errors", value, "about how many things at once can be remembered"))
     if m.jacobians.spectral_radius:
         radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in m.jacobians.spectral_radius.items())
         found.append(Number("spectral radius of W", radii, "the largest modulus of an eigenvalue, for each gate"))
     if m.jacobians.lyapunov:
         values = ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov)
         found.append(Number("Lyapunov exponents", values, "above 0, two near states part exponentially: chaos"))
+    meaning = "95 % of the power of what the input sends to the units lies at this period and longer"
+    found.append(Number("shortest period", f"{m.period:.3g} steps", meaning))
     found += _saturation(layer)
     if m.truncation:
         rows = "; ".join(f"{row.window}: {row.cosine:.2f}" for row in m.truncation)

@@ -25,6 +25,9 @@ class Thresholds:
     shut: float = 0.9  # saturated: share of the units whose output gate, or update gate, is stuck
     cosine: float = 0.9  # truncated too short: the direction that is left of the full gradient ...
     error: float = 0.5  # ... or the relative error of the truncated gradient
+    wide: float = 2.0  # narrow: errors that point in at least so many directions ...
+    narrow: float = 1.05  # ... point in fewer than this, `memory` steps back ...
+    pairs: int = 8  # ... of at least so many of them
     # vanishing has no constant: the median falls under 1 % of lag 0 before `memory` steps
 
 
@@ -130,6 +133,20 @@ def vanishing(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     )
 
 
+def narrow(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+    """The gradient reaches back far enough, but all errors have become one: a state of H numbers that remembers one."""
+    flow = measured.flow
+    if len(flow.directions) <= need.memory or flow.pairs[need.memory] < limit.pairs:
+        return None
+    here, there = flow.directions[0], flow.directions[need.memory]
+    if here < limit.wide or there >= limit.narrow:
+        return None
+    return (
+        f"{need.memory} steps back all errors have come to point one way (in {there:.1f} directions, from {here:.1f} "
+        f"at their own step): of all that was there then, the state can learn to keep one number"
+    )
+
+
 # The gravest first: a layer's verdict is its first finding.
 VERDICTS: dict[str, Rule] = {
     "idle": idle,
@@ -139,6 +156,7 @@ VERDICTS: dict[str, Rule] = {
     "saturated": saturated,
     "truncated too short": truncated,
     "vanishing": vanishing,
+    "narrow": narrow,
 }
 
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
-from elman.kernels import cpu, eager
+from elman.kernels import cpu, eager, triton
 from elman.kernels.cpu.stepper import Stepper
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 
-# Every kernel is a module with `refusal` and `unroll`; the fastest comes first, the last one takes everything.
-KERNELS: dict[str, ModuleType] = {"cpu": cpu, "eager": eager}
+# Every kernel is a module with `refusal` and `unroll`; the fastest comes first, the last one takes everything. One
+# that is written for a kind of device names it as `device`.
+KERNELS: dict[str, ModuleType] = {"triton": triton, "cpu": cpu, "eager": eager}
 
 
 class SlowPathError(ElmanError):
@@ -28,6 +29,7 @@ class Choice(NamedTuple):
 
     name: str
     refusals: dict[str, str]
+    how: str = ""  # in which of its ways, where the kernel has several; filled in by `explain`
 
 
 def choose(
@@ -50,6 +52,12 @@ def choose(
     raise AssertionError("the last kernel takes everything")
 
 
+def explained(choice: Choice, cell: Steps, x_TBI: Tensor, weights: Weights) -> Choice:
+    """Return the choice with the way in which its kernel would run the call."""
+    how = getattr(KERNELS[choice.name], "how", None)
+    return choice if how is None else choice._replace(how=how(x_TBI, cell, weights))
+
+
 def unroll(
     cell: Steps,
     x_TBI: Tensor,
@@ -62,7 +70,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
-    _check_strict(choice)
+    _check_strict(choice, x_TBI)
     run = KERNELS[choice.name].unroll
     result: tuple[Tensor, State] = run(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
     return result
@@ -77,7 +85,7 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return unroll(cell, x_TBI, state, weights)[1]
     choice = choose(cell, x_TBI, state, weights)
-    _check_strict(choice)
+    _check_strict(choice, x_TBI)
     kernel = KERNELS[choice.name]
     own = getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
@@ -110,12 +118,19 @@ def prepare_steps(
     stepper.prepare(cell.kernel, layers, parameters)
 
 
-def _check_strict(choice: Choice) -> None:
-    if choice.refusals and _strict:
+def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
+    if not (choice.refusals and _strict):
+        return
+    # A kernel for another device is no reason, unless there is none for this one.
+    here = x_TBI.device.type
+    missed = {name: why for name, why in choice.refusals.items() if getattr(KERNELS[name], "device", here) == here}
+    if not missed and not hasattr(KERNELS[choice.name], "device"):
+        missed = choice.refusals
+    if missed:
         raise SlowPathError(
             f"strict: the kernel {choice.name!r} would run",
-            should=f"the kernel {next(iter(KERNELS))!r}",
-            found="; ".join(f"{name}: {why}" for name, why in choice.refusals.items()),
+            should=f"the kernel {next(iter(missed))!r}",
+            found="; ".join(f"{name}: {why}" for name, why in missed.items()),
             hint="change what the reason names, or leave elman.strict()",
         )
 

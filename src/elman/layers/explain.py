@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.errors import ElmanError
-from elman.kernels.choose import Choice, choose
+from elman.kernels.choose import Choice, choose, explained
 from elman.layers.recurrent import Hidden, Recurrent
 
 
@@ -21,8 +21,8 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         lines = [self.layer]
-        for suffix, (name, refusals) in self.choices.items():
-            lines.append(f"  {suffix}: runs on the kernel {name!r}")
+        for suffix, (name, refusals, how) in self.choices.items():
+            lines.append(f"  {suffix}: runs on the kernel {name!r}" + (f", {how}" if how else ""))
             lines += [f"    not on {faster!r}: {why}" for faster, why in refusals.items()]
         return "\n".join(lines)
 
@@ -58,9 +58,9 @@ def explain(
         width = x_TBI if k == 0 else x_TBI.new_zeros(*x_TBI.shape[:2], layer.output_size)
         for d in range(layer.num_directions):
             before = tuple(s[len(choices)] for s in state)
-            choices[f"l{k}" + ("_reverse" if d else "")] = choose(
-                layer.cell, width, before, layer.weights(k, d), lengths=lengths_B, resets=resets_TB, reverse=d == 1
-            )
+            weights = layer.weights(k, d)
+            choice = choose(layer.cell, width, before, weights, lengths=lengths_B, resets=resets_TB, reverse=d == 1)
+            choices[f"l{k}" + ("_reverse" if d else "")] = explained(choice, layer.cell, width, weights)
     return Explanation(repr(layer), choices)
 
 

@@ -38,18 +38,46 @@ def identity(cell: Cell, weights: Weights, hidden_size: int, value: float) -> No
     Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
 
     Raises:
-        SettingError: the cell has gates or the layer a projection; a unit matrix is meant for the plain network.
+        SettingError: the cell has gates or the layer a projection; a unit matrix is meant for the plain network, such
+            as RNN with nonlinearity='relu'.
     """
-    if len(cell.gates) != 1 or weights.hr is not None:
-        raise SettingError(
-            "the initialisation 'identity' is for the plain network",
-            should="a cell with one gate, such as RNN with nonlinearity='relu'",
-            found=f"{type(cell).__name__} with gates {', '.join(cell.gates)}",
-            hint="'chrono' or 'forget_bias' for gated cells",
-        )
+    _refuse_gates(cell, weights, "identity")
     _glorot_input_zero_biases(weights, hidden_size)
     nn.init.normal_(weights.ih, std=0.001)
     weights.hh.copy_(value * torch.eye(hidden_size))
+
+
+def rotation(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
+    """W turns each pair of units by an angle of its own; U normal with deviation 0.01, biases zero.
+
+    The angles are spread evenly over 0 .. 2 pi / `value`, so that the slowest pairs hardly turn and the fastest come
+    round in `value` steps: a pair that turns by an angle adds up the input's Fourier component at it, and choosing the
+    shortest period of interest spends no unit on faster ones. U is so small that tanh stays in its straight part over
+    hundreds of steps, and a pair is no other pair's business, until training makes it so.
+
+    W of rotations is from Henaff, Szlam and LeCun, "Recurrent orthogonal networks and long-memory tasks", 2016; small
+    angles for long memory from Orvieto and others, "Resurrecting recurrent neural networks for long sequences", 2023.
+
+    Raises:
+        SettingError: as for `identity`; or the period is under 2 steps, which no sequence can show.
+    """
+    _refuse_gates(cell, weights, "rotation")
+    if value < 2:
+        raise SettingError(
+            "'rotation' needs the shortest period in steps", should="2 or more", found=f"{value:g}", hint="'rotation=4'"
+        )
+    _glorot_input_zero_biases(weights, hidden_size)
+    nn.init.normal_(weights.ih, std=0.01)
+    pairs = hidden_size // 2
+    jittered = torch.arange(pairs, device=weights.hh.device) + torch.rand(pairs, device=weights.hh.device)
+    angles = jittered.double() / max(1, pairs) * (2 * math.pi / value)
+    cosine, sine = angles.cos().to(weights.hh.dtype), angles.sin().to(weights.hh.dtype)
+    nn.init.eye_(weights.hh)  # an odd unit stands still
+    first = torch.arange(0, 2 * pairs, 2, device=weights.hh.device)
+    second = first + 1
+    weights.hh[first, first] = weights.hh[second, second] = cosine
+    weights.hh[second, first] = sine
+    weights.hh[first, second] = -sine
 
 
 def chrono(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
@@ -92,6 +120,7 @@ INITIALISATIONS: dict[str, Initialisation] = {
     "torch": Initialisation(torch_uniform, None),
     "orthogonal": Initialisation(orthogonal, 1.0),
     "identity": Initialisation(identity, 1.0),
+    "rotation": Initialisation(rotation, 2.0),
     "chrono": Initialisation(chrono, 1000.0),
     "forget_bias": Initialisation(forget_bias, 1.0),
 }
@@ -140,6 +169,16 @@ def _glorot_input_zero_biases(weights: Weights, hidden_size: int) -> None:
     for bias in (weights.b_ih, weights.b_hh):
         if bias is not None:
             bias.zero_()
+
+
+def _refuse_gates(cell: Cell, weights: Weights, init: str) -> None:
+    if len(cell.gates) != 1 or weights.hr is not None:
+        raise SettingError(
+            f"the initialisation {init!r} is for the plain network",
+            should="a cell with one gate, such as RNN",
+            found=f"{type(cell).__name__} with gates {', '.join(cell.gates)}",
+            hint="'chrono' or 'forget_bias' for gated cells",
+        )
 
 
 def _bias(cell: Cell, weights: Weights, hidden_size: int, gate: str) -> Tensor:

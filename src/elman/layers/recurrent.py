@@ -93,7 +93,11 @@ class Recurrent(nn.Module):
         return self.num_directions * self._state_sizes()[0]
 
     def _state_sizes(self) -> tuple[int, ...]:
-        return (self.proj_size or self.hidden_size, *(self.hidden_size for _ in self.cell.states[1:]))
+        return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
+
+    def _first_weight(self) -> Tensor:
+        found = self._parameters.get("weight_ih_l0")  # quicker than the attribute; a parametrised weight is not there
+        return self.weight_ih_l0 if found is None else found  # type: ignore[return-value]
 
     def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         rows = len(self.cell.gates) * self.hidden_size
@@ -308,11 +312,9 @@ class Recurrent(nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: zeros or the learned one, (L*D, B, H) for each state."""
-        first = self.weight_ih_l0
-        assert isinstance(first, Tensor)
         if not self.learn_initial_state:
-            count = self.num_layers * self.num_directions
-            return tuple(first.new_zeros(count, batch_size, size) for size in self._state_sizes())
+            first, count = self._first_weight(), self.num_layers * self.num_directions
+            return tuple([first.new_zeros(count, batch_size, size) for size in self._state_sizes()])
         rows = [self.weights(k, d).initial or () for k in range(self.num_layers) for d in range(self.num_directions)]
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
@@ -350,6 +352,8 @@ class Recurrent(nn.Module):
             x_TBI = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
             if self.training and self.dropout and layer + 1 < self.num_layers:
                 x_TBI = self._drop(x_TBI)
+        if len(after) == 1:
+            return x_TBI, tuple([s.unsqueeze(0) for s in after[0]])
         return x_TBI, tuple(torch.stack(each) for each in zip(*after, strict=True))
 
     def _drop(self, x_TBI: Tensor) -> Tensor:
@@ -407,8 +411,7 @@ class Recurrent(nn.Module):
         check_shape("resets", resets, letters[:-1], **{c: sizes[c] for c in letters[:-1]})
 
     def _check_type(self, name: str, tensor: Tensor) -> None:
-        weight = self.weight_ih_l0
-        assert isinstance(weight, Tensor)
+        weight = self._first_weight()
         if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
             raise ShapeError(
                 f"{name} has another type than the weights",

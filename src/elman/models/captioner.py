@@ -62,6 +62,7 @@ class Captioner(nn.Module):
         hidden: H, units of a decoder layer.
         layers: upper layers, or, without attention, layers.
         cell: a name in `elman.layers.LAYERS`.
+        nonlinearity, init: see `elman.models.encoder.build_layers`.
         attention: a name in `elman.models.attention.ATTENTIONS`, or "none".
         dropout: of embeddings, features, between layers, and before the output.
         forgetting: probability that a symbol that was written is not read, in training: the decoder has to look.
@@ -80,6 +81,8 @@ class Captioner(nn.Module):
         hidden: int = 512,
         layers: int = 1,
         cell: str = "lstm",
+        nonlinearity: str = "tanh",
+        init: str = "torch",
         attention: str = "multiplicative",
         dropout: float = 0.3,
         forgetting: float = 0.0,
@@ -99,7 +102,7 @@ class Captioner(nn.Module):
             nn.init.normal_(self.embedding.weight, std=embedding**-0.5)  # tied to the output: logits of unit size
         self.drop = SequenceDropout(dropout)
         looks = attention != "none"
-        options: dict[str, Any] = {"cell": cell, "dropout": dropout}
+        options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}
         self.lower = build_layers(input_size=embedding, hidden=hidden, layers=1 if looks else layers, **options)
         self.attention = build_attention(attention, hidden, features) if looks else None
         self.upper = (

@@ -40,16 +40,20 @@ class Transcriber(nn.Module):
     Args:
         features: I, of the input at each step.
         symbols: V, without the blank.
-        mean, deviation: (I,), of the features in the training data; a streaming model is scaled by them. Else each
-            sequence is scaled by its own.
+        mean, deviation: (I,), of the features in the training data.
         streaming: one direction, and nothing that needs the future.
+        own_scale: each sequence is scaled by its own mean and deviation instead, which no stream knows.
         hidden: H.
         layers: L.
         cell: a name in `elman.layers.LAYERS`.
+        nonlinearity, init: see `elman.models.encoder.build_layers`.
         stride: steps of the input for one of the layers.
         dropout: of the input of each layer and of the output.
         mask_steps, mask_features: the longest run of steps and of features that is hidden in training, each twice.
         stretch: greatest change of speed in training: 0.1 stands for 90 to 110 %.
+        warp: greatest change of pitch in training, of each sequence by itself, for features that lie on a scale of
+            pitch: 0.1 moves what lies at feature i to 0.9 i to 1.1 i (Jaitly and Hinton 2013, "Vocal tract length
+            perturbation improves speech recognition", along the mel scale).
 
     Raises:
         SettingError: an unknown name or an impossible size.
@@ -66,27 +70,45 @@ class Transcriber(nn.Module):
         mean: Sequence[float],
         deviation: Sequence[float],
         streaming: bool = False,
+        own_scale: bool = False,
         hidden: int = 128,
         layers: int = 2,
         cell: str = "gru",
+        nonlinearity: str = "tanh",
+        init: str = "torch",
         stride: int = 2,
         dropout: float = 0.2,
         mask_steps: int = 0,
         mask_features: int = 0,
         stretch: float = 0.0,
+        warp: float = 0.0,
     ) -> None:
         super().__init__()
         if len(mean) != features or len(deviation) != features:
             raise SettingError(
                 "the scale does not fit the features", should=f"{features} numbers", found=f"{len(mean)}"
             )
+        if streaming and own_scale:
+            raise SettingError(
+                "a stream cannot be scaled by its own mean", should="the training data's", found="streaming, own_scale"
+            )
         self.register_buffer("mean_I", torch.tensor(mean))
         self.register_buffer("deviation_I", torch.tensor(deviation))
-        self.streaming, self.stretch = streaming, stretch
+        self.streaming, self.own_scale = streaming, own_scale
+        self.stretch, self.warp = stretch, warp
         self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
-        self.recurrent = build_layers(cell, hidden, hidden, layers=layers, bidirectional=not streaming, dropout=dropout)
+        self.recurrent = build_layers(
+            cell,
+            hidden,
+            hidden,
+            layers=layers,
+            bidirectional=not streaming,
+            nonlinearity=nonlinearity,
+            dropout=dropout,
+            init=init,
+        )
         self.output = nn.Linear(self.recurrent.output_size, symbols + 1)
 
     @property
@@ -104,6 +126,8 @@ class Transcriber(nn.Module):
         if self.training and self.stretch:
             x_TBI, lengths_B = stretched(x_TBI, lengths_B, 1 + self.stretch * (2 * float(torch.rand(())) - 1))
         x_TBI = self._scaled(x_TBI, lengths_B)
+        if self.training and self.warp:
+            x_TBI = warped(x_TBI, 1 + self.warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
         x_TBI = self.mask_features(self.mask_steps(x_TBI, lengths_B))
         z_TBC, _ = self.front(x_TBI)
         lengths_B = lengths_B // self.stride
@@ -113,7 +137,7 @@ class Transcriber(nn.Module):
 
     def _scaled(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
         exists_TB1 = steps_exist(x_TBI, lengths_B)[..., None]
-        if self.streaming:
+        if not self.own_scale:
             return ((x_TBI - self.mean_I) / self.deviation_I).masked_fill(~exists_TB1, 0.0)
         count_B1 = lengths_B.clamp(min=1).to(x_TBI)[:, None]
         mean_BI = x_TBI.masked_fill(~exists_TB1, 0.0).sum(0) / count_B1
@@ -138,6 +162,20 @@ class Transcriber(nn.Module):
         """Return the logits of some more steps of a stream, (T', B, V + 1), and where it is then.
 
         Raises:
+            SettingError: as `refuse_streams`.
+        """
+        self.refuse_streams()
+        left, state = hearing or Hearing(None, None)
+        z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
+        if not len(z_TBC):
+            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
+        s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
+        return self.output(s_TBF), Hearing(left, state)
+
+    def refuse_streams(self) -> None:
+        """Refuse to hear a stream where the future is needed.
+
+        Raises:
             SettingError: the model is not a streaming one.
         """
         if not self.streaming:
@@ -147,16 +185,26 @@ class Transcriber(nn.Module):
                 found="one that reads both directions",
                 hint="elman train transcribe ... --set streaming=true",
             )
-        left, state = hearing or Hearing(None, None)
-        z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
-        if not len(z_TBC):
-            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
-        s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
-        return self.output(s_TBF), Hearing(left, state)
 
 
 def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths."""
+    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths.
+
+    What stands beyond a sequence's length changes nothing: its last step is repeated there.
+    """
     size = max(1, round(len(x_TBI) * factor))
+    last_B = (lengths_B - 1).clamp(min=0).to(x_TBI.device)
+    step_TB = torch.arange(len(x_TBI), device=x_TBI.device)[:, None].minimum(last_B)
+    x_TBI = x_TBI.gather(0, step_TB[..., None].expand_as(x_TBI))
     y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
     return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)
+
+
+def warped(x_TBI: Tensor, factors_B: Tensor) -> Tensor:
+    """Return sequences whose feature i is what was at i / factor, by linear interpolation; the last one is repeated."""
+    T, B, size = x_TBI.shape
+    place_BI = (torch.arange(size) / factors_B[:, None]).clamp(max=size - 1).to(x_TBI)
+    below_BI = place_BI.long()
+    above_BI, share_BI = (below_BI + 1).clamp(max=size - 1), place_BI - below_BI
+    below_TBI, above_TBI = (x_TBI.gather(2, index_BI.expand(T, B, size)) for index_BI in (below_BI, above_BI))
+    return below_TBI + share_BI * (above_TBI - below_TBI)

@@ -37,6 +37,7 @@ class Writing:
     lower: Any  # state of the lower layer
     upper: Any  # state of the upper layers
     fed_BE: Tensor | None  # the last readout, with input feeding
+    attended_BS: Tensor  # the attention that each source symbol got so far
 
     def select(self, rows_N: Tensor) -> Writing:
         """Return the state of these rows."""
@@ -51,6 +52,7 @@ class Writing:
             of(self.lower),
             of(self.upper),
             None if self.fed_BE is None else self.fed_BE[rows_N],
+            self.attended_BS[rows_N],
         )
 
 
@@ -65,6 +67,7 @@ class Translator(nn.Module):
         hidden: H, units of a decoder layer; the encoder has H / 2 in each direction.
         layers: layers of the encoder, and upper layers of the decoder.
         cell: a name in `elman.layers.LAYERS`.
+        nonlinearity, init: see `elman.models.encoder.build_layers`.
         attention: a name in `elman.models.attention.ATTENTIONS`.
         input_feeding: see above; slower, as the layers then run step by step.
         dropout: of embeddings, between layers, and before the output.
@@ -83,6 +86,8 @@ class Translator(nn.Module):
         hidden: int = 512,
         layers: int = 1,
         cell: str = "gru",
+        nonlinearity: str = "tanh",
+        init: str = "torch",
         attention: str = "multiplicative",
         input_feeding: bool = False,
         dropout: float = 0.2,
@@ -99,7 +104,7 @@ class Translator(nn.Module):
         self.target_embedding = _embedding(target_size + 1, embedding)
         self.source_embedding = None if shared else _embedding(source_size, embedding)
         self.drop = SequenceDropout(dropout)
-        options: dict[str, Any] = {"cell": cell, "dropout": dropout}
+        options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}
         self.encoder = build_layers(
             input_size=embedding, hidden=hidden // 2, layers=layers, bidirectional=True, **options
         )
@@ -128,6 +133,7 @@ class Translator(nn.Module):
             self._state(torch.split(begin_LBH[: self.states], 1)),
             self._state(torch.split(begin_LBH[self.states :], count)),
             e_SBE.new_zeros(len(begin_BN), e_SBE.shape[2]) if self.input_feeding else None,
+            memory_BSM.new_zeros(memory_BSM.shape[:2]),
         )
 
     def _state(self, parts: tuple[Tensor, ...]) -> Any:
@@ -154,10 +160,17 @@ class Translator(nn.Module):
         a_TBM = a_BTM.transpose(0, 1)
         s_TBH, upper = self.upper(torch.cat((self.drop(d_TBH), a_TBM), 2), at.upper)
         r_TBE = self.drop(torch.tanh(self.readout(torch.cat((s_TBH, a_TBM), 2))))
-        return r_TBE, weights_BTS, replace(at, lower=lower, upper=upper)
+        attended_BS = at.attended_BS + weights_BTS.detach().sum(1)
+        return r_TBE, weights_BTS, replace(at, lower=lower, upper=upper, attended_BS=attended_BS)
 
     def nats(
-        self, source_SB: Tensor, lengths_B: Tensor, target_TB: Tensor, *, smoothing: float = 0.0
+        self,
+        source_SB: Tensor,
+        lengths_B: Tensor,
+        target_TB: Tensor,
+        *,
+        smoothing: float = 0.0,
+        guesses: float = 0.0,
     ) -> tuple[Tensor, int]:
         """Return the cross-entropy of the targets, summed, and over how many symbols, their ends included.
 
@@ -165,6 +178,9 @@ class Translator(nn.Module):
             source_SB, lengths_B: the sources and how many symbols each has.
             target_TB: the targets, -100 beyond their ends.
             smoothing: share of each target's probability that is spread over all symbols (Szegedy et al. 2016).
+            guesses: share of the symbols that the decoder reads that are its own guesses instead of the target's
+                (Bengio et al. 2015, https://arxiv.org/abs/1506.03099), made all at once from the target (Duckworth et
+                al. 2019, https://arxiv.org/abs/1906.04331).
         """
         rows = target_TB.shape[1]
         mark_1B = target_TB.new_full((1, rows), self.mark)
@@ -173,11 +189,21 @@ class Translator(nn.Module):
         following_TB = torch.cat((target_TB, nothing_1B))
         ends_B = (target_TB >= 0).sum(0)
         following_TB[ends_B, torch.arange(len(ends_B))] = self.mark
-        r_TBE, _, _ = self.write(input_TB, self.read(source_SB, lengths_B))
+        at = self.read(source_SB, lengths_B)
+        if guesses:
+            guessed = torch.rand(input_TB.shape, device=input_TB.device) < guesses
+            input_TB = torch.where(guessed, self._guesses(input_TB, at), input_TB)
+        r_TBE, _, _ = self.write(input_TB, at)
         judged = following_TB >= 0
         logits_NV = self.output.logits(r_TBE[judged])
         wanted_N = following_TB[judged]
         return functional.cross_entropy(logits_NV, wanted_N, reduction="sum", label_smoothing=smoothing), len(wanted_N)
+
+    @torch.no_grad()
+    def _guesses(self, input_TB: Tensor, at: Writing) -> Tensor:
+        """Return the mark, and what the decoder would have written after each symbol but the last, (T, B)."""
+        r_TBE, _, _ = self.write(input_TB[:-1], at)
+        return torch.cat((input_TB[:1], self.output.logits(r_TBE).argmax(2)))
 
     @torch.no_grad()
     def step(self, ids_B: Tensor, at: Writing) -> tuple[Tensor, Writing]:

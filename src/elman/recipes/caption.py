@@ -25,23 +25,27 @@ from elman.errors import RunError, SettingError
 from elman.models.captioner import Captioner
 from elman.models.residual import RESNETS, ResidualNet
 from elman.models.seeing import SeeFeatures, SeePixels
+from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
 from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import TrainingSettings, setting
+from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
+SIZE = 128  # height and width of pictures, where none is set
 LITTLE = 64  # height and width of pictures for which a smaller network does
 MEASURED = 2000  # pictures whose features say what is usual
 SAMPLE = 8  # pictures that a diagnosis looks at
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionSettings(TrainingSettings):
+class CaptionSettings(CellSettings):
     """The settings of a captioner."""
 
-    size: int = setting(128, "height and width that pictures are brought to", low=16, high=1024, fixed=True)
+    size: int | None = setting(
+        None, "height and width that pictures are brought to; none: 128", low=16, high=1024, fixed=True
+    )
     vocabulary: str = setting("words", "what a symbol is", choices=("words", "characters", "bpe"), fixed=True)
     vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
     rare: int = setting(4, "words that come fewer times than this are unknown", low=1, fixed=True)
@@ -82,7 +86,13 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
     """Read pictures and captions, choose the symbols, and keep both in the folder."""
     if settings.weights is not None:
         outside_weights(settings)  # a file of another network is refused before anything is read
-    told = Told(settings.size, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
+    if settings.size is not None and not sources:
+        raise SettingError(
+            "the generated scenes have a size of their own",
+            should="size without a value",
+            found=f"size={settings.size}",
+        )
+    told = Told(settings.size or SIZE, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
     if sources:
         other = [Path(name) for name in settings.validation_data]
         parts = album_parts(sources, told, share=settings.validation, validation_data=other)
@@ -164,7 +174,7 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
         embedding=settings.embedding,
         hidden=hidden,
         layers=settings.layers,
-        cell=settings.cell,
+        **settings.layer(),
         attention=settings.attention,
         dropout=settings.dropout,
         forgetting=settings.forgetting,
@@ -229,7 +239,7 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
 def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return the first pictures of DATA, or of the run's validation data."""
     vocabulary = load_vocabulary(run.path)
-    pictures = judged_pictures(run, vocabulary, settings.size, sources, most=SAMPLE)
+    pictures = judged_pictures(run, vocabulary, side_of(run), sources, most=SAMPLE)
     loss = objective(settings, torch.device("cpu"))
 
     def mean(model: Any, batch: Batch) -> Tensor:
@@ -242,7 +252,13 @@ def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]
 def load(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> TrainedCaptioner:
     """Return the trained model, ready to use."""
     assert isinstance(model, Captioner)
-    return TrainedCaptioner(model, load_vocabulary(run.path), settings.size, run)
+    return TrainedCaptioner(model, load_vocabulary(run.path), side_of(run), run)
+
+
+def side_of(run: RunDirectory) -> int:
+    """Return the height and width of the pictures that a run was trained on; features have none, and take any."""
+    shape = Sequences.open(run.path, "picture").values.shape
+    return int(shape[1]) if len(shape) == 4 else SIZE
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:

@@ -27,10 +27,11 @@ from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.perplexity import perplexity
 from elman.evaluation.text_baselines import text_baselines
 from elman.models.language_model import LanguageModel
+from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Metrics, Recipe, Sample
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
-from elman.training.settings import TrainingSettings, setting
+from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 LARGE = 20_000  # symbols from which on the adaptive softmax is worth it
@@ -38,7 +39,7 @@ SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of text that a diagnosis looks at
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelSettings(TrainingSettings):
+class LanguageModelSettings(CellSettings):
     """The settings of a language model."""
 
     vocabulary: str = setting(
@@ -53,8 +54,6 @@ class LanguageModelSettings(TrainingSettings):
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(512, "units of a layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)
-    nonlinearity: str = setting("tanh", "of the cell rnn", choices=("tanh", "relu", "sigmoid", "identity"), fixed=True)
-    init: str = setting("torch", "how recurrent layers are filled at first", fixed=True)
     tied: bool = setting(False, "the output layer uses the embedding's weight", fixed=True)
     softmax: str = setting("auto", "auto, full or adaptive", choices=("auto", "full", "adaptive"), fixed=True)
     cutoffs: tuple[int, ...] = setting((), "where the adaptive softmax cuts; none: V/20, V/4", low=1, fixed=True)
@@ -140,12 +139,10 @@ def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
     cutoffs = settings.cutoffs or (max(1, size // 20), max(2, size // 4))
     return LanguageModel(
         size,
-        cell=settings.cell,
+        **settings.layer(),
         embedding=settings.embedding,
         hidden=settings.hidden,
         layers=settings.layers,
-        nonlinearity=settings.nonlinearity,
-        init=settings.init,
         tied=settings.tied,
         cutoffs=cutoffs if adaptive else (),
         embedding_dropout=settings.embedding_dropout,

@@ -97,3 +97,18 @@ class Scale:
 
         found: Scale = read_checked(folder / "scale.json", "the scale of the scores", understand)
         return found
+
+
+def refuse_one_score(pairs: Sequence[Pair]) -> None:
+    """Check that pairs for validation can say what is best.
+
+    Raises:
+        DataError: they have one score only, with which nothing correlates.
+    """
+    if len({pair.score for pair in pairs}) < 2:
+        raise DataError(
+            "all validation pairs have the same score, with which nothing correlates",
+            should="at least two different scores in the validation part",
+            found=f"{len(pairs)} pairs with the score {pairs[0].score:g}",
+            hint="other or more validation data: --set validation_data=FILE or --set validation=0.2",
+        )

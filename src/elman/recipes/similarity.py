@@ -27,7 +27,7 @@ from elman.models.word_embedding import WordEmbedding
 from elman.recipes.network import NetworkSettings
 from elman.recipes.pair_metrics import metrics_of, own_pairs
 from elman.recipes.recipe import Metrics, Recipe, Sample
-from elman.recipes.scale import Scale
+from elman.recipes.scale import Scale, refuse_one_score
 from elman.recipes.trained_similarity import PredictSettings, TrainedSimilarity
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
@@ -74,6 +74,7 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
     validation = keep(folder, "validation", part(pairs, judged, settings, kept_out=True))
     scale = Scale.of(training)
     scale.check(validation)
+    refuse_one_score(validation)
     scale.save(folder)
     lexicon = Lexicon.build((text for pair in training for text in pair[:2]), size=settings.vocabulary_size)
     if settings.vectors is not None:

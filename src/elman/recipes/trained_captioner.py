@@ -20,7 +20,7 @@ from elman.data.sequences import Sequences
 from elman.data.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
-from elman.evaluation.attention_pictures import draw_attention
+from elman.evaluation.attention_over_pictures import draw_attention_over
 from elman.evaluation.captions import cider, constant_caption, exact, metrics
 from elman.models.captioner import Captioner
 from elman.recipes.recipe import Answer, no_answer
@@ -206,7 +206,7 @@ class TrainedCaptioner:
         except OSError as error:
             raise SettingError(f"pictures={folder} is no folder", found=error.strerror, hint="another place") from error
         out = folder / f"{path.stem}.png"
-        draw_attention(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), out)
+        draw_attention_over(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), out)
         return out
 
     def evaluate(
@@ -243,7 +243,7 @@ class TrainedCaptioner:
         return {
             "nats_per_symbol": nats,
             **right,
-            "cider_ratio": right["cider"] / shuffled["cider"] if shuffled["cider"] else None,
+            **({"cider_ratio": right["cider"] / shuffled["cider"]} if shuffled["cider"] else {}),
             **held_out,
             "pictures": len(judged),
             **({"pictures_left_out": told.left_out.count, "left_out": told.left_out.lines()} if skip_bad else {}),

@@ -16,6 +16,8 @@ from elman.layers.cell import Cell, State
 TOLERANCE: dict[torch.dtype, float] = {
     torch.float64: 1e-10,  # sums of some thousand products, each rounded to 1e-16
     torch.float32: 2e-5,  # the same at 6e-8, and kernels add in different orders
+    torch.float16: 4e-3,  # what is stored is rounded to 5e-4 a step, and some steps of that add up; sums are in float32
+    torch.bfloat16: 3e-2,  # the same at 4e-3
 }
 
 

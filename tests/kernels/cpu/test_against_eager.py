@@ -28,6 +28,7 @@ SIZES = [
     (2, 9, 40, 64),
     (900, 2, 3, 9),
     (5, 13, 1, 70),
+    (60, 20, 2, 150),
 ]
 
 
@@ -55,6 +56,19 @@ def test_sizes(main_cell: Cell, draw: Draw, size: tuple[int, ...], dtype: torch.
     if size[0] > 100 and dtype is torch.float32:
         dtype, drawn = torch.float64, draw(main_cell, *size, dtype=torch.float64, grad=True)
     check(gradients(drawn, cpu), gradients(drawn, eager))
+
+
+@pytest.mark.parametrize("threads", [2, 4, 5])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("T", [4, 60])  # with few tokens the gradients of the weights are made by all threads together
+def test_groups_of_threads(main_cell: Cell, draw: Draw, T: int, ragged: bool, threads: int) -> None:
+    """Groups with members of their own, and one thread too many: each token is counted once, wherever it is made."""
+    torch.set_num_threads(threads)
+    drawn = draw(main_cell, T, 13, 20, 140, dtype=torch.float64, grad=True)
+    options = (
+        {"lengths": torch.randint(0, T + 1, (13,), generator=torch.Generator().manual_seed(threads))} if ragged else {}
+    )
+    check(gradients(drawn, cpu, **options), gradients(drawn, eager, **options))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import elman
 from elman.kernels import cpu
+from elman.kernels.call import flatten
 from elman.kernels.cpu import operators
 from elman.layers.cell import Cell
 
@@ -26,7 +27,7 @@ def test_opcheck(main_cell: Cell, draw: Draw, grad: bool, ragged: bool, monkeypa
     drawn = draw(main_cell, 4, 3, 2, 5, grad=grad)
     lengths = torch.tensor([4, 1, 2]) if ragged else None
     resets = torch.tensor([[False, True, False]] * 4) if ragged else None
-    call = cpu._flatten(drawn.x_TBI, drawn.state, drawn.weights, lengths, resets)
+    call = flatten(drawn.x_TBI, drawn.state, drawn.weights, lengths, resets)
     arguments = (main_cell.kernel, False, grad, *call)
     tests = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
     torch.library.opcheck(operators.recurrent, arguments, test_utils=tests)
@@ -82,7 +83,7 @@ def test_fake_tensors_and_modes(layer: Any) -> None:
 
 def test_a_call_that_saved_nothing_says_so(draw: Draw, main_cell: Cell) -> None:
     drawn = draw(main_cell, 2, 2, 2, 2, grad=True)
-    call = cpu._flatten(drawn.x_TBI, drawn.state, drawn.weights, None, None)
+    call = flatten(drawn.x_TBI, drawn.state, drawn.weights, None, None)
     y: Tensor = operators.recurrent(main_cell.kernel, False, False, *call)[0]
     with pytest.raises(RuntimeError, match="save=False"):
         y.sum().backward()

@@ -113,19 +113,5 @@ def test_the_engine_checks_what_it_is_given(drawn: Any) -> None:
     y = torch.empty(3, 2, 4)
     for lengths in ([-1, 2], [4, 1], [1]):
         with pytest.raises(ValueError, match="lengths"):
-            calls._engine.forward(
-                packed,
-                drawn.x_TBI,
-                h,
-                c,
-                None,
-                None,
-                torch.tensor(lengths),
-                None,
-                False,
-                1,
-                y,
-                h.clone(),
-                c.clone(),
-                None,
-            )
+            call = calls.Call(drawn.x_TBI, h, c, *w[:4], None, None, torch.tensor(lengths), None)
+            calls._engine.forward(2, 0, packed, call, False, 1, y, h.clone(), c.clone(), None)

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.kernels import eager
+from elman.kernels.call import Call, eager_gradients, flatten, is_traced, refusal_of_mode, tensors
 from elman.kernels.cpu import calls
-from elman.kernels.cpu.calls import KINDS, Call, Wanted
+from elman.kernels.cpu.calls import KINDS, Wanted
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 
@@ -26,6 +26,8 @@ if calls.missing is None:
     from elman.kernels.cpu import _engine
     from elman.kernels.cpu.operators import recurrent
 
+
+device = "cpu"
 
 # Calls of fewer tokens go by kept packed weights: packing anew would cost more than the call.
 KEPT_BELOW = 16
@@ -48,11 +50,13 @@ def refusal(
         return f"the cell {type(cell).__name__} is not one of those it was written for: {', '.join(KINDS)}"
     if weights.hr is not None:
         return "the LSTM has a projection (proj_size)"
-    if _is_traced(x_TBI) or not _engine.alike(x_TBI, *state, *weights[:4], *(weights.initial or ())):
-        why = _refusal_of_type(x_TBI, _tensors(state, weights))
+    if is_traced(x_TBI) or not _engine.alike(x_TBI, *state, *weights[:4], *(weights.initial or ())):
+        why = _refusal_of_type(x_TBI, tensors(state, weights))
         if why is not None:
             return why
-    return _refusal_of_mode(x_TBI, state, weights)
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on, and asks for another number type than the tensors have"
+    return refusal_of_mode(x_TBI, state, weights)
 
 
 def _refusal_of_type(x_TBI: Tensor, others: list[Tensor]) -> str | None:
@@ -68,31 +72,6 @@ def _refusal_of_type(x_TBI: Tensor, others: list[Tensor]) -> str | None:
     return None
 
 
-def _tensors(state: State, weights: Weights) -> list[Tensor]:
-    given = [*state, *weights[:4], *(weights.initial or ())]
-    return [t for t in given if t is not None]
-
-
-def _refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
-    """Return what is going on around the call that the kernel cannot take part in."""
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on, and asks for another number type than the tensors have"
-    if torch.onnx.is_in_onnx_export():
-        return "the call is being exported to ONNX, which has no operator like it"
-    if torch.compiler.is_compiling():
-        return None
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a function transform (torch.func: vmap, grad, jvp) is active"
-    in_forward_mode = torch.autograd.forward_ad._current_level >= 0
-    if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *_tensors(state, weights))):
-        return "forward-mode differentiation is asked for"
-    return None
-
-
-def _has_tangent(tensor: Tensor) -> bool:
-    return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
-
-
 def unroll(
     cell: Steps,
     x_TBI: Tensor,
@@ -105,9 +84,9 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction over a whole sequence; the contract is `eager.unroll`'s."""
     assert cell.kernel is not None
-    call = _flatten(x_TBI, state, weights, lengths, resets)
+    call = flatten(x_TBI, state, weights, lengths, resets)
     differentiate = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:9])
-    if _is_traced(x_TBI):
+    if is_traced(x_TBI):
         y_TBH, hn, cn, _ = recurrent(cell.kernel, reverse, differentiate, *call)
     elif differentiate:
         y_TBH, hn, cn = _Recurrent.apply(cell, reverse, *call)  # type: ignore[no-untyped-call]
@@ -116,30 +95,6 @@ def unroll(
         packed = _packed(cell.kernel, weights) if few else None
         y_TBH, hn, cn, _ = calls.forward(cell.kernel, call, reverse, False, packed)
     return y_TBH, (hn,) if len(state) == 1 else (hn, cn)
-
-
-def _flatten(x_TBI: Tensor, state: State, weights: Weights, lengths: Tensor | None, resets: Tensor | None) -> Call:
-    initial: State = ()
-    if resets is not None:
-        initial = weights.initial or tuple(s.new_zeros(s.shape[1]) for s in state)
-        resets = resets.bool()
-    if lengths is not None:
-        lengths = lengths.to(torch.int64)
-    h, c = state if len(state) == 2 else (state[0], None)
-    h_initial, c_initial = (*initial, None, None)[:2]
-    return Call(x_TBI, h, c, weights.ih, weights.hh, weights.b_ih, weights.b_hh, h_initial, c_initial, lengths, resets)
-
-
-def _is_traced(x_TBI: Tensor) -> bool:
-    """Whether somebody watches the operators that are called, so that this kernel has to be one of them."""
-    if torch.compiler.is_compiling():
-        return True
-    return (
-        type(x_TBI) not in (Tensor, torch.nn.Parameter)
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._is_torch_function_mode_enabled()
-        or torch._C._get_tracing_state() is not None
-    )
 
 
 class _Recurrent(torch.autograd.Function):
@@ -163,31 +118,11 @@ class _Recurrent(torch.autograd.Function):
         call = Call(*tensors)
         need = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            return (None, None, *_eager_gradients(ctx.cell, ctx.reverse, call, need, given))
+            return (None, None, *eager_gradients(ctx.cell, ctx.reverse, call, need, given))
         wanted = Wanted(need[0], *need[3:7])
         d_y, d_hn, d_cn = given
         found = calls.backward(ctx.cell.kernel, call, ctx.reverse, wanted, y_TBH, saved, d_y, d_hn, d_cn)
         return (None, None, *(g if n else None for g, n in zip(found, need, strict=False)), None, None)
-
-
-def _eager_gradients(
-    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], given: tuple[Tensor | None, ...]
-) -> list[Tensor | None]:
-    """Return the gradients of the call as a graph, by running the eager kernel over it again."""
-    with torch.enable_grad():
-        state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
-        initial = (
-            None if call.h_initial is None else tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
-        )
-        weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial)
-        y_TBH, after = eager.unroll(
-            cell, call.x_TBI, state, weights, lengths=call.lengths, resets=call.resets, reverse=reverse
-        )
-        pairs = [(r, g) for r, g in zip((y_TBH, *after), given, strict=False) if g is not None and r.requires_grad]
-        sources = [t for t, n in zip(call, need, strict=True) if n and t is not None]
-        results, grads = [r for r, _ in pairs], [g for _, g in pairs]
-        found = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
-    return [next(found) if n else None for n in need]
 
 
 class _Kept:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -21,19 +22,16 @@ def isa() -> str: ...
 def isas() -> list[str]: ...
 def alike(*tensors: Tensor | None) -> bool: ...
 def saved_width(kind: int, H: int, single: bool) -> int: ...
-def block(shape: Sequence[int], single: bool) -> Tensor: ...
+def fresh(items: tuple[tuple[int, ...] | Tensor | None, ...], single: bool, large: int, poison: bool) -> list[Any]: ...
+def readable(call: tuple[Tensor | None, ...]) -> bool: ...
 def pack(
     kind: int, f: int, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, threads: int
 ) -> Packed: ...
 def forward(
-    packed: Packed,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    h_initial: Tensor | None,
-    c_initial: Tensor | None,
-    lengths: Tensor | None,
-    resets: Tensor | None,
+    kind: int,
+    f: int,
+    packed: Packed | None,
+    call: tuple[Tensor | None, ...],
     reverse: bool,
     threads: int,
     y: Tensor,
@@ -47,16 +45,12 @@ def step(
 def backward(
     kind: int,
     f: int,
-    x: Tensor,
-    weights: list[Tensor | None],
-    past: list[Tensor | None],
-    lengths: Tensor | None,
-    resets: Tensor | None,
+    call: tuple[Tensor | None, ...],
     reverse: bool,
     threads: int,
     y: Tensor,
     saved: Tensor,
-    given: list[Tensor | None],
-    wanted: list[Tensor | None],
+    given: tuple[Tensor | None, ...],
+    made: list[Tensor | None],
 ) -> None: ...
 def activation(f: int, x: Tensor, y: Tensor) -> None: ...

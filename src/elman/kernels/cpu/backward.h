@@ -4,9 +4,15 @@
 // and lets the cell turn the gradient of its state into those of its gates. These are kept for a chunk of steps, a few
 // hundred tokens; then the threads make the large products of the chunk, d_x, d_U and d_W, while it is in the cache.
 // Two chunks alternate, so that a fast thread can go on while a slow one still reads. Nothing is allocated.
+//
+// Groups keep their tokens apart, each in memory of its own. Where there are many tokens for the size of the weights, each
+// group also adds up the gradients of the weights over its own tokens, and the sums are put together at the end: no group
+// ever waits for another or reads what another has written. Where the weights are large, all threads share the rows of
+// d_U and d_W instead, over the tokens of all groups.
 #pragma once
 
 #include "forward.h"
+#include "narrow.h"
 #include "product.h"
 
 namespace elman::ELMAN_ISA {
@@ -24,18 +30,29 @@ class Backward {
     const int64_t H_, Hp_, K_, width_;  // K_: sums of one product, width_: all planes of a token
     const Panels<T> hh_, ih_;           // panels over the columns of W and of U
     const Grid grid_;
-    const int64_t rows_, steps_of_chunk_, tokens_of_chunk_;
+    const int64_t rows_;                // at most, of one group
+    const bool apart_;                  // each group adds up the gradients of the weights by itself
+    const int64_t steps_of_chunk_, tokens_of_chunk_;  // of one group
 
     Barrier* barriers_;
+    int64_t* dealt_;                    // memory of the deal
+    Deal deal_;
     T *hh_packed_, *ih_packed_;
+    T *carry_, *d_c_, *d_h_initial_, *d_c_initial_;  // (B, Hp) by row
+
+    // Of the first group; the others' lie `each_group_` bytes apart.
     T* chunks_[2];                      // (tokens of a chunk) x width
-    T *carry_, *d_c_, *d_h_initial_, *d_c_initial_;  // (B, Hp) by rank
-    T* d_bias_;                         // (groups, width)
+    T* d_bias_;                         // (width)
     T *h_packed_, *x_packed_;           // the chunk's past states and inputs, for the gradients of W and U
-    T* product_;                        // (threads) x WeightGradient::left_size
     const T **x_rows_[2], **h_rows_[2]; // (tokens of a chunk), for each of the two chunks
-    const T** gate_rows_;               // (threads) x (tokens of a chunk of the group)
-    BackwardRow<T>* row_list_;          // (threads) x (rows)
+    T *own_ih_, *own_hh_;               // gradients of the weights, where groups are apart; unused by the first
+    int64_t each_group_;
+
+    // Of the first thread; the others' lie `each_thread_` bytes apart.
+    T* product_;                        // WeightGradient::left_size
+    const T** gate_rows_;               // (rows)
+    BackwardRow<T>* row_list_;          // (rows)
+    int64_t each_thread_;
 
 public:
     int64_t bytes;
@@ -43,40 +60,48 @@ public:
     Backward(const BackwardCall<T>& call, int threads, Arena arena)
         : call_(call), shape_(call.shape), seq_(call.seq), H_(shape_.H), Hp_(padded<T>(H_)), K_(C::kGates * Hp_),
           width_(C::kPlanes * Hp_), hh_(column_panels<T>(H_, K_)), ih_(column_panels<T>(shape_.I, K_)),
-          grid_(Grid::choose(threads, seq_.B, hh_.count(), K_ * H_)), rows_(grid_.rows(seq_.B)),
-          steps_of_chunk_(choose_steps()), tokens_of_chunk_(steps_of_chunk_ * seq_.B) {
+          grid_(Grid::choose(threads, seq_.B, hh_.count(), K_ * H_)), rows_(Deal::most(seq_, grid_.groups)), apart_(choose_apart()),
+          steps_of_chunk_(choose_steps()), tokens_of_chunk_(steps_of_chunk_ * rows_) {
         barriers_ = arena.take<Barrier>(1 + grid_.groups);
+        dealt_ = arena.take<int64_t>(Deal::numbers(seq_, grid_.groups));
         hh_packed_ = arena.take<T>(hh_.size());
         ih_packed_ = arena.take<T>(call.d_x.data ? ih_.size() : 0);
-        chunks_[0] = arena.take<T>(tokens_of_chunk_ * width_);
-        chunks_[1] = arena.take<T>(tokens_of_chunk_ * width_);
         carry_ = arena.take<T>(seq_.B * Hp_);
         d_c_ = arena.take<T>(C::kHasC ? seq_.B * Hp_ : 0);
         d_h_initial_ = arena.take<T>(seq_.resets ? seq_.B * Hp_ : 0);
         d_c_initial_ = arena.take<T>(seq_.resets && C::kHasC ? seq_.B * Hp_ : 0);
-        d_bias_ = arena.take<T>(grid_.groups * width_);
+        arena.turn_page();
+        const int64_t groups = arena.used();
+        for (T*& chunk : chunks_) chunk = arena.take<T>(tokens_of_chunk_ * width_);
+        d_bias_ = arena.take<T>(width_);
         h_packed_ = arena.take<T>(call.d_hh ? WeightGradient<T>::right_size(H_, tokens_of_chunk_) : 0);
         x_packed_ = arena.take<T>(call.d_ih ? WeightGradient<T>::right_size(shape_.I, tokens_of_chunk_) : 0);
-        product_ = arena.take<T>(threads * WeightGradient<T>::left_size(tokens_of_chunk_));
         for (int turn = 0; turn < 2; ++turn) {
             x_rows_[turn] = arena.take<const T*>(tokens_of_chunk_);
             h_rows_[turn] = arena.take<const T*>(tokens_of_chunk_);
         }
-        gate_rows_ = arena.take<const T*>(threads * rows_ * steps_of_chunk_);
-        row_list_ = arena.take<BackwardRow<T>>(threads * rows_);
+        own_ih_ = arena.take<T>(apart_ && call.d_ih ? C::kGates * H_ * shape_.I : 0);
+        own_hh_ = arena.take<T>(apart_ && call.d_hh ? C::kGates * H_ * H_ : 0);
+        each_group_ = arena.repeat(groups, grid_.groups);
+        const int64_t all = arena.used();
+        product_ = arena.take<T>(WeightGradient<T>::left_size(tokens_of_chunk_));
+        gate_rows_ = arena.take<const T*>(rows_);
+        row_list_ = arena.take<BackwardRow<T>>(rows_);
+        each_thread_ = arena.repeat(all, threads);
         bytes = arena.used();
     }
 
     void prepare() {
         for (int i = 0; i < 1 + grid_.groups; ++i) new (barriers_ + i) Barrier;
-        std::memset(d_bias_, 0, grid_.groups * width_ * sizeof(T));
+        deal_ = Deal::make(seq_, grid_.groups, dealt_);
+        for (int group = 0; group < grid_.groups; ++group) std::memset(of_group(d_bias_, group), 0, width_ * sizeof(T));
         if (seq_.resets) std::memset(d_h_initial_, 0, seq_.B * Hp_ * sizeof(T));
         if (seq_.resets && C::kHasC) std::memset(d_c_initial_, 0, seq_.B * Hp_ * sizeof(T));
     }
 
     void run(int thread) {
         const FlushDenormals flush;
-        Member me(grid_, thread, barriers_);
+        Member me(grid_, deal_, thread, barriers_);
         pack(me);
         start(me);
         me.meet_team();
@@ -84,29 +109,40 @@ public:
         int turn = 0;
         for (int64_t s1 = seq_.T; s1 > 0; turn ^= 1) {
             const int64_t s0 = s1 > steps_of_chunk_ ? s1 - steps_of_chunk_ : 0;
-            list_tokens(me, s0, s1, turn);
-            for (int64_t s = s1 - 1; s >= s0; --s) {
-                T* now = chunks_[turn] + (seq_.before(s) - seq_.before(s0)) * width_;
-                step(me, panels, s, s + 1 < s1 ? now + seq_.active(s) * width_ : chunks_[turn ^ 1], now);
-                me.meet_group();
-            }
-            me.meet_team();
+            if (!me.idle) steps(me, panels, s0, s1, turn);
+            if (!apart_) me.meet_team();
             products(me, s0, s1, turn);
             s1 = s0;
         }
-        step(me, panels, -1, chunks_[turn ^ 1], nullptr);
+        if (!me.idle) step(me, panels, -1, of_group(chunks_[turn ^ 1], me.group), nullptr);
         me.meet_team();
+        if (apart_ && seq_.T > 0) {
+            add_groups(me, call_.d_ih, own_ih_, C::kGates * H_ * shape_.I);
+            add_groups(me, call_.d_hh, own_hh_, C::kGates * H_ * H_);
+        }
         if (thread == 0) reduce();
         if (seq_.T == 0 && thread == 0) clear();
     }
 
 private:
+    template <class P>
+    P* of_group(P* first, int group) const {
+        return of_thread(first, each_group_, group);
+    }
+
+    // Reading the tokens of the other groups against putting together the sums, in numbers that come from another core.
+    bool choose_apart() const {
+        const int64_t tokens = seq_.before(seq_.T), weights = C::kGates * H_ * (H_ + shape_.I);
+        return grid_.groups > 1 && tokens * (width_ + H_ + shape_.I) / 2 > 3 * (grid_.groups - 1) * weights;
+    }
+
     int64_t choose_steps() const {
-        if (seq_.T == 0 || seq_.B == 0) return seq_.T;
-        if (seq_.T * seq_.B <= kTokensOfAChunk) return seq_.T;  // one chunk: the gradients of the weights are written once
+        const int64_t rows = apart_ ? rows_ : seq_.B;
+        if (seq_.T == 0 || rows == 0) return seq_.T;
+        if (seq_.T * rows <= kTokensOfAChunk) return seq_.T;  // one chunk: the gradients of the weights are written once
         const int64_t fit = kBytesOfAChunk / (width_ * static_cast<int64_t>(sizeof(T)));
         const int64_t tokens = fit < 192 ? 192 : fit > kTokensOfAChunk ? kTokensOfAChunk : fit;
-        const int64_t steps = tokens / seq_.B < 1 ? 1 : tokens / seq_.B;
+        const int64_t steps = tokens / rows < 1 ? 1 : tokens / rows;
         return steps < seq_.T ? steps : seq_.T;
     }
 
@@ -115,6 +151,10 @@ private:
         for (int64_t p = hh.begin; p < hh.end; ++p)
             pack_columns(hh_, p, call_.weights.hh, H_, H_, C::kGateOfHh, C::kGates, hh_packed_ + hh_.offset(p));
         if (!call_.d_x.data) return;
+        if (is_narrow<T>(shape_.I)) {
+            if (me.thread == 0) pack_features(call_.weights.ih, shape_.I, H_, C::kGateOfIh, C::kGates, ih_packed_);
+            return;
+        }
         const Share ih(ih_.count(), me.thread, grid_.threads);
         for (int64_t p = ih.begin; p < ih.end; ++p)
             pack_columns(ih_, p, call_.weights.ih, shape_.I, H_, C::kGateOfIh, C::kGates, ih_packed_ + ih_.offset(p));
@@ -125,8 +165,9 @@ private:
         const Share ranks(seq_.B, me.thread, grid_.threads);
         for (int64_t rank = ranks.begin; rank < ranks.end; ++rank) {
             const int64_t at = seq_.row(rank) * H_;
-            fill(carry_ + rank * Hp_, call_.d_hn ? call_.d_hn + at : nullptr);
-            if (C::kHasC) fill(d_c_ + rank * Hp_, call_.d_cn ? call_.d_cn + at : nullptr);
+            if (call_.d_x.data) clear_padding(call_.d_x, seq_, rank, shape_.I);
+            fill(carry_ + seq_.row(rank) * Hp_, call_.d_hn ? call_.d_hn + at : nullptr);
+            if (C::kHasC) fill(d_c_ + seq_.row(rank) * Hp_, call_.d_cn ? call_.d_cn + at : nullptr);
         }
     }
 
@@ -142,7 +183,7 @@ private:
     }
 
     const T* saved(int64_t s, int64_t rank) const {
-        return C::kSaved ? call_.saved + seq_.token(s, rank) * C::kSaved * Hp_ : nullptr;
+        return C::kSaved ? call_.saved + seq_.place(s, rank) * C::kSaved * Hp_ : nullptr;
     }
 
     const T* c_before(int64_t s, int64_t rank) const {
@@ -151,25 +192,44 @@ private:
         return s == 0 ? call_.c0 + seq_.row(rank) * H_ : saved(s - 1, rank) + 4 * Hp_;
     }
 
-    // The rows of the input and of the past state of every token of the chunk, for the large products.
-    void list_tokens(const Member& me, int64_t s0, int64_t s1, int turn) const {
-        const Share steps(s1 - s0, me.thread, grid_.threads);
-        for (int64_t s = s0 + steps.begin; s < s0 + steps.end; ++s)
-            for (int64_t rank = 0, n = seq_.active(s); rank < n; ++rank) {
-                const int64_t at = seq_.token(s, rank) - seq_.before(s0);
-                x_rows_[turn][at] = call_.x.at(seq_.time(s, rank), seq_.row(rank));
-                h_rows_[turn][at] = h_before(s, rank);
+    // The steps of a chunk. A group numbers its tokens of a chunk step by step.
+    void steps(Member& me, const Share& panels, int64_t s0, int64_t s1, int turn) const {
+        T* chunk = of_group(chunks_[turn], me.group);
+        T* now = chunk + list_tokens(me, s0, s1, turn) * width_;
+        const T* later = of_group(chunks_[turn ^ 1], me.group);
+        for (int64_t s = s1 - 1; s >= s0; --s) {
+            now -= me.mine(seq_.active(s)) * width_;
+            step(me, panels, s, later, now);
+            me.meet_group();
+            later = now;
+        }
+    }
+
+    // The rows of the input and of the past state of every token of the chunk, for the large products. Returns their number.
+    int64_t list_tokens(const Member& me, int64_t s0, int64_t s1, int turn) const {
+        const Share mine(s1 - s0, me.member, grid_.members);
+        const T **x = of_group(x_rows_[turn], me.group), **h = of_group(h_rows_[turn], me.group);
+        int64_t at = 0;
+        for (int64_t s = s0; s < s1; ++s) {
+            const int64_t rows = me.mine(seq_.active(s));
+            for (int64_t i = 0; i < rows && s >= s0 + mine.begin && s < s0 + mine.end; ++i) {
+                const int64_t rank = me.rank(i);
+                x[at + i] = call_.x.at(seq_.time(s, rank), seq_.row(rank));
+                h[at + i] = h_before(s, rank);
             }
+            at += rows;
+        }
+        return at;
     }
 
     // later: the gradients of the gates of step s + 1, now: where those of step s go. At s = -1 there is no step any more,
     // and what is left is the gradient of the state before the first.
     void step(const Member& me, const Share& panels, int64_t s, const T* later, T* now) const {
         const int64_t rows = me.mine(seq_.active(s)), with_later = me.mine(seq_.active(s + 1));
-        const T** gates = gate_rows_ + me.thread * rows_ * steps_of_chunk_;
-        for (int64_t i = 0; i < with_later; ++i) gates[i] = later + me.rank(i) * width_ + C::kFirstHh * Hp_;
-        BackwardRow<T>* list = row_list_ + me.thread * rows_;
-        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now);
+        const T** gates = of_thread(gate_rows_, each_thread_, me.thread);
+        for (int64_t i = 0; i < with_later; ++i) gates[i] = later + i * width_ + C::kFirstHh * Hp_;
+        BackwardRow<T>* list = of_thread(row_list_, each_thread_, me.thread);
+        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now + i * width_);
         for (int64_t p = panels.begin; p < panels.end; ++p) {
             const int vectors = hh_.vectors(p);
             alignas(64) T sums[kMaxRows * kMaxVectors * W];
@@ -183,15 +243,15 @@ private:
         }
     }
 
-    BackwardRow<T> describe(int64_t s, int64_t rank, T* now) const {
+    BackwardRow<T> describe(int64_t s, int64_t rank, T* d_gates) const {
         const int64_t b = seq_.row(rank);
         BackwardRow<T> row{};
-        row.carry = carry_ + rank * Hp_;
-        row.d_c = C::kHasC ? d_c_ + rank * Hp_ : nullptr;
+        row.carry = carry_ + b * Hp_;
+        row.d_c = C::kHasC ? d_c_ + b * Hp_ : nullptr;
         row.ends = seq_.steps(rank) == s + 1;
         row.cut = !row.ends && seq_.fresh(s + 1, rank);
-        row.d_h_initial = seq_.resets ? d_h_initial_ + rank * Hp_ : nullptr;
-        row.d_c_initial = seq_.resets && C::kHasC ? d_c_initial_ + rank * Hp_ : nullptr;
+        row.d_h_initial = seq_.resets ? d_h_initial_ + b * Hp_ : nullptr;
+        row.d_c_initial = seq_.resets && C::kHasC ? d_c_initial_ + b * Hp_ : nullptr;
         if (s < 0) {
             row.d_h0 = call_.d_h0 + b * H_;
             row.d_c0 = C::kHasC ? call_.d_c0 + b * H_ : nullptr;
@@ -203,7 +263,7 @@ private:
         row.h = call_.y.at(t, b);
         row.saved = saved(s, rank);
         row.d_y = call_.d_y.data ? call_.d_y.at(t, b) : nullptr;
-        row.d_gates = now + rank * width_;
+        row.d_gates = d_gates;
         return row;
     }
 
@@ -211,7 +271,7 @@ private:
     // of all its rows after the other, so that the gradient of the bias adds up in registers.
     void finish(const Member& me, int64_t p, int64_t s, const T* sums, int64_t stride, const BackwardRow<T>* list,
                 int64_t rows) const {
-        T* d_bias = d_bias_ + me.group * width_;
+        T* d_bias = of_group(d_bias_, me.group);
         for (int b = 0; b < hh_.blocks_in(p); ++b) {
             const int64_t u = (hh_.first_block(p) + b) * W;
             const int n = static_cast<int>(H_ - u < W ? H_ - u : W);
@@ -247,45 +307,119 @@ private:
         return typename S::V{};
     }
 
+    // The large products of a chunk: each group packs and makes d_x for its own tokens; a single group has everybody's help.
     void products(Member& me, int64_t s0, int64_t s1, int turn) const {
-        const T* chunk = chunks_[turn];
-        const int64_t tokens = seq_.before(s1) - seq_.before(s0);
         const bool add = s1 < seq_.T;
-        const WeightGradient<T> hh{chunk + C::kFirstHh * Hp_, width_, tokens, h_rows_[turn], H_, H_, C::kGates,
-                                   C::kGateOfHh, call_.d_hh, add};
-        const WeightGradient<T> ih{chunk, width_, tokens, x_rows_[turn], shape_.I, H_, C::kGates, C::kGateOfIh,
-                                   call_.d_ih, add};
-        T* left = product_ + me.thread * WeightGradient<T>::left_size(tokens_of_chunk_);
-        if (call_.d_hh) hh.pack(me.thread, grid_.threads, h_packed_);
-        if (call_.d_ih) ih.pack(grid_.threads - 1 - me.thread, grid_.threads, x_packed_);
-        if (call_.d_x.data) inputs(me, s0, s1, chunk);
+        if (apart_) {
+            prepare_products(me, me.group, me.member, grid_.members, s0, s1, turn);
+            me.meet_group();
+            weights(me, me.group, me.member, grid_.members, s0, s1, turn, add);
+            return;
+        }
+        if (grid_.groups == 1)
+            prepare_products(me, 0, me.thread, grid_.threads, s0, s1, turn);
+        else if (!me.idle)
+            prepare_products(me, me.group, me.member, grid_.members, s0, s1, turn);
         me.meet_team();
-        if (call_.d_hh) hh.run(me.thread, grid_.threads, h_packed_, left);
-        if (call_.d_ih) ih.run(me.thread, grid_.threads, x_packed_, left);
+        for (int group = 0; group < grid_.groups; ++group)
+            weights(me, group, me.thread, grid_.threads, s0, s1, turn, add || group > 0);
     }
 
-    // d_x = (gradients of the gates) U, the rows shared by all threads.
-    void inputs(const Member& me, int64_t s0, int64_t s1, const T* chunk) const {
-        const int64_t tokens = seq_.before(s1) - seq_.before(s0);
-        const Share mine(tokens, me.thread, grid_.threads);
+    int64_t tokens_of(const Member& me, int group, int64_t s0, int64_t s1) const {
+        int64_t tokens = 0;
+        for (int64_t s = s0; s < s1; ++s) tokens += me.deal.count(group, seq_.active(s));
+        return tokens;
+    }
+
+    // What the gradients of the weights are made of; the gradient of W takes its gates from plane kFirstHh on.
+    WeightGradient<T> gradient_of_hh(int group, int64_t tokens, int turn, bool add) const {
+        T* out = apart_ && group > 0 ? of_group(own_hh_, group) : call_.d_hh;
+        return {of_group(chunks_[turn], group) + C::kFirstHh * Hp_, width_, tokens, of_group(h_rows_[turn], group), H_, H_,
+                C::kGates, C::kGateOfHh, out, add};
+    }
+    WeightGradient<T> gradient_of_ih(int group, int64_t tokens, int turn, bool add) const {
+        T* out = apart_ && group > 0 ? of_group(own_ih_, group) : call_.d_ih;
+        return {of_group(chunks_[turn], group), width_, tokens, of_group(x_rows_[turn], group), shape_.I, H_, C::kGates,
+                C::kGateOfIh, out, add};
+    }
+
+    void prepare_products(const Member& me, int group, int part, int parts, int64_t s0, int64_t s1, int turn) const {
+        const bool narrow = is_narrow<T>(shape_.I);
+        const int64_t tokens = tokens_of(me, group, s0, s1);
+        if (call_.d_hh) gradient_of_hh(group, tokens, turn, false).pack(part, parts, of_group(h_packed_, group));
+        if (call_.d_ih && !narrow)
+            gradient_of_ih(group, tokens, turn, false).pack(parts - 1 - part, parts, of_group(x_packed_, group));
+        if (!call_.d_x.data) return;
+        Places places(*this, me, group, s0);
+        const Share mine(tokens, part, parts);
+        const T* chunk = of_group(chunks_[turn], group);
+        if (narrow)
+            few_inputs(places, mine, chunk);
+        else
+            inputs(places, mine, chunk);
+    }
+
+    void weights(const Member& me, int group, int part, int parts, int64_t s0, int64_t s1, int turn, bool add) const {
+        const int64_t tokens = tokens_of(me, group, s0, s1);
+        T* left = of_thread(product_, each_thread_, me.thread);
+        if (call_.d_hh) gradient_of_hh(group, tokens, turn, add).run(part, parts, of_group(h_packed_, group), left);
+        if (!call_.d_ih) return;
+        const WeightGradient<T> ih = gradient_of_ih(group, tokens, turn, add);
+        if (is_narrow<T>(shape_.I))
+            narrow_gradient(ih.d_gates, width_, tokens, ih.rows, shape_.I, H_, C::kGates, C::kGateOfIh, ih.out, add, part, parts);
+        else
+            ih.run(part, parts, of_group(x_packed_, group), left);
+    }
+
+    // Where the gradient of the input of a group's token goes; asked for in ascending order of the tokens, from step s on.
+    class Places {
+        const Backward& of_;
+        const Member& me_;
+        int group_;
+        int64_t s_, before_ = 0;
+
+    public:
+        Places(const Backward& of, const Member& me, int group, int64_t s) : of_(of), me_(me), group_(group), s_(s) {}
+        T* at(int64_t token) {
+            while (token - before_ >= rows()) before_ += rows(), ++s_;
+            const int64_t rank = me_.deal.rank(group_, token - before_);
+            return of_.call_.d_x.at(of_.seq_.time(s_, rank), of_.seq_.row(rank));
+        }
+
+    private:
+        int64_t rows() const { return me_.deal.count(group_, of_.seq_.active(s_)); }
+    };
+
+    // d_x = (gradients of the gates) U.
+    void inputs(const Places& start, const Share& mine, const T* chunk) const {
         for (int64_t p = 0; p < ih_.count(); ++p) {
             const int vectors = ih_.vectors(p);
             const int64_t first_column = ih_.first_block(p) * W;
-            int64_t s = s0;
+            Places places = start;
             for_tiles(mine.end - mine.begin, vectors, [&](int64_t first, int height) {
                 alignas(64) T sums[kMaxRows * kMaxVectors * W];
                 const T* gates[kMaxRows];
                 const int64_t token = mine.begin + first;
                 for (int r = 0; r < height; ++r) gates[r] = chunk + (token + r) * width_;
                 tile_for<T>(height, vectors)(gates, 1, ih_packed_ + ih_.offset(p), K_, nullptr, 0, sums, vectors * W);
-                for (int r = 0; r < height; ++r) {
-                    const int64_t at = seq_.before(s0) + token + r;
-                    while (seq_.before(s + 1) <= at) ++s;
-                    const int64_t rank = at - seq_.before(s);
-                    write_row(call_.d_x.at(seq_.time(s, rank), seq_.row(rank)) + first_column, sums + r * vectors * W,
-                              shape_.I - first_column, vectors);
-                }
+                for (int r = 0; r < height; ++r)
+                    write_row(places.at(token + r) + first_column, sums + r * vectors * W, shape_.I - first_column, vectors);
             });
+        }
+    }
+
+    // The same for an input of a few features.
+    void few_inputs(Places& places, const Share& mine, const T* chunk) const {
+        for (int64_t token = mine.begin; token < mine.end; token += W) {
+            const int n = static_cast<int>(mine.end - token < W ? mine.end - token : W);
+            const T* gates[W];
+            for (int r = 0; r < n; ++r) gates[r] = chunk + (token + r) * width_;
+            typename S::V sums[W];
+            narrow_inputs(gates, n, ih_packed_, shape_.I, K_, sums);
+            for (int r = 0; r < n; ++r) {
+                T* to = places.at(token + r);
+                for (int64_t i = 0; i < shape_.I; ++i) to[i] = sums[i][r];
+            }
         }
     }
 
@@ -299,7 +433,7 @@ private:
     // Adds up what the groups and rows have gathered, in their order, so that the result does not depend on timing.
     void reduce() const {
         for (int group = 1; group < grid_.groups; ++group)
-            for (int64_t i = 0; i < width_; ++i) d_bias_[i] += d_bias_[group * width_ + i];
+            for (int64_t i = 0; i < width_; ++i) d_bias_[i] += of_group(d_bias_, group)[i];
         for (int plane = 0; plane < C::kGates; ++plane) {
             const int64_t bytes_of_gate = H_ * sizeof(T);
             if (call_.d_b_ih) std::memcpy(call_.d_b_ih + C::kGateOfIh[plane] * H_, d_bias_ + plane * Hp_, bytes_of_gate);
@@ -310,12 +444,22 @@ private:
         if (C::kHasC) add_rows(call_.d_c_initial, d_c_initial_);
     }
 
+    // This thread's share of adding the sums of the other groups to those of the first.
+    void add_groups(const Member& me, T* to, const T* own, int64_t numbers) const {
+        if (!to) return;
+        const Share mine(numbers, me.thread, grid_.threads);
+        for (int group = 1; group < grid_.groups; ++group) {
+            const T* from = of_group(own, group);
+            for (int64_t i = mine.begin; i < mine.end; ++i) to[i] += from[i];
+        }
+    }
+
     void add_rows(T* to, const T* rows) const {
         if (!to) return;
         std::memset(to, 0, H_ * sizeof(T));
         if (!seq_.resets) return;  // an empty input
-        for (int64_t rank = 0; rank < seq_.B; ++rank)
-            for (int64_t u = 0; u < H_; ++u) to[u] += rows[rank * Hp_ + u];
+        for (int64_t b = 0; b < seq_.B; ++b)
+            for (int64_t u = 0; u < H_; ++u) to[u] += rows[b * Hp_ + u];
     }
 
     // Without a single step no product has written the gradients of the weights.

@@ -6,11 +6,12 @@ checked. A call is a `Past`, what both passes read; the forward pass adds a `Run
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from elman.kernels.call import Call
 
 try:
     from elman.kernels.cpu import _engine
@@ -37,22 +38,6 @@ LARGE = 1 << 18
 poison = False
 
 
-class Call(NamedTuple):
-    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each."""
-
-    x_TBI: Tensor
-    h_BH: Tensor
-    c_BH: Tensor | None
-    ih: Tensor
-    hh: Tensor
-    b_ih: Tensor | None
-    b_hh: Tensor | None
-    h_initial: Tensor | None  # (H,), given exactly where there are resets
-    c_initial: Tensor | None
-    lengths: Tensor | None  # (B,) int64
-    resets: Tensor | None  # (T, B) bool
-
-
 class Run(NamedTuple):
     """What the forward pass returns; `cn` and `saved` are empty where there is nothing to return."""
 
@@ -62,68 +47,58 @@ class Run(NamedTuple):
     saved: Tensor
 
 
-def fresh(like: Tensor, *shape: int, zero: bool = False, pooled: bool = False) -> Tensor:
-    if zero:
-        return like.new_zeros(shape)
-    if poison:
-        return like.new_full(shape, float("nan"))
-    if pooled and math.prod(shape) >= LARGE:
-        return _engine.block(shape, like.dtype == torch.float32)
-    return like.new_empty(shape)
-
-
-def fresh_like(tensor: Tensor | None, pooled: bool) -> Tensor | None:
-    return None if tensor is None else fresh(tensor, *tensor.shape, pooled=pooled)
-
-
 def readable(call: Call) -> Call:
     """Return the call with every tensor laid out as the engine reads it; most are already."""
+    if _engine.readable(call):
+        return call
     x_TBI = call.x_TBI if call.x_TBI.stride(2) == 1 or call.x_TBI.shape[2] < 2 else call.x_TBI.contiguous()
     return Call(x_TBI, *(None if t is None else t.contiguous() for t in call[1:]))  # type: ignore[arg-type]
 
 
+def _fresh(like: Tensor, items: tuple[tuple[int, ...] | Tensor | None, ...], traced: bool) -> list[Any]:
+    """Return a tensor for each item, of the sizes or of the shape of the tensor that the item is, or None.
+
+    Traced calls take torch's own memory, for somebody watches what is allocated.
+    """
+    if not traced:
+        return _engine.fresh(items, like.dtype == torch.float32, LARGE, poison)
+    shapes = (item.shape if isinstance(item, Tensor) else item for item in items)
+    made = [None if shape is None else like.new_empty(shape) for shape in shapes]
+    if poison:
+        for tensor in made:
+            if tensor is not None:
+                tensor.fill_(float("nan"))
+    return made
+
+
 def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> Run:
-    """Allocate what the forward pass returns; `traced` for an operator, whose outputs hold no chance numbers."""
-    T, B = call.x_TBI.shape[:2]
+    """Allocate what the forward pass returns; also its shapes for tracing."""
+    T, B, _ = call.x_TBI.shape
     H = call.hh.shape[1]
-    single = call.x_TBI.dtype == torch.float32
-    if not save:
-        saved = call.x_TBI.new_empty(0)
-    else:
-        # One row for each place of the input; under lengths only as many as there are tokens are ever touched.
-        rows, width = T * B, _engine.saved_width(KINDS[kind][0], H, single)
-        saved = fresh(call.x_TBI, rows, width, zero=traced and call.lengths is not None, pooled=not traced)
-    return Run(
-        fresh(call.x_TBI, T, B, H, zero=call.lengths is not None, pooled=not traced),
-        fresh(call.x_TBI, B, H),
-        fresh(call.x_TBI, B, H) if call.c_BH is not None else call.x_TBI.new_empty(0),
-        saved,
-    )
+    width = _engine.saved_width(KINDS[kind][0], H, call.x_TBI.dtype == torch.float32) if save else 0
+    # What is saved has a row for each place of the input; under lengths only those of tokens are touched.
+    items = ((T, B, H), (B, H), (0,) if call.c_BH is None else (B, H), (T * B, width) if save else (0,))
+    run = Run(*_fresh(call.x_TBI, items, traced))
+    if traced and save and call.lengths is not None:
+        run.saved.zero_()  # an operator's outputs hold no chance numbers
+    return run
 
 
 def forward(
     kind: str, call: Call, reverse: bool, save: bool, packed: _engine.Packed | None = None, traced: bool = False
 ) -> Run:
-    """Run the forward pass; `save` keeps what the backward pass needs, `packed` is made here if not given."""
+    """Run the forward pass; `save` keeps what the backward pass needs, `packed` is made there if not given."""
     call = readable(call)
-    threads = torch.get_num_threads()
-    if packed is None:
-        packed = _engine.pack(*KINDS[kind], call.ih, call.hh, call.b_ih, call.b_hh, threads)
     run = outputs(kind, call, save, traced)
     _engine.forward(
+        *KINDS[kind],
         packed,
-        call.x_TBI,
-        call.h_BH,
-        call.c_BH,
-        call.h_initial,
-        call.c_initial,
-        call.lengths,
-        call.resets,
+        call,
         reverse,
-        threads,
+        torch.get_num_threads(),
         run.y_TBH,
         run.hn_BH,
-        run.cn_BH if call.c_BH is not None else None,
+        None if call.c_BH is None else run.cn_BH,
         run.saved if save else None,
     )
     return run
@@ -155,21 +130,18 @@ class Gradients(NamedTuple):
 
 def gradients(call: Call, wanted: Wanted, traced: bool = False) -> Gradients:
     """Allocate what the backward pass returns; also its shapes for tracing."""
-    pooled = not traced
-    d_x = None
-    if wanted.x:
-        d_x = fresh(call.x_TBI, *call.x_TBI.shape, zero=call.lengths is not None, pooled=pooled)
-    return Gradients(
-        d_x,
-        fresh_like(call.h_BH, pooled),
-        fresh_like(call.c_BH, pooled),
-        fresh_like(call.ih, pooled) if wanted.ih else None,
-        fresh_like(call.hh, pooled) if wanted.hh else None,
-        fresh_like(call.b_ih, pooled) if wanted.b_ih else None,
-        fresh_like(call.b_hh, pooled) if wanted.b_hh else None,
-        fresh_like(call.h_initial, pooled),
-        fresh_like(call.c_initial, pooled),
+    items = (
+        call.x_TBI if wanted.x else None,
+        call.h_BH,
+        call.c_BH,
+        call.ih if wanted.ih else None,
+        call.hh if wanted.hh else None,
+        call.b_ih if wanted.b_ih else None,
+        call.b_hh if wanted.b_hh else None,
+        call.h_initial,
+        call.c_initial,
     )
+    return Gradients(*_fresh(call.x_TBI, items, traced))
 
 
 def backward(
@@ -189,18 +161,6 @@ def backward(
     if d_y is not None and d_y.stride(2) != 1:
         d_y = d_y.contiguous()
     found = gradients(call, wanted, traced)
-    _engine.backward(
-        *KINDS[kind],
-        call.x_TBI,
-        [call.ih, call.hh, call.b_ih, call.b_hh],
-        [call.h_BH, call.c_BH, call.h_initial, call.c_initial],
-        call.lengths,
-        call.resets,
-        reverse,
-        torch.get_num_threads(),
-        y_TBH,
-        saved,
-        [d_y, None if d_hn is None else d_hn.contiguous(), None if d_cn is None else d_cn.contiguous()],
-        [found.x_TBI, *found[3:7], *found[1:3], *found[7:9]],
-    )
+    given = (d_y, None if d_hn is None else d_hn.contiguous(), None if d_cn is None else d_cn.contiguous())
+    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), y_TBH, saved, given, list(found))
     return found

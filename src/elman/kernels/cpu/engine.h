@@ -14,11 +14,12 @@ enum class Activation { tanh, relu, sigmoid, identity };
 
 // Which row is where at which step. Rows are ranked by length, longest first, so that the rows that still run at a
 // step are the first `active(s)` ranks. Steps count in the order in which they are run; `time` turns them into places
-// in the input. A token is one step of one row; tokens are numbered step by step, without the ones that are not there.
+// in the input. A token is one step of one row; its place is numbered step by step and row by row, there or not.
 struct Sequence {
     int64_t T = 0, B = 0;
     const int64_t* order = nullptr;    // (B) the row of each rank; null: rank = row
     const int64_t* length = nullptr;   // (B) the length of each rank; null: all T
+    const int64_t* of_row = nullptr;   // (B) the length of each row, where there is `length`
     const int64_t* offset = nullptr;   // (T + 1) the number of tokens before step s; null: s * B
     const uint8_t* resets = nullptr;   // (T, B) 1 where a step begins a new sequence; null: none
     bool reverse = false;
@@ -27,7 +28,7 @@ struct Sequence {
     int64_t steps(int64_t rank) const { return length ? length[rank] : T; }
     int64_t time(int64_t s, int64_t rank) const { return reverse ? steps(rank) - 1 - s : s; }
     int64_t before(int64_t s) const { return offset ? offset[s] : s * B; }
-    int64_t token(int64_t s, int64_t rank) const { return before(s) + rank; }
+    int64_t place(int64_t s, int64_t rank) const { return s * B + row(rank); }
     int64_t active(int64_t s) const { return s < 0 ? B : s >= T ? 0 : before(s + 1) - before(s); }
     // Whether the state is put back to the initial one before step s. In reverse the boundary lies on the other side, and
     // what is marked behind the end of a row is no boundary.
@@ -65,11 +66,11 @@ struct ForwardCall {
     int threads = 1;
     const T* packed = nullptr;             // from Engine::pack
     Rows<const T> x;                       // (T, B, I)
-    Rows<T> y;                             // (T, B, H), written where a token is
+    Rows<T> y;                             // (T, B, H), zeros where no token is
     const T *h0 = nullptr, *c0 = nullptr;  // (B, H), never null where the cell has the state
     const T *h_initial = nullptr, *c_initial = nullptr;  // (H) what a reset puts back; null where there are no resets
     T *hn = nullptr, *cn = nullptr;        // (B, H); may be h0 and c0 themselves
-    T* saved = nullptr;                    // (tokens, saved_width) for the backward pass; null in inference
+    T* saved = nullptr;                    // (T, B, saved_width) by place, for the backward pass; null in inference
     void* work = nullptr;                  // forward_work bytes
 };
 
@@ -84,7 +85,7 @@ struct BackwardCall {
     const T* saved = nullptr;
     Rows<const T> d_y;                     // data null: zeros
     const T *d_hn = nullptr, *d_cn = nullptr;  // (B, H) or null
-    Rows<T> d_x;                           // data null: not wanted; written where a token is
+    Rows<T> d_x;                           // data null: not wanted; zeros where no token is
     T *d_ih = nullptr, *d_hh = nullptr;    // null: not wanted; written, not added to
     T *d_b_ih = nullptr, *d_b_hh = nullptr;
     T *d_h0 = nullptr, *d_c0 = nullptr;    // (B, H)

@@ -67,6 +67,12 @@ inline int threads_for(int64_t multiply_adds, int threads) {
     return useful < 1 ? 1 : useful > threads ? threads : static_cast<int>(useful);
 }
 
+// Zeros where a row has no tokens.
+template <class T>
+void clear_padding(const Rows<T>& rows, const Sequence& seq, int64_t rank, int64_t width) {
+    for (int64_t t = seq.steps(rank); t < seq.T; ++t) std::memset(rows.at(t, seq.row(rank)), 0, width * sizeof(T));
+}
+
 template <template <class> class Cell, class T>
 class Forward {
     static constexpr int W = Simd<T>::W;
@@ -81,21 +87,29 @@ class Forward {
     const int64_t Hp_, rows_, steps_at_once_;  // rows_: at most, of one group
 
     Barrier* barriers_;
-    T* ahead_;                  // (threads) x (panels, rows, vectors of the panel)
-    const T** x_rows_;          // (threads) x (rows of a chunk)
-    const T** h_rows_;          // (threads) x (rows)
-    ForwardRow<T>* row_list_;   // (threads) x (rows)
+    int64_t* dealt_;            // memory of the deal
+    Deal deal_;
+    // Of the first thread; the others' lie `each_` bytes apart.
+    T* ahead_;                  // (panels, rows, vectors of the panel)
+    const T** x_rows_;          // (rows of a chunk)
+    const T** h_rows_;          // (rows)
+    ForwardRow<T>* row_list_;   // (rows)
+    int64_t each_;
 
 public:
     Forward(const ForwardCall<T>& call, int threads, Arena arena)
         : call_(call), shape_(call.shape), seq_(call.seq), layout_(call.shape),
-          grid_(Grid::choose(threads, seq_.B, layout_.hh.count(), C::kGates * shape_.H * shape_.H)), Hp_(padded<T>(shape_.H)), rows_(grid_.rows(seq_.B)),
+          grid_(Grid::choose(threads, seq_.B, layout_.hh.count(), C::kGates * shape_.H * shape_.H)), Hp_(padded<T>(shape_.H)), rows_(Deal::most(seq_, grid_.groups)),
           steps_at_once_(rows_ < rows_of_tile(4) * 2 && rows_ > 0 ? ceil_div(kRowsAtOnce, rows_) : 1) {
         barriers_ = arena.take<Barrier>(1 + grid_.groups);
-        ahead_ = arena.take<T>(threads * ahead_size());
-        x_rows_ = arena.take<const T*>(threads * chunk_rows());
-        h_rows_ = arena.take<const T*>(threads * rows_);
-        row_list_ = arena.take<ForwardRow<T>>(threads * rows_);
+        dealt_ = arena.take<int64_t>(Deal::numbers(seq_, grid_.groups));
+        arena.turn_page();
+        const int64_t begin = arena.used();
+        ahead_ = arena.take<T>(ahead_size());
+        x_rows_ = arena.take<const T*>(chunk_rows());
+        h_rows_ = arena.take<const T*>(rows_);
+        row_list_ = arena.take<ForwardRow<T>>(rows_);
+        each_ = arena.repeat(begin, threads);
         bytes = arena.used();
     }
 
@@ -103,11 +117,12 @@ public:
 
     void prepare() {
         for (int i = 0; i < 1 + grid_.groups; ++i) new (barriers_ + i) Barrier;
+        deal_ = Deal::make(seq_, grid_.groups, dealt_);
     }
 
     void run(int thread) {
         const FlushDenormals flush;
-        Member me(grid_, thread, barriers_);
+        Member me(grid_, deal_, thread, barriers_);
         if (me.idle) return;
         const Share panels(layout_.hh.count(), me.member, grid_.members);
         for (int64_t s0 = 0; s0 < seq_.T; s0 += steps_at_once_) {
@@ -129,11 +144,11 @@ public:
 private:
     int64_t chunk_rows() const { return rows_ * steps_at_once_; }
     int64_t ahead_size() const { return steps_at_once_ > 1 ? chunk_rows() * layout_.ih.numbers(1) : 0; }
-    const T** x_rows(const Member& me) const { return x_rows_ + me.thread * chunk_rows(); }
-    const T** h_rows(const Member& me) const { return h_rows_ + me.thread * rows_; }
-    ForwardRow<T>* row_list(const Member& me) const { return row_list_ + me.thread * rows_; }
+    const T** x_rows(const Member& me) const { return of_thread(x_rows_, each_, me.thread); }
+    const T** h_rows(const Member& me) const { return of_thread(h_rows_, each_, me.thread); }
+    ForwardRow<T>* row_list(const Member& me) const { return of_thread(row_list_, each_, me.thread); }
     T* ahead(const Member& me, int64_t p, int64_t tokens) const {
-        return ahead_ + me.thread * ahead_size() + layout_.ih.first_block(p) * C::kGates * W * tokens;
+        return of_thread(ahead_, each_, me.thread) + layout_.ih.first_block(p) * C::kGates * W * tokens;
     }
 
     int64_t gather_x(const Member& me, int64_t s0, int64_t s1) const {
@@ -180,7 +195,7 @@ private:
     }
 
     T* saved(int64_t s, int64_t rank) const {
-        return call_.saved ? call_.saved + seq_.token(s, rank) * C::kSaved * Hp_ : nullptr;
+        return call_.saved ? call_.saved + seq_.place(s, rank) * C::kSaved * Hp_ : nullptr;
     }
 
     void gather_rows(const Member& me, int64_t s, int64_t rows) const {
@@ -224,6 +239,7 @@ private:
     void write_final(const Member& me) const {
         for (int64_t i = 0, n = me.mine(seq_.B); i < n; ++i) {
             const int64_t rank = me.rank(i), at = seq_.row(rank) * shape_.H, steps = seq_.steps(rank);
+            clear_padding(call_.y, seq_, rank, shape_.H);
             const T* h = steps == 0 ? call_.h0 + at : call_.y.at(seq_.time(steps - 1, rank), seq_.row(rank));
             copy(call_.hn + at, h);
             if (!C::kHasC) continue;

@@ -1,23 +1,20 @@
 // Everything that touches Python: checks tensors, hands plain pointers to the engine, and lets go of the GIL.
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
-#include <mutex>
 #include <numeric>
 #include <optional>
 #include <vector>
 
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include "engine.h"
+#include "memory.h"
 #include "tensors.h"
 
 namespace elman {
@@ -69,127 +66,56 @@ const Engine<double>& engine() {
 // OpenMP's pool does not survive a fork: a child works alone.
 int allowed(int threads) { return forked || threads < 1 ? 1 : threads; }
 
-// ---- memory ----------------------------------------------------------------------------------------------------------
-
-struct Free {
-    void operator()(void* p) const { std::free(p); }
-};
-using Memory = std::unique_ptr<void, Free>;
-
-Memory allocate(int64_t bytes) {
-    void* p = std::aligned_alloc(64, static_cast<size_t>((bytes + 127) / 64 * 64));
-    if (!p) throw std::bad_alloc();
-    return Memory(p);
-}
-
-// Scratch memory of the calling thread. It is kept for the next call, unless it is unusually large.
-class Scratch {
-    static constexpr int64_t kKept = 64 << 20;
-    struct Kept {
-        Memory memory;
-        int64_t bytes = 0;
-    };
-    static thread_local Kept kept_;
-    Memory large_;
-    void* at_;
-
-public:
-    explicit Scratch(int64_t bytes) {
-        if (bytes > kKept) {
-            large_ = allocate(bytes);
-            at_ = large_.get();
-            return;
-        }
-        if (bytes > kept_.bytes || !kept_.memory) {
-            kept_.memory.reset();
-            kept_.memory = allocate(bytes);
-            kept_.bytes = bytes;
-        }
-        at_ = kept_.memory.get();
-    }
-    void* get() const { return at_; }
-};
-thread_local Scratch::Kept Scratch::kept_;
-
-// Large blocks that come and go with every training step. Fresh memory costs a page fault for every 4 KiB, which for small
-// layers is more than the arithmetic; so blocks are kept for the next step, up to a limit, and lie in large pages.
-class Pool {
-    static constexpr size_t kPage = 2 << 20, kKept = size_t{1} << 29;
-    struct Block {
-        void* memory;
-        size_t bytes;
-    };
-    std::mutex mutex_;
-    std::vector<Block> free_;
-    size_t kept_ = 0;
-
-public:
-    // At least `bytes`; what is there may be up to twice as large.
-    Block take(size_t bytes) {
-        bytes = (bytes + kPage - 1) / kPage * kPage;
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            auto best = free_.end();
-            for (auto b = free_.begin(); b != free_.end(); ++b)
-                if (b->bytes >= bytes && b->bytes <= 2 * bytes && (best == free_.end() || b->bytes < best->bytes)) best = b;
-            if (best != free_.end()) {
-                const Block found = *best;
-                free_.erase(best);
-                kept_ -= found.bytes;
-                return found;
-            }
-        }
-        void* p = std::aligned_alloc(kPage, bytes);
-        if (!p) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-        madvise(p, bytes, MADV_HUGEPAGE);
-#endif
-        return {p, bytes};
-    }
-    void give(Block block) {
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (kept_ + block.bytes <= kKept) {
-                free_.push_back(block);
-                kept_ += block.bytes;
-                return;
-            }
-        }
-        std::free(block.memory);
-    }
-    void lock() { mutex_.lock(); }
-    void unlock() { mutex_.unlock(); }
-
-    // A contiguous tensor in a block of the pool, which it goes back to with the tensor.
-    template <class T>
-    nb::object tensor(const std::vector<size_t>& shape) {
-        struct Lent {
-            Pool* pool;
-            Block block;
-        };
-        size_t numbers = 1;
-        for (size_t size : shape) numbers *= size;
-        auto* lent = new Lent{this, take(numbers * sizeof(T))};
-        const nb::capsule owner(lent, [](void* p) noexcept {
-            auto* done = static_cast<Lent*>(p);
-            done->pool->give(done->block);
-            delete done;
-        });
-        return nb::ndarray<nb::pytorch, T>(lent->block.memory, shape.size(), shape.data(), owner).cast();
-    }
-};
-
-// Never destroyed: a tensor may outlive the module.
-Pool& pool() {
-    static Pool* one = new Pool;
-    return *one;
-}
-
-nb::object block(const std::vector<size_t>& shape, bool single) {
-    return single ? pool().tensor<float>(shape) : pool().tensor<double>(shape);
-}
-
 // ---- tensors ---------------------------------------------------------------------------------------------------------
+
+// A contiguous tensor of whatever numbers in a block of the pool, which takes it back when the tensor goes.
+template <class T>
+nb::object pooled(int ndim, const int64_t* sizes, int64_t numbers, T*& data) {
+    struct Lent : Exchange::Owned {
+        Pool::Block block;
+    };
+    auto lent = std::make_unique<Lent>();
+    lent->block = pool().take(static_cast<size_t>(numbers) * sizeof(T));
+    data = static_cast<T*>(lent->block.memory.get());
+    return exchange->wrap(lent.release(), ndim, sizes, data, [](DlManaged* m) {
+        auto* done = reinterpret_cast<Lent*>(m);
+        pool().give(std::move(done->block));
+        delete done;
+    });
+}
+
+template <class T>
+nb::object fresh_tensor(int ndim, const int64_t* sizes, int64_t large, bool poison) {
+    int64_t numbers = 1;
+    for (int d = 0; d < ndim; ++d) numbers *= sizes[d];
+    T* data = nullptr;
+    nb::object made = numbers > 0 && numbers >= large ? pooled(ndim, sizes, numbers, data) : exchange->fresh(ndim, sizes, numbers, data);
+    if (poison) std::fill_n(data, numbers, std::numeric_limits<T>::quiet_NaN());
+    return made;
+}
+
+// A tensor for each item: of the sizes of a tuple, or those of a tensor; None for None.
+nb::list fresh(nb::tuple items, bool single, int64_t large, bool poison) {
+    nb::list made;
+    for (nb::handle item : items) {
+        if (item.is_none()) {
+            made.append(nb::none());
+            continue;
+        }
+        int64_t sizes[3];
+        int ndim;
+        if (PyTuple_Check(item.ptr())) {
+            ndim = static_cast<int>(std::min<size_t>(nb::len(item), 3));
+            for (int d = 0; d < ndim; ++d) sizes[d] = nb::cast<int64_t>(item[d]);
+        } else {
+            const DlTensor like = exchange->describe(item, "tensor");
+            ndim = std::min<int>(like.ndim, 3);
+            std::copy_n(like.shape, ndim, sizes);
+        }
+        made.append(single ? fresh_tensor<float>(ndim, sizes, large, poison) : fresh_tensor<double>(ndim, sizes, large, poison));
+    }
+    return made;
+}
 
 [[noreturn]] void wrong(const char* name, const char* should) {
     throw std::invalid_argument(std::string(name) + " should be " + should);
@@ -259,7 +185,7 @@ bool alike(const nb::args& tensors) {
 
 // Sorts the rows by length, longest first, and counts the tokens before every step; keeps what Sequence points to.
 struct Ranks {
-    std::vector<int64_t> order, length, offset;
+    std::vector<int64_t> order, length, of_row, offset;
 
     Sequence sequence(int64_t T, int64_t B, nb::handle lengths, nb::handle resets, bool reverse) {
         Sequence seq;
@@ -284,7 +210,7 @@ private:
         if (number_of(t) != Number::int64 || t.ndim != 1 || t.shape[0] != B) wrong("lengths", "a (B,) tensor of int64");
         const int64_t* given = data_of<const int64_t>(t);
         const int64_t step = t.strides ? t.strides[0] : 1;
-        std::vector<int64_t> of_row(B);
+        of_row.resize(B);
         for (int64_t b = 0; b < B; ++b) {
             of_row[b] = given[b * step];
             if (of_row[b] < 0 || of_row[b] > T) wrong("lengths", "between 0 and the number of steps");
@@ -302,6 +228,7 @@ private:
         }
         seq.order = order.data();
         seq.length = length.data();
+        seq.of_row = of_row.data();
         seq.offset = offset.data();
     }
 };
@@ -402,49 +329,82 @@ Packed pack(int kind, int f, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::
 
 // ---- the calls -------------------------------------------------------------------------------------------------------
 
-struct Initial {
-    nb::handle h, c;
-};
+// The tensors of a call, by their places in the tuple: `Call` of calls.py.
+constexpr size_t c_x = 0, c_h = 1, c_c = 2, c_ih = 3, c_hh = 4, c_b_ih = 5, c_b_hh = 6, c_h_initial = 7, c_c_initial = 8,
+                 c_lengths = 9, c_resets = 10, c_count = 11;
+
+bool readable(nb::tuple call) {
+    for (size_t i = 0; i < nb::len(call); ++i) {
+        const nb::handle object = call[i];
+        DlTensor t;
+        if (object.is_none()) continue;
+        if (!exchange->try_view(object, t) || t.ndim > 3) return false;
+        if (i != c_x && !is_dense(t)) return false;
+        if (i == c_x && t.strides && t.ndim && t.strides[t.ndim - 1] != 1 && t.shape[t.ndim - 1] > 1) return false;
+    }
+    return true;
+}
+
+// What both passes read.
+template <class T, class Run>
+void read_past(Run& run, const nb::tuple& call, Ranks& ranks, bool reverse, int threads) {
+    const DlTensor view = exchange->describe(call[c_x], "input");
+    if (view.ndim != 3) wrong("input", "of three dimensions");
+    const int64_t steps = view.shape[0], B = view.shape[1], H = run.shape.H;
+    run.seq = ranks.sequence(steps, B, call[c_lengths], call[c_resets], reverse);
+    run.threads = allowed(threads);
+    run.x = rows<const T>(call[c_x], "input", steps, B, run.shape.I);
+    run.h0 = dense<const T>(call[c_h], "h_0", {B, H});
+    run.c0 = dense<const T>(call[c_c], "c_0", {B, H});
+    run.h_initial = dense<const T>(call[c_h_initial], "initial h", {H});
+    run.c_initial = dense<const T>(call[c_c_initial], "initial c", {H});
+}
 
 template <class T>
-void run_forward(const Packed& packed, nb::handle x, nb::handle h0, nb::handle c0, Initial initial, nb::handle lengths,
-                 nb::handle resets, bool reverse, int threads, nb::handle y, nb::handle hn, nb::handle cn,
-                 nb::handle saved) {
-    const DlTensor view = exchange->describe(x, "input");
-    if (view.ndim != 3) wrong("input", "of three dimensions");
-    const int64_t steps = view.shape[0], B = view.shape[1], H = packed.shape.H;
-    const bool has_c = packed.shape.kind == Kind::lstm;
+void run_forward(const Packed* kept, const Shape& shape, const nb::tuple& given, bool reverse, int threads, nb::handle y,
+                 nb::handle hn, nb::handle cn, nb::handle saved) {
+    const bool has_c = shape.kind == Kind::lstm;
     Ranks ranks;
     ForwardCall<T> call;
-    call.shape = packed.shape;
-    call.seq = ranks.sequence(steps, B, lengths, resets, reverse);
-    call.threads = allowed(threads);
-    call.packed = packed.as<T>();
-    call.x = rows<const T>(x, "input", steps, B, packed.shape.I);
+    call.shape = shape;
+    read_past<T>(call, given, ranks, reverse, threads);
+    const int64_t steps = call.seq.T, B = call.seq.B, H = shape.H;
     call.y = rows<T>(y, "output", steps, B, H);
-    call.h0 = dense<const T>(h0, "h_0", {B, H});
-    call.c0 = dense<const T>(c0, "c_0", {B, H});
-    call.h_initial = dense<const T>(initial.h, "initial h", {H});
-    call.c_initial = dense<const T>(initial.c, "initial c", {H});
     call.hn = dense<T>(hn, "h_n", {B, H});
     call.cn = dense<T>(cn, "c_n", {B, H});
-    call.saved = dense<T>(saved, "saved", {steps * B, engine<T>().saved_width(packed.shape)});
-    require({h0, y, hn}, has_c, {c0, cn}, "states");
-    if (!resets.is_none()) require({initial.h}, has_c, {initial.c}, "initial states");
+    call.saved = dense<T>(saved, "saved", {steps * B, engine<T>().saved_width(shape)});
+    require({given[c_h], y, hn}, has_c, {given[c_c], cn}, "states");
+    if (!given[c_resets].is_none()) require({given[c_h_initial]}, has_c, {given[c_c_initial]}, "initial states");
+    Matrices<T> weights;
+    if (!kept) weights = matrices<T>(shape, gates_of(shape.kind), given[c_ih], given[c_hh], given[c_b_ih], given[c_b_hh]);
     nb::gil_scoped_release release;
-    const Scratch scratch(engine<T>().forward_work(call));
+    const int64_t work = (engine<T>().forward_work(call) + 63) / 64 * 64;
+    const int64_t of_packed = kept ? 0 : engine<T>().packed_size(shape) * static_cast<int64_t>(sizeof(T));
+    const Scratch scratch(work + of_packed);
     call.work = scratch.get();
+    if (kept) {
+        call.packed = kept->as<T>();
+    } else {
+        T* packed = reinterpret_cast<T*>(static_cast<char*>(scratch.get()) + work);
+        engine<T>().pack(shape, weights, packed, call.threads);
+        call.packed = packed;
+    }
     engine<T>().forward(call);
 }
 
-void forward(const Packed& packed, nb::handle x, nb::handle h0, nb::handle c0, nb::handle h_initial, nb::handle c_initial,
-             nb::handle lengths, nb::handle resets, bool reverse, int threads, nb::handle y, nb::handle hn, nb::handle cn,
-             nb::handle saved) {
-    const Initial initial{h_initial, c_initial};
-    if (packed.number == Number::float32)
-        run_forward<float>(packed, x, h0, c0, initial, lengths, resets, reverse, threads, y, hn, cn, saved);
+void check_call(const nb::tuple& call) {
+    if (nb::len(call) != c_count) wrong("call", "complete");
+}
+
+void forward(int kind, int f, const Packed* packed, nb::tuple call, bool reverse, int threads, nb::handle y, nb::handle hn,
+             nb::handle cn, nb::handle saved) {
+    check_call(call);
+    const Shape shape = packed ? packed->shape : shape_of(kind, f, call[c_ih], call[c_hh]);
+    const Number number = packed ? packed->number : number_of_input(call[c_x], "input");
+    if (number == Number::float32)
+        run_forward<float>(packed, shape, call, reverse, threads, y, hn, cn, saved);
     else
-        run_forward<double>(packed, x, h0, c0, initial, lengths, resets, reverse, threads, y, hn, cn, saved);
+        run_forward<double>(packed, shape, call, reverse, threads, y, hn, cn, saved);
 }
 
 template <class T>
@@ -522,15 +482,6 @@ class Stack {
     const Shape& shape() const { return layers_.front().packed->shape; }
     Number number() const { return layers_.front().packed->number; }
     int64_t count() const { return static_cast<int64_t>(layers_.size()); }
-
-    static bool is_dense(const DlTensor& t) {
-        int64_t stride = 1;
-        for (int d = t.ndim - 1; d >= 0; --d) {
-            if (t.strides && t.shape[d] != 1 && t.strides[d] != stride) return false;
-            stride *= t.shape[d];
-        }
-        return true;
-    }
 
     // Whether it is a state of these layers for the rows of x.
     bool fits(const DlTensor& state, const DlTensor& x) const {
@@ -648,65 +599,52 @@ PyType_Slot stack_slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(visit_stac
                              {Py_tp_clear, reinterpret_cast<void*>(clear_stack)},
                              {0, nullptr}};
 
-using Handles = std::vector<nb::handle>;
-
-// Names for the positions in the lists that `backward` takes.
-enum Weight { w_ih, w_hh, w_b_ih, w_b_hh, weights_count };
-enum Past { p_h0, p_c0, p_h_initial, p_c_initial, past_count };
-enum Given { g_y, g_hn, g_cn, given_count };
-enum Wanted { d_x, d_w_ih, d_w_hh, d_w_b_ih, d_w_b_hh, d_h0, d_c0, d_h_initial, d_c_initial, wanted_count };
+// Gradients that are given, and those that are made: the first nine fields of a call, in their order.
+constexpr size_t g_y = 0, g_hn = 1, g_cn = 2, g_count = 3;
+constexpr size_t kMade = c_c_initial + 1;
 
 template <class T>
-void run_backward(const Shape& shape, nb::handle x, const Handles& w, const Handles& past, nb::handle lengths,
-                  nb::handle resets, bool reverse, int threads, nb::handle y, nb::handle saved, const Handles& given,
-                  const Handles& wanted) {
-    const DlTensor view = exchange->describe(x, "input");
-    if (view.ndim != 3) wrong("input", "of three dimensions");
-    const int64_t steps = view.shape[0], B = view.shape[1], I = shape.I, H = shape.H, G = gates_of(shape.kind);
+void run_backward(const Shape& shape, const nb::tuple& past, bool reverse, int threads, nb::handle y, nb::handle saved,
+                  const nb::tuple& given, const nb::list& made) {
     const bool has_c = shape.kind == Kind::lstm;
     Ranks ranks;
     BackwardCall<T> call;
     call.shape = shape;
-    call.seq = ranks.sequence(steps, B, lengths, resets, reverse);
-    call.threads = allowed(threads);
-    call.weights = matrices<T>(shape, G, w[w_ih], w[w_hh], w[w_b_ih], w[w_b_hh]);
-    call.x = rows<const T>(x, "input", steps, B, I);
+    read_past<T>(call, past, ranks, reverse, threads);
+    const int64_t steps = call.seq.T, B = call.seq.B, I = shape.I, H = shape.H, G = gates_of(shape.kind);
+    call.weights = matrices<T>(shape, G, past[c_ih], past[c_hh], past[c_b_ih], past[c_b_hh]);
     call.y = rows<const T>(y, "output", steps, B, H);
-    call.h0 = dense<const T>(past[p_h0], "h_0", {B, H});
-    call.c0 = dense<const T>(past[p_c0], "c_0", {B, H});
-    call.h_initial = dense<const T>(past[p_h_initial], "initial h", {H});
-    call.c_initial = dense<const T>(past[p_c_initial], "initial c", {H});
     call.saved = dense<const T>(saved, "saved", {steps * B, engine<T>().saved_width(shape)});
     call.d_y = rows<const T>(given[g_y], "gradient of the output", steps, B, H);
     call.d_hn = dense<const T>(given[g_hn], "gradient of h_n", {B, H});
     call.d_cn = dense<const T>(given[g_cn], "gradient of c_n", {B, H});
-    call.d_x = rows<T>(wanted[d_x], "d_input", steps, B, I);
-    call.d_ih = dense<T>(wanted[d_w_ih], "d_weight_ih", {G * H, I});
-    call.d_hh = dense<T>(wanted[d_w_hh], "d_weight_hh", {G * H, H});
-    call.d_b_ih = dense<T>(wanted[d_w_b_ih], "d_bias_ih", {G * H});
-    call.d_b_hh = dense<T>(wanted[d_w_b_hh], "d_bias_hh", {G * H});
-    call.d_h0 = dense<T>(wanted[d_h0], "d_h_0", {B, H});
-    call.d_c0 = dense<T>(wanted[d_c0], "d_c_0", {B, H});
-    call.d_h_initial = dense<T>(wanted[d_h_initial], "d initial h", {H});
-    call.d_c_initial = dense<T>(wanted[d_c_initial], "d initial c", {H});
-    require({past[p_h0], y, saved, wanted[d_h0]}, has_c, {past[p_c0], wanted[d_c0]}, "states");
-    if (!resets.is_none())
-        require({past[p_h_initial], wanted[d_h_initial]}, has_c, {past[p_c_initial], wanted[d_c_initial]}, "initial states");
+    call.d_x = rows<T>(made[c_x], "d_input", steps, B, I);
+    call.d_h0 = dense<T>(made[c_h], "d_h_0", {B, H});
+    call.d_c0 = dense<T>(made[c_c], "d_c_0", {B, H});
+    call.d_ih = dense<T>(made[c_ih], "d_weight_ih", {G * H, I});
+    call.d_hh = dense<T>(made[c_hh], "d_weight_hh", {G * H, H});
+    call.d_b_ih = dense<T>(made[c_b_ih], "d_bias_ih", {G * H});
+    call.d_b_hh = dense<T>(made[c_b_hh], "d_bias_hh", {G * H});
+    call.d_h_initial = dense<T>(made[c_h_initial], "d initial h", {H});
+    call.d_c_initial = dense<T>(made[c_c_initial], "d initial c", {H});
+    require({past[c_h], y, saved, made[c_h]}, has_c, {past[c_c], made[c_c]}, "states");
+    if (!past[c_resets].is_none())
+        require({past[c_h_initial], made[c_h_initial]}, has_c, {past[c_c_initial], made[c_c_initial]}, "initial states");
     nb::gil_scoped_release release;
     const Scratch scratch(engine<T>().backward_work(call));
     call.work = scratch.get();
     engine<T>().backward(call);
 }
 
-void backward(int kind, int f, nb::handle x, const Handles& w, const Handles& past, nb::handle lengths, nb::handle resets,
-              bool reverse, int threads, nb::handle y, nb::handle saved, const Handles& given, const Handles& wanted) {
-    if (w.size() != weights_count || past.size() != past_count || given.size() != given_count || wanted.size() != wanted_count)
-        wrong("arguments", "complete");
-    const Shape shape = shape_of(kind, f, w[w_ih], w[w_hh]);
-    if (number_of_input(x, "input") == Number::float32)
-        run_backward<float>(shape, x, w, past, lengths, resets, reverse, threads, y, saved, given, wanted);
+void backward(int kind, int f, nb::tuple call, bool reverse, int threads, nb::handle y, nb::handle saved, nb::tuple given,
+              nb::list made) {
+    check_call(call);
+    if (nb::len(given) != g_count || nb::len(made) != kMade) wrong("gradients", "complete");
+    const Shape shape = shape_of(kind, f, call[c_ih], call[c_hh]);
+    if (number_of_input(call[c_x], "input") == Number::float32)
+        run_backward<float>(shape, call, reverse, threads, y, saved, given, made);
     else
-        run_backward<double>(shape, x, w, past, lengths, resets, reverse, threads, y, saved, given, wanted);
+        run_backward<double>(shape, call, reverse, threads, y, saved, given, made);
 }
 
 int64_t saved_width(int kind, int64_t H, bool single) {
@@ -761,18 +699,18 @@ NB_MODULE(_engine, m) {
     }, "The instruction sets that this machine has, the fastest first.");
     m.def("alike", &alike, "Whether all tensors are on the CPU and of one type that the engine knows.");
     m.def("saved_width", &saved_width, "Numbers that the forward pass keeps for each token.");
-    m.def("block", &block, nb::arg("shape"), nb::arg("single"),
-          "A tensor of whatever numbers, in memory that is kept for the next one.");
+    m.def("fresh", &fresh, nb::arg("items"), nb::arg("single"), nb::arg("large"), nb::arg("poison"),
+          "A tensor of whatever numbers for each item: a tuple of sizes, a tensor of the same sizes, or None for none. From "
+          "`large` numbers on in memory that is kept for the next one; NaN under `poison`.");
+    m.def("readable", &readable, nb::arg("call"), "Whether all tensors of a call are laid out as the engine reads them.");
     m.def("pack", &pack, nb::arg("kind"), nb::arg("f"), nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(),
           nb::arg("b_hh").none(), nb::arg("threads"));
-    m.def("forward", &forward, nb::arg("packed"), nb::arg("x"), nb::arg("h0"), nb::arg("c0").none(),
-          nb::arg("h_initial").none(), nb::arg("c_initial").none(), nb::arg("lengths").none(), nb::arg("resets").none(),
-          nb::arg("reverse"), nb::arg("threads"), nb::arg("y"), nb::arg("hn"), nb::arg("cn").none(),
-          nb::arg("saved").none());
+    m.def("forward", &forward, nb::arg("kind"), nb::arg("f"), nb::arg("packed").none(), nb::arg("call"), nb::arg("reverse"),
+          nb::arg("threads"), nb::arg("y"), nb::arg("hn"), nb::arg("cn").none(), nb::arg("saved").none(),
+          "Run the forward pass; without packed weights those of the call are packed first.");
     m.def("step", &step, nb::arg("packed"), nb::arg("x"), nb::arg("h"), nb::arg("c").none(), nb::arg("h_out"),
           nb::arg("c_out").none(), nb::arg("threads"));
-    m.def("backward", &backward, nb::arg("kind"), nb::arg("f"), nb::arg("x"), nb::arg("weights"), nb::arg("past"),
-          nb::arg("lengths").none(), nb::arg("resets").none(), nb::arg("reverse"), nb::arg("threads"), nb::arg("y"),
-          nb::arg("saved"), nb::arg("given"), nb::arg("wanted"));
+    m.def("backward", &backward, nb::arg("kind"), nb::arg("f"), nb::arg("call"), nb::arg("reverse"), nb::arg("threads"),
+          nb::arg("y"), nb::arg("saved"), nb::arg("given"), nb::arg("made"));
     m.def("activation", &activation, nb::arg("f"), nb::arg("x"), nb::arg("y"));
 }

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elman.kernels.call import Call
 from elman.kernels.cpu import calls
-from elman.kernels.cpu.calls import Call, Wanted
+from elman.kernels.cpu.calls import Wanted
 
 
 def _full(tensor: Tensor | None, like: Tensor) -> Tensor:

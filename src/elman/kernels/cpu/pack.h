@@ -53,8 +53,8 @@ inline Panels<T> column_panels(int64_t columns, int64_t K) {
 // Panel p of the transpose of `matrix` (G*H rows of K numbers): column v * W + lane of the panel is gate g of unit u.
 template <class T>
 inline void pack_gates(const Panels<T>& panels, int64_t p, const T* matrix, int64_t H, T* panel) {
-    constexpr int W = Simd<T>::W;
-    constexpr int kBlock = 16;
+    using S = Simd<T>;
+    constexpr int W = S::W;
     const int64_t K = panels.K, stride = panels.vectors(p) * W;
     for (int b = 0; b < panels.blocks_in(p); ++b) {
         const int64_t u = (panels.first_block(p) + b) * W;
@@ -62,12 +62,19 @@ inline void pack_gates(const Panels<T>& panels, int64_t p, const T* matrix, int6
         for (int g = 0; g < panels.gates; ++g) {
             const T* source = matrix + (g * H + u) * K;
             T* out = panel + (b * panels.gates + g) * W;
-            alignas(64) T block[kBlock][W] = {};
-            for (int64_t k = 0; k < K; k += kBlock) {
-                const int depth = static_cast<int>(K - k < kBlock ? K - k : kBlock);
-                for (int lane = 0; lane < lanes; ++lane)
-                    for (int i = 0; i < depth; ++i) block[i][lane] = source[lane * K + k + i];
-                for (int i = 0; i < depth; ++i) Simd<T>::store(out + (k + i) * stride, Simd<T>::load(block[i]));
+            int64_t k = 0;
+            for (; lanes == W && k + W <= K; k += W) {
+                typename S::V block[W];
+                for (int lane = 0; lane < W; ++lane) block[lane] = S::load(source + lane * K + k);
+                transpose<T>(block);
+                for (int i = 0; i < W; ++i) S::store(out + (k + i) * stride, block[i]);
+            }
+            for (; k < K; k += W) {
+                const int depth = static_cast<int>(K - k < W ? K - k : W);
+                typename S::V block[W] = {};
+                for (int lane = 0; lane < lanes; ++lane) block[lane] = S::load(source + lane * K + k, depth);
+                transpose<T>(block);
+                for (int i = 0; i < depth; ++i) S::store(out + (k + i) * stride, block[i]);
             }
         }
     }

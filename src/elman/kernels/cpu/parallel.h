@@ -1,6 +1,7 @@
 // Threads: how a layer is split over them, the spin barrier, and the memory that each one works in.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <new>
@@ -57,37 +58,85 @@ struct Grid {
     static int clamp(int64_t wanted, int64_t most) {
         return static_cast<int>(wanted < 1 ? 1 : wanted > most ? most : wanted);
     }
-    int64_t rows(int64_t B) const { return (B + groups - 1) / groups; }  // at most, of one group
-};
-
-// One thread's place in the grid. Ranks are dealt out in turn (group, group + groups, ...), so that under lengths every
-// group has its share of long and short rows.
-struct Member {
-    Grid grid;
-    int thread = 0, group = 0, member = 0;
-    bool idle = false;  // takes part only in the products that all threads share
-    Barrier *team_barrier = nullptr, *group_barrier = nullptr;
-    int64_t team_round = 0, group_round = 0;
-
-    Member(const Grid& grid, int thread, Barrier* barriers)
-        : grid(grid), thread(thread), group(thread / grid.members), member(thread % grid.members),
-          idle(group >= grid.groups), team_barrier(barriers), group_barrier(barriers + 1 + (idle ? 0 : group)) {}
-
-    int64_t rank(int64_t i) const { return group + i * grid.groups; }
-    // How many of the first `ranks` ranks are this group's.
-    int64_t mine(int64_t ranks) const {
-        return idle || ranks <= group ? 0 : (ranks - group + grid.groups - 1) / grid.groups;
-    }
-    void meet_group() {
-        if (!idle) group_barrier->meet(grid.members, ++group_round);
-    }
-    void meet_team() { team_barrier->meet(grid.threads, ++team_round); }
 };
 
 // A part of [0, count) for one of `parts`.
 struct Share {
     int64_t begin, end;
     Share(int64_t count, int part, int parts) : begin(count * part / parts), end(count * (part + 1) / parts) {}
+};
+
+// Cuts the rows of a batch into one piece for each group, with about as many tokens in each: body(group, begin, end).
+template <class Body>
+inline void cut_rows(const Sequence& seq, int groups, Body&& body) {
+    const int64_t total = seq.before(seq.T);
+    int64_t begin = 0, end = 0, tokens = 0;
+    for (int group = 0; group < groups; ++group, begin = end) {
+        const int64_t wanted = total * (group + 1) / groups;
+        while (end < seq.B && (group + 1 == groups || 2 * tokens + seq.of_row[end] <= 2 * wanted)) tokens += seq.of_row[end++];
+        body(group, begin, end);
+    }
+}
+
+// Which ranks a group owns: those of rows that lie next to each other. Threads that write into neighbouring rows take the
+// lines of the cache from each other, ahead of time too, since the machine prefetches past the end of a row.
+struct Deal {
+    int64_t B = 0;
+    int groups = 1;
+    const int64_t* ranks = nullptr;  // under lengths: (B) the ranks of each group in ascending order, group by group
+    const int64_t* first = nullptr;  // (groups + 1) where those of each group begin
+
+    int64_t rank(int group, int64_t i) const { return ranks ? ranks[first[group] + i] : Share(B, group, groups).begin + i; }
+    // How many of the first `count` ranks are the group's.
+    int64_t count(int group, int64_t count) const {
+        if (ranks) return std::lower_bound(ranks + first[group], ranks + first[group + 1], count) - (ranks + first[group]);
+        const Share own(B, group, groups);
+        return count <= own.begin ? 0 : (count < own.end ? count : own.end) - own.begin;
+    }
+    // The most that a group owns.
+    static int64_t most(const Sequence& seq, int groups) {
+        if (!seq.length) return (seq.B + groups - 1) / groups;
+        int64_t found = 0;
+        cut_rows(seq, groups, [&](int, int64_t begin, int64_t end) { found = std::max(found, end - begin); });
+        return found;
+    }
+    // Memory for what `make` fills in.
+    static int64_t numbers(const Sequence& seq, int groups) { return seq.length ? seq.B + groups + 1 : 0; }
+    static Deal make(const Sequence& seq, int groups, int64_t* memory) {
+        if (!seq.length) return {seq.B, groups};
+        int64_t *first = memory, *ranks = memory + groups + 1;
+        first[0] = 0;
+        cut_rows(seq, groups, [&](int group, int64_t begin, int64_t end) {
+            int64_t at = first[group];
+            for (int64_t rank = 0; rank < seq.B; ++rank)
+                if (seq.row(rank) >= begin && seq.row(rank) < end) ranks[at++] = rank;
+            first[group + 1] = at;
+        });
+        return {seq.B, groups, ranks, first};
+    }
+};
+
+// One thread's place in the grid.
+struct Member {
+    Grid grid;
+    Deal deal;
+    int thread = 0, group = 0, member = 0;
+    bool idle = false;  // takes part only in the products that all threads share
+    Barrier *team_barrier = nullptr, *group_barrier = nullptr;
+    int64_t team_round = 0, group_round = 0;
+
+    Member(const Grid& grid, const Deal& deal, int thread, Barrier* barriers)
+        : grid(grid), deal(deal), thread(thread), group(thread / grid.members),
+          member(thread % grid.members), idle(group >= grid.groups), team_barrier(barriers),
+          group_barrier(barriers + 1 + (idle ? 0 : group)) {}
+
+    int64_t rank(int64_t i) const { return deal.rank(group, i); }
+    // How many of the first `ranks` ranks are this group's.
+    int64_t mine(int64_t ranks) const { return idle ? 0 : deal.count(group, ranks); }
+    void meet_group() {
+        if (!idle) group_barrier->meet(grid.members, ++group_round);
+    }
+    void meet_team() { team_barrier->meet(grid.threads, ++team_round); }
 };
 
 // Hands out pieces of one block of memory; with a null base it only adds up their size.
@@ -104,7 +153,29 @@ public:
         return reinterpret_cast<P*>(p);
     }
     int64_t used() const { return used_; }
+
+    // What follows begins on a page of its own.
+    void turn_page() { used_ = (used_ + kPage - 1) / kPage * kPage; }
+
+    // Repeats for each of `threads` what was taken since `begin`, where a page began. Each gets pages of its own: what threads
+    // write must not only lie on different lines of the cache, for the machine prefetches those that come after, and takes
+    // them from whoever has just written there. Returns the distance between one thread's memory and the next one's.
+    int64_t repeat(int64_t begin, int64_t threads) {
+        turn_page();
+        const int64_t each = used_ - begin;
+        used_ = begin + threads * each;
+        return each;
+    }
+
+private:
+    static constexpr int64_t kPage = 4096;
 };
+
+// The same place in the memory of a later thread.
+template <class P>
+P* of_thread(P* first, int64_t distance, int64_t thread) {
+    return reinterpret_cast<P*>(reinterpret_cast<uintptr_t>(first) + thread * distance);
+}
 
 // Runs make(threads).run(0 .. threads - 1) at the same time, in the pool of whatever OpenMP torch has loaded. Where OpenMP
 // grants fewer threads (inside another parallel region, under a limit) the job is made again for one.

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
@@ -146,6 +147,38 @@ inline void Simd<T>::store_first(T* p, V v, int n) {
 }
 
 #endif
+
+// The numbers of two vectors, a's numbered from 0 and b's from W, in the order that is asked for.
+template <class T, int... Lane>
+inline typename Simd<T>::V pick(typename Simd<T>::V a, typename Simd<T>::V b, std::integer_sequence<int, Lane...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, Lane...);
+#else
+    return __builtin_shuffle(a, b, typename Simd<T>::I{Lane...});
+#endif
+}
+
+// Exchanges, in pairs of rows `Distance` apart, the blocks off the diagonal.
+template <class T, int Distance, int... Lane>
+inline void exchange_blocks(typename Simd<T>::V* rows, std::integer_sequence<int, Lane...>) {
+    constexpr int W = Simd<T>::W;
+    using Upper = std::integer_sequence<int, (Lane & Distance ? W + Lane - Distance : Lane)...>;
+    using Lower = std::integer_sequence<int, (Lane & Distance ? W + Lane : Lane + Distance)...>;
+#pragma GCC unroll 16
+    for (int r = 0; r < W; ++r) {
+        if (r & Distance) continue;
+        const auto a = rows[r], b = rows[r + Distance];
+        rows[r] = pick<T>(a, b, Upper{});
+        rows[r + Distance] = pick<T>(a, b, Lower{});
+    }
+}
+
+// Makes columns of the rows of W vectors.
+template <class T, int Distance = Simd<T>::W / 2>
+inline void transpose(typename Simd<T>::V* rows) {
+    exchange_blocks<T, Distance>(rows, std::make_integer_sequence<int, Simd<T>::W>{});
+    if constexpr (Distance > 1) transpose<T, Distance / 2>(rows);
+}
 
 // Tiny numbers that fall below the normal range cost hundreds of cycles each; while one of these lives they are zero.
 class FlushDenormals {

@@ -88,18 +88,15 @@ public:
                view.device.type == 1;
     }
 
-    // A fresh contiguous tensor on the CPU, of at most three dimensions, with `numbers` numbers at `data`. Its memory and its
-    // description are one block, which goes with it.
+    // What a tensor of ours needs beside its numbers.
+    struct Owned {
+        DlManaged managed;
+        int64_t shape[3], strides[3];
+    };
+
+    // A contiguous tensor on the CPU over the numbers at `data`, of at most three dimensions. `gone` is called when it goes.
     template <class T>
-    nb::object fresh(int ndim, const int64_t* sizes, int64_t numbers, T*& data) const {
-        struct Owned {
-            DlManaged managed;
-            int64_t shape[3], strides[3];
-        };
-        constexpr uintptr_t kLine = 64;
-        auto* owned = static_cast<Owned*>(std::malloc(sizeof(Owned) + kLine + static_cast<size_t>(numbers) * sizeof(T)));
-        if (!owned) throw std::bad_alloc();
-        data = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(owned + 1) + kLine - 1) / kLine * kLine);
+    nb::object wrap(Owned* owned, int ndim, const int64_t* sizes, T* data, void (*gone)(DlManaged*)) const {
         int64_t stride = 1;
         for (int d = ndim - 1; d >= 0; --d) {
             owned->shape[d] = sizes[d];
@@ -107,11 +104,20 @@ public:
             stride *= sizes[d];
         }
         const DlType type{2, 8 * sizeof(T), 1};
-        owned->managed = {1, 0, nullptr, [](DlManaged* m) { std::free(m); }, 0,
-                          {data, {1, 0}, ndim, type, owned->shape, owned->strides, 0}};
+        owned->managed = {1, 0, nullptr, gone, 0, {data, {1, 0}, ndim, type, owned->shape, owned->strides, 0}};
         void* object = nullptr;
         if (table_->managed_to_object(&owned->managed, &object) != 0) throw nb::python_error();
         return nb::steal(static_cast<PyObject*>(object));
+    }
+
+    // The same over fresh memory, `numbers` numbers at `data`, which is one block with the description and goes with it.
+    template <class T>
+    nb::object fresh(int ndim, const int64_t* sizes, int64_t numbers, T*& data) const {
+        constexpr uintptr_t kLine = 64;
+        auto* owned = static_cast<Owned*>(std::malloc(sizeof(Owned) + kLine + static_cast<size_t>(numbers) * sizeof(T)));
+        if (!owned) throw std::bad_alloc();
+        data = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(owned + 1) + kLine - 1) / kLine * kLine);
+        return wrap(owned, ndim, sizes, data, [](DlManaged* m) { std::free(m); });
     }
 
     DlTensor describe(nb::handle object, const char* name) const {
@@ -128,6 +134,17 @@ inline Number number_of(const DlTensor& t) {
     if (t.dtype.code == 0 && t.dtype.bits == 64) return Number::int64;
     if (t.dtype.code == 6) return Number::boolean;
     return Number::other;
+}
+
+inline bool is_dense(const DlTensor& t) {
+    int64_t stride = 1, numbers = 1;
+    bool dense = true;
+    for (int d = t.ndim - 1; d >= 0; --d) {
+        dense = dense && (!t.strides || t.shape[d] == 1 || t.strides[d] == stride);
+        stride *= t.shape[d];
+        numbers *= t.shape[d];
+    }
+    return dense || numbers == 0;
 }
 
 }  // namespace elman

@@ -1,0 +1,95 @@
+"""A call of `unroll` as tensors in a row, and what goes on around it: what the compiled kernels share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from elman.kernels import eager
+from elman.kernels.eager import State, Steps
+from elman.kernels.weights import Weights
+
+
+class Call(NamedTuple):
+    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each."""
+
+    x_TBI: Tensor
+    h_BH: Tensor
+    c_BH: Tensor | None
+    ih: Tensor
+    hh: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    h_initial: Tensor | None  # (H,), given exactly where there are resets
+    c_initial: Tensor | None
+    lengths: Tensor | None  # (B,) int64
+    resets: Tensor | None  # (T, B) bool
+
+
+def flatten(x_TBI: Tensor, state: State, weights: Weights, lengths: Tensor | None, resets: Tensor | None) -> Call:
+    initial: State = ()
+    if resets is not None:
+        initial = weights.initial or tuple(s.new_zeros(s.shape[1]) for s in state)
+        resets = resets.bool()
+    if lengths is not None:
+        lengths = lengths.to(torch.int64)
+    h, c = state if len(state) == 2 else (state[0], None)
+    h_initial, c_initial = (*initial, None, None)[:2]
+    return Call(x_TBI, h, c, weights.ih, weights.hh, weights.b_ih, weights.b_hh, h_initial, c_initial, lengths, resets)
+
+
+def tensors(state: State, weights: Weights) -> list[Tensor]:
+    given = [*state, *weights[:4], *(weights.initial or ())]
+    return [t for t in given if t is not None]
+
+
+def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
+    """Return what is going on around the call that the kernel cannot take part in."""
+    if torch.onnx.is_in_onnx_export():
+        return "the call is being exported to ONNX, which has no operator like it"
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a function transform (torch.func: vmap, grad, jvp) is active"
+    in_forward_mode = torch.autograd.forward_ad._current_level >= 0
+    if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *tensors(state, weights))):
+        return "forward-mode differentiation is asked for"
+    return None
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def is_traced(x_TBI: Tensor) -> bool:
+    """Whether somebody watches the operators that are called, so that this kernel has to be one of them."""
+    if torch.compiler.is_compiling():
+        return True
+    return (
+        type(x_TBI) not in (Tensor, torch.nn.Parameter)
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._is_torch_function_mode_enabled()
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def eager_gradients(
+    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], given: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """Return the gradients of the call as a graph, by running the eager kernel over it again."""
+    with torch.enable_grad():
+        state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
+        initial = (
+            None if call.h_initial is None else tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
+        )
+        weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial)
+        y_TBH, after = eager.unroll(
+            cell, call.x_TBI, state, weights, lengths=call.lengths, resets=call.resets, reverse=reverse
+        )
+        pairs = [(r, g) for r, g in zip((y_TBH, *after), given, strict=False) if g is not None and r.requires_grad]
+        sources = [t for t, n in zip(call, need, strict=True) if n and t is not None]
+        results, grads = [r for r, _ in pairs], [g for _, g in pairs]
+        found = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
+    return [next(found) if n else None for n in need]
