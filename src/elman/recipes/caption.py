@@ -215,7 +215,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
         batches,
         lambda model, batch, state: loss(model, batch),
         evaluate,
-        metric="cider",
+        metric="decides",
         lower_is_better=False,
         default_minutes=2.5,
     )
