@@ -143,6 +143,9 @@ def table(rows: dict[str, Any]) -> str:
             f"| {name} | {row['metric']} | {row['value']:.4g}{mark}{also} | {row['bar']:g} | {aim} | {budget} "
             f"| {row['reference']} | {where} |"
         )
+    missing = [case.name for case in CASES if case.name not in rows]
+    if missing:
+        lines += ["", f"Not in the table, because not measured as they stand: {'; '.join(missing)}."]
     lines += ["", "The commands:", ""]
     lines += [f"    {line}" for row in rows.values() for line in row["commands"]]
     return "\n".join(lines) + "\n"

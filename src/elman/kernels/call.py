@@ -93,3 +93,8 @@ def eager_gradients(
         results, grads = [r for r, _ in pairs], [g for _, g in pairs]
         found = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
     return [next(found) if n else None for n in need]
+
+
+def full(tensor: Tensor | None, like: Tensor) -> Tensor:
+    """Return the tensor, or an empty one where there is none, since an operator returns tensors only."""
+    return like.new_empty(0) if tensor is None else tensor

@@ -11,13 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call
+from elman.kernels.call import Call, full
 from elman.kernels.cpu import calls
 from elman.kernels.cpu.calls import Wanted
-
-
-def _full(tensor: Tensor | None, like: Tensor) -> Tensor:
-    return like.new_empty(0) if tensor is None else tensor
 
 
 @torch.library.custom_op("elman::recurrent", mutates_args=())
@@ -71,13 +67,13 @@ def recurrent_backward(
 ) -> list[Tensor]:
     call = Call(x, h, c, ih, hh, b_ih, b_hh, h_initial, c_initial, lengths, resets)
     found = calls.backward(kind, call, reverse, Wanted(*wanted), y, saved, d_y, d_hn, d_cn, traced=True)
-    return [_full(g, x) for g in found]
+    return [full(g, x) for g in found]
 
 
 @recurrent_backward.register_fake
 def _(kind: str, reverse: bool, wanted: list[bool], *tensors: Any) -> list[Tensor]:
     found = calls.gradients(Call(*tensors[:11]), Wanted(*wanted), traced=True)
-    return [_full(g, tensors[0]) for g in found]
+    return [full(g, tensors[0]) for g in found]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -11,13 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call
+from elman.kernels.call import Call, full
 from elman.kernels.triton import calls, gradients
 from elman.kernels.triton.gradients import Wanted
-
-
-def _full(tensor: Tensor | None, like: Tensor) -> Tensor:
-    return like.new_empty(0) if tensor is None else tensor
 
 
 @torch.library.custom_op("elman::triton_recurrent", mutates_args=())
@@ -74,12 +70,12 @@ def recurrent_backward(
 ) -> list[Tensor]:
     call = Call(x, h, c, ih, hh, b_ih, b_hh, h_initial, c_initial, lengths, resets)
     found = gradients.backward(kind, call, reverse, Wanted(*wanted), tier, y, gates, past, d_y, d_hn, d_cn)
-    return [_full(g, x) for g in found]
+    return [full(g, x) for g in found]
 
 
 @recurrent_backward.register_fake
 def _(kind: str, reverse: bool, wanted: list[bool], tier: int | None, *tensors: Any) -> list[Tensor]:
-    return [_full(g, tensors[0]) for g in gradients.shapes(Call(*tensors[:11]), Wanted(*wanted))]
+    return [full(g, tensors[0]) for g in gradients.shapes(Call(*tensors[:11]), Wanted(*wanted))]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
