@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.files import write_bytes, written_beside
+from elman.data.files import written_beside
 from elman.errors import AGAIN, DataError, RunError
 
 
@@ -37,12 +39,12 @@ class Sequences:
         Raises:
             DataError: there is none, or one is not like the first.
         """
-        joined = [np.asarray(array) for array in arrays]
+        joined = [np.asarray(steps) for steps in arrays]
         if not joined:
             raise DataError("there are no sequences", should="at least one", found="none")
-        for n, array in enumerate(joined):
-            _check_alike(f"sequence {n}", array, joined[0])
-        ends = np.cumsum([len(array) for array in joined], dtype=np.int64)
+        for n, steps in enumerate(joined):
+            _check_alike(f"sequence {n}", steps, joined[0])
+        ends = np.cumsum([len(steps) for steps in joined], dtype=np.int64)
         return cls(np.concatenate(joined), ends)
 
     def __len__(self) -> int:
@@ -68,30 +70,15 @@ class Sequences:
 
     @classmethod
     def write(cls, folder: Path, name: str, arrays: Iterable[Any]) -> Self:
-        """Write sequences one by one, in constant memory, and map them.
+        """Write sequences one by one, as `growing` does, and map them.
 
         Raises:
             DataError: there is none, or one is not like the first.
             RunError: the files cannot be written.
         """
-        first, ends, count = None, [], 0
-        with written_beside(folder / f"{name}.values.npy") as file:
-            for n, array in enumerate(arrays):
-                array = np.ascontiguousarray(array)
-                if first is None:
-                    first = array[:0]
-                    file.write(npy_header(first, 0))
-                _check_alike(f"sequence {n}", array, first)
-                file.write(array.data)
-                count += len(array)
-                ends.append(count)
-            if first is None:
-                raise DataError("there are no sequences", should="at least one", found="none")
-            file.seek(0)
-            file.write(npy_header(first, count))
-        buffer = io.BytesIO()
-        np.save(buffer, np.asarray(ends, np.int64), allow_pickle=False)
-        write_bytes(folder / f"{name}.ends.npy", buffer.getvalue())
+        with growing(folder, name) as add:
+            for steps in arrays:
+                add(steps)
         return cls.open(folder, name)
 
     @classmethod
@@ -112,6 +99,45 @@ class Sequences:
                 hint=AGAIN,
             )
         return cls(values, np.asarray(ends))
+
+    @staticmethod
+    def remove(folder: Path, name: str) -> None:
+        """Delete the files of sequences that were kept for a while."""
+        for part in ("values", "ends"):
+            (folder / f"{name}.{part}.npy").unlink()
+
+
+@contextmanager
+def growing(folder: Path, name: str) -> Iterator[Callable[[Any], None]]:
+    """Give what writes one more sequence, (T_n, ...); memory grows by the 8 bytes of where each ends alone.
+
+    The files are there, whole, once the context is left; after an error nothing is.
+
+    Raises:
+        DataError: there is no sequence, or one is not like the first.
+        RunError: the files cannot be written.
+    """
+    first: NDArray[Any] | None = None
+    ends = array("q")
+    with written_beside(folder / f"{name}.values.npy") as file:
+
+        def add(sequence: Any) -> None:
+            nonlocal first
+            steps = np.ascontiguousarray(sequence)
+            if first is None:
+                first = steps[:0].copy()
+                file.write(npy_header(first, 0))
+            _check_alike(f"sequence {len(ends)}", steps, first)
+            file.write(steps.data)
+            ends.append(len(steps) + (ends[-1] if ends else 0))
+
+        yield add
+        if first is None:
+            raise DataError("there are no sequences", should="at least one", found="none")
+        file.seek(0)
+        file.write(npy_header(first, ends[-1]))
+    with written_beside(folder / f"{name}.ends.npy") as file:
+        np.save(file, np.frombuffer(ends, np.int64), allow_pickle=False)
 
 
 def read_array(path: Path) -> NDArray[Any]:
