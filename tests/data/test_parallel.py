@@ -1,14 +1,20 @@
 """Aligned lines, encoded pairs, and the default dates."""
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from elman.data import bitext
 from elman.data.bitext import Bitext, Languages, read_lines, symbols_of, write_lines
 from elman.data.default_dates import dates_in_words
-from elman.data.parallel import Pair, read_parallel
+from elman.data.left_out import LeftOut
+from elman.data.parallel import Pair, numbered_pairs, read_parallel
+from elman.data.spooled import SpooledPairs
 from elman.errors import DataError, RunError
 
 PAIRS = [Pair("ein Haus", "a house"), Pair("zwei Bäume", "two trees"), Pair("drei", "three of them")]
@@ -27,6 +33,7 @@ def test_two_files_one_file_and_compressed(tmp_path: Path) -> None:
     tsv = written(tmp_path, "x.tsv", "\ufeff" + "\n\n".join("\t".join(pair) for pair in PAIRS))
     assert list(read_parallel([de, en])) == PAIRS
     assert list(read_parallel([tsv])) == PAIRS
+    assert list(numbered_pairs([tsv])) == list(zip((1, 3, 5), PAIRS, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -63,12 +70,13 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("kind", ["bpe", "characters", "words"])
 def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str) -> None:
-    made = Languages.learn(PAIRS, tmp_path, kind=kind, size=None, joint=joint)
+    made = Languages.learn([PAIRS], tmp_path, kind=kind, size=None, joint=joint)
     languages = Languages.load(tmp_path)
     assert [v.fingerprint for v in languages] == [v.fingerprint for v in made]
     assert (languages.source.fingerprint == languages.target.fingerprint) == joint
-    Bitext.of(PAIRS, languages).write(tmp_path)
+    written = Bitext.write(tmp_path, map(languages.encode, PAIRS))
     found = Bitext.open(tmp_path)
+    assert found.fingerprint == written.fingerprint
     assert found.fingerprint == Bitext.of(PAIRS, languages).fingerprint
     for n, pair in enumerate(PAIRS):
         for vocabulary, part, line in zip(languages, found, pair, strict=True):
@@ -79,11 +87,35 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
     assert (batch.target_TB >= 0).sum(0).tolist() == [len(found.target[2]), len(found.target[0])]
 
 
-def test_long_pairs_are_left_out(tmp_path: Path) -> None:
-    languages = Languages.learn(PAIRS, tmp_path, kind="words", size=None, joint=True)
-    corpus = Bitext.of(PAIRS, languages)
-    assert len(corpus.up_to(2).source) == 2
-    assert len(corpus.up_to(1).source) == 0
+def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
+    languages = Languages.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
+    rows = zip((3, 4, 7), PAIRS, strict=True)
+    pairs = SpooledPairs.write(tmp_path / "pairs", ("x.de", "x.en"), rows)
+    left_out = LeftOut()
+    kept = list(languages.encode_short(pairs, 2, left_out))
+    assert [pair for pair, _ in kept] == PAIRS[:2]
+    assert all(
+        [list(ids) for ids in encoded] == [list(ids) for ids in languages.encode(pair)] for pair, encoded in kept
+    )
+    assert left_out.lines() == ["x.en, line 7: 3 symbols"]
+    assert not list(languages.encode_short(pairs, 1, left_out))
+    assert left_out.count == 4 and left_out.lines()[1] == "x.de, line 3: 2 symbols"
+
+
+@given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))
+def test_lines_are_learned_from_as_one_text(lines: list[str], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bitext, "PIECE", size)
+        pieces = list(bitext.in_pieces(lines))
+    assert "".join(pieces) == "".join(lines)
+    assert all(len(piece) == size for piece in pieces[:-1])
+
+
+@given(st.lists(st.builds(Pair, st.text(max_size=5), st.text(max_size=5)), max_size=4))
+def test_lines_are_written_as_json_one_by_one(tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair]) -> None:
+    path = tmp_path_factory.mktemp("lines") / "x.json"
+    assert write_lines(path, iter(pairs)) == len(pairs)
+    assert path.read_bytes().decode() == json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
 
 
 def test_broken_folders_are_refused(tmp_path: Path) -> None:
@@ -93,7 +125,8 @@ def test_broken_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / "validation.json").write_text(content)
         with pytest.raises(RunError, match=r"validation\.json is broken"):
             read_lines(tmp_path / "validation.json")
-    Bitext.of(PAIRS, Languages.learn(PAIRS, tmp_path, kind="words", size=None, joint=True)).write(tmp_path)
+    languages = Languages.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
+    Bitext.write(tmp_path, map(languages.encode, PAIRS))
     (tmp_path / "target.ends.npy").write_bytes((tmp_path / "source.ends.npy").read_bytes()[:-8])
     with pytest.raises(RunError):
         Bitext.open(tmp_path)

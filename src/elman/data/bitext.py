@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -11,20 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.files import checked_json, read_checked, write_json
+from elman.data.files import checked_json, read_checked, written_beside
+from elman.data.left_out import LeftOut
 from elman.data.parallel import Pair
-from elman.data.sequences import Sequences
+from elman.data.sequences import Sequences, growing
 from elman.data.shuffled import pad
-from elman.data.text import Document
-from elman.data.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
+from elman.data.spooled import SpooledPairs
+from elman.data.text import PIECE
+from elman.data.vocabulary import VOCABULARIES, Vocabulary, load_vocabulary
 from elman.errors import AGAIN, RunError
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
 
-
 LARGEST_LINES = 2**30
 """Bytes of the pairs of lines that are kept to measure on."""
+
+Encoded = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The token ids of a line and of its translation."""
 
 
 class Languages(NamedTuple):
@@ -34,24 +39,31 @@ class Languages(NamedTuple):
     target: Vocabulary
 
     @classmethod
-    def learn(cls, pairs: Sequence[Pair], folder: Path, *, kind: str, size: int | None, joint: bool) -> Self:
-        """Choose the symbols of both sides out of pairs, and keep them in the folder.
+    def learn(cls, parts: Sequence[Iterable[Pair]], folder: Path, *, kind: str, size: int | None, joint: bool) -> Self:
+        """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
+
+        Args:
+            parts: the pairs, which are gone through once for each vocabulary.
+            folder: where the vocabularies go.
+            kind: a name in `VOCABULARIES`.
+            size: the number of symbols, for the kinds that choose them.
+            joint: whether one vocabulary serves both sides.
 
         Raises:
             SettingError, DataError: as `build_vocabulary`.
         """
 
-        def build(name: str, lines: Iterable[str]) -> Vocabulary:
-            text = "".join(f" {line}\n" for line in lines)
-            found = build_vocabulary(kind, [Document(name, text)], size=size)
+        def build(name: str, sides: slice) -> Vocabulary:
+            lines = (f" {line}\n" for part in parts for pair in part for line in pair[sides])
+            found = VOCABULARIES[kind].build([in_pieces(lines)], size=size)
             (folder / name).mkdir()
             found.save(folder / name)
             return found
 
         if joint:
-            both = build(JOINT, (line for pair in pairs for line in pair))
+            both = build(JOINT, slice(2))
             return cls(both, both)
-        return cls(build("source", (p.source for p in pairs)), build("target", (p.target for p in pairs)))
+        return cls(build("source", slice(0, 1)), build("target", slice(1, 2)))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -65,9 +77,35 @@ class Languages(NamedTuple):
             return cls(both, both)
         return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
 
-    def encode(self, pair: Pair) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def encode(self, pair: Pair) -> Encoded:
         """Return the token ids of both sides."""
         return encode_line(self.source, pair.source), encode_line(self.target, pair.target)
+
+    def encode_short(self, pairs: SpooledPairs, longest: int, left_out: LeftOut) -> Iterator[tuple[Pair, Encoded]]:
+        """Yield the pairs of which no line has more than `longest` symbols, encoded; of the others note is taken."""
+        for number, pair in pairs.numbered():
+            encoded = self.encode(pair)
+            sizes = [len(ids) for ids in encoded]
+            if max(sizes) <= longest:
+                yield pair, encoded
+            else:
+                side = 0 if sizes[0] > longest else -1
+                left_out.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
+
+
+def in_pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the text that lines make up, a million characters at a time."""
+    some: list[str] = []
+    count = 0
+    for line in lines:
+        some.append(line)
+        count += len(line)
+        while count >= PIECE:
+            text = "".join(some)
+            yield text[:PIECE]
+            some, count = [text[PIECE:]], count - PIECE
+    if count:
+        yield "".join(some)
 
 
 def encode_line(vocabulary: Vocabulary, line: str) -> NDArray[np.int64]:
@@ -119,22 +157,24 @@ class Bitext(NamedTuple):
             )
         return found
 
-    def write(self, folder: Path) -> None:
-        """Write the pairs into a folder."""
-        Sequences.write(folder, "source", (self.source[n] for n in range(len(self.source))))
-        Sequences.write(folder, "target", (self.target[n] for n in range(len(self.target))))
+    @classmethod
+    def write(cls, folder: Path, encoded: Iterable[Encoded]) -> Self:
+        """Write encoded pairs into a folder as they come, and map them.
+
+        Raises:
+            DataError: there is none.
+            RunError: the files cannot be written.
+        """
+        with growing(folder, "source") as add_source, growing(folder, "target") as add_target:
+            for source, target in encoded:
+                add_source(source)
+                add_target(target)
+        return cls.open(folder)
 
     @property
     def longer(self) -> NDArray[np.int64]:
         """Symbols of the longer side of each pair."""
         return np.maximum(self.source.lengths, self.target.lengths)
-
-    def up_to(self, longest: int) -> Self:
-        """Return the pairs of which neither side is empty or longer than `longest` symbols."""
-        kept = np.flatnonzero((np.minimum(self.source.lengths, self.target.lengths) > 0) & (self.longer <= longest))
-        if not len(kept):
-            return type(self)(*(Sequences(part.values[:0], part.ends[:0]) for part in self))
-        return type(self)(*(Sequences.of([part[int(n)] for n in kept]) for part in self))
 
     @property
     def fingerprint(self) -> str:
@@ -148,9 +188,16 @@ class Bitext(NamedTuple):
         return Batch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 
-def write_lines(path: Path, pairs: Sequence[Pair]) -> None:
-    """Keep pairs as they are, to measure on."""
-    write_json(path, [list(pair) for pair in pairs])
+def write_lines(path: Path, pairs: Iterable[Pair]) -> int:
+    """Keep pairs as they are, to measure on, written as they come; return how many they are."""
+    count = 0
+    with written_beside(path) as file:
+        for pair in pairs:
+            sides = ",\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in pair)
+            file.write(f"{',' if count else '['}\n  [\n{sides}\n  ]".encode())
+            count += 1
+        file.write(b"\n]\n" if count else b"[]\n")
+    return count
 
 
 def read_lines(path: Path) -> list[Pair]:

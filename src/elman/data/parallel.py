@@ -22,10 +22,15 @@ class Pair(NamedTuple):
 
 
 def read_parallel(sources: Sequence[Path]) -> Iterator[Pair]:
-    """Yield the pairs of two aligned files, or of one file of lines `source TAB target`, in constant memory.
+    """Yield the pairs of `numbered_pairs` alone."""
+    return (pair for _, pair in numbered_pairs(sources))
 
-    A file whose name ends in .gz is decompressed. White space at the ends of lines is left out; pairs of two empty
-    lines are passed over.
+
+def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, Pair]]:
+    """Yield the pairs of two aligned files, or of one file of lines `source TAB target`, with their lines' numbers.
+
+    Memory is constant, and each file is read once, so that a pipe serves too. A file whose name ends in .gz is
+    decompressed. White space at the ends of lines is left out; pairs of two empty lines are passed over.
 
     Raises:
         DataError: a file is missing, empty, no UTF-8, has an empty line beside a full one, no tab where one should be,
@@ -50,7 +55,7 @@ def read_parallel(sources: Sequence[Path]) -> Iterator[Pair]:
                 hint="remove the line from both files",
             )
         count += 1
-        yield Pair(source, target)
+        yield number, Pair(source, target)
     if not count:
         raise DataError(f"{sources[0]} has no lines", should="pairs of lines", found="none")
 

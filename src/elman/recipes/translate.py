@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.bitext import Batch, Bitext, Languages, write_lines
+from elman.data.bitext import Batch, Bitext, Encoded, Languages, write_lines
 from elman.data.default_dates import dates_in_words
-from elman.data.parallel import read_parallel
+from elman.data.left_out import LeftOut
+from elman.data.parallel import Pair, numbered_pairs, read_parallel
 from elman.data.shuffled import Shuffled
+from elman.data.spooled import SpooledPairs
 from elman.errors import DataError, RunError
 from elman.models.translator import Translator
 from elman.recipes.network import CellSettings
@@ -69,50 +72,68 @@ class TranslateSettings(CellSettings):
 
 
 def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) -> dict[str, Any]:
-    """Read the pairs, choose the symbols, and encode them into the folder."""
-    pairs = list(read_parallel(sources)) if sources else list(dates_in_words(DATES, seed=settings.seed))
-    if settings.validation_data:
-        judged = list(read_parallel([Path(name) for name in settings.validation_data]))
-    else:
-        cut = _cut(len(pairs), settings.validation)
-        pairs, judged = pairs[:cut], pairs[cut:]
+    """Read the pairs, choose the symbols, and encode them into the folder; never more than a few pairs are held."""
     kind = settings.vocabulary if settings.vocabulary != "auto" else "bpe" if sources else "characters"
-    # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE write everything.
-    seen = pairs + judged if kind == "characters" else pairs
-    languages = Languages.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
-    longest = settings.longest
-    kept = Bitext.of(pairs, languages).up_to(longest)
-    short = [pair for pair, size in zip(judged, Bitext.of(judged, languages).longer, strict=True) if size <= longest]
-    if not len(kept.source) or not short:
-        raise DataError(
-            f"every pair is too long{' of those for validation' if len(kept.source) else ''}",
-            should=f"at most {longest} symbols in each line",
-            found="more in all of them",
-            hint=f"--set longest={5 * longest}",
-        )
-    kept.write(folder)
-    write_lines(folder / "validation.json", short)
+    left_out = LeftOut()
+    with TemporaryDirectory(dir=folder) as beside:
+        pairs, judged = parts(sources, settings, Path(beside))
+        # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE write everything.
+        seen = [pairs, judged] if kind == "characters" else [pairs]
+        languages = Languages.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
+
+        def short(part: SpooledPairs, what: str) -> Iterator[tuple[Pair, Encoded]]:
+            before = left_out.count
+            yield from languages.encode_short(part, settings.longest, left_out)
+            if left_out.count - before == len(part):
+                raise every_pair_is_too_long(what, settings.longest)
+
+        kept = Bitext.write(folder, (encoded for _, encoded in short(pairs, "pair")))
+        count = write_lines(folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation")))
     return {
         "sources": [str(source) for source in sources] or ["dates in words, English to German and French"],
         "fingerprint": kept.fingerprint,
         "vocabulary": ", ".join(dict.fromkeys(f"{v.size} {v.kind}" for v in languages)),
         "training_pairs": len(kept.source),
-        "left_out_as_too_long": len(pairs) - len(kept.source) + len(judged) - len(short),
-        "validation_pairs": len(short),
+        "left_out_as_too_long": left_out.count,
+        **({"too_long": left_out.lines()} if left_out.count else {}),
+        "validation_pairs": count,
         "validation_from": ", ".join(settings.validation_data) or "the end of the pairs",
     }
 
 
-def _cut(count: int, share: float) -> int:
-    cut = count - max(1, round(count * share))
-    if not 0 < share < 1 or cut < 1:
+def parts(sources: Sequence[Path], settings: TranslateSettings, folder: Path) -> tuple[SpooledPairs, SpooledPairs]:
+    """Return the pairs for training and for validation, which are read once, into the folder.
+
+    Raises:
+        DataError: they cannot be read, or there are too few of them.
+    """
+
+    def spooled(name: str, files: Sequence[Path]) -> SpooledPairs:
+        rows = numbered_pairs(files) if files else enumerate(dates_in_words(DATES, seed=settings.seed), 1)
+        return SpooledPairs.write(folder / name, tuple(map(str, files)) or ("dates in words",), rows)
+
+    pairs = spooled("pairs", sources)
+    if settings.validation_data:
+        return pairs, spooled("judged", [Path(name) for name in settings.validation_data])
+    held = max(1, round(len(pairs) * settings.validation))
+    if not 0 < settings.validation < 1 or held >= len(pairs):
         raise DataError(
             "there are too few pairs to keep a part for validation",
             should="at least 2 pairs, and a share between 0 and 1",
-            found=f"{count} pairs, validation={share}",
+            found=f"{len(pairs)} pairs, validation={settings.validation}",
             hint="--set validation_data=SOURCE,TARGET",
         )
-    return cut
+    return pairs.cut(len(pairs) - held)
+
+
+def every_pair_is_too_long(what: str, longest: int) -> DataError:
+    """Return the error for pairs of which none is left."""
+    return DataError(
+        f"every {what} is too long",
+        should=f"at most {longest} symbols in each line",
+        found="more in all of them",
+        hint=f"--set longest={5 * longest}",
+    )
 
 
 def build(settings: TranslateSettings, folder: Path) -> Translator:
