@@ -13,8 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.default_text import python_reference
+from elman.data.speech_table import Spoken
+
 RATE = 4000
 """Samples a second; the tones lie below 1 kHz."""
+
+TRAINING, JUDGED = 1200, 200  # messages for training and for validation
+NOISE, NOISE_JUDGED = (3.0, 20.0), (6.0, 6.0)  # decibels
 
 SIGNS = """
 a .-    b -...  c -.-.  d -..   e .     f ..-.  g --.   h ....  i ..    j .---  k -.-   l .-..
@@ -29,6 +35,15 @@ class Message(NamedTuple):
 
     samples: NDArray[np.float32]  # (N,)
     text: str
+
+
+def sentences(seed: int) -> tuple[Iterator[Spoken], Iterator[Spoken]]:
+    """Return messages out of the Python language reference, for training and for validation, as they are made."""
+    text = "".join(python_reference().pieces())
+    train = messages(text, TRAINING, seed=seed, decibels=NOISE)
+    judged = messages(text, JUDGED, seed=seed + 2**32, decibels=NOISE_JUDGED)
+    training, validation = ((Spoken(made.samples, made.text) for made in part) for part in (train, judged))
+    return training, validation
 
 
 def messages(text: str, count: int, *, seed: int, decibels: tuple[float, float]) -> Iterator[Message]:

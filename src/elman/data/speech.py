@@ -1,10 +1,9 @@
-"""Spoken sentences: a table of files and what is said in them, and the features of each, computed once."""
+"""Spoken sentences in the folder of a run: their features, how these are computed, and what is said in them."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,68 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.default_morse import RATE, Message
 from elman.data.files import write_json
 from elman.data.lips import Lips
-from elman.data.moments import Moments, normalise_speakers
-from elman.data.parallel import lines_of
 from elman.data.sequences import Sequences
 from elman.data.shuffled import pad
 from elman.data.utterance import SoundFeatures
 from elman.data.vocabulary import Vocabulary
-from elman.errors import AGAIN, DataError, RunError
-
-
-class Spoken(NamedTuple):
-    """What is said, and where: a file, or samples at hand."""
-
-    source: Path | NDArray[np.float32]
-    text: str
-    speaker: str = ""
-
-
-def read_table(path: Path, *, columns: tuple[str, ...] = ("path", "text")) -> Iterator[Spoken]:
-    """Yield the rows of a table with tabs whose first line names its columns; paths are relative to its folder.
-
-    Args:
-        path: the table.
-        columns: of the files and of what is said in them; a third one says who speaks.
-
-    Raises:
-        DataError: the table is missing, or has no such columns, a row is short, or a text is empty; file and line are
-            named.
-    """
-    lines = lines_of(path)
-    first = next(lines, None)
-    if first is None:
-        raise DataError(f"{path} is empty", should="a table of files and what is said in them", found="0 lines")
-    head = first.split("\t")
-    missing = [name for name in columns if name not in head]
-    if missing:
-        raise DataError(
-            f"{path} has no column {missing[0]!r}",
-            should=f"a first line with {', '.join(columns[:-1])} and {columns[-1]}, tabs between",
-            found=", ".join(head)[:200] or "an empty first line",
-            hint=" ".join(f"--set {name}_column=NAME" for name in ("path", "text", "speaker")[: len(columns)]),
-        )
-    places = [head.index(name) for name in columns]
-    count = 0
-    for number, line in enumerate(lines, 2):
-        if not line:
-            continue
-        cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) <= max(places) or not all(cells[place] for place in places):
-            raise DataError(
-                f"{path}, line {number}: a cell is missing",
-                should=", tab, ".join(columns),
-                found=repr(line[:80]),
-                hint="mend or remove the line",
-            )
-        count += 1
-        file, text, *speaker = (cells[place] for place in places)
-        yield Spoken(path.parent / file, " ".join(text.split()), *speaker)
-    if not count:
-        raise DataError(f"{path} has no rows", should="files and what is said in them", found="none")
+from elman.errors import AGAIN, RunError
 
 
 class Batch(NamedTuple):
@@ -94,17 +38,14 @@ class Speech(NamedTuple):
     target: Sequences  # int64, (S,)
 
     @classmethod
-    def write(
-        cls, folder: Path, features: Sequence[NDArray[np.float16]], texts: Sequence[str], vocabulary: Vocabulary
-    ) -> Self:
-        """Keep sentences in a folder."""
-        Sequences.write(folder, "input", features)
+    def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:
+        """Write what is said beside the features that lie in a folder, and map both."""
         Sequences.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
         return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Map what `write` kept.
+        """Map what `complete` wrote.
 
         Raises:
             RunError: it is missing or broken.
@@ -131,76 +72,6 @@ class Speech(NamedTuple):
         target, sizes = pad([self.target[int(n)] for n in chosen])
         found = (features.astype(np.float32), lengths, np.ascontiguousarray(target.T), sizes)
         return Batch(*(torch.from_numpy(array) for array in found))
-
-
-class Collected(NamedTuple):
-    """Sentences with their features.
-
-    Attributes:
-        features: (T, F) each.
-        rows: the sentences, as many.
-        bad: the messages of the files that were left out.
-        notes: what was done to files, or is wrong with them, and of how many that is true.
-    """
-
-    features: list[NDArray[np.float16]]
-    rows: list[Spoken]
-    bad: list[str]
-    notes: Counter[str]
-
-    @property
-    def texts(self) -> list[str]:
-        """What is said in them."""
-        return [row.text for row in self.rows]
-
-
-def collected(
-    rows: Iterable[Spoken],
-    features: SoundFeatures | Lips,
-    *,
-    skip_bad: bool,
-    by_speaker: bool = False,
-    copies: int = 1,
-) -> Collected:
-    """Compute the features of sentences one by one.
-
-    Args:
-        rows: the sentences.
-        features: how they are computed.
-        skip_bad: broken files are left out instead of refused.
-        by_speaker: the features are normalised over all sentences of a speaker.
-        copies: of each video, a little moved.
-
-    Raises:
-        DataError: a file is broken and `skip_bad` is false, or all are.
-    """
-    found = Collected([], [], [], Counter())
-    for row in rows:
-        try:
-            several = features.varied(row.source, copies)  # type: ignore[arg-type]
-        except DataError as error:
-            if not skip_bad:
-                hint = f"{error.hint or 'mend the file'}, or --skip-bad"
-                raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-            found.bad.append(error.what)
-            continue
-        found.features.extend(utterance.features for utterance in several)
-        found.rows.extend([row] * len(several))
-        found.notes.update(several[0].notes)
-    if not found.rows:
-        first = found.bad[0] if found.bad else "no files"
-        raise DataError("every file is broken", should="files that can be read", found=first)
-    if by_speaker:
-        found.features[:] = normalise_speakers(found.features, [row.speaker for row in found.rows])
-    return found
-
-
-def scale_of(utterances: Sequence[NDArray[np.float16]]) -> dict[str, list[float]]:
-    """Return mean and deviation of each feature over all steps."""
-    moments = Moments(utterances[0].shape[1])
-    for features in utterances:
-        moments.add(features)
-    return {"mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
 
 
 def write_features(folder: Path, features: SoundFeatures | Lips) -> None:
@@ -239,11 +110,3 @@ def read_numbers(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} is broken", should="a JSON object", found=str(error)[:200], hint=AGAIN) from error
     return content
-
-
-def of_messages(messages: Iterator[Message]) -> list[Spoken]:
-    """Return messages in Morse code as sentences; their rate is `default_morse.RATE`."""
-    return [Spoken(message.samples, message.text) for message in messages]
-
-
-DEFAULT_RATE = RATE

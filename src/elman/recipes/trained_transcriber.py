@@ -12,14 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from elman.data.featured import Featured, collected
 from elman.data.lips import Lips
 from elman.data.moments import normalise_speakers
 from elman.data.parallel import lines_of
 from elman.data.sound import SOUND_SUFFIXES
-from elman.data.speech import Speech, Spoken, collected, read_numbers, read_table
+from elman.data.speech import Speech, read_numbers
+from elman.data.speech_table import Spoken, read_table
 from elman.data.utterance import SoundFeatures, Utterance
 from elman.data.video import VIDEO_SUFFIXES
 from elman.data.vocabulary import Vocabulary
@@ -53,9 +52,6 @@ class Transcribing(Settings):
     longest: float | None = setting(None, "seconds of a file at the most; none: as in training", low=0.1)
     one_speaker: bool = setting(False, "normalise=speaker: all files are of one; else each counts for itself")
     after: str | None = setting(None, "a file with what an earlier call printed: what is in it is left out")
-
-
-Featured = tuple[Spoken, NDArray[np.float16]]
 
 
 class Transcript(NamedTuple):

@@ -3,51 +3,38 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.default_morse import messages
-from elman.data.default_text import python_reference
+from elman.data.featured import collected, featured, keep
 from elman.data.files import write_json
-from elman.data.lips import Lips
+from elman.data.left_out import LeftOut
 from elman.data.shuffled import Shuffled
-from elman.data.speech import (
-    DEFAULT_RATE,
-    Batch,
-    Speech,
-    Spoken,
-    collected,
-    of_messages,
-    read_features,
-    read_numbers,
-    read_table,
-    scale_of,
-    write_features,
-)
+from elman.data.speech import Batch, Speech, read_features, read_numbers, write_features
+from elman.data.speech_table import read_table
 from elman.data.text import Document
-from elman.data.utterance import SoundFeatures
 from elman.data.vocabulary import build_vocabulary, load_vocabulary
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import read_each, spelled
 from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
+from elman.recipes.said import features_for, only_in, sentences
 from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, texts_of
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
-RATE = 16000  # samples a second of files
-MESSAGES, JUDGED = 1200, 200  # of the default data, for training and for validation
-NOISE = (3.0, 20.0)  # decibels of the default data in training
-NOISE_JUDGED = (6.0, 6.0)
 SAMPLE = 8  # sentences that a diagnosis looks at
 
 
@@ -129,98 +116,35 @@ class TranscribeSettings(CellSettings):
 
 
 def prepare(sources: Sequence[Path], settings: TranscribeSettings, folder: Path) -> dict[str, Any]:
-    """Read the sentences, choose the symbols, and keep the features in the folder."""
+    """Read the sentences, choose the symbols, and write the features into the folder, file by file."""
     rows, judged = sentences(sources, settings)
-    skip_bad, by_speaker = settings.skip_bad, settings.scaled_by == "speaker" and bool(sources)
-    features: SoundFeatures | Lips
-    if settings.input == "video":
-        crop, paths = (
-            (settings.crop[0], settings.crop[-1]),
-            [row.source for row in rows if isinstance(row.source, Path)],
-        )
-        features = Lips.fit(
-            paths, count=settings.components, crop=crop, longest=settings.longest, skip_bad=settings.skip_bad
-        )
-    else:
-        trim = settings.trim if settings.trim is not None else not settings.streaming
-        rate = (settings.rate or RATE) if sources else DEFAULT_RATE
-        features = SoundFeatures(rate, settings.bands, trim and bool(sources), settings.longest)
-    kept = collected(rows, features, skip_bad=skip_bad, by_speaker=by_speaker, copies=settings.copies)
-    held = collected(judged, features, skip_bad=skip_bad, by_speaker=by_speaker)
-    texts = "".join(f"{text}\n" for text in kept.texts)
-    vocabulary = build_vocabulary(settings.vocabulary, [Document("the texts", texts)], size=settings.vocabulary_size)
+    features = features_for(rows, settings, files=bool(sources))
+    left_out, notes = LeftOut(), Counter[str]()
+    of = partial(featured, features=features, skip_bad=settings.skip_bad, leave_out=left_out.add, notes=notes)
+    by_speaker = settings.scaled_by == "speaker" and bool(sources)
+    kept = keep(folder, of(rows, copies=settings.copies), by_speaker=by_speaker)
+    (folder / "validation").mkdir()
+    held = keep(folder / "validation", of(judged), by_speaker=by_speaker)
+    texts = Document("the texts", "".join(f"{text}\n" for text in kept.texts))
+    vocabulary = build_vocabulary(settings.vocabulary, [texts], size=settings.vocabulary_size)
     vocabulary.save(folder)
     write_features(folder, features)
-    write_json(folder / "scale.json", scale_of(kept.features))
-    (folder / "validation").mkdir()
-    Speech.write(folder / "validation", held.features, [""] * len(held.rows), vocabulary)
+    write_json(folder / "scale.json", kept.scale)
     write_json(folder / "texts.json", {"training": kept.texts, "validation": held.texts})
-    speech = Speech.write(folder, kept.features, kept.texts, vocabulary)
-    notes = kept.notes + held.notes
-    unknown = sorted(unit_set(held.texts, settings.vocabulary) - unit_set(kept.texts, settings.vocabulary))
+    Speech.complete(folder / "validation", [""] * len(held.texts), vocabulary)
+    speech = Speech.complete(folder, kept.texts, vocabulary)
+    unknown = only_in(held.texts, kept.texts, settings.vocabulary)
     return {
         "sources": [str(source) for source in sources] or ["Morse code with noise, generated"],
         "fingerprint": speech.fingerprint,
         "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
-        "training_sentences": len(kept.rows),
+        "training_sentences": len(kept.texts),
         "training_seconds": round(len(speech.input.values) * features.step),
-        "validation_sentences": len(held.rows),
-        "left_out_as_broken": kept.bad + held.bad,
+        "validation_sentences": len(held.texts),
+        "left_out_as_broken": left_out.lines(),
         **({"notes": [f"{count} files: {note}" for note, count in notes.most_common()]} if notes else {}),
         **({"only_in_validation": unknown[:100]} if unknown else {}),
     }
-
-
-def unit_set(texts: Sequence[str], vocabulary: str) -> set[str]:
-    """Return the words, or the characters, of texts."""
-    return {unit for text in texts for unit in (text.split() if vocabulary == "words" else text)}
-
-
-def sentences(sources: Sequence[Path], settings: TranscribeSettings) -> tuple[list[Spoken], list[Spoken]]:
-    """Return the sentences for training and for validation."""
-    if not sources:
-        if settings.input == "video":
-            raise DataError("there is no video to learn from", should="a table of videos", found="no DATA")
-        refuse_settings_of_files(settings)
-        text = "".join(python_reference().pieces())
-        train = messages(text, MESSAGES, seed=settings.seed, decibels=NOISE)
-        judged = messages(text, JUDGED, seed=settings.seed + 2**32, decibels=NOISE_JUDGED)
-        return of_messages(train), of_messages(judged)
-    rows = [row for path in sources for row in read_table(path, columns=settings.columns)]
-    if settings.validation_data:
-        return rows, list(read_table(Path(settings.validation_data), columns=settings.columns))
-    count = max(1, round(len(rows) * settings.validation))
-    if not 0 < settings.validation < 1 or count == len(rows):
-        raise DataError(
-            "there are too few sentences to keep a part for validation",
-            should="at least 2, and a share between 0 and 1",
-            found=f"{len(rows)}, validation={settings.validation}",
-            hint="--set validation_data=TABLE",
-        )
-    held = set(np.random.default_rng(settings.seed).permutation(len(rows))[:count].tolist())
-    return [row for n, row in enumerate(rows) if n not in held], [rows[n] for n in sorted(held)]
-
-
-def refuse_settings_of_files(settings: TranscribeSettings) -> None:
-    """Refuse settings that the default data, which are made at their own rate and by nobody, would have to pass over.
-
-    Raises:
-        SettingError: there is such a one.
-    """
-    told = {
-        "rate": settings.rate not in (None, DEFAULT_RATE),
-        "trim": bool(settings.trim),
-        "normalise": settings.scaled_by == "speaker",
-        "validation_data": settings.validation_data is not None,
-    }
-    found = [f"{name}={str(getattr(settings, name)).lower()}" for name, wrong in told.items() if wrong]
-    if found:
-        raise SettingError(
-            "the default data are not files",
-            should=f"rate={DEFAULT_RATE}, no trimming, no speakers, and no other validation data",
-            found=", ".join(found),
-            hint="leave that out, or name DATA",
-        )
 
 
 def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
@@ -278,10 +202,10 @@ def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Pa
     """Return the first sentences of a table, or of the run's own."""
     speech = Speech.open(run.path)
     if sources:
-        rows = [row for path in sources for row in read_table(path, columns=settings.columns)][:SAMPLE]
+        rows = islice((row for path in sources for row in read_table(path, columns=settings.columns)), SAMPLE)
         by_speaker = settings.scaled_by == "speaker"
         found = collected(rows, read_features(run.path), skip_bad=False, by_speaker=by_speaker)
-        symbols = [load_vocabulary(run.path).encode(text).astype(np.int64) for text in found.texts]
+        symbols = [load_vocabulary(run.path).encode(text).astype(np.int64) for _, text, _ in found.rows]
         speech = Speech(type(speech.input).of(found.features), type(speech.target).of(symbols))
 
     def loss(model: Any, batch: Batch) -> Tensor:
