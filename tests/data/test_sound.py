@@ -8,7 +8,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.sound import read_sound, resample, speech_span, trim_silence
+from elman.data import sound
+from elman.data.sound import HIGHEST_RATE, read_sound, resample, speech_span, trim_silence
 from elman.errors import DataError
 
 RATE = 16000
@@ -34,9 +35,13 @@ def test_mp3_is_read(tmp_path: Path) -> None:
     assert loudest == pytest.approx(440, abs=2)
 
 
-def test_channels_are_averaged(tmp_path: Path) -> None:
+def test_channels_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "two.wav", np.stack([TONE, -TONE / 2], 1), RATE, subtype="FLOAT")
-    np.testing.assert_allclose(read_sound(tmp_path / "two.wav").samples, TONE / 4, atol=1e-7)
+    whole = read_sound(tmp_path / "two.wav").samples
+    np.testing.assert_allclose(whole, TONE / 4, atol=1e-7)
+    for block in (1, 1000):  # fewer than there are channels, and many blocks
+        monkeypatch.setattr(sound, "BLOCK", block)
+        np.testing.assert_array_equal(read_sound(tmp_path / "two.wav").samples, whole)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 44100])
@@ -145,3 +150,9 @@ def test_empty_silent_endless_and_impossible_sounds_are_refused(tmp_path: Path) 
     flac.write_bytes(flac.read_bytes()[:250_000])
     with pytest.raises(DataError, match=r"sound\.flac (is cut off|cannot be read as a sound)"):
         read_sound(flac)
+
+
+def test_a_rate_that_would_make_a_short_sound_endless_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "fast.wav", TONE, HIGHEST_RATE + 1)
+    with pytest.raises(DataError, match=r"fast\.wav has an absurd rate\n.*at most 768000 .*\n.*768001\n.*leave it out"):
+        read_sound(tmp_path / "fast.wav")

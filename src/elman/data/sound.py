@@ -21,7 +21,10 @@ SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".a
 LONGEST = 600.0
 """Seconds of one sound, if the caller does not say."""
 
-BLOCK = 1 << 16  # samples that are decoded at a time
+HIGHEST_RATE = 768_000
+"""Samples a second of a file at the most, twice those of the fastest recorders, so that seconds bound the memory."""
+
+BLOCK = 1 << 16  # samples of all channels together that are decoded at a time
 
 
 class Sound(NamedTuple):
@@ -48,7 +51,8 @@ def read_sound(path: str | Path, rate: int | None = None, *, longest: float = LO
         silent: whether a sound without any motion is taken instead of refused.
 
     Raises:
-        DataError: the file is missing, empty, broken, no sound, has no sound track, or is silent or too long.
+        DataError: the file is missing, empty, broken, no sound, has no sound track, is silent or too long, or has an
+            absurd rate.
         MissingExtraError: the library that reads it is not installed.
     """
     path = Path(path)
@@ -56,6 +60,13 @@ def read_sound(path: str | Path, rate: int | None = None, *, longest: float = LO
     kept: list[NDArray[np.float32]] = []
     file_rate = count = 0
     for file_rate, block in _track(path) if container else _file(path):
+        if file_rate > HIGHEST_RATE:
+            raise DataError(
+                f"{path} has an absurd rate",
+                should=f"at most {HIGHEST_RATE} samples a second",
+                found=str(file_rate),
+                hint="make it anew, or leave it out",
+            )
         mono = block.mean(1, dtype=np.float32)
         kept.append(mono)
         count += len(mono)
@@ -164,7 +175,7 @@ def _file(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
         import soundfile  # type: ignore[import-untyped]
     with decoding(path, "a sound", SOUND_SUFFIXES), soundfile.SoundFile(path) as file:
         left = file.frames
-        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        while len(block := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
             left -= len(block)
             yield file.samplerate, block
         if left > 0 and file.format != "MP3":  # whose length is an estimate
