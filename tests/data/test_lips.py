@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from elman.data.lips import Lips
-from elman.errors import DataError, RunError
+from elman.errors import DataError, RunError, SettingError
 
 CROP = (8, 12)
 
@@ -69,3 +69,8 @@ def test_what_cannot_be_fitted_is_refused(clips: list[Path], tmp_path: Path) -> 
     with pytest.raises(DataError, match="cannot be read as a video"):
         Lips.fit([broken, *clips], count=4, crop=CROP, longest=10)
     Lips.fit([broken, *clips], count=4, crop=CROP, longest=10, skip_bad=True)
+    for crop in ((0, 12), (-8, -12), (480, 640)):
+        with pytest.raises(
+            SettingError, match=rf"window is impossible\n.*8192 pixels.*\n.*{crop[0]},{crop[1]}\n.*32,48"
+        ):
+            Lips.fit(clips, count=4, crop=crop, longest=10)

@@ -16,9 +16,10 @@ from elman.data.files import write_json
 from elman.data.sequences import Sequences, read_array
 from elman.data.utterance import Utterance
 from elman.data.video import motion_window, read_frames
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import AGAIN, DataError, RunError, SettingError
 
 FRAMES_A_CLIP = 10  # that the components are fitted on
+MOST_PIXELS = 1 << 13  # of the window: the products of any two of them are held, half a gigabyte
 MOVED = 2  # pixels, up or down and left or right, that a copy of a clip is moved at the most
 
 
@@ -52,13 +53,21 @@ class Lips:
         step: float = 0.04,
         skip_bad: bool = False,
     ) -> Self:
-        """Find the components of the greatest variance in some frames of each video.
+        """Find the components of the greatest variance in some frames of each video, in the memory of one video.
 
         Raises:
             DataError: a video cannot be read and `skip_bad` is false, or all together have fewer frames than
                 components.
+            SettingError: the window is empty, larger than a frame, or has too many pixels.
         """
         size = crop[0] * crop[1]
+        if min(crop) < 1 or size > MOST_PIXELS:
+            raise SettingError(
+                "the window is impossible",
+                should=f"a height and a width of {MOST_PIXELS} pixels in all at the most, such as 32,48",
+                found=f"{crop[0]},{crop[1]}",
+                hint="--set crop=32,48",
+            )
         products, frames = np.zeros((size, size)), 0
         for path in paths:
             try:
