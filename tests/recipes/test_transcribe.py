@@ -5,8 +5,10 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +22,9 @@ import torch
 
 from elman import RNN, cli, recipes
 from elman.data.shuffled import in_order
+from elman.data.utterance import SoundFeatures, Utterance
 from elman.decoding.ctc import Timed, greedy
-from elman.errors import SettingError
+from elman.errors import DataError, SettingError
 from elman.recipes import heard, listener, transcribe
 from elman.training import tensors
 
@@ -372,3 +375,51 @@ def test_the_default_data_take_no_settings_of_files(elman: Elman, tmp_path: Path
     assert (answer.code, answer.out) == (2, "")
     assert "the default data are not files" in answer.err and pair in answer.err
     assert not (tmp_path / "run").exists()
+
+
+def test_preparing_holds_the_features_of_one_file(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref] = []
+    alive: list[int] = []
+    compute = SoundFeatures.of
+
+    def watched(self: SoundFeatures, source: Any) -> Utterance:
+        utterance = compute(self, source)
+        made.append(weakref.ref(utterance.features))
+        alive.append(sum(features() is not None for features in made))
+        return utterance
+
+    monkeypatch.setattr(SoundFeatures, "of", watched)
+    told = transcribe.prepare([data], transcribe.TranscribeSettings.parse({"rate": RATE, "bands": 16}), tmp_path)
+    assert (told["training_sentences"], told["validation_sentences"]) == (54, 6)
+    assert len(alive) == 60 and max(alive) <= 2
+
+
+def test_of_many_broken_files_the_first_are_named(data: Path, tmp_path: Path) -> None:
+    table = data.with_name("many.tsv")
+    table.write_text(data.read_text() + "".join(f"none/{n}.wav\tab\n" for n in range(60)))
+    settings = {"rate": RATE, "bands": 16, "skip_bad": True}
+    told = transcribe.prepare([table], transcribe.TranscribeSettings.parse(settings), tmp_path)
+    assert told["training_sentences"] + told["validation_sentences"] == 60
+    assert len(told["left_out_as_broken"]) == 21 and told["left_out_as_broken"][-1] == "and 40 more"
+
+
+@pytest.mark.parametrize(
+    ("endless", "message"),
+    [
+        ("x.tsv", r"x\.tsv, line 4 is too long\n.*at most 1048576 bytes"),
+        ("x.wav", r"x\.wav is too long\n.*at most 60 seconds"),
+    ],
+)
+def test_what_has_no_end_is_refused_before_it_fills_the_memory(tmp_path: Path, endless: str, message: str) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros(1), 16000)
+    header = (tmp_path / "x.wav").read_bytes()[:40]
+    (tmp_path / "x.wav").write_bytes(header[:4] + struct.pack("<I", 10**9 + 36) + header[8:] + struct.pack("<I", 10**9))
+    (tmp_path / "x.tsv").write_text("path\ttext\nx.wav\tab\nx.wav\tab\n")
+    os.truncate(tmp_path / endless, 10**9 + 44)  # takes no room on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=message):
+            transcribe.prepare([tmp_path / "x.tsv"], transcribe.TranscribeSettings(), tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

@@ -1,7 +1,9 @@
 """The recipe `translate`, on pairs so small that it learns them in seconds."""
 
 import json
+import os
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import pytest
 import torch
 
 from elman import RNN, recipes
+from elman.data import bitext
 from elman.data.bitext import Languages, encode_line, symbols_of
 from elman.data.spoken import spoken_lines
-from elman.errors import SettingError
+from elman.errors import DataError, SettingError
 from elman.recipes import translate
 from elman.recipes.trained_translator import Translating
 from elman.recipes.translate import TranslateSettings
@@ -161,6 +164,7 @@ def test_what_is_too_long_is_refused_with_its_place(elman: Elman, run: Path, tmp
     assert elman("train", "translate", pairs, "--out", out, *TINY, *options).code == 0
     described = json.loads((out / "config.json").read_text())["data"]
     assert (described["validation_pairs"], described["left_out_as_too_long"]) == (1, 1)
+    assert described["too_long"] == [f"{pairs}, line 9: 30 symbols"]
 
 
 def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,3 +298,62 @@ def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pyte
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min(row["validation"]["nats_per_symbol"] for row in rows)
     assert evaluate(trained.model)["nats_per_symbol"] == pytest.approx(best)
+
+
+def numbered_lines(path: Path, count: int) -> Path:
+    path.write_text("".join(f"{n % 97} and {n % 89} of them\t{n % 89} und {n % 97} davon\n" for n in range(count)))
+    return path
+
+
+def prepared(sources: list[Path], folder: Path, **settings: object) -> tuple[dict[str, Any], int]:
+    """Prepare a run; return what is said of the data, and the most bytes that Python held on the way."""
+    folder.mkdir()
+    tracemalloc.start()
+    try:
+        told = translate.prepare(sources, TranslateSettings.parse({"vocabulary": "words", **settings}), folder)
+        return told, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_preparing_holds_no_more_for_more_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bitext, "PIECE", 1000)
+    _, once = prepared([numbered_lines(tmp_path / "few.tsv", 300)], tmp_path / "once")
+    told, more = prepared([numbered_lines(tmp_path / "many.tsv", 6000)], tmp_path / "more")
+    assert (told["training_pairs"], told["validation_pairs"]) == (5700, 300)
+    # Eight bytes of where each side of each pair ends are held, in an array that grows by leaps.
+    assert more < once + 6000 * 2 * 8 * 2
+    assert {path.name for path in (tmp_path / "more").iterdir()} == {
+        "symbols",
+        "source.values.npy",
+        "source.ends.npy",
+        "target.values.npy",
+        "target.ends.npy",
+        "validation.json",
+    }
+
+
+def test_pairs_come_from_a_pipe_too(data: Path, tmp_path: Path) -> None:
+    expected, _ = prepared([data], tmp_path / "file")
+    ends = [os.pipe(), os.pipe()]
+    rows = [line.split("\t") for line in data.read_text("utf-8").splitlines()]
+    for (_, end), side in zip(ends, zip(*rows, strict=True), strict=True):
+        os.write(end, "\n".join(side).encode())
+        os.close(end)
+    told, _ = prepared([Path(f"/dev/fd/{begin}") for begin, _ in ends], tmp_path / "pipe")
+    for begin, _ in ends:
+        os.close(begin)
+    assert told["fingerprint"] == expected["fingerprint"]
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    endless = tmp_path / "endless.tsv"
+    endless.write_text("one\teins\n")
+    os.truncate(endless, 50_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"endless\.tsv, line 2 is too long\n.*at most 1048576 bytes"):
+            translate.prepare([endless], TranslateSettings(), tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

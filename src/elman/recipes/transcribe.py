@@ -35,6 +35,7 @@ from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
+NOTES = 20  # kinds of what is odd about files that are told
 SAMPLE = 8  # sentences that a diagnosis looks at
 
 
@@ -142,7 +143,7 @@ def prepare(sources: Sequence[Path], settings: TranscribeSettings, folder: Path)
         "training_seconds": round(len(speech.input.values) * features.step),
         "validation_sentences": len(held.texts),
         "left_out_as_broken": left_out.lines(),
-        **({"notes": [f"{count} files: {note}" for note, count in notes.most_common()]} if notes else {}),
+        **({"notes": [f"{count} files: {note}" for note, count in notes.most_common(NOTES)]} if notes else {}),
         **({"only_in_validation": unknown[:100]} if unknown else {}),
     }
 
