@@ -80,12 +80,3 @@ def refuse_settings_of_files(settings: TranscribeSettings) -> None:
             found=", ".join(found),
             hint="leave that out, or name DATA",
         )
-
-
-def only_in(texts: Sequence[str], others: Sequence[str], vocabulary: str) -> list[str]:
-    """Return the words, or the characters, that are in texts and in none of the others."""
-
-    def units(some: Sequence[str]) -> set[str]:
-        return {unit for text in some for unit in (text.split() if vocabulary == "words" else text)}
-
-    return sorted(units(texts) - units(others))

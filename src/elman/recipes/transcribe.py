@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,28 +12,25 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.featured import collected, featured, keep
-from elman.data.files import write_json
-from elman.data.left_out import LeftOut
+from elman.data.featured import collected
+from elman.data.prepare_speech import prepare_speech
 from elman.data.shuffled import Shuffled
-from elman.data.speech import Batch, Speech, read_features, read_numbers, write_features
+from elman.data.speech import Batch, Speech, read_features, read_numbers
 from elman.data.speech_table import read_table
-from elman.data.text import Document
-from elman.data.vocabulary import build_vocabulary, load_vocabulary
+from elman.data.vocabulary import load_vocabulary
 from elman.errors import RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import read_each, spelled
 from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.said import features_for, only_in, sentences
+from elman.recipes.said import features_for, sentences
 from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, texts_of
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
-NOTES = 20  # kinds of what is odd about files that are told
 SAMPLE = 8  # sentences that a diagnosis looks at
 
 
@@ -118,34 +113,19 @@ class TranscribeSettings(CellSettings):
 
 def prepare(sources: Sequence[Path], settings: TranscribeSettings, folder: Path) -> dict[str, Any]:
     """Read the sentences, choose the symbols, and write the features into the folder, file by file."""
-    rows, judged = sentences(sources, settings)
-    features = features_for(rows, settings, files=bool(sources))
-    left_out, notes = LeftOut(), Counter[str]()
-    of = partial(featured, features=features, skip_bad=settings.skip_bad, leave_out=left_out.add, notes=notes)
-    by_speaker = settings.scaled_by == "speaker" and bool(sources)
-    kept = keep(folder, of(rows, copies=settings.copies), by_speaker=by_speaker)
-    (folder / "validation").mkdir()
-    held = keep(folder / "validation", of(judged), by_speaker=by_speaker)
-    texts = Document("the texts", "".join(f"{text}\n" for text in kept.texts))
-    vocabulary = build_vocabulary(settings.vocabulary, [texts], size=settings.vocabulary_size)
-    vocabulary.save(folder)
-    write_features(folder, features)
-    write_json(folder / "scale.json", kept.scale)
-    write_json(folder / "texts.json", {"training": kept.texts, "validation": held.texts})
-    Speech.complete(folder / "validation", [""] * len(held.texts), vocabulary)
-    speech = Speech.complete(folder, kept.texts, vocabulary)
-    unknown = only_in(held.texts, kept.texts, settings.vocabulary)
-    return {
-        "sources": [str(source) for source in sources] or ["Morse code with noise, generated"],
-        "fingerprint": speech.fingerprint,
-        "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
-        "training_sentences": len(kept.texts),
-        "training_seconds": round(len(speech.input.values) * features.step),
-        "validation_sentences": len(held.texts),
-        "left_out_as_broken": left_out.lines(),
-        **({"notes": [f"{count} files: {note}" for note, count in notes.most_common(NOTES)]} if notes else {}),
-        **({"only_in_validation": unknown[:100]} if unknown else {}),
-    }
+    training, judged = sentences(sources, settings)
+    told = prepare_speech(
+        folder,
+        training,
+        judged,
+        features_for(training, settings, files=bool(sources)),
+        vocabulary=settings.vocabulary,
+        vocabulary_size=settings.vocabulary_size,
+        skip_bad=settings.skip_bad,
+        by_speaker=settings.scaled_by == "speaker" and bool(sources),
+        copies=settings.copies,
+    )
+    return {"sources": [str(source) for source in sources] or ["Morse code with noise, generated"], **told}
 
 
 def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
