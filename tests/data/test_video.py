@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data import video
 from elman.data.video import centre_of_motion, crop_to_motion, energy_of_motion, frames_of, read_frames, turned
 from elman.errors import DataError, SettingError
 
@@ -109,3 +110,18 @@ def test_a_video_without_frames_is_refused(tmp_path: Path, write_video) -> None:
     nothing = write_video(tmp_path / "nothing.mkv", FRAMES[:0], np.sin(np.arange(4000) / 9))
     with pytest.raises(DataError, match=r"nothing\.mkv has no frames\n.*at least one\n.*none"):
         read_frames(nothing)
+
+
+def test_frames_that_would_fill_the_memory_are_refused(
+    tmp_path: Path, write_video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_video(tmp_path / "film.mkv", FRAMES)
+    size = FRAMES[0, :, :, 0].size
+    monkeypatch.setattr(video, "MOST_BYTES", 5 * size)
+    assert len(read_frames(film)) == 5
+    monkeypatch.setattr(video, "MOST_BYTES", 5 * size - 1)
+    message = (
+        rf"film\.mkv is too large\n.*{5 * size - 1} bytes.*\n.*more than 4 frames of {size} bytes\n.*frames smaller"
+    )
+    with pytest.raises(DataError, match=message):
+        read_frames(film)

@@ -19,6 +19,9 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpe
 MOST_FRAMES = 9000
 """Of one video, if the caller does not say: six minutes at 25 frames a second."""
 
+MOST_BYTES = 1 << 31
+"""Of the frames of one video that are held."""
+
 SPREADS, SHIFTS = 5, 50
 """How often the spread of the weights goes into the window when it is centred on motion, and most steps of that."""
 
@@ -100,11 +103,12 @@ def read_frames(
         uint8, (T, H, W), or (T, H, W, 3) with colour.
 
     Raises:
-        DataError: as `frames_of`; and there is no frame, or there are too many.
+        DataError: as `frames_of`; and there is no frame, or there are too many, or too many bytes of them.
         SettingError: the window is larger than the frame.
         MissingExtraError: PyAV is not installed.
     """
     frames: list[NDArray[Any]] = []
+    held = 0
     for frame in frames_of(path, size=size, colour=colour, begin=begin, end=end):
         if len(frames) == most_frames:
             raise DataError(
@@ -112,6 +116,14 @@ def read_frames(
                 should=f"at most {most_frames} frames",
                 found="more",
                 hint="cut it into pieces, or allow more with --set longest=SECONDS",
+            )
+        held += frame.nbytes
+        if held > MOST_BYTES:
+            raise DataError(
+                f"{path} is too large",
+                should=f"frames of {MOST_BYTES} bytes in all at the most",
+                found=f"more than {len(frames)} frames of {frame.nbytes} bytes",
+                hint="make its frames smaller, or cut it into pieces",
             )
         frames.append(frame)
     if not frames:
