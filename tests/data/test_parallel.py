@@ -118,6 +118,18 @@ def test_lines_are_written_as_json_one_by_one(tmp_path_factory: pytest.TempPathF
     assert path.read_bytes().decode() == json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
 
 
+def test_more_lines_than_can_be_read_again_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "validation.json"
+    write_lines(path, PAIRS)
+    monkeypatch.setattr(bitext, "LARGEST_LINES", path.stat().st_size)
+    write_lines(path, PAIRS)
+    assert read_lines(path) == PAIRS
+    message = r"too many pairs for validation.*\n.*at most \d+ bytes.*\n.*the first 4\n.*validation=0\.001"
+    with pytest.raises(DataError, match=message):
+        write_lines(path, [*PAIRS, Pair("a", "b")])
+    assert read_lines(path) == PAIRS
+
+
 def test_broken_folders_are_refused(tmp_path: Path) -> None:
     write_lines(tmp_path / "validation.json", PAIRS)
     assert read_lines(tmp_path / "validation.json") == PAIRS

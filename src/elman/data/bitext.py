@@ -20,7 +20,7 @@ from elman.data.shuffled import pad
 from elman.data.spooled import SpooledPairs
 from elman.data.text import PIECE
 from elman.data.vocabulary import VOCABULARIES, Vocabulary, load_vocabulary
-from elman.errors import AGAIN, RunError
+from elman.errors import AGAIN, DataError, RunError
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
@@ -189,14 +189,26 @@ class Bitext(NamedTuple):
 
 
 def write_lines(path: Path, pairs: Iterable[Pair]) -> int:
-    """Keep pairs as they are, to measure on, written as they come; return how many they are."""
-    count = 0
+    """Keep pairs as they are, to measure on, written as they come; return how many they are.
+
+    Raises:
+        DataError: they are more than `read_lines` reads.
+        RunError: the file cannot be written.
+    """
+    count, end = 0, b"\n]\n"
     with written_beside(path) as file:
         for pair in pairs:
             sides = ",\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in pair)
             file.write(f"{',' if count else '['}\n  [\n{sides}\n  ]".encode())
             count += 1
-        file.write(b"\n]\n" if count else b"[]\n")
+            if file.tell() + len(end) > LARGEST_LINES:
+                raise DataError(
+                    "there are too many pairs for validation, which are held in training",
+                    should=f"at most {LARGEST_LINES} bytes of them",
+                    found=f"more in the first {count}",
+                    hint="--set validation=0.001, or a smaller --set validation_data=SOURCE,TARGET",
+                )
+        file.write(end if count else b"[]\n")
     return count
 
 

@@ -45,7 +45,8 @@ def featured(
     Raises:
         DataError: a file is broken and `skip_bad` is false, or all are.
     """
-    count, bad = 0, "no files"
+    count = 0
+    first: str | None = None
     for row in rows:
         try:
             several = features.varied(row.source, copies)  # type: ignore[arg-type]
@@ -54,14 +55,14 @@ def featured(
                 hint = f"{error.hint or 'mend the file'}, or --skip-bad"
                 raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
             leave_out(error.what)
-            bad = error.what if bad == "no files" else bad
+            first = first or error.what
             continue
         count += 1
         notes.update(several[0].notes)
         for utterance in several:
             yield row, utterance.features
     if not count:
-        raise DataError("every file is broken", should="files that can be read", found=bad)
+        raise DataError("every file is broken", should="files that can be read", found=first or "no files")
 
 
 class Collected(NamedTuple):
