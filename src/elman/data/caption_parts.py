@@ -126,7 +126,7 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
             if not told.skip_bad:
                 hint = "mend it, or remove its captions; --skip-bad leaves such pictures out"
                 raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-            told.left_out.add(error.what)
+            told.left_out.add(f"{error.what}: {error.found}")
             continue
         count += 1
         yield values, row.name, [spoken(text) for text in row.captions]

@@ -184,7 +184,7 @@ def _coco(path: Path) -> dict[str, list[str]]:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"{path.stat().st_size} bytes, more than {LARGEST_JSON}")
         content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        names = {image["id"]: str(image["file_name"]).strip() for image in content["images"]}
         pairs = [(note.get("id"), note["image_id"], str(note["caption"])) for note in content["annotations"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
@@ -200,6 +200,10 @@ def _coco(path: Path) -> dict[str, list[str]]:
                 should="its id among the images",
                 found="none",
             )
+        if not names[picture]:
+            raise DataError(
+                f"{path}, annotation {number}: image {picture} has no name", should="a file_name", found="nothing"
+            )
         caption = " ".join(text.split())
         if not any(map(str.isalnum, caption)):
             raise _empty(f"{path}, annotation {number}", names[picture], caption)
@@ -213,4 +217,15 @@ def _pictures(home: Path, names: Sequence[str]) -> Path:
     """Return the folder of the pictures: the captions' own, or the one in it that holds the most of a few of them."""
     few = names[:: max(1, len(names) // 20)]
     places = [home, *sorted(path for path in home.iterdir() if path.is_dir())]
-    return max(places, key=lambda place: sum((place / name).is_file() for name in few))
+    return max(places, key=lambda place: sum(is_there(place / name) for name in few))
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something to read; what the system cannot look at, reading it will tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # too long a name, a zero character, a folder that is forbidden
+        return True
+    return True
