@@ -99,11 +99,43 @@ def test_what_predict_answers(
     assert folder[0].startswith(f"{data / 'images' / '0.png'}\t")
     drawn = elman("predict", run, tmp_path / "new.png", "--set", f"pictures={tmp_path / 'drawn'}")
     assert drawn.code == 0
-    with Image.open(tmp_path / "drawn/new.png") as found:
+    with Image.open(tmp_path / "drawn/attention-new.png") as found:
         assert found.width > 500
     monkeypatch.setattr("elman.recipes.trained_captioner.DRAWN", 2)
     assert elman("evaluate", run, "--out", tmp_path / "judged").code == 0
     assert len(list((tmp_path / "judged").iterdir())) == 2
+
+
+def test_pictures_of_one_name_are_drawn_apart_and_none_is_written_over(
+    elman: Elman, run: Path, data: Path, tmp_path: Path
+) -> None:
+    for folder, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (16, 16), colour).save(tmp_path / folder / "x.png")
+    found = elman("predict", run, tmp_path / "a", tmp_path / "b/x.png", "--json", "--set", f"pictures={tmp_path}/drawn")
+    drawn = [Path(each["picture"]) for each in json.loads(found.out)["predictions"]]
+    assert [path.name for path in drawn] == ["attention-x.png", "attention-x-2.png"]
+    brightness = [np.asarray(Image.open(path).convert("RGB"), float).mean((0, 1)) for path in drawn]
+    assert brightness[0][0] > brightness[0][2] and brightness[1][0] < brightness[1][2]
+    shutil.copy(tmp_path / "b/x.png", tmp_path / "a/attention-x.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    answer = elman("predict", run, tmp_path / "a", "--set", f"pictures={tmp_path / 'a'}")
+    assert (answer.code, answer.out) == (2, "")
+    assert "would write over what is described" in answer.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    rows = [f"{tmp_path}/{folder}/x.png\tred" for folder in "ab"]
+    (tmp_path / "two.tsv").write_text("\n".join(rows))
+    assert elman("evaluate", run, tmp_path / "two.tsv", "--out", tmp_path / "judged").code == 0
+    assert len(list((tmp_path / "judged").iterdir())) == 2
+
+
+def test_a_description_without_words_is_drawn_too(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    trained = recipes.load(run)
+    with torch.no_grad():  # a model that ends at once
+        trained.model.output.bias[trained.model.mark] += 100
+    [answer] = trained.predict([data / "images/0.png"], pictures=str(tmp_path))
+    assert answer.fields["caption"] == ""
+    assert Path(answer.fields["picture"]).stat().st_size > 1000
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
@@ -215,6 +247,10 @@ def test_what_predict_and_evaluate_refuse(elman: Elman, run: Path, data: Path, t
     (tmp_path / "broken.png").write_bytes(b"no picture")
     answer = elman("predict", run, tmp_path / "broken.png", picture)
     assert (answer.code, answer.out) == (2, "")
+    assert "--skip-bad names such pictures and describes the others" in answer.err
+    answer = elman("predict", run, picture, "-")
+    assert (answer.code, answer.out) == (2, "")
+    assert "pictures do not come from standard input" in answer.err
     answer = elman("predict", run, tmp_path / "broken.png", picture, "--set", "skip_bad=true")
     assert "cannot be read as an image" in answer.err
     assert answer.out.startswith(f"{picture}\t") and answer.out.count("\n") == 1
