@@ -21,6 +21,7 @@ from elman.data.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
 from elman.evaluation.attention_over_pictures import draw_attention_over, drawing_paths
+from elman.evaluation.attention_pictures import drawing_folder
 from elman.evaluation.captions import cider, constant_caption, exact, metrics
 from elman.models.captioner import Captioner
 from elman.recipes.recipe import Answer, no_answer
@@ -210,11 +211,7 @@ class TrainedCaptioner:
             )
         height, width = self.model.seeing.grid
         maps_TYX = weights_TS[:-1].view(-1, height, width).numpy()  # the end is not shown
-        folder = drawing.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingError(f"pictures={folder} is no folder", found=error.strerror, hint="another place") from error
+        drawing_folder(drawing.parent)
         draw_attention_over(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), drawing)
 
     def evaluate(
