@@ -130,7 +130,7 @@ def test_no_program_is_started_for_a_drawing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)  # raises a TypeError if it is called
     drawing = tmp_path / "drawing.png"
     Image.fromarray(COLOURS).save(drawing, "EPS")
-    with pytest.raises(DataError, match=r"drawing\.png is a drawing, not an image\n.*pixels\n.*EPS.*\n.*\.png"):
+    with pytest.raises(DataError, match=r"drawing\.png is a drawing and no image\n.*pixels\n.*EPS.*\n.*\.png"):
         read_image(drawing)
 
 

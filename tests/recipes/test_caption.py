@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from elman import RNN, recipes
+from elman.errors import DataError
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -193,6 +194,9 @@ def test_it_begins_with_weights_of_others(
     monkeypatch.setitem(RESNETS, "resnet18", (1, 1, 1))  # so that it is quick
     torch.manual_seed(3)
     weights = ResidualNet(RESNETS["resnet18"]).state_dict()
+    weights = {
+        name: tensor for name, tensor in weights.items() if "num_batches" not in name
+    }  # as in torchvision's files
     save_file(weights, tmp_path / "resnet18.safetensors")
     chosen = [*TINY, "--set", "encoder=resnet18", "--set", f"weights={tmp_path / 'resnet18.safetensors'}"]
     out = tmp_path / "run"
@@ -254,6 +258,51 @@ def test_what_predict_and_evaluate_refuse(elman: Elman, run: Path, data: Path, t
     answer = elman("predict", run, tmp_path / "broken.png", picture, "--set", "skip_bad=true")
     assert "cannot be read as an image" in answer.err
     assert answer.out.startswith(f"{picture}\t") and answer.out.count("\n") == 1
+
+
+def exif(orientation: int) -> Image.Exif:
+    found = Image.Exif()
+    found[0x0112] = orientation
+    return found
+
+
+def test_odd_pictures_are_described_and_broken_ones_named(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    images, red = tmp_path / "images", Image.new("RGB", (24, 20), (220, 30, 30))
+    shutil.copytree(data / "images", images)
+    Image.new("RGB", (1, 1)).save(images / "one.png")
+    Image.new("RGB", (9000, 10)).save(images / "wide.png")
+    Image.fromarray(np.full((20, 24), 40000, np.uint16)).save(images / "deep.png")
+    red.convert("P").save(images / "glass.png", transparency=bytes(range(256)))
+    red.convert("CMYK").save(images / "print.jpg")
+    red.save(images / "moving.gif", save_all=True, append_images=[Image.new("RGB", (24, 20))])
+    red.save(images / "turned.jpg", exif=exif(6))
+    odd = ["one.png", "wide.png", "deep.png", "glass.png", "print.jpg", "moving.gif", "turned.jpg"]
+    (images / "cut.jpg").write_bytes((images / "print.jpg").read_bytes()[:-200])
+    (images / "text.png").write_text("no picture")
+    (images / "none.png").write_bytes(b"")
+    bad = ["cut.jpg", "text.png", "none.png"]
+    trained = recipes.load(run)
+    assert [answer.answered for answer in trained.predict([images / name for name in odd])] == [True] * len(odd)
+    answer = elman("predict", run, images, "--skip-bad")
+    assert len(answer.out.splitlines()) == 120 + len(odd)
+    assert all(f"no answer: {images / name} " in answer.err for name in bad)
+    whole = [f"{n}.png\tred" for n in range(8)]
+    for name in bad:
+        with pytest.raises(DataError, match=f"{name} (is|cannot be)"):
+            list(trained.predict([images / name]))
+        (tmp_path / "one_bad.tsv").write_text("\n".join([*whole, f"{name}\tred"]))
+        answer = elman(
+            "train", "caption", tmp_path / "one_bad.tsv", images, "--out", tmp_path / "r", "--steps", 1, *TINY
+        )
+        assert (answer.code, answer.out) == (2, "") and f"error: {images / name} " in answer.err
+        assert not (tmp_path / "r").exists()
+    (tmp_path / "all.tsv").write_text("\n".join([*(f"{name}\tred" for name in [*odd, *bad]), *whole]))
+    words = ["train", "caption", tmp_path / "all.tsv", images, "--out", tmp_path / "r", "--steps", 1, *TINY]
+    assert elman(*words, "--skip-bad").code == 0
+    described = json.loads((tmp_path / "r/config.json").read_text())["data"]
+    assert described["training_pictures"] + described["validation_pictures"] == len(whole) + len(odd)
+    assert [line.partition(": ")[0].split()[0] for line in described["skipped"]] == [str(images / name) for name in bad]
+    assert all(line.partition(": ")[2] for line in described["skipped"])  # the reason
 
 
 def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from elman.errors import DataError
 Stream = Iterator[tuple[NDArray[Any], str, list[str]]]
 """Pictures as numbers, their names, and their captions as `elman.data.captioned.spoken` returns them."""
 
+SIDE = 128
+"""Height and width of pictures, where nothing else is said."""
+
 SCENES, JUDGED = 8000, 300
 """Of the default data: for training, and for each of validation and held-out combinations."""
 
@@ -44,7 +47,7 @@ class Told:
         too_long: how many captions were.
     """
 
-    side: int
+    side: int = SIDE
     skip_bad: bool = False
     longest: int = 1 << 30
     by_words: bool = True

@@ -67,7 +67,7 @@ def _decoded(path: Path, most_pixels: int) -> Any:
                 raise _too_large(path, most_pixels, f"{file.width} x {file.height}")
             if file.format in PROGRAMS:
                 raise DataError(
-                    f"{path} is a drawing, not an image",
+                    f"{path} is a drawing and no image",
                     should="pixels",
                     found=f"commands that a program draws by ({file.format})",
                     hint="save it as .png, or leave it out",

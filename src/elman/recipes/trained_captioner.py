@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from elman.data.bitext import symbols_of
-from elman.data.caption_parts import Told, readable_of
+from elman.data.caption_parts import SIDE, Told, readable_of
 from elman.data.captioned import Pictures, open_pictures, read_texts
 from elman.data.picture_sources import picture_inputs
 from elman.data.sequences import Sequences
@@ -96,20 +96,19 @@ def judge_in_training(
 def judged_pictures(
     run: RunDirectory,
     vocabulary: Vocabulary,
-    side: int,
     sources: Sequence[Path],
+    told: Told,
     *,
     most: int | None = None,
-    told: Told | None = None,
 ) -> Pictures:
-    """Return the pictures of DATA to judge on, or those for validation in the run.
+    """Return the pictures of DATA to judge on, read as `told`, or those for validation in the run.
 
     Raises:
         DataError, RunError: they cannot be read.
     """
     if not sources:
         return open_pictures(run.path / "validation", vocabulary)
-    found = list(islice(readable_of(sources, told or Told(side)), most))
+    found = list(islice(readable_of(sources, told), most))
     shape = shape_of(run)
     for array, name, _ in found:
         if array.shape != shape:
@@ -121,6 +120,12 @@ def judged_pictures(
 def shape_of(run: RunDirectory) -> tuple[int, ...]:
     """Return the shape of a picture in a run: (H, W, 3), or features (S, F)."""
     return Sequences.open(run.path, "picture").values.shape[1:]
+
+
+def side_of(run: RunDirectory) -> int:
+    """Return the height and width of the pictures that a run was trained on; features have none, and take any."""
+    shape = shape_of(run)
+    return shape[0] if len(shape) == 3 else SIDE
 
 
 def _text(vocabulary: Vocabulary, hypothesis: Hypothesis) -> str:
@@ -231,7 +236,7 @@ class TrainedCaptioner:
             DataError, RunError: the data cannot be read.
         """
         told = Told(self.side, skip_bad)
-        judged = judged_pictures(self.run, self.vocabulary, self.side, data or (), told=told)
+        judged = judged_pictures(self.run, self.vocabulary, data or (), told)
         if len(judged) < 2:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
         texts, nats = written(self.model, judged, self.vocabulary, Describe())
