@@ -153,7 +153,8 @@ def test_what_is_too_long_is_refused_with_its_place(elman: Elman, run: Path, tmp
     assert (answer.code, answer.out) == (2, "")
     assert "pair 2 is too long" in answer.err
     metrics = json.loads(elman("evaluate", run, pairs, "--skip-bad", "--json").out)
-    assert (metrics["pairs"], metrics["left_out_as_too_long"]) == (1, 1)
+    assert (metrics["pairs"], metrics["pairs_left_out"]) == (1, 1)
+    assert metrics["left_out"][0].startswith("pair 2 is too long: 1001: 'one one")
     pairs.write_text(1001 * "one " + "\teins\n")
     assert "pair 1 is too long" in elman("evaluate", run, pairs, "--skip-bad").err
     # In training a long pair for validation is left out as one for training is.
@@ -276,6 +277,19 @@ def test_every_line_has_its_answer_or_is_named(
         assert (strict.out, strict.code) == (whole, 2 if reasons else 0)
         assert not unknown or "'\\u2603' at character 5 of the text" in strict.err
         assert not reasons or reasons[0].removeprefix("no answer: ").partition(" (")[0] in strict.err
+
+
+def test_a_pair_that_cannot_be_measured_on_is_named(elman: Elman, of_symbols: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("one\teins\none\tein\u2603\n", encoding="utf-8")
+    strict, left = (elman("evaluate", of_symbols, pairs, *options) for options in ([], ["--skip-bad"]))
+    assert left.code == 0
+    if of_symbols.name == "characters":
+        assert (strict.code, strict.out) == (2, "")
+        assert "pair 2: the vocabulary has no symbol" in strict.err and "'\\u2603' at character 4" in strict.err
+        assert left.err.startswith("left out: pair 2: ") and "pairs_left_out" in left.out
+    else:
+        assert (strict.code, left.err) == (0, "")
 
 
 def test_a_misspelt_file_is_not_translated(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:

@@ -263,7 +263,9 @@ def predict(
     run: Run,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT", help="What to answer; - reads standard input.", show_default=False),
+        typer.Argument(
+            metavar="INPUT", help="What to answer; - reads standard input, but not pictures.", show_default=False
+        ),
     ] = None,
     set_: Pairs = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name broken inputs, and answer the others.")] = False,

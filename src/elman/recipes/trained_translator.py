@@ -26,6 +26,7 @@ from elman.evaluation.attention_pictures import draw_attention, drawing_folder
 from elman.evaluation.kept_answers import KeptAnswers
 from elman.evaluation.translation import bleu_and_chrf, signatures
 from elman.models.translator import Translator, Writing
+from elman.recipes.encoded_lines import encoded, measurable
 from elman.recipes.recipe import Answer, no_answer
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
@@ -123,20 +124,7 @@ class TrainedTranslator:
         """Return the token ids of a line, None for an empty one."""
         if not line.text:
             return None
-        try:
-            self.languages.source.encode(line.text)  # names the place in the line; below a space goes before it
-            ids = encode_line(self.languages.source, line.text)
-        except DataError as error:
-            hint = f"{error.hint or 'leave it out'}; {SKIP}"
-            raise DataError(f"{line.where}: {error.what}", should=error.should, found=error.found, hint=hint) from error
-        if len(ids) > longest:
-            raise DataError(
-                f"{line.where} is too long",
-                should=f"at most {longest} symbols",
-                found=f"{len(ids)}: {line.text[:40]!r} ...",
-                hint=f"cut it into sentences, or --set longest={len(ids)}; {SKIP}",
-            )
-        return ids
+        return encoded(self.languages.source, line.text, line.where, longest, skip=SKIP, settable=True)
 
     @torch.no_grad()
     def translate(self, lines: Sequence[NDArray[np.int64] | None], wanted: Translating) -> list[list[Hypothesis]]:
@@ -220,14 +208,14 @@ class TrainedTranslator:
             data: one file or two; see `read_parallel`.
             pictures: a folder for the translations, a file that grows as they are made; a call that was stopped goes on
                 from there.
-            skip_bad: pairs that are too long are left out and counted.
+            skip_bad: pairs that are too long or have characters without a symbol are left out, counted and named.
 
         Raises:
-            DataError, RunError: the data cannot be read, or the run has none.
+            DataError, RunError: the data cannot be read, a pair is one that `skip_bad` leaves out, or the run has none.
         """
         shown = signatures()
         every = list(read_parallel(data)) if data else validation(self.run)
-        pairs = self._short(every, skip_bad)
+        pairs, left_out = measurable(every, self.languages, max(self.longest, LONGEST), skip_bad=skip_bad)
         nats = nats_per_symbol(self.model, Bitext.of(pairs, self.languages), torch.device("cpu"))
         written, references = self._translations([pair.source for pair in pairs], pictures), [p.target for p in pairs]
         exact = sum(text == wanted for text, wanted in zip(written, references, strict=True)) / len(pairs)
@@ -236,25 +224,10 @@ class TrainedTranslator:
             **bleu_and_chrf(written, references),
             "exact": exact,
             "pairs": len(pairs),
-            **({"left_out_as_too_long": len(every) - len(pairs)} if len(pairs) < len(every) else {}),
+            **({"pairs_left_out": left_out.count, "left_out": left_out.lines()} if skip_bad else {}),
             "signatures": shown,
             "baselines": {"a copy of the source": bleu_and_chrf([pair.source for pair in pairs], references)},
         }
-
-    def _short(self, pairs: Sequence[Pair], skip_bad: bool) -> list[Pair]:
-        """Return the pairs that are not too long; without `skip_bad` one that is too long is refused."""
-        most = max(self.longest, LONGEST)
-        sizes = Bitext.of(pairs, self.languages).longer.tolist()
-        wrong = [n for n, size in enumerate(sizes) if size > most]
-        if wrong and (not skip_bad or len(wrong) == len(pairs)):
-            n = wrong[0]
-            raise DataError(
-                f"pair {n + 1} is too long",
-                should=f"at most {most} symbols in each line",
-                found=f"{sizes[n]}: {pairs[n].source[:40]!r} ...",
-                hint="cut it into sentences, or leave such pairs out with --skip-bad",
-            )
-        return [pair for pair, size in zip(pairs, sizes, strict=True) if size <= most]
 
     def _translations(self, sources: Sequence[str], folder: Path | None) -> list[str]:
         """Translate lines, some at a time; those that stand in the folder's file already are taken from there."""
