@@ -111,6 +111,13 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
             '{"images": [{"id": 1, "file_name": " "}], "annotations": [{"id": 7, "image_id": 1, "caption": "x"}]}',
             "annotation 7: image 1 has no name",
         ),
+        (
+            '{"images": [], "annotations": [{"id": 7, "image_id": [1], "caption": "x"}]}',
+            "is no captions file of COCO's",
+        ),
+        ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is no text"),
+        ('{"images": [{"id": 1, "file_name": "\\ud800"}], "annotations": []}', "surrogates not allowed"),
+        ('{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}', "caption None of .* is no text"),
     ],
 )
 def test_json_that_is_not_cocos(tmp_path: Path, content: str, message: str) -> None:

@@ -234,7 +234,7 @@ def test_a_character_that_nobody_saw(elman: Elman, data: Path, tmp_path: Path) -
     words = ["--steps", 1, "--out", tmp_path / "run", "--set", "vocabulary=characters", "--set", "longest=60"]
     answer = elman("train", "caption", folder, *words)
     assert answer.code == 2
-    assert "a caption of 100.png: " in answer.err
+    assert "a caption of 100.png: " in answer.err and "at character 1 of the text" in answer.err
 
 
 def test_what_predict_and_evaluate_refuse(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:

@@ -113,7 +113,11 @@ def encode_caption(vocabulary: Vocabulary, caption: str) -> NDArray[np.int64]:
     Raises:
         DataError: it has a character that the vocabulary does not know.
     """
-    return vocabulary.encode(f" {caption}").astype(np.int64)
+    try:
+        return vocabulary.encode(f" {caption}").astype(np.int64)
+    except DataError:
+        vocabulary.encode(caption)  # fails too, and tells the place in the caption as it stands there
+        raise
 
 
 def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list[NDArray[np.int64]]:
