@@ -35,10 +35,10 @@ def _understood(given: str) -> str | Path:
     slash = any(sign in given for sign in (os.sep, os.altsep) if sign)
     if there and not folder:
         return path
+    if any(map(str.isspace, given)) or not (slash or path.suffix):
+        return given
     beside = _names_in(path.parent)
-    if any(map(str.isspace, given)) or not (
-        slash or (path.suffix and path.suffix in ENDINGS | set(map(_ending, beside)))
-    ):
+    if not slash and path.suffix not in ENDINGS.union(map(_ending, beside)):
         return given
     if folder:
         raise DataError(

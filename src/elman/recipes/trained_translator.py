@@ -51,7 +51,9 @@ class Translating(Settings):
     pictures: str | None = setting(None, "a folder where the attention of each line is drawn")
     longest: int = setting(LONGEST, "symbols; a longer line is refused", low=1)
     after: str | None = setting(None, "a file with what an earlier call printed: as many lines are passed over")
-    skip_bad: bool = setting(False, "name lines that cannot be translated, with an empty line for each; else only of -")
+    skip_bad: bool = setting(
+        False, "name a line that cannot be translated, with an empty line in its place; of - always"
+    )
 
     def check(self) -> None:
         if self.n_best > self.beam:
