@@ -258,6 +258,9 @@ def test_features_of_predict_come_from_arrays_and_tensors(tmp_path: Path) -> Non
         (each,) = picture_inputs([tmp_path / name], 16, (2, 3))
         with pytest.raises(DataError, match=f"{name} {message}"):
             each.read()
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(DataError, match=r"none\.safetensors holds nothing"):
+        picture_inputs([tmp_path / "none.safetensors"], 16, (2, 3))
     with pytest.raises(DataError, match="features do not come from standard input"):
         picture_inputs([tmp_path / "c.npy", "-"], 16, (2, 3))
 

@@ -156,7 +156,9 @@ def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path) -> None:
     assert elman("diagnose", run, data, "--json").code == 0
 
 
-def test_it_learns_from_features_too_and_without_attention(elman: Elman, data: Path, tmp_path: Path) -> None:
+def test_it_learns_from_features_too_and_without_attention(
+    elman: Elman, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "maps").mkdir()
     for path in sorted((data / "images").iterdir()):
         pixels = np.asarray(Image.open(path), np.float32) / 255
@@ -180,7 +182,10 @@ def test_it_learns_from_features_too_and_without_attention(elman: Elman, data: P
     assert metrics["exact"] > 0.5
     assert len(elman("predict", out, tmp_path / "maps").out.splitlines()) == 120
     drawn = elman("predict", out, tmp_path / "maps", "--set", f"pictures={tmp_path}")
-    assert "there is nothing to draw" in drawn.err
+    assert (drawn.code, drawn.out) == (2, "") and "there is nothing to draw" in drawn.err
+    monkeypatch.setattr("elman.recipes.trained_captioner.written", None)  # refused before anything is measured
+    assert "there is nothing to draw" in elman("evaluate", out, *sources, "--out", tmp_path / "judged").err
+    monkeypatch.undo()
     assert "is not like what the run learned from" in elman("evaluate", out, data).err
 
 

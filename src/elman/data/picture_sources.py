@@ -174,6 +174,8 @@ def picture_inputs(inputs: Sequence[str | Path], side: int, shape: tuple[int, ..
     for path in (file for name in inputs for file in _files(Path(name), suffixes)):
         if kind == "features" and path.suffix == TENSORS:
             tensors = FeatureFile(path)
+            if not tensors.names:
+                raise DataError(f"{path} holds nothing", should="a tensor for each picture", found="none")
             found += [
                 PictureInput(path / n, partial(_fitting, path / n, shape, partial(tensors.tensor, n)))
                 for n in sorted(tensors.names)

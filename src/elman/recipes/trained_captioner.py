@@ -163,6 +163,7 @@ class TrainedCaptioner:
         given = picture_inputs(inputs, self.side, self.shape)
         drawings: list[Path | None] = [None] * len(given)
         if wanted.pictures is not None:
+            self._check_drawable()
             paths = [path for path, _ in given]
             drawings = [*drawing_paths(paths, Path(wanted.pictures), spared=paths)]
         for (path, read), drawing in zip(given, drawings, strict=True):
@@ -205,15 +206,18 @@ class TrainedCaptioner:
         weights_NTS = self.model.write(read_TN, self.model.begin(memory_BSM))[1]
         return None if weights_NTS is None else weights_NTS[0]
 
-    def _draw(self, values: Any, memory_BSM: Tensor, best: Hypothesis, drawing: Path) -> None:
-        weights_TS = self.attention(memory_BSM, best)
-        if weights_TS is None or values.ndim != 3:
+    def _check_drawable(self) -> None:
+        if self.model.attention is None or len(self.shape) != 3:
             raise SettingError(
                 "there is nothing to draw",
                 should="a model with attention over pictures",
-                found="attention=none" if weights_TS is None else "a model of features",
+                found="attention=none" if self.model.attention is None else "a model of features",
                 hint="leave pictures out",
             )
+
+    def _draw(self, values: Any, memory_BSM: Tensor, best: Hypothesis, drawing: Path) -> None:
+        weights_TS = self.attention(memory_BSM, best)
+        assert weights_TS is not None
         height, width = self.model.seeing.grid
         maps_TYX = weights_TS[:-1].view(-1, height, width).numpy()  # the end is not shown
         drawing_folder(drawing.parent)
@@ -234,7 +238,10 @@ class TrainedCaptioner:
 
         Raises:
             DataError, RunError: the data cannot be read.
+            SettingError: there is nothing to draw.
         """
+        if pictures is not None:
+            self._check_drawable()
         told = Told(self.side, skip_bad)
         judged = judged_pictures(self.run, self.vocabulary, data or (), told)
         if len(judged) < 2:
