@@ -232,6 +232,16 @@ def test_features_instead_of_pictures(tmp_path: Path) -> None:
         list(readable_of([folder / "Tiny.token.txt", tmp_path / "x.safetensors"], Told(16)))
 
 
+def test_features_may_have_half_precision(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    for dtype in (torch.bfloat16, torch.float16):
+        save_file({"a.png": torch.full((2, 3), 1.5, dtype=dtype)}, tmp_path / "maps.safetensors")
+        (found,) = picture_inputs([tmp_path / "maps.safetensors"], 16, (2, 3))
+        np.testing.assert_array_equal(found.read(), np.full((2, 3), 1.5, np.float32))
+        assert found.read().dtype == np.float32
+
+
 def test_features_of_predict_come_from_arrays_and_tensors(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
@@ -337,6 +347,15 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.safetensors", {"a": (3, 2)})
     with pytest.raises(DataError, match="no such tensor"):
         read_weights(tmp_path / "w.safetensors", {"b": (3, 2)})
+    for bad, found in (
+        (torch.full((2, 3), torch.nan), "nan or infinity"),
+        (torch.ones(2, 3, dtype=torch.int8), "int8"),
+    ):
+        save_file({"a": bad}, tmp_path / "bad.safetensors")
+        with pytest.raises(
+            DataError, match=rf"bad\.safetensors are broken\n.*a of finite numbers.*\n.*{found}\n.*anew"
+        ):
+            read_weights(tmp_path / "bad.safetensors", {"a": (2, 3)})
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04")
     with pytest.raises(DataError, match="cannot be read"):
         read_weights(tmp_path / "pickle.pt", {"b": (3, 2)})

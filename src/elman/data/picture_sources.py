@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from elman.data.captions import Captioned, is_there
@@ -83,7 +84,13 @@ class FeatureFile:
         Raises:
             DataError: they are broken.
         """
-        return _read(f"{name} in {self.path}", lambda: self.file.get_tensor(name))
+
+        def load() -> NDArray[Any]:
+            tensor = self.file.get_tensor(name)
+            array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+            return array
+
+        return _read(f"{name} in {self.path}", load)
 
 
 def picture_source(pictures: Path | None, side: int) -> PictureSource:
@@ -135,7 +142,7 @@ def _open(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(str(path), framework="numpy")
+        return safe_open(str(path), framework="pt")
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read", should="a safetensors file", found=str(error)[:200]) from error
 
