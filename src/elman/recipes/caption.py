@@ -186,6 +186,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     if isinstance(model.seeing, SeeFeatures):
         model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))
     if settings.weights is not None and not run.checkpoint.exists():
+        # Not strict: all that matters has been checked, and the counts of batches may be missing.
         model.seeing.net.load_state_dict(outside_weights(settings), strict=False)  # type: ignore[union-attr]
     loss = objective(settings, device)
 
