@@ -3,7 +3,6 @@
 import io
 import json
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -257,7 +256,7 @@ def test_every_line_has_its_answer_or_is_named(
     reasons += [f"no answer: {where}, line 4 is too long (should be at most 30 symbols, is "] * long
 
     def answer(*options: object) -> Any:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
         return elman("predict", of_symbols, name, "--set", "longest=30", "--set", "beam=1", *options)
 
     left = answer("--skip-bad")
