@@ -474,7 +474,7 @@ CASES: tuple[Case, ...] = (
         "word_error_rate",
         bar=0.04,
         aim=0.01,
-        minutes=15,
+        minutes=10,
         data=("grid/train.tsv",),
         judged=("grid/valid.tsv",),
         settings=GRID,

@@ -1,6 +1,7 @@
 """Captioned pictures: what the files say, what the pictures become, and what a run keeps."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
             '{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"id": 7, "image_id": 1, "caption": " . "}]}',
             "annotation 7: the caption of a is empty",
         ),
+        (
+            '{"images": [{"id": 1, "file_name": " "}], "annotations": [{"id": 7, "image_id": 1, "caption": "x"}]}',
+            "annotation 7: image 1 has no name",
+        ),
+        (
+            '{"images": [], "annotations": [{"id": 7, "image_id": [1], "caption": "x"}]}',
+            "is no captions file of COCO's",
+        ),
+        ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is no text"),
+        ('{"images": [{"id": 1, "file_name": "\\ud800"}], "annotations": []}', "surrogates not allowed"),
+        ('{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}', "caption None of .* is no text"),
     ],
 )
 def test_json_that_is_not_cocos(tmp_path: Path, content: str, message: str) -> None:
@@ -125,6 +137,7 @@ def _remove(name: str) -> Callable[[Path], None]:
         (_remove("images/b.png"), "has captions of b.png, which is missing(.|\n)*--skip-bad"),
         (lambda f: (f / "images/b.png").write_bytes(b"no picture"), "b.png cannot be read as an image(.|\n)*skip-bad"),
         (lambda f: (f / "images/b.png").write_bytes(b""), "b.png is empty"),
+        (lambda f: [(f / "images/b.png").unlink(), os.mkfifo(f / "images/b.png")], "b.png is not a file"),
         (_remove("Tiny.token.txt"), "has no captions file"),
         (lambda f: (f / "Other.token.txt").write_text("x"), "has several captions files"),
         (lambda f: (f / "x.trainImages.txt").write_text(""), "x.trainImages.txt is empty"),
@@ -167,6 +180,31 @@ def test_long_captions_are_left_out_of_training(tmp_path: Path) -> None:
         list(album_parts([folder], Told(16, longest=1), share=0.3, validation_data=[]).training)
 
 
+@pytest.mark.parametrize("name", [300 * "a" + ".png", "zero\0.png", "images", "loop.png", "pipe.png", "."])
+@pytest.mark.parametrize("place", ["images", "maps"])
+def test_a_picture_of_an_impossible_name_is_named_or_left_out(tmp_path: Path, name: str, place: str) -> None:
+    made(tmp_path)
+    for folder, ending in (("images", ""), ("maps", ".npy")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"loop.png{ending}").symlink_to(f"loop.png{ending}")
+        os.mkfifo(tmp_path / folder / f"pipe.png{ending}")
+        (tmp_path / folder / f"images{ending}").mkdir()
+    np.save(tmp_path / "maps/b.npy", np.ones(3))
+    names = ["b.png", name]
+    notes = [{"id": n, "image_id": n, "caption": "A dog"} for n in range(2)]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(names)]
+    file = tmp_path / "captions.json"
+    file.write_text(json.dumps({"images": images, "annotations": notes}))
+    for sources in ([file], [file, tmp_path / place]):
+        with pytest.raises(DataError) as caught:
+            list(readable_of(sources, Told(16)))
+        assert name.split(".")[0] in caught.value.what and caught.value.found and "skip-bad" in str(caught.value)
+        told = Told(16, skip_bad=True)
+        assert [row[1] for row in readable_of(sources, told)] == ["b.png"]
+        (line,) = told.left_out.lines()
+        assert line == f"{caught.value.what}: {caught.value.found}"
+
+
 def test_features_instead_of_pictures(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
@@ -194,6 +232,49 @@ def test_features_instead_of_pictures(tmp_path: Path) -> None:
         list(readable_of([folder / "Tiny.token.txt", tmp_path / "x.safetensors"], Told(16)))
 
 
+def test_features_may_have_half_precision(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    for dtype in (torch.bfloat16, torch.float16):
+        save_file({"a.png": torch.full((2, 3), 1.5, dtype=dtype)}, tmp_path / "maps.safetensors")
+        (found,) = picture_inputs([tmp_path / "maps.safetensors"], 16, (2, 3))
+        np.testing.assert_array_equal(found.read(), np.full((2, 3), 1.5, np.float32))
+        assert found.read().dtype == np.float32
+
+
+def test_features_of_predict_come_from_arrays_and_tensors(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    rows = {name: np.full((2, 3), n, np.float32) for n, name in enumerate(("b.png", "a.png"))}
+    save_file(rows, tmp_path / "maps.safetensors")
+    np.save(tmp_path / "c.npy", np.full((2, 3), 7))
+    found = picture_inputs([tmp_path], 16, (2, 3))
+    assert [each.path for each in found] == [
+        tmp_path / name for name in ("c.npy", "maps.safetensors/a.png", "maps.safetensors/b.png")
+    ]
+    assert [each.read()[0, 0] for each in found] == [7, 1, 0]
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "none.npy").write_bytes(b"")
+    (tmp_path / "short.npy").write_bytes((tmp_path / "c.npy").read_bytes()[:-8])
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 1000), }"
+    (tmp_path / "vast.npy").write_bytes(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117) + b"\n")
+    for name, message in (
+        ("pipe.npy", "is not a file"),
+        ("none.npy", "is empty"),
+        ("short.npy", "cannot be read"),
+        ("vast.npy", "cannot be read"),
+        ("gone.npy", "does not exist"),
+    ):
+        (each,) = picture_inputs([tmp_path / name], 16, (2, 3))
+        with pytest.raises(DataError, match=f"{name} {message}"):
+            each.read()
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(DataError, match=r"none\.safetensors holds nothing"):
+        picture_inputs([tmp_path / "none.safetensors"], 16, (2, 3))
+    with pytest.raises(DataError, match="features do not come from standard input"):
+        picture_inputs([tmp_path / "c.npy", "-"], 16, (2, 3))
+
+
 def test_what_predict_is_given(tmp_path: Path) -> None:
     images = made(tmp_path) / "images"
     found = list(picture_inputs([images, images / "b.png"], 16, (16, 16, 3)))
@@ -202,6 +283,8 @@ def test_what_predict_is_given(tmp_path: Path) -> None:
     for inputs, message in [
         ([], "nothing to describe"),
         ([tmp_path / "none.png"], "does not exist"),
+        ([300 * "a"], "cannot be read as an image"),
+        (["-"], r"pictures do not come from standard input\n.*files, or folders of them\n.*-\n.*cat > picture\.png"),
         ([tmp_path / "Tiny.token.txt"], "cannot be read as an image"),
     ]:
         with pytest.raises(DataError, match=message):
@@ -264,6 +347,15 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.safetensors", {"a": (3, 2)})
     with pytest.raises(DataError, match="no such tensor"):
         read_weights(tmp_path / "w.safetensors", {"b": (3, 2)})
+    for bad, found in (
+        (torch.full((2, 3), torch.nan), "nan or infinity"),
+        (torch.ones(2, 3, dtype=torch.int8), "int8"),
+    ):
+        save_file({"a": bad}, tmp_path / "bad.safetensors")
+        with pytest.raises(
+            DataError, match=rf"bad\.safetensors are broken\n.*a of finite numbers.*\n.*{found}\n.*anew"
+        ):
+            read_weights(tmp_path / "bad.safetensors", {"a": (2, 3)})
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04")
     with pytest.raises(DataError, match="cannot be read"):
         read_weights(tmp_path / "pickle.pt", {"b": (3, 2)})

@@ -1,10 +1,14 @@
 """Pictures of every mode, as Pillow writes them."""
 
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from elman.data.images import read_image
 from elman.errors import DataError
@@ -69,6 +73,23 @@ def test_a_picture_is_turned_as_its_camera_was(tmp_path: Path) -> None:
     assert read_image(turned, size=(7, 5)).shape == (7, 5)
 
 
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_that_of_pillow(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # 0 and 9 are none
+    for image in (Image.fromarray(COLOURS), Image.fromarray(COLOURS).convert("P")):
+        path = saved(tmp_path / "turned.png", image, exif=exif)
+        expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+        np.testing.assert_array_equal(read_image(path, colour=True), expected)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0", b"Exif\0\0"])
+@pytest.mark.parametrize("name", ["odd.png", "odd.webp"])
+def test_broken_metadata_do_not_break_a_whole_picture(tmp_path: Path, name: str, exif: bytes) -> None:
+    path = saved(tmp_path / name, Image.fromarray(COLOURS), exif=exif, lossless=True)
+    np.testing.assert_array_equal(read_image(path, colour=True), COLOURS)
+
+
 def test_shrinking_averages(tmp_path: Path) -> None:
     checks = (np.indices((32, 48)).sum(0) % 2 * 255).astype(np.uint8)
     found = read_image(saved(tmp_path / "checks.png", Image.fromarray(checks)), size=(4, 6))
@@ -98,6 +119,53 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     other.write_text("no picture")
     with pytest.raises(DataError, match=r"notes\.txt cannot be read as an image\n.*one that ends in \.png, .*"):
         read_image(other)
+
+
+def test_a_name_that_cannot_be_one_is_refused_as_any_other() -> None:
+    with pytest.raises(DataError, match=r"cannot be read as an image\n.*\n.*too long"):
+        read_image(300 * "a" + ".png")
+
+
+def test_no_program_is_started_for_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)  # raises a TypeError if it is called
+    drawing = tmp_path / "drawing.png"
+    Image.fromarray(COLOURS).save(drawing, "EPS")
+    with pytest.raises(DataError, match=r"drawing\.png is a drawing and no image\n.*pixels\n.*EPS.*\n.*\.png"):
+        read_image(drawing)
+
+
+def test_a_small_file_of_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    path = tmp_path / "huge.png"
+    for side, found in ((8000, "8000 x 8000"), (60000, "far more")):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""))
+        with pytest.raises(DataError, match=rf"huge\.png is too large\n.*50,000,000 pixels\n.*{found}\n.*scale"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 20000), (20000, 10)])
+def test_any_size_is_brought_to_one(tmp_path: Path, size: tuple[int, int]) -> None:
+    pixels = np.full((*size, 3), (200, 100, 50), np.uint8)
+    found = read_image(saved(tmp_path / "odd.png", Image.fromarray(pixels)), (16, 16), colour=True)
+    np.testing.assert_array_equal(found, np.broadcast_to(pixels[0, 0], (16, 16, 3)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
+def test_a_picture_is_decoded_with_few_copies(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large, small = (saved(tmp_path / f"{side}.jpg", Image.new("CMYK", (side, side)), exif=exif) for side in (3000, 9))
+    program = (
+        "import re, sys; from pathlib import Path; from elman.data.images import read_image;"
+        "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1]);"
+        "read_image(sys.argv[1], (9, 9), colour=True); before = peak();"
+        "read_image(sys.argv[2], (9, 9), colour=True); print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, small, large], capture_output=True, text=True, check=True)
+    assert 1024 * int(done.stdout) < 10 * 3000**2  # bytes; three copies at a time would be 12 a pixel
 
 
 def test_too_large_and_impossible_pictures_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The picture of the attention."""
+"""The pictures of the attention."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from elman.errors import SettingError
+from elman.evaluation.attention_over_pictures import draw_attention_over, drawing_paths
 from elman.evaluation.attention_pictures import MOST, draw_attention
 
 
@@ -36,3 +37,37 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing" / "a.png", tmp_path / "a.nothing"):
         with pytest.raises(SettingError, match="cannot be written"):
             draw_attention(np.ones((1, 1)), ["a"], ["b"], path)
+        with pytest.raises(SettingError, match="cannot be written"):
+            draw_attention_over(np.ones((4, 4, 3), np.uint8), np.ones((1, 2, 2)), ["a"], path)
+
+
+def test_over_a_picture_what_was_looked_at_stays_bright(tmp_path: Path) -> None:
+    maps_TYX = np.array([[[1.0, 0.0], [0.0, 0.0]]])
+    draw_attention_over(np.full((8, 8, 3), 255, np.uint8), maps_TYX, [""], tmp_path / "a.png")
+    shade = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    dark = np.argwhere(shade < 100)
+    (top, left), (bottom, right) = dark.min(0), dark.max(0)
+    corners = shade[np.ix_([top + 5, bottom - 5], [left + 5, right - 5])]
+    assert (corners > 200).tolist() == [[True, False], [False, False]]
+    assert (corners < 100).tolist() == [[False, True], [True, True]]
+
+
+def test_no_two_drawings_have_one_name(tmp_path: Path) -> None:
+    names = [
+        "a/x.png",
+        "b/x.png",
+        "x.jpg",
+        "X.png",
+        "x-2.png",
+        200 * "\u1234" + ".png",
+        99 * "\u1234" + ".png",
+        "a/x.png",
+    ]
+    found = [path.name for path in drawing_paths(names, tmp_path)]
+    assert found[:4] == ["attention-x.png", "attention-x-2.png", "attention-x-3.png", "attention-X-4.png"]
+    assert len({name.casefold() for name in found}) == len(names)
+    assert max(len(name.encode()) for name in found) < 255
+    with pytest.raises(
+        SettingError, match=r"would write over what is described\n.*another folder.*\n.*attention-x\.png"
+    ):
+        drawing_paths(["x.png"], tmp_path, spared=[tmp_path / "b/../attention-x.png"])

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.front import CausalConvolution
-from elman.models.transcriber import Transcriber, stretched, warped
+from elman.models.transcriber import Transcriber, spread_nats, stretched, warped
 
 
 def built(**options: object) -> Transcriber:
@@ -65,6 +65,27 @@ def test_a_stream_gives_what_the_whole_gives(pieces: list[int]) -> None:
         logits, hearing = model.hear(piece, hearing)
         found.append(logits)
     torch.testing.assert_close(torch.cat(found), whole[: int(steps)], rtol=1e-10, atol=1e-10)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=4))
+def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[int, int]]) -> None:
+    torch.manual_seed(1)
+    nats_TBV, symbols_BS = torch.rand(9, len(sizes), 5, dtype=torch.float64), torch.randint(1, 5, (len(sizes), 4))
+    expected = 0.0
+    for b, (steps, size) in enumerate(sizes):
+        shares = [[float(nats_TBV[t, b, symbols_BS[b, t * size // steps]]) for t in range(steps)]] if size else []
+        expected += sum(size * sum(share) / steps for share in shares if share)
+    steps_B, sizes_B = torch.tensor(sizes).T
+    torch.testing.assert_close(float(spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B)), expected)
+
+
+def test_the_loss_is_mixed_with_symbols_spread_evenly() -> None:
+    model = built()
+    batch = torch.randn(8, 2, 3), torch.tensor([8, 6]), torch.tensor([[3, 0], [2, 0]]), torch.tensor([2, 1])
+    ctc, evenly, mixed = (model.loss(batch[0].double(), *batch[1:], spread=share).item() for share in (0.0, 1.0, 0.25))
+    logits_TBV, steps_B = model(batch[0].double(), batch[1])
+    assert evenly == pytest.approx(spread_nats(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
+    assert mixed == pytest.approx(0.25 * evenly + 0.75 * ctc) and ctc != pytest.approx(evenly)
 
 
 def test_the_loss_is_the_sum_over_all_paths() -> None:

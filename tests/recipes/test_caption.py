@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from elman import RNN, recipes
+from elman.errors import DataError
 from elman.training import tensors
 
 Elman = Callable[..., Any]
@@ -99,11 +100,43 @@ def test_what_predict_answers(
     assert folder[0].startswith(f"{data / 'images' / '0.png'}\t")
     drawn = elman("predict", run, tmp_path / "new.png", "--set", f"pictures={tmp_path / 'drawn'}")
     assert drawn.code == 0
-    with Image.open(tmp_path / "drawn/new.png") as found:
+    with Image.open(tmp_path / "drawn/attention-new.png") as found:
         assert found.width > 500
     monkeypatch.setattr("elman.recipes.trained_captioner.DRAWN", 2)
     assert elman("evaluate", run, "--out", tmp_path / "judged").code == 0
     assert len(list((tmp_path / "judged").iterdir())) == 2
+
+
+def test_pictures_of_one_name_are_drawn_apart_and_none_is_written_over(
+    elman: Elman, run: Path, data: Path, tmp_path: Path
+) -> None:
+    for folder, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (16, 16), colour).save(tmp_path / folder / "x.png")
+    found = elman("predict", run, tmp_path / "a", tmp_path / "b/x.png", "--json", "--set", f"pictures={tmp_path}/drawn")
+    drawn = [Path(each["picture"]) for each in json.loads(found.out)["predictions"]]
+    assert [path.name for path in drawn] == ["attention-x.png", "attention-x-2.png"]
+    brightness = [np.asarray(Image.open(path).convert("RGB"), float).mean((0, 1)) for path in drawn]
+    assert brightness[0][0] > brightness[0][2] and brightness[1][0] < brightness[1][2]
+    shutil.copy(tmp_path / "b/x.png", tmp_path / "a/attention-x.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    answer = elman("predict", run, tmp_path / "a", "--set", f"pictures={tmp_path / 'a'}")
+    assert (answer.code, answer.out) == (2, "")
+    assert "would write over what is described" in answer.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+    rows = [f"{tmp_path}/{folder}/x.png\tred" for folder in "ab"]
+    (tmp_path / "two.tsv").write_text("\n".join(rows))
+    assert elman("evaluate", run, tmp_path / "two.tsv", "--out", tmp_path / "judged").code == 0
+    assert len(list((tmp_path / "judged").iterdir())) == 2
+
+
+def test_a_description_without_words_is_drawn_too(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    trained = recipes.load(run)
+    with torch.no_grad():  # a model that ends at once
+        trained.model.output.bias[trained.model.mark] += 100
+    [answer] = trained.predict([data / "images/0.png"], pictures=str(tmp_path))
+    assert answer.fields["caption"] == ""
+    assert Path(answer.fields["picture"]).stat().st_size > 1000
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
@@ -123,7 +156,9 @@ def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path) -> None:
     assert elman("diagnose", run, data, "--json").code == 0
 
 
-def test_it_learns_from_features_too_and_without_attention(elman: Elman, data: Path, tmp_path: Path) -> None:
+def test_it_learns_from_features_too_and_without_attention(
+    elman: Elman, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "maps").mkdir()
     for path in sorted((data / "images").iterdir()):
         pixels = np.asarray(Image.open(path), np.float32) / 255
@@ -147,7 +182,10 @@ def test_it_learns_from_features_too_and_without_attention(elman: Elman, data: P
     assert metrics["exact"] > 0.5
     assert len(elman("predict", out, tmp_path / "maps").out.splitlines()) == 120
     drawn = elman("predict", out, tmp_path / "maps", "--set", f"pictures={tmp_path}")
-    assert "there is nothing to draw" in drawn.err
+    assert (drawn.code, drawn.out) == (2, "") and "there is nothing to draw" in drawn.err
+    monkeypatch.setattr("elman.recipes.trained_captioner.written", None)  # refused before anything is measured
+    assert "there is nothing to draw" in elman("evaluate", out, *sources, "--out", tmp_path / "judged").err
+    monkeypatch.undo()
     assert "is not like what the run learned from" in elman("evaluate", out, data).err
 
 
@@ -161,6 +199,9 @@ def test_it_begins_with_weights_of_others(
     monkeypatch.setitem(RESNETS, "resnet18", (1, 1, 1))  # so that it is quick
     torch.manual_seed(3)
     weights = ResidualNet(RESNETS["resnet18"]).state_dict()
+    weights = {
+        name: tensor for name, tensor in weights.items() if "num_batches" not in name
+    }  # as in torchvision's files
     save_file(weights, tmp_path / "resnet18.safetensors")
     chosen = [*TINY, "--set", "encoder=resnet18", "--set", f"weights={tmp_path / 'resnet18.safetensors'}"]
     out = tmp_path / "run"
@@ -198,7 +239,7 @@ def test_a_character_that_nobody_saw(elman: Elman, data: Path, tmp_path: Path) -
     words = ["--steps", 1, "--out", tmp_path / "run", "--set", "vocabulary=characters", "--set", "longest=60"]
     answer = elman("train", "caption", folder, *words)
     assert answer.code == 2
-    assert "a caption of 100.png: " in answer.err
+    assert "a caption of 100.png: " in answer.err and "at character 1 of the text" in answer.err
 
 
 def test_what_predict_and_evaluate_refuse(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
@@ -215,9 +256,58 @@ def test_what_predict_and_evaluate_refuse(elman: Elman, run: Path, data: Path, t
     (tmp_path / "broken.png").write_bytes(b"no picture")
     answer = elman("predict", run, tmp_path / "broken.png", picture)
     assert (answer.code, answer.out) == (2, "")
+    assert "--skip-bad names such pictures and describes the others" in answer.err
+    answer = elman("predict", run, picture, "-")
+    assert (answer.code, answer.out) == (2, "")
+    assert "pictures do not come from standard input" in answer.err
     answer = elman("predict", run, tmp_path / "broken.png", picture, "--set", "skip_bad=true")
     assert "cannot be read as an image" in answer.err
     assert answer.out.startswith(f"{picture}\t") and answer.out.count("\n") == 1
+
+
+def exif(orientation: int) -> Image.Exif:
+    found = Image.Exif()
+    found[0x0112] = orientation
+    return found
+
+
+def test_odd_pictures_are_described_and_broken_ones_named(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    images, red = tmp_path / "images", Image.new("RGB", (24, 20), (220, 30, 30))
+    shutil.copytree(data / "images", images)
+    Image.new("RGB", (1, 1)).save(images / "one.png")
+    Image.new("RGB", (9000, 10)).save(images / "wide.png")
+    Image.fromarray(np.full((20, 24), 40000, np.uint16)).save(images / "deep.png")
+    red.convert("P").save(images / "glass.png", transparency=bytes(range(256)))
+    red.convert("CMYK").save(images / "print.jpg")
+    red.save(images / "moving.gif", save_all=True, append_images=[Image.new("RGB", (24, 20))])
+    red.save(images / "turned.jpg", exif=exif(6))
+    odd = ["one.png", "wide.png", "deep.png", "glass.png", "print.jpg", "moving.gif", "turned.jpg"]
+    (images / "cut.jpg").write_bytes((images / "print.jpg").read_bytes()[:-200])
+    (images / "text.png").write_text("no picture")
+    (images / "none.png").write_bytes(b"")
+    bad = ["cut.jpg", "text.png", "none.png"]
+    trained = recipes.load(run)
+    assert [answer.answered for answer in trained.predict([images / name for name in odd])] == [True] * len(odd)
+    answer = elman("predict", run, images, "--skip-bad")
+    assert len(answer.out.splitlines()) == 120 + len(odd)
+    assert all(f"no answer: {images / name} " in answer.err for name in bad)
+    whole = [f"{n}.png\tred" for n in range(8)]
+    for name in bad:
+        with pytest.raises(DataError, match=f"{name} (is|cannot be)"):
+            list(trained.predict([images / name]))
+        (tmp_path / "one_bad.tsv").write_text("\n".join([*whole, f"{name}\tred"]))
+        answer = elman(
+            "train", "caption", tmp_path / "one_bad.tsv", images, "--out", tmp_path / "r", "--steps", 1, *TINY
+        )
+        assert (answer.code, answer.out) == (2, "") and f"error: {images / name} " in answer.err
+        assert not (tmp_path / "r").exists()
+    (tmp_path / "all.tsv").write_text("\n".join([*(f"{name}\tred" for name in [*odd, *bad]), *whole]))
+    words = ["train", "caption", tmp_path / "all.tsv", images, "--out", tmp_path / "r", "--steps", 1, *TINY]
+    assert elman(*words, "--skip-bad").code == 0
+    described = json.loads((tmp_path / "r/config.json").read_text())["data"]
+    assert described["training_pictures"] + described["validation_pictures"] == len(whole) + len(odd)
+    assert [line.partition(": ")[0].split()[0] for line in described["skipped"]] == [str(images / name) for name in bad]
+    assert all(line.partition(": ")[2] for line in described["skipped"])  # the reason
 
 
 def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_path: Path) -> None:

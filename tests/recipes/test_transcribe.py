@@ -283,6 +283,34 @@ def test_what_predict_refuses(elman: Elman, run: Path, tmp_path: Path) -> None:
     assert "nothing to transcribe" in elman("predict", run).err
     assert f"{tmp_path} holds no sound" in elman("predict", run, tmp_path).err
     assert "does not exist" in elman("predict", run, tmp_path / "x.wav").err
+    answer = elman("predict", run, 300 * "x")
+    assert answer.code == 2 and "cannot be read as a sound" in answer.err and "too long" in answer.err
+
+
+@pytest.mark.parametrize("speakers", [[], ["--set", "one_speaker=true"]])
+def test_broken_files_are_named_and_the_others_transcribed(
+    elman: Elman, run: Path, tmp_path: Path, speakers: list[str]
+) -> None:
+    table_of(tmp_path, "new", ["ab", "dac"])
+    good, other, bad = (tmp_path / "new" / f"{n}.wav" for n in (0, 1, "0-broken"))
+    bad.write_bytes(good.read_bytes()[:30])
+    answer = elman("predict", run, tmp_path / "new", *speakers)
+    assert answer.code == 2
+    assert "--skip-bad names such files and transcribes the others" in answer.err
+    answer = elman("predict", run, tmp_path / "new", "--skip-bad", *speakers)
+    assert (answer.code, answer.out) == (0, f"{good}\tab\n{other}\tdac\n")
+    assert f"no answer: {bad} cannot be read as a sound (should be " in answer.err
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])
+def test_a_sound_file_is_no_stream_of_samples(
+    elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    soundfile.write(tmp_path / f"x.{kind}", whistled("ab"), RATE)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO((tmp_path / f"x.{kind}").read_bytes())))
+    answer = elman("predict", run, "-")
+    assert (answer.code, answer.out) == (2, "")
+    assert "standard input is a sound file" in answer.err and f"-ar {RATE}" in answer.err
 
 
 def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The recipe `translate`, on pairs so small that it learns them in seconds."""
 
+import io
 import json
 import os
 import random
@@ -154,7 +155,8 @@ def test_what_is_too_long_is_refused_with_its_place(elman: Elman, run: Path, tmp
     assert (answer.code, answer.out) == (2, "")
     assert "pair 2 is too long" in answer.err
     metrics = json.loads(elman("evaluate", run, pairs, "--skip-bad", "--json").out)
-    assert (metrics["pairs"], metrics["left_out_as_too_long"]) == (1, 1)
+    assert (metrics["pairs"], metrics["pairs_left_out"]) == (1, 1)
+    assert metrics["left_out"][0].startswith("pair 2 is too long: 1001: 'one one")
     pairs.write_text(1001 * "one " + "\teins\n")
     assert "pair 1 is too long" in elman("evaluate", run, pairs, "--skip-bad").err
     # In training a long pair for validation is left out as one for training is.
@@ -232,6 +234,74 @@ def test_what_training_refuses(elman: Elman, data: Path, tmp_path: Path, setting
     assert (answer.code, answer.out) == (2, "")
     assert message in answer.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module", params=["characters", "words", "bpe", "bytes"])
+def of_symbols(request: pytest.FixtureRequest, data: Path) -> Path:
+    """A run for each kind of symbol, hardly trained."""
+    from elman import cli
+
+    out = data.with_name(request.param)
+    size = ["--set", "vocabulary_size=270"] if request.param == "bpe" else []
+    words = ["train", "translate", data, "--steps", 1, "--out", out, *TINY[:4], "--set", f"vocabulary={request.param}"]
+    assert cli.run([str(word) for word in [*words, *size]]) == 0
+    return out
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_every_line_has_its_answer_or_is_named(
+    elman: Elman, of_symbols: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piped: bool
+) -> None:
+    lines = "one two\n\none \u2603\nfour four four four four four four\nthree\n"
+    (tmp_path / "lines.txt").write_text(lines, encoding="utf-8")
+    unknown, long = of_symbols.name == "characters", of_symbols.name in ("characters", "bytes")
+    name, where = ("-", "standard input") if piped else (tmp_path / "lines.txt", str(tmp_path / "lines.txt"))
+    reasons = [f"no answer: {where}, line 3: the vocabulary has no symbol for the character '\\u2603'"] * unknown
+    reasons += [f"no answer: {where}, line 4 is too long (should be at most 30 symbols, is "] * long
+
+    def answer(*options: object) -> Any:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+        return elman("predict", of_symbols, name, "--set", "longest=30", "--set", "beam=1", *options)
+
+    left = answer("--skip-bad")
+    assert left.code == 0
+    assert [line[: len(start)] for line, start in zip(left.err.splitlines(), reasons, strict=True)] == reasons
+    answers = left.out.split("\n")
+    assert len(answers) == 6 and answers[1] == answers[5] == ""
+    assert not (unknown and answers[2]) and not (long and answers[3])
+    rows = json.loads(answer("--skip-bad", "--json").out)["predictions"]
+    assert [row["translation"] for row in rows] == answers[:5]
+    assert [n for n, row in enumerate(rows) if "error" in row] == [2] * unknown + [3] * long
+    strict = answer()
+    if piped:
+        assert (strict.out, strict.err, strict.code) == (left.out, left.err, 2 if reasons else 0)
+    else:
+        whole = "".join(f"{line}\n" for line in answers[: 2 if unknown else 3 if long else 5])
+        assert (strict.out, strict.code) == (whole, 2 if reasons else 0)
+        assert not unknown or "'\\u2603' at character 5 of the text" in strict.err
+        assert not reasons or reasons[0].removeprefix("no answer: ").partition(" (")[0] in strict.err
+
+
+def test_a_pair_that_cannot_be_measured_on_is_named(elman: Elman, of_symbols: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("one\teins\none\tein\u2603\n", encoding="utf-8")
+    strict, left = (elman("evaluate", of_symbols, pairs, *options) for options in ([], ["--skip-bad"]))
+    assert left.code == 0
+    if of_symbols.name == "characters":
+        assert (strict.code, strict.out) == (2, "")
+        assert "pair 2: the vocabulary has no symbol" in strict.err and "'\\u2603' at character 4" in strict.err
+        assert left.err.startswith("left out: pair 2: ") and "pairs_left_out" in left.out
+    else:
+        assert (strict.code, left.err) == (0, "")
+
+
+def test_a_misspelt_file_is_not_translated(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("one\n")
+    answer = elman("predict", run, "one two", tmp_path / "lnies.txt")
+    assert (answer.code, answer.out) == (2, "")
+    assert "lnies.txt does not exist" in answer.err and "lines.txt?" in answer.err
+    assert elman("predict", run, " one/two").code == 0
+    assert len(list(recipes.load(run).predict([tmp_path / "lines.txt", "one"]))) == 2
 
 
 def test_what_predict_refuses(elman: Elman, run: Path) -> None:

@@ -263,25 +263,35 @@ def predict(
     run: Run,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT", help="What to answer; - reads standard input.", show_default=False),
+        typer.Argument(
+            metavar="INPUT", help="What to answer; - reads standard input, but not pictures.", show_default=False
+        ),
     ] = None,
     set_: Pairs = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Name broken inputs, and answer the others.")] = False,
     as_json: Json = False,
-) -> None:
-    """Answer inputs with a trained run, one by one as the answers are made."""
+) -> int:
+    """Answer inputs with a trained run, one by one as the answers are made.
+
+    The exit code is 2 if an input has no answer and --skip-bad did not allow for that.
+    """
     from elman import recipes
 
     trained, settings = recipes.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
-    answers = trained.predict(inputs or [], **settings)
-    if as_json:
-        print_json({"predictions": [answer.fields for answer in answers]})
-        return
-    for answer in answers:
-        if answer.answered:
-            write_text(f"{answer.line}\n")
-        else:
+    answers, missing = [], False
+    for answer in trained.predict(inputs or [], **settings):
+        missing |= not answer.answered
+        if as_json:
+            answers.append(answer.fields)
+            continue
+        if not answer.answered:
             warn(answer.line)
+        line = answer.line if answer.answered else answer.instead
+        if line is not None:
+            write_text(f"{line}\n")
+    if as_json:
+        print_json({"predictions": answers})
+    return MISTAKE if missing and not settings.get("skip_bad") else 0
 
 
 @app.command()

@@ -19,6 +19,9 @@ from elman.errors import DataError
 Stream = Iterator[tuple[NDArray[Any], str, list[str]]]
 """Pictures as numbers, their names, and their captions as `elman.data.captioned.spoken` returns them."""
 
+SIDE = 128
+"""Height and width of pictures, where nothing else is said."""
+
 SCENES, JUDGED = 8000, 300
 """Of the default data: for training, and for each of validation and held-out combinations."""
 
@@ -44,7 +47,7 @@ class Told:
         too_long: how many captions were.
     """
 
-    side: int
+    side: int = SIDE
     skip_bad: bool = False
     longest: int = 1 << 30
     by_words: bool = True
@@ -126,7 +129,7 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
             if not told.skip_bad:
                 hint = "mend it, or remove its captions; --skip-bad leaves such pictures out"
                 raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-            told.left_out.add(error.what)
+            told.left_out.add(f"{error.what}: {error.found}")
             continue
         count += 1
         yield values, row.name, [spoken(text) for text in row.captions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,15 @@ LARGEST_CAPTIONS = 1 << 30
 def spoken(caption: str) -> str:
     """Return a caption as a model reads and writes it: words in lower case, without punctuation, single spaces."""
     return " ".join(word for word in split_sentence(caption) if any(map(str.isalnum, word)))
+
+
+def symbols_with_words(texts: Iterable[Sequence[str]], *, rare: int) -> int:
+    """Return how many symbols there are with a word for each that comes at least `rare` times, <unk> and <eos> counted.
+
+    Of words there is at least one.
+    """
+    counts = Counter(word for captions in texts for text in captions for word in text.split())
+    return 2 + max(1, sum(count >= rare for count in counts.values()))
 
 
 class Batch(NamedTuple):
@@ -103,7 +113,11 @@ def encode_caption(vocabulary: Vocabulary, caption: str) -> NDArray[np.int64]:
     Raises:
         DataError: it has a character that the vocabulary does not know.
     """
-    return vocabulary.encode(f" {caption}").astype(np.int64)
+    try:
+        return vocabulary.encode(f" {caption}").astype(np.int64)
+    except DataError:
+        vocabulary.encode(caption)  # fails too, and tells the place in the caption as it stands there
+        raise
 
 
 def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list[NDArray[np.int64]]:

@@ -184,8 +184,9 @@ def _coco(path: Path) -> dict[str, list[str]]:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"{path.stat().st_size} bytes, more than {LARGEST_JSON}")
         content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        pairs = [(note.get("id"), note["image_id"], str(note["caption"])) for note in content["annotations"]]
+        names = {image["id"]: _text(image, "file_name").strip() for image in content["images"]}
+        notes = content["annotations"]
+        pairs = [(note.get("id"), names.get(note["image_id"]), _text(note, "caption"), note) for note in notes]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path} is no captions file of COCO's",
@@ -193,24 +194,43 @@ def _coco(path: Path) -> dict[str, list[str]]:
             found=f"{type(error).__name__}: {error}"[:200],
         ) from error
     found: dict[str, list[str]] = {}
-    for number, picture, text in pairs:
-        if picture not in names:
-            raise DataError(
-                f"{path}, annotation {number}: there is no image {picture}",
-                should="its id among the images",
-                found="none",
-            )
+    for number, name, text, note in pairs:
+        where, picture = f"{path}, annotation {number}", note["image_id"]
+        if name is None:
+            raise DataError(f"{where}: there is no image {picture}", should="its id among the images", found="none")
+        if not name:
+            raise DataError(f"{where}: image {picture} has no name", should="a file_name", found="nothing")
         caption = " ".join(text.split())
         if not any(map(str.isalnum, caption)):
-            raise _empty(f"{path}, annotation {number}", names[picture], caption)
-        found.setdefault(names[picture], []).append(caption)
+            raise _empty(where, name, caption)
+        found.setdefault(name, []).append(caption)
     if not found:
         raise DataError(f"{path} has no captions", should="annotations", found="none")
     return found
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    """Return a text of COCO's; a ValueError or TypeError says that there is none, or only half a character."""
+    text = row[key]
+    if not isinstance(text, str):
+        raise TypeError(f"{key} {text!r} of {str(row)[:80]} is no text")
+    text.encode()
+    return text
 
 
 def _pictures(home: Path, names: Sequence[str]) -> Path:
     """Return the folder of the pictures: the captions' own, or the one in it that holds the most of a few of them."""
     few = names[:: max(1, len(names) // 20)]
     places = [home, *sorted(path for path in home.iterdir() if path.is_dir())]
-    return max(places, key=lambda place: sum((place / name).is_file() for name in few))
+    return max(places, key=lambda place: sum(is_there(place / name) for name in few))
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something to read; what the system cannot look at, reading it will tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # too long a name, a zero character, a folder that is forbidden
+        return True
+    return True

@@ -18,7 +18,8 @@ def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, T
         wanted: the shape of each.
 
     Raises:
-        DataError: the file is missing, broken or no safetensors file, or a tensor is missing or has another shape.
+        DataError: the file is missing, broken or no safetensors file, or a tensor is missing, has another shape, or is
+            not of finite numbers.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -40,5 +41,12 @@ def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, T
                 should=f"{name} of shape {tuple(shape)}",
                 found=f"shape {tuple(found[name].shape)}" if name in found else "no such tensor",
                 hint="another --set encoder",
+            )
+        if not found[name].is_floating_point() or not bool(found[name].isfinite().all()):
+            raise DataError(
+                f"the weights {path} are broken",
+                should=f"{name} of finite numbers with fractions",
+                found="nan or infinity" if found[name].is_floating_point() else str(found[name].dtype),
+                hint="save them anew",
             )
     return found

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from elman.data.captions import Captioned
+from elman.data.captions import Captioned, is_there
 from elman.data.images import IMAGE_SUFFIXES, read_image
+from elman.data.media import decoding
 from elman.errors import DataError
 
-TENSORS = ".safetensors"
+ARRAY, TENSORS = ".npy", ".safetensors"
 
 
 class PictureSource(Protocol):
@@ -39,7 +41,7 @@ class PictureFiles:
     side: int
 
     def has(self, row: Captioned) -> bool:
-        return row.path.is_file()
+        return is_there(row.path)
 
     def read(self, row: Captioned) -> NDArray[np.uint8]:
         return read_image(row.path, (self.side, self.side), colour=True)
@@ -52,14 +54,14 @@ class FeatureFolder:
     folder: Path
 
     def has(self, row: Captioned) -> bool:
-        return self._path(row).is_file()
+        return is_there(self._path(row))
 
     def read(self, row: Captioned) -> NDArray[np.float32]:
         return read_features(self._path(row))
 
     def _path(self, row: Captioned) -> Path:
-        whole = self.folder / f"{row.name}.npy"
-        return whole if whole.is_file() else (self.folder / row.name).with_suffix(".npy")
+        whole = self.folder / f"{row.name}{ARRAY}"
+        return whole if is_there(whole) else self.folder / f"{row.name.removesuffix(Path(row.name).suffix)}{ARRAY}"
 
 
 class FeatureFile:
@@ -74,14 +76,28 @@ class FeatureFile:
         return row.name in self.names
 
     def read(self, row: Captioned) -> NDArray[np.float32]:
-        return _read(f"{row.name} in {self.path}", lambda: self.file.get_tensor(row.name))
+        return self.tensor(row.name)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """Return the features of a name, (S, F).
+
+        Raises:
+            DataError: they are broken.
+        """
+
+        def load() -> NDArray[Any]:
+            tensor = self.file.get_tensor(name)
+            array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+            return array
+
+        return _read(f"{name} in {self.path}", load)
 
 
 def picture_source(pictures: Path | None, side: int) -> PictureSource:
     """Return what reads the pictures: out of a safetensors file, a folder of .npy files, or picture files."""
     if pictures is not None and pictures.suffix == TENSORS:
         return FeatureFile(pictures)
-    if pictures is not None and pictures.is_dir() and next(pictures.glob("*.npy"), None):
+    if pictures is not None and pictures.is_dir() and next(pictures.glob(f"*{ARRAY}"), None):
         return FeatureFolder(pictures)
     return PictureFiles(side)
 
@@ -90,9 +106,10 @@ def read_features(path: Path) -> NDArray[np.float32]:
     """Return the features in a file of NumPy's, (S, F).
 
     Raises:
-        DataError: the file is broken, or holds something else.
+        DataError: the file is missing or broken, or holds something else.
     """
-    return _read(str(path), lambda: np.load(path, allow_pickle=False))
+    with decoding(path, "features", (ARRAY,)):
+        return _read(str(path), lambda: np.load(path, allow_pickle=False))
 
 
 def _read(name: str, load: Callable[[], Any]) -> NDArray[np.float32]:
@@ -125,41 +142,76 @@ def _open(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(str(path), framework="numpy")
+        return safe_open(str(path), framework="pt")
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read", should="a safetensors file", found=str(error)[:200]) from error
 
 
-def picture_inputs(
-    inputs: Sequence[str | Path], side: int, shape: tuple[int, ...]
-) -> Iterator[tuple[Path, Callable[[], NDArray[Any]]]]:
-    """Yield what is to be described: files, and those of folders in the order of their names, and what reads each.
+class PictureInput(NamedTuple):
+    """What is to be described: how it is called, and what reads it."""
+
+    path: Path
+    read: Callable[[], NDArray[Any]]
+
+
+def picture_inputs(inputs: Sequence[str | Path], side: int, shape: tuple[int, ...]) -> list[PictureInput]:
+    """Return what is to be described, and what reads each.
 
     Args:
-        inputs: names of files and folders.
+        inputs: names of files, and of folders whose files come in the order of their names; for features also
+            safetensors files, whose tensors come in the order of theirs.
         side: height and width that pictures are brought to.
-        shape: that a model expects: (H, W, 3) for pictures; (S, F) for features, out of .npy files.
+        shape: that a model expects: (H, W, 3) for pictures; (S, F) for features.
 
     Raises:
         DataError: there is none. The readers raise it where a file cannot be read or has another shape.
     """
+    kind = "pictures" if len(shape) == 3 else "features"
+    suffixes = IMAGE_SUFFIXES if kind == "pictures" else (ARRAY, TENSORS)
     if not inputs:
-        raise DataError("there is nothing to describe", should="pictures, or folders of them", found="no input")
-    suffixes = IMAGE_SUFFIXES if len(shape) == 3 else (".npy",)
-    for name in inputs:
-        path, files = Path(name), [Path(name)]
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-            if not files:
-                raise DataError(
-                    f"{path} holds nothing", should=f"files that end in {', '.join(suffixes)}", found="none"
-                )
-        for file in files:
-            yield file, partial(_read_input, file, side, shape)
+        raise DataError("there is nothing to describe", should=f"{kind}, or folders of them", found="no input")
+    if "-" in map(str, inputs):
+        raise DataError(
+            f"{kind} do not come from standard input",
+            should="files, or folders of them",
+            found="-",
+            hint="write it to a file first: cat > picture.png; or ./- for a file of that name",
+        )
+    found: list[PictureInput] = []
+    for path in (file for name in inputs for file in _files(Path(name), suffixes)):
+        if kind == "features" and path.suffix == TENSORS:
+            tensors = FeatureFile(path)
+            if not tensors.names:
+                raise DataError(f"{path} holds nothing", should="a tensor for each picture", found="none")
+            found += [
+                PictureInput(path / n, partial(_fitting, path / n, shape, partial(tensors.tensor, n)))
+                for n in sorted(tensors.names)
+            ]
+        else:
+            read = partial(read_features, path) if kind == "features" else partial(read_image, path, (side, side), True)
+            found.append(PictureInput(path, partial(_fitting, path, shape, read)))
+    return found
 
 
-def _read_input(path: Path, side: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    values: NDArray[Any] = read_image(path, (side, side), colour=True) if len(shape) == 3 else read_features(path)
+def _files(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return a file, or the files of a folder in the order of their names."""
+    try:
+        folder = path.is_dir()
+    except OSError:  # reading it will tell
+        folder = False
+    if not folder:
+        return [path]
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", should="a folder that you may read", found=error.strerror) from error
+    if not files:
+        raise DataError(f"{path} holds nothing", should=f"files that end in {', '.join(suffixes)}", found="none")
+    return files
+
+
+def _fitting(path: Path, shape: tuple[int, ...], read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    values = read()
     if values.shape != shape:
         raise DataError(f"{path} does not fit the model", should=f"shape {shape}", found=f"{values.shape}")
     return values

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import extra
+from elman.errors import SettingError, extra
 
 ACROSS = 6  # panels in a row
+STEM = 50  # characters of a picture's name in that of its drawing, at the most
+
+
+def drawing_paths(pictures: Sequence[str | Path], folder: Path, *, spared: Iterable[Path] = ()) -> list[Path]:
+    """Return where the drawing of each picture goes: attention-STEM.png, and with -2, -3 ... behind if stems are alike.
+
+    Names are also told apart on a disk that takes capital and small letters for the same.
+
+    Args:
+        pictures: their names.
+        folder: of the drawings.
+        spared: files that a drawing must not take the place of.
+
+    Raises:
+        SettingError: one would.
+    """
+    taken: set[str] = set()
+    latest: dict[str, int] = {}
+    found: list[Path] = []
+    for picture in pictures:
+        stem = f"attention-{Path(picture).stem[:STEM]}"
+        for n in count(latest.get(stem, 0) + 1):
+            latest[stem], name = n, stem if n == 1 else f"{stem}-{n}"
+            if name.casefold() not in taken:
+                break
+        taken.add(name.casefold())
+        found.append(folder / f"{name}.png")
+    there = {path.resolve() for path in spared}
+    for path in found:
+        if path.resolve() in there:
+            raise SettingError(
+                f"pictures={folder} would write over what is described",
+                should="another folder than that of the pictures",
+                found=str(path),
+                hint=f"pictures={folder / 'looked'}",
+            )
+    return found
 
 
 def draw_attention_over(
@@ -27,6 +65,7 @@ def draw_attention_over(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        SettingError: the picture cannot be written.
     """
     with extra("plot", "the picture of what words looked at"):
         from matplotlib.figure import Figure
@@ -44,4 +83,7 @@ def draw_attention_over(
         dark[..., 3] = 0.8 * shade
         panel.imshow(dark, extent=(0, width, height, 0), interpolation="bilinear")
         panel.set_title(word.strip(), fontsize=10, parse_math=False)
-    figure.savefig(path, dpi=80)
+    try:
+        figure.savefig(path, dpi=80)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} cannot be written", found=str(error)[:200], hint="another place") from error

@@ -14,6 +14,19 @@ from elman.errors import SettingError, extra
 MOST = 100  # symbols on a side
 
 
+def drawing_folder(path: Path) -> Path:
+    """Return a folder for drawings, made if it is not there.
+
+    Raises:
+        SettingError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"pictures={path} is no folder", found=error.strerror, hint="another place") from error
+    return path
+
+
 def draw_attention(
     weights_TS: NDArray[np.floating[Any]], written: Sequence[str], read: Sequence[str], path: Path
 ) -> None:

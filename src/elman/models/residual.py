@@ -93,6 +93,17 @@ class ResidualNet(nn.Module):
         return x_BCHW
 
 
+def weight_shapes(name: str) -> dict[str, torch.Size]:
+    """Return the shapes of the weights of one of `RESNETS`, by their names in torchvision.
+
+    The counts of batches that batch normalisation keeps are left out: torchvision's own files lack them, and no result
+    depends on them.
+    """
+    with torch.device("meta"):
+        state = ResidualNet(RESNETS[name]).state_dict()
+    return {key: tensor.shape for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
+
+
 def stages_for(side: int, most: int = 4) -> tuple[int, bool]:
     """Return how many stages bring a picture to a map of about 4 to 7 in height, and whether it is pooled before."""
     pool = side > 64

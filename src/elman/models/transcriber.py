@@ -144,18 +144,25 @@ class Transcriber(nn.Module):
         centred_TBI = (x_TBI - mean_BI).masked_fill(~exists_TB1, 0.0)
         return centred_TBI / (centred_TBI.square().sum(0) / count_B1 + 1e-4).sqrt()
 
-    def loss(self, x_TBI: Tensor, lengths_B: Tensor, target_BS: Tensor, sizes_B: Tensor) -> Tensor:
+    def loss(
+        self, x_TBI: Tensor, lengths_B: Tensor, target_BS: Tensor, sizes_B: Tensor, *, spread: float = 0.0
+    ) -> Tensor:
         """Return the CTC loss, -log p of the targets, summed; a target that cannot fit counts nothing.
 
         Args:
             x_TBI, lengths_B: as in `forward`.
             target_BS: numbers of symbols of the vocabulary, anything beyond their sizes.
             sizes_B: (B,).
+            spread: share of the loss, 0 to 1, that is `spread_nats` instead.
         """
         logits_TBV, steps_B = self(x_TBI, lengths_B)
-        return functional.ctc_loss(
-            logits_TBV.log_softmax(2), target_BS + 1, steps_B, sizes_B, blank=BLANK, reduction="sum", zero_infinity=True
+        nats_TBV, symbols_BS = -logits_TBV.log_softmax(2), target_BS + 1
+        nats: Tensor = functional.ctc_loss(
+            -nats_TBV, symbols_BS, steps_B, sizes_B, blank=BLANK, reduction="sum", zero_infinity=True
         )
+        if not spread:
+            return nats
+        return spread * spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B) + (1 - spread) * nats
 
     @torch.no_grad()
     def hear(self, x_TBI: Tensor, hearing: Hearing | None = None) -> tuple[Tensor, Hearing]:
@@ -185,6 +192,27 @@ class Transcriber(nn.Module):
                 found="one that reads both directions",
                 hint="elman train transcribe ... --set streaming=true",
             )
+
+
+def spread_nats(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: Tensor) -> Tensor:
+    """Return the cost of writing each symbol for its even share of the steps, summed over symbols, averaged over steps.
+
+    Where nothing is known yet, this is the guess of hidden Markov models' flat start (Young et al. 2006, The HTK Book,
+    section 3.2.2). CTC alone may learn a long way round from there: layers of both directions learn first to write all
+    symbols where a sentence begins and ends.
+
+    Args:
+        nats_TBV: -log p of each symbol at each step.
+        steps_B: how many steps each sequence has.
+        symbols_BS: numbers of symbols among the V, anything beyond their sizes.
+        sizes_B: how many symbols each sequence has; one without any costs nothing.
+    """
+    step_T1 = torch.arange(len(nats_TBV), device=nats_TBV.device)[:, None]
+    place_TB = (step_T1 * sizes_B // steps_B.clamp(min=1)).minimum(sizes_B - 1).clamp(min=0)
+    symbol_TB = symbols_BS.T.gather(0, place_TB)
+    nats_TB = nats_TBV.gather(2, symbol_TB[..., None])[..., 0].masked_fill(step_T1 >= steps_B, 0.0)
+    nats: Tensor = (nats_TB.sum(0) * sizes_B / steps_B.clamp(min=1)).sum()
+    return nats
 
 
 def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elman.data.caption_parts import Told, album_parts, scene_parts
-from elman.data.captioned import Batch, open_pictures, write_pictures
+from elman.data.caption_parts import SIDE, Told, album_parts, scene_parts
+from elman.data.captioned import Batch, open_pictures, symbols_with_words, write_pictures
 from elman.data.outside_weights import read_weights
 from elman.data.sequences import Sequences
 from elman.data.shuffled import Shuffled
@@ -23,17 +22,16 @@ from elman.data.vocabulary import build_vocabulary, load_vocabulary
 from elman.data.words import Words
 from elman.errors import RunError, SettingError
 from elman.models.captioner import Captioner
-from elman.models.residual import RESNETS, ResidualNet
+from elman.models.residual import RESNETS, weight_shapes
 from elman.models.seeing import SeeFeatures, SeePixels
 from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures
+from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures, side_of
 from elman.training.device import choose_device
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
-SIZE = 128  # height and width of pictures, where none is set
 LITTLE = 64  # height and width of pictures for which a smaller network does
 MEASURED = 2000  # pictures whose features say what is usual
 SAMPLE = 8  # pictures that a diagnosis looks at
@@ -92,18 +90,19 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
             should="size without a value",
             found=f"size={settings.size}",
         )
-    told = Told(settings.size or SIZE, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
+    told = Told(settings.size or SIDE, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
     if sources:
         other = [Path(name) for name in settings.validation_data]
         parts = album_parts(sources, told, share=settings.validation, validation_data=other)
     else:
         parts = scene_parts(settings.seed)
     texts, fingerprint = write_pictures(folder, parts.training)
-    vocabulary = build_vocabulary(
-        settings.vocabulary,
-        [Document("the captions", "".join(f" {text}\n" for each in texts for text in each))],
-        size=symbols_for(settings, texts),
-    )
+    said = Document("the captions", "".join(f" {text}\n" for each in texts for text in each))
+    size = settings.vocabulary_size
+    if settings.vocabulary == "words":
+        frequent = symbols_with_words(texts, rare=settings.rare)
+        size = min(frequent, size or frequent)
+    vocabulary = build_vocabulary(settings.vocabulary, [said], size=size)
     vocabulary.save(folder)
     described = {"training_pictures": len(texts), "captions": sum(map(len, texts))}
     for name, part in (("validation", parts.validation), ("held_out", parts.held_out)):
@@ -135,18 +134,7 @@ def outside_weights(settings: CaptionSettings) -> dict[str, Tensor]:
             found=f"encoder={settings.encoder}",
             hint="--set encoder=resnet18",
         )
-    with torch.device("meta"):
-        wanted = ResidualNet(RESNETS[settings.encoder]).state_dict()
-    return read_weights(Path(settings.weights or ""), {name: tensor.shape for name, tensor in wanted.items()})
-
-
-def symbols_for(settings: CaptionSettings, texts: Sequence[Sequence[str]]) -> int | None:
-    """Return how many symbols there may be: of words those that are not rare, and <unk> and <eos>."""
-    if settings.vocabulary != "words":
-        return settings.vocabulary_size
-    counts = Counter(word for each in texts for text in each for word in text.split())
-    known = 2 + max(1, sum(count >= settings.rare for count in counts.values()))
-    return min(known, settings.vocabulary_size or known)
+    return read_weights(Path(settings.weights or ""), weight_shapes(settings.encoder))
 
 
 def build(settings: CaptionSettings, folder: Path) -> Captioner:
@@ -198,7 +186,8 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     if isinstance(model.seeing, SeeFeatures):
         model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))
     if settings.weights is not None and not run.checkpoint.exists():
-        model.seeing.net.load_state_dict(outside_weights(settings))  # type: ignore[union-attr]
+        # Not strict: all that matters has been checked, and the counts of batches may be missing.
+        model.seeing.net.load_state_dict(outside_weights(settings), strict=False)  # type: ignore[union-attr]
     loss = objective(settings, device)
 
     def evaluate(model: Any) -> dict[str, float | None]:
@@ -239,7 +228,7 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
 def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return the first pictures of DATA, or of the run's validation data."""
     vocabulary = load_vocabulary(run.path)
-    pictures = judged_pictures(run, vocabulary, side_of(run), sources, most=SAMPLE)
+    pictures = judged_pictures(run, vocabulary, sources, Told(side_of(run)), most=SAMPLE)
     loss = objective(settings, torch.device("cpu"))
 
     def mean(model: Any, batch: Batch) -> Tensor:
@@ -253,12 +242,6 @@ def load(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Trai
     """Return the trained model, ready to use."""
     assert isinstance(model, Captioner)
     return TrainedCaptioner(model, load_vocabulary(run.path), side_of(run), run)
-
-
-def side_of(run: RunDirectory) -> int:
-    """Return the height and width of the pictures that a run was trained on; features have none, and take any."""
-    shape = Sequences.open(run.path, "picture").values.shape
-    return int(shape[1]) if len(shape) == 4 else SIZE
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:

@@ -17,12 +17,14 @@ from elman.data.bitext import symbols_of
 from elman.data.utterance import SoundFeatures
 from elman.data.vocabulary import Vocabulary
 from elman.decoding.ctc import Greedy, Timed
+from elman.errors import DataError
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import Word, words_of
 from elman.recipes.recipe import Answer
 
 CHUNK = 0.1  # seconds of a stream that are heard at a time
 LATEST = 1000  # words whose delays are remembered
+SOUND_FILES = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")  # what they begin with
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,21 @@ def _word_answer(word: Word) -> Answer:
 
 
 def blocks_of(stream: Any, rate: int) -> Iterator[NDArray[np.float32]]:
-    """Yield a stream of 16-bit samples in blocks of `CHUNK` seconds, full scale as 1."""
-    odd = b""
+    """Yield a stream of 16-bit samples in blocks of `CHUNK` seconds, full scale as 1.
+
+    Raises:
+        DataError: the stream begins as a sound file does.
+    """
+    odd, begun = b"", False
     while raw := stream.read(2 * round(CHUNK * rate)):
-        raw = odd + raw
+        if not begun and raw.startswith(SOUND_FILES):
+            raise DataError(
+                "standard input is a sound file",
+                should=f"bare samples: 16 bits, little-endian, one channel, {rate} a second",
+                found=f"a file that begins with {raw[:4]!r}",
+                hint=f"name the file instead of -, or ffmpeg -i FILE -f s16le -ac 1 -ar {rate} - | elman predict ...",
+            )
+        begun, raw = True, odd + raw
         odd = raw[len(raw) - len(raw) % 2 :]
         samples: NDArray[np.float32] = np.frombuffer(raw[: len(raw) - len(odd)], "<i2").astype(np.float32)
         samples /= 32768

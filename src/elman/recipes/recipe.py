@@ -32,11 +32,13 @@ class Answer(NamedTuple):
         line: for a person, a line or a few.
         fields: the same for a program, as JSON knows it.
         answered: false where the input is broken, and the line says so.
+        instead: the line that then stands in the place of the answer, where a reader counts lines; None for none.
     """
 
     line: str
     fields: dict[str, Any]
     answered: bool = True
+    instead: str | None = None
 
 
 def no_answer(name: str, error: DataError) -> Answer:

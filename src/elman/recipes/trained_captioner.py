@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from elman.data.bitext import symbols_of
-from elman.data.caption_parts import Told, readable_of
+from elman.data.caption_parts import SIDE, Told, readable_of
 from elman.data.captioned import Pictures, open_pictures, read_texts
 from elman.data.picture_sources import picture_inputs
 from elman.data.sequences import Sequences
 from elman.data.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
-from elman.evaluation.attention_over_pictures import draw_attention_over
+from elman.evaluation.attention_over_pictures import draw_attention_over, drawing_paths
+from elman.evaluation.attention_pictures import drawing_folder
 from elman.evaluation.captions import cider, constant_caption, exact, metrics
 from elman.models.captioner import Captioner
 from elman.recipes.recipe import Answer, no_answer
@@ -95,20 +96,19 @@ def judge_in_training(
 def judged_pictures(
     run: RunDirectory,
     vocabulary: Vocabulary,
-    side: int,
     sources: Sequence[Path],
+    told: Told,
     *,
     most: int | None = None,
-    told: Told | None = None,
 ) -> Pictures:
-    """Return the pictures of DATA to judge on, or those for validation in the run.
+    """Return the pictures of DATA to judge on, read as `told`, or those for validation in the run.
 
     Raises:
         DataError, RunError: they cannot be read.
     """
     if not sources:
         return open_pictures(run.path / "validation", vocabulary)
-    found = list(islice(readable_of(sources, told or Told(side)), most))
+    found = list(islice(readable_of(sources, told), most))
     shape = shape_of(run)
     for array, name, _ in found:
         if array.shape != shape:
@@ -120,6 +120,12 @@ def judged_pictures(
 def shape_of(run: RunDirectory) -> tuple[int, ...]:
     """Return the shape of a picture in a run: (H, W, 3), or features (S, F)."""
     return Sequences.open(run.path, "picture").values.shape[1:]
+
+
+def side_of(run: RunDirectory) -> int:
+    """Return the height and width of the pictures that a run was trained on; features have none, and take any."""
+    shape = shape_of(run)
+    return shape[0] if len(shape) == 3 else SIDE
 
 
 def _text(vocabulary: Vocabulary, hypothesis: Hypothesis) -> str:
@@ -143,8 +149,8 @@ class TrainedCaptioner:
             options: see `Describe`.
 
         Raises:
-            DataError: a picture cannot be read.
-            SettingError: more descriptions are wanted than the beam finds.
+            DataError: a picture cannot be read; those before it are described.
+            SettingError: more descriptions are wanted than the beam finds, or a drawing would replace a picture.
         """
         wanted = Describe(**options)
         if wanted.n_best > wanted.beam:
@@ -154,13 +160,22 @@ class TrainedCaptioner:
                 found=str(wanted.n_best),
                 hint=f"--set beam={wanted.n_best}",
             )
-        for path, read in picture_inputs(inputs, self.side, self.shape):
+        given = picture_inputs(inputs, self.side, self.shape)
+        drawings: list[Path | None] = [None] * len(given)
+        if wanted.pictures is not None:
+            self._check_drawable()
+            paths = [path for path, _ in given]
+            drawings = [*drawing_paths(paths, Path(wanted.pictures), spared=paths)]
+        for (path, read), drawing in zip(given, drawings, strict=True):
             try:
-                yield self._answer(path, read(), wanted)
+                values = read()
             except DataError as error:
                 if not wanted.skip_bad:
-                    raise
+                    hint = f"{error.hint or 'leave it out'}; --skip-bad names such pictures and describes the others"
+                    raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
                 yield no_answer(str(path), error)
+            else:
+                yield self._answer(path, values, wanted, drawing)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,7 +183,7 @@ class TrainedCaptioner:
         return shape_of(self.run)
 
     @torch.no_grad()
-    def _answer(self, path: Path, values: Any, wanted: Describe) -> Answer:
+    def _answer(self, path: Path, values: Any, wanted: Describe, drawing: Path | None) -> Answer:
         memory_BSM = self.model.see(torch.from_numpy(np.array(values))[None])
         best = described(self.model, memory_BSM, self.vocabulary, wanted)[0][: wanted.n_best]
         texts = [_text(self.vocabulary, hypothesis) for hypothesis in best]
@@ -177,8 +192,9 @@ class TrainedCaptioner:
             for text, found in zip(texts, best, strict=True)
         ]
         fields: dict[str, Any] = {"path": str(path), "caption": texts[0], "n_best": n_best}
-        if wanted.pictures is not None:
-            fields["picture"] = str(self._draw(path, values, memory_BSM, best[0], Path(wanted.pictures)))
+        if drawing is not None:
+            self._draw(values, memory_BSM, best[0], drawing)
+            fields["picture"] = str(drawing)
         lines = [f"{path}\t{texts[0]}"]
         lines += [f"  {each['score']:9.4f}  {each['caption']}" for each in n_best if wanted.n_best > 1]
         return Answer("\n".join(lines), fields)
@@ -190,24 +206,22 @@ class TrainedCaptioner:
         weights_NTS = self.model.write(read_TN, self.model.begin(memory_BSM))[1]
         return None if weights_NTS is None else weights_NTS[0]
 
-    def _draw(self, path: Path, values: Any, memory_BSM: Tensor, best: Hypothesis, folder: Path) -> Path:
-        weights_TS = self.attention(memory_BSM, best)
-        if weights_TS is None or values.ndim != 3:
+    def _check_drawable(self) -> None:
+        if self.model.attention is None or len(self.shape) != 3:
             raise SettingError(
                 "there is nothing to draw",
                 should="a model with attention over pictures",
-                found="attention=none" if weights_TS is None else "a model of features",
+                found="attention=none" if self.model.attention is None else "a model of features",
                 hint="leave pictures out",
             )
+
+    def _draw(self, values: Any, memory_BSM: Tensor, best: Hypothesis, drawing: Path) -> None:
+        weights_TS = self.attention(memory_BSM, best)
+        assert weights_TS is not None
         height, width = self.model.seeing.grid
         maps_TYX = weights_TS[:-1].view(-1, height, width).numpy()  # the end is not shown
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingError(f"pictures={folder} is no folder", found=error.strerror, hint="another place") from error
-        out = folder / f"{path.stem}.png"
-        draw_attention_over(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), out)
-        return out
+        drawing_folder(drawing.parent)
+        draw_attention_over(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), drawing)
 
     def evaluate(
         self, data: Sequence[Path] | None = None, *, skip_bad: bool = False, pictures: Path | None = None
@@ -224,9 +238,12 @@ class TrainedCaptioner:
 
         Raises:
             DataError, RunError: the data cannot be read.
+            SettingError: there is nothing to draw.
         """
+        if pictures is not None:
+            self._check_drawable()
         told = Told(self.side, skip_bad)
-        judged = judged_pictures(self.run, self.vocabulary, self.side, data or (), told=told)
+        judged = judged_pictures(self.run, self.vocabulary, data or (), told)
         if len(judged) < 2:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
         texts, nats = written(self.model, judged, self.vocabulary, Describe())
@@ -238,8 +255,8 @@ class TrainedCaptioner:
             told_there, _ = written(self.model, other, self.vocabulary, Describe())
             held_out = {"held_out_exact": exact(told_there, other.texts), "held_out_pictures": len(other)}
         if pictures is not None:
-            for n in range(min(DRAWN, len(judged))):
-                self._answer(Path(judged.names[n]), judged.values[n], Describe(pictures=str(pictures)))
+            for n, drawing in enumerate(drawing_paths(judged.names[:DRAWN], pictures)):
+                self._answer(Path(judged.names[n]), judged.values[n], Describe(), drawing)
         return {
             "nats_per_symbol": nats,
             **right,

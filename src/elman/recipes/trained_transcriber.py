@@ -30,7 +30,7 @@ from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import read_out, spelled, words_of
 from elman.recipes.listener import Listener, blocks_of
-from elman.recipes.recipe import Answer
+from elman.recipes.recipe import Answer, no_answer
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
@@ -52,6 +52,7 @@ class Transcribing(Settings):
     longest: float | None = setting(None, "seconds of a file at the most; none: as in training", low=0.1)
     one_speaker: bool = setting(False, "normalise=speaker: all files are of one; else each counts for itself")
     after: str | None = setting(None, "a file with what an earlier call printed: what is in it is left out")
+    skip_bad: bool = setting(False, "name broken files, and transcribe the others")
 
 
 class Transcript(NamedTuple):
@@ -94,7 +95,7 @@ class TrainedTranscriber:
             options: see `Transcribing`.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: a file cannot be read; those before it are transcribed.
             SettingError: standard input for a model that is not a streaming one, or with a setting of files.
         """
         wanted = Transcribing(**options)
@@ -104,10 +105,13 @@ class TrainedTranscriber:
         features = self.features if wanted.longest is None else replace(self.features, longest=wanted.longest)
         done = {line.split("\t")[0] for line in lines_of(Path(wanted.after))} if wanted.after else set()
         beam = self.beam(wanted) if wanted.beam > 1 else None
-        for path, utterance in self._utterances(inputs, features, done, wanted.one_speaker):
+        for path, utterance in self._utterances(inputs, features, done, wanted.one_speaker, wanted.skip_bad):
             if utterance is None:
                 assert listener is not None
                 yield from listener.listen(blocks_of(sys.stdin.buffer, listener.features.rate))
+                continue
+            if isinstance(utterance, DataError):
+                yield no_answer(str(path), utterance)
                 continue
             for note in utterance.notes:
                 sys.stderr.write(f"{path}: {note}\n")
@@ -127,9 +131,14 @@ class TrainedTranscriber:
         return self.listener()
 
     def _utterances(
-        self, inputs: Sequence[str | Path], features: SoundFeatures | Lips, done: set[str], one_speaker: bool
-    ) -> Iterator[tuple[Path, Utterance | None]]:
-        """Yield the files that are not done, with their features; None for standard input."""
+        self,
+        inputs: Sequence[str | Path],
+        features: SoundFeatures | Lips,
+        done: set[str],
+        one_speaker: bool,
+        skip_bad: bool = False,
+    ) -> Iterator[tuple[Path, Utterance | DataError | None]]:
+        """Yield the files that are not done, with their features, or what is wrong; None for standard input."""
         kind = "sound" if isinstance(features, SoundFeatures) else "video"
         paths = [file for name in inputs for file in (_files(Path(name), kind) if str(name) != "-" else [Path("-")])]
         together: list[tuple[Path, Utterance]] = []
@@ -139,7 +148,14 @@ class TrainedTranscriber:
             if str(path) == "-":
                 yield path, None
                 continue
-            utterance = features.of(path)
+            try:
+                utterance = features.of(path)
+            except DataError as error:
+                if not skip_bad:
+                    hint = f"{error.hint or 'leave it out'}; --skip-bad names such files and transcribes the others"
+                    raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                yield path, error
+                continue
             if not self.by_speaker:
                 yield path, utterance
             elif one_speaker:
@@ -268,7 +284,10 @@ def texts_of(run: RunDirectory, part: str) -> list[str]:
 
 def _files(path: Path, kind: str) -> list[Path]:
     """Return a file, or the files of a folder in the order of their names."""
-    if not path.is_dir():
+    try:
+        if not path.is_dir():
+            return [path]
+    except OSError:  # a name that is too long, which reading it will tell
         return [path]
     suffixes = VIDEO_SUFFIXES if kind == "video" else (*SOUND_SUFFIXES, *VIDEO_SUFFIXES)
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)

@@ -18,14 +18,16 @@ from elman.data.bitext import Bitext, Languages, encode_line, read_lines, symbol
 from elman.data.parallel import Pair, read_parallel
 from elman.data.shuffled import in_order, pad
 from elman.data.spoken import Spoken, count_lines, spoken_lines, together
+from elman.data.text_or_file import texts_and_files
 from elman.data.words import UNKNOWN
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError, SettingError
-from elman.evaluation.attention_pictures import draw_attention
+from elman.evaluation.attention_pictures import draw_attention, drawing_folder
 from elman.evaluation.kept_answers import KeptAnswers
 from elman.evaluation.translation import bleu_and_chrf, signatures
 from elman.models.translator import Translator, Writing
-from elman.recipes.recipe import Answer
+from elman.recipes.encoded_lines import encoded, measurable
+from elman.recipes.recipe import Answer, no_answer
 from elman.training.run_directory import RunDirectory
 from elman.training.settings import Settings, setting
 
@@ -33,6 +35,7 @@ TOGETHER = 32  # lines that are translated at a time
 SYMBOLS = 4096  # of their sources, padding counted, at the most
 WINDOW = 256  # lines of a measurement whose translations are made, and kept, at a time
 LONGEST = 1000  # symbols of a line that is translated, where nothing else is said
+SKIP = "--skip-bad leaves an empty line in its place"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,9 @@ class Translating(Settings):
     pictures: str | None = setting(None, "a folder where the attention of each line is drawn")
     longest: int = setting(LONGEST, "symbols; a longer line is refused", low=1)
     after: str | None = setting(None, "a file with what an earlier call printed: as many lines are passed over")
+    skip_bad: bool = setting(
+        False, "name a line that cannot be translated, with an empty line in its place; of - always"
+    )
 
     def check(self) -> None:
         if self.n_best > self.beam:
@@ -82,36 +88,45 @@ class TrainedTranslator:
     run: RunDirectory
 
     def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
-        """Translate lines, and yield each translation as it is made.
+        """Translate lines, and yield each translation as it is made; to each line there is one answer.
 
         Args:
             inputs: lines; the name of a file stands for its lines, "-" for those of standard input.
             options: see `Translating`.
 
         Raises:
-            DataError: a file cannot be read, or a line is too long; what came before is answered.
+            DataError: a file cannot be read, or a line of a file is too long or has a character that the model does not
+                know; what came before is answered. A stream goes on: such a line of standard input gets an answer that
+                says what is wrong.
         """
         wanted = Translating(**options)
         number = count_lines(Path(wanted.after)) if wanted.after else 0
-        encoded = ((line, self._encoded(line, wanted.longest)) for line in spoken_lines(inputs, number))
-        for some in together(encoded, TOGETHER, lambda each: each[0].typed):
-            for (line, _), found in zip(some, self.translate([ids for _, ids in some], wanted), strict=True):
+        lines = spoken_lines(texts_and_files(inputs), number)
+        tried = ((line, *self._tried(line, wanted)) for line in lines)
+        for some in together(tried, TOGETHER, lambda each: each[0].typed):
+            found = self.translate([ids for _, ids, _ in some], wanted)
+            for (line, _, error), hypotheses in zip(some, found, strict=True):
                 number += 1
-                yield self._answer(line.text, found, wanted, number)
+                answer = self._answer(line.text, hypotheses, wanted, number)
+                if error:
+                    broken = no_answer(line.where, error)
+                    answer = broken._replace(fields={**answer.fields, **broken.fields}, instead=answer.line)
+                yield answer
+
+    def _tried(self, line: Spoken, wanted: Translating) -> tuple[NDArray[np.int64] | None, DataError | None]:
+        """Return the token ids of a line, None for an empty one; or what is wrong, where it is not raised."""
+        try:
+            return self._encoded(line, wanted.longest), None
+        except DataError as error:
+            if not (line.typed or wanted.skip_bad):
+                raise
+            return None, error
 
     def _encoded(self, line: Spoken, longest: int) -> NDArray[np.int64] | None:
         """Return the token ids of a line, None for an empty one."""
         if not line.text:
             return None
-        ids = encode_line(self.languages.source, line.text)
-        if len(ids) > longest:
-            raise DataError(
-                f"{line.where} is too long",
-                should=f"at most {longest} symbols",
-                found=f"{len(ids)}: {line.text[:40]!r} ...",
-                hint=f"cut it into sentences, or --set longest={len(ids)}",
-            )
-        return ids
+        return encoded(self.languages.source, line.text, line.where, longest, skip=SKIP, settable=True)
 
     @torch.no_grad()
     def translate(self, lines: Sequence[NDArray[np.int64] | None], wanted: Translating) -> list[list[Hypothesis]]:
@@ -168,11 +183,7 @@ class TrainedTranslator:
         return {"translation": _one_line(symbols), **fields}
 
     def _draw(self, line: str, hypothesis: Hypothesis, folder: Path, number: int) -> Path:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingError(f"pictures={folder} is no folder", found=error.strerror, hint="another place") from error
-        path = folder / f"attention-{number}.png"
+        path = drawing_folder(folder) / f"attention-{number}.png"
         written = [*symbols_of(self.languages.target, hypothesis.token_ids), "(end)"]
         weights_TS = self.attention(line, hypothesis).numpy()
         draw_attention(weights_TS, written, self._source_symbols(line), path)
@@ -199,14 +210,14 @@ class TrainedTranslator:
             data: one file or two; see `read_parallel`.
             pictures: a folder for the translations, a file that grows as they are made; a call that was stopped goes on
                 from there.
-            skip_bad: pairs that are too long are left out and counted.
+            skip_bad: pairs that are too long or have characters without a symbol are left out, counted and named.
 
         Raises:
-            DataError, RunError: the data cannot be read, or the run has none.
+            DataError, RunError: the data cannot be read, a pair is one that `skip_bad` leaves out, or the run has none.
         """
         shown = signatures()
         every = list(read_parallel(data)) if data else validation(self.run)
-        pairs = self._short(every, skip_bad)
+        pairs, left_out = measurable(every, self.languages, max(self.longest, LONGEST), skip_bad=skip_bad)
         nats = nats_per_symbol(self.model, Bitext.of(pairs, self.languages), torch.device("cpu"))
         written, references = self._translations([pair.source for pair in pairs], pictures), [p.target for p in pairs]
         exact = sum(text == wanted for text, wanted in zip(written, references, strict=True)) / len(pairs)
@@ -215,25 +226,10 @@ class TrainedTranslator:
             **bleu_and_chrf(written, references),
             "exact": exact,
             "pairs": len(pairs),
-            **({"left_out_as_too_long": len(every) - len(pairs)} if len(pairs) < len(every) else {}),
+            **({"pairs_left_out": left_out.count, "left_out": left_out.lines()} if skip_bad else {}),
             "signatures": shown,
             "baselines": {"a copy of the source": bleu_and_chrf([pair.source for pair in pairs], references)},
         }
-
-    def _short(self, pairs: Sequence[Pair], skip_bad: bool) -> list[Pair]:
-        """Return the pairs that are not too long; without `skip_bad` one that is too long is refused."""
-        most = max(self.longest, LONGEST)
-        sizes = Bitext.of(pairs, self.languages).longer.tolist()
-        wrong = [n for n, size in enumerate(sizes) if size > most]
-        if wrong and (not skip_bad or len(wrong) == len(pairs)):
-            n = wrong[0]
-            raise DataError(
-                f"pair {n + 1} is too long",
-                should=f"at most {most} symbols in each line",
-                found=f"{sizes[n]}: {pairs[n].source[:40]!r} ...",
-                hint="cut it into sentences, or leave such pairs out with --skip-bad",
-            )
-        return [pair for pair, size in zip(pairs, sizes, strict=True) if size <= most]
 
     def _translations(self, sources: Sequence[str], folder: Path | None) -> list[str]:
         """Translate lines, some at a time; those that stand in the folder's file already are taken from there."""

@@ -79,6 +79,11 @@ class TranscribeSettings(CellSettings):
     mask_features: int = setting(0, "widest run of features that is hidden in training, twice a sentence", low=0)
     stretch: float = setting(0.1, "greatest change of speed in training", low=0, high=0.5)
     warp: float = setting(0.05, "sound: greatest change of pitch in training, along the mel scale", low=0, high=0.5)
+    flat_start: float | None = setting(
+        None,
+        "epochs in which, less and less, symbols are taught as if spoken evenly; none: 8 for words, else 0",
+        low=0,
+    )
     batch_size: int = setting(16, "sentences in a batch", low=1, high=65536, fixed=True)
     learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
 
@@ -104,6 +109,11 @@ class TranscribeSettings(CellSettings):
         if self.stride is not None:
             return self.stride
         return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 2
+
+    @property
+    def flat_epochs(self) -> float:
+        """Epochs of the flat start."""
+        return self.flat_start if self.flat_start is not None else 8.0 if self.vocabulary == "words" else 0.0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -166,9 +176,12 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
     vocabulary = load_vocabulary(run.path)
     batches = Shuffled(speech.input.lengths, speech.batch, batch_size=settings.batch_size, seed=settings.seed)
 
+    flat = settings.flat_epochs
+
     def objective(model: Any, batch: Batch, state: Any) -> Loss:
         symbols = int(batch.sizes_B.sum())
-        return Loss(model.loss(*(t.to(device) for t in batch)) / max(1, symbols), symbols)
+        spread = max(0.0, 1 - batches.progress / flat) if flat else 0.0
+        return Loss(model.loss(*(t.to(device) for t in batch), spread=spread) / max(1, symbols), symbols)
 
     def evaluate(model: Any) -> dict[str, float | None]:
         features = [judged.input[n] for n in range(len(judged.input))]
