@@ -84,6 +84,17 @@ def test_it_learns_to_hear_whistles(elman: Elman, run: Path, data: Path) -> None
     assert json.loads(elman("evaluate", run, data, "--json").out)["sentences"] == 60
 
 
+def test_a_step_is_as_long_as_the_letters_allow_and_is_told(
+    elman: Elman, run: Path, data: Path, tmp_path: Path
+) -> None:
+    def told(folder: Path) -> float:
+        return float(json.loads((folder / "config.json").read_text())["data"]["seconds_of_a_step"])
+
+    elman("train", "transcribe", data, "--out", tmp_path / "run", "--steps", 1, "--set", "vocabulary=words", *TINY)
+    assert recipes.load(tmp_path / "run").model.stride == 4
+    assert (told(run), told(tmp_path / "run")) == (0.03, 0.04)
+
+
 def test_what_predict_answers(elman: Elman, run: Path, tmp_path: Path) -> None:
     table_of(tmp_path, "new", ["ab cd", "dac"])
     files = [tmp_path / "new" / "0.wav", tmp_path / "new" / "1.wav"]

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from elman.data.featured import featured, keep
 from elman.data.files import write_json
 from elman.data.left_out import LeftOut
@@ -18,6 +20,8 @@ from elman.data.text import Document
 from elman.data.utterance import SoundFeatures
 from elman.data.vocabulary import build_vocabulary
 
+WIDEST = 0.04  # seconds of a step of the network, where none is set
+STEPS_A_SYMBOL = 2.5  # of the network at the least, but in the twentieth of the sentences that is spoken fastest
 NOTES, UNKNOWN = 20, 100  # kinds of what is odd about files, and symbols of validation alone, that are told
 
 
@@ -32,6 +36,7 @@ def prepare_speech(
     skip_bad: bool = False,
     by_speaker: bool = False,
     copies: int = 1,
+    stride: int | None = None,
 ) -> dict[str, Any]:
     """Compute the features file by file, and put them and all else that a run needs of its sentences into its folder.
 
@@ -44,6 +49,7 @@ def prepare_speech(
         skip_bad: broken files are left out instead of refused.
         by_speaker: the features are normalised over all sentences of a speaker.
         copies: of each video for training, a little moved.
+        stride: steps of the input for one of the network; None: as `stride_for`.
 
     Returns:
         What config.json says about the data.
@@ -61,14 +67,16 @@ def prepare_speech(
     symbols = build_vocabulary(vocabulary, [texts], size=vocabulary_size)
     symbols.save(folder)
     write_features(folder, features)
-    write_json(folder / "scale.json", kept.scale)
     write_json(folder / "texts.json", {"training": kept.texts, "validation": held.texts})
     Speech.complete(folder / "validation", [""] * len(held.texts), symbols)
     speech = Speech.complete(folder, kept.texts, symbols)
+    stride = stride or stride_for(speech, features.step)
+    write_json(folder / "scale.json", {**kept.scale, "stride": stride})
     unknown = sorted(_units(held.texts, vocabulary) - _units(kept.texts, vocabulary))
     return {
         "fingerprint": speech.fingerprint,
         "vocabulary": f"{symbols.size} {symbols.kind}",
+        "seconds_of_a_step": round(stride * features.step, 3),
         "training_sentences": len(kept.texts),
         "training_seconds": round(len(speech.input.values) * features.step),
         "validation_sentences": len(held.texts),
@@ -76,6 +84,16 @@ def prepare_speech(
         **({"notes": [f"{count} files: {note}" for note, count in notes.most_common(NOTES)]} if notes else {}),
         **({"only_in_validation": unknown[:UNKNOWN]} if unknown else {}),
     }
+
+
+def stride_for(speech: Speech, step: float) -> int:
+    """Return how many steps of the input, of `step` seconds, one of the network may stand for.
+
+    The fewer steps of the network there are, the sooner CTC learns; but each symbol needs one, and so does the blank
+    between two that are alike.
+    """
+    steps_a_symbol = speech.input.lengths / speech.target.lengths.clip(min=1)
+    return max(1, min(round(WIDEST / step), int(np.quantile(steps_a_symbol, 0.05) / STEPS_A_SYMBOL)))
 
 
 def _units(texts: Sequence[str], vocabulary: str) -> set[str]:

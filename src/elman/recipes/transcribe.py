@@ -69,7 +69,7 @@ class TranscribeSettings(CellSettings):
     layers: int = setting(2, "recurrent layers", low=1, high=64, fixed=True)
     stride: int | None = setting(
         None,
-        "steps of the input for one of the layers; none: 1 for video, 4 for words in sound, else 2",
+        "steps of the input for one of the layers; none: as many as leave each symbol two and a half, at most 40 ms",
         low=1,
         high=16,
         fixed=True,
@@ -104,13 +104,6 @@ class TranscribeSettings(CellSettings):
         return "training" if self.streaming else "utterance"
 
     @property
-    def steps_for_one(self) -> int:
-        """Steps of the input for one of the layers."""
-        if self.stride is not None:
-            return self.stride
-        return 1 if self.input == "video" else 4 if self.vocabulary == "words" else 2
-
-    @property
     def flat_epochs(self) -> float:
         """Epochs of the flat start."""
         return self.flat_start if self.flat_start is not None else 8.0 if self.vocabulary == "words" else 0.0
@@ -134,6 +127,7 @@ def prepare(sources: Sequence[Path], settings: TranscribeSettings, folder: Path)
         skip_bad=settings.skip_bad,
         by_speaker=settings.scaled_by == "speaker" and bool(sources),
         copies=settings.copies,
+        stride=settings.stride,
     )
     return {"sources": [str(source) for source in sources] or ["Morse code with noise, generated"], **told}
 
@@ -152,7 +146,7 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         hidden=settings.hidden,
         layers=settings.layers,
         **settings.layer(),
-        stride=settings.steps_for_one,
+        stride=scale.get("stride", 1),
         dropout=settings.dropout,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
