@@ -243,7 +243,17 @@ def test_a_measurement_and_a_list_of_files_go_on_where_they_were_stopped(
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Path, tmp_path: Path) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
-    common = [*TINY, "--set", "evaluate_every=4", "--set", "schedule=constant", "--set", "mask_steps=5"]
+    common = [
+        *TINY,
+        "--set",
+        "evaluate_every=4",
+        "--set",
+        "schedule=constant",
+        "--set",
+        "mask_steps=5",
+        "--set",
+        "flat_start=2",
+    ]
     assert elman("train", "transcribe", data, "--steps", 8, "--out", once, *common).code == 0
     assert elman("train", "transcribe", data, "--steps", 4, "--out", twice, *common).code == 0
     assert elman("train", "transcribe", "--out", twice, "--resume", "--steps", 8).code == 0
