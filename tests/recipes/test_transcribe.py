@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -361,7 +362,7 @@ def test_the_flat_start_grows_less_and_goes_on_after_a_stop(
     words += ["--set", "evaluate_every=1000"]
     assert elman(*words, "--out", tmp_path / "once", "--steps", 10).code == 0
     whole, shares[:] = [*shares], []
-    assert all(a > b or a == b == 0 for a, b in zip(whole, whole[1:], strict=False))
+    assert all(a > b or a == b == 0 for a, b in pairwise(whole))
     assert 0.5 < whole[0] < 1 and whole[-1] == 0 and len(whole) == 10
     assert elman(*words, "--out", tmp_path / "twice", "--steps", 4).code == 0
     assert elman("train", "transcribe", "--out", tmp_path / "twice", "--resume", "--steps", 10).code == 0
