@@ -65,6 +65,7 @@ def test_texts_stay_texts(here: Path, text: str) -> None:
         ),
         ("nowhere/valid.en", r"does not exist"),
         ("new.txt", r"does not exist"),
+        ("new.wav", r"does not exist"),
         ("new.en", r"does not exist"),  # another file here ends so
         ("data/", r"data/ is a folder\n.*\n.*no file"),
         ("./data", r"is a folder"),

@@ -96,6 +96,16 @@ def test_a_step_is_as_long_as_the_letters_allow_and_is_told(
     assert (told(run), told(tmp_path / "run")) == (0.03, 0.04)
 
 
+def test_a_run_says_how_a_stream_is_heard_if_it_can_hear_one(run: Path, tmp_path: Path) -> None:
+    said = dict(transcribe.commands(run))["Hear a stream"]
+    assert said == f"arecord -f S16_LE -r {RATE} | elman predict {run} -"
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["streaming"] = False
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shutil.copy(run / "features.json", tmp_path)
+    assert "Hear a stream" not in dict(transcribe.commands(tmp_path))
+
+
 def test_what_predict_answers(elman: Elman, run: Path, tmp_path: Path) -> None:
     table_of(tmp_path, "new", ["ab cd", "dac"])
     files = [tmp_path / "new" / "0.wav", tmp_path / "new" / "1.wav"]
@@ -125,6 +135,21 @@ def test_a_stream_is_heard_word_by_word(elman: Elman, run: Path, monkeypatch: py
     words = [answer.fields for answer in trained.listener().listen(iter(blocks))]
     assert [fields["word"] for fields in words[:-1]] == ["ab", "cd", "dac"]
     assert 0 < words[-1]["delay"] <= words[-1]["longest_delay"] < 1.0
+
+
+@pytest.mark.parametrize(("raw", "said"), [(b"", "0.0 s"), (bytes(RATE), "0.5 s")])
+def test_a_stream_without_sound_is_told(
+    elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, said: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(raw)))
+    assert elman("predict", run, "-").out == f"hardly any sound came: {said}, the loudest at 0.0% of full scale\n"
+
+
+def test_a_list_does_not_go_on_with_answers_of_other_files(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "before").write_text("other.wav\tab\n")
+    found = elman("predict", run, data.parent / "train" / "0.wav", "--set", f"after={tmp_path / 'before'}")
+    assert found.code == 2
+    assert "none of these files is answered in what `after` names" in found.err
 
 
 def test_words_are_certain_at_once(elman: Elman, data: Path, tmp_path: Path) -> None:

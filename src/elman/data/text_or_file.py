@@ -10,7 +10,22 @@ from elman.data.text import TEXT_SUFFIXES
 from elman.errors import DataError, nearest
 
 STANDARD = "-"
-ENDINGS = frozenset((*TEXT_SUFFIXES, ".gz", ".tsv", ".csv", ".json", ".jsonl"))
+OTHER_FILES = (
+    ".gz",
+    ".tsv",
+    ".csv",
+    ".json",
+    ".jsonl",
+    ".pdf",
+    ".docx",
+    ".html",
+    ".wav",
+    ".mp3",
+    ".mp4",
+    ".png",
+    ".jpg",
+)
+ENDINGS = frozenset((*TEXT_SUFFIXES, *OTHER_FILES))
 """Of names that are taken for a file's also where there is none."""
 
 

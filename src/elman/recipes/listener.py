@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.bitext import symbols_of
-from elman.data.utterance import SoundFeatures
+from elman.data.utterance import QUIET, SoundFeatures
 from elman.data.vocabulary import Vocabulary
 from elman.decoding.ctc import Greedy, Timed
 from elman.errors import DataError
@@ -49,6 +49,8 @@ class Listener:
     def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Answer]:
         """Transcribe a stream of samples, and yield each word when it is certain; last, what the delay was.
 
+        If hardly anything was to be heard, this is said too.
+
         A word is certain when a space or the next word has been written behind it, or the stream ends; where symbols
         are words, at once. The delay is from the step at which a word's last symbol has been heard to the moment at
         which it is yielded, if the stream comes in at the speed of speech. Memory does not
@@ -61,12 +63,13 @@ class Listener:
         width, hop = round(0.025 * rate), round(self.features.step * rate)
         decoder, hearing, rest = Greedy(), None, np.zeros(0, np.float32)
         pending: list[tuple[int, int]] = []
-        heard, spent, longest = 0.0, 0.0, 0.0
+        heard, spent, longest, loudest = 0.0, 0.0, 0.0, 0.0
         delays: deque[float] = deque(maxlen=LATEST)
         for block in blocks:
             began = time.perf_counter()
             rest = np.concatenate([rest, block])
             heard += len(block) / rate
+            loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
             count = 1 + (len(rest) - width) // hop if len(rest) >= width else 0
             if not count:
                 continue
@@ -84,6 +87,9 @@ class Listener:
         delays += [heard - word.end for word in left]
         longest = max([longest, *(heard - word.end for word in left)])
         yield from map(_word_answer, left)
+        if loudest < QUIET:
+            line = f"hardly any sound came: {heard:.1f} s, the loudest at {loudest:.1%} of full scale"
+            yield Answer(line, {"seconds": heard, "loudest": loudest})
         if delays:
             line = (
                 f"delay: {1000 * median(delays):.0f} ms for most words, {1000 * longest:.0f} ms at the most "
@@ -107,7 +113,7 @@ class Listener:
 
 
 def _word_answer(word: Word) -> Answer:
-    return Answer(f"{word.begin:8.2f} s  {word.text}", {"word": word.text, "second": word.begin})
+    return Answer(f"{word.begin:8.2f} s  {word.text}", {"word": word.text, "second": round(word.begin, 3)})
 
 
 def blocks_of(stream: Any, rate: int) -> Iterator[NDArray[np.float32]]:

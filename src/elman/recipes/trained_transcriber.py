@@ -145,6 +145,13 @@ class TrainedTranscriber:
         paths: list[Path] = []
         for name in inputs:
             paths += files_of(Path(name), suffixes, kind=kind) if str(name) != "-" else [Path("-")]
+        if done and done.isdisjoint(map(str, paths)):
+            raise DataError(
+                "none of these files is answered in what `after` names",
+                should="what an earlier call for the same files has printed",
+                found=f"answers of {len(done)} others, such as {min(done)[:80]!r}",
+                hint="name the files as that call did, or leave after out",
+            )
         together: list[tuple[Path, Utterance]] = []
         for path in paths:
             if str(path) in done:
@@ -181,7 +188,9 @@ class TrainedTranscriber:
         fields: dict[str, Any] = {"path": str(path), "text": text, "score": timed.score}
         if utterance.notes:
             fields["notes"] = list(utterance.notes)
-        return Answer(line, {**fields, "words": [{"word": word.text, "second": word.begin} for word in words]})
+        return Answer(
+            line, {**fields, "words": [{"word": word.text, "second": round(word.begin, 3)} for word in words]}
+        )
 
     def beam(self, wanted: Transcribing) -> PrefixBeam:
         """Return the beam search, with the n-grams of the training texts as language model."""
