@@ -102,6 +102,12 @@ def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
     assert left_out.count == 4 and left_out.lines()[1] == "x.de, line 3: 2 symbols"
 
 
+def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
+    languages = Languages.learn([PAIRS], tmp_path, kind="characters", size=None, joint=True)
+    with pytest.raises(DataError, match=r"'\\u2603' at character 2 of the text"):
+        Bitext.of([*PAIRS, Pair("a\u2603", "a")], languages)
+
+
 @given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))
 def test_lines_are_learned_from_as_one_text(lines: list[str], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
