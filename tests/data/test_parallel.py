@@ -84,6 +84,7 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
     batch = found.batch(np.array([2, 0]))
     assert batch.lengths_B.tolist() == [len(found.source[2]), len(found.source[0])]
     assert batch.target_TB[:, 1].tolist()[: len(found.target[0])] == found.target[0].tolist()
+    assert found.steps[[2, 0]].max() == max(len(batch.source_SB), len(batch.target_TB) + 1)
     assert (batch.target_TB >= 0).sum(0).tolist() == [len(found.target[2]), len(found.target[0])]
 
 

@@ -180,9 +180,9 @@ class Bitext(NamedTuple):
         return cls.open(folder)
 
     @property
-    def longer(self) -> NDArray[np.int64]:
-        """Symbols of the longer side of each pair."""
-        return np.maximum(self.source.lengths, self.target.lengths)
+    def steps(self) -> NDArray[np.int64]:
+        """Steps that each pair takes, (pairs,): the symbols of its longer side, the end of the target counted."""
+        return np.maximum(self.source.lengths, self.target.lengths + 1)
 
     @property
     def fingerprint(self) -> str:

@@ -166,7 +166,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
         )
     judged = Bitext.of(validation(run), Languages.load(run.path))
     batches = Shuffled(
-        np.maximum(corpus.source.lengths, corpus.target.lengths + 1),
+        corpus.steps,
         corpus.batch,
         batch_size=settings.batch_size,
         tokens=settings.tokens,
