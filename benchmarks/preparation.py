@@ -86,10 +86,12 @@ def main() -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         began = time.perf_counter()
-        told = recipe.prepare([data], settings, run)
+        try:
+            told = recipe.prepare([data], settings, run)
+        finally:
+            done.set()
+            watcher.join()
         seconds = time.perf_counter() - began
-        done.set()
-        watcher.join()
     above = max(0, peak[0] - start) / 2**20
     print(f"{recipe.name}, {count:,} of them: {above:.0f} MiB above {start / 2**20:.0f}, {seconds:.1f} s")
     print(f"fingerprint {told['fingerprint'][:16]}, vocabulary of {told['vocabulary']}")

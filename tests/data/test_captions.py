@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,9 +269,17 @@ def test_features_of_predict_come_from_arrays_and_tensors(tmp_path: Path) -> Non
         (each,) = picture_inputs([tmp_path / name], 16, (2, 3))
         with pytest.raises(DataError, match=f"{name} {message}"):
             each.read()
+    shutil.copy(tmp_path / "maps.safetensors", tmp_path / "MAPS.SAFETENSORS")
+    assert len(picture_inputs([tmp_path / "MAPS.SAFETENSORS"], 16, (2, 3))) == 2
+    (tmp_path / "broken.safetensors").write_bytes(b"junk")
+    broken, last = picture_inputs([tmp_path / "broken.safetensors", tmp_path / "c.npy"], 16, (2, 3))
+    assert (broken.path, last.read()[0, 0]) == (tmp_path / "broken.safetensors", 7)
+    with pytest.raises(DataError, match=r"broken\.safetensors cannot be read"):
+        broken.read()
     save_file({}, tmp_path / "none.safetensors")
+    (none,) = picture_inputs([tmp_path / "none.safetensors"], 16, (2, 3))
     with pytest.raises(DataError, match=r"none\.safetensors holds nothing"):
-        picture_inputs([tmp_path / "none.safetensors"], 16, (2, 3))
+        none.read()
     with pytest.raises(DataError, match="features do not come from standard input"):
         picture_inputs([tmp_path / "c.npy", "-"], 16, (2, 3))
 
@@ -290,7 +299,7 @@ def test_what_predict_is_given(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             [read() for _, read in picture_inputs(inputs, 16, (16, 16, 3))]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds nothing"):
+    with pytest.raises(DataError, match="empty holds no pictures"):
         list(picture_inputs([tmp_path / "empty"], 16, (16, 16, 3)))
     np.save(tmp_path / "x.npy", np.ones((3, 7)))
     with pytest.raises(DataError, match="does not fit the model"):

@@ -146,6 +146,13 @@ def test_a_small_file_of_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
             read_image(path)
 
 
+def test_what_pillow_refuses_is_told_with_its_own_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "large.png", Image.fromarray(GREY))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 26)  # of which Pillow refuses more than the double
+    with pytest.raises(DataError, match=r"large\.png is too large\n.*at most 52 pixels\n"):
+        read_image(path, most_pixels=1000)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (10, 20000), (20000, 10)])
 def test_any_size_is_brought_to_one(tmp_path: Path, size: tuple[int, int]) -> None:
     pixels = np.full((*size, 3), (200, 100, 50), np.uint8)

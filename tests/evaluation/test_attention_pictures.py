@@ -71,3 +71,5 @@ def test_no_two_drawings_have_one_name(tmp_path: Path) -> None:
         SettingError, match=r"would write over what is described\n.*another folder.*\n.*attention-x\.png"
     ):
         drawing_paths(["x.png"], tmp_path, spared=[tmp_path / "b/../attention-x.png"])
+    (tmp_path / "loop.png").symlink_to("loop.png")  # which reading it will tell
+    assert drawing_paths(["loop.png"], tmp_path, spared=[tmp_path / "loop.png", Path(300 * "a")])

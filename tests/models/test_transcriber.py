@@ -79,6 +79,13 @@ def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[
     torch.testing.assert_close(float(spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B)), expected)
 
 
+@pytest.mark.parametrize("symbols", [[[], []], [[99], [-7]]])
+def test_sequences_without_symbols_cost_nothing_whatever_stands_there(symbols: list[list[int]]) -> None:
+    nats_TBV, none_B = torch.full((3, 2, 5), torch.inf), torch.zeros(2, dtype=torch.long)
+    symbols_BS = torch.tensor(symbols, dtype=torch.long)
+    assert spread_nats(nats_TBV, torch.tensor([3, 2]), symbols_BS, none_B).item() == 0
+
+
 def test_the_loss_is_mixed_with_symbols_spread_evenly() -> None:
     model = built()
     batch = torch.randn(8, 2, 3), torch.tensor([8, 6]), torch.tensor([[3, 0], [2, 0]]), torch.tensor([2, 1])

@@ -191,6 +191,11 @@ def test_it_learns_from_features_too_and_without_attention(
     assert metrics["pictures"] == 120
     assert metrics["exact"] > 0.5
     assert len(elman("predict", out, tmp_path / "maps").out.splitlines()) == 120
+    (tmp_path / "maps/0-broken.safetensors").write_bytes(b"junk")
+    answer = elman("predict", out, tmp_path / "maps", "--skip-bad")
+    assert (answer.code, len(answer.out.splitlines())) == (0, 120)
+    assert f"no answer: {tmp_path}/maps/0-broken.safetensors cannot be read" in answer.err
+    (tmp_path / "maps/0-broken.safetensors").unlink()
     drawn = elman("predict", out, tmp_path / "maps", "--set", f"pictures={tmp_path}")
     assert (drawn.code, drawn.out) == (2, "") and "there is nothing to draw" in drawn.err
     monkeypatch.setattr("elman.recipes.trained_captioner.written", None)  # refused before anything is measured

@@ -268,6 +268,20 @@ def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: P
     assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))
 
 
+def test_a_run_that_left_rows_out_in_training_leaves_out_new_ones_only_when_told(elman: Elman, tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.csv", series(seed=7)[:120])
+    broken = tmp_path / "broken.csv"
+    broken.write_text(whole.read_text() + "2000-02,much,2\n")
+    words = ["--steps", 1, "--hidden", 8, "--out", tmp_path / "run", "--skip-bad"]
+    assert elman("train", "forecast", broken, *words).code == 0
+    assert elman("predict", tmp_path / "run", whole).code == 0
+    for command in ("predict", "evaluate"):
+        answer = elman(command, tmp_path / "run", broken)
+        assert (answer.code, answer.out) == (2, "") and "line 122" in answer.err
+        answer = elman(command, tmp_path / "run", broken, "--skip-bad")
+        assert answer.code == 0 and f"left out: {broken} line 122" in answer.err
+
+
 def test_series_that_are_too_short_are_named(elman: Elman, tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     rows = [f"{shop},{t},{chance.normal():.3f}" for shop, end in (("north", 80), ("south", 9)) for t in range(end)]

@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -352,6 +353,40 @@ def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_
         answer = elman("evaluate", copy)
         assert (answer.code, answer.out) == (2, ""), name
         assert "error: " in answer.err
+
+
+@pytest.mark.parametrize("stride", [None, "4", 0, 1.5, True, 10**12])
+def test_a_run_with_an_impossible_step_is_refused(elman: Elman, run: Path, tmp_path: Path, stride: object) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    scale = json.loads((run / "scale.json").read_text()) | {"stride": stride}
+    (tmp_path / "run/scale.json").write_text(json.dumps({key: scale[key] for key in scale if scale[key] is not None}))
+    answer = elman("evaluate", tmp_path / "run")
+    assert (answer.code, answer.out) == (2, "")
+    assert "scale.json has no stride that can be" in answer.err and "from 1 to 16" in answer.err
+
+
+def test_the_flat_start_grows_less_and_goes_on_after_a_stop(
+    elman: Elman, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert transcribe.TranscribeSettings.parse({"vocabulary": "words"}).flat_epochs == 8
+    assert transcribe.TranscribeSettings().flat_epochs == 0
+    shares: list[float] = []
+    compute = transcribe.Transcriber.loss
+
+    def watched(self: Any, *batch: Any, spread: float = 0.0) -> torch.Tensor:
+        shares.append(spread)
+        return compute(self, *batch, spread=spread)
+
+    monkeypatch.setattr(transcribe.Transcriber, "loss", watched)
+    words = ["train", "transcribe", data, *TINY, "--set", "flat_start=1", "--set", "schedule=constant"]
+    words += ["--set", "evaluate_every=1000"]
+    assert elman(*words, "--out", tmp_path / "once", "--steps", 10).code == 0
+    whole, shares[:] = [*shares], []
+    assert all(a > b or a == b == 0 for a, b in pairwise(whole))
+    assert 0.5 < whole[0] < 1 and whole[-1] == 0 and len(whole) == 10
+    assert elman(*words, "--out", tmp_path / "twice", "--steps", 4).code == 0
+    assert elman("train", "transcribe", "--out", tmp_path / "twice", "--resume", "--steps", 10).code == 0
+    assert shares == whole
 
 
 def test_the_default_data_is_morse_code() -> None:

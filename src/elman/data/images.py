@@ -36,7 +36,8 @@ def read_image(
         path: the file; what it is shows its content, not its name.
         size: (height, width) that it is brought to, as a whole, with smoothing; None: its own.
         colour: red, green and blue instead of grey (the luma of ITU-R BT.601).
-        most_pixels: a larger picture is refused before it takes memory.
+        most_pixels: a larger picture is refused before it takes memory; so is one of more than twice Pillow's
+            `Image.MAX_IMAGE_PIXELS`.
 
     Returns:
         uint8, (H, W), or (H, W, 3) with colour.
@@ -74,8 +75,8 @@ def _decoded(path: Path, most_pixels: int) -> Any:
                 )
             file.load()
             return _upright(file)
-    except Image.DecompressionBombError as error:  # raised before the size is known
-        raise _too_large(path, most_pixels, "far more") from error
+    except Image.DecompressionBombError as error:  # of Pillow's own limit, raised before the size is known
+        raise _too_large(path, min(most_pixels, 2 * (Image.MAX_IMAGE_PIXELS or most_pixels)), "far more") from error
 
 
 def _too_large(path: Path, most_pixels: int, found: str) -> DataError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,3 +46,39 @@ def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]
             found=(str(error) or type(error).__name__).splitlines()[0][:200],
             hint="make it anew, or leave it out" if known else f"name {kind}, or leave it out",
         ) from error
+
+
+def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
+    """Return a file, or the files of a folder in the order of their names.
+
+    Args:
+        path: the file or folder; what the system cannot look at counts as a file, so that reading it will tell.
+        suffixes: the endings of the files that are taken from a folder, in small letters.
+        kind: what they are, for the message.
+
+    Raises:
+        DataError: a folder may not be read, or has no such file.
+    """
+    try:
+        folder = path.is_dir()
+    except OSError:  # too long a name, a folder that is forbidden
+        folder = False
+    if not folder:
+        return [path]
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read",
+            should="a folder that you may read",
+            found=error.strerror,
+            hint=f"ls -ld {path} says who may",
+        ) from error
+    if not files:
+        raise DataError(
+            f"{path} holds no {kind}",
+            should=f"files that end in {', '.join(suffixes)}",
+            found="none",
+            hint="name the files, or the folder that they lie in",
+        )
+    return files

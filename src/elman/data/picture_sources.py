@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elman.data.captions import Captioned, is_there
 from elman.data.images import IMAGE_SUFFIXES, read_image
-from elman.data.media import decoding
+from elman.data.media import decoding, files_of
 from elman.errors import DataError
 
 ARRAY, TENSORS = ".npy", ".safetensors"
@@ -177,37 +177,31 @@ def picture_inputs(inputs: Sequence[str | Path], side: int, shape: tuple[int, ..
             found="-",
             hint="write it to a file first: cat > picture.png; or ./- for a file of that name",
         )
+    read: Callable[[Path], NDArray[Any]] = partial(read_image, size=(side, side), colour=True)
+    if kind == "features":
+        read = read_features
     found: list[PictureInput] = []
-    for path in (file for name in inputs for file in _files(Path(name), suffixes)):
-        if kind == "features" and path.suffix == TENSORS:
-            tensors = FeatureFile(path)
-            if not tensors.names:
-                raise DataError(f"{path} holds nothing", should="a tensor for each picture", found="none")
-            found += [
-                PictureInput(path / n, partial(_fitting, path / n, shape, partial(tensors.tensor, n)))
-                for n in sorted(tensors.names)
-            ]
+    for path in (file for name in inputs for file in files_of(Path(name), suffixes, kind=kind)):
+        if kind == "features" and path.suffix.lower() == TENSORS:
+            found += [PictureInput(at, partial(_fitting, at, shape, load)) for at, load in _tensors(path)]
         else:
-            read = partial(read_features, path) if kind == "features" else partial(read_image, path, (side, side), True)
-            found.append(PictureInput(path, partial(_fitting, path, shape, read)))
+            found.append(PictureInput(path, partial(_fitting, path, shape, partial(read, path))))
     return found
 
 
-def _files(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Return a file, or the files of a folder in the order of their names."""
+def _tensors(path: Path) -> list[tuple[Path, Callable[[], NDArray[Any]]]]:
+    """Return the names of the tensors in a safetensors file, in order, and what reads each; a broken one is one."""
     try:
-        folder = path.is_dir()
-    except OSError:  # reading it will tell
-        folder = False
-    if not folder:
-        return [path]
-    try:
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read", should="a folder that you may read", found=error.strerror) from error
-    if not files:
-        raise DataError(f"{path} holds nothing", should=f"files that end in {', '.join(suffixes)}", found="none")
-    return files
+        tensors = FeatureFile(path)
+        if not tensors.names:
+            raise DataError(f"{path} holds nothing", should="a tensor for each picture", found="none")
+    except DataError as error:
+        return [(path, partial(_raise, error))]
+    return [(path / name, partial(tensors.tensor, name)) for name in sorted(tensors.names)]
+
+
+def _raise(error: DataError) -> NDArray[Any]:
+    raise error
 
 
 def _fitting(path: Path, shape: tuple[int, ...], read: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import count
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ def drawing_paths(pictures: Sequence[str | Path], folder: Path, *, spared: Itera
                 break
         taken.add(name.casefold())
         found.append(folder / f"{name}.png")
-    there = {path.resolve() for path in spared}
+    there = {realpath(path) for path in spared}  # Path.resolve refuses names that lead round in a circle
     for path in found:
-        if path.resolve() in there:
+        if realpath(path) in there:
             raise SettingError(
                 f"pictures={folder} would write over what is described",
                 should="another folder than that of the pictures",

@@ -206,11 +206,16 @@ def spread_nats(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: 
         steps_B: how many steps each sequence has.
         symbols_BS: numbers of symbols among the V, anything beyond their sizes.
         sizes_B: how many symbols each sequence has; one without any costs nothing.
+
+    Returns:
+        The cost in nats, a scalar.
     """
     step_T1 = torch.arange(len(nats_TBV), device=nats_TBV.device)[:, None]
-    place_TB = (step_T1 * sizes_B // steps_B.clamp(min=1)).minimum(sizes_B - 1).clamp(min=0)
-    symbol_TB = symbols_BS.T.gather(0, place_TB)
-    nats_TB = nats_TBV.gather(2, symbol_TB[..., None])[..., 0].masked_fill(step_T1 >= steps_B, 0.0)
+    place_TB = (step_T1 * sizes_B // steps_B.clamp(min=1)).minimum(sizes_B - 1)
+    some_TB = (step_T1 < steps_B) & (sizes_B > 0)
+    padded_SB = functional.pad(symbols_BS, (0, 1)).T  # one more, for sequences without any
+    symbol_TB = padded_SB.gather(0, place_TB.clamp(min=0)).where(some_TB, BLANK)
+    nats_TB = nats_TBV.gather(2, symbol_TB[..., None])[..., 0].where(some_TB, 0.0)
     nats: Tensor = (nats_TB.sum(0) * sizes_B / steps_B.clamp(min=1)).sum()
     return nats
 

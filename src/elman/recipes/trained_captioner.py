@@ -212,7 +212,7 @@ class TrainedCaptioner:
                 "there is nothing to draw",
                 should="a model with attention over pictures",
                 found="attention=none" if self.model.attention is None else "a model of features",
-                hint="leave pictures out",
+                hint="leave out pictures, or --out of elman evaluate",
             )
 
     def _draw(self, values: Any, memory_BSM: Tensor, best: Hypothesis, drawing: Path) -> None:

@@ -169,9 +169,9 @@ def read(sources: Sequence[Path], settings: Any, plan: Plan, *, skip_bad: bool =
         DataError: they cannot be read, or are irregular in a way that the run was not told to put right.
     """
     form = settings.form
-    form = replace(form, columns=form.columns or plan.columns)  # further columns are not looked at
+    form = replace(form, columns=form.columns or plan.columns, skip_bad=skip_bad)  # further columns are not looked at
     if skip_bad:
-        form = replace(form, skip_bad=True, rules=replace(form.rules, gaps="missing"))
+        form = replace(form, rules=replace(form.rules, gaps="missing"))
     try:
         return read_series(sources, form, plan.clock)
     except DataError as error:

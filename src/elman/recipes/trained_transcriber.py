@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from elman.data.featured import Featured, collected
 from elman.data.lips import Lips
+from elman.data.media import files_of
 from elman.data.moments import normalise_speakers
 from elman.data.parallel import lines_of
 from elman.data.sound import SOUND_SUFFIXES
@@ -140,7 +141,10 @@ class TrainedTranscriber:
     ) -> Iterator[tuple[Path, Utterance | DataError | None]]:
         """Yield the files that are not done, with their features, or what is wrong; None for standard input."""
         kind = "sound" if isinstance(features, SoundFeatures) else "video"
-        paths = [file for name in inputs for file in (_files(Path(name), kind) if str(name) != "-" else [Path("-")])]
+        suffixes = VIDEO_SUFFIXES if kind == "video" else (*SOUND_SUFFIXES, *VIDEO_SUFFIXES)
+        paths: list[Path] = []
+        for name in inputs:
+            paths += files_of(Path(name), suffixes, kind=kind) if str(name) != "-" else [Path("-")]
         together: list[tuple[Path, Utterance]] = []
         for path in paths:
             if str(path) in done:
@@ -279,18 +283,4 @@ def texts_of(run: RunDirectory, part: str) -> list[str]:
     found = read_numbers(run.path / "texts.json").get(part)
     if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
         raise RunError(f"{run.path}/texts.json is broken", should=f"texts for {part}", found=repr(found)[:80])
-    return found
-
-
-def _files(path: Path, kind: str) -> list[Path]:
-    """Return a file, or the files of a folder in the order of their names."""
-    try:
-        if not path.is_dir():
-            return [path]
-    except OSError:  # a name that is too long, which reading it will tell
-        return [path]
-    suffixes = VIDEO_SUFFIXES if kind == "video" else (*SOUND_SUFFIXES, *VIDEO_SUFFIXES)
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-    if not found:
-        raise DataError(f"{path} holds no {kind}", should=f"files that end in {', '.join(suffixes)}", found="none")
     return found

@@ -18,7 +18,7 @@ from elman.data.shuffled import Shuffled
 from elman.data.speech import Batch, Speech, read_features, read_numbers
 from elman.data.speech_table import read_table
 from elman.data.vocabulary import load_vocabulary
-from elman.errors import SettingError
+from elman.errors import AGAIN, RunError, SettingError
 from elman.evaluation.transcription import error_rates
 from elman.models.transcriber import Transcriber
 from elman.recipes.heard import read_each, spelled
@@ -32,6 +32,7 @@ from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 SAMPLE = 8  # sentences that a diagnosis looks at
+MOST_STRIDE = 16  # steps of the input for one of the layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class TranscribeSettings(CellSettings):
         None,
         "steps of the input for one of the layers; none: as many as leave each symbol two and a half, at most 40 ms",
         low=1,
-        high=16,
+        high=MOST_STRIDE,
         fixed=True,
     )
     dropout: float = setting(0.2, "probability of dropping a feature", low=0, high=1)
@@ -146,13 +147,26 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         hidden=settings.hidden,
         layers=settings.layers,
         **settings.layer(),
-        stride=scale.get("stride", 1),
+        stride=_stride(scale, folder),
         dropout=settings.dropout,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
         stretch=settings.stretch,
         warp=settings.warp if settings.input == "sound" else 0.0,
     )
+
+
+def _stride(scale: Mapping[str, Any], folder: Path) -> int:
+    """Return the steps of the input for one of the network, which `prepare_speech` left in scale.json."""
+    stride = scale.get("stride")
+    if type(stride) is not int or not 1 <= stride <= MOST_STRIDE:
+        raise RunError(
+            f"{folder}/scale.json has no stride that can be",
+            should=f"a whole number from 1 to {MOST_STRIDE}",
+            found=repr(stride)[:80],
+            hint=AGAIN,
+        )
+    return stride
 
 
 def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> Task:
