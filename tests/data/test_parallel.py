@@ -84,6 +84,7 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
     batch = found.batch(np.array([2, 0]))
     assert batch.lengths_B.tolist() == [len(found.source[2]), len(found.source[0])]
     assert batch.target_TB[:, 1].tolist()[: len(found.target[0])] == found.target[0].tolist()
+    assert found.steps[[2, 0]].max() == max(len(batch.source_SB), len(batch.target_TB) + 1)
     assert (batch.target_TB >= 0).sum(0).tolist() == [len(found.target[2]), len(found.target[0])]
 
 
@@ -100,6 +101,12 @@ def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
     assert left_out.lines() == ["x.en, line 7: 3 symbols"]
     assert not list(languages.encode_short(pairs, 1, left_out))
     assert left_out.count == 4 and left_out.lines()[1] == "x.de, line 3: 2 symbols"
+
+
+def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
+    languages = Languages.learn([PAIRS], tmp_path, kind="characters", size=None, joint=True)
+    with pytest.raises(DataError, match=r"'\\u2603' at character 2 of the text"):
+        Bitext.of([*PAIRS, Pair("a\u2603", "a")], languages)
 
 
 @given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))

@@ -150,6 +150,16 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Pat
     assert (once / "metrics.jsonl").read_text() == (twice / "metrics.jsonl").read_text()
 
 
+def test_other_pictures_than_the_run_began_with_are_refused(elman: Elman, run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    config["data"]["fingerprint"] = "another"
+    (out / "config.json").write_text(json.dumps(config))
+    refused = elman("train", "caption", "--out", out, "--resume", "--steps", 1000)
+    assert (refused.code, refused.out) == (2, "")
+    assert "the pictures in" in refused.err and "fingerprint another" in refused.err
+
+
 def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path) -> None:
     report = json.loads(elman("diagnose", run, "--json").out)
     assert {layer["name"].split()[0] for layer in report["layers"]} >= {"lower", "upper"}

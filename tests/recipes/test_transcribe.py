@@ -288,6 +288,16 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(elman: Elman, data: Pat
     assert (once / "metrics.jsonl").read_text() == (twice / "metrics.jsonl").read_text()
 
 
+def test_other_sentences_than_the_run_began_with_are_refused(elman: Elman, run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    config["data"]["fingerprint"] = "another"
+    (out / "config.json").write_text(json.dumps(config))
+    refused = elman("train", "transcribe", "--out", out, "--resume", "--steps", 1000)
+    assert (refused.code, refused.out) == (2, "")
+    assert "the sentences in" in refused.err and "fingerprint another" in refused.err
+
+
 def test_it_can_be_diagnosed(elman: Elman, run: Path) -> None:
     assert json.loads(elman("diagnose", run, "--json").out)["layers"]
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -212,6 +213,16 @@ def test_the_attention_is_drawn(elman: Elman, run: Path, tmp_path: Path) -> None
     assert names == [str(folder / f"attention-{n}.png") for n in (1, 2)]
     assert all(Path(name).stat().st_size > 1000 for name in names)
     assert "is no folder" in elman("predict", run, "one", "--set", f"pictures={names[0]}").err
+
+
+def test_other_pairs_than_the_run_began_with_are_refused(elman: Elman, run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    config["data"]["fingerprint"] = "another"
+    (out / "config.json").write_text(json.dumps(config))
+    refused = elman("train", "translate", "--out", out, "--resume", "--steps", 1000)
+    assert (refused.code, refused.out) == (2, "")
+    assert "the pairs in" in refused.err and "fingerprint another" in refused.err
 
 
 def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path) -> None:

@@ -109,8 +109,16 @@ def in_pieces(lines: Iterable[str]) -> Iterator[str]:
 
 
 def encode_line(vocabulary: Vocabulary, line: str) -> NDArray[np.int64]:
-    """Return the token ids of a line; a space goes before, so that the first word is like all others."""
-    return vocabulary.encode(f" {line}").astype(np.int64)
+    """Return the token ids of a line; a space goes before, so that the first word is like all others.
+
+    Raises:
+        DataError: it has a character that the vocabulary does not know.
+    """
+    try:
+        return vocabulary.encode(f" {line}").astype(np.int64)
+    except DataError:
+        vocabulary.encode(line)  # fails too, and tells the place in the line as it stands there
+        raise
 
 
 def symbols_of(vocabulary: Vocabulary, token_ids: Iterable[int]) -> list[str]:
@@ -172,9 +180,9 @@ class Bitext(NamedTuple):
         return cls.open(folder)
 
     @property
-    def longer(self) -> NDArray[np.int64]:
-        """Symbols of the longer side of each pair."""
-        return np.maximum(self.source.lengths, self.target.lengths)
+    def steps(self) -> NDArray[np.int64]:
+        """Steps that each pair takes, (pairs,): the symbols of its longer side, the end of the target counted."""
+        return np.maximum(self.source.lengths, self.target.lengths + 1)
 
     @property
     def fingerprint(self) -> str:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elman.data.bitext import encode_line
 from elman.data.files import checked_json, read_checked, write_json
 from elman.data.sentences import split_sentence
 from elman.data.sequences import Sequences
@@ -107,22 +108,9 @@ class Pictures:
         )
 
 
-def encode_caption(vocabulary: Vocabulary, caption: str) -> NDArray[np.int64]:
-    """Return the symbols of a caption; a space goes before, so that the first word is like all others.
-
-    Raises:
-        DataError: it has a character that the vocabulary does not know.
-    """
-    try:
-        return vocabulary.encode(f" {caption}").astype(np.int64)
-    except DataError:
-        vocabulary.encode(caption)  # fails too, and tells the place in the caption as it stands there
-        raise
-
-
 def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list[NDArray[np.int64]]:
     try:
-        return [encode_caption(vocabulary, caption) for caption in captions]
+        return [encode_line(vocabulary, caption) for caption in captions]
     except DataError as error:
         raise DataError(
             f"a caption of {name}: {error.what}", should=error.should, found=error.found, hint=error.hint

@@ -20,7 +20,7 @@ from elman.data.shuffled import Shuffled
 from elman.data.text import Document
 from elman.data.vocabulary import build_vocabulary, load_vocabulary
 from elman.data.words import Words
-from elman.errors import RunError, SettingError
+from elman.errors import SettingError
 from elman.models.captioner import Captioner
 from elman.models.residual import RESNETS, weight_shapes
 from elman.models.seeing import SeeFeatures, SeePixels
@@ -175,13 +175,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     device = choose_device(settings.device)
     vocabulary = load_vocabulary(run.path)
     pictures = open_pictures(run.path, vocabulary, sided=settings.sided)
-    if pictures.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the pictures in {run.path} are not those that the run began with",
-            should="the fingerprint in config.json",
-            found="another",
-            hint="take the run again from where it was made",
-        )
+    run.check_data(pictures.fingerprint, "pictures")
     judged = open_pictures(run.path / "validation", vocabulary)
     if isinstance(model.seeing, SeeFeatures):
         model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))

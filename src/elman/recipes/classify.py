@@ -20,7 +20,6 @@ from elman.data.prepare import fingerprint, prepare_examples
 from elman.data.prepared import Form, Part, open_parts
 from elman.data.readers import read_examples, reader_name
 from elman.data.vocabulary import load_vocabulary
-from elman.errors import RunError
 from elman.evaluation.labelled import judge_in_training, trivial
 from elman.models.classifier import Classifier
 from elman.models.encoder import Encoder
@@ -127,14 +126,7 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
 def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
     form, (training, validation) = Form.open(run.path), open_parts(run.path)
-    found = fingerprint(training)
-    if found != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the examples in {run.path} are not those that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=found,
-            hint="take the run again from where it was made",
-        )
+    run.check_data(fingerprint(training), "examples")
     loss = objective(settings, form, choose_device(settings.device))
 
     def evaluate(model: nn.Module) -> Metrics:

@@ -31,7 +31,6 @@ def encoded(
         DataError: it has a character without a symbol, or too many symbols.
     """
     try:
-        vocabulary.encode(text)  # tells the place in the line as it stands there; `encode_line` puts a space before it
         ids = encode_line(vocabulary, text)
     except DataError as error:
         what, hint = f"{where}: {error.what}", f"{error.hint or 'leave it out'}; {skip}"

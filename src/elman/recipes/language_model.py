@@ -161,13 +161,7 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
     assert isinstance(model, LanguageModel)
     device = choose_device(settings.device)
     training, validation = parts(settings, run.path)
-    if training.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the text in {run.path} is not the one that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=training.fingerprint,
-            hint="take the run again from where it was made",
-        )
+    run.check_data(training.fingerprint, "symbols of the text")
     vocabulary = load_vocabulary(run.path)
     characters = count_characters(vocabulary, validation)
 

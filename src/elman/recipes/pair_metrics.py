@@ -33,13 +33,8 @@ def own_pairs(run: RunDirectory, name: str) -> KeptPairs:
     if not (run.path / f"{name}.values.npy").exists():
         raise RunError(f"{run.path} came without its pairs", hint="name a file of pairs behind the run")
     pairs = KeptPairs.open(run.path, name)
-    if name == "training" and pairs.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the pairs in {run.path} are not those that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=pairs.fingerprint,
-            hint="take the run again from where it was made",
-        )
+    if name == "training":
+        run.check_data(pairs.fingerprint, "pairs")
     return pairs
 
 

@@ -158,13 +158,7 @@ def panel_of(run: RunDirectory) -> Panel:
     if not (run.path / "values.values.npy").exists():
         raise RunError(f"{run.path} came without its series", hint="name a file behind the run")
     panel = Panel.open(run.path, run.read_json("series.json"))
-    if panel.values.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the series in {run.path} are not those that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=panel.values.fingerprint,
-            hint="take the run again from where it was made",
-        )
+    run.check_data(panel.values.fingerprint, "series")
     return panel
 
 

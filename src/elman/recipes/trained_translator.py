@@ -265,10 +265,9 @@ def validation(run: RunDirectory) -> list[Pair]:
 
 def nats_per_symbol(model: Translator, corpus: Bitext, device: torch.device) -> float:
     """Return the cross-entropy of the translations, per symbol."""
-    longer = np.maximum(corpus.source.lengths, corpus.target.lengths + 1)
     total = count = 0.0
     with torch.no_grad():
-        for chosen in in_order(longer, batch_size=64, tokens=SYMBOLS):
+        for chosen in in_order(corpus.steps, batch_size=64, tokens=SYMBOLS):
             nats, symbols = model.nats(*(t.to(device) for t in corpus.batch(chosen)))
             total, count = total + float(nats), count + symbols
     return total / count

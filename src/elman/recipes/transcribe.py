@@ -173,13 +173,7 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
     """Return what training needs."""
     device = choose_device(settings.device)
     speech = Speech.open(run.path)
-    if speech.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the sentences in {run.path} are not those that the run began with",
-            should="the fingerprint in config.json",
-            found="another",
-            hint="take the run again from where it was made",
-        )
+    run.check_data(speech.fingerprint, "sentences")
     judged, references = Speech.open(run.path / "validation"), texts_of(run, "validation")
     vocabulary = load_vocabulary(run.path)
     batches = Shuffled(speech.input.lengths, speech.batch, batch_size=settings.batch_size, seed=settings.seed)

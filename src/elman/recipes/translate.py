@@ -19,7 +19,7 @@ from elman.data.left_out import LeftOut
 from elman.data.parallel import Pair, numbered_pairs, read_parallel
 from elman.data.shuffled import Shuffled
 from elman.data.spooled import SpooledPairs
-from elman.errors import DataError, RunError
+from elman.errors import DataError
 from elman.models.translator import Translator
 from elman.recipes.network import CellSettings
 from elman.recipes.recipe import Recipe, Sample
@@ -157,16 +157,10 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
     """Return what training needs."""
     device = choose_device(settings.device)
     corpus = Bitext.open(run.path)
-    if corpus.fingerprint != run.config["data"].get("fingerprint"):
-        raise RunError(
-            f"the pairs in {run.path} are not those that the run began with",
-            should="the fingerprint in config.json",
-            found="another",
-            hint="take the run again from where it was made",
-        )
+    run.check_data(corpus.fingerprint, "pairs")
     judged = Bitext.of(validation(run), Languages.load(run.path))
     batches = Shuffled(
-        np.maximum(corpus.source.lengths, corpus.target.lengths + 1),
+        corpus.steps,
         corpus.batch,
         batch_size=settings.batch_size,
         tokens=settings.tokens,

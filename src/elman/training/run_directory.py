@@ -150,6 +150,25 @@ class RunDirectory:
         """
         return read_checked(self.file(name), "JSON")
 
+    def check_data(self, fingerprint: str, what: str) -> None:
+        """Refuse to go on with other data than the run began with.
+
+        Args:
+            fingerprint: of the data that lie in the run.
+            what: they are, for the message; more than one, such as "pairs".
+
+        Raises:
+            RunError: config.json has another fingerprint.
+        """
+        expected = self.config["data"].get("fingerprint")
+        if fingerprint != expected:
+            raise RunError(
+                f"the {what} in {self.path} are not those that the run began with",
+                should=f"fingerprint {expected}",
+                found=fingerprint,
+                hint=AGAIN,
+            )
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl, none where there was no evaluation yet.
 
