@@ -96,16 +96,6 @@ def test_a_step_is_as_long_as_the_letters_allow_and_is_told(
     assert (told(run), told(tmp_path / "run")) == (0.03, 0.04)
 
 
-def test_a_run_says_how_a_stream_is_heard_if_it_can_hear_one(run: Path, tmp_path: Path) -> None:
-    said = dict(transcribe.commands(run))["Hear a stream"]
-    assert said == f"arecord -f S16_LE -r {RATE} | elman predict {run} -"
-    config = json.loads((run / "config.json").read_text())
-    config["settings"]["streaming"] = False
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    shutil.copy(run / "features.json", tmp_path)
-    assert "Hear a stream" not in dict(transcribe.commands(tmp_path))
-
-
 def test_what_predict_answers(elman: Elman, run: Path, tmp_path: Path) -> None:
     table_of(tmp_path, "new", ["ab cd", "dac"])
     files = [tmp_path / "new" / "0.wav", tmp_path / "new" / "1.wav"]

@@ -226,13 +226,9 @@ def headline(metrics: Mapping[str, float | None]) -> str:
 def commands(folder: Path) -> list[tuple[str, str]]:
     """Return what can be done next."""
     run = shlex.quote(str(folder))
-    settings, streams = RunDirectory.open(folder).config["settings"], []
-    if settings["streaming"] and settings["input"] == "sound":
-        rate = read_numbers(folder / "features.json").get("rate")
-        streams = [("Hear a stream", f"arecord -f S16_LE -r {rate} | elman predict {run} -")]
     return [
         ("Transcribe files", f"elman predict {run} FILE ... --set times=true"),
-        *streams,
+        ("Hear a stream (a run with streaming=true)", f"arecord -f S16_LE -r RATE | elman predict {run} -"),
         ("Measure it on another table", f"elman evaluate {run} TABLE.tsv"),
         ("Train it further", f"elman train transcribe --out {run} --resume --minutes 30"),
     ]
