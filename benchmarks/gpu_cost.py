@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from elman.kernels.triton.tiers import KINDS, PROCESSORS, kept_bytes, plan
+from elman.kernels.triton.plan import KINDS, PROCESSORS, kept_bytes, plan
 
 CLOCK = 1.755e9  # Hz
 SHARED = 128  # bytes a clock that a multiprocessor reads from its shared memory

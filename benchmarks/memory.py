@@ -43,7 +43,7 @@ class Measured:
 
 def make_text(path: Path, size: int) -> None:
     """Write `size` bytes of lines drawn from the embedded text, with a few signs beyond ASCII among them."""
-    from elman.data.default_text import python_reference
+    from elman.data.text.builtin import python_reference
 
     lines = [line.encode() + b"\n" for line in "".join(python_reference().pieces()).split("\n")]
     lines += ["„Größe“ – naïve café, 東京 😀\n".encode()] * 20
@@ -56,10 +56,10 @@ def make_text(path: Path, size: int) -> None:
 
 def encode(text: Path, folder: Path, vocabulary: str) -> None:
     """The work of the first child: symbols, encoding, and every window of the text."""
-    from elman.data.streams import Streams
-    from elman.data.text import read_text
-    from elman.data.tokens import encode_text
-    from elman.data.vocabulary import build_vocabulary
+    from elman.data.text.bptt_streams import Streams
+    from elman.data.text.documents import read_text
+    from elman.data.text.token_file import encode_text
+    from elman.data.text.vocabularies import build_vocabulary
 
     begin()
     documents = read_text(text)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from elman import recipes
-from elman.recipes import runs
+from elman.recipes import run as runs
 
 BRIEF = {"validation": 0.01, "test": 0.01, "batch_size": 256}  # ten thousand events are enough to judge on
 KINDS, TASTE, MEAN_LENGTH, LONGEST = 50, 200, 10, 60

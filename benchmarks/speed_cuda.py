@@ -28,7 +28,7 @@ from results import geometric_mean
 from torch import Tensor, nn
 
 import elman
-from elman.kernels.triton.tiers import kept_bytes
+from elman.kernels.triton.plan import kept_bytes
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "tf32": torch.float32}
 # Of outputs and gradients against float64, relative to the largest number: what a step rounds, some steps of it.

@@ -21,7 +21,7 @@ import torch
 
 from elman.inspection import Probe
 from elman.recipes import find
-from elman.recipes.runs import start
+from elman.recipes.run import start
 
 EVERY, WARM_UP = 100, 110  # the probes at steps 0 and 100 are part of the warm-up
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from elman.errors import ElmanError
     from elman.inspection import diagnose
-    from elman.kernels.choose import strict
+    from elman.kernels.dispatch import strict
     from elman.layers.accelerate import accelerate
     from elman.layers.cell import Cell
     from elman.layers.explain import explain
@@ -48,7 +48,7 @@ _HOMES = {
     "diagnose": "elman.inspection",
     "explain": "elman.layers.explain",
     "load": "elman.recipes",
-    "strict": "elman.kernels.choose",
+    "strict": "elman.kernels.dispatch",
 }
 
 

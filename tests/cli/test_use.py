@@ -15,7 +15,7 @@ import torch
 
 import elman as package
 from elman import cli, recipes
-from elman.training import tensors
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.kernels.choose import KERNELS
+from elman.kernels.dispatch import KERNELS
 from elman.layers.cell import Cell
 from elman.layers.gru import GRUCell
 from elman.layers.lstm import LSTMCell

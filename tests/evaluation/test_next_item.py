@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.sequences import Sequences
-from elman.data.sessions import EVENT
-from elman.data.shop import Shop, shop, shop_events
-from elman.evaluation import next_item_baselines as baselines
-from elman.evaluation.best_possible import best_possible
+from elman.data.sessions.builtin import Shop, shop, shop_events
+from elman.data.sessions.dataset import EVENT
+from elman.evaluation.baselines import next_item as baselines
+from elman.evaluation.baselines.shop_oracle import best_possible
 from elman.evaluation.next_item import judge_model, judge_predictor, questions
+from elman.storage.ragged import Sequences
 
 
 def sessions_of(sessions: list[list[int]], judged: list[list[int]] | None = None) -> Sequences:

@@ -12,10 +12,11 @@ from torch import nn
 
 import elman
 from elman.errors import MissingExtraError
-from elman.inspection import Report, Thresholds, diagnose, plots
-from elman.inspection.diagram import places, unrolled
+from elman.inspection import Report, Thresholds, diagnose
+from elman.inspection.rendering import charts as plots
+from elman.inspection.rendering.terminal import WIDTH, chart
+from elman.inspection.rendering.unrolled_svg import places, unrolled
 from elman.inspection.report import history_of
-from elman.inspection.terminal import WIDTH, chart
 from elman.inspection.verdict import VERDICTS
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import elman
-from elman.kernels import choose, eager
-from elman.kernels.choose import SlowPathError
+from elman.kernels import dispatch as choose
+from elman.kernels import eager
+from elman.kernels.dispatch import SlowPathError
 from elman.testing import TOLERANCE
 
 

@@ -5,8 +5,8 @@ import torch
 
 from elman.errors import SettingError
 from elman.models.captioner import Captioner
-from elman.models.residual import RESNETS, ResidualNet, stages_for
-from elman.models.seeing import SeeFeatures, SeePixels
+from elman.modules.image_encoder import SeeFeatures, SeePixels
+from elman.modules.resnet import RESNETS, ResidualNet, stages_for
 
 V = 7
 

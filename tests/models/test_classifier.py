@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.classifier import Classifier
-from elman.models.encoder import Encoder
-from elman.models.fronts import FeatureFront, SymbolFront, build_front
-from elman.models.pooling import POOLINGS
-from elman.models.targets import TARGET_LOSSES, class_weights
+from elman.modules.input_layers import FeatureFront, SymbolFront, build_front
+from elman.modules.label_losses import TARGET_LOSSES, class_weights
+from elman.modules.pooling import POOLINGS
+from elman.modules.recurrent_stack import Encoder
 
 
 def classifier(pooling: str, cell: str, *, both: bool = False, per_step: bool = False) -> Classifier:

@@ -14,8 +14,8 @@ from torch import nn
 
 from elman.errors import SettingError
 from elman.models.forecaster import DECODINGS, Forecaster
-from elman.models.segments import Covariates, SegmentNetwork
-from elman.models.uncertainty import OUTPUTS, Quantiles, build_output
+from elman.modules.forecast_heads import OUTPUTS, Quantiles, build_output
+from elman.modules.segment_rnn import Covariates, SegmentNetwork
 
 T, F, B = 11, 7, 5
 SIZES: dict[str, Any] = {"horizon": F, "segment": 3, "series": 4, "calendar": 2, "known": 1, "hidden": 6, "cell": "gru"}

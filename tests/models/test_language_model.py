@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models import output
-from elman.models.dropout import SequenceDropout
 from elman.models.language_model import LanguageModel
-from elman.models.output import IGNORED, AdaptiveSoftmax
+from elman.modules import softmax as output
+from elman.modules.dropout import SequenceDropout
+from elman.modules.softmax import IGNORED, AdaptiveSoftmax
 
 SMALL = {"embedding": 5, "hidden": 7, "layers": 2}
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from elman.data.lexicon import Lexicon
-from elman.data.pair_batches import Batcher
-from elman.data.pairs import Pair
+from elman.data.pairs.batches import Batcher
+from elman.data.pairs.inverse_frequency import Lexicon
+from elman.data.pairs.readers import Pair
 from elman.errors import SettingError
-from elman.models.comparison import COMPARISONS, Grades, Manhattan, overlaps
-from elman.models.nearest import nearest
 from elman.models.similarity import SimilarityModel, between, halves
-from elman.models.word_embedding import WordEmbedding
+from elman.modules.comparison import COMPARISONS, Grades, Manhattan, overlaps
+from elman.modules.nearest_neighbours import nearest
+from elman.modules.word_embedding import WordEmbedding
 
 WORDS = ["cat", "cats", "dog", "the", "a", "sat", "unheard"]
 LEXICON = Lexicon.build(["the cat sat", "a dog", "the cats"], size=9)
@@ -152,7 +152,7 @@ def test_the_nearest_are_those_of_looking_at_all(count: int, rows: int, piece: i
     chance = np.random.default_rng(rows)
     query, all_rows = torch.tensor(chance.normal(size=(3, 4))), chance.normal(size=(rows, 4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elman.models.nearest.PIECE", piece)
+        patch.setattr("elman.modules.nearest_neighbours.PIECE", piece)
         close, places = nearest(query, all_rows, count, lambda q, r: q @ r.T)
     expected = query.numpy() @ all_rows.T
     order = np.argsort(-expected, axis=1)[:, :count]

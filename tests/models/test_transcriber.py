@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.front import CausalConvolution
 from elman.models.transcriber import Transcriber, spread_nats, stretched, warped
+from elman.modules.causal_convolution import CausalConvolution
 
 
 def built(**options: object) -> Transcriber:

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.attention import Additive, Multiplicative, attend
 from elman.models.translator import Translator
+from elman.modules.attention import Additive, Multiplicative, attend
 
 OPTIONS = [
     {"cell": cell, "attention": attention, "input_feeding": feeding, "layers": layers, "shared": feeding}

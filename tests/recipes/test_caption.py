@@ -13,7 +13,7 @@ from PIL import Image
 
 from elman import RNN, recipes
 from elman.errors import DataError
-from elman.training import tensors
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
@@ -102,7 +102,7 @@ def test_what_predict_answers(
     assert drawn.code == 0
     with Image.open(tmp_path / "drawn/attention-new.png") as found:
         assert found.width > 500
-    monkeypatch.setattr("elman.recipes.trained_captioner.DRAWN", 2)
+    monkeypatch.setattr("elman.predictors.captioner.DRAWN", 2)
     assert elman("evaluate", run, "--out", tmp_path / "judged").code == 0
     assert len(list((tmp_path / "judged").iterdir())) == 2
 
@@ -198,7 +198,7 @@ def test_it_learns_from_features_too_and_without_attention(
     (tmp_path / "maps/0-broken.safetensors").unlink()
     drawn = elman("predict", out, tmp_path / "maps", "--set", f"pictures={tmp_path}")
     assert (drawn.code, drawn.out) == (2, "") and "there is nothing to draw" in drawn.err
-    monkeypatch.setattr("elman.recipes.trained_captioner.written", None)  # refused before anything is measured
+    monkeypatch.setattr("elman.predictors.captioner.written", None)  # refused before anything is measured
     assert "there is nothing to draw" in elman("evaluate", out, *sources, "--out", tmp_path / "judged").err
     monkeypatch.undo()
     assert "is not like what the run learned from" in elman("evaluate", out, data).err
@@ -209,7 +209,7 @@ def test_it_begins_with_weights_of_others(
 ) -> None:
     from safetensors.torch import save_file
 
-    from elman.models.residual import RESNETS, ResidualNet
+    from elman.modules.resnet import RESNETS, ResidualNet
 
     monkeypatch.setitem(RESNETS, "resnet18", (1, 1, 1))  # so that it is quick
     torch.manual_seed(3)
@@ -336,8 +336,8 @@ def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_
 
 
 def test_scenes_need_no_data(elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elman.data.caption_parts.SCENES", 40)
-    monkeypatch.setattr("elman.data.caption_parts.JUDGED", 10)
+    monkeypatch.setattr("elman.data.captions.splits.SCENES", 40)
+    monkeypatch.setattr("elman.data.captions.splits.JUDGED", 10)
     out = tmp_path / "run"
     assert elman("train", "caption", "--steps", 2, "--out", out, *SMALL).code == 0
     metrics = json.loads(elman("evaluate", out, "--json").out)

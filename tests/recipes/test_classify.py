@@ -12,7 +12,7 @@ import pytest
 import elman as package
 from elman import recipes
 from elman.errors import DataError, RunError, SettingError
-from elman.recipes import runs
+from elman.recipes import run as runs
 
 RECIPE = recipes.find("classify")
 TINY = {"hidden": 8, "batch_size": 8, "evaluate_every": 10, "validation": 0.2, "learning_rate": 0.01}

@@ -13,7 +13,7 @@ from PIL import Image
 import elman as package
 from elman import recipes
 from elman.errors import DataError, SettingError
-from elman.recipes import runs
+from elman.recipes import run as runs
 
 RECIPE = recipes.find("classify")
 TINY = {"hidden": 8, "batch_size": 8, "validation": 0.25, "learning_rate": 0.02, "steps": 40}

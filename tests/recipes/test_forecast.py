@@ -13,8 +13,8 @@ import torch
 
 from elman import cli, recipes
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
-from elman.recipes import runs
-from elman.training import tensors
+from elman.recipes import run as runs
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 RECIPE = recipes.find("forecast")
@@ -107,7 +107,7 @@ def test_a_forecast_does_not_know_what_comes(run: Path, file: Path, tmp_path: Pa
     expected = [answer.fields["forecast"] for answer in trained.predict([str(cut)])]
     values = series()
     values[200:] = 1e4
-    from elman.recipes.trained_forecaster import read, sayer
+    from elman.predictors.forecaster import read, sayer
 
     windows = trained.plan.all_of(read([write(tmp_path / "y.csv", values)], trained.settings, trained.plan).panel, "y")
     places = windows.places(np.arange(len(windows)))

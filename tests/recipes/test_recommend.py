@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from elman import recipes
-from elman.data.sessions import open_part
+from elman.data.sessions.dataset import open_part
 from elman.errors import RunError
-from elman.recipes import runs
-from elman.training import tensors
+from elman.recipes import run as runs
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 RECIPE = recipes.find("recommend")

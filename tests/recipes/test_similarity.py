@@ -13,8 +13,8 @@ import torch
 
 import elman as package
 from elman import cli
-from elman.data.kept_pairs import KeptPairs
-from elman.training import tensors
+from elman.data.pairs.dataset import KeptPairs
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 SMALL = ["embedding=16", "buckets=500", "learning_rate=0.01", "dropout=0", "embedding_dropout=0", "word_dropout=0"]
@@ -156,7 +156,7 @@ def test_predict_finds_the_nearest(elman: Elman, run: Path, tmp_path: Path) -> N
 def test_a_line_with_the_same_words_is_found_among_many(
     elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elman.recipes.trained_similarity.CANDIDATES", 1)
+    monkeypatch.setattr("elman.predictors.similarity.CANDIDATES", 1)
     # By their vectors all lines are as near: the first of them would hide the one that is meant.
     same = "elman.models.similarity.SimilarityModel.closeness"
     monkeypatch.setattr(same, lambda model, query_QF, rows_MF: torch.zeros(len(query_QF), len(rows_MF)))

@@ -22,12 +22,14 @@ import soundfile
 import torch
 
 from elman import RNN, cli, recipes
-from elman.data.shuffled import in_order
-from elman.data.utterance import SoundFeatures, Utterance
+from elman.data.batching import in_order
+from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.decoding.ctc import Timed, greedy
 from elman.errors import DataError, SettingError
-from elman.recipes import heard, listener, transcribe
-from elman.training import tensors
+from elman.predictors import stream_transcriber as listener
+from elman.predictors import word_timings as heard
+from elman.recipes import transcribe
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 RATE = 4000
@@ -405,7 +407,7 @@ def test_the_flat_start_grows_less_and_goes_on_after_a_stop(
 
 
 def test_the_default_data_is_morse_code() -> None:
-    from elman.data.default_morse import CODE, messages, units
+    from elman.data.speech.builtin import CODE, messages, units
 
     assert "".join("." if length == 1 else "-" for length, down in units("sos") if down) == "...---..."
     assert sum(length for length, _ in units("paris")) - 6 + 7 == 50  # dots of the standard word, its gap included

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from elman import RNN, recipes
-from elman.data import bitext
-from elman.data.bitext import Languages, encode_line, symbols_of
-from elman.data.spoken import spoken_lines
+from elman.data.translation import dataset as bitext
+from elman.data.translation.dataset import Languages, encode_line, symbols_of
 from elman.errors import DataError, SettingError
+from elman.predictors.inputs import spoken_lines
+from elman.predictors.translator import Translating
 from elman.recipes import translate
-from elman.recipes.trained_translator import Translating
 from elman.recipes.translate import TranslateSettings
-from elman.training import tensors
+from elman.storage import tensors
 
 Elman = Callable[..., Any]
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -179,8 +179,8 @@ def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytes
     monkeypatch.setattr(
         trained.model, "read", lambda source, lengths: sizes.append(source.numel()) or read(source, lengths)
     )
-    monkeypatch.setattr("elman.recipes.trained_translator.SYMBOLS", 20)
-    monkeypatch.setattr("elman.recipes.trained_translator.TOGETHER", 11)
+    monkeypatch.setattr("elman.predictors.translator.SYMBOLS", 20)
+    monkeypatch.setattr("elman.predictors.translator.TOGETHER", 11)
     encoded = [trained._encoded(line, 1000) for line in spoken_lines(lines)]
     found = trained.translate(encoded, Translating())
     assert ["".join(symbols_of(trained.languages.target, each[0].token_ids)).strip() for each in found] == before

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from elman.training.run_directory import RunDirectory
+from elman.storage.run_directory import RunDirectory
 from elman.training.task import Loss, Task
 
 

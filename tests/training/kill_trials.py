@@ -18,8 +18,8 @@ import torch
 import torch._dynamo  # every optimiser loads it, which takes longer than a trial: once for all forks
 
 from elman import recipes
-from elman.recipes import runs
-from elman.training import tensors
+from elman.recipes import run as runs
+from elman.storage import tensors
 
 torch.set_num_threads(1)
 RECIPE = recipes.find("language-model")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from elman.errors import RunError
-from elman.training import tensors
+from elman.storage import tensors
 
 
 def test_a_tree_comes_back(tmp_path: Path) -> None:

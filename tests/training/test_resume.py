@@ -14,9 +14,9 @@ import torch
 
 from elman import recipes
 from elman.errors import ElmanError, RunError, SettingError
-from elman.recipes import runs
-from elman.training import tensors
-from elman.training.run_directory import RunDirectory
+from elman.recipes import run as runs
+from elman.storage import tensors
+from elman.storage.run_directory import RunDirectory
 
 RECIPE = recipes.find("language-model")
 TINY = {"hidden": 6, "embedding": 4, "batch_size": 2, "window": 5, "steps": 24, "evaluate_every": 4, "validation": 0.1}

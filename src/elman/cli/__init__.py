@@ -136,7 +136,7 @@ def train(
 ) -> int:
     """Train a model on DATA and leave a run directory, which everything else takes."""
     from elman import recipes
-    from elman.recipes import runs
+    from elman.recipes import run as runs
 
     chosen = recipes.find(recipe)
     own = {"cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "epochs": epochs, "minutes": minutes}

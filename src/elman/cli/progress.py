@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from elman.recipes.runs import Moment, Trained
+    from elman.recipes.run import Moment, Trained
 
 PERIOD = 0.2  # seconds between two pictures of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from elman.data.text import TEXT_SUFFIXES
+from elman.data.text.documents import TEXT_SUFFIXES
 from elman.errors import DataError, nearest
 
 STANDARD = "-"

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.sequences import Sequences
-from elman.data.shuffled import in_order, pad
-from elman.evaluation.ranking import RankingTally
+from elman.data.batching import in_order, pad
+from elman.evaluation.metrics.ranking import RankingTally
+from elman.storage.ragged import Sequences
 
 SCORES_AT_ONCE = 1 << 23
 """How many are in memory at a time: 32 MB in float32."""

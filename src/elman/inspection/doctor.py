@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import DataError, SettingError
-from elman.inspection import drift, flow, jacobian, saturation, spectrum, truncation
-from elman.inspection.record import LossFunction, Passage, Recording, Strand, record
+from elman.inspection.capture.recorder import LossFunction, Passage, Recording, Strand, record
+from elman.inspection.capture.replay import Linear, replay
+from elman.inspection.measures import gradient_flow as flow
+from elman.inspection.measures import jacobian, saturation, truncation
+from elman.inspection.measures import periodicity as spectrum
+from elman.inspection.measures import state_drift as drift
+from elman.inspection.probe import one_thread, untouched_random_state
 from elman.inspection.remedies import Patient, prescribe
 from elman.inspection.report import Heavy, LayerReport, Measured, Report, history_of
-from elman.inspection.trace import Linear, replay
 from elman.inspection.verdict import Need, Thresholds, judge
-from elman.inspection.watch import one_thread, untouched_random_state
 
 # Multiplications that the walk over all lags may take for each strand; some three seconds on one core.
 WORK = 1.5e11

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elman.inspection.drift import Drift
-from elman.inspection.flow import Flow, Parts
-from elman.inspection.jacobian import Jacobians
-from elman.inspection.saturation import Saturation
-from elman.inspection.truncation import Truncation
+from elman.inspection.measures.gradient_flow import Flow, Parts
+from elman.inspection.measures.jacobian import Jacobians
+from elman.inspection.measures.saturation import Saturation
+from elman.inspection.measures.state_drift import Drift
+from elman.inspection.measures.truncation import Truncation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,13 +133,13 @@ class Report:
         Raises:
             MissingExtraError: matplotlib, which draws the charts, is not installed.
         """
-        from elman.inspection.page import page
+        from elman.inspection.rendering.html import page
 
         return page(self, title)
 
     def print(self, console: Console | None = None) -> None:
         """Print the report in the terminal, on standard output unless a rich console is given."""
-        from elman.inspection.terminal import print_report
+        from elman.inspection.rendering.terminal import print_report
 
         print_report(self, console)
 
@@ -149,7 +149,7 @@ class Report:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from elman.inspection.plots import overview
+        from elman.inspection.rendering.charts import overview
 
         return overview(self)
 

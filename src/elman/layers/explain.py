@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.errors import ElmanError
-from elman.kernels.choose import Choice, choose, explained
+from elman.kernels.dispatch import Choice, choose, explained
 from elman.layers.recurrent import Hidden, Recurrent
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.choose import prepare_steps, step, unroll
 from elman.kernels.cpu.stepper import Stepper
+from elman.kernels.dispatch import prepare_steps, step, unroll
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise

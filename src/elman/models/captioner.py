@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from elman.models.attention import attend, build_attention
-from elman.models.dropout import SequenceDropout
-from elman.models.encoder import build_layers
-from elman.models.output import FullSoftmax
+from elman.modules.attention import attend, build_attention
+from elman.modules.dropout import SequenceDropout
+from elman.modules.recurrent_stack import build_layers
+from elman.modules.softmax import FullSoftmax
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Captioner(nn.Module):
         hidden: H, units of a decoder layer.
         layers: upper layers, or, without attention, layers.
         cell: a name in `elman.layers.LAYERS`.
-        nonlinearity, init: see `elman.models.encoder.build_layers`.
-        attention: a name in `elman.models.attention.ATTENTIONS`, or "none".
+        nonlinearity, init: see `elman.modules.recurrent_stack.build_layers`.
+        attention: a name in `elman.modules.attention.ATTENTIONS`, or "none".
         dropout: of embeddings, features, between layers, and before the output.
         forgetting: probability that a symbol that was written is not read, in training: the decoder has to look.
         never: symbols that are never written.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import SettingError
-from elman.models.encoder import Encoder
+from elman.modules.recurrent_stack import Encoder
 
 
 class Classifier(nn.Module):

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from elman.errors import unknown_name
-from elman.models.instance_norm import InstanceNorm
-from elman.models.segments import Covariates, SegmentNetwork
-from elman.models.stepwise import DirectNetwork, RecursiveNetwork
-from elman.models.uncertainty import Quantiles, Spread, build_output
+from elman.modules.forecast_heads import Quantiles, Spread, build_output
+from elman.modules.instance_norm import InstanceNorm
+from elman.modules.segment_rnn import Covariates, SegmentNetwork
+from elman.modules.step_rnn import DirectNetwork, RecursiveNetwork
 
 Output = Quantiles | Spread
 
@@ -37,14 +37,14 @@ class Forecaster(nn.Module):
 
     Args:
         decoding: a key of `DECODINGS`.
-        output: a key of `elman.models.uncertainty.OUTPUTS`.
+        output: a key of `elman.modules.forecast_heads.OUTPUTS`.
         levels: of the quantiles.
-        normalise: a key of `elman.models.instance_norm.NORMALISATIONS`.
+        normalise: a key of `elman.modules.instance_norm.NORMALISATIONS`.
         horizon: F, steps to forecast.
         segment: steps in a segment, for the decoding "segments".
         series: how many series there are.
         calendar, known: how many covariates of each kind there are.
-        network: hidden, dropout, and what `elman.models.encoder.build_layers` takes.
+        network: hidden, dropout, and what `elman.modules.recurrent_stack.build_layers` takes.
 
     Raises:
         SettingError: an unknown name or an impossible size.

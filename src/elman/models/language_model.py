@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import SettingError
-from elman.models.dropout import SequenceDropout
-from elman.models.encoder import build_layers
-from elman.models.output import AdaptiveSoftmax, FullSoftmax
+from elman.modules.dropout import SequenceDropout
+from elman.modules.recurrent_stack import build_layers
+from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
 
 
 class LanguageModel(nn.Module):

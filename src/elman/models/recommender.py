@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.dropout import SequenceDropout
-from elman.models.encoder import build_layers
-from elman.models.pooling import last_output
+from elman.modules.dropout import SequenceDropout
+from elman.modules.pooling import last_output
+from elman.modules.recurrent_stack import build_layers
 
 
 class Recommender(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import unknown_name
-from elman.models.comparison import (
+from elman.modules.comparison import (
     COMPARISONS,
     OVERLAPS,
     Alignment,
@@ -19,9 +19,9 @@ from elman.models.comparison import (
     by_vectors,
     overlaps,
 )
-from elman.models.dropout import SequenceDropout
-from elman.models.encoder import Encoder
-from elman.models.word_embedding import WordEmbedding
+from elman.modules.dropout import SequenceDropout
+from elman.modules.recurrent_stack import Encoder
+from elman.modules.word_embedding import WordEmbedding
 
 
 class SimilarityModel(nn.Module):
@@ -30,12 +30,12 @@ class SimilarityModel(nn.Module):
     Args:
         words: the vectors of words.
         hidden: H, units of the encoder and of the comparison's layers.
-        comparison: a name in `elman.models.comparison.COMPARISONS`.
+        comparison: a name in `elman.modules.comparison.COMPARISONS`.
         grades: K, of the learned comparisons.
         embedding_dropout: probability of dropping a feature of a word.
         vector_weight: what the squared error of the vectors' cosine counts beside the loss of a learned comparison; so
             the vectors alone can be compared too.
-        pooling, dropout, and the other settings of the layers: see `elman.models.encoder.Encoder`.
+        pooling, dropout, and the other settings of the layers: see `elman.modules.recurrent_stack.Encoder`.
 
     Raises:
         SettingError: an unknown name or an impossible size.
@@ -74,7 +74,7 @@ class SimilarityModel(nn.Module):
         self.vector_weight = vector_weight
 
     def encode(self, texts: Any) -> Encoded:
-        """Return texts (see `elman.data.pair_batches.Texts`) after the encoder."""
+        """Return texts (see `elman.data.pairs.batches.Texts`) after the encoder."""
         x_WI = self.words(texts.word_W, texts.piece_N, texts.begin_W)
         x_TBI = self.word_dropout(x_WI[texts.place_TB])
         vector_BF, y_TBF = self.encoder(x_TBI, texts.lengths_B)
@@ -82,7 +82,7 @@ class SimilarityModel(nn.Module):
         return Encoded(vector_BF, y_TBF, x_TBI, texts.weight_W[texts.place_TB] * exist_TB, texts.lengths_B)
 
     def forward(self, batch: Any) -> Tensor:
-        """Return how alike the texts of each pair are, 0 to 1, (B,); of `elman.data.pair_batches.PairBatch`."""
+        """Return how alike the texts of each pair are, 0 to 1, (B,); of `elman.data.pairs.batches.PairBatch`."""
         told = self._compare(batch)[2]
         return told if self.grades is None else self.grades.score(told)
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.augment import MaskFeatures, MaskSteps
-from elman.models.dropout import SequenceDropout
-from elman.models.encoder import build_layers
-from elman.models.front import CausalConvolution
-from elman.models.pooling import steps_exist
+from elman.modules.augmentation import MaskFeatures, MaskSteps
+from elman.modules.causal_convolution import CausalConvolution
+from elman.modules.dropout import SequenceDropout
+from elman.modules.pooling import steps_exist
+from elman.modules.recurrent_stack import build_layers
 
 BLANK = 0
 """The number of the blank; symbol n of the vocabulary is number n + 1."""
@@ -46,7 +46,7 @@ class Transcriber(nn.Module):
         hidden: H.
         layers: L.
         cell: a name in `elman.layers.LAYERS`.
-        nonlinearity, init: see `elman.models.encoder.build_layers`.
+        nonlinearity, init: see `elman.modules.recurrent_stack.build_layers`.
         stride: steps of the input for one of the layers.
         dropout: of the input of each layer and of the output.
         mask_steps, mask_features: the longest run of steps and of features that is hidden in training, each twice.

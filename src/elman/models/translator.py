@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.attention import attend, build_attention
-from elman.models.dropout import SequenceDropout
-from elman.models.encoder import build_layers
-from elman.models.output import FullSoftmax
+from elman.modules.attention import attend, build_attention
+from elman.modules.dropout import SequenceDropout
+from elman.modules.recurrent_stack import build_layers
+from elman.modules.softmax import FullSoftmax
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Translator(nn.Module):
         hidden: H, units of a decoder layer; the encoder has H / 2 in each direction.
         layers: layers of the encoder, and upper layers of the decoder.
         cell: a name in `elman.layers.LAYERS`.
-        nonlinearity, init: see `elman.models.encoder.build_layers`.
-        attention: a name in `elman.models.attention.ATTENTIONS`.
+        nonlinearity, init: see `elman.modules.recurrent_stack.build_layers`.
+        attention: a name in `elman.modules.attention.ATTENTIONS`.
         input_feeding: see above; slower, as the layers then run step by step.
         dropout: of embeddings, between layers, and before the output.
 

@@ -7,20 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import RunError, SettingError, unknown_name
-from elman.recipes import (
-    caption,
-    classify,
-    forecast,
-    language_model,
-    recommend,
-    runs,
-    similarity,
-    transcribe,
-    translate,
-)
-from elman.recipes.recipe import Recipe
-from elman.recipes.runs import Diagnosable, load_run
-from elman.training.run_directory import RunDirectory
+from elman.recipes import caption, classify, forecast, language_model, recommend, similarity, transcribe, translate
+from elman.recipes import run as runs
+from elman.recipes.base import Recipe
+from elman.recipes.run import Diagnosable, load_run
+from elman.storage.run_directory import RunDirectory
 
 RECIPES: dict[str, Recipe] = {
     "language-model": language_model.RECIPE,

@@ -12,24 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elman.data.caption_parts import SIDE, Told, album_parts, scene_parts
-from elman.data.captioned import Batch, open_pictures, symbols_with_words, write_pictures
-from elman.data.outside_weights import read_weights
-from elman.data.sequences import Sequences
-from elman.data.shuffled import Shuffled
-from elman.data.text import Document
-from elman.data.vocabulary import build_vocabulary, load_vocabulary
-from elman.data.words import Words
+from elman.data.batching import Shuffled
+from elman.data.captions.dataset import Batch, open_pictures, symbols_with_words, write_pictures
+from elman.data.captions.pretrained_weights import read_weights
+from elman.data.captions.splits import SIDE, Told, album_parts, scene_parts
+from elman.data.text.documents import Document
+from elman.data.text.vocabularies import build_vocabulary, load_vocabulary
+from elman.data.text.words import Words
 from elman.errors import SettingError
 from elman.models.captioner import Captioner
-from elman.models.residual import RESNETS, weight_shapes
-from elman.models.seeing import SeeFeatures, SeePixels
-from elman.recipes.network import CellSettings
-from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.trained_captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures, side_of
+from elman.modules.image_encoder import SeeFeatures, SeePixels
+from elman.modules.resnet import RESNETS, weight_shapes
+from elman.predictors.captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures, side_of
+from elman.recipes.base import Recipe, Sample
+from elman.recipes.network_settings import CellSettings
+from elman.settings import setting
+from elman.storage.ragged import Sequences
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 LITTLE = 64  # height and width of pictures for which a smaller network does

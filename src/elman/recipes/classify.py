@@ -13,24 +13,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.batches import Batch, batches, in_turn
-from elman.data.labelled import Reading
-from elman.data.labels import TARGETS
-from elman.data.prepare import fingerprint, prepare_examples
-from elman.data.prepared import Form, Part, open_parts
-from elman.data.readers import read_examples, reader_name
-from elman.data.vocabulary import load_vocabulary
-from elman.evaluation.labelled import judge_in_training, trivial
+from elman.data.labelled.batches import Batch, batches, in_turn
+from elman.data.labelled.dataset import Form, Part, open_parts
+from elman.data.labelled.example import Reading
+from elman.data.labelled.labels import TARGETS
+from elman.data.labelled.preparation import fingerprint, prepare_examples
+from elman.data.labelled.readers import read_examples, reader_name
+from elman.data.text.vocabularies import load_vocabulary
+from elman.evaluation.labelling import judge_in_training, trivial
 from elman.models.classifier import Classifier
-from elman.models.encoder import Encoder
-from elman.models.fronts import build_front
-from elman.models.targets import TARGET_LOSSES, class_weights
-from elman.recipes.network import NetworkSettings
-from elman.recipes.recipe import Metrics, Recipe, Sample
-from elman.recipes.trained_classifier import PredictSettings, TrainedClassifier, judged_part, kept_temperature
+from elman.modules.input_layers import build_front
+from elman.modules.label_losses import TARGET_LOSSES, class_weights
+from elman.modules.recurrent_stack import Encoder
+from elman.predictors.classifier import PredictSettings, TrainedClassifier, judged_part, kept_temperature
+from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.network_settings import NetworkSettings
+from elman.settings import setting
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # sequences that a diagnosis looks at

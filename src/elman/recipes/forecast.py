@@ -12,21 +12,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from elman.data.default_series import SEASON, sunspots
-from elman.data.plan import LONGEST, Plan
-from elman.data.regular import Rules
-from elman.data.series import Form, read_series
-from elman.data.shuffled import Shuffled
-from elman.data.windows import WindowBatch
+from elman.data.batching import Shuffled
+from elman.data.series.builtin import SEASON, sunspots
+from elman.data.series.readers import Form, read_series
+from elman.data.series.regularisation import Rules
+from elman.data.series.window_plan import LONGEST, Plan
+from elman.data.series.windows import WindowBatch
 from elman.errors import SettingError
-from elman.evaluation.forecasts import spread_evenly
-from elman.evaluation.naive import Naive
-from elman.evaluation.rolling import beside, judge, naives_of
+from elman.evaluation.backtest import beside, judge, naives_of
+from elman.evaluation.baselines.seasonal_naive import Naive
+from elman.evaluation.metrics.forecasts import spread_evenly
 from elman.models.forecaster import Forecaster
-from elman.models.uncertainty import check_levels
-from elman.recipes.network import NetworkSettings
-from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.trained_forecaster import (
+from elman.modules.forecast_heads import check_levels
+from elman.predictors.forecaster import (
     PredictSettings,
     TrainedForecaster,
     least_of,
@@ -36,9 +34,11 @@ from elman.recipes.trained_forecaster import (
     say,
     sayer,
 )
+from elman.recipes.base import Recipe, Sample
+from elman.recipes.network_settings import NetworkSettings
+from elman.settings import setting
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 REFUSE = "refuse"

@@ -16,22 +16,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.default_text import python_reference
-from elman.data.streams import Streams
-from elman.data.text import Document, read_text
-from elman.data.tokens import TokenFile, encode_text
-from elman.data.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
+from elman.data.text.bptt_streams import Streams
+from elman.data.text.builtin import python_reference
+from elman.data.text.documents import Document, read_text
+from elman.data.text.token_file import TokenFile, encode_text
+from elman.data.text.vocabularies import Vocabulary, build_vocabulary, load_vocabulary
 from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
-from elman.evaluation.perplexity import perplexity
-from elman.evaluation.text_baselines import text_baselines
+from elman.evaluation.baselines.symbol_frequencies import text_baselines
+from elman.evaluation.metrics.perplexity import perplexity
 from elman.models.language_model import LanguageModel
-from elman.recipes.network import CellSettings
-from elman.recipes.recipe import Metrics, Recipe, Sample
+from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.network_settings import CellSettings
+from elman.settings import setting
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 LARGE = 20_000  # symbols from which on the adaptive softmax is worth it
@@ -275,7 +275,7 @@ class TrainedLanguageModel:
     def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, Any]:
         """Return nats per symbol, perplexity and bits per character on `data`, or on the run's own validation text.
 
-        Under "baselines" stands what counting alone predicts (`elman.evaluation.text_baselines`), where the run still
+        Under "baselines" stands what counting alone predicts (`elman.evaluation.baselines.symbol_frequencies`), where the run still
         has the text that is counted.
 
         Raises:

@@ -13,22 +13,31 @@ import numpy as np
 import torch
 from torch import nn
 
-from elman.data import session_batches, shop
-from elman.data.events import Table, read_events
-from elman.data.items import Items
-from elman.data.sequences import Sequences
-from elman.data.session_batches import SessionStreams, WholeSessions, seen_before
-from elman.data.sessions import EVENT, by_time, leave_last_out, open_part, sessions_of, write_judged, write_parts
+from elman.data.sessions.batches import SessionStreams, WholeSessions, seen_before
+from elman.data.sessions.dataset import (
+    EVENT,
+    by_time,
+    leave_last_out,
+    open_part,
+    sessions_of,
+    write_judged,
+    write_parts,
+)
+from elman.data.sessions.dataset import batches as session_batches
+from elman.data.sessions.dataset import builtin as shop
+from elman.data.sessions.events import Table, read_events
+from elman.data.sessions.items import Items
 from elman.errors import DataError
-from elman.models.ranking_loss import LOSSES, RankingLoss
 from elman.models.recommender import Recommender
-from elman.recipes.network import NetworkSettings
-from elman.recipes.recipe import Metrics, Recipe, Sample
-from elman.recipes.running_session import PredictSettings
-from elman.recipes.trained_recommender import TrainedRecommender, judge, training_part, trivial
+from elman.modules.ranking_loss import LOSSES, RankingLoss
+from elman.predictors.recommender import TrainedRecommender, judge, training_part, trivial
+from elman.predictors.session import PredictSettings
+from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.network_settings import NetworkSettings
+from elman.settings import setting
+from elman.storage.ragged import Sequences
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 MANY, NEGATIVES = (

@@ -12,26 +12,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.edited_pairs import edited_pairs
-from elman.data.kept_pairs import is_kept_out, keep
-from elman.data.lexicon import Lexicon
-from elman.data.pair_batches import Batcher
-from elman.data.pairs import Pair, Table, read_pairs
-from elman.data.sequences import read_array
-from elman.data.shuffled import Shuffled
-from elman.data.vector_file import write_rows
-from elman.data.word_vectors import read_vectors, stacked
+from elman.data.batching import Shuffled
+from elman.data.pairs.batches import Batcher
+from elman.data.pairs.builtin import edited_pairs
+from elman.data.pairs.dataset import is_kept_out, keep
+from elman.data.pairs.inverse_frequency import Lexicon
+from elman.data.pairs.readers import Pair, Table, read_pairs
+from elman.data.pairs.score_scale import Scale, refuse_one_score
+from elman.data.pairs.word_vectors import read_vectors, stacked
 from elman.errors import RunError
 from elman.models.similarity import SimilarityModel
-from elman.models.word_embedding import WordEmbedding
-from elman.recipes.network import NetworkSettings
-from elman.recipes.pair_metrics import metrics_of, own_pairs
-from elman.recipes.recipe import Metrics, Recipe, Sample
-from elman.recipes.scale import Scale, refuse_one_score
-from elman.recipes.trained_similarity import PredictSettings, TrainedSimilarity
+from elman.modules.word_embedding import WordEmbedding
+from elman.predictors.similarity import PredictSettings, TrainedSimilarity
+from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.network_settings import NetworkSettings
+from elman.recipes.similarity_evaluation import metrics_of, own_pairs
+from elman.settings import setting
+from elman.storage.npy_rows import write_rows
+from elman.storage.ragged import read_array
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 SAMPLE_ROWS, SAMPLE_BATCHES = 16, 2  # pairs that a diagnosis looks at

@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.featured import collected
-from elman.data.prepare_speech import prepare_speech
-from elman.data.shuffled import Shuffled
-from elman.data.speech import Batch, Speech, read_features, read_numbers
-from elman.data.speech_table import read_table
-from elman.data.vocabulary import load_vocabulary
+from elman.data.batching import Shuffled
+from elman.data.speech.dataset import Batch, Speech, read_features, read_numbers
+from elman.data.speech.features import collected
+from elman.data.speech.preparation import prepare_speech
+from elman.data.speech.sources import features_for, sentences
+from elman.data.speech.table import read_table
+from elman.data.text.vocabularies import load_vocabulary
 from elman.errors import AGAIN, RunError, SettingError
-from elman.evaluation.transcription import error_rates
+from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
-from elman.recipes.heard import read_each, spelled
-from elman.recipes.network import CellSettings
-from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.said import features_for, sentences
-from elman.recipes.trained_transcriber import TrainedTranscriber, Transcribing, texts_of
+from elman.predictors.transcriber import TrainedTranscriber, Transcribing, texts_of
+from elman.predictors.word_timings import read_each, spelled
+from elman.recipes.base import Recipe, Sample
+from elman.recipes.network_settings import CellSettings
+from elman.settings import setting
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 SAMPLE = 8  # sentences that a diagnosis looks at

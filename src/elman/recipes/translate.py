@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.bitext import Batch, Bitext, Encoded, Languages, write_lines
-from elman.data.default_dates import dates_in_words
-from elman.data.left_out import LeftOut
-from elman.data.parallel import Pair, numbered_pairs, read_parallel
-from elman.data.shuffled import Shuffled
-from elman.data.spooled import SpooledPairs
+from elman.data.batching import Shuffled
+from elman.data.skipped import LeftOut
+from elman.data.translation.builtin import dates_in_words
+from elman.data.translation.dataset import Batch, Bitext, Encoded, Languages, write_lines
+from elman.data.translation.parallel import Pair, numbered_pairs, read_parallel
+from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
 from elman.models.translator import Translator
-from elman.recipes.network import CellSettings
-from elman.recipes.recipe import Recipe, Sample
-from elman.recipes.trained_translator import TrainedTranslator, Translating, nats_per_symbol, validation
+from elman.predictors.translator import TrainedTranslator, Translating, nats_per_symbol, validation
+from elman.recipes.base import Recipe, Sample
+from elman.recipes.network_settings import CellSettings
+from elman.settings import setting
+from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.run_directory import RunDirectory
-from elman.training.settings import setting
 from elman.training.task import Loss, Task
 
 DATES = 6000  # pairs of the default data

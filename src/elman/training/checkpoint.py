@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from elman.data.files import disk_errors, sync_folder
 from elman.errors import RunError
-from elman.training import tensors
+from elman.storage import tensors
+from elman.storage.files import disk_errors, sync_folder
 from elman.training.optimiser import restore_state
 
 

@@ -27,7 +27,7 @@ if path is not None:
     spec.loader.exec_module(sys.modules[ENGINE])
 
 from elman.kernels import cpu
-from elman.kernels.cpu import calls
+from elman.kernels.cpu import passes as calls
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.gru import GRUCell

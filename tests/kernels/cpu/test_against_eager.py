@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.kernels import cpu, eager
-from elman.kernels.cpu import calls
+from elman.kernels.cpu import passes as calls
 from elman.layers.cell import Cell
 from elman.testing import TOLERANCE
 

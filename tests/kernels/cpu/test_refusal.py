@@ -11,8 +11,8 @@ from torch.autograd import forward_ad
 
 import elman
 from elman.kernels import cpu
-from elman.kernels.choose import choose
-from elman.kernels.cpu import calls
+from elman.kernels.cpu import passes as calls
+from elman.kernels.dispatch import choose
 from elman.layers.lstm import LSTMCell
 
 Draw = Callable[..., Any]

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import elman
 from elman.errors import ShapeError
 from elman.kernels import eager
-from elman.kernels.cpu import calls
+from elman.kernels.cpu import passes as calls
 from elman.layers.lstm import LSTMCell
 from elman.testing import TOLERANCE
 
@@ -105,7 +105,7 @@ def test_every_combination_runs_on_the_fast_kernel_and_is_right(case: dict[str, 
     with elman.strict():
         found = results(layer, x, hx, call, case["grad"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elman.kernels.choose.KERNELS", {"eager": eager})
+        patch.setattr("elman.kernels.dispatch.KERNELS", {"eager": eager})
         wanted = results(layer, x, hx, call, case["grad"])
     for f, w in zip(found, wanted, strict=True):
         assert f.shape == w.shape and f.dtype == w.dtype

@@ -20,7 +20,7 @@ from triton.compiler import ASTSource
 
 from elman.kernels.triton.backward import backward
 from elman.kernels.triton.forward import forward
-from elman.kernels.triton.tiers import KINDS, plan
+from elman.kernels.triton.plan import KINDS, plan
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4, "fp64": 8}
 TYPES = {"bf16": tl.bfloat16, "fp16": tl.float16, "fp32": tl.float32, "fp64": tl.float64}

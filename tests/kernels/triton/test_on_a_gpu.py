@@ -10,7 +10,7 @@ from torch import nn
 
 import elman
 from elman.kernels import triton
-from elman.kernels.triton import tiers
+from elman.kernels.triton import plan as tiers
 from elman.testing import TOLERANCE
 
 pytestmark = pytest.mark.gpu

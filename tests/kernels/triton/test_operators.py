@@ -11,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import elman
 from elman.kernels import triton
 from elman.kernels.call import flatten
-from elman.kernels.triton import calls, operators
+from elman.kernels.triton import forward_pass as calls
+from elman.kernels.triton import operators
 from elman.layers.cell import Cell
 from elman.layers.gru import GRUCell
 from elman.layers.lstm import LSTMCell

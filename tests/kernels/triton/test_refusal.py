@@ -7,7 +7,7 @@ import torch
 
 import elman
 from elman.kernels import cpu, triton
-from elman.kernels.choose import SlowPathError, choose
+from elman.kernels.dispatch import SlowPathError, choose
 from elman.layers.lstm import LSTMCell
 from elman.testing import Case, make_arguments
 

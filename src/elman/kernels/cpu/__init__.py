@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from elman.kernels.call import Call, eager_gradients, flatten, is_traced, refusal_of_mode, tensors
-from elman.kernels.cpu import calls
-from elman.kernels.cpu.calls import KINDS, Wanted
+from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu.passes import KINDS, Wanted
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 

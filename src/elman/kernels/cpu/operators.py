@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from elman.kernels.call import Call, full
-from elman.kernels.cpu import calls
-from elman.kernels.cpu.calls import Wanted
+from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu.passes import Wanted
 
 
 @torch.library.custom_op("elman::recurrent", mutates_args=())

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from elman.kernels import cpu
-from elman.kernels.cpu import calls
+from elman.kernels.cpu import passes as calls
 from elman.kernels.weights import Weights
 
 if calls.missing is None:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from elman.kernels.call import Call, eager_gradients, flatten, is_traced, refusal_of_mode, tensors
 from elman.kernels.eager import State, Steps
-from elman.kernels.triton import calls, gradients
-from elman.kernels.triton.gradients import Wanted
+from elman.kernels.triton import backward_pass as gradients
+from elman.kernels.triton import forward_pass as calls
+from elman.kernels.triton.backward_pass import Wanted
 from elman.kernels.triton.operators import recurrent
-from elman.kernels.triton.settings import Settings, settings, use
-from elman.kernels.triton.tiers import KINDS
+from elman.kernels.triton.options import Settings, settings, use
+from elman.kernels.triton.plan import KINDS
 from elman.kernels.weights import Weights
 
 __all__ = ["Settings", "device", "how", "refusal", "settings", "unroll", "use"]

@@ -13,7 +13,7 @@ import triton.language as tl
 
 from elman.kernels.triton.barrier import meet
 from elman.kernels.triton.cells import gru_backward, lstm_backward, rnn_backward
-from elman.kernels.triton.time import begin, exist, place_of, state_before
+from elman.kernels.triton.indexing import begin, exist, place_of, state_before
 
 
 @triton.jit

@@ -15,10 +15,10 @@ import triton.language as tl
 from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
-from elman.kernels.triton import tiers
+from elman.kernels.triton import plan as tiers
 from elman.kernels.triton.backward import backward as backward_kernel
 from elman.kernels.triton.forward import forward as forward_kernel
-from elman.kernels.triton.tiers import KINDS, Plan
+from elman.kernels.triton.plan import KINDS, Plan
 
 # Under the interpreter the kernels are ordinary functions, and the programs of a grid run one after another.
 INTERPRETED = type(forward_kernel).__name__ == "InterpretedFunction"

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from elman.kernels.call import Call, full
-from elman.kernels.triton import calls, gradients
-from elman.kernels.triton.gradients import Wanted
+from elman.kernels.triton import backward_pass as gradients
+from elman.kernels.triton import forward_pass as calls
+from elman.kernels.triton.backward_pass import Wanted
 
 
 @torch.library.custom_op("elman::triton_recurrent", mutates_args=())

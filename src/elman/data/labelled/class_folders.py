@@ -1,0 +1,78 @@
+"""Folders as labels: one sub-folder per class with a file for each example, or one text file per class with lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from elman.data.labelled.example import Example, Reader, Reading, Values
+from elman.data.labelled.file_formats import kind_of, load_file, only_kind, suffixes
+from elman.data.text.documents import TEXT_SUFFIXES, read_text
+from elman.errors import DataError
+
+
+def takes_folders(sources: Sequence[Path]) -> bool:
+    """Return whether the source is one folder with folders in it."""
+    return len(sources) == 1 and sources[0].is_dir() and bool(_folders(sources[0]))
+
+
+def read_folders(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+    """Yield the files of each sub-folder, whose name is their label; files in folders below it belong to it.
+
+    Raises:
+        DataError: a sub-folder holds no file that can be read, or the files are of several kinds.
+    """
+    (folder,) = sources
+    found = {sub: sorted(p for p in sub.rglob("*") if _is_example(p)) for sub in _folders(folder)}
+    empty = [sub.name for sub, paths in found.items() if not paths]
+    if empty:
+        raise DataError(
+            f"{folder} has empty classes",
+            should=f"a file in every sub-folder, whose name ends in {', '.join(suffixes())}",
+            found=f"none in {', '.join(empty[:5])}",
+            hint="take the folder away, or fill it",
+        )
+    only_kind([path for paths in found.values() for path in paths])
+    for sub, paths in found.items():
+        for path in paths:
+            yield Example(str(path), partial(load_file, path, reading), sub.name)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _is_example(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and kind_of(path) is not None
+
+
+def takes_lines(sources: Sequence[Path]) -> bool:
+    """Return whether the sources are text files, or one folder of some."""
+    if len(sources) == 1 and sources[0].is_dir():
+        return any(path.suffix.lower() in TEXT_SUFFIXES for path in sources[0].iterdir())
+    return bool(sources) and all(path.suffix.lower() in TEXT_SUFFIXES for path in sources)
+
+
+def read_lines(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+    """Yield the lines of text files that are not empty; the name of a file, without its ending, is their label.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    for document in read_text(sources, encoding=reading.encoding):
+        path, rest, number = Path(document.name), "", 0
+        for piece in (*document.pieces(), "\n"):
+            *lines, rest = (rest + piece).split("\n")
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield Example(f"{path.name}:{number}", partial(_same, line.strip()), path.stem)
+
+
+def _same(text: str) -> Values:
+    return text
+
+
+FOLDERS = Reader("one folder per class", takes_folders, read_folders)
+LINES = Reader("one text file per class", takes_lines, read_lines)

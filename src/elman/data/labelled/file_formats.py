@@ -1,0 +1,131 @@
+"""What one file is, by its ending, and how it becomes a sequence; for class folders, manifests and predictions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from elman.data.labelled.example import Reading, Values
+from elman.data.labelled.example import media_features as media_kinds
+from elman.data.labelled.ts_archive import numbers
+from elman.data.media.audio import SOUND_SUFFIXES
+from elman.data.media.images import IMAGE_SUFFIXES
+from elman.data.media.video import VIDEO_SUFFIXES
+from elman.data.text.documents import Document
+from elman.errors import DataError
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """One kind of file.
+
+    Attributes:
+        suffixes: the endings of its names, in lower case.
+        load: (path, reading) -> the values. Raises DataError where the file is broken.
+    """
+
+    suffixes: tuple[str, ...]
+    load: Callable[[Path, Reading], Values]
+
+
+def text(path: Path, reading: Reading) -> Values:
+    """Return the whole text of a file."""
+    return "".join(Document(str(path), path, reading.encoding).pieces())
+
+
+def array(path: Path, reading: Reading) -> Values:
+    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float32."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "uifb":
+            raise ValueError("no array of numbers")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {path}", should="an array of numbers", found=str(error)[:200]) from error
+    if loaded.ndim < 1 or (loaded.dtype != np.uint8 and loaded.ndim > 2) or loaded.ndim > 4:
+        raise DataError(f"{path} is no sequence", should="(T,) or (T, I)", found=f"shape {loaded.shape}")
+    steps = loaded[:, None] if loaded.ndim == 1 else loaded
+    if steps.dtype == np.uint8:
+        return np.ascontiguousarray(steps)
+    numbers(str(path), steps.reshape(-1).tolist())
+    return steps.astype(np.float32)
+
+
+def series(path: Path, reading: Reading) -> Values:
+    """Return the numbers of a CSV file whose rows are steps, (T, I); a first line of names is left out."""
+    try:
+        with path.open(newline="", encoding=reading.encoding) as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}", should="a CSV file of numbers", found=str(error)) from error
+    if rows and not all(_reads_as_number(cell) for cell in rows[0]):
+        rows = rows[1:]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1:
+        raise DataError(
+            f"{path} has rows of different lengths", should="one length", found=" and ".join(map(str, sorted(widths)))
+        )
+    flat = [cell for row in rows for cell in row]
+    return numbers(str(path), flat).reshape(len(rows), -1) if rows else np.empty((0, 1), np.float32)
+
+
+def _reads_as_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return not cell.strip()
+    return True
+
+
+FILE_KINDS: dict[str, FileKind] = {
+    "text": FileKind((".txt", ".text", ".md"), text),
+    "array": FileKind((".npy",), array),
+    "series": FileKind((".csv",), series),
+    "image": FileKind(IMAGE_SUFFIXES, media_kinds.image),
+    "sound": FileKind(SOUND_SUFFIXES, media_kinds.sound),
+    "video": FileKind(VIDEO_SUFFIXES, media_kinds.video),
+}
+
+
+def suffixes() -> tuple[str, ...]:
+    """Return the endings of all kinds."""
+    return tuple(suffix for kind in FILE_KINDS.values() for suffix in kind.suffixes)
+
+
+def kind_of(path: Path) -> FileKind | None:
+    """Return the kind of a file, None where it has none."""
+    suffix = path.suffix.lower()
+    return next((kind for kind in FILE_KINDS.values() if suffix in kind.suffixes), None)
+
+
+def load_file(path: Path, reading: Reading) -> Values:
+    """Return the values of a file.
+
+    Raises:
+        DataError: it is missing, broken, or of no known kind.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise DataError(
+            f"{path} is of no kind that can be read",
+            should=f"a name that ends in {', '.join(suffixes())}",
+            found=path.suffix or "no ending",
+        )
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", should="a file", found="nothing there")
+    return kind.load(path, reading)
+
+
+def only_kind(paths: Sequence[Path]) -> None:
+    """Check that files are of one kind.
+
+    Raises:
+        DataError: they are not.
+    """
+    kinds = {kind for kind in map(kind_of, paths) if kind}
+    if len(kinds) > 1:
+        found = sorted(name for name, kind in FILE_KINDS.items() if kind in kinds)
+        raise DataError("the files are of several kinds", should="one kind", found=", ".join(found))

@@ -1,0 +1,138 @@
+"""IDX files, as MNIST ships them: one file of pictures or series, and one of labels beside it.
+
+The format: two zero bytes, a byte for the type of the numbers, a byte for the number of dimensions, the sizes as
+big-endian 32-bit numbers, the values. (LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist.)
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.labelled.example import Example, Reader, Reading, Values
+from elman.data.labelled.pixel_scan import scan
+from elman.errors import DataError
+
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NAME = re.compile(r"[-.]idx(\d)([-.]ubyte)?(\.gz)?$")
+
+
+def takes(sources: Sequence[Path]) -> bool:
+    """Return whether the sources are IDX files, or one folder with some."""
+    if len(sources) == 1 and sources[0].is_dir():
+        return bool(_values_in(sources[0]))
+    return bool(sources) and all(_NAME.search(path.name) for path in sources)
+
+
+def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+    """Yield the examples of IDX files; of a folder those of its training file.
+
+    Raises:
+        DataError: a file is missing, truncated or no IDX file, or the labels are not as many.
+    """
+    paths = [_training(path) if path.is_dir() else path for path in sources]
+    values_of = [path for path in paths if not _is_labels(path)]
+    if not values_of:
+        raise DataError(
+            f"{paths[0]} holds labels only",
+            should="the file of the pictures, whose labels lie beside it",
+            found=paths[0].name,
+            hint="name the file with more than one dimension, such as train-images-idx3-ubyte",
+        )
+    for path in values_of:
+        yield from _examples(path, reading)
+
+
+def _examples(path: Path, reading: Reading) -> Iterator[Example]:
+    values, labels = read_idx(path), None
+    beside = _labels_of(path)
+    if beside.exists():
+        labels = read_idx(beside)
+        if labels.ndim != 1 or len(labels) != len(values):
+            raise DataError(
+                f"{beside} does not fit {path.name}", should=f"{len(values)} labels", found=f"{labels.shape} labels"
+            )
+    elif reading.labelled:
+        raise DataError(f"{path} has no labels beside it", should=str(beside), found="nothing there")
+    for n in range(len(values)):
+        label = None if labels is None else str(labels[n])
+        yield Example(f"{path.name}, picture {n}", partial(_sequence, values, n, reading.order), label)
+
+
+def _sequence(values: NDArray[Any], n: int, order: str) -> Values:
+    item = values[n]
+    if item.dtype == np.uint8:
+        item = scan(item, order) if item.ndim == 2 else item.reshape(len(item), *item.shape[1:] or (1,))
+        return np.asarray(item)
+    return np.asarray(item, np.float32).reshape(len(item), -1)
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """Return the array of an IDX file, which may be compressed by gzip.
+
+    Raises:
+        DataError: it cannot be read, is truncated, or is no IDX file.
+    """
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}", should="an IDX file", found=str(error), hint="get it again") from error
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not raw[3] or len(raw) < 4 + 4 * raw[3]:
+        raise DataError(f"{path} is no IDX file", should="two zero bytes, a type, dimensions", found=repr(raw[:4]))
+    shape = [int(size) for size in np.frombuffer(raw, ">u4", raw[3], 4)]
+    dtype = np.dtype(TYPES[raw[2]])
+    should = 4 + 4 * raw[3] + math.prod(shape) * dtype.itemsize
+    if len(raw) != should:
+        raise DataError(
+            f"{path} is broken",
+            should=f"{should} bytes for {tuple(shape)}",
+            found=f"{len(raw)} bytes",
+            hint="get it again",
+        )
+    array: NDArray[Any] = np.frombuffer(raw, dtype, offset=4 + 4 * raw[3]).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _is_labels(path: Path) -> bool:
+    found = _NAME.search(path.name)
+    return found is not None and found[1] == "1"
+
+
+def _values_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if _NAME.search(p.name) and not _is_labels(p))
+
+
+def _training(folder: Path) -> Path:
+    found = _values_in(folder)
+    training = [path for path in found if "train" in path.name.lower()]
+    chosen = training if len(found) > 1 else found
+    if len(chosen) != 1:
+        raise DataError(
+            f"{folder} holds several IDX files",
+            should="one of pictures, or one whose name has train in it",
+            found=", ".join(path.name for path in found),
+            hint="name the file instead of the folder",
+        )
+    return chosen[0]
+
+
+def _labels_of(path: Path) -> Path:
+    name = _NAME.sub(lambda found: found[0].replace(f"idx{found[1]}", "idx1"), path.name)
+    beside = path.with_name(name.replace("images", "labels"))
+    if beside.exists():
+        return beside
+    other = beside.with_suffix("") if beside.suffix == ".gz" else beside.with_name(f"{beside.name}.gz")
+    return other if other.exists() else beside
+
+
+READER = Reader("IDX files", takes, read)

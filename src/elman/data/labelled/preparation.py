@@ -1,0 +1,293 @@
+"""From the examples of a reader to the files of a run: classes, split, symbols and scales, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, Form, Part, whole
+from elman.data.labelled.example import Example, Values
+from elman.data.labelled.labels import Labels, names_of, number_of, split
+from elman.data.labelled.text_encoder import TextEncoder
+from elman.data.skipped import LeftOut
+from elman.errors import DataError
+from elman.storage.files import written_beside
+from elman.storage.ragged import Sequences
+
+Read = Callable[[], Iterator[Example]]
+Encode = Callable[[str, Values, Any], tuple[NDArray[Any], NDArray[Any]]]
+Result = TypeVar("Result")
+SHORT = 4.0  # words in a text, on average, up to which it is read by characters
+
+
+def prepare_examples(
+    read: Read,
+    folder: Path,
+    *,
+    reader: str,
+    target: str,
+    vocabulary: str = "auto",
+    vocabulary_size: int | None = None,
+    validation: float = 0.1,
+    validation_read: Read | None = None,
+    seed: int = 1,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Read examples, choose the classes and symbols by the training part, and write all into a folder.
+
+    Args:
+        read: begins reading the examples; called twice, and for text three times.
+        folder: where they go.
+        reader: the name of their reader.
+        target: a name in `elman.data.labelled.labels.TARGETS`.
+        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, else words.
+        vocabulary_size: most symbols.
+        validation: the share that is kept for validation.
+        validation_read: begins reading separate examples for validation instead.
+        seed: of the split.
+        skip_bad: leave broken examples out.
+
+    Returns:
+        What config.json says about the data.
+
+    Raises:
+        DataError: there are too few examples, one is broken, or they are not all alike.
+    """
+    first = survey(read, target, skip_bad)
+    held = split(first.labels, target, 0.0 if validation_read else validation, seed)
+    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
+    if not (held.any() or validation_read):
+        raise DataError(
+            "there are too few examples",
+            should="some for training and some for validation",
+            found=f"{len(held)} examples, of which {int(held.sum())} for validation",
+            hint="more data, or another --set validation=SHARE",
+        )
+    training = {n for n, out in zip(first.places, held, strict=True) if not out}
+    encoder = None
+    if first.textual:
+        kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
+        encoder = TextEncoder.build(partial(values_at, training, read, skip_bad), kind, vocabulary_size)
+        encoder.vocabulary.save(folder)
+    skipped = LeftOut()
+    part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
+    held = np.array([n not in training for n in places])
+    with written_beside(folder / HELD) as file:
+        np.save(file, held, allow_pickle=False)
+    shape = part.input.values.shape[1:]
+    mean, deviation = ((0.0,), (1.0,)) if encoder else scale(part.input, np.flatnonzero(~held))
+    kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
+    form = Form(kind, shape, mean, deviation, labels, reader)
+    form.save(folder)
+    judged = int(held.sum())
+    if validation_read:
+        other, _ = write_part(folder, VALIDATION, validation_read, encoding(labels, encoder, part), skip_bad, skipped)
+        judged = len(other.input)
+    return describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
+
+
+def values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
+    """Yield the values of the sound examples at some places."""
+    examples = sound(read, lambda name, values, label: values, skip_bad, LeftOut())
+    return (values for n, values in examples if n in places)
+
+
+def describe(
+    form: Form, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: LeftOut
+) -> dict[str, Any]:
+    """Return what config.json says about the data."""
+    lengths, labels = part.input.lengths, form.labels
+    names = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
+    step = f"one of {encoder.size} {encoder.vocabulary.kind}" if encoder else f"{form.kind} {form.shape}"
+    return {
+        "reader": form.reader,
+        "fingerprint": fingerprint(part),
+        "training_examples": training,
+        "validation_examples": judged,
+        "a_step": step,
+        "steps": f"{lengths.min()} to {lengths.max()}",
+        "labels": names or "numbers",
+        "skipped": skipped.lines(),
+    }
+
+
+def fingerprint(part: Part) -> str:
+    """Return what changes with every change of the sequences or labels."""
+    return hashlib.sha256((part.input.fingerprint + part.target.fingerprint).encode()).hexdigest()
+
+
+class Survey(NamedTuple):
+    """What a first look at the examples gave."""
+
+    places: list[int]  # of the sound ones
+    labels: list[Any]
+    textual: bool
+    words: float  # of a text, on average
+
+
+def survey(read: Read, target: str, skip_bad: bool) -> Survey:
+    """Look at all examples once.
+
+    Raises:
+        DataError: there is none, one is broken, or text and numbers are mixed.
+    """
+    places: list[int] = []
+    labels: list[Any] = []
+    textual, words = False, 0
+
+    def look(name: str, values: Values, label: Any) -> tuple[bool, int, Any]:
+        _ = number_of(label, name) if target == "number" else names_of(label, target, name)
+        text = isinstance(values, str | list)
+        if labels and text != textual:
+            raise DataError(f"{name} is not like the others", should="all text, or all numbers", found="both")
+        count = len(values.split()) if isinstance(values, str) else len(values)
+        return text, count, label
+
+    skipped = LeftOut()
+    for n, (text, count, label) in sound(read, look, skip_bad, skipped):
+        textual, words = text, words + count
+        places.append(n)
+        labels.append(label)
+    if not labels:
+        raise nothing_left(skipped)
+    return Survey(places, labels, textual, words / len(labels))
+
+
+def sound(
+    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: LeftOut
+) -> Iterator[tuple[int, Result]]:
+    """Yield what is made of the examples that are not broken, with their places among all.
+
+    Args:
+        read: begins reading.
+        make: (name, values, label) -> anything. Raises DataError for an example that is broken.
+        skip_bad: leave broken examples out, and add them to `skipped`.
+        skipped: grows.
+
+    Raises:
+        DataError: an example is broken, and `skip_bad` is not set.
+    """
+    for n, example in enumerate(read()):
+        try:
+            made = made_of(example, make)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            skipped.add(error.what)
+            continue
+        yield n, made
+
+
+def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
+    """Load an example and return what is made of it.
+
+    Raises:
+        DataError: it is broken; the message names it.
+    """
+    name, load, label = example
+    try:
+        values = load()
+        if len(values) == 0:
+            raise DataError(f"{name} is empty", should="at least one step", found="none")
+        return make(name, values, label)
+    except DataError as error:
+        raise DataError(
+            error.what if name in error.what else f"{name}: {error.what}",
+            should=error.should,
+            found=error.found,
+            hint=_with_skip_bad(error.hint),
+        ) from error
+
+
+def _with_skip_bad(hint: str | None) -> str:
+    if hint and "--skip-bad" in hint:
+        return hint
+    return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
+
+
+def nothing_left(skipped: LeftOut) -> DataError:
+    """Return the error for data without a single sound example."""
+    return DataError(
+        "there are no examples" + (" left" if skipped.count else ""),
+        should="at least one, and two of each class for training",
+        found="; ".join([f"{skipped.count} left out", *skipped.lines()[:3]]) if skipped.count else "none",
+    )
+
+
+def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | None = None) -> Encode:
+    """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
+
+    Args:
+        labels: what labels there are; None: they are not looked at.
+        encoder: of text.
+        like: a part that the examples must be like.
+    """
+    shapes = [(like.input.values.shape[1:], like.input.values.dtype)] if like else []
+
+    def encode(name: str, values: Values, label: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        if isinstance(values, str | list) != (encoder is not None):
+            kinds = ("text", "numbers") if encoder else ("numbers", "text")
+            raise DataError(f"{name} is not what the model reads", should=kinds[0], found=kinds[1])
+        steps: NDArray[Any] = encoder.encode(values) if encoder else np.asarray(values)
+        if len(steps) == 0:
+            raise DataError(f"{name} has no symbols", should="at least one", found=repr(values)[:40])
+        target = np.zeros(1) if labels is None else labels.encode(label, name, len(steps))
+        shape = (steps.shape[1:], steps.dtype)
+        if shape != (shapes[0] if shapes else shape):
+            raise DataError(
+                f"{name} is not like the others",
+                should=f"steps of shape {shapes[0][0]} and type {shapes[0][1]}",
+                found=f"{shape[0]} and {shape[1]}",
+            )
+        shapes[:] = [shape]
+        return steps, target
+
+    return encode
+
+
+def write_part(
+    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: LeftOut
+) -> tuple[Part, list[int]]:
+    """Encode examples and write them, one by one; return them with their places among all that were read.
+
+    Raises:
+        DataError: an example is broken, has a label that the training part has not, or is not like the others.
+    """
+    targets: list[NDArray[Any]] = []
+    places: list[int] = []
+
+    def inputs() -> Iterator[NDArray[Any]]:
+        for n, (steps, target) in sound(read, make, skip_bad, skipped):
+            targets.append(target)
+            places.append(n)
+            yield steps
+        if not places:
+            raise nothing_left(skipped)
+
+    written = Sequences.write(folder, name, inputs())
+    return whole(written, Sequences.write(folder, name + LABELS, targets)), places
+
+
+def scale(input: Sequences, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation of each feature over the chosen sequences; of bytes, one for all.
+
+    A feature that never changes has the deviation 1.
+    """
+    width = 1 if input.values.dtype == np.uint8 else -1
+
+    def steps() -> Iterator[NDArray[np.float64]]:
+        for n in chosen:
+            sequence = input[int(n)]
+            yield sequence.reshape(-1, 1 if width == 1 else sequence.shape[-1]).astype(np.float64)
+
+    count = sum(map(len, steps()))
+    mean = sum(part.sum(0) for part in steps()) / count
+    deviation = np.sqrt(sum(((part - mean) ** 2).sum(0) for part in steps()) / count)
+    deviation[deviation <= 1e-7 * np.abs(mean)] = 1.0
+    return tuple(map(float, mean)), tuple(map(float, deviation))

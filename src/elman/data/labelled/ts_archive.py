@@ -1,0 +1,108 @@
+"""Files of the UEA and UCR archive, `.ts`: series of one or several dimensions, of any lengths, each with a label.
+
+A line of data holds the dimensions of one series with colons between, numbers with commas between, and the label at
+the end. (Bagnall et al. 2018, "The UEA multivariate time series classification archive", https://arxiv.org/abs/1811.00075.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from elman.data.labelled.example import Example, Reader, Reading, Values
+from elman.errors import DataError
+
+
+def takes(sources: Sequence[Path]) -> bool:
+    """Return whether all sources are `.ts` files."""
+    return bool(sources) and all(path.suffix == ".ts" and path.is_file() for path in sources)
+
+
+def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+    """Yield the series of `.ts` files.
+
+    Raises:
+        DataError: a file cannot be read, has time stamps, or no data.
+    """
+    for path in sources:
+        try:
+            with path.open(encoding=reading.encoding) as file:
+                yield from _examples(path, iter(enumerate(file, 1)), reading.labelled)
+        except (OSError, UnicodeError) as error:
+            raise DataError(f"cannot read {path}", should="a .ts file of text", found=str(error)) from error
+
+
+def _examples(path: Path, lines: Iterator[tuple[int, str]], labelled: bool) -> Iterator[Example]:
+    facts = _header(path, lines)
+    if facts.get("timestamps", "false") == "true":
+        raise DataError(f"{path} has time stamps", should="@timeStamps false", found="@timeStamps true")
+    kind = next((facts[name].split() for name in ("classlabel", "targetlabel") if name in facts), ["false"])
+    has_label = kind[0].lower() == "true"
+    if labelled and not has_label:
+        raise DataError(f"{path} has no labels", should="@classLabel true, and the labels", found="none")
+    for number, line in lines:
+        if not line.strip() or line.startswith(("#", "%")):
+            continue
+        *dimensions, label = line.strip().split(":") if has_label else [*line.strip().split(":"), ""]
+        name = f"{path.name}:{number}"
+        yield Example(name, partial(_series, name, dimensions), label.strip() if has_label else None)
+
+
+def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for _, line in lines:
+        word, _, rest = line.strip().partition(" ")
+        if word.lower() == "@data":
+            return facts
+        if word.startswith("@"):
+            facts[word[1:].lower()] = rest.strip()
+        elif word and not word.startswith(("#", "%")):
+            break
+    raise DataError(
+        f"{path} is no .ts file", should="lines that begin with @, and @data before the series", found="none"
+    )
+
+
+def _series(name: str, dimensions: list[str]) -> Values:
+    rows = [numbers(name, text.split(",")) for text in dimensions]
+    lengths = {len(row) for row in rows}
+    if len(lengths) != 1:
+        found = " and ".join(map(str, sorted(lengths))) or "none"
+        raise DataError(f"{name}: the dimensions differ in length", should="one length", found=found)
+    return np.stack(rows, 1)
+
+
+def numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return numbers, (N,) float32.
+
+    Raises:
+        DataError: one is missing, no number, or not finite.
+    """
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            array = np.array(cells, np.float32)
+    except (ValueError, TypeError):
+        array = np.empty(0, np.float32)
+    if array.shape == (len(cells),) and np.isfinite(array).all():
+        return array
+    n, cell = next((n, cell) for n, cell in enumerate(cells) if not _is_finite(cell))
+    raise DataError(
+        f"{name} is not all numbers",
+        should="finite numbers",
+        found=f"{str(cell)[:40]!r} at place {n + 1}",
+        hint="fill what is missing, or leave such examples out with --skip-bad",
+    )
+
+
+def _is_finite(cell: object) -> bool:
+    try:
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.float32(cell)))  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return False
+
+
+READER = Reader(".ts files", takes, read)

@@ -1,0 +1,219 @@
+"""Video: its frames as arrays, and the part of them that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.media.files import decoding
+from elman.errors import DataError, SettingError, extra
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+"""The files that are taken for videos in a folder."""
+
+MOST_FRAMES = 9000
+"""Of one video, if the caller does not say: six minutes at 25 frames a second."""
+
+MOST_BYTES = 1 << 31
+"""Of the frames of one video that are held."""
+
+SPREADS, SHIFTS = 5, 50
+"""How often the spread of the weights goes into the window when it is centred on motion, and most steps of that."""
+
+
+def frames_of(
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    colour: bool = False,
+    begin: float = 0.0,
+    end: float | None = None,
+) -> Iterator[NDArray[Any]]:
+    """Yield the frames of a video one by one, as a person sees them, in constant memory.
+
+    Args:
+        path: the file.
+        size: (height, width) of the upright frame; None: that of the first frame.
+        colour: red, green and blue instead of grey.
+        begin, end: seconds; frames before and from there on are left out. None: the end of the video.
+
+    Yields:
+        uint8, (H, W), or (H, W, 3) with colour.
+
+    Raises:
+        DataError: the file is missing, empty, broken, or has no picture.
+        MissingExtraError: PyAV is not installed.
+    """
+    path = Path(path)
+    with extra("video", "reading video"):
+        import av
+    with decoding(path, "a video", VIDEO_SUFFIXES), av.open(str(path)) as container:
+        if not container.streams.video:
+            found = ", ".join(stream.type for stream in container.streams) or "nothing"
+            raise DataError(f"{path} has no picture", should="a video", found=found, hint="leave it out")
+        upright = size
+        for frame in container.decode(video=0):
+            # A millisecond more: a time that the file has rounded down is not before itself.
+            time = 0.0 if frame.time is None else frame.time + 1e-3
+            if time < begin:
+                continue
+            if end is not None and time >= end:
+                break
+            turns = round(frame.rotation / 90) % 4  # to the left
+            if upright is None:
+                upright = turned((frame.height, frame.width), turns)
+            height, width = turned(upright, turns)
+            image = frame.to_ndarray(
+                format="rgb24" if colour else "gray", height=height, width=width, interpolation="AREA"
+            )
+            yield np.rot90(image, turns) if turns else image
+
+
+def turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
+    """Return (height, width) after quarter turns."""
+    return size if turns % 2 == 0 else (size[1], size[0])
+
+
+def read_frames(
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    colour: bool = False,
+    crop: tuple[int, int] | None = None,
+    begin: float = 0.0,
+    end: float | None = None,
+    most_frames: int = MOST_FRAMES,
+) -> NDArray[np.uint8]:
+    """Read a video as a whole, or the part of it that moves.
+
+    Args:
+        path: the file.
+        size: (height, width) that every frame is brought to; None: its own.
+        colour: red, green and blue instead of grey.
+        crop: (height, width) of the window that `crop_to_motion` cuts out after that; None: the whole frame.
+        begin, end: seconds of the part that is read; None: the end of the video.
+        most_frames: a longer video is refused as soon as that is seen.
+
+    Returns:
+        uint8, (T, H, W), or (T, H, W, 3) with colour.
+
+    Raises:
+        DataError: as `frames_of`; and there is no frame, or there are too many, or too many bytes of them.
+        SettingError: the window is larger than the frame.
+        MissingExtraError: PyAV is not installed.
+    """
+    frames: list[NDArray[Any]] = []
+    held = 0
+    for frame in frames_of(path, size=size, colour=colour, begin=begin, end=end):
+        if len(frames) == most_frames:
+            raise DataError(
+                f"{path} is too long",
+                should=f"at most {most_frames} frames",
+                found="more",
+                hint="cut it into pieces, or allow more with --set longest=SECONDS",
+            )
+        held += frame.nbytes
+        if held > MOST_BYTES:
+            raise DataError(
+                f"{path} is too large",
+                should=f"frames of {MOST_BYTES} bytes in all at the most",
+                found=f"more than {len(frames)} frames of {frame.nbytes} bytes",
+                hint="make its frames smaller, or cut it into pieces",
+            )
+        frames.append(frame)
+    if not frames:
+        raise DataError(
+            f"{path} has no frames{f' from {begin:g} seconds on' if begin else ''}",
+            should="at least one",
+            found="none",
+            hint="leave it out",
+        )
+    video = np.stack(frames)
+    return video if crop is None else crop_to_motion(video, crop)
+
+
+def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut a window out of all frames, centred on what moves.
+
+    Args:
+        frames: (T, H, W) or (T, H, W, 3).
+        size: (height, width) of the window.
+
+    Returns:
+        (T, height, width) or (T, height, width, 3), a copy. Without any motion it is the middle of the frame.
+
+    Raises:
+        SettingError: the window is larger than the frame.
+    """
+    height, width = size
+    top, left = motion_window(frames, size)
+    return frames[:, top : top + height, left : left + width].copy()
+
+
+def motion_window(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the first row and column of the window that `crop_to_motion` cuts out.
+
+    Raises:
+        SettingError: the window is larger than the frame.
+    """
+    height, width = size
+    if not (1 <= height <= frames.shape[1] and 1 <= width <= frames.shape[2]):
+        raise SettingError(
+            "the window does not fit into the frame",
+            should=f"at most {frames.shape[1]} x {frames.shape[2]} (height x width)",
+            found=f"{height} x {width}",
+            hint="a smaller crop, or larger frames",
+        )
+    y, x = centre_of_motion(frames, size)
+    top = min(max(0, round(y - height / 2)), frames.shape[1] - height)
+    left = min(max(0, round(x - width / 2)), frames.shape[2] - width)
+    return top, left
+
+
+def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[float, float]:
+    """Return where things move: (y, x), in pixels from the upper left corner of the frame.
+
+    The energy of motion of a pixel is the sum over time of the squared differences of neighbouring frames. It begins
+    with the window of half of `size` that has the most of it, and goes on by mean shift (Comaniciu and Meer 2002): to
+    the centre of gravity of the energy, which counts the less the farther away it is, until that stays where it is. So
+    what moves elsewhere counts for nothing.
+
+    Args:
+        frames: (T, H, W) or (T, H, W, 3).
+        size: (height, width) of what moves, with some room around it.
+    """
+    energy = energy_of_motion(frames)
+    if not energy.any():
+        return energy.shape[0] / 2, energy.shape[1] / 2
+    half = np.maximum(1, np.array(size) // 2)
+    sums = np.pad(energy.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    boxes = (
+        sums[half[0] :, half[1] :]
+        - sums[: -half[0], half[1] :]
+        - sums[half[0] :, : -half[1]]
+        + sums[: -half[0], : -half[1]]
+    )
+    middle = np.array(np.unravel_index(boxes.argmax(), boxes.shape)) + half / 2
+    places = [np.arange(length) + 0.5 for length in energy.shape]
+    spread = np.maximum(1.0, np.array(size) / SPREADS)
+    for _ in range(SHIFTS):
+        near = [np.exp(-(((p - m) / s) ** 2) / 2) for p, m, s in zip(places, middle, spread, strict=True)]
+        rows, columns = near[0] * (energy @ near[1]), near[1] * (near[0] @ energy)
+        middle, before = np.array([rows @ places[0], columns @ places[1]]) / rows.sum(), middle
+        if np.abs(middle - before).max() < 0.01:
+            break
+    return float(middle[0]), float(middle[1])
+
+
+def energy_of_motion(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the sum over time and colours of the squared differences of neighbouring frames, (H, W)."""
+    energy = np.zeros(frames.shape[1:3])
+    for before, after in pairwise(frames):
+        squared = (after.astype(np.float64) - before) ** 2
+        energy += squared if squared.ndim == 2 else squared.sum(-1)
+    return energy

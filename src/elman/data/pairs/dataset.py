@@ -1,0 +1,116 @@
+"""Pairs of texts kept in the folder of a run, mapped into memory, and parted into training and validation."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.pairs.readers import Pair
+from elman.errors import AGAIN, DataError, RunError
+from elman.storage.ragged import Sequences
+
+
+class KeptPairs(Sequence[Pair]):
+    """Pairs that are read from a file when they are asked for; each is `score TAB first TAB second` in UTF-8.
+
+    Args:
+        rows: the bytes of each pair.
+        name: of the file, for messages.
+    """
+
+    def __init__(self, rows: Sequences, name: str) -> None:
+        self.rows, self.name = rows, name
+
+    @classmethod
+    def write(cls, folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
+        """Write pairs, in constant memory.
+
+        Raises:
+            DataError: there is none.
+        """
+        return cls(Sequences.write(folder, name, map(_row, pairs)), f"{folder}/{name}")
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> KeptPairs:
+        """Map the pairs that `write` wrote.
+
+        Raises:
+            RunError: a file is missing or broken.
+        """
+        rows = Sequences.open(folder, name)
+        if rows.values.dtype != np.uint8 or rows.values.ndim != 1:
+            raise _broken(f"{folder}/{name}", "bytes", f"{rows.values.dtype} of shape {rows.values.shape}")
+        return cls(rows, f"{folder}/{name}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, n: Any) -> Any:
+        raw = self.rows[n].tobytes()
+        try:
+            score, first, second = raw.decode().split("\t")
+            pair = Pair(first, second, float(score))
+        except ValueError as error:
+            raise _broken(self.name, "a score and two texts with tabs between", repr(raw[:60])) from error
+        if not math.isfinite(pair.score):
+            raise _broken(self.name, "a number as the score", score)
+        return pair
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self[n] for n in range(len(self)))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The bytes of each pair, (pairs,): about how long its texts are."""
+        return self.rows.lengths
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all pairs."""
+        return self.rows.fingerprint
+
+    def scores(self) -> NDArray[np.float64]:
+        """Return the score of every pair, (pairs,)."""
+        return np.fromiter((pair.score for pair in self), np.float64, len(self))
+
+
+def keep(folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
+    """Write a part of the pairs into a folder; it is `name` in the message where there is none.
+
+    Raises:
+        DataError: there is none.
+    """
+    try:
+        first = next(found := iter(pairs))
+    except StopIteration:
+        raise DataError(
+            f"there are no pairs for {name}",
+            should="at least one pair in each part",
+            found="none",
+            hint="more data, or --set validation=0.2, or --set validation_data=FILE",
+        ) from None
+    return KeptPairs.write(folder, name, (pair for some in ([first], found) for pair in some))
+
+
+def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:
+    """Return whether what these texts stand for is one of about `share` of all that are kept for validation.
+
+    The texts decide, in any order: a pair that occurs twice, or once with its texts exchanged, stands on one side.
+    """
+    key = "\t".join([str(seed), *sorted(texts)])
+    return zlib.crc32(key.encode("utf-8", "replace")) < share * 2**32
+
+
+def _row(pair: Pair) -> NDArray[np.uint8]:
+    text = f"{pair.score!r}\t{pair.first}\t{pair.second}"
+    return np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
+
+
+def _broken(name: str, should: str, found: str) -> RunError:
+    return RunError(f"the pairs in {name} are broken", should=should, found=found, hint=AGAIN)

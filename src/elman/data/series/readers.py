@@ -1,0 +1,271 @@
+"""Series from CSV files, wide or long: what is irregular in them is refused, or put right in the way one asks for."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.series.columns import TIME_NAMES, Header, find_columns
+from elman.data.series.dataset import Panel
+from elman.data.series.regularisation import Rules, onto_grid, step_of
+from elman.data.series.timestamps import FORMS, Clock, read_times, readable
+from elman.data.skipped import LeftOut
+from elman.errors import DataError
+from elman.storage.ragged import Sequences
+
+PARTS_FORM = "%Y-%m-%d %H:%M:%S"
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file of series is to be read.
+
+    Attributes:
+        time: the column of times, or those of year, month, day, hour, minute and second; none: found by its name.
+        time_format: as of `datetime.strptime`; None: ISO 8601 or whole numbers.
+        series: the column that names the series of a row (long form); None: a column for each series (wide form).
+        columns: what is forecast; none: every other column.
+        known: columns that are known ahead.
+        rules: what to do with what is irregular.
+        skip_bad: leave out rows that cannot be read, and count them.
+    """
+
+    time: tuple[str, ...] = ()
+    time_format: str | None = None
+    series: str | None = None
+    columns: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    skip_bad: bool = False
+
+
+class Rows(NamedTuple):
+    """The rows of one group, as they stand in the file."""
+
+    lines: list[int]
+    times: list[str]
+    values: list[list[float]]
+
+
+class Read(NamedTuple):
+    """Series, and what there was to say about the files."""
+
+    panel: Panel
+    counts: dict[str, int]  # rows, missing values, and whatever was put right
+    left_out: LeftOut  # the rows that cannot be read
+
+
+def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None) -> Read:
+    """Read series out of CSV files.
+
+    Args:
+        sources: files, or folders whose *.csv are taken. Several files in wide form are a group each.
+        form: how they are to be read.
+        clock: whose step is taken where a file is too short to tell; None: there must be two rows.
+
+    Raises:
+        DataError: a file cannot be read, or is not as it should be; the message names the place.
+        SettingError: a setting is wrong.
+    """
+    files = list(_files(sources))
+    counts: Counter[str] = Counter()
+    groups: dict[str, Rows] = {}
+    left_out = LeftOut()
+    header: Header | None = None
+    for path in files:
+        found = _read_file(path, form, groups, counts, left_out, path.stem if len(files) > 1 else "")
+        if header is not None and (header.columns, header.known) != (found.columns, found.known):
+            raise DataError(
+                f"{path} has other columns than {files[0]}",
+                should=", ".join(header.columns + header.known),
+                found=", ".join(found.columns + found.known),
+            )
+        header = found
+    assert header is not None
+    if not groups:
+        raise DataError(f"{files[0]} has no rows", should="a row for each time", found="only a header")
+    try:
+        panel = _regular(groups, header, form, clock, str(files[0]), counts)
+    except DataError as error:
+        if form.time or header.time[0].lower() in TIME_NAMES:
+            raise
+        guess = f"--set time=NAME, if {header.time[0]}, the first column, does not hold the times"
+        hint = f"{error.hint}; {guess}" if error.hint else guess
+        raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+    return Read(panel, {name: count for name, count in counts.items() if count}, left_out)
+
+
+def _regular(
+    groups: dict[str, Rows], header: Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
+) -> Panel:
+    """Put every group onto the grid that their times have in common."""
+    lines = [line for rows in groups.values() for line in rows.lines]
+    texts = [text for rows in groups.values() for text in rows.times]
+    written = form.time_format or (PARTS_FORM if len(header.time) > 1 else None)
+    ticks, read_clock = read_times(texts, written, place, lines)
+    places = np.cumsum([len(rows.times) for rows in groups.values()])[:-1]
+    split = np.split(np.asarray(ticks, np.int64), places)
+    split, step = step_of(split, read_clock, form.rules, clock, place, np.split(np.asarray(lines), places), texts)
+    C = len(header.columns)
+    starts, values, ahead = [], [], []
+    for (name, rows), found in zip(groups.items(), split, strict=True):
+        table = np.asarray(rows.values, np.float64).reshape(len(found), -1)
+        start, grid = onto_grid(found, table, np.asarray(rows.lines), step, form.rules, _named(place, name), counts)
+        length = len(grid) if not header.known else _last_value(grid[:, :C])
+        missing_ahead = np.argwhere(np.isnan(grid[:, C:]))
+        if len(missing_ahead):
+            row, column = missing_ahead[0]
+            raise DataError(
+                f"{_named(place, name)}: {header.known[column]} is known ahead, but has no value at "
+                f"{step.text(start + int(row) * step.every)}",
+                should="a value at every time",
+                hint=f"fill it in, or leave it out of known={','.join(header.known)}",
+            )
+        starts.append(start)
+        values.append(np.ascontiguousarray(grid[:length, :C]))
+        ahead.append(np.ascontiguousarray(grid[:, C:]))
+        counts["missing values"] += int(np.isnan(grid[:length, :C]).sum())
+    odd = [n for n, start in enumerate(starts) if (start - starts[0]) % step.every]
+    if odd:
+        names = list(groups)
+        raise DataError(
+            f"{place}: the series do not share their times",
+            should=f"steps of {step.step} from {step.text(starts[0])} on, as {names[0] or 'the first file'}",
+            found=f"{step.text(starts[odd[0]])} in {names[odd[0]]}",
+            hint=f"--set every={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
+        )
+    return Panel(
+        tuple(groups),
+        header.columns,
+        header.known,
+        step,
+        np.asarray(starts, np.int64),
+        Sequences.of(values),
+        Sequences.of(ahead),
+    )
+
+
+def _last_value(values_TC: NDArray[np.float64]) -> int:
+    """Return the length up to the last row that has a value; rows after it are there for what is known ahead."""
+    there = np.flatnonzero(~np.isnan(values_TC).all(1))
+    return int(there[-1]) + 1 if len(there) else len(values_TC)
+
+
+def _named(place: str, group: str) -> str:
+    return f"{place}, {group}" if group else place
+
+
+def _files(sources: Sequence[Path]) -> Iterator[Path]:
+    for source in sources:
+        if source.is_dir():
+            found = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+            if not found:
+                raise DataError(f"{source} holds no series", should="*.csv", found="none of them")
+            yield from found
+        elif source.is_file():
+            yield source
+        else:
+            raise DataError(f"{source} cannot be read", should="a CSV file or a folder of them", found="nothing there")
+
+
+def _read_file(
+    path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], left_out: LeftOut, name: str
+) -> Header:
+    """Add the rows of a file to their groups."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            separator = max(",;\t", key=first.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            names = [cell.strip() for cell in next(reader, [])]
+            header = find_columns(path, names, form.time, form.series, form.columns, form.known)
+            places = [names.index(column) for column in header.columns + header.known]
+            times = [names.index(column) for column in header.time]
+            group = names.index(form.series) if form.series else None
+            first_time: list[str] = []
+            for row in reader:
+                if not row:
+                    continue
+                counts["rows"] += 1
+                try:
+                    time, numbers = _row(path, reader.line_num, row, names, times, places, form, first_time)
+                except DataError as error:
+                    if not form.skip_bad:
+                        raise
+                    counts["rows left out"] += 1
+                    left_out.add(f"{error.what}: {error.found}")
+                    continue
+                key = row[group].strip() if group is not None else name
+                rows = groups.setdefault(key, Rows([], [], []))
+                rows.lines.append(reader.line_num)
+                rows.times.append(time)
+                rows.values.append(numbers)
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DataError(f"{path} cannot be read", should="a CSV file in UTF-8", found=str(error)) from error
+    return header
+
+
+def _row(
+    path: Path,
+    line: int,
+    row: list[str],
+    names: list[str],
+    times: list[int],
+    places: list[int],
+    form: Form,
+    first_time: list[str],
+) -> tuple[str, list[float]]:
+    """Return the time and the numbers of a row."""
+    if len(row) != len(names):
+        raise DataError(
+            f"{path} line {line} has {len(row)} cells",
+            should=f"{len(names)}, as the first line has",
+            found=",".join(row)[:80],
+            hint="mend the row, or leave such rows out with --skip-bad",
+        )
+    time = row[times[0]].strip() if len(times) == 1 else _joined([row[place].strip() for place in times], path, line)
+    if not first_time:
+        first_time.append(time)
+    elif form.skip_bad and not readable(time, first_time[0], form.time_format or (PARTS_FORM if times[1:] else None)):
+        raise DataError(f"{path} line {line}: the time cannot be read", should=FORMS, found=time)
+    return time, [_number(path, line, names[place], row[place]) for place in places]
+
+
+def _joined(parts: list[str], path: Path, line: int) -> str:
+    """Return a time out of year, month, day, hour, minute and second, as many as there are."""
+    try:
+        numbers = [int(part) for part in parts]
+    except ValueError:
+        raise DataError(
+            f"{path} line {line}: the time cannot be read", should="whole numbers", found=str(parts)
+        ) from None
+    year, month, day, hour, minute, second = (*numbers, *(0, 1, 1, 0, 0, 0)[len(numbers) :])
+    return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
+
+
+def _number(path: Path, line: int, column: str, text: str) -> float:
+    """Return a cell as a number, nan where it says that there is none."""
+    if text.strip().lower() in MISSING:
+        return math.nan
+    try:
+        value = float(text)
+        if math.isfinite(value) and "_" not in text:
+            return value
+    except ValueError:
+        pass
+    raise DataError(
+        f"{path} line {line}: {column} is no number",
+        should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",
+        found=repr(text[:40]),
+        hint="leave the column out with --set columns=A,B naming the others, or such rows with --skip-bad",
+    )

@@ -1,0 +1,255 @@
+"""Windows of series: a past to read and a future to forecast, in units that the training part fixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elman.data.series.calendar_features import Calendar
+from elman.data.series.dataset import Panel
+from elman.data.series.regularisation import LARGEST_GRID
+from elman.errors import DataError
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and standard deviation of every series and every known column, of the training part.
+
+    Attributes:
+        mean, deviation: (G, C), of what is forecast.
+        known_mean, known_deviation: (K,), of what is known ahead, over all groups.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    known_mean: NDArray[np.float64]
+    known_deviation: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, training: Panel, *, constants: str = "refuse") -> Scaler:
+        """Measure a training part.
+
+        Args:
+            training: nothing but it.
+            constants: "refuse" series that do not move, or "keep" them, with a deviation of 1.
+
+        Raises:
+            DataError: a series has no value there, or does not move and is refused.
+        """
+        mean, deviation = [], []
+        for n, values_TC in enumerate(training.values_of_groups()):
+            for c in range(len(training.columns)):
+                name = training.series[n * len(training.columns) + c]
+                there = values_TC[:, c][~np.isnan(values_TC[:, c])]
+                if not len(there):
+                    raise DataError(
+                        f"the series {name} has no value in the training part",
+                        should="values before the validation part",
+                        found="none",
+                        hint="--set columns=A,B without it, or a smaller validation",
+                    )
+                level, spread = float(there.mean()), float(there.std())
+                if spread <= 1e-12 * max(1.0, abs(level)):
+                    if constants == "refuse":
+                        raise DataError(
+                            f"the series {name} does not move in the training part",
+                            should="values that differ",
+                            found=f"{level:g} at all {len(there):,} times",
+                            hint="--set constants=keep, or --set columns=A,B without it",
+                        )
+                    spread = 1.0
+                mean.append(level)
+                deviation.append(spread)
+        shape = (len(training.groups), len(training.columns))
+        known = training.ahead.values
+        spread_K = np.asarray(known).std(0) if len(known) else np.ones(len(training.known))
+        return cls(
+            np.reshape(mean, shape),
+            np.reshape(deviation, shape),
+            np.asarray(known).mean(0) if len(known) else np.zeros(len(training.known)),
+            np.where(spread_K > 0, spread_K, 1.0),
+        )
+
+    def only(self, groups: list[int]) -> Scaler:
+        """Return the part for some of the groups."""
+        return Scaler(self.mean[groups], self.deviation[groups], self.known_mean, self.known_deviation)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers as JSON knows them; `from_json` undoes it."""
+        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any], groups: int, columns: int, known: int) -> Self:
+        """Read what `as_json` made.
+
+        Raises:
+            ValueError: it has other sizes, or holds what is no number.
+        """
+        arrays = {name: np.asarray(found[name], np.float64) for name in cls.__dataclass_fields__}
+        shapes = [(groups, columns)] * 2 + [(known,)] * 2
+        for array, shape in zip(arrays.values(), shapes, strict=True):
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"numbers of shape {array.shape} where {shape} should be")
+        if (arrays["deviation"] <= 0).any() or (arrays["known_deviation"] <= 0).any():
+            raise ValueError("a deviation that is not positive")
+        return cls(**arrays)
+
+
+class WindowBatch(NamedTuple):
+    """Windows side by side, in units of the training part's deviation; float32.
+
+    Attributes:
+        past_TB: what a forecaster reads; where a value is missing, the last one before it in the window, or 0.
+        past_seen_TB: 1 where there was a value.
+        calendar_SBK: features of the calendar of all T + F steps.
+        known_SBK: what is known ahead of all T + F steps.
+        series_B: the number of each series.
+        future_FB: what comes; 0 where it is missing.
+        future_seen_FB: 1 where there is a value.
+    """
+
+    past_TB: Tensor
+    past_seen_TB: Tensor
+    calendar_SBK: Tensor
+    known_SBK: Tensor
+    series_B: Tensor
+    future_FB: Tensor
+    future_seen_FB: Tensor
+
+
+class Places(NamedTuple):
+    """Where windows are, (B,) each: their group and column, and the row where their future begins."""
+
+    groups: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+class Windows:
+    """All windows of a panel, by number: a past of `lookback` rows and a future of `horizon`.
+
+    Args:
+        panel: the series; for training nothing but the training part.
+        scaler, calendar: fitted on the training part.
+        lookback: T.
+        horizon: F.
+        first: the tick from which on futures may begin; None: wherever there is a past.
+        numbers: of the series that the panel's groups stand for, group by group; None: from 0 on.
+        beyond: the future lies beyond the last value: one window for each series, at its end.
+
+    Raises:
+        DataError: the groups lie too far apart in time.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        scaler: Scaler,
+        calendar: Calendar,
+        *,
+        lookback: int,
+        horizon: int,
+        first: int | None = None,
+        numbers: list[int] | None = None,
+        beyond: bool = False,
+    ) -> None:
+        self.panel, self.scaler, self.calendar = panel, scaler, calendar
+        self.lookback, self.horizon, self.beyond = lookback, horizon, beyond
+        self.numbers = np.asarray(numbers if numbers is not None else range(len(panel.groups)), np.int64)
+        begins, counts = [], []
+        for n, length in enumerate(panel.values.lengths):
+            begin = lookback
+            if beyond:
+                begin = int(length)
+            elif first is not None:
+                begin = max(begin, -((int(panel.starts[n]) - first) // panel.clock.every))
+            begins.append(begin)
+            counts.append(1 if beyond else max(0, int(length) - horizon + 1 - begin))
+        self._begins = np.asarray(begins, np.int64)
+        self._counts = np.asarray(counts, np.int64) * len(panel.columns)
+        self._ends = np.cumsum(self._counts)
+        # The calendar of every step from a past before the first row to a future behind the last.
+        every = panel.clock.every
+        self._origin = int(panel.starts.min()) - lookback * every
+        last = max(panel.end(n) for n in range(len(panel.groups))) + horizon * every
+        if (last - self._origin) // every > LARGEST_GRID:
+            raise DataError(
+                "the series lie too far apart",
+                should=f"at most {LARGEST_GRID:,} steps of {panel.clock.step} from the first to the last",
+                found=f"{(last - self._origin) // every:,}",
+                hint="mend the times, or train on them one by one",
+            )
+        self._features = calendar.features(np.arange(self._origin, last, every))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def places(self, numbers: NDArray[np.int64]) -> Places:
+        """Return where windows are."""
+        groups = np.searchsorted(self._ends, numbers, side="right")
+        rows, columns = np.divmod(numbers - (self._ends - self._counts)[groups], len(self.panel.columns))
+        return Places(groups, columns, rows + self._begins[groups])
+
+    def batch(self, numbers: NDArray[np.int64]) -> WindowBatch:
+        """Return the windows of these numbers."""
+        T, places = self.lookback, self.places(numbers)
+        steps_S = np.arange(-T, self.horizon)
+        values_SB = self._values(places, steps_S)
+        seen_SB = ~np.isnan(values_SB)
+        known_SBK = self._known(places, steps_S)
+        first_B = (self.panel.starts[places.groups] - self._origin) // self.panel.clock.every + places.rows
+        numbers_B = self.numbers[places.groups] * len(self.panel.columns) + places.columns
+        return WindowBatch(
+            torch.from_numpy(forward_filled(values_SB[:T]).astype(np.float32)),
+            torch.from_numpy(seen_SB[:T].astype(np.float32)),
+            torch.from_numpy(self._features[first_B + steps_S[:, None]]),
+            torch.from_numpy(known_SBK.astype(np.float32)),
+            torch.from_numpy(numbers_B),
+            torch.from_numpy(np.nan_to_num(values_SB[T:]).astype(np.float32)),
+            torch.from_numpy(seen_SB[T:].astype(np.float32)),
+        )
+
+    def history(self, numbers: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
+        """Return the last `steps` values before each future, (steps, B), scaled and forward-filled; 0 before any."""
+        return forward_filled(self._values(self.places(numbers), np.arange(-steps, 0)))
+
+    def _values(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return scaled values at steps from each place on, (S, B); nan where there is none."""
+        found_BS = np.empty((len(places.groups), len(steps_S)))  # a window is a row: it lies together in the series too
+        for group in np.unique(places.groups):
+            here = np.flatnonzero(places.groups == group)
+            values_TC, columns_b1 = self.panel.values[group], places.columns[here, None]
+            rows_bS = places.rows[here, None] + steps_S
+            inside = (rows_bS >= 0) & (rows_bS < len(values_TC))
+            part = values_TC[np.clip(rows_bS, 0, len(values_TC) - 1), columns_b1]
+            part -= self.scaler.mean[group, columns_b1]
+            part /= self.scaler.deviation[group, columns_b1]
+            part[~inside] = np.nan
+            found_BS[here] = part
+        return found_BS.T
+
+    def _known(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return scaled covariates at steps from each place on, (S, B, K); those of the first row before it."""
+        found_SBK = np.zeros((len(steps_S), len(places.groups), len(self.panel.known)))
+        for group in np.unique(places.groups) if self.panel.known else ():
+            here = np.flatnonzero(places.groups == group)
+            ahead_TK = self.panel.ahead[group]
+            part = ahead_TK[np.clip(steps_S[:, None] + places.rows[here], 0, len(ahead_TK) - 1)]
+            found_SBK[:, here] = (part - self.scaler.known_mean) / self.scaler.known_deviation
+        return found_SBK
+
+
+def forward_filled(values_TB: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values with the last one before it in place of each nan, and 0 where there is none before."""
+    missing_TB = np.isnan(values_TB)
+    if not missing_TB.any():
+        return values_TB
+    places_TB = np.where(missing_TB, -1, np.arange(len(values_TB))[:, None])
+    places_TB = np.maximum.accumulate(places_TB, axis=0)
+    filled_TB = np.take_along_axis(values_TB, np.maximum(places_TB, 0), axis=0)
+    return np.where(places_TB < 0, 0.0, filled_TB)

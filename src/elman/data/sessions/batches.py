@@ -1,0 +1,218 @@
+"""Batches of sessions for training: whole sessions side by side, or laid end to end in streams that are cut.
+
+Whole sessions give backpropagation through all of a session's history. Streams are the session-parallel batches of
+Hidasi et al. 2016 (https://arxiv.org/abs/1511.06939): each of B streams takes the next session where one ends, and the
+state is reset there; the gradient is cut every T steps. A session of n events has n - 1 steps: each event but the last
+is read, and the one after it predicted.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elman.data.batching import Shuffled, pad
+from elman.errors import RunError
+from elman.storage.ragged import Sequences
+
+IGNORED = -100
+"""A target that is not predicted, as in torch."""
+
+
+@dataclass(frozen=True)
+class SessionBatch:
+    """T steps of B sessions or streams."""
+
+    input_TB: Tensor  # int64, the items that are read
+    target_TB: Tensor  # int64, the item after each; IGNORED where there is none
+    lengths_B: Tensor | None  # int64, of whole sessions; None for streams
+    resets_TB: Tensor | None  # bool, true where a session begins in a stream; None for whole sessions
+    first: bool  # whether no state is carried into it
+    count: int  # targets that are not IGNORED
+
+
+class WholeSessions(Shuffled[SessionBatch]):
+    """Whole sessions side by side, those of similar length together.
+
+    Args:
+        sessions: structured steps with the fields `item` and `tied`, each of two events or more.
+        batch_size: sessions in a batch, at most.
+        events: steps in a batch at most, padding included; 0: no limit.
+        shuffle_ties: draw the order of events of one moment anew in every epoch.
+        seed: of the order.
+    """
+
+    def __init__(
+        self, sessions: Sequences, *, batch_size: int, events: int = 0, shuffle_ties: bool = False, seed: int = 0
+    ) -> None:
+        super().__init__(sessions.lengths - 1, self._collate, batch_size=batch_size, seed=seed, tokens=events)
+        self.sessions, self.shuffle_ties = sessions, shuffle_ties
+        self._drawn = 0
+
+    def __iter__(self) -> Iterator[SessionBatch]:
+        self._drawn = self.position["epoch"]
+        yield from super().__iter__()
+
+    def _collate(self, chosen: NDArray[np.int64]) -> SessionBatch:
+        drawn = [
+            session_items(self.sessions, int(n), self.seed, self._drawn, self.shuffle_ties).astype(np.int64)
+            for n in chosen
+        ]
+        input_TB, lengths_B = pad([items[:-1] for items in drawn])
+        target_TB, _ = pad([items[1:] for items in drawn], IGNORED)
+        return SessionBatch(
+            torch.from_numpy(input_TB),
+            torch.from_numpy(target_TB),
+            torch.from_numpy(lengths_B),
+            None,
+            True,
+            int(lengths_B.sum()),
+        )
+
+
+class SessionStreams:
+    """Sessions laid end to end in B streams, cut into windows of T steps; keeps to `elman.training.task.Batches`.
+
+    In every epoch the sessions come in a new order, and each goes to the stream that ends first, so that none is cut
+    in two and the streams end at about the same step. A stream that has ended has no targets any more.
+
+    Args:
+        sessions: structured steps with the fields `item` and `tied`, each of two events or more.
+        batch_size: B.
+        window: T.
+        shuffle_ties: as in `WholeSessions`.
+        seed: of the order.
+    """
+
+    def __init__(
+        self, sessions: Sequences, *, batch_size: int, window: int, shuffle_ties: bool = False, seed: int = 0
+    ) -> None:
+        self.sessions, self.seed, self.shuffle_ties = sessions, seed, shuffle_ties
+        self.batch_size, self.window = min(batch_size, len(sessions)), window
+        self._epoch, self._offset, self._laid = 0, 0, -1
+        self._streams: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+
+    @property
+    def position(self) -> dict[str, int]:
+        """The place of the next window: the epoch, and the steps of it that are done."""
+        return {"epoch": self._epoch, "offset": self._offset}
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Go to a place that `position` returned.
+
+        Raises:
+            RunError: there is no such place.
+        """
+        epoch, offset = position.get("epoch"), position.get("offset")
+        if type(epoch) is int and type(offset) is int and 0 <= epoch < 1 << 63 and 0 <= offset < self.length(epoch):
+            self._epoch, self._offset = epoch, offset
+            return
+        raise RunError(
+            "the place in the data is impossible",
+            should="an epoch from 0 on, and an offset inside of it",
+            found=repr(position)[:80],
+            hint="go on with the same data and settings as before",
+        )
+
+    @property
+    def progress(self) -> float:
+        """Epochs done, with the fraction of the current one."""
+        return self._epoch + self._offset / self.length(self._epoch)
+
+    def length(self, epoch: int) -> int:
+        """Return the steps of the longest stream in an epoch."""
+        return max(int(ends[-1]) for _, ends in self.streams(epoch))
+
+    def streams(self, epoch: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Return for each stream the numbers of its sessions, and the steps at which each ends."""
+        if self._laid != epoch:
+            key = np.array([self.seed % (1 << 64), epoch], np.uint64)
+            order = np.random.Generator(np.random.Philox(key=key)).permutation(len(self.sessions))
+            steps = (self.sessions.lengths - 1).tolist()
+            laid: list[list[int]] = [[] for _ in range(self.batch_size)]
+            ends = [(0, b) for b in range(self.batch_size)]
+            for n in order.tolist():
+                end, b = ends[0]
+                laid[b].append(n)
+                heapq.heapreplace(ends, (end + steps[n], b))
+            self._streams = [(np.array(each), np.cumsum([steps[n] for n in each])) for each in laid]
+            self._laid = epoch
+        return self._streams
+
+    def __iter__(self) -> Iterator[SessionBatch]:
+        epoch = self._epoch
+        while self._epoch == epoch:
+            start, length = self._offset, self.length(epoch)
+            self._offset = min(start + self.window, length)
+            stop = self._offset
+            if stop == length:
+                self._epoch, self._offset = epoch + 1, 0
+            yield self._window(epoch, start, stop)
+
+    def _window(self, epoch: int, start: int, stop: int) -> SessionBatch:
+        shape = (stop - start, self.batch_size)
+        input_TB, target_TB = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
+        resets_TB = np.zeros(shape, np.bool_)
+        for b, (numbers, ends) in enumerate(self.streams(epoch)):
+            k = int(np.searchsorted(ends, start, side="right"))
+            while k < len(numbers) and (begin := 0 if k == 0 else int(ends[k - 1])) < stop:
+                items = session_items(self.sessions, int(numbers[k]), self.seed, epoch, self.shuffle_ties)
+                first, last = max(begin, start), min(int(ends[k]), stop)
+                input_TB[first - start : last - start, b] = items[first - begin : last - begin]
+                target_TB[first - start : last - start, b] = items[first - begin + 1 : last - begin + 1]
+                resets_TB[first - start, b] = first == begin
+                k += 1
+        return SessionBatch(
+            torch.from_numpy(input_TB),
+            torch.from_numpy(target_TB),
+            None,
+            torch.from_numpy(resets_TB),
+            start == 0,
+            int((target_TB != IGNORED).sum()),
+        )
+
+
+def session_items(sessions: Sequences, n: int, seed: int, epoch: int, shuffle_ties: bool) -> NDArray[np.int32]:
+    """Return the items of a session; with `shuffle_ties` those of one moment in an order drawn for this epoch.
+
+    The draw depends on the seed, the epoch and the session alone, so that a session that is cut by a window, or by the
+    end of the process, goes on in the same order.
+    """
+    steps = sessions[n]
+    items: NDArray[np.int32] = steps["item"]
+    if not shuffle_ties or not steps["tied"].any():
+        return items
+    key = np.array([(seed ^ 0x7469_6573) % (1 << 64), epoch], np.uint64)
+    counter = np.array([0, 0, 0, n], np.uint64)
+    chance = np.random.Generator(np.random.Philox(key=key, counter=counter)).random(len(items))
+    return items[np.argsort(np.cumsum(~steps["tied"]) + chance)]
+
+
+def seen_before(batch: SessionBatch) -> tuple[Tensor, Tensor]:
+    """Return which items each target of a batch comes after, but for itself: (M,) rows and (M,) items.
+
+    A row is the number of a target among those that are predicted, in the order of `target_TB`. In streams only what
+    the window holds of a session is known.
+    """
+    input_TB, target_TB = batch.input_TB.numpy(), batch.target_TB.numpy()
+    counted_TB = target_TB != IGNORED
+    row_TB = np.cumsum(counted_TB).reshape(counted_TB.shape) - 1
+    rows, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for b in range(input_TB.shape[1]):
+        length = int(counted_TB[:, b].sum())
+        begins = [0] if batch.resets_TB is None else np.flatnonzero(batch.resets_TB[:length, b].numpy()).tolist()
+        for begin, end in pairwise(sorted({0, *begins, length})):
+            steps, before = (each + begin for each in np.tril_indices(end - begin))
+            seen = input_TB[before, b]
+            other = seen != target_TB[steps, b]
+            rows.append(row_TB[steps, b][other])
+            items.append(seen[other])
+    return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(items))

@@ -1,0 +1,119 @@
+"""The items that a model knows: their names, and how often each was seen in training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError, RunError
+from elman.storage.files import write_bytes
+
+FILENAME = "items.json"
+UNKNOWN = -1
+"""The number of an item that was not seen in training."""
+
+_LARGEST = 1 << 29  # bytes
+_AGAIN = "take the run again from where it was made"
+
+
+class Items:
+    """Items numbered from 0, the most frequent first.
+
+    Attributes:
+        names: (V,) by number.
+        counts: (V,) int64, events in the training data.
+    """
+
+    def __init__(self, names: Sequence[str], counts: Iterable[int]) -> None:
+        self.names, self.counts = list(names), np.asarray(list(counts), np.int64)
+
+    @classmethod
+    def of(cls, names: Sequence[str], events: NDArray[np.int64], *, least: int = 1) -> tuple[Self, NDArray[np.int64]]:
+        """Number the items of the training events by falling frequency; of equal ones the first seen comes first.
+
+        Args:
+            names: of all items that occur anywhere.
+            events: the training events, as places in `names`.
+            least: events that an item must have to be known.
+
+        Returns:
+            the items, and the new number of each of `names`, UNKNOWN for those that are not known.
+
+        Raises:
+            DataError: fewer than two are known.
+        """
+        counts = np.bincount(events, minlength=len(names))
+        order = np.argsort(-counts, kind="stable")
+        order = order[counts[order] >= max(1, least)]
+        if len(order) < 2:
+            raise DataError(
+                "there is nothing to choose among",
+                should=f"at least 2 items with {max(1, least)} or more events in the training part",
+                found=f"{len(order)} of {len(names)} items",
+                hint="more data, or a smaller item_least" if least > 1 else "more data",
+            )
+        numbers = np.full(len(names), UNKNOWN, np.int64)
+        numbers[order] = np.arange(len(order))
+        return cls([names[n] for n in order], counts[order]), numbers
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each name."""
+        return {name: number for number, name in enumerate(self.names)}
+
+    def save(self, folder: Path) -> None:
+        """Write the items into a run's folder.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        content = {"version": 1, "items": self.names, "counts": self.counts.tolist()}
+        write_bytes(folder / FILENAME, json.dumps(content, ensure_ascii=True).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: it is missing or broken.
+        """
+        path = folder / FILENAME
+        try:
+            if path.stat().st_size > _LARGEST:
+                raise ValueError(f"{path.stat().st_size} bytes")
+            content = json.loads(path.read_text(encoding="utf-8"))
+            _check(content)
+        except (OSError, ValueError, RecursionError) as error:
+            found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)[:200]
+            raise RunError(f"{path} is broken", should="the items of a run", found=found, hint=_AGAIN) from error
+        return cls(content["items"], content["counts"])
+
+
+def _check(content: Any) -> None:
+    """Check what a stranger may have written.
+
+    Raises:
+        ValueError: it is not what `save` writes.
+    """
+    names, counts = (content.get(key) if isinstance(content, dict) else None for key in ("items", "counts"))
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("no list of items")
+    if len(set(names)) != len(names):
+        raise ValueError("an item that stands there twice")
+    most = 1 << 62
+    if not isinstance(counts, list) or len(counts) != len(names):
+        raise ValueError("no count for each item")
+    if not all(type(count) is int and 0 < count < most for count in counts):
+        raise ValueError("a count that is no positive number")
+    if any(a < b for a, b in pairwise(counts)):
+        raise ValueError("items that do not stand by falling frequency")

@@ -1,0 +1,112 @@
+"""Spoken sentences in the folder of a run: their features, how these are computed, and what is said in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elman.data.batching import pad
+from elman.data.speech.eigenlips import Lips
+from elman.data.speech.utterance import SoundFeatures
+from elman.data.text.vocabularies import Vocabulary
+from elman.errors import AGAIN, RunError
+from elman.storage.files import write_json
+from elman.storage.ragged import Sequences
+
+
+class Batch(NamedTuple):
+    """Sentences side by side."""
+
+    input_TBI: Tensor  # float32
+    lengths_B: Tensor
+    target_BS: Tensor  # numbers of symbols, 0 beyond the sizes
+    sizes_B: Tensor
+
+
+class Speech(NamedTuple):
+    """Features of sentences, and the numbers of what is said in them."""
+
+    input: Sequences  # float16, (T, I)
+    target: Sequences  # int64, (S,)
+
+    @classmethod
+    def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:
+        """Write what is said beside the features that lie in a folder, and map both."""
+        Sequences.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Map what `complete` wrote.
+
+        Raises:
+            RunError: it is missing or broken.
+        """
+        found = cls(Sequences.open(folder, "input"), Sequences.open(folder, "target"))
+        fits = found.input.values.ndim == 2 and found.target.values.ndim == 1 and found.target.values.dtype == np.int64
+        if len(found.input) != len(found.target) or not fits:
+            raise RunError(
+                f"the sentences in {folder} are broken",
+                should="features (T, I) and as many rows of symbols",
+                found=f"{len(found.input)} and {len(found.target)}",
+                hint=AGAIN,
+            )
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes with every change of the data."""
+        return self.input.fingerprint + self.target.fingerprint
+
+    def batch(self, chosen: NDArray[np.int64]) -> Batch:
+        """Return these sentences as a batch."""
+        features, lengths = pad([self.input[int(n)] for n in chosen])
+        target, sizes = pad([self.target[int(n)] for n in chosen])
+        found = (features.astype(np.float32), lengths, np.ascontiguousarray(target.T), sizes)
+        return Batch(*(torch.from_numpy(array) for array in found))
+
+
+def write_features(folder: Path, features: SoundFeatures | Lips) -> None:
+    """Keep how features are computed."""
+    if isinstance(features, Lips):
+        features.save(folder)
+    else:
+        write_json(folder / "features.json", asdict(features))
+
+
+def read_features(folder: Path) -> SoundFeatures | Lips:
+    """Return what `write_features` kept.
+
+    Raises:
+        RunError: it is missing or broken.
+    """
+    if (folder / Lips.filename).exists():
+        return Lips.load(folder)
+    content = read_numbers(folder / "features.json")
+    try:
+        return SoundFeatures(**content)
+    except TypeError as error:
+        raise RunError(f"{folder}/features.json is broken", found=str(error), hint=AGAIN) from error
+
+
+def read_numbers(path: Path) -> dict[str, Any]:
+    """Return a JSON object of a run.
+
+    Raises:
+        RunError: it is missing or broken.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is broken", should="a JSON object", found=str(error)[:200], hint=AGAIN) from error
+    return content

@@ -1,0 +1,158 @@
+"""The features of spoken sentences, computed one by one: collected, or kept in a folder as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.speech.eigenlips import Lips
+from elman.data.speech.normalisation import Moments, normalise_speakers
+from elman.data.speech.table import Spoken
+from elman.data.speech.utterance import SoundFeatures
+from elman.errors import DataError
+from elman.storage.ragged import Sequences
+
+RAW = "raw"  # the name of the features of a part before they are normalised by speaker
+
+Featured = tuple[Spoken, NDArray[np.float16]]
+"""A sentence and its features, (T, F)."""
+
+
+def featured(
+    rows: Iterable[Spoken],
+    features: SoundFeatures | Lips,
+    *,
+    skip_bad: bool,
+    leave_out: Callable[[str], object],
+    notes: Counter[str],
+    copies: int = 1,
+) -> Iterator[Featured]:
+    """Yield sentences with their features, in the memory of one.
+
+    Args:
+        rows: the sentences.
+        features: how they are computed.
+        skip_bad: broken files are left out instead of refused.
+        leave_out: is told what is wrong with each of them.
+        notes: counts what was done to files, or is odd about them.
+        copies: of each video, a little moved.
+
+    Raises:
+        DataError: a file is broken and `skip_bad` is false, or all are.
+    """
+    count = 0
+    first: str | None = None
+    for row in rows:
+        try:
+            several = features.varied(row.source, copies)  # type: ignore[arg-type]
+        except DataError as error:
+            if not skip_bad:
+                hint = f"{error.hint or 'mend the file'}, or --skip-bad"
+                raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+            leave_out(error.what)
+            first = first or error.what
+            continue
+        count += 1
+        notes.update(several[0].notes)
+        for utterance in several:
+            yield row, utterance.features
+    if not count:
+        raise DataError("every file is broken", should="files that can be read", found=first or "no files")
+
+
+class Collected(NamedTuple):
+    """Sentences with their features.
+
+    Attributes:
+        features: (T, F) each.
+        rows: the sentences, as many.
+        bad: the messages of the files that were left out.
+    """
+
+    features: list[NDArray[np.float16]]
+    rows: list[Spoken]
+    bad: list[str]
+
+
+def collected(
+    rows: Iterable[Spoken], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
+) -> Collected:
+    """Hold the features of some sentences.
+
+    Args:
+        rows: the sentences.
+        features: how they are computed.
+        skip_bad: broken files are left out instead of refused.
+        by_speaker: the features are normalised over all sentences of a speaker.
+
+    Raises:
+        DataError: as `featured`.
+    """
+    found = Collected([], [], [])
+    for row, values in featured(rows, features, skip_bad=skip_bad, leave_out=found.bad.append, notes=Counter()):
+        found.rows.append(row)
+        found.features.append(values)
+    if by_speaker:
+        found.features[:] = normalise_speakers(found.features, [row.speaker for row in found.rows])
+    return found
+
+
+class Kept(NamedTuple):
+    """What is known of a part whose features are in a folder.
+
+    Attributes:
+        texts: what is said in each sentence.
+        scale: the mean and the deviation of each feature over all steps.
+    """
+
+    texts: list[str]
+    scale: dict[str, list[float]]
+
+
+def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = False) -> Kept:
+    """Write the features of sentences into a folder, as the sequences `input`, as they come; texts alone are held.
+
+    Args:
+        folder: where they go.
+        sentences: what `featured` yields.
+        by_speaker: the features are normalised over all sentences of a speaker, which takes a second pass over them.
+
+    Raises:
+        DataError: as `featured`.
+        RunError: the files cannot be written.
+    """
+    texts: list[str] = []
+    speakers: list[str] = []
+    moments: dict[str, Moments] = {}
+
+    def noted() -> Iterator[NDArray[np.float16]]:
+        for row, values in sentences:
+            texts.append(row.text)
+            speakers.append(row.speaker if by_speaker else "")
+            moments.setdefault(speakers[-1], Moments(values.shape[1])).add(values)
+            yield values
+
+    if not by_speaker:
+        Sequences.write(folder, "input", noted())
+        return Kept(texts, _scale(moments[""]))
+    raw = Sequences.write(folder, RAW, noted())
+    whole = Moments(raw.values.shape[1])
+
+    def normalised() -> Iterator[NDArray[np.float16]]:
+        for n, speaker in enumerate(speakers):
+            values = moments[speaker].normalise(raw[n]).astype(np.float16)
+            whole.add(values)
+            yield values
+
+    Sequences.write(folder, "input", normalised())
+    Sequences.remove(folder, RAW)
+    return Kept(texts, _scale(whole))
+
+
+def _scale(moments: Moments) -> dict[str, list[float]]:
+    return {"mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}

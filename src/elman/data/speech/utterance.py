@@ -1,0 +1,81 @@
+"""An utterance: its features, and what was done to the sound on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.media.audio import read_sound, speech_span
+from elman.data.media.mel import log_mel
+
+STEP = 0.01  # seconds from one step of sound to the next
+FULL, CLIPPED = 0.999, 1e-3  # of full scale, and the share of the samples there from which on a sound counts as clipped
+QUIET = 0.003  # of full scale: the loudest sample of a sound that is hardly there, 50 dB below
+
+
+class Utterance(NamedTuple):
+    """What a model is given of a file.
+
+    Attributes:
+        features: float16, (T, F).
+        begin: seconds of the file that were left out before them.
+        notes: what was done to it, or is wrong with it, in a few words each.
+    """
+
+    features: NDArray[np.float16]
+    begin: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SoundFeatures:
+    """Log-mel energies of sound.
+
+    Attributes:
+        rate: samples a second; a file of another rate is resampled.
+        bands: F.
+        trim: the noise of the place at the beginning and at the end is left out.
+        longest: seconds; a longer sound is refused.
+    """
+
+    rate: int
+    bands: int
+    trim: bool
+    longest: float
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step."""
+        return STEP
+
+    def of(self, source: Path | NDArray[np.float32]) -> Utterance:
+        """Return the features, (T, F), of a file, or of samples at hand, which have the right rate.
+
+        Raises:
+            DataError: the file cannot be read, is silent, or is too long.
+        """
+        notes: list[str] = []
+        samples = source
+        if isinstance(samples, Path):
+            samples, rate, before = read_sound(samples, self.rate, longest=self.longest)
+            if before != rate:
+                notes.append(f"resampled from {before} to {rate} samples a second")
+        loud = np.abs(samples)
+        if (loud >= FULL).mean() >= CLIPPED:
+            notes.append("clipped: the sound is cut off at full scale")
+        if loud.max(initial=0.0) < QUIET:
+            notes.append("hardly any sound: below 0.3 % of full scale")
+        begin, end = speech_span(samples, self.rate) if self.trim else (0, len(samples))
+        return Utterance(self.of_samples(samples[begin:end]).astype(np.float16), begin / self.rate, tuple(notes))
+
+    def varied(self, source: Path | NDArray[np.float32], copies: int) -> list[Utterance]:
+        """Return the features once, as `of` does, whatever `copies` is: sound is varied while training goes."""
+        return [self.of(source)]
+
+    def of_samples(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (T, F) of samples; frame t covers them from t * step on, for 25 ms."""
+        return log_mel(samples, self.rate, bands=self.bands, step=STEP)

@@ -1,0 +1,163 @@
+"""Byte pair encoding (Sennrich et al. 2016) over bytes, by the `tokenizers` library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from elman.data.text.vocabulary import LARGEST_VOCABULARY, ByteDecoder, Decoder, TokenIds, Vocabulary
+from elman.errors import RunError, SettingError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+DEFAULT_SIZE = 8192
+LONGEST_PART = 1 << 16
+
+
+class BytePairs(Vocabulary):
+    """Frequent byte sequences as symbols; knows every text, and gives it back exactly.
+
+    The text is cut before whitespace, between letters, digits and other signs as in GPT-2, and each part is merged from
+    its bytes. The saved file is the `tokenizer.json` of the `tokenizers` library; of such a file only symbols and
+    merges are read back, everything else is ours.
+    """
+
+    kind: ClassVar[str] = "bpe"
+    filename: ClassVar[str] = "tokenizer.json"
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        byte_of = {sign: byte for byte, sign in enumerate(_signs_of_bytes())}
+        symbols = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+        self._bytes_of = [bytes(byte_of[sign] for sign in symbol) for symbol in symbols]
+
+    @classmethod
+    def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
+        """Learn merges until there are `size` symbols (None: 8192), the 256 bytes included.
+
+        Memory grows with the number of different words only. A small text may give fewer symbols than `size`.
+
+        Raises:
+            SettingError: `size` is below 256 or absurdly large.
+        """
+        size = DEFAULT_SIZE if size is None else size
+        if not 256 <= size <= LARGEST_VOCABULARY:
+            raise SettingError(
+                "vocabulary_size is impossible",
+                should=f"from 256 (the bytes) to {LARGEST_VOCABULARY}",
+                found=str(size),
+                hint=f"--set vocabulary_size={DEFAULT_SIZE}",
+            )
+        from tokenizers.trainers import BpeTrainer
+
+        trainer = BpeTrainer(vocab_size=size, initial_alphabet=_signs_of_bytes(), show_progress=False)
+        tokenizer = _tokenizer({}, [])
+        tokenizer.train_from_iterator((part for text in texts for part in cut_before_whitespace(text)), trainer)
+        return cls(tokenizer)
+
+    def __len__(self) -> int:
+        return len(self._bytes_of)
+
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
+        for part in cut_before_whitespace(pieces):
+            yield np.array(self._tokenizer.encode(part).ids, self.dtype)
+
+    def decoder(self) -> Decoder:
+        return ByteDecoder(self, self._bytes_of)
+
+    def to_json(self) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(self._tokenizer.to_str())
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        model = fields.get("model")
+        if not isinstance(model, dict) or model.get("type") != "BPE":
+            raise _broken("a model of type BPE", "another model, or none")
+        vocab, merges = model.get("vocab"), model.get("merges")
+        if not isinstance(vocab, dict) or not isinstance(merges, list):
+            raise _broken("symbols (vocab) and merges", "at least one of them is missing")
+        _check_symbols(vocab)
+        return cls(_tokenizer(vocab, _checked_merges(vocab, merges)))
+
+    def _file_content(self) -> str:
+        return self._tokenizer.to_str()
+
+
+def cut_before_whitespace(pieces: Iterable[str]) -> Iterator[str]:
+    """Cut one document into parts that can be encoded alone with the same result, wherever the pieces are cut.
+
+    No symbol of the byte-level splitting holds whitespace after another sign, so a part may always end there. A run of
+    more than 65,536 characters without such a place is cut after so many.
+    """
+    rest = ""
+    for piece in pieces:
+        rest += piece
+        start = 0
+        while len(rest) - start > LONGEST_PART:
+            end = _last_cut(rest, start, start + LONGEST_PART) or start + LONGEST_PART
+            yield rest[start:end]
+            start = end
+        rest = rest[start:]
+    if rest:
+        yield rest
+
+
+def _last_cut(text: str, start: int, end: int) -> int | None:
+    """Return the last place in (start, end] where whitespace follows another sign; text[end] exists."""
+    for place in range(end, start, -1):
+        if text[place] in " \n" and not text[place - 1].isspace():
+            return place
+    return None
+
+
+def _signs_of_bytes() -> list[str]:
+    """Return the printable sign that stands for each byte in a byte-level tokenizer (as GPT-2 chose them)."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+
+
+def _tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE(vocab, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _check_symbols(vocab: dict[Any, Any]) -> None:
+    signs = _signs_of_bytes()
+    known = set(signs)
+    if len(vocab) > LARGEST_VOCABULARY:
+        raise _broken(f"at most {LARGEST_VOCABULARY} symbols", str(len(vocab)))
+    token_ids = [token_id for token_id in vocab.values() if type(token_id) is int]
+    if sorted(token_ids) != list(range(len(vocab))):
+        raise _broken(f"symbols with the token ids 0 to {len(vocab) - 1}", "other token ids")
+    if not all(symbol and known.issuperset(symbol) for symbol in vocab):
+        raise _broken("symbols made of the signs for bytes", "a symbol with another sign")
+    if not known.issubset(vocab):
+        raise _broken("a symbol for each of the 256 bytes", "some are missing")
+
+
+def _checked_merges(vocab: dict[str, int], merges: list[Any]) -> list[tuple[str, str]]:
+    """Return the merges as pairs; older files write a pair as one string with a space."""
+    checked = []
+    for merge in merges:
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise _broken("merges of two symbols", repr(merge)[:40])
+        left, right = pair
+        if left not in vocab or right not in vocab or left + right not in vocab:
+            raise _broken("merges of symbols into a symbol", repr(merge)[:40])
+        checked.append((left, right))
+    return checked
+
+
+def _broken(should: str, found: str) -> RunError:
+    return RunError("the tokenizer file is broken or was not made by elman", should=should, found=found)

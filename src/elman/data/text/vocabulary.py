@@ -1,0 +1,187 @@
+"""The contract of a vocabulary: text to token ids and back, whole or piece by piece.
+
+A symbol is an entry of a vocabulary, for example a character or a word; a token is a place in a text where one stands;
+a token id is the number of the symbol that stands there.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError
+from elman.storage.files import write_bytes
+
+TokenIds = NDArray[np.unsignedinteger[Any]]
+"""Token ids, (N,), of the smallest unsigned type that holds the vocabulary."""
+
+FORMAT_VERSION = 1
+LARGEST_VOCABULARY = 1 << 24
+
+
+class Decoder(Protocol):
+    """Turns token ids into text one at a time; what it gives, joined, equals `Vocabulary.decode` of them all."""
+
+    def push(self, token_id: int) -> str:
+        """Take one token id and return the text that is complete with it, perhaps none."""
+        ...
+
+    def finish(self) -> str:
+        """Return what is left, for example a replacement character for an incomplete one, and begin anew."""
+        ...
+
+
+def smallest_dtype(size: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """Return the smallest of uint8, uint16 and uint32 (little-endian) that holds the token ids 0 to size - 1."""
+    if size <= 1 << 8:
+        return np.dtype("<u1")
+    return np.dtype("<u2") if size <= 1 << 16 else np.dtype("<u4")
+
+
+class Vocabulary(ABC):
+    """The symbols that a model reads and writes, numbered from 0.
+
+    Attributes:
+        kind: the name in `VOCABULARIES`, and in the saved file.
+        reads_bytes: whether `encode` and `encode_pieces` take raw bytes rather than decoded text.
+        filename: the name of its file in a run directory.
+    """
+
+    kind: ClassVar[str]
+    reads_bytes: ClassVar[bool] = False
+    filename: ClassVar[str] = "vocabulary.json"
+
+    @classmethod
+    @abstractmethod
+    def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
+        """Choose the symbols from texts, each given as pieces in order, in bounded memory.
+
+        Args:
+            texts: for each document its pieces; where they are cut does not matter.
+            size: how many symbols there may be, reserved ones included; None takes the kind's default.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """The number of symbols, reserved ones included."""
+        return len(self)
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The type of the token ids that `encode` returns."""
+        return smallest_dtype(len(self))
+
+    @abstractmethod
+    def encode_pieces(self, pieces: Iterable[Any]) -> Iterator[TokenIds]:
+        """Encode one document given in pieces (str, or bytes where `reads_bytes`); the cuts do not matter.
+
+        Raises:
+            DataError: a symbol is unknown, and the kind has no symbol for unknown ones.
+        """
+
+    def encode(self, text: str | bytes) -> TokenIds:
+        """Return the token ids of `text`, (N,). Bytes are taken as UTF-8 by the kinds that read text.
+
+        Raises:
+            DataError: a symbol is unknown, or the bytes are not UTF-8.
+        """
+        try:
+            # Bytes on a command line that are no UTF-8 arrive as escapes; this gives the bytes back.
+            raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+            parts = list(self.encode_pieces([raw if self.reads_bytes else raw.decode("utf-8")]))
+        except UnicodeError as error:
+            raise DataError(
+                "the text is not UTF-8",
+                should="text in UTF-8",
+                found=str(error),
+                hint="a model trained with --set vocabulary=bytes reads any bytes",
+            ) from error
+        return np.concatenate(parts) if parts else np.empty(0, self.dtype)
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Return a fresh decoder that takes one token id at a time."""
+
+    def decode(self, token_ids: Sequence[int] | NDArray[Any]) -> str:
+        """Return the text of a sequence of token ids.
+
+        Raises:
+            DataError: a token id is outside the vocabulary.
+        """
+        decoder = self.decoder()
+        pieces = [decoder.push(int(token_id)) for token_id in token_ids]
+        return "".join([*pieces, decoder.finish()])
+
+    def check_token_id(self, token_id: int) -> int:
+        """Return `token_id` if it is in the vocabulary.
+
+        Raises:
+            DataError: it is not.
+        """
+        if not 0 <= token_id < len(self):
+            raise DataError(
+                "a token id is outside the vocabulary",
+                should=f"from 0 to {len(self) - 1}",
+                found=str(token_id),
+                hint="decode with the vocabulary that encoded the text",
+            )
+        return token_id
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return all that `from_json` needs, in types that JSON has."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Build the vocabulary that `to_json` described.
+
+        Raises:
+            RunError: the description is broken or contradicts itself.
+        """
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 in hexadecimal that changes with every change of the vocabulary."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the vocabulary's file into `directory` and return its path.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        path = Path(directory) / self.filename
+        write_bytes(path, self._file_content().encode())
+        return path
+
+    def _file_content(self) -> str:
+        return json.dumps(self.to_json(), ensure_ascii=True)
+
+
+class ByteDecoder:
+    """Joins the bytes of symbols into characters; gives each character once it is complete.
+
+    Bytes that are no UTF-8 give U+FFFD, as `bytes.decode(errors="replace")` does.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, bytes_of: Sequence[bytes]) -> None:
+        self._vocabulary, self._bytes_of = vocabulary, bytes_of
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token_id: int) -> str:
+        return self._utf8.decode(self._bytes_of[self._vocabulary.check_token_id(token_id)])
+
+    def finish(self) -> str:
+        return self._utf8.decode(b"", True)

@@ -1,0 +1,127 @@
+"""How good forecasts are: squared, absolute and scaled error, and how honest their uncertainty is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.series.windows import WindowBatch, Windows
+
+
+class ForecastScore:
+    """Adds up the errors of forecasts, batch by batch, in constant memory.
+
+    Every step of every window counts once, whatever its series; MASE alone is the mean over the series.
+
+    Args:
+        levels: of the quantiles, Q.
+        errors_S: what divides the absolute error of each series in MASE; nan where there is no such number.
+    """
+
+    def __init__(self, levels: Sequence[float], errors_S: NDArray[np.float64]) -> None:
+        self.levels, self.errors_S = np.asarray(levels, np.float64), errors_S
+        self.count_S = np.zeros(len(errors_S))
+        self.absolute_S = np.zeros(len(errors_S))
+        self.squared = self.pinball = self.inside = 0.0
+
+    def add(
+        self,
+        point_FB: NDArray[np.floating],
+        quantiles_FBQ: NDArray[np.floating],
+        target_FB: NDArray[np.floating],
+        seen_FB: NDArray[np.floating],
+        series_B: NDArray[np.int64],
+    ) -> None:
+        """Add the forecasts of some windows.
+
+        Args:
+            point_FB: the forecast.
+            quantiles_FBQ: its quantiles.
+            target_FB: what came.
+            seen_FB: 1 where something came, 0 where it is missing and does not count.
+            series_B: the number of each window's series.
+        """
+        there = seen_FB > 0
+        miss_FB = np.where(there, np.asarray(target_FB, np.float64) - point_FB, 0.0)
+        self.squared += float(np.square(miss_FB).sum())
+        np.add.at(self.absolute_S, series_B, np.abs(miss_FB).sum(0))
+        np.add.at(self.count_S, series_B, there.sum(0))
+        miss_FBQ = np.asarray(target_FB, np.float64)[..., None] - quantiles_FBQ
+        pinball_FB = 2 * np.maximum(self.levels * miss_FBQ, (self.levels - 1) * miss_FBQ).mean(-1)
+        self.pinball += float(pinball_FB[there].sum())
+        inside_FB = (quantiles_FBQ[..., 0] <= target_FB) & (target_FB <= quantiles_FBQ[..., -1])
+        self.inside += float(inside_FB[there].sum())
+
+    @property
+    def steps(self) -> int:
+        """How many steps were forecast."""
+        return int(self.count_S.sum())
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return the metrics; all but MASE and coverage are in units of the training part's standard deviation.
+
+        mse, mae: of the point forecast.
+        mase: the absolute error divided by what the seasonal naive forecast, one season ahead, makes in the training
+            part, mean over the series; None where no series has such a number.
+        crps: the continuous ranked probability score, as twice the mean pinball loss over the levels (Gneiting and
+            Raftery 2007, https://doi.org/10.1198/016214506000001437); for one quantile, the median, it is mae.
+        coverage_80: the share of what came that lies between the outermost quantiles; its name says what it should be.
+        """
+        steps = max(1, self.steps)
+        known = (self.count_S > 0) & np.isfinite(self.errors_S) & (self.errors_S > 0)
+        scaled = self.absolute_S[known] / self.count_S[known] / self.errors_S[known]
+        return {
+            "crps": self.pinball / steps,
+            "mse": self.squared / steps,
+            "mae": float(self.absolute_S.sum()) / steps,
+            "mase": float(scaled.mean()) if len(scaled) else None,
+            coverage_name(self.levels): self.inside / steps,
+        }
+
+
+def coverage_name(levels: Sequence[float] | NDArray[np.float64]) -> str:
+    """Return the name of the metric of the outermost interval: coverage_80 from the quantiles 0.1 to 0.9."""
+    return f"coverage_{100 * (levels[-1] - levels[0]):.3g}"
+
+
+Said = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""A point forecast, (F, B), and its quantiles, (F, B, Q)."""
+
+Say = Callable[[WindowBatch, NDArray[np.int64]], Said]
+"""(a batch, the numbers of its windows) -> what is forecast; the batch's future must not be looked at."""
+
+
+def score(
+    say: Say,
+    windows: Windows,
+    numbers: NDArray[np.int64],
+    levels: Sequence[float],
+    errors_S: NDArray[np.float64],
+    batch_size: int = 512,
+) -> ForecastScore:
+    """Forecast windows batch by batch, and add up the errors.
+
+    Args:
+        say: what forecasts.
+        windows: where they are.
+        numbers: which of them.
+        levels, errors_S: as of `ForecastScore`.
+        batch_size: windows at a time; changes nothing but memory.
+    """
+    found = ForecastScore(levels, errors_S)
+    for begin in range(0, len(numbers), batch_size):
+        chosen = numbers[begin : begin + batch_size]
+        batch = windows.batch(chosen)
+        point_FB, quantiles_FBQ = say(batch, chosen)
+        future = (batch.future_FB.numpy(), batch.future_seen_FB.numpy(), batch.series_B.numpy())
+        found.add(point_FB, quantiles_FBQ, *future)
+    return found
+
+
+def spread_evenly(count: int, most: int | None) -> NDArray[np.int64]:
+    """Return at most so many of the numbers from 0 to count - 1, evenly spread; all of them for None."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))

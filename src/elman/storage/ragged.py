@@ -1,0 +1,170 @@
+"""Ragged sequences in files that are mapped into memory, so that a data set larger than memory can be trained on.
+
+Two files of NumPy's own format, written in one pass without knowing how many sequences will come: `NAME.values.npy`
+holds all sequences end to end, (N, ...), and `NAME.ends.npy` where each ends, (sequences,) int64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import AGAIN, DataError, RunError
+from elman.storage.files import written_beside
+
+
+class Sequences:
+    """Sequences of numbers of one type and one shape of step; `sequences[n]` is (T_n, ...), a view.
+
+    Attributes:
+        values: all steps, end to end, (N, ...).
+        ends: where each sequence ends in them, (sequences,) int64.
+    """
+
+    def __init__(self, values: NDArray[Any], ends: NDArray[np.int64]) -> None:
+        self.values, self.ends = values, ends
+
+    @classmethod
+    def of(cls, arrays: Iterable[Any]) -> Self:
+        """Join arrays at hand, each (T_n, ...) of one type.
+
+        Raises:
+            DataError: there is none, or one is not like the first.
+        """
+        joined = [np.asarray(steps) for steps in arrays]
+        if not joined:
+            raise DataError("there are no sequences", should="at least one", found="none")
+        for n, steps in enumerate(joined):
+            _check_alike(f"sequence {n}", steps, joined[0])
+        ends = np.cumsum([len(steps) for steps in joined], dtype=np.int64)
+        return cls(np.concatenate(joined), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, n: int) -> NDArray[Any]:
+        n = range(len(self.ends))[n]
+        return self.values[0 if n == 0 else self.ends[n - 1] : self.ends[n]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many steps each sequence has, (sequences,)."""
+        return np.diff(self.ends, prepend=0)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the lengths and all numbers, in hexadecimal."""
+        hasher = hashlib.sha256(np.ascontiguousarray(self.ends, "<i8").data)
+        hasher.update(f"{self.values.dtype.str}{self.values.shape[1:]}".encode())
+        for begin in range(0, len(self.values), 1 << 16):
+            hasher.update(np.ascontiguousarray(self.values[begin : begin + (1 << 16)]).data)
+        return hasher.hexdigest()
+
+    @classmethod
+    def write(cls, folder: Path, name: str, arrays: Iterable[Any]) -> Self:
+        """Write sequences one by one, as `growing` does, and map them.
+
+        Raises:
+            DataError: there is none, or one is not like the first.
+            RunError: the files cannot be written.
+        """
+        with growing(folder, name) as add:
+            for steps in arrays:
+                add(steps)
+        return cls.open(folder, name)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Self:
+        """Map sequences that `write` wrote.
+
+        Raises:
+            RunError: a file is missing, truncated, or what it says does not fit.
+        """
+        values = read_array(folder / f"{name}.values.npy")
+        ends = read_array(folder / f"{name}.ends.npy")
+        fits = ends.ndim == 1 and ends.dtype == np.int64 and len(ends) and values.ndim >= 1
+        if not (fits and ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(values)):
+            raise RunError(
+                f"{folder}/{name}.ends.npy does not fit the values",
+                should=f"rising places up to {len(values) if values.ndim else 0}",
+                found=f"{len(ends) if ends.ndim else 0} places up to {ends[-1] if fits else 'nowhere'}",
+                hint=AGAIN,
+            )
+        return cls(values, np.asarray(ends))
+
+    @staticmethod
+    def remove(folder: Path, name: str) -> None:
+        """Delete the files of sequences that were kept for a while."""
+        for part in ("values", "ends"):
+            (folder / f"{name}.{part}.npy").unlink()
+
+
+@contextmanager
+def growing(folder: Path, name: str) -> Iterator[Callable[[Any], None]]:
+    """Give what writes one more sequence, (T_n, ...); memory grows by the 8 bytes of where each ends alone.
+
+    The files are there, whole, once the context is left; after an error nothing is.
+
+    Raises:
+        DataError: there is no sequence, or one is not like the first.
+        RunError: the files cannot be written.
+    """
+    first: NDArray[Any] | None = None
+    ends = array("q")
+    with written_beside(folder / f"{name}.values.npy") as file:
+
+        def add(sequence: Any) -> None:
+            nonlocal first
+            steps = np.ascontiguousarray(sequence)
+            if first is None:
+                first = steps[:0].copy()
+                file.write(npy_header(first, 0))
+            _check_alike(f"sequence {len(ends)}", steps, first)
+            file.write(steps.data)
+            ends.append(len(steps) + (ends[-1] if ends else 0))
+
+        yield add
+        if first is None:
+            raise DataError("there are no sequences", should="at least one", found="none")
+        file.seek(0)
+        file.write(npy_header(first, ends[-1]))
+    with written_beside(folder / f"{name}.ends.npy") as file:
+        np.save(file, np.frombuffer(ends, np.int64), allow_pickle=False)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Map a file of NumPy's format into memory; one that would run code is refused.
+
+    Raises:
+        RunError: the file is missing, truncated or no such file.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{path} is broken", should="an array of numbers", found=str(error)[:200], hint=AGAIN) from error
+
+
+def npy_header(like: NDArray[Any], count: int) -> bytes:
+    """Return the header for `count` steps; NumPy leaves room in it, so that its length is the same for every count."""
+    buffer = io.BytesIO()
+    shape = (count, *like.shape[1:])
+    fields = {"descr": np.lib.format.dtype_to_descr(like.dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
+def _check_alike(what: str, array: NDArray[Any], first: NDArray[Any]) -> None:
+    if array.ndim < 1 or array.shape[1:] != first.shape[1:] or array.dtype != first.dtype or array.dtype.hasobject:
+        raise DataError(
+            f"{what} is not like the others",
+            should=f"{first.dtype} of shape {('T', *first.shape[1:])}",
+            found=f"{array.dtype} of shape {array.shape}",
+        )

@@ -1,0 +1,152 @@
+"""The place of a new run: whether it is free, and filling it so that there is a whole run or none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from elman.errors import RunError
+from elman.storage.files import disk_errors, sync_folder
+
+UNFINISHED = ".unfinished"
+"""The folder in an empty directory, or the end of the name of the folder beside a new one, where a run is made."""
+
+_FREE = "a directory that does not exist yet, or an empty one"
+
+
+def refuse_occupied(path: Path) -> None:
+    """Check that a new run can be made at `path`.
+
+    Raises:
+        RunError: a run is there already, or something else.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_dir():
+        raise RunError(
+            f"--out {path} is {'a file' if path.exists() else 'a link to nothing'}",
+            should=_FREE,
+            found="a file" if path.exists() else f"a link to {path.readlink()}",
+            hint="choose another --out",
+        )
+    if (path / "config.json").exists():
+        raise RunError(
+            f"--out {path} holds a run already",
+            should=_FREE,
+            found="its config.json",
+            hint=f"go on with it by --out {path} --resume, or choose another --out",
+        )
+    names = sorted(entry.name for entry in path.iterdir())
+    if any(name != UNFINISHED for name in names):
+        raise RunError(
+            f"--out {path} is not empty",
+            should=_FREE,
+            found=", ".join(names[:5]),
+            hint="choose another --out",
+        )
+
+
+@contextmanager
+def staged(path: Path, folder: Path) -> Iterator[None]:
+    """Keep an empty folder for a run that is being made for `path`, and remove it on failure.
+
+    What a crash left in it goes first. The folder is locked, so that of two processes one is refused.
+
+    Raises:
+        RunError: another process makes a run for `path` now, or has made one, or it cannot be written.
+    """
+    while True:
+        with _nothing_to_go_on_with(), disk_errors(path):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                folder.mkdir()
+        with folder_lock(folder) as ours:
+            if ours is None:
+                continue  # another process finished, or gave up, since then
+            if not ours:
+                raise RunError(
+                    f"another process is making a run at {path}",
+                    should="one process at a time",
+                    found=f"a lock of another process on {folder.name}",
+                    hint="wait for it, or choose another --out",
+                )
+            try:
+                refuse_occupied(path)
+                with _nothing_to_go_on_with():
+                    with disk_errors(path):
+                        empty(folder)
+                    yield
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            return
+
+
+def empty(folder: Path) -> None:
+    """Remove everything in a folder, but not the folder, which is locked."""
+    for entry in list(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def move_into(folder: Path, path: Path) -> None:
+    """Move everything in `folder` up into `path`, config.json last: before that there is no run."""
+    names = sorted((entry.name for entry in folder.iterdir()), key=lambda name: name == "config.json")
+    for name in names:
+        (folder / name).rename(path / name)
+    folder.rmdir()
+    sync_folder(path)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[bool | None]:
+    """Lock a folder, and say whether that worked: None where the folder was gone meanwhile.
+
+    The lock goes with the process, however it ends. Systems without such locks say yes to everybody.
+    """
+    if os.name != "posix":
+        yield True
+        return
+    import fcntl
+
+    try:
+        with disk_errors(folder):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except RunError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        yield None
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours: bool | None = True if _is_at(folder, handle) else None
+        except BlockingIOError:
+            ours = False
+        yield ours
+    finally:
+        os.close(handle)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _nothing_to_go_on_with() -> Iterator[None]:
+    """Take the advice to go on with the run out of the message of a full disk: there is no run yet."""
+    try:
+        yield
+    except RunError as error:
+        if error.hint is None or "--resume" not in error.hint or not isinstance(error.__cause__, OSError):
+            raise
+        hint = "free some space, or choose another folder with --out"
+        raise RunError(error.what, should=error.should, found=error.found, hint=hint) from error.__cause__

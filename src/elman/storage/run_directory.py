@@ -1,0 +1,238 @@
+"""The run directory: what training leaves and everything else takes. Nothing in it can run code.
+
+config.json            recipe, settings, versions, fingerprint of the data
+vocabulary.json        whatever files the recipe adds
+model.safetensors      the best weights so far
+checkpoint/            everything needed to go on exactly
+metrics.jsonl          one line per evaluation
+report.md              what was trained, on what, how well
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman.errors import AGAIN, RunError
+from elman.storage.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
+from elman.storage.run_creation import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
+from elman.storage.run_validation import (
+    FORMAT,
+    check_config,
+    checked_rows,
+    extraordinary,
+    refuse_extraordinary,
+)
+
+_LARGEST_METRICS = 2**30  # bytes of metrics.jsonl that are read: more than a million evaluations
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A directory that is known to hold a run; `config` is what config.json says."""
+
+    path: Path
+    config: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Open a run.
+
+        Raises:
+            RunError: there is none, it is foreign or broken, or a newer version made it.
+        """
+        if not path.is_dir():
+            found = "a file" if path.exists() else "nothing of that name"
+            raise RunError(
+                f"{path} is no run directory",
+                should="a directory that `elman train` made",
+                found=found,
+                hint="look at the spelling of the name",
+            )
+        if not os.path.lexists(path / "config.json"):
+            names = sorted(entry.name for entry in path.iterdir())
+            raise RunError(
+                f"{path} is no run directory",
+                should="a directory that `elman train` made, with a config.json",
+                found=", ".join(names[:5]) + (" ..." if len(names) > 5 else "") if names else "an empty directory",
+                hint="look at the spelling of the name",
+            )
+        refuse_extraordinary(path)
+        config = cls(path, {}).read_json("config.json")
+        check_config(path, config)
+        return cls(path, config)
+
+    @classmethod
+    def create(cls, path: Path, recipe: str, settings: dict[str, Any], fill: Callable[[Path], Any]) -> RunDirectory:
+        """Make a run whole or not at all: it is filled beside `path` and renamed.
+
+        Args:
+            path: where; nothing, or an empty directory, may be there, and a directory that is there is filled.
+            recipe: the name of the recipe.
+            settings: what config.json keeps of the settings.
+            fill: puts the recipe's own files into the directory it is given and returns what config.json is to say
+                about the data.
+
+        Raises:
+            RunError: `path` holds something, cannot be written, or another process makes a run there.
+        """
+        refuse_occupied(path)
+        name, path = path.absolute(), path.resolve()
+        # An empty directory that is there stays: it may be a mount, or the place where somebody stands.
+        inside = path.is_dir()
+        beside = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
+        with staged(path, beside):
+            data = fill(beside)  # whose own reads must not be taken for writes to `path` that failed
+            with disk_errors(path):
+                write_json(beside / "config.json", describe(recipe, settings, data))
+                if inside:
+                    move_into(beside, path)
+                else:
+                    beside.rename(path)
+                sync_folder(path.parent)
+        return cls.open(name)
+
+    def with_settings(self, settings: dict[str, Any]) -> RunDirectory:
+        """Return the run with other settings, which `save_config` writes."""
+        return RunDirectory(self.path, {**self.config, "settings": settings})
+
+    def save_config(self) -> None:
+        """Write config.json."""
+        write_json(self.file("config.json"), self.config)
+
+    @property
+    def model(self) -> Path:
+        """The best weights."""
+        return self.file("model.safetensors")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The one file that holds everything to go on exactly, so that it is replaced in one operation."""
+        return self.file("checkpoint/state.safetensors")
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of the run.
+
+        Raises:
+            RunError: the name climbs out of the run, or a link stands on the way.
+        """
+        path = self.path / name
+        parts = Path(name).parts
+        if Path(name).is_absolute() or ".." in parts:
+            raise RunError(
+                f"{name} lies outside of the run {self.path}",
+                should="a name inside the run directory",
+                found=name,
+                hint=AGAIN,
+            )
+        here = self.path
+        for part in parts:
+            here = here / part
+            if here.is_symlink():
+                raise extraordinary(here, "a link")
+        return path
+
+    def read_json(self, name: str) -> Any:
+        """Read one of the run's JSON files.
+
+        Raises:
+            RunError: it is missing, too large, or not JSON.
+        """
+        return read_checked(self.file(name), "JSON")
+
+    def check_data(self, fingerprint: str, what: str) -> None:
+        """Refuse to go on with other data than the run began with.
+
+        Args:
+            fingerprint: of the data that lie in the run.
+            what: they are, for the message; more than one, such as "pairs".
+
+        Raises:
+            RunError: config.json has another fingerprint.
+        """
+        expected = self.config["data"].get("fingerprint")
+        if fingerprint != expected:
+            raise RunError(
+                f"the {what} in {self.path} are not those that the run began with",
+                should=f"fingerprint {expected}",
+                found=fingerprint,
+                hint=AGAIN,
+            )
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl, none where there was no evaluation yet.
+
+        A last line without its end is what a kill left of a row that was being written, and no row.
+
+        Raises:
+            RunError: a row is broken, or the file is too large.
+        """
+        if not self.file("metrics.jsonl").exists():
+            return []
+        rows: list[dict[str, Any]] = read_checked(
+            self.file("metrics.jsonl"), "an evaluation on each line", checked_rows, largest=_LARGEST_METRICS
+        )
+        return rows
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl by these rows."""
+        write_bytes(self.file("metrics.jsonl"), b"".join(_line(row) + b"\n" for row in rows))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl."""
+        append_line(self.file("metrics.jsonl"), _line(row))
+
+    def sweep(self) -> None:
+        """Remove what a crash left of files that were being written."""
+        for folder in (self.path, self.path / "checkpoint"):
+            for leftover in folder.glob(f"*{BESIDE}"):
+                leftover.unlink()
+        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a text file of the run."""
+        write_bytes(self.file(name), text.encode())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process from training the same run; the lock goes with the process, however it ends.
+
+        Raises:
+            RunError: another process trains this run now.
+        """
+        with folder_lock(self.path.resolve()) as ours:
+            if not ours:
+                raise RunError(
+                    f"another process is training {self.path}",
+                    should="one process at a time",
+                    found="a lock of another process on the directory",
+                    hint="wait for it, or choose another --out",
+                )
+            yield
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+
+
+def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]:
+    """Return what config.json says of a new run."""
+    return {
+        "format": FORMAT,
+        "elman": version("elman"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "recipe": recipe,
+        "settings": settings,
+        "data": data,
+    }

@@ -1,0 +1,103 @@
+"""What is checked of a run directory before it is used: a stranger may have made it, or broken it."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from elman.errors import AGAIN, RunError
+from elman.storage.files import checked_json
+from elman.training.loop_state import is_number
+
+FORMAT = 1
+"""The version of the layout. A run with a higher one was made by a newer elman and is refused."""
+
+_NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")
+
+
+def refuse_extraordinary(folder: Path) -> None:
+    """Check that a run holds ordinary files and folders only: a link reaches outside, and a pipe waits for ever.
+
+    Raises:
+        RunError: something else stands in it.
+    """
+    folders = [folder]
+    while folders:
+        try:
+            entries = list(folders.pop().iterdir())
+        except OSError as error:
+            found = f"{error.filename}: {error.strerror}"
+            raise RunError(
+                f"{folder} cannot be read", should="folders that you may read", found=found, hint=AGAIN
+            ) from error
+        for entry in entries:
+            with suppress(FileNotFoundError):  # written beside and renamed by a training that goes on
+                mode = entry.lstat().st_mode
+                if stat.S_ISDIR(mode):
+                    folders.append(entry)
+                elif not stat.S_ISREG(mode):
+                    raise extraordinary(entry, "a link" if stat.S_ISLNK(mode) else "a pipe, socket or device")
+
+
+def extraordinary(path: Path, found: str) -> RunError:
+    """Build the error for something in a run that is neither a file nor a folder."""
+    return RunError(
+        f"{path} is {found}",
+        should="an ordinary file, so that a run cannot reach outside of itself",
+        found=found,
+        hint="put the file itself there, or take it away",
+    )
+
+
+def check_config(folder: Path, config: Any) -> None:
+    """Check that config.json is one of ours.
+
+    Raises:
+        RunError: it is not, it lacks something, or a newer version made it.
+    """
+    path = folder / "config.json"
+    made = config.get("format") if isinstance(config, dict) else None
+    if type(made) is not int or made < 1 or "recipe" not in config:
+        raise RunError(
+            f"{path} is not elman's",
+            should="the config.json that `elman train` wrote",
+            found="no format or no recipe in it",
+            hint=AGAIN,
+        )
+    if made > FORMAT:
+        raise RunError(
+            f"{folder} was made by a newer version of elman",
+            should=f"a run of format {FORMAT} or less",
+            found=f"format {made}, written by elman {config.get('elman', '?')}",
+            hint="pip install --upgrade elman",
+        )
+    kinds = {"settings": dict, "data": dict, "recipe": str, "elman": str, "torch": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
+    if wrong:
+        raise RunError(
+            f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it", hint=AGAIN
+        )
+
+
+def checked_rows(content: bytes) -> list[dict[str, Any]]:
+    """Read metrics.jsonl as far as its lines have ends; every row is checked to have what is read of it anywhere.
+
+    Raises:
+        ValueError, RecursionError: as `checked_json`, or a row is no evaluation.
+    """
+    rows = [checked_json(line) for line in content.split(b"\n")[:-1] if line]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            raise ValueError(f"line {number} has no step")
+        wrong = [name for name in _NUMBERS if not is_number(row.get(name))]
+        metrics = row.get("validation")
+        if not isinstance(metrics, dict) or not all(value is None or is_number(value) for value in metrics.values()):
+            wrong.append("validation")
+        norms = row.get("gradient_norms", [])
+        if not isinstance(norms, list) or not all(is_number(norm) for norm in norms):
+            wrong.append("gradient_norms")
+        if wrong:
+            raise ValueError(f"line {number} has no numbers for {', '.join(wrong)}")
+    return rows

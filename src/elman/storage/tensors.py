@@ -1,0 +1,110 @@
+"""Trees of tensors in one safetensors file: what a checkpoint and a model are stored as. Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from elman.errors import RunError
+from elman.storage.files import write_bytes
+
+_KEY = "elman"
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def flatten(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Put the tensors of a tree of dicts, tuples and lists into `tensors`, and return the rest as JSON.
+
+    `unflatten` is the inverse. Named tuples come back as plain ones.
+
+    Raises:
+        TypeError: something in the tree is neither a tensor nor JSON, a defect of the caller's.
+    """
+    if isinstance(tree, Tensor):
+        tensors[name] = tree
+        return {"tensor": name}
+    if isinstance(tree, dict):
+        return {"dict": [[key, flatten(value, f"{name}/{key}", tensors)] for key, value in tree.items()]}
+    if isinstance(tree, tuple):
+        return {"tuple": [flatten(value, f"{name}/{i}", tensors) for i, value in enumerate(tree)]}
+    if isinstance(tree, list):
+        return [flatten(value, f"{name}/{i}", tensors) for i, value in enumerate(tree)]
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    raise TypeError(f"{name} is a {type(tree).__name__}, which no checkpoint can hold")
+
+
+def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """Put the tensors back into a tree that `flatten` returned."""
+    if isinstance(tree, list):
+        return [unflatten(value, tensors) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "tensor" in tree:
+        return tensors[tree["tensor"]]
+    if "tuple" in tree:
+        return tuple(unflatten(value, tensors) for value in tree["tuple"])
+    return {key: unflatten(value, tensors) for key, value in tree["dict"]}
+
+
+def write(path: Path, tensors: dict[str, Tensor], facts: Any) -> None:
+    """Write tensors, and `facts` as JSON in the header, as one file that is replaced whole or not at all."""
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.torch.save(own, {_KEY: json.dumps(facts, allow_nan=False)}))
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what `write` wrote, as fresh tensors on the CPU, with the facts.
+
+    Raises:
+        RunError: the file is missing, a link, truncated, or no safetensors file of ours.
+    """
+    header(path)
+    with _safe(path) as file:
+        # Clones own aligned memory, so that vector code takes the same path as in the run that wrote them.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
+        return tensors, _facts(path, file.metadata())
+
+
+def header(path: Path) -> tuple[dict[str, tuple[int, ...]], Any]:
+    """Return the shape of every tensor in a file, and its facts, without reading any tensor.
+
+    Raises:
+        RunError: as for `read`. The sizes that the header states are checked against the size of the file.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise RunError(
+            f"{path} is missing" if not path.exists() else f"{path} is not an ordinary file",
+            should="a safetensors file that a training run wrote",
+        )
+    with _safe(path) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        return shapes, _facts(path, file.metadata())
+
+
+def _safe(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        with path.open("rb") as file:
+            pickled = file.read(4).startswith(_PICKLES)
+        raise RunError(
+            f"{path.name} is not a safetensors file" if pickled else f"{path.name} is broken",
+            should="a whole safetensors file, as a training run writes it",
+            found="what looks like a pickle, which is never opened: it could run code" if pickled else str(error),
+            hint="take the run again from where it was made",
+        ) from error
+
+
+def _facts(path: Path, metadata: dict[str, str] | None) -> Any:
+    try:
+        return json.loads((metadata or {})[_KEY])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path.name} was not written by elman", should="a file that a training run wrote", found=str(error)
+        ) from error

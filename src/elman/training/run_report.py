@@ -1,0 +1,131 @@
+"""report.md: what was trained, on what, how well, and how to use it next."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from elman.storage.run_directory import RunDirectory
+from elman.training.loop import Outcome
+
+_ENDS = {
+    "budget": "the budget was used",
+    "early": "there was no new best any more (early stopping)",
+    "interrupted": "it was interrupted, and can go on",
+}
+_SHOWN = 25  # rows of the table
+
+
+def write_report(
+    run: RunDirectory,
+    outcome: Outcome,
+    *,
+    parameters: int,
+    model: str,
+    headline: Callable[[Mapping[str, float]], str],
+    commands: Sequence[tuple[str, str]],
+    baselines: Mapping[str, Mapping[str, float | None]] | None = None,
+) -> None:
+    """Write report.md.
+
+    Args:
+        run: the run.
+        outcome: how the training ended.
+        parameters: how many numbers were trained.
+        model: the model as its `repr` shows it.
+        headline: turns metrics into a few words.
+        commands: what to do next, and the command for it.
+        baselines: the metrics of trivial predictors on the same validation data, by their names.
+    """
+    config = run.config
+    best = outcome.best
+    speed = outcome.symbols / outcome.seconds if outcome.seconds else 0.0
+    lines = [
+        f"# {config['recipe']}: {headline(best['validation']) if best else 'not evaluated yet'}",
+        "",
+        f"Trained for {outcome.step:,} steps in {duration(outcome.seconds)} until {_ENDS[outcome.ended]}.",
+        *([f"The best weights, kept in model.safetensors, are from step {outcome.best_step:,}."] if best else []),
+        "",
+        "## The data",
+        "",
+        *[f"- {line}" for line in described(config["data"])],
+        "",
+        "## How well",
+        "",
+        *_table(run.read_metrics(), headline, outcome.best_step),
+        "",
+        *(_beside(best["validation"], baselines) if best and baselines else []),
+        "## What next",
+        "",
+        *[line for what, command in commands for line in (f"{what}:", "", f"    {command}", "")],
+        "## The model",
+        "",
+        f"{parameters:,} parameters.",
+        "",
+        *[f"    {line}" for line in model.splitlines()],
+        "",
+        "## The settings",
+        "",
+        *[f"- {key} = {_shown(value)}" for key, value in config["settings"].items()],
+        "",
+        "## The machine",
+        "",
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
+        f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} {outcome.unit} a second, "
+        "evaluations included.",
+    ]
+    run.write_text("report.md", "\n".join(lines) + "\n")
+
+
+def described(data: Mapping[str, Any]) -> list[str]:
+    """Return what config.json says of the data, a line each."""
+    return [f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in data.items()]
+
+
+def _beside(model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Return a table of the model beside trivial predictors, so that a number means something."""
+    names = [name for name in model if any(name in metrics for metrics in baselines.values())]
+    head = [f"| | {' | '.join(name.replace('_', ' ') for name in names)} |", f"| --- |{' ---: |' * len(names)}"]
+    rows = [
+        f"| {title} | {' | '.join(_number(metrics.get(name)) for name in names)} |"
+        for title, metrics in {"the model": model, **baselines}.items()
+    ]
+    return ["Beside it, what trivial predictors get on the same data:", "", *head, *rows, ""]
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "not set" if value is None else str(value)
+
+
+def _table(rows: list[dict[str, Any]], headline: Callable[[Mapping[str, float]], str], best: int | None) -> list[str]:
+    """Return the evaluations as a table, thinned out where there are many; the best and the last always stand in it."""
+    if not rows:
+        return ["There was no evaluation yet."]
+    stride = -(-len(rows) // _SHOWN)
+    shown = [row for i, row in enumerate(rows) if i % stride == 0 or row["step"] == best or row is rows[-1]]
+    head = ["| step | epoch | training loss | validation | clipped |", "| ---: | ---: | ---: | --- | ---: |"]
+    return head + [
+        f"| {row['step']:,} | {row['epoch']:.2f} | {row['training_loss']:.4f} | {headline(row['validation'])}"
+        f"{' (best)' if row['step'] == best else ''} | {row['share_clipped']:.0%} |"
+        for row in shown
+    ]

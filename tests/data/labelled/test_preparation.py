@@ -1,0 +1,160 @@
+"""From a reader's examples to the files of a run."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elman.data.labelled.batches import NO_TAG, batches, collate, in_turn
+from elman.data.labelled.dataset import Form, open_parts
+from elman.data.labelled.example import Example
+from elman.data.labelled.preparation import prepare_examples
+from elman.errors import DataError, RunError
+
+
+def reader(*pairs: tuple) -> Any:
+    def load(values: Any) -> Any:
+        if isinstance(values, Exception):
+            raise values
+        return values
+
+    def read() -> Iterator[Example]:
+        return (Example(f"e{n}", partial(load, values), label) for n, (values, label) in enumerate(pairs))
+
+    return read
+
+
+def series(seed: int, count: int = 20) -> list[tuple]:
+    chance = np.random.default_rng(seed)
+    return [(chance.normal(3, 2, (chance.integers(1, 6), 2)).astype(np.float32), "ab"[n % 2]) for n in range(count)]
+
+
+def prepare(folder: Path, *pairs: tuple, **options: Any) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    return prepare_examples(reader(*pairs), folder, reader="test", **{"target": "class", "validation": 0.2, **options})
+
+
+def test_numbers_are_scaled_by_the_training_part_alone(tmp_path: Path) -> None:
+    pairs = series(1)
+    described = prepare(tmp_path, *pairs)
+    training, validation = open_parts(tmp_path)
+    assert (described["training_examples"], described["validation_examples"]) == (16, 4)
+    assert sorted([*training.chosen, *validation.chosen]) == list(range(20))
+    joined = np.concatenate([pairs[n][0] for n in training.chosen]).astype(float)
+    form = Form.open(tmp_path)
+    np.testing.assert_allclose(form.mean, joined.mean(0))
+    np.testing.assert_allclose(form.deviation, joined.std(0))
+    assert (form.kind, form.shape, form.labels.classes, form.labels.counts) == ("features", (2,), ("a", "b"), (8, 8))
+    for n, (values, label) in enumerate(pairs):
+        np.testing.assert_array_equal(training.input[n], values)
+        assert training.target[n].tolist() == ["ab".index(label)]
+
+
+def test_separate_validation_data(tmp_path: Path) -> None:
+    described = prepare(tmp_path, *series(1), validation_read=reader(*series(2, 6)))
+    training, validation = open_parts(tmp_path)
+    assert (len(training.chosen), len(validation.chosen), described["validation_examples"]) == (20, 6, 6)
+    np.testing.assert_array_equal(validation.input[0], series(2, 6)[0][0])
+    with pytest.raises(DataError, match=r"e0 has a label that is not in the training data"):
+        prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2), np.float32), "c")))
+
+
+def test_symbols_come_from_the_training_part_alone(tmp_path: Path) -> None:
+    pairs = [(f"word{n} and more of it", "ab"[n % 2]) for n in range(20)]
+    prepare(tmp_path, *pairs)
+    training, validation = open_parts(tmp_path)
+    unknown = max(int(training.input.values.max()), 0)
+    assert all(training.input[n].max() < unknown for n in training.chosen)
+    assert all(training.input[n].max() == unknown for n in validation.chosen)
+    assert prepare(tmp_path / "a", *[("ab", "x"), ("ba", "y")] * 5)["a_step"] == "one of 3 characters"
+
+
+def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
+    bad = (DataError("no numbers"), "a")
+    pairs = [
+        bad,
+        *series(1),
+        (np.zeros((0, 2), np.float32), "a"),
+        (np.zeros((3, 1), np.float32), "b"),
+        (series(1)[0][0], None),
+    ]
+    with pytest.raises(DataError, match=r"e0: no numbers\n(.*\n)*.*--skip-bad"):
+        prepare(tmp_path, *pairs)
+    torn = (DataError("torn", hint="make it anew"), "a")
+    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad leaves broken examples out"):
+        prepare(tmp_path, torn, *series(1))
+    described = prepare(tmp_path, *pairs, skip_bad=True)
+    wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
+    assert described["skipped"] == wrong
+    training, validation = open_parts(tmp_path)
+    assert len(training.chosen) + len(validation.chosen) == 20
+    np.testing.assert_array_equal(training.input[3], pairs[4][0])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([], "there are no examples"),
+        ([("", "a")], "e0 is empty"),
+        ([("a", "x"), (np.zeros((1, 1)), "y")], r"e1 is not like the others\n.*all text, or all numbers"),
+        ([("a", "x"), ("b", "y")], r"there are too few examples\n(.*\n)*.*validation=SHARE"),
+        ([("a", "x")] * 20, "has a single class"),
+        ([("a", "x"), ("b", "x")], "has a single class"),
+        ([(np.zeros((2, 2)), "x"), (np.zeros((2, 3)), "y")] * 9, r"e1 is not like the others\n.*\(2,\)(.*\n)*.*\(3,\)"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_is_refused(tmp_path: Path, pairs: list, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        prepare(tmp_path, *pairs)
+
+
+def test_that_everything_is_broken_is_said(tmp_path: Path) -> None:
+    pairs = [(DataError("no numbers"), "a"), ("", "b")]
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 left out; e0: no numbers; e1 is empty"):
+        prepare(tmp_path, *pairs, skip_bad=True)
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 left out; e0 has a label"):
+        prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2)), "c")), skip_bad=True)
+
+
+def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:
+    prepare(tmp_path, *series(1))
+    training, _ = open_parts(tmp_path)
+    labels = Form.open(tmp_path).labels
+    batch = collate(training, labels, np.arange(3))
+    assert batch.lengths_B is not None
+    for b in range(3):
+        steps = training.input[int(training.chosen[b])]
+        np.testing.assert_array_equal(batch.input[: len(steps), b], steps)
+        assert int(batch.lengths_B[b]) == len(steps)
+    assert sum(len(batch.target) for batch in batches(training, labels, batch_size=3, seed=1)) == 16
+    assert sum(len(batch.target) for batch in in_turn(training, labels, batch_size=5)) == 16
+
+
+def test_tags_are_padded_with_what_no_loss_counts(tmp_path: Path) -> None:
+    prepare(tmp_path, *[("a b", "X Y"), ("c", "Y")] * 9, target="tags", vocabulary="words")
+    batch = next(in_turn(open_parts(tmp_path)[0], Form.open(tmp_path).labels))
+    assert batch.target.shape == batch.input.shape
+    assert (batch.target[1, 0].item(), batch.target[:, -1].tolist()) == (NO_TAG, [0, 1])
+
+
+def test_numbers_as_labels_are_standardised(tmp_path: Path) -> None:
+    prepare(tmp_path, *[(values, n) for n, (values, _) in enumerate(series(1))], target="number")
+    training, _ = open_parts(tmp_path)
+    target = collate(training, Form.open(tmp_path).labels, np.arange(16)).target
+    assert target.mean().item() == pytest.approx(0, abs=1e-6)
+    assert target.std(correction=0).item() == pytest.approx(1)
+
+
+def test_a_broken_run_is_refused(tmp_path: Path) -> None:
+    prepare(tmp_path, *series(1))
+    text = (tmp_path / "examples.json").read_text()
+    for change in (("features", "pictures"), ('"mean": [', '"mean": [NaN, '), ('"test"', "3"), ("{", "")):
+        (tmp_path / "examples.json").write_text(text.replace(*change, 1))
+        with pytest.raises(RunError, match=r"examples.json is broken|labels of the run"):
+            Form.open(tmp_path)
+    np.save(tmp_path / "held.npy", np.ones(20, bool))
+    with pytest.raises(RunError, match=r"held.npy does not fit"):
+        open_parts(tmp_path)

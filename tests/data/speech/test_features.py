@@ -1,0 +1,83 @@
+"""The features of sentences: one by one, over all that a speaker says, and kept without being held."""
+
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from elman.data.speech.features import Featured, collected, featured, keep
+from elman.data.speech.table import Spoken
+from elman.data.speech.utterance import SoundFeatures
+from elman.errors import DataError
+from elman.storage.ragged import Sequences
+
+RATE = 8000
+FEATURES = SoundFeatures(RATE, 20, trim=False, longest=10)
+
+
+def tone(hertz: float, loud: float = 0.4) -> np.ndarray:
+    noise = 0.01 * np.random.default_rng(round(hertz)).standard_normal(RATE // 4)
+    return (loud * np.sin(2 * np.pi * hertz * np.arange(RATE // 4) / RATE) + noise).astype(np.float32)
+
+
+def stream(rows: list[Spoken], notes: Counter[str] | None = None) -> Iterator[Featured]:
+    return featured(rows, FEATURES, skip_bad=False, leave_out=list[str]().append, notes=notes or Counter())
+
+
+def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "fast.wav", tone(300), 2 * RATE)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    rows = [Spoken(tmp_path / "fast.wav", "a"), Spoken(tmp_path / "bad.wav", "b"), Spoken(tone(500), "c")]
+    with pytest.raises(DataError, match=r"bad\.wav cannot be read as a sound(\n.*)*--skip-bad"):
+        collected(rows, FEATURES, skip_bad=False)
+    bad: list[str] = []
+    notes: Counter[str] = Counter()
+    found = list(featured(rows, FEATURES, skip_bad=True, leave_out=bad.append, notes=notes))
+    assert [row.text for row, _ in found] == ["a", "c"]
+    assert len(bad) == 1
+    assert notes == {"resampled from 16000 to 8000 samples a second": 1}
+    assert collected(rows, FEATURES, skip_bad=True).bad == bad
+    with pytest.raises(DataError, match=r"every file is broken\n.*\n.*bad\.wav"):
+        collected(rows[1:2], FEATURES, skip_bad=True)
+
+
+def test_a_speaker_is_normalised_over_all_that_he_says() -> None:
+    rows = [Spoken(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), "x", "ab"[n % 2]) for n in range(6)]
+    found = collected(rows, FEATURES, skip_bad=False, by_speaker=True)
+    for n in range(2):
+        np.testing.assert_allclose(np.concatenate(found.features[n::2]).astype(float).mean(0), 0, atol=2e-3)
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+def test_what_is_kept_is_what_is_collected(tmp_path: Path, by_speaker: bool) -> None:
+    rows = [Spoken(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), f"text {n}", "ab"[n % 2]) for n in range(6)]
+    kept = keep(tmp_path, stream(rows), by_speaker=by_speaker)
+    expected = collected(rows, FEATURES, skip_bad=False, by_speaker=by_speaker).features
+    assert kept.texts == [row.text for row in rows]
+    found = Sequences.open(tmp_path, "input")
+    assert len(found) == len(expected)
+    for n, values in enumerate(expected):
+        np.testing.assert_array_equal(found[n], values)
+    whole = np.concatenate(expected).astype(float)
+    np.testing.assert_allclose(kept.scale["mean"], whole.mean(0), atol=1e-6)
+    np.testing.assert_allclose(kept.scale["deviation"], whole.std(0), rtol=1e-6)
+    assert {path.name for path in tmp_path.iterdir()} == {"input.values.npy", "input.ends.npy"}
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+def test_features_are_not_held_while_they_are_kept(tmp_path: Path, by_speaker: bool) -> None:
+    made: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def watched() -> Iterator[Featured]:
+        for row, values in stream([Spoken(tone(200 + n), "x", str(n % 3)) for n in range(40)]):
+            made.append(weakref.ref(values))
+            alive.append(sum(values() is not None for values in made))
+            yield row, values
+
+    keep(tmp_path, watched(), by_speaker=by_speaker)
+    assert len(alive) == 40 and max(alive) <= 2
