@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from elman.data.sessions.dataset import builtin as shop
+from elman.data.sessions import builtin as shop
 from elman.data.sessions.dataset import open_part, sessions_of, write_judged
 from elman.data.sessions.events import read_events
 from elman.data.sessions.items import Items

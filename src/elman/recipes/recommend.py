@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from elman.data.sessions import batches as session_batches
+from elman.data.sessions import builtin as shop
 from elman.data.sessions.batches import SessionStreams, WholeSessions, seen_before
 from elman.data.sessions.dataset import (
     EVENT,
@@ -23,8 +25,6 @@ from elman.data.sessions.dataset import (
     write_judged,
     write_parts,
 )
-from elman.data.sessions.dataset import batches as session_batches
-from elman.data.sessions.dataset import builtin as shop
 from elman.data.sessions.events import Table, read_events
 from elman.data.sessions.items import Items
 from elman.errors import DataError

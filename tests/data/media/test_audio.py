@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.media.audio import HIGHEST_RATE, read_sound, resample, speech_span, trim_silence
-from elman.data.media.files import audio as sound
+from elman.data.media import audio as sound
 from elman.errors import DataError
 
 RATE = 16000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.media.files import video
+from elman.data.media import video
 from elman.data.media.video import centre_of_motion, crop_to_motion, energy_of_motion, frames_of, read_frames, turned
 from elman.errors import DataError, SettingError
 

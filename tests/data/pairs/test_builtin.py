@@ -3,8 +3,8 @@
 import random
 import statistics
 
+from elman.data.pairs import builtin as edited_pairs
 from elman.data.pairs.builtin import DENIED, EDITS, deny, lose_article, sentences, slip, use_synonym
-from elman.data.pairs.readers import builtin as edited_pairs
 from elman.evaluation.baselines.word_overlap import shared_words
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data.pairs import inverted_index as line_words
 from elman.data.pairs.inverted_index import LineWords
-from elman.data.pairs.readers import inverted_index as line_words
 from elman.evaluation.baselines.word_overlap import shared_words
 
 TEXTS = st.lists(st.sampled_from(["a", "The", "the", "cat", "dog,", ""]), max_size=4).map(" ".join)

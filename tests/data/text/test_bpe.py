@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from elman.data.text import bpe
 from elman.data.text.bpe import BytePairs, cut_before_whitespace
-from elman.data.text.documents import bpe
 from elman.data.text.vocabularies import load_vocabulary
 from elman.errors import RunError, SettingError
 

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data.text import bptt_streams as streams_module
 from elman.data.text.bptt_streams import IGNORED, Streams, Window, varied_length
 from elman.data.text.documents import Document
-from elman.data.text.documents import bptt_streams as streams_module
 from elman.data.text.token_file import TokenFile, encode_text
 from elman.data.text.vocabularies import build_vocabulary
 from elman.errors import DataError, RunError, SettingError

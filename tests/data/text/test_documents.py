@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data.text import documents as text_module
 from elman.data.text.documents import Document, read_text
-from elman.data.text.documents import documents as text_module
 from elman.errors import DataError, SettingError
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data.text import documents as text_module
 from elman.data.text.documents import Document
-from elman.data.text.documents import documents as text_module
 from elman.data.text.lines import KeptLines, lines_of
 
 

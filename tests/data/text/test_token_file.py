@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elman.data.text import documents as text_module
 from elman.data.text.bptt_streams import Streams
 from elman.data.text.characters import Bytes, Characters
 from elman.data.text.documents import Document, read_text
-from elman.data.text.documents import documents as text_module
 from elman.data.text.token_file import TokenFile, encode_text
 from elman.data.text.vocabularies import build_vocabulary
 from elman.data.text.vocabulary import Vocabulary

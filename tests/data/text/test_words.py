@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from elman.data.text.documents import words
+from elman.data.text import words
 from elman.data.text.words import Words, split_words
 from elman.errors import DataError, SettingError
 

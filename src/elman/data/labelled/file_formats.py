@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from elman.data.labelled import media_features as media_kinds
 from elman.data.labelled.example import Reading, Values
-from elman.data.labelled.example import media_features as media_kinds
 from elman.data.labelled.ts_archive import numbers
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.images import IMAGE_SUFFIXES

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from elman.data.labelled import class_folders, idx, tables
+from elman.data.labelled import ts_archive as ts
 from elman.data.labelled.builtin import digits
-from elman.data.labelled.example import Example, Reader, Reading, class_folders, idx, tables
-from elman.data.labelled.example import ts_archive as ts
+from elman.data.labelled.example import Example, Reader, Reading
 from elman.data.labelled.file_formats import kind_of, load_file, suffixes
 from elman.errors import DataError
 

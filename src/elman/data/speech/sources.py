@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elman.data.speech.dataset import builtin as default_morse
+from elman.data.speech import builtin as default_morse
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.table import Spoken, parted, read_table
 from elman.data.speech.utterance import SoundFeatures
