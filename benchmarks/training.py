@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.models.language_model import LanguageModel
-from elman.settings import TrainingSettings
 from elman.storage.run_directory import RunDirectory
 from elman.training.loop import train
 from elman.training.optimiser import build_optimiser, clip_gradients
+from elman.training.settings import TrainingSettings
 from elman.training.task import Loss, Task
 
 CHECKED = 5  # steps whose losses are compared, and that are not timed

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from elman.errors import SettingError
-from elman.settings import Settings, TrainingSettings, setting
+from elman.settings import Settings, setting
+from elman.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

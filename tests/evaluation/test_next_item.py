@@ -10,9 +10,10 @@ from torch import Tensor
 
 from elman.data.sessions.builtin import Shop, shop, shop_events
 from elman.data.sessions.dataset import EVENT
+from elman.data.sessions.questions import questions
 from elman.evaluation.baselines import next_item as baselines
 from elman.evaluation.baselines.shop_oracle import best_possible
-from elman.evaluation.next_item import judge_model, judge_predictor, questions
+from elman.evaluation.next_item import judge_model, judge_predictor
 from elman.storage.ragged import Sequences
 
 

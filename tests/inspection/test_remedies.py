@@ -12,7 +12,7 @@ import elman
 from elman.cli import gather
 from elman.inspection import diagnose
 from elman.inspection.remedies import REMEDIES, Patient, prescribe
-from elman.inspection.report import Finding, Measured
+from elman.inspection.results import Finding, Measured
 from elman.recipes import RECIPES
 
 

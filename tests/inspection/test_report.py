@@ -16,7 +16,7 @@ from elman.inspection import Report, Thresholds, diagnose
 from elman.inspection.rendering import charts as plots
 from elman.inspection.rendering.terminal import WIDTH, chart
 from elman.inspection.rendering.unrolled_svg import places, unrolled
-from elman.inspection.report import history_of
+from elman.inspection.results import history_of
 from elman.inspection.verdict import VERDICTS
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import elman
 from elman.inspection import diagnose
-from elman.inspection.report import LayerReport
+from elman.inspection.results import LayerReport
 from elman.inspection.verdict import VERDICTS
 
 T, B, H = 48, 3, 16

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from elman.errors import SettingError
-from elman.models.recommender import Recommender
-from elman.modules.ranking_loss import RankingLoss
+from elman.models.recommender import RankingLoss, Recommender
 
 
 def model_of(**options: object) -> Recommender:

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from elman import RNN, recipes
+from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.translation import dataset as bitext
-from elman.data.translation.dataset import Languages, encode_line, symbols_of
+from elman.data.translation.dataset import Languages
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import spoken_lines
 from elman.predictors.translator import Translating

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from elman.errors import RunError
-from elman.settings import TrainingSettings
 from elman.training import checkpoint
 from elman.training.optimiser import build_optimiser
+from elman.training.settings import TrainingSettings
 
 
 def step(model: nn.Module, optimiser: Any) -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from elman.errors import DataError, NonFiniteError, RunError
-from elman.settings import TrainingSettings
 from elman.storage import tensors
 from elman.training import checkpoint
 from elman.training.loop import train
 from elman.training.optimiser import build_optimiser
+from elman.training.settings import TrainingSettings
 from elman.training.task import Loss
 
 

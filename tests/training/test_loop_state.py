@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from elman.training.loop_state import Memory, Tally, is_number, read_record
+from elman.storage.records import is_number, read_record
+from elman.training.loop_state import Memory, Tally
 from elman.training.optimiser import Norms
 from elman.training.schedule import ScheduleMemory
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from elman.settings import TrainingSettings
 from elman.training.optimiser import OPTIMISERS, build_optimiser, clip_gradients
+from elman.training.settings import TrainingSettings
 
 
 def test_every_optimiser_can_be_chosen() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from elman.settings import TrainingSettings
 from elman.training.schedule import SCHEDULES, Budget, Schedule
+from elman.training.settings import TrainingSettings
 
 
 def test_every_schedule_can_be_chosen() -> None:

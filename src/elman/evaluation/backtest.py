@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from elman.data.series.window_plan import Plan
-from elman.data.series.windows import Windows
+from elman.data.series.windows import Say, Windows, spread_evenly
 from elman.evaluation.baselines.seasonal_naive import Naive
-from elman.evaluation.metrics.forecasts import Say, score, spread_evenly
+from elman.evaluation.metrics.forecasts import score
 
 
 def naives_of(folder: Path, plan: Plan, levels: Sequence[float]) -> list[Naive]:

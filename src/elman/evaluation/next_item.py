@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import in_order, pad
+from elman.data.sessions.questions import Predictor, Question, questions
 from elman.evaluation.metrics.ranking import RankingTally
 from elman.storage.ragged import Sequences
 
@@ -20,37 +20,6 @@ SCORES_AT_ONCE = 1 << 23
 
 Features = Callable[[Tensor, Tensor], Tensor]
 """(items (T, B), lengths (B,)) -> what scores are made of at each step, (T, B, F)."""
-
-Histories = Sequence[NDArray[np.int64]]
-Predictor = Callable[[Histories], Tensor]
-"""The known items of N sessions so far, (T_n,) each, at least one -> scores, (N, V)."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What comes after `history`, the known items of a session so far.
-
-    Attributes:
-        history: (T,) int64, T of 1 or more.
-        target: the item that came, -1 for an unknown one.
-    """
-
-    history: NDArray[np.int64]
-    target: int
-
-
-def questions(session: NDArray[Any]) -> Iterator[Question]:
-    """Yield the questions that a session asks: its judged events that come after a known item.
-
-    Args:
-        session: structured steps with the fields `item` (-1 where unknown) and `judged`.
-    """
-    items = session["item"].astype(np.int64)
-    known = items[items >= 0]
-    before: NDArray[np.int64] = np.cumsum(items >= 0) - (items >= 0)
-    for n in np.flatnonzero(session["judged"]):
-        if before[n]:
-            yield Question(known[: before[n]], int(items[n]))
 
 
 def judge_predictor(

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from elman.errors import DataError, SettingError
 from elman.inspection.capture.recorder import LossFunction, Passage, Recording, Strand, record
 from elman.inspection.capture.replay import Linear, replay
+from elman.inspection.isolation import one_thread, untouched_random_state
 from elman.inspection.measures import gradient_flow as flow
 from elman.inspection.measures import jacobian, saturation, truncation
 from elman.inspection.measures import periodicity as spectrum
 from elman.inspection.measures import state_drift as drift
-from elman.inspection.probe import one_thread, untouched_random_state
 from elman.inspection.remedies import Patient, prescribe
-from elman.inspection.report import Heavy, LayerReport, Measured, Report, history_of
+from elman.inspection.report import Report
+from elman.inspection.results import Heavy, LayerReport, Measured, history_of
 from elman.inspection.verdict import Need, Thresholds, judge
 
 # Multiplications that the walk over all lags may take for each strand; some three seconds on one core.

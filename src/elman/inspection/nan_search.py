@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from elman.errors import ElmanError
 from elman.inspection.capture.recorder import LossFunction, Strand, record
 from elman.inspection.capture.replay import Linear, replay
+from elman.inspection.isolation import one_thread, untouched_random_state
 from elman.inspection.measures import gradient_flow as flow
-from elman.inspection.probe import one_thread, untouched_random_state
 
 NAMED = 8  # sequences that are named one by one
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from elman.inspection.capture.recorder import Passage, Strand, record
 from elman.inspection.capture.replay import Linear, replay
+from elman.inspection.isolation import one_thread, untouched_random_state
 from elman.inspection.measures import gradient_flow as flow
 
 LAGS = 128  # how far back a probe looks
@@ -53,25 +52,3 @@ def _decay(passages: Sequence[Passage]) -> dict[str, float]:
         found[f"horizon, {strand}"] = float(lags if decay.horizon is None else decay.horizon)
         found[f"half-life, {strand}"] = float(lags if decay.half_life is None else decay.half_life)
     return found
-
-
-@contextmanager
-def untouched_random_state(model: nn.Module) -> Iterator[None]:
-    """Put the random states back that a run of the model changes."""
-    devices = {p.device.index for p in model.parameters() if p.is_cuda}
-    with torch.random.fork_rng(sorted(devices)):
-        yield
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: thousands of small products in a row wait for a second one more than it helps them.
-
-    On a machine that does other work besides, this takes a fifth of the time.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from elman.inspection.report import Finding, Measured, Remedy
+from elman.inspection.results import Finding, Measured, Remedy
 from elman.inspection.verdict import Thresholds
 
 LATE = 0.25  # the loss speaks late where at most this share of the steps has an error

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from elman.inspection.report import Finding, Measured
+from elman.inspection.results import Finding, Measured
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ Hidasi et al. 2016, "Session-based recommendations with recurrent neural network
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from elman.errors import SettingError
+from elman.errors import SettingError, unknown_name
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import last_output
+from elman.modules.ranking_loss import LOSSES, OUT, Pairs
 from elman.modules.recurrent_stack import build_layers
 
 
@@ -114,3 +116,65 @@ class Recommender(nn.Module):
     def answer(self, state: Any) -> Tensor:
         """Return the scores of all items after what a state has read, (B, V)."""
         return self.scores(self.project(last_output(state, 1)))
+
+
+@dataclass
+class RankingLoss:
+    """A loss over the items that may come next.
+
+    Args:
+        name: in `LOSSES`.
+        counts: (V,), how often each item occurs.
+        negatives: K, how many others are drawn for each batch, with replacement; 0: all items.
+        power: they are drawn in proportion to counts^power.
+        decay: lambda of BPR-max.
+
+    Raises:
+        SettingError: an unknown name.
+    """
+
+    name: str
+    counts: Tensor
+    negatives: int = 0
+    power: float = 0.75
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.name not in LOSSES:
+            raise unknown_name("loss", self.name, LOSSES)
+        chance_V = self.counts.double() ** self.power
+        self._chance_V = chance_V / chance_V.sum()
+        self._sum_V = self._chance_V.cumsum(0)
+
+    def __call__(self, model: Recommender, f_NE: Tensor, target_N: Tensor, out: Pairs | None = None) -> Tensor:
+        """Return the mean over the rows.
+
+        Args:
+            model: makes scores of features.
+            f_NE: features.
+            target_N: the items that came.
+            out: items that cannot come; with sampled negatives they stay.
+        """
+        if self.negatives:
+            return self._sampled(model, f_NE, target_N)
+        scores_NV = model.scores(f_NE)
+        if out is not None:
+            scores_NV = scores_NV.index_put(out, scores_NV.new_tensor(OUT))
+        if self.name == "cross-entropy":
+            return functional.cross_entropy(scores_NV, target_N)
+        positive_N = scores_NV.gather(1, target_N[:, None])[:, 0]
+        others_NV = scores_NV.scatter(1, target_N[:, None], OUT)
+        return LOSSES[self.name](positive_N, others_NV, self.decay).mean()
+
+    def _sampled(self, model: Recommender, f_NE: Tensor, target_N: Tensor) -> Tensor:
+        drawn_K = torch.searchsorted(self._sum_V, torch.rand(self.negatives, dtype=torch.float64))
+        drawn_K = drawn_K.clamp(max=len(self._sum_V) - 1)
+        items_K = drawn_K.to(f_NE.device)
+        negative_NK = model.scores(f_NE, items_K)
+        if self.name == "cross-entropy":
+            # Each item drawn stands for 1 / (K q) items, so that the sum of exponentials is right on average
+            # (Bengio and Senecal 2008; Jean et al. 2015, https://arxiv.org/abs/1412.2007).
+            correction_K = torch.log(self.negatives * self._chance_V[drawn_K])
+            negative_NK = negative_NK - correction_K.to(negative_NK)
+        negative_NK = negative_NK.masked_fill(items_K == target_N[:, None], OUT)
+        return LOSSES[self.name](model.score(f_NE, target_N), negative_NK, self.decay).mean()

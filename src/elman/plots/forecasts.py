@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.series.windows import Windows
+from elman.data.series.windows import Say, Windows, spread_evenly
 from elman.errors import SettingError, extra
 from elman.evaluation.baselines.seasonal_naive import Naive
-from elman.evaluation.metrics.forecasts import Say, spread_evenly
 
 SHOWN_PAST = 3  # as many steps of the past as three horizons are drawn
 PANELS = 3  # windows of a series in a picture

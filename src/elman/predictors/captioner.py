@@ -15,15 +15,15 @@ from torch import Tensor
 from elman.data.captions.dataset import Pictures, open_pictures, read_texts
 from elman.data.captions.image_features import picture_inputs
 from elman.data.captions.splits import SIDE, Told, readable_of
+from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import symbols_of
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
 from elman.evaluation.metrics.captions import cider, constant_caption, exact, metrics
 from elman.models.captioner import Captioner
 from elman.plots.attention_matrix import drawing_folder
 from elman.plots.attention_overlay import draw_attention_over, drawing_paths
-from elman.recipes.base import Answer, no_answer
+from elman.predictors.answer import Answer, no_answer
 from elman.settings import Settings, setting
 from elman.storage.ragged import Sequences
 from elman.storage.run_directory import RunDirectory

@@ -24,13 +24,13 @@ from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.labelled.ts_archive import numbers
 from elman.data.skipped import LeftOut
 from elman.data.text.vocabularies import load_vocabulary
+from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.labelling import answers_of, metrics_of, trivial
-from elman.evaluation.metrics.calibration import sigmoid, softmax
 from elman.evaluation.metrics.classification import confusion
 from elman.models.classifier import Classifier
 from elman.plots.confusion_matrix import draw_confusion
-from elman.recipes.base import Answer, no_answer
+from elman.predictors.answer import Answer, no_answer
 from elman.settings import Settings, setting
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory

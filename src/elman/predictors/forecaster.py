@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from elman.data.series.dataset import Panel
 from elman.data.series.readers import Read, read_series
 from elman.data.series.window_plan import LONGEST, Plan
-from elman.data.series.windows import WindowBatch, Windows
+from elman.data.series.windows import Said, Say, WindowBatch, Windows
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.backtest import beside, judge, naives_of
-from elman.evaluation.metrics.forecasts import Said, Say
 from elman.models.forecaster import Forecaster
 from elman.modules.segment_rnn import Covariates
 from elman.plots.forecasts import draw_windows
-from elman.recipes.base import Answer
+from elman.predictors.answer import Answer
 from elman.settings import Settings, setting
 from elman.storage.run_directory import RunDirectory
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from elman.data.translation.parallel import decoded_lines, lines_of
+from elman.data.text.lines import decoded_lines, file_lines
 from elman.errors import DataError
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def _spoken(name: str | Path) -> Iterator[Spoken]:
         yield Spoken(name.strip(), "the line", typed=False)
         return
     where = STANDARD_INPUT if typed else str(name)
-    for number, line in enumerate(decoded_lines(sys.stdin.buffer, where) if typed else lines_of(Path(name)), 1):
+    for number, line in enumerate(decoded_lines(sys.stdin.buffer, where) if typed else file_lines(Path(name)), 1):
         yield Spoken(line, f"{where}, line {number}", typed)
 
 

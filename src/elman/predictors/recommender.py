@@ -18,9 +18,10 @@ from elman.errors import AGAIN, RunError
 from elman.evaluation.baselines.next_item import build_baselines
 from elman.evaluation.baselines.shop_oracle import best_possible
 from elman.evaluation.next_item import judge_model, judge_predictor
+from elman.evaluation.result import Metrics
 from elman.models.recommender import Recommender
+from elman.predictors.answer import Answer
 from elman.predictors.session import RunningSession, answers
-from elman.recipes.base import Answer, Metrics
 from elman.storage.ragged import Sequences
 from elman.storage.run_directory import RunDirectory
 

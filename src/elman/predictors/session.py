@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from elman.data.sessions.items import Items
+from elman.decoding.probabilities import refuse_nan
 from elman.errors import DataError, RunError, SettingError
-from elman.evaluation.metrics.ranking import refuse_nan
 from elman.models.recommender import Recommender
-from elman.recipes.base import Answer
+from elman.predictors.answer import Answer
 from elman.settings import Settings, setting
 from elman.storage import tensors
 

@@ -21,11 +21,11 @@ from elman.data.pairs.inverted_index import LineWords
 from elman.data.pairs.readers import Pair, Table, read_pairs
 from elman.data.pairs.score_scale import Scale
 from elman.data.text.documents import read_text
-from elman.data.text.lines import KeptLines, lines_of
+from elman.data.text.lines import KeptLines, document_lines
 from elman.errors import DataError, NonFiniteError, SettingError
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
-from elman.recipes.base import Answer
+from elman.predictors.answer import Answer
 from elman.recipes.similarity_evaluation import TOGETHER, metrics_of, own_pairs, ranks_of, vectors_of
 from elman.settings import Settings, setting
 from elman.storage.npy_rows import write_rows
@@ -219,7 +219,7 @@ def texts_of(inputs: Sequence[str], encoding: str) -> Iterator[str]:
             yield from (line.rstrip("\r\n") for line in sys.stdin)
         elif is_file(name):
             (document,) = read_text(name, encoding=encoding)
-            yield from (line.rstrip("\r\n") for line in lines_of(document))
+            yield from (line.rstrip("\r\n") for line in document_lines(document))
         else:
             yield name
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.skipped import LeftOut
+from elman.data.text.encoding import encode_line
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import Languages, encode_line
+from elman.data.translation.dataset import Languages
 from elman.data.translation.parallel import Pair
 from elman.errors import DataError
 

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.speech.utterance import QUIET, SoundFeatures
+from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import symbols_of
 from elman.decoding.ctc import Greedy, Timed
 from elman.errors import DataError
 from elman.models.transcriber import Transcriber
+from elman.predictors.answer import Answer
 from elman.predictors.word_timings import Word, words_of
-from elman.recipes.base import Answer
 
 CHUNK = 0.1  # seconds of a stream that are heard at a time
 LATEST = 1000  # words whose delays are remembered

@@ -21,16 +21,16 @@ from elman.data.speech.features import Featured, collected
 from elman.data.speech.normalisation import normalise_speakers
 from elman.data.speech.table import Spoken, read_table
 from elman.data.speech.utterance import SoundFeatures, Utterance
+from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.parallel import lines_of
 from elman.decoding.ctc import PrefixBeam
 from elman.decoding.ngrams import NGrams
 from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
+from elman.predictors.answer import Answer, no_answer
 from elman.predictors.stream_transcriber import Listener, blocks_of
 from elman.predictors.word_timings import read_out, spelled, words_of
-from elman.recipes.base import Answer, no_answer
 from elman.settings import Settings, setting
 from elman.storage.resumable_answers import KeptAnswers
 from elman.storage.run_directory import RunDirectory
@@ -104,7 +104,7 @@ class TrainedTranscriber:
         if not inputs:
             raise DataError("there is nothing to transcribe", should="files, folders, or -", found="no input")
         features = self.features if wanted.longest is None else replace(self.features, longest=wanted.longest)
-        done = {line.split("\t")[0] for line in lines_of(Path(wanted.after))} if wanted.after else set()
+        done = {line.split("\t")[0] for line in file_lines(Path(wanted.after))} if wanted.after else set()
         beam = self.beam(wanted) if wanted.beam > 1 else None
         for path, utterance in self._utterances(inputs, features, done, wanted.one_speaker, wanted.skip_bad):
             if utterance is None:

@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import in_order, pad
+from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
-from elman.data.text_or_file import texts_and_files
-from elman.data.translation.dataset import Bitext, Languages, encode_line, read_lines, symbols_of
+from elman.data.translation.dataset import Bitext, Languages, read_lines
 from elman.data.translation.parallel import Pair, read_parallel
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError, SettingError
 from elman.evaluation.metrics.translation import bleu_and_chrf, signatures
 from elman.models.translator import Translator, Writing
 from elman.plots.attention_matrix import draw_attention, drawing_folder
+from elman.predictors.answer import Answer, no_answer
 from elman.predictors.inputs import Spoken, count_lines, spoken_lines, together
 from elman.predictors.source_lines import encoded, measurable
-from elman.recipes.base import Answer, no_answer
+from elman.predictors.text_or_file import texts_and_files
 from elman.settings import Settings, setting
 from elman.storage.resumable_answers import KeptAnswers
 from elman.storage.run_directory import RunDirectory

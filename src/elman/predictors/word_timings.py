@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elman.data.batching import in_order
+from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import symbols_of
 from elman.decoding.ctc import Timed, greedy
 from elman.models.transcriber import Transcriber
 

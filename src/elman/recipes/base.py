@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from elman.errors import DataError
-from elman.settings import Settings, TrainingSettings
+from elman.evaluation.result import Metrics
+from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
+from elman.training.settings import TrainingSettings
 from elman.training.task import Task
-
-Metrics = Mapping[str, float | None]
 
 
 class Sample(NamedTuple):
@@ -23,30 +22,6 @@ class Sample(NamedTuple):
     batches: Sequence[Any]
     loss: Callable[[nn.Module, Any], Tensor]  # loss(model, batch)
     window: int | None  # steps between two cuts of the gradient in training; None where there are no cuts
-
-
-class Answer(NamedTuple):
-    """What a model answers to one input.
-
-    Attributes:
-        line: for a person, a line or a few.
-        fields: the same for a program, as JSON knows it.
-        answered: false where the input is broken, and the line says so.
-        instead: the line that then stands in the place of the answer, where a reader counts lines; None for none.
-    """
-
-    line: str
-    fields: dict[str, Any]
-    answered: bool = True
-    instead: str | None = None
-
-
-def no_answer(name: str, error: DataError) -> Answer:
-    """Return what stands for the answer to an input that is broken."""
-    what = error.what if name in error.what else f"{name}: {error.what}"
-    facts = [f"{verb} {fact}" for verb, fact in (("should be", error.should), ("is", error.found)) if fact]
-    what += f" ({', '.join(facts)})" if facts else ""
-    return Answer(f"no answer: {what}", {"input": name, "error": what}, answered=False)
 
 
 @dataclass(frozen=True)

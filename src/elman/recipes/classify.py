@@ -21,12 +21,13 @@ from elman.data.labelled.preparation import fingerprint, prepare_examples
 from elman.data.labelled.readers import read_examples, reader_name
 from elman.data.text.vocabularies import load_vocabulary
 from elman.evaluation.labelling import judge_in_training, trivial
+from elman.evaluation.result import Metrics
 from elman.models.classifier import Classifier
 from elman.modules.input_layers import build_front
 from elman.modules.label_losses import TARGET_LOSSES, class_weights
 from elman.modules.recurrent_stack import Encoder
 from elman.predictors.classifier import PredictSettings, TrainedClassifier, judged_part, kept_temperature
-from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory

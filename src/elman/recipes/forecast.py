@@ -17,11 +17,10 @@ from elman.data.series.builtin import SEASON, sunspots
 from elman.data.series.readers import Form, read_series
 from elman.data.series.regularisation import Rules
 from elman.data.series.window_plan import LONGEST, Plan
-from elman.data.series.windows import WindowBatch
+from elman.data.series.windows import WindowBatch, spread_evenly
 from elman.errors import SettingError
 from elman.evaluation.backtest import beside, judge, naives_of
 from elman.evaluation.baselines.seasonal_naive import Naive
-from elman.evaluation.metrics.forecasts import spread_evenly
 from elman.models.forecaster import Forecaster
 from elman.modules.forecast_heads import check_levels
 from elman.predictors.forecaster import (

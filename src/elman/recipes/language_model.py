@@ -26,8 +26,9 @@ from elman.decoding.sampling import Sampler
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.baselines.symbol_frequencies import text_baselines
 from elman.evaluation.metrics.perplexity import perplexity
+from elman.evaluation.result import Metrics
 from elman.models.language_model import LanguageModel
-from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from elman.settings import TrainingSettings, setting
+from elman.settings import setting
+from elman.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

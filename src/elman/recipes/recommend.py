@@ -28,11 +28,12 @@ from elman.data.sessions.dataset import (
 from elman.data.sessions.events import Table, read_events
 from elman.data.sessions.items import Items
 from elman.errors import DataError
-from elman.models.recommender import Recommender
-from elman.modules.ranking_loss import LOSSES, RankingLoss
+from elman.evaluation.result import Metrics
+from elman.models.recommender import RankingLoss, Recommender
+from elman.modules.ranking_loss import LOSSES
 from elman.predictors.recommender import TrainedRecommender, judge, training_part, trivial
 from elman.predictors.session import PredictSettings
-from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.ragged import Sequences

@@ -12,13 +12,13 @@ from torch import nn
 
 from elman.errors import ElmanError, RunError, SettingError
 from elman.recipes.base import Recipe, Sample
-from elman.settings import TrainingSettings
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
 from elman.training.loop import Moment, Outcome, Watch, train
 from elman.training.non_finite import Autopsy
 from elman.training.run_report import described, write_report
+from elman.training.settings import TrainingSettings
 from elman.training.task import Probe, Task
 
 __all__ = ["Moment", "Trained", "build", "load_run", "read_settings", "resume", "start"]

@@ -21,10 +21,11 @@ from elman.data.pairs.readers import Pair, Table, read_pairs
 from elman.data.pairs.score_scale import Scale, refuse_one_score
 from elman.data.pairs.word_vectors import read_vectors, stacked
 from elman.errors import RunError
+from elman.evaluation.result import Metrics
 from elman.models.similarity import SimilarityModel
 from elman.modules.word_embedding import WordEmbedding
 from elman.predictors.similarity import PredictSettings, TrainedSimilarity
-from elman.recipes.base import Metrics, Recipe, Sample
+from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
 from elman.recipes.similarity_evaluation import metrics_of, own_pairs
 from elman.settings import setting

@@ -9,7 +9,7 @@ from typing import Any
 
 from elman.errors import AGAIN, RunError
 from elman.storage.files import checked_json
-from elman.training.loop_state import is_number
+from elman.storage.records import is_number
 
 FORMAT = 1
 """The version of the layout. A run with a higher one was made by a newer elman and is refused."""

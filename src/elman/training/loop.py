@@ -19,15 +19,16 @@ import torch
 from torch import Tensor
 
 from elman.errors import DataError, NonFiniteError, RunError
-from elman.settings import TrainingSettings
 from elman.storage import tensors
+from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
 from elman.training import checkpoint
 from elman.training.interruption import Interruption
-from elman.training.loop_state import Memory, Tally, read_record
+from elman.training.loop_state import Memory, Tally
 from elman.training.non_finite import Autopsy, non_finite_error, non_finite_evaluation
 from elman.training.optimiser import Norms, build_optimiser, clip_gradients
 from elman.training.schedule import Budget, Schedule, ScheduleMemory
+from elman.training.settings import TrainingSettings
 from elman.training.task import Batches, Probe, Task
 
 EVALUATIONS = 20  # over a run, where the settings say nothing

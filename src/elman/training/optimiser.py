@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from elman.settings import TrainingSettings
+from elman.training.settings import TrainingSettings
 
 Groups = list[dict[str, object]]
 

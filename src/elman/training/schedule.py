@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from elman.settings import TrainingSettings
+from elman.training.settings import TrainingSettings
 
 
 class Budget:

@@ -8,8 +8,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.media.audio import HIGHEST_RATE, read_sound, resample, speech_span, trim_silence
 from elman.data.media import audio as sound
+from elman.data.media.audio import HIGHEST_RATE, read_sound, resample, speech_span, trim_silence
 from elman.errors import DataError
 
 RATE = 16000

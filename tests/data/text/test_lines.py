@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from elman.data.text import documents as text_module
 from elman.data.text.documents import Document
-from elman.data.text.lines import KeptLines, lines_of
+from elman.data.text.lines import KeptLines, document_lines
 
 
 @given(st.text(st.sampled_from("ab\n"), min_size=1, max_size=20), st.integers(1, 4))
 def test_lines_are_those_of_the_text_wherever_it_is_cut(text: str, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_module, "PIECE", piece)
-        assert list(lines_of(Document("here", text))) == text.splitlines(keepends=True)
+        assert list(document_lines(Document("here", text))) == text.splitlines(keepends=True)
 
 
 def test_kept_lines(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.skipped import LeftOut
+from elman.data.text.encoding import symbols_of
 from elman.data.translation import dataset as bitext
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import Bitext, Languages, read_lines, symbols_of, write_lines
+from elman.data.translation.dataset import Bitext, Languages, read_lines, write_lines
 from elman.data.translation.parallel import Pair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError, RunError

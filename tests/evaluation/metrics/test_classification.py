@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as judge
 
-from elman.evaluation.metrics.calibration import calibration_error, fit_temperature, sigmoid, softmax
+from elman.decoding.probabilities import sigmoid, softmax
+from elman.evaluation.metrics.calibration import calibration_error, fit_temperature
 from elman.evaluation.metrics.classification import class_metrics, classes_metrics, confusion, prior_logits
 from elman.evaluation.metrics.regression import number_metrics
 from elman.plots.confusion_matrix import draw_confusion

@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss, mean_squared_error
 
+from elman.data.series.windows import spread_evenly
 from elman.evaluation.baselines.seasonal_naive import error_quantiles, seasonal_errors, seasonal_naive
-from elman.evaluation.metrics.forecasts import ForecastScore, coverage_name, spread_evenly
+from elman.evaluation.metrics.forecasts import ForecastScore, coverage_name
 
 LEVELS = (0.1, 0.5, 0.9)
 

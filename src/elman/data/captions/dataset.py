@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import pad
+from elman.data.text.encoding import encode_line
 from elman.data.text.subwords import split_sentence
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import encode_line
 from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import checked_json, read_checked, write_json
 from elman.storage.ragged import Sequences

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from elman.data.translation.parallel import lines_of
+from elman.data.text.lines import file_lines
 from elman.errors import DataError
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
@@ -117,7 +117,7 @@ def _lists(home: Path) -> dict[str, tuple[Path, Sequence[str]]]:
 
 
 def _names(path: Path) -> list[str]:
-    names = [line for line in lines_of(path) if line]
+    names = [line for line in file_lines(path) if line]
     if not names:
         raise DataError(f"{path} is empty", should="names of pictures, one on each line", found="none")
     return names
@@ -127,7 +127,7 @@ def _is_list(path: Path) -> bool:
     """Return whether the first line is a name alone."""
     if path.suffix == ".json":
         return False
-    first = next(lines_of(path), "")
+    first = next(file_lines(path), "")
     return bool(first) and not re.search(r"[\s#]", first)
 
 
@@ -150,7 +150,7 @@ def _captions_file(home: Path, besides: Path) -> Path:
 
 def _lines(path: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(lines_of(path), 1):
+    for number, line in enumerate(file_lines(path), 1):
         if not line:
             continue
         parts = _LINE.fullmatch(line)

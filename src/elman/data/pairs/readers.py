@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from elman.data.skipped import LeftOut
 from elman.data.text.documents import Document, read_text
-from elman.data.text.lines import lines_of
+from elman.data.text.lines import document_lines
 from elman.errors import DataError, nearest
 
 SUFFIXES = (".tsv", ".csv", ".txt")
@@ -67,7 +67,7 @@ class Table:
             yield from self._read(document)
 
     def _read(self, document: Document) -> Iterator[Pair]:
-        lines = lines_of(document)
+        lines = document_lines(document)
         opening = next(lines, "")
         tabs = "\t" in opening
         csv.field_size_limit(LONGEST_FIELD)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.text.documents import read_text
-from elman.data.text.lines import lines_of
+from elman.data.text.lines import document_lines
 from elman.errors import DataError
 
 Vectors = dict[str, NDArray[np.float32]]
@@ -28,7 +28,7 @@ def read_vectors(path: Path, known: Collection[str], *, more: int = 0) -> Vector
     found: Vectors = {}
     in_capitals: Vectors = {}
     size = 0
-    for number, line in enumerate(lines_of(document), 1):
+    for number, line in enumerate(document_lines(document), 1):
         cells = line.rstrip().split(" ") if " " in line.strip() else line.split()
         if number == 1 and len(cells) == 2:
             continue

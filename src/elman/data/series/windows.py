@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -253,3 +254,18 @@ def forward_filled(values_TB: NDArray[np.float64]) -> NDArray[np.float64]:
     places_TB = np.maximum.accumulate(places_TB, axis=0)
     filled_TB = np.take_along_axis(values_TB, np.maximum(places_TB, 0), axis=0)
     return np.where(places_TB < 0, 0.0, filled_TB)
+
+
+Said = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""A point forecast, (F, B), and its quantiles, (F, B, Q)."""
+
+
+Say = Callable[[WindowBatch, NDArray[np.int64]], Said]
+"""(a batch, the numbers of its windows) -> what is forecast; the batch's future must not be looked at."""
+
+
+def spread_evenly(count: int, most: int | None) -> NDArray[np.int64]:
+    """Return at most so many of the numbers from 0 to count - 1, evenly spread; all of them for None."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))

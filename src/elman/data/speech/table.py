@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.translation.parallel import lines_of
+from elman.data.text.lines import file_lines
 from elman.errors import DataError
 
 LONGEST_PATH, LONGEST_TEXT = 1 << 12, 1 << 16  # characters; an hour of speech has fewer
@@ -34,7 +34,7 @@ def read_table(path: Path, *, columns: tuple[str, ...] = ("path", "text")) -> It
         DataError: the table is missing, or has no such columns, a row is short, or a text is empty or absurdly long;
             file and line are named.
     """
-    lines = lines_of(path)
+    lines = file_lines(path)
     first = next(lines, None)
     if first is None:
         raise DataError(f"{path} is empty", should="a table of files and what is said in them", found="0 lines")

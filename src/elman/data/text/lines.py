@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -12,7 +16,7 @@ from elman.errors import DataError
 from elman.storage.ragged import Sequences
 
 
-def lines_of(document: Document) -> Iterator[str]:
+def document_lines(document: Document) -> Iterator[str]:
     """Yield the lines of a document with their ends, in constant memory.
 
     Raises:
@@ -54,7 +58,7 @@ class KeptLines:
 
     def __init__(self, path: Path, folder: Path, *, encoding: str = "utf-8") -> None:
         (document,) = read_text(path, encoding=encoding)
-        rows = (np.frombuffer(line.rstrip("\r\n").encode(), np.uint8) for line in lines_of(document))
+        rows = (np.frombuffer(line.rstrip("\r\n").encode(), np.uint8) for line in document_lines(document))
         self.rows = Sequences.write(folder, "lines", rows)
 
     def __len__(self) -> int:
@@ -65,3 +69,47 @@ class KeptLines:
 
     def __iter__(self) -> Iterator[str]:
         return (self[n] for n in range(len(self)))
+
+
+LONGEST_LINE = 1 << 20
+
+
+def file_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, plain or .gz, without white space at their ends.
+
+    Raises:
+        DataError: the file is missing, broken, no UTF-8, or a line is absurdly long.
+    """
+    try:
+        with _opened(path) as file:
+            yield from decoded_lines(file, str(path))
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    return io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """Yield the lines of an open file as `file_lines` does; `name` is what messages call it."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise DataError(
+                f"{name}, line {number} is too long",
+                should=f"at most {LONGEST_LINE} bytes",
+                found="more",
+                hint="cut it into sentences, a line each",
+            )
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name}, line {number} is no UTF-8",
+                should="text in UTF-8",
+                found=f"the byte {line[error.start]:#04x} at place {error.start}",
+                hint=f"iconv -f latin1 -t utf-8{f' {name}' if Path(name).is_file() else ', before it is piped in'}",
+            ) from error

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+from elman.data.text.lines import file_lines
 from elman.errors import DataError
-
-LONGEST_LINE = 1 << 20
 
 
 class Pair(NamedTuple):
@@ -62,7 +58,7 @@ def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, Pair]]:
 
 def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
     if len(sources) == 1:
-        for number, line in enumerate(lines_of(sources[0]), 1):
+        for number, line in enumerate(file_lines(sources[0]), 1):
             source, tab, target = line.partition("\t")
             if not tab and line:
                 raise DataError(
@@ -73,7 +69,7 @@ def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
                 )
             yield number, source.strip(), target.strip()
         return
-    left, right = lines_of(sources[0]), lines_of(sources[1])
+    left, right = file_lines(sources[0]), file_lines(sources[1])
     number = 0
     while True:
         number += 1
@@ -91,44 +87,3 @@ def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
                 )
             return
         yield number, one, other
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, plain or .gz, without white space at their ends.
-
-    Raises:
-        DataError: the file is missing, broken, no UTF-8, or a line is absurdly long.
-    """
-    try:
-        with _opened(path) as file:
-            yield from decoded_lines(file, str(path))
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
-
-
-def _opened(path: Path) -> BinaryIO:
-    return io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
-    """Yield the lines of an open file as `lines_of` does; `name` is what messages call it."""
-    number = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        number += 1
-        if len(line) > LONGEST_LINE:
-            raise DataError(
-                f"{name}, line {number} is too long",
-                should=f"at most {LONGEST_LINE} bytes",
-                found="more",
-                hint="cut it into sentences, a line each",
-            )
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name}, line {number} is no UTF-8",
-                should="text in UTF-8",
-                found=f"the byte {line[error.start]:#04x} at place {error.start}",
-                hint=f"iconv -f latin1 -t utf-8{f' {name}' if Path(name).is_file() else ', before it is piped in'}",
-            ) from error

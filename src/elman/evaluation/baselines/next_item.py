@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.evaluation.next_item import Histories, Predictor
+from elman.data.sessions.questions import Histories, Predictor
 from elman.storage.ragged import Sequences
 
 LAST = 20

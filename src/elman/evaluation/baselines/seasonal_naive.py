@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
-from elman.data.series.windows import Scaler, WindowBatch, Windows
+from elman.data.series.windows import Said, Scaler, WindowBatch, Windows
 from elman.errors import AGAIN, RunError
-from elman.evaluation.metrics.forecasts import ForecastScore, Said, score
+from elman.evaluation.metrics.forecasts import ForecastScore, score
 from elman.storage.files import write_bytes
 from elman.storage.ragged import read_array
 

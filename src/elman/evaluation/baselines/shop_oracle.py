@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from elman.data.sessions.builtin import Shop
-from elman.evaluation.next_item import Histories, Predictor
+from elman.data.sessions.questions import Histories, Predictor
 
 
 def best_possible(shop: Shop, names: Sequence[str]) -> Predictor:

@@ -10,23 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.decoding.probabilities import Floats, softmax
+
 BINS = 15
 LOWEST, HIGHEST = 0.05, 20.0  # temperature; few examples, all of them right, would ask for zero
-
-Floats = NDArray[np.floating[Any]]
-
-
-def softmax(logits_NC: Floats, temperature: float = 1.0) -> Floats:
-    """Return the probabilities, (N, C)."""
-    scaled = np.asarray(logits_NC, np.float64) / temperature
-    risen = np.exp(scaled - scaled.max(1, keepdims=True))
-    share: Floats = risen / risen.sum(1, keepdims=True)
-    return share
-
-
-def sigmoid(logits: Floats, temperature: float = 1.0) -> Floats:
-    """Return the probabilities of classes that do not exclude each other."""
-    return 0.5 * (1 + np.tanh(np.asarray(logits, np.float64) / (2 * temperature)))
 
 
 def fit_temperature(logits_NC: Floats, target_N: NDArray[np.integer[Any]]) -> float:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.evaluation.metrics.calibration import calibration_error, sigmoid, softmax
+from elman.decoding.probabilities import sigmoid, softmax
+from elman.evaluation.metrics.calibration import calibration_error
 
 Floats = NDArray[np.floating[Any]]
 Whole = NDArray[np.integer[Any]]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.series.windows import WindowBatch, Windows
+from elman.data.series.windows import Say, Windows
 
 
 class ForecastScore:
@@ -86,13 +86,6 @@ def coverage_name(levels: Sequence[float] | NDArray[np.float64]) -> str:
     return f"coverage_{100 * (levels[-1] - levels[0]):.3g}"
 
 
-Said = tuple[NDArray[np.floating], NDArray[np.floating]]
-"""A point forecast, (F, B), and its quantiles, (F, B, Q)."""
-
-Say = Callable[[WindowBatch, NDArray[np.int64]], Said]
-"""(a batch, the numbers of its windows) -> what is forecast; the batch's future must not be looked at."""
-
-
 def score(
     say: Say,
     windows: Windows,
@@ -118,10 +111,3 @@ def score(
         future = (batch.future_FB.numpy(), batch.future_seen_FB.numpy(), batch.series_B.numpy())
         found.add(point_FB, quantiles_FBQ, *future)
     return found
-
-
-def spread_evenly(count: int, most: int | None) -> NDArray[np.int64]:
-    """Return at most so many of the numbers from 0 to count - 1, evenly spread; all of them for None."""
-    if most is None or count <= most:
-        return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.errors import NonFiniteError, SettingError
+from elman.decoding.probabilities import refuse_nan
+from elman.errors import SettingError
 
 
 def gains(at: int) -> NDArray[np.float64]:
@@ -94,18 +95,3 @@ class RankingTally:
         }
         counts = {"events": self._events, "of_unknown_items": self._unknown}
         return {**{f"{name}_{self.at}": value for name, value in named.items()}, **counts}
-
-
-def refuse_nan(scores: Tensor) -> None:
-    """Check that all scores are numbers; infinity is one.
-
-    Raises:
-        NonFiniteError: one is not.
-    """
-    if bool(scores.isnan().any()):
-        raise NonFiniteError(
-            "the model predicts no numbers",
-            should="finite weights",
-            found="a score that is not a number",
-            hint="train anew, with a smaller learning rate",
-        )

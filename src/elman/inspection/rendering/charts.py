@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elman.errors import MissingExtraError
-from elman.inspection.report import LayerReport, Report
+from elman.inspection.report import Report
+from elman.inspection.results import LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,8 @@ from html import escape
 from elman.inspection.rendering import charts as plots
 from elman.inspection.rendering.terminal import numbers
 from elman.inspection.rendering.unrolled_svg import unrolled
-from elman.inspection.report import LayerReport, Report
+from elman.inspection.report import Report
+from elman.inspection.results import LayerReport
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;

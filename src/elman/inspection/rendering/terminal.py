@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from elman.inspection.report import LayerReport, Report
+from elman.inspection.report import Report
+from elman.inspection.results import LayerReport
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from elman.inspection.report import LayerReport
+from elman.inspection.results import LayerReport
 
 STEP, LEFT, OUTPUT, STATE, INPUT, RADIUS = 116, 66, 70, 172, 278, 27
 HEIGHT = 346

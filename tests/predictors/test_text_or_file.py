@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from elman.data.text_or_file import texts_and_files
 from elman.errors import DataError
+from elman.predictors.text_or_file import texts_and_files
 
 
 @pytest.fixture
