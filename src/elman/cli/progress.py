@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from elman.recipes.run import Trained, TrainingProgress
+    from elman.recipes.run import Trained
+    from elman.training.loop import TrainingProgress
 
 PERIOD = 0.2  # seconds between two pictures of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines
