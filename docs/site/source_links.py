@@ -1,0 +1,34 @@
+"""Links of the pages to files outside of docs/: to the API reference for elman.reference, else plain text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from posixpath import normpath, relpath
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+LINK = re.compile(r"\[([^\]]+)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+REFERENCE = "src/elman/reference/"  # each of its modules has a heading in docs/api/reference.md
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Rewrite the links of a page that lead out of docs/.
+
+    Raises:
+        FileNotFoundError: such a link leads to no file of the project.
+    """
+    folder = PurePosixPath("docs", page.file.src_uri).parent
+
+    def rewritten(link: re.Match[str]) -> str:
+        text, target = link.group(1), normpath(str(folder / link.group(2)))
+        if target == "docs" or target.startswith("docs/"):
+            return link.group(0)
+        if not (ROOT / target).exists():
+            raise FileNotFoundError(f"{page.file.src_uri} links to {target}, which does not exist")
+        if not target.startswith(REFERENCE):
+            return text
+        module = target.removeprefix("src/").removesuffix(".py").replace("/", ".")
+        return f"[{text}]({relpath('docs/api/reference.md', folder)}#{module})"
+
+    return LINK.sub(rewritten, markdown)
