@@ -1,4 +1,7 @@
-"""Links of the pages to files outside of docs/: to the API reference for elman.reference, else plain text."""
+"""Changes to the pages of the site: links to files outside of docs/, and room for the tables of results.
+
+A link to a module of elman.reference leads to the API reference; other links out of docs/ become plain text.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     Raises:
         FileNotFoundError: such a link leads to no file of the project.
     """
+    if page.file.src_uri.startswith("results/"):
+        page.meta["hide"] = ["toc"]
     folder = PurePosixPath("docs", page.file.src_uri).parent
 
     def rewritten(link: re.Match[str]) -> str:
