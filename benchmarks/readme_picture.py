@@ -9,14 +9,13 @@ import argparse
 import json
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from elman.data.series.builtin import sunspots
 
 FORECAST = ["forecast"]
 PLAIN = ["classify", "--cell", "rnn", "--set", "nonlinearity=sigmoid", "--steps", "1000"]
@@ -41,7 +40,8 @@ def trained(folder: Path, name: str, arguments: list[str]) -> str:
 
 def draw_forecast(axes: Axes, run: str) -> None:
     """Draw the last years of the sunspots and their forecast with its quantiles."""
-    rows = [line.split(",") for line in sunspots().read_text().splitlines()[1:]]
+    table = files("elman.data.series").joinpath("sunspots.csv").read_text()
+    rows = [line.split(",") for line in table.splitlines()[1:]]
     years, counts = [int(row[0]) for row in rows][-PAST:], [float(row[1]) for row in rows][-PAST:]
     (forecast,) = elman("predict", run)["predictions"]
     ahead = [int(time) for time in forecast["times"]]

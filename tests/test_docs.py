@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -145,6 +146,17 @@ def api_directives() -> list[str]:
     return re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
 
 
+def test_the_api_reference_has_every_recipe_and_predictor() -> None:
+    recipes = {f"elman.recipes.{name.replace('-', '_')}" for name in RECIPES}
+    sources = (ROOT / "src" / "elman" / "predictors").glob("*.py")
+    predictors = {
+        f"elman.predictors.{path.stem}"
+        for path in sources
+        if re.search(r"^class \w+Predictor\b", path.read_text(), re.M)
+    }
+    assert recipes | predictors <= set(api_directives())
+
+
 def test_the_api_reference_names_modules_that_exist() -> None:
     for name in api_directives():
         import_module(name)
@@ -166,3 +178,12 @@ def test_python_compiles_and_uses_public_names(page: Path) -> None:
         compile(block, name_of(page), "exec")
         for name in re.findall(r"\belman\.(\w+)", block):
             assert hasattr(elman, name), name
+
+
+def test_the_page_of_keys_has_every_metric() -> None:
+    page = (DOCS / "guide" / "keys.md").read_text()
+    for path in (ROOT / "src" / "elman" / "evaluation" / "metrics").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for key in node.keys if isinstance(node, ast.Dict) else ():
+                if isinstance(key, ast.Constant):
+                    assert f"`{key.value}" in page, (path.name, key.value)
