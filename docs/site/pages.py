@@ -1,6 +1,7 @@
-"""Changes to the pages of the site: links to files outside of docs/, and room for the tables of results.
+"""Changes to the pages of the site: links to files outside of docs/, the modules of a room, room for tables of results.
 
-A link to a module of elman.reference leads to the API reference; other links out of docs/ become plain text.
+A link to a module of elman.reference leads to the API reference; other links out of docs/ become plain text. The line
+`::: elman.ROOM.*` stands for all public modules of a room, each with a heading.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+MODULES = re.compile(r"^::: ([\w.]+)\.\*$", re.MULTILINE)
 REFERENCE = "src/elman/reference/"  # each of its modules has a heading in docs/api/reference.md
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Rewrite the links of a page that lead out of docs/.
+    """Rewrite the links of a page that lead out of docs/, and list the modules of rooms.
 
     Raises:
         FileNotFoundError: such a link leads to no file of the project.
@@ -36,4 +38,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         module = target.removeprefix("src/").removesuffix(".py").replace("/", ".")
         return f"[{text}]({relpath('docs/api/reference.md', folder)}#{module})"
 
-    return LINK.sub(rewritten, markdown)
+    return MODULES.sub(lambda line: _modules(line.group(1)), LINK.sub(rewritten, markdown))
+
+
+def _modules(room: str) -> str:
+    stems = sorted(path.stem for path in (ROOT / "src" / room.replace(".", "/")).glob("[!_]*.py"))
+    return "\n".join(
+        f"## {stem.replace('_', ' ').capitalize()} {{ #{room}.{stem} }}\n\n::: {room}.{stem}\n" for stem in stems
+    )
