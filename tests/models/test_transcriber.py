@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.transcriber import Transcriber, spread_nats, stretched, warped
+from elman.models.transcriber import Transcriber, spread_nats
 from elman.modules.causal_convolution import CausalConvolution
 
 
@@ -112,42 +112,6 @@ def test_the_loss_is_the_sum_over_all_paths() -> None:
         ]
         total = total - torch.stack(ways).logsumexp(0)
     torch.testing.assert_close(loss, total)
-
-
-def test_stretching_changes_the_speed() -> None:
-    x_TBI = torch.arange(20.0).view(10, 2, 1)
-    slow_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.5)
-    assert slow_TBI.shape == (15, 2, 1)
-    assert lengths_B.tolist() == [15, 7]
-    torch.testing.assert_close(slow_TBI[:, 0].diff(dim=0)[3:-3], torch.full((8, 1), 2 / 1.5))
-    torch.testing.assert_close(slow_TBI[:7, 1].diff(dim=0)[1:], torch.full((5, 1), 2 / 1.5))
-    same_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.0)
-    torch.testing.assert_close(same_TBI[:, 0], x_TBI[:, 0])
-    torch.testing.assert_close(same_TBI[:5, 1], x_TBI[:5, 1])
-    assert lengths_B.tolist() == [10, 5]
-
-
-@given(st.floats(0.5, 1.5), st.lists(st.integers(1, 12), min_size=2, max_size=2))
-def test_stretching_sees_nothing_beyond_an_end(factor: float, lengths: list[int]) -> None:
-    x_TBI, lengths_B = torch.ones(12, 3, 2), torch.tensor([12, *lengths])
-    for b, length in enumerate(lengths_B):
-        x_TBI[length:, b] = 1e6
-    found_TBI, sizes_B = stretched(x_TBI, lengths_B, factor)
-    for b, size in enumerate(sizes_B):
-        torch.testing.assert_close(found_TBI[:size, b], torch.ones(int(size), 2))
-
-
-def test_stretching_nothing_gives_nothing() -> None:
-    found_TBI, sizes_B = stretched(torch.ones(4, 2, 1), torch.tensor([4, 0]), 1.5)
-    assert found_TBI[:, 0].tolist() == [[1.0]] * 6 and sizes_B.tolist() == [6, 0]
-
-
-def test_warping_moves_each_sequence_along_its_features() -> None:
-    x_TBI = torch.arange(6.0).expand(3, 2, 6)
-    found_TBI = warped(x_TBI, torch.tensor([2.0, 0.5]))
-    torch.testing.assert_close(found_TBI[:, 0], torch.arange(0, 3, 0.5).expand(3, 6))
-    torch.testing.assert_close(found_TBI[:, 1], torch.tensor([0.0, 2, 4, 5, 5, 5]).expand(3, 6))
-    torch.testing.assert_close(warped(x_TBI, torch.ones(2)), x_TBI)
 
 
 def test_only_training_is_varied() -> None:

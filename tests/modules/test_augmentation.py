@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.modules.augmentation import MaskFeatures, MaskSteps, ShiftFrames
+from elman.modules.augmentation import MaskFeatures, MaskSteps, ShiftFrames, frequency_warp, time_stretch
 
 
 def runs_of(masked: torch.Tensor) -> int:
@@ -82,3 +82,39 @@ def test_the_layers_say_what_they_are() -> None:
     assert repr(MaskSteps(3, 2)) == "MaskSteps(3, runs=2)"
     assert repr(MaskFeatures(3)) == "MaskFeatures(3, runs=1)"
     assert repr(ShiftFrames(2, True)) == "ShiftFrames(2, mirror=True)"
+
+
+def test_stretching_changes_the_speed() -> None:
+    x_TBI = torch.arange(20.0).view(10, 2, 1)
+    slow_TBI, lengths_B = time_stretch(x_TBI, torch.tensor([10, 5]), 1.5)
+    assert slow_TBI.shape == (15, 2, 1)
+    assert lengths_B.tolist() == [15, 7]
+    torch.testing.assert_close(slow_TBI[:, 0].diff(dim=0)[3:-3], torch.full((8, 1), 2 / 1.5))
+    torch.testing.assert_close(slow_TBI[:7, 1].diff(dim=0)[1:], torch.full((5, 1), 2 / 1.5))
+    same_TBI, lengths_B = time_stretch(x_TBI, torch.tensor([10, 5]), 1.0)
+    torch.testing.assert_close(same_TBI[:, 0], x_TBI[:, 0])
+    torch.testing.assert_close(same_TBI[:5, 1], x_TBI[:5, 1])
+    assert lengths_B.tolist() == [10, 5]
+
+
+@given(st.floats(0.5, 1.5), st.lists(st.integers(1, 12), min_size=2, max_size=2))
+def test_stretching_sees_nothing_beyond_an_end(factor: float, lengths: list[int]) -> None:
+    x_TBI, lengths_B = torch.ones(12, 3, 2), torch.tensor([12, *lengths])
+    for b, length in enumerate(lengths_B):
+        x_TBI[length:, b] = 1e6
+    found_TBI, sizes_B = time_stretch(x_TBI, lengths_B, factor)
+    for b, size in enumerate(sizes_B):
+        torch.testing.assert_close(found_TBI[:size, b], torch.ones(int(size), 2))
+
+
+def test_stretching_nothing_gives_nothing() -> None:
+    found_TBI, sizes_B = time_stretch(torch.ones(4, 2, 1), torch.tensor([4, 0]), 1.5)
+    assert found_TBI[:, 0].tolist() == [[1.0]] * 6 and sizes_B.tolist() == [6, 0]
+
+
+def test_warping_moves_each_sequence_along_its_features() -> None:
+    x_TBI = torch.arange(6.0).expand(3, 2, 6)
+    found_TBI = frequency_warp(x_TBI, torch.tensor([2.0, 0.5]))
+    torch.testing.assert_close(found_TBI[:, 0], torch.arange(0, 3, 0.5).expand(3, 6))
+    torch.testing.assert_close(found_TBI[:, 1], torch.tensor([0.0, 2, 4, 5, 5, 5]).expand(3, 6))
+    torch.testing.assert_close(frequency_warp(x_TBI, torch.ones(2)), x_TBI)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.modules.augmentation import MaskFeatures, MaskSteps
+from elman.modules.augmentation import MaskFeatures, MaskSteps, frequency_warp, time_stretch
 from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import steps_exist
@@ -124,10 +124,10 @@ class Transcriber(nn.Module):
             lengths_B: (B,).
         """
         if self.training and self.stretch:
-            x_TBI, lengths_B = stretched(x_TBI, lengths_B, 1 + self.stretch * (2 * float(torch.rand(())) - 1))
+            x_TBI, lengths_B = time_stretch(x_TBI, lengths_B, 1 + self.stretch * (2 * float(torch.rand(())) - 1))
         x_TBI = self._scaled(x_TBI, lengths_B)
         if self.training and self.warp:
-            x_TBI = warped(x_TBI, 1 + self.warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
+            x_TBI = frequency_warp(x_TBI, 1 + self.warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
         x_TBI = self.mask_features(self.mask_steps(x_TBI, lengths_B))
         z_TBC, _ = self.front(x_TBI)
         lengths_B = lengths_B // self.stride
@@ -218,26 +218,3 @@ def spread_nats(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: 
     nats_TB = nats_TBV.gather(2, symbol_TB[..., None])[..., 0].where(some_TB, 0.0)
     nats: Tensor = (nats_TB.sum(0) * sizes_B / steps_B.clamp(min=1)).sum()
     return nats
-
-
-def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths.
-
-    What stands beyond a sequence's length changes nothing: its last step is repeated there.
-    """
-    size = max(1, round(len(x_TBI) * factor))
-    last_B = (lengths_B - 1).clamp(min=0).to(x_TBI.device)
-    step_TB = torch.arange(len(x_TBI), device=x_TBI.device)[:, None].minimum(last_B)
-    x_TBI = x_TBI.gather(0, step_TB[..., None].expand_as(x_TBI))
-    y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
-    return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)
-
-
-def warped(x_TBI: Tensor, factors_B: Tensor) -> Tensor:
-    """Return sequences whose feature i is what was at i / factor, by linear interpolation; the last one is repeated."""
-    T, B, size = x_TBI.shape
-    place_BI = (torch.arange(size) / factors_B[:, None]).clamp(max=size - 1).to(x_TBI)
-    below_BI = place_BI.long()
-    above_BI, share_BI = (below_BI + 1).clamp(max=size - 1), place_BI - below_BI
-    below_TBI, above_TBI = (x_TBI.gather(2, index_BI.expand(T, B, size)) for index_BI in (below_BI, above_BI))
-    return below_TBI + share_BI * (above_TBI - below_TBI)

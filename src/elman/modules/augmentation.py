@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from elman.modules.pooling import steps_exist
 
@@ -93,6 +94,48 @@ class ShiftFrames(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments."""
         return f"{self.margin}, mirror={self.mirror}"
+
+
+def time_stretch(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Resample sequences in time by linear interpolation (speed perturbation).
+
+    Values beyond a sequence's length have no effect: its last step is repeated there.
+
+    Args:
+        x_TBI: (T, B, I).
+        lengths_B: (B,).
+        factor: above 1 the sequences become longer, that is slower.
+
+    Returns:
+        The sequences, (T', B, I) with T' = factor * T, rounded, and their lengths, (B,).
+    """
+    size = max(1, round(len(x_TBI) * factor))
+    last_B = (lengths_B - 1).clamp(min=0).to(x_TBI.device)
+    step_TB = torch.arange(len(x_TBI), device=x_TBI.device)[:, None].minimum(last_B)
+    x_TBI = x_TBI.gather(0, step_TB[..., None].expand_as(x_TBI))
+    y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
+    return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)
+
+
+def frequency_warp(x_TBI: Tensor, factors_B: Tensor) -> Tensor:
+    """Resample features along their axis: feature i becomes what was at i / factor, by linear interpolation.
+
+    Beyond the last feature its value is repeated. On features along the mel scale this is vocal tract length
+    perturbation (Jaitly and Hinton 2013, "Vocal tract length perturbation improves speech recognition").
+
+    Args:
+        x_TBI: (T, B, I).
+        factors_B: (B,), one for each sequence.
+
+    Returns:
+        (T, B, I).
+    """
+    T, B, size = x_TBI.shape
+    place_BI = (torch.arange(size) / factors_B[:, None]).clamp(max=size - 1).to(x_TBI)
+    below_BI = place_BI.long()
+    above_BI, share_BI = (below_BI + 1).clamp(max=size - 1), place_BI - below_BI
+    below_TBI, above_TBI = (x_TBI.gather(2, index_BI.expand(T, B, size)) for index_BI in (below_BI, above_BI))
+    return below_TBI + share_BI * (above_TBI - below_TBI)
 
 
 def _runs(size: int, lengths_B: Tensor, longest_B: Tensor, runs: int) -> Tensor:
