@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.translator import Translator
-from elman.modules.attention import Additive, Multiplicative, attend
+from elman.modules.attention import AdditiveAttention, MultiplicativeAttention, attend
 
 OPTIONS = [
     {"cell": cell, "attention": attention, "input_feeding": feeding, "layers": layers, "shared": feeding}
@@ -114,13 +114,13 @@ def test_gradients_reach_every_parameter() -> None:
 
 def test_attention_by_its_formula() -> None:
     query_BTQ, memory_BSM, lengths_B = torch.randn(2, 3, 4), torch.randn(2, 5, 6), torch.tensor([5, 2])
-    for attention in (Multiplicative(4, 6), Additive(4, 6)):
+    for attention in (MultiplicativeAttention(4, 6), AdditiveAttention(4, 6)):
         scores_BTS = attention.scores(query_BTQ, attention.keys(memory_BSM))
         means_BTM, weights_BTS = attend(scores_BTS, memory_BSM, lengths_B)
         for b, t in itertools.product(range(2), range(3)):
             memory_SM, query_Q = memory_BSM[b, : lengths_B[b]], query_BTQ[b, t]
             keys_SQ = memory_SM @ attention.key.weight.T
-            if isinstance(attention, Additive):
+            if isinstance(attention, AdditiveAttention):
                 hidden_SQ = torch.tanh(
                     keys_SQ + functional.linear(query_Q, attention.query.weight, attention.query.bias)
                 )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.modules.augmentation import MaskFeatures, MaskSteps, frequency_warp, time_stretch
+from elman.modules.augmentation import FrequencyMasking, TimeMasking, frequency_warp, time_stretch
 from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import steps_exist
@@ -96,7 +96,7 @@ class Transcriber(nn.Module):
         self.register_buffer("deviation_I", torch.tensor(deviation))
         self.streaming, self.own_scale = streaming, own_scale
         self.stretch, self.warp = stretch, warp
-        self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
+        self.mask_steps, self.mask_features = TimeMasking(mask_steps, 2), FrequencyMasking(mask_features, 2)
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
         self.recurrent = build_layers(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.modules.augmentation import ShiftFrames
+from elman.modules.augmentation import RandomCrop
 
 AT_ONCE = 1024  # frames in evaluation, so that memory does not grow with the video
 
@@ -25,7 +25,7 @@ class FrameEncoder(nn.Module):
         mean, deviation: of a pixel.
         channels: of each convolution, multiples of 4.
         dropout: probability of dropping a number before and after the linear layer.
-        margin: pixels that are cut off on each side, in training elsewhere each time; see `ShiftFrames`.
+        margin: pixels that are cut off on each side, in training elsewhere each time; see `RandomCrop`.
         mirror: half of the sequences are mirrored in training.
 
     Raises:
@@ -53,7 +53,7 @@ class FrameEncoder(nn.Module):
                 found=f"{shape[0]} x {shape[1]}",
                 hint="larger frames, or a smaller --set shift",
             )
-        self.shift = ShiftFrames(margin, mirror)
+        self.shift = RandomCrop(margin, mirror)
         self.mean, self.deviation, self.dropout, self.output_size = mean, deviation, dropout, features
         layers: list[nn.Module] = []
         before = shape[2] if len(shape) == 3 else 1

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import unknown_name
-from elman.modules.augmentation import MaskFeatures, MaskSteps
+from elman.modules.augmentation import FrequencyMasking, TimeMasking
 from elman.modules.frame_encoder import FrameEncoder
 
 
@@ -63,7 +63,7 @@ class FeatureInput(nn.Module):
         mask_features: int = 0,
     ) -> None:
         super().__init__()
-        self.masks = nn.Sequential(MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2))
+        self.masks = nn.Sequential(TimeMasking(mask_steps, 2), FrequencyMasking(mask_features, 2))
         self.register_buffer("mean", torch.tensor(tuple(mean)))
         self.register_buffer("deviation", torch.tensor(tuple(deviation)))
         self.output_size = size
