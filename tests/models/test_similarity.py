@@ -13,8 +13,8 @@ from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
 from elman.errors import SettingError
-from elman.models.similarity import SimilarityModel, between, halves
-from elman.modules.comparison import COMPARISONS, Grades, Manhattan, overlaps
+from elman.models.similarity import SimilarityModel, spelling_similarity, split_pairs
+from elman.modules.comparison import COMPARISONS, ManhattanSimilarity, ScoreDistribution, overlap_features
 from elman.modules.nearest_neighbours import nearest
 from elman.modules.word_embedding import WordEmbedding
 
@@ -58,28 +58,28 @@ def test_distances_are_those_of_the_papers() -> None:
             vectors = model.encode(batch.texts).vector_BF.numpy().astype(float)
         u, v = vectors
         if name == "manhattan":
-            assert isinstance(model.distance, Manhattan)
+            assert isinstance(model.distance, ManhattanSimilarity)
             expected = math.exp(-np.abs(u - v).sum() / math.exp(float(model.distance.log_scale.detach())))
         else:
             expected = max(0.0, u @ v / np.linalg.norm(u) / np.linalg.norm(v))
         assert model(batch).item() == pytest.approx(expected, rel=1e-5)
-        close = model.closeness(torch.tensor(vectors[:1]).float(), torch.tensor(vectors[1:]).float())
+        close = model.vector_similarity(torch.tensor(vectors[:1]).float(), torch.tensor(vectors[1:]).float())
         assert close.item() == pytest.approx(model(batch).item(), rel=1e-4)
 
 
 @given(st.integers(2, 9), st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_the_target_of_grades_has_the_score_as_its_mean(grades: int, targets: list[float]) -> None:
-    head = Grades(3, 4, grades, 0.0)
+    head = ScoreDistribution(3, 4, grades, 0.0)
     target_B = torch.tensor(targets)
     # The loss of log p is linear in it, so one grade at a time shows the weights.
     weights = torch.stack([head.loss(-torch.eye(grades)[k].expand(len(targets), -1), target_B) for k in range(grades)])
     torch.testing.assert_close(weights.sum(0), torch.ones(len(targets)), rtol=0, atol=1e-5)
-    torch.testing.assert_close(head.grade_K @ weights, target_B, rtol=0, atol=1e-5)
+    torch.testing.assert_close(head.score_K @ weights, target_B, rtol=0, atol=1e-5)
     assert ((weights > 1e-6).sum(0) <= 2).all()
 
 
 def test_two_grades_are_logistic_regression() -> None:
-    head = Grades(3, 4, 2, 0.0)
+    head = ScoreDistribution(3, 4, 2, 0.0)
     log_p = head(torch.randn(5, 3))
     target = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
     expected = functional.binary_cross_entropy(head.score(log_p), target, reduction="none")
@@ -89,8 +89,8 @@ def test_two_grades_are_logistic_regression() -> None:
 @given(PAIRS)
 def test_overlaps_are_those_of_counting(pairs: list) -> None:
     batch = BATCHER.pairs([ScoredPair(one, other, 0.0) for one, other in pairs])
-    one, other = halves(made("aligned").encode(batch.texts))
-    found = overlaps(one, other, between(batch))
+    one, other = split_pairs(made("aligned").encode(batch.texts))
+    found = overlap_features(one, other, spelling_similarity(batch))
     for b, texts in enumerate(pairs):
         words = [text.split() for text in texts]
         shares, weighted = [], []
@@ -152,7 +152,7 @@ def test_the_nearest_are_those_of_looking_at_all(count: int, rows: int, piece: i
     chance = np.random.default_rng(rows)
     query, all_rows = torch.tensor(chance.normal(size=(3, 4))), chance.normal(size=(rows, 4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elman.modules.nearest_neighbours.PIECE", piece)
+        patch.setattr("elman.modules.nearest_neighbours.CHUNK", piece)
         close, places = nearest(query, all_rows, count, lambda q, r: q @ r.T)
     expected = query.numpy() @ all_rows.T
     order = np.argsort(-expected, axis=1)[:, :count]

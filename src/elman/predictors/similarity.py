@@ -195,7 +195,7 @@ class SimilarityPredictor:
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():
-            _, place_QK = nearest(query_QF, rows_NF, count, self.model.closeness)
+            _, place_QK = nearest(query_QF, rows_NF, count, self.model.vector_similarity)
         near = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
         places = [place for place in near if lines[place].strip()]
         found = [lines[place] for place in places]

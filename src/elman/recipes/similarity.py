@@ -142,7 +142,7 @@ def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
         embedding,
         settings.hidden,
         comparison=settings.comparison,
-        grades=2 if ScoreScale.open(folder).yes_no else settings.grades,
+        score_bins=2 if ScoreScale.open(folder).yes_no else settings.grades,
         embedding_dropout=settings.embedding_dropout,
         vector_weight=settings.vector_weight,
         pooling=settings.pooling,

@@ -66,7 +66,7 @@ def ranks_of(model: SimilarityModel, batcher: PairCollator, pairs: PairDataset, 
     partner_B = np.array([number_of[pair.second] for pair in alike])
     query_BF, rows_NF = (torch.from_numpy(vectors_of(model, batcher, texts)) for texts in (firsts, seconds))
     with torch.no_grad():
-        close_BN = model.closeness(query_BF, rows_NF).numpy()
+        close_BN = model.vector_similarity(query_BF, rows_NF).numpy()
     return {
         "the model": mean_reciprocal_rank(close_BN, partner_B),
         "word overlap": shared_rank(firsts, seconds, partner_B),
