@@ -28,7 +28,7 @@ def classifier(pooling: str, cell: str, *, both: bool = False, per_step: bool = 
 def test_a_running_answer_is_the_answer_to_the_steps_so_far(pooling: str, cell: str, per_step: bool, T: int) -> None:
     model = classifier(pooling, cell, per_step=per_step)
     x_TI = torch.randn(T, 3, dtype=torch.float64)
-    running = list(model.running(x_TI))
+    running = list(model.stream(x_TI))
     assert len(running) == T
     for t, scores in enumerate(running, 1):
         expected = model(x_TI[:t, None])
@@ -36,8 +36,8 @@ def test_a_running_answer_is_the_answer_to_the_steps_so_far(pooling: str, cell: 
 
 
 def test_a_model_that_reads_from_both_ends_has_no_running_answer() -> None:
-    with pytest.raises(SettingError, match=r"has no running answer\n(.*\n)*.*bidirectional=false"):
-        next(classifier("last", "gru", both=True).running(torch.zeros(2, 3)))
+    with pytest.raises(SettingError, match=r"cannot stream\n(.*\n)*.*bidirectional=false"):
+        next(classifier("last", "gru", both=True).stream(torch.zeros(2, 3)))
 
 
 @given(st.sampled_from(sorted(POOLINGS)), st.booleans(), st.lists(st.integers(1, 6), min_size=1, max_size=4))
@@ -75,7 +75,7 @@ def test_features_are_standardised() -> None:
 
 def test_symbols_become_unknown_in_training_alone() -> None:
     torch.manual_seed(1)
-    front = SymbolInput(10, 4, dropout=0.3)
+    front = SymbolInput(10, 4, word_dropout=0.3)
     x_TB = torch.randint(0, 9, (400, 5))
     unknown = front.embedding.weight[9]
     gone = (front(x_TB) == unknown).all(-1).float().mean().item()

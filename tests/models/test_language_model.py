@@ -8,7 +8,7 @@ from elman.errors import SettingError
 from elman.models.language_model import LanguageModel
 from elman.modules import softmax as output
 from elman.modules.dropout import SequenceDropout
-from elman.modules.softmax import IGNORED, AdaptiveSoftmax
+from elman.modules.softmax import IGNORE_INDEX, AdaptiveSoftmax
 
 SMALL = {"embedding": 5, "hidden": 7, "layers": 2}
 
@@ -34,11 +34,11 @@ def test_nats_are_the_cross_entropy_of_the_logits(cutoffs: tuple) -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, cutoffs=cutoffs, **SMALL).double()
     input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
-    target_TB[2, 1] = IGNORED
+    target_TB[2, 1] = IGNORE_INDEX
     logits_TBV, _ = model(input_TB)
     p_TBV = torch.softmax(logits_TBV, -1)
     by_hand = sum(
-        -torch.log(p_TBV[t, b, target_TB[t, b]]) for t in range(6) for b in range(2) if target_TB[t, b] != IGNORED
+        -torch.log(p_TBV[t, b, target_TB[t, b]]) for t in range(6) for b in range(2) if target_TB[t, b] != IGNORE_INDEX
     )
     torch.testing.assert_close(model.nats(input_TB, target_TB)[0], by_hand)
 
@@ -47,12 +47,12 @@ def test_an_evaluation_holds_few_logits_and_gives_the_same(monkeypatch: pytest.M
     torch.manual_seed(1)
     model = LanguageModel(11, **SMALL).double()
     input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
-    target_TB[2, 1] = IGNORED
+    target_TB[2, 1] = IGNORE_INDEX
     wanted, _ = model.nats(input_TB, target_TB)
     sizes = []
     logits = model.output.logits
     monkeypatch.setattr(model.output, "logits", lambda s_NH: sizes.append(len(s_NH)) or logits(s_NH))
-    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 60)
+    monkeypatch.setattr(output, "MAX_LOGITS", 60)
     with torch.no_grad():
         torch.testing.assert_close(model.nats(input_TB, target_TB)[0], wanted)
     assert sizes == [5, 5, 2]
@@ -80,7 +80,7 @@ def test_a_reset_begins_anew() -> None:
 
 
 def test_tied_weights_are_one_and_stored_once() -> None:
-    model = LanguageModel(11, embedding=7, hidden=7, tied=True)
+    model = LanguageModel(11, embedding=7, hidden=7, tie_weights=True)
     assert [name for name in model.state_dict() if name.startswith("output")] == ["output.bias"]
     model.nats(torch.zeros(2, 1, dtype=torch.long), torch.ones(2, 1, dtype=torch.long))[0].backward()
     # Every symbol's vector has a gradient through the output, though one symbol alone was read.
@@ -91,7 +91,7 @@ def test_tied_weights_are_one_and_stored_once() -> None:
     ("options", "message"),
     [
         ({"cell": "lsmt"}, "did you mean 'lstm'?"),
-        ({"tied": True}, "--set embedding=7"),
+        ({"tie_weights": True}, "--set embedding=7"),
         ({"cutoffs": (6, 3)}, "cutoffs of the adaptive softmax do not fit"),
         ({"cutoffs": (3, 11)}, "from 1 to 10"),
         ({"cutoffs": (0,)}, "from 1 to 10"),
@@ -118,14 +118,14 @@ def test_dropout_masks() -> None:
 
 def test_an_adaptive_softmax_with_nothing_to_judge_costs_nothing() -> None:
     softmax = AdaptiveSoftmax(7, 11, (3,))
-    assert float(softmax.nats(torch.rand(2, 7), torch.full((2,), IGNORED))) == 0.0
+    assert float(softmax.nats(torch.rand(2, 7), torch.full((2,), IGNORE_INDEX))) == 0.0
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_training_on_few_symbols_takes_no_vectors_and_gives_the_same(cell: str, tied: bool) -> None:
     torch.manual_seed(1)
-    options = {"embedding": 8, "hidden": 8, "layers": 2, "tied": tied, "learn_initial_state": True}
+    options = {"embedding": 8, "hidden": 8, "layers": 2, "tie_weights": tied, "learn_initial_state": True}
     model = LanguageModel(5, cell=cell, **options).double()
     input_TB, target_TB = torch.randint(5, (2, 6, 3))
     resets = torch.rand(6, 3) < 0.3

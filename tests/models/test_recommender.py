@@ -24,7 +24,7 @@ def model_of(**options: object) -> Recommender:
     "options",
     [
         {"cell": "gru"},
-        {"cell": "lstm", "tied": False, "layers": 2},
+        {"cell": "lstm", "tie_weights": False, "layers": 2},
         {"cell": "rnn", "hidden": 5, "learn_initial_state": True},
     ],
     ids=str,
@@ -49,9 +49,9 @@ def test_tied_scores_use_the_embedding() -> None:
     f = torch.randn(3, 5)
     torch.testing.assert_close(model.scores(f), f @ model.embedding.weight.T + model.bias)
     assert "weight" not in model.state_dict()
-    assert model_of(tied=False).state_dict()["weight"].shape == (11, 5)
+    assert model_of(tie_weights=False).state_dict()["weight"].shape == (11, 5)
     chosen = torch.tensor([7, 2])
-    for other in (model, model_of(tied=False, hidden=5)):
+    for other in (model, model_of(tie_weights=False, hidden=5)):
         torch.testing.assert_close(other.scores(f, chosen), other.scores(f)[:, chosen])
         torch.testing.assert_close(other.score(f, torch.tensor([1, 2, 3])), other.scores(f)[range(3), [1, 2, 3]])
 
@@ -67,7 +67,7 @@ def test_item_dropout_hides_whole_items() -> None:
 
 
 def test_it_reads_in_one_direction() -> None:
-    with pytest.raises(SettingError, match="reads in one direction only"):
+    with pytest.raises(SettingError, match="is unidirectional"):
         model_of(bidirectional=True)
 
 

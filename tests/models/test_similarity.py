@@ -27,7 +27,7 @@ PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4)
 
 def made(comparison: str, **options: object) -> SimilarityModel:
     torch.manual_seed(1)
-    words = WordEmbedding(len(LEXICON), 5, buckets=40)
+    words = WordEmbedding(len(LEXICON), 5, subword_buckets=40)
     return SimilarityModel(words, 6, comparison=comparison, **{"bidirectional": True, **options}).eval()
 
 
@@ -117,7 +117,7 @@ def test_every_part_learns() -> None:
 
 
 def test_an_unknown_word_lives_by_its_pieces() -> None:
-    words = WordEmbedding(len(LEXICON), 5, buckets=4000)
+    words = WordEmbedding(len(LEXICON), 5, subword_buckets=4000)
     texts = PairCollator(LEXICON, buckets=4000, longest=8).texts(["unheard unheards zzz"])
     one, alike, other = words(texts.word_W, texts.piece_N, texts.begin_W).detach()
     assert functional.cosine_similarity(one, alike, 0) > functional.cosine_similarity(one, other, 0)
@@ -125,7 +125,7 @@ def test_an_unknown_word_lives_by_its_pieces() -> None:
 
 
 def test_given_vectors_stand_behind_and_are_not_trained() -> None:
-    words = WordEmbedding(4, 3, given=2)
+    words = WordEmbedding(4, 3, pretrained=2)
     words.given.copy_(torch.arange(8.0).view(4, 2))
     none = torch.zeros(0, dtype=torch.int64)
     found = words(torch.tensor([2, 1]), none, none)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.transcriber import Transcriber, spread_nats
+from elman.models.transcriber import Transcriber, flat_start_loss
 from elman.modules.causal_convolution import CausalConvolution
 
 
@@ -40,7 +40,7 @@ def test_a_causal_convolution_is_torchs_over_zeros_before_the_beginning() -> Non
     torch.testing.assert_close(layer(x_TBI)[0], expected.permute(2, 0, 1))
 
 
-@pytest.mark.parametrize("options", [{"streaming": True}, {"own_scale": True}, {}])
+@pytest.mark.parametrize("options", [{"streaming": True}, {"utterance_norm": True}, {}])
 def test_a_sentence_alone_is_heard_as_in_company(options: dict[str, bool]) -> None:
     model = built(**options)
     lengths = [9, 4, 1, 0]
@@ -62,7 +62,7 @@ def test_a_stream_gives_what_the_whole_gives(pieces: list[int]) -> None:
     whole, steps = model(x_TBI, torch.tensor([len(x_TBI)]))
     hearing, found = None, []
     for piece in x_TBI.split(pieces):
-        logits, hearing = model.hear(piece, hearing)
+        logits, hearing = model.forward_chunk(piece, hearing)
         found.append(logits)
     torch.testing.assert_close(torch.cat(found), whole[: int(steps)], rtol=1e-10, atol=1e-10)
 
@@ -76,22 +76,24 @@ def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[
         shares = [[float(nats_TBV[t, b, symbols_BS[b, t * size // steps]]) for t in range(steps)]] if size else []
         expected += sum(size * sum(share) / steps for share in shares if share)
     steps_B, sizes_B = torch.tensor(sizes).T
-    torch.testing.assert_close(float(spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B)), expected)
+    torch.testing.assert_close(float(flat_start_loss(nats_TBV, steps_B, symbols_BS, sizes_B)), expected)
 
 
 @pytest.mark.parametrize("symbols", [[[], []], [[99], [-7]]])
 def test_sequences_without_symbols_cost_nothing_whatever_stands_there(symbols: list[list[int]]) -> None:
     nats_TBV, none_B = torch.full((3, 2, 5), torch.inf), torch.zeros(2, dtype=torch.long)
     symbols_BS = torch.tensor(symbols, dtype=torch.long)
-    assert spread_nats(nats_TBV, torch.tensor([3, 2]), symbols_BS, none_B).item() == 0
+    assert flat_start_loss(nats_TBV, torch.tensor([3, 2]), symbols_BS, none_B).item() == 0
 
 
 def test_the_loss_is_mixed_with_symbols_spread_evenly() -> None:
     model = built()
     batch = torch.randn(8, 2, 3), torch.tensor([8, 6]), torch.tensor([[3, 0], [2, 0]]), torch.tensor([2, 1])
-    ctc, evenly, mixed = (model.loss(batch[0].double(), *batch[1:], spread=share).item() for share in (0.0, 1.0, 0.25))
+    ctc, evenly, mixed = (
+        model.loss(batch[0].double(), *batch[1:], flat_start=share).item() for share in (0.0, 1.0, 0.25)
+    )
     logits_TBV, steps_B = model(batch[0].double(), batch[1])
-    assert evenly == pytest.approx(spread_nats(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
+    assert evenly == pytest.approx(flat_start_loss(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
     assert mixed == pytest.approx(0.25 * evenly + 0.75 * ctc) and ctc != pytest.approx(evenly)
 
 
@@ -115,24 +117,26 @@ def test_the_loss_is_the_sum_over_all_paths() -> None:
 
 
 def test_only_training_is_varied() -> None:
-    model = built(own_scale=True, stretch=0.3, warp=0.3, mask_steps=3, mask_features=1, dropout=0.0)
+    model = built(
+        utterance_norm=True, max_time_stretch=0.3, max_frequency_warp=0.3, mask_steps=3, mask_features=1, dropout=0.0
+    )
     x_TBI, lengths_B = torch.randn(12, 2, 3, dtype=torch.float64), torch.tensor([12, 9])
-    plain = built(own_scale=True)(x_TBI, lengths_B)[0]
+    plain = built(utterance_norm=True)(x_TBI, lengths_B)[0]
     torch.testing.assert_close(model(x_TBI, lengths_B)[0], plain)
     varied = model.train()(x_TBI, lengths_B)[0]
     assert varied.shape != plain.shape or not torch.allclose(varied, plain)
 
 
 def test_a_scale_of_its_own_forgives_a_louder_microphone() -> None:
-    model, x_TBI = built(own_scale=True), torch.randn(8, 1, 3, dtype=torch.float64)
+    model, x_TBI = built(utterance_norm=True), torch.randn(8, 1, 3, dtype=torch.float64)
     lengths_B = torch.tensor([8])
     torch.testing.assert_close(model(3 * x_TBI + 5, lengths_B)[0], model(x_TBI, lengths_B)[0], atol=1e-3, rtol=1e-3)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(SettingError, match="a stream cannot be scaled by its own mean"):
-        built(streaming=True, own_scale=True)
-    with pytest.raises(SettingError, match="cannot hear a stream"):
-        built().hear(torch.zeros(2, 1, 3, dtype=torch.float64))
-    with pytest.raises(SettingError, match="the scale does not fit"):
+    with pytest.raises(SettingError, match="a stream cannot be normalised by its own mean"):
+        built(streaming=True, utterance_norm=True)
+    with pytest.raises(SettingError, match="cannot stream"):
+        built().forward_chunk(torch.zeros(2, 1, 3, dtype=torch.float64))
+    with pytest.raises(SettingError, match="mean and deviation do not match"):
         Transcriber(3, 4, mean=[0.0], deviation=[1.0])

@@ -11,7 +11,7 @@ from elman.models.translator import Translator
 from elman.modules.attention import AdditiveAttention, MultiplicativeAttention, attend
 
 OPTIONS = [
-    {"cell": cell, "attention": attention, "input_feeding": feeding, "layers": layers, "shared": feeding}
+    {"cell": cell, "attention": attention, "input_feeding": feeding, "layers": layers, "joint_vocabulary": feeding}
     for cell, attention, feeding, layers in itertools.product(
         ("rnn", "lstm"), ("multiplicative", "additive"), (False, True), (1, 2)
     )
@@ -44,9 +44,9 @@ def test_step_by_step_equals_all_at_once(options: dict) -> None:
     model = built(**options)
     source, lengths, target = torch.randint(0, 7, (5, 3)), torch.tensor([5, 2, 4]), torch.randint(0, 7, (4, 3))
     with torch.no_grad():
-        readout, _, _ = model.write(target, model.read(source, lengths))
+        readout, _, _ = model.decode(target, model.encode(source, lengths))
         whole = model.output.logits(readout)
-        at = model.read(source, lengths)
+        at = model.encode(source, lengths)
         # The rows change places on the way, as beam search makes them do.
         order = torch.tensor([2, 0, 1])
         for t in range(4):
@@ -59,10 +59,10 @@ def test_the_loss_is_the_cross_entropy_of_the_symbols_and_the_end() -> None:
     model = built()
     source, target = torch.randint(0, 7, (3, 1)), torch.tensor([[4], [2]])
     with torch.no_grad():
-        readout, _, _ = model.write(torch.tensor([[7], [4], [2]]), model.read(source, torch.tensor([3])))
+        readout, _, _ = model.decode(torch.tensor([[7], [4], [2]]), model.encode(source, torch.tensor([3])))
         logits = model.output.logits(readout[:, 0])
         nats, count = model.nats(source, torch.tensor([3]), target)
-        smooth, _ = model.nats(source, torch.tensor([3]), target, smoothing=0.1)
+        smooth, _ = model.nats(source, torch.tensor([3]), target, label_smoothing=0.1)
     wanted = torch.tensor([4, 2, 7])
     log_p = logits.log_softmax(1)
     assert count == 3
@@ -75,8 +75,8 @@ def test_what_was_looked_at_is_the_sum_of_the_attention(feeding: bool) -> None:
     model = built(input_feeding=feeding)
     source, lengths, target = torch.randint(0, 7, (5, 2)), torch.tensor([5, 2]), torch.randint(0, 7, (4, 2))
     with torch.no_grad():
-        at = model.read(source, lengths)
-        _, weights_BTS, whole = model.write(target, at)
+        at = model.encode(source, lengths)
+        _, weights_BTS, whole = model.decode(target, at)
         for t in range(4):
             _, at = model.step(target[t], at)
         at = at.select(torch.tensor([1, 0]))
@@ -89,18 +89,18 @@ def test_guesses_are_what_it_would_write_after_the_target() -> None:
     model = built()
     source, lengths, target = torch.randint(0, 7, (3, 2)), torch.tensor([3, 2]), torch.randint(0, 7, (4, 2))
     with torch.no_grad():
-        readout, _, _ = model.write(torch.cat((torch.full((1, 2), 7), target)), model.read(source, lengths))
+        readout, _, _ = model.decode(torch.cat((torch.full((1, 2), 7), target)), model.encode(source, lengths))
         guessed = model.output.logits(readout).argmax(2)[:-1]
-        readout, _, _ = model.write(torch.cat((torch.full((1, 2), 7), guessed)), model.read(source, lengths))
+        readout, _, _ = model.decode(torch.cat((torch.full((1, 2), 7), guessed)), model.encode(source, lengths))
         log_p = model.output.logits(readout).log_softmax(2)
         wanted = torch.cat((target, torch.full((1, 2), 7)))
         expected = -log_p.gather(2, wanted[..., None]).sum()
         assert not torch.equal(guessed, target)
-        found, count = model.nats(source, lengths, target, guesses=1.0)
+        found, count = model.nats(source, lengths, target, scheduled_sampling=1.0)
         torch.testing.assert_close(found, expected)
         assert count == 10
         # A share between gives something between reading only the target and only guesses, position by position.
-        some = {round(float(model.nats(source, lengths, target, guesses=0.5)[0]), 9) for _ in range(20)}
+        some = {round(float(model.nats(source, lengths, target, scheduled_sampling=0.5)[0]), 9) for _ in range(20)}
     assert len(some) > 5
 
 
@@ -134,9 +134,9 @@ def test_attention_by_its_formula() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(SettingError, match="the sizes of the translator do not fit"):
+    with pytest.raises(SettingError, match="the sizes of the translator do not match"):
         Translator(7, 7, hidden=5)
-    with pytest.raises(SettingError, match="the sizes of the translator do not fit"):
-        Translator(7, 8, hidden=6, shared=True)
+    with pytest.raises(SettingError, match="the sizes of the translator do not match"):
+        Translator(7, 8, hidden=6, joint_vocabulary=True)
     with pytest.raises(SettingError, match="unknown attention 'additve'"):
         built(attention="additve")

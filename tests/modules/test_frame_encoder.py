@@ -11,9 +11,9 @@ from elman.modules.frame_encoder import FrameEncoder
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([(9, 13), (8, 8, 3)]), st.integers(0, 2))
-def test_a_frame_alone_is_encoded_as_in_company(T: int, B: int, shape: tuple[int, ...], margin: int) -> None:
+def test_a_frame_alone_is_encoded_as_in_company(T: int, B: int, shape: tuple[int, ...], max_shift: int) -> None:
     torch.manual_seed(1)
-    encoder = FrameEncoder(shape, 6, channels=(4, 8), margin=margin, dropout=0.5, mean=100, deviation=50).eval()
+    encoder = FrameEncoder(shape, 6, channels=(4, 8), max_shift=max_shift, dropout=0.5, mean=100, deviation=50).eval()
     frames = torch.randint(0, 256, (T, B, *shape), dtype=torch.uint8)
     together = encoder(frames)
     assert together.shape == (T, B, 6)
@@ -27,7 +27,7 @@ def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = FrameEncoder((8, 8), 6).eval()
     frames = torch.rand(7, 2, 8, 8)
     whole = encoder(frames)
-    monkeypatch.setattr(module, "AT_ONCE", 3)
+    monkeypatch.setattr(module, "MAX_FRAMES", 3)
     torch.testing.assert_close(encoder(frames), whole)
 
 
@@ -40,7 +40,7 @@ def test_pixels_are_standardised() -> None:
 
 
 def test_the_gradient_reaches_every_weight() -> None:
-    encoder = FrameEncoder((12, 10, 3), 5, margin=1, mirror=True)
+    encoder = FrameEncoder((12, 10, 3), 5, max_shift=1, horizontal_flip=True)
     encoder(torch.randn(3, 2, 12, 10, 3)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters())
 
@@ -49,4 +49,4 @@ def test_frames_that_a_shift_eats_up_are_refused() -> None:
     with pytest.raises(
         SettingError, match=r"too small for the shift\n.*more than 8 pixels.*\n.*8 x 20\n.*smaller --set"
     ):
-        FrameEncoder((8, 20), 5, margin=4)
+        FrameEncoder((8, 20), 5, max_shift=4)

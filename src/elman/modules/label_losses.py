@@ -1,4 +1,4 @@
-"""The losses of sequences with labels: one class, several classes, a number, or a tag at each step."""
+"""Losses of labelled sequences: one class, several classes, a number, or a tag at each step."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IGNORED = -100
-"""A tag that does not count, beyond the end of a sequence."""
+from elman.modules.softmax import IGNORE_INDEX
 
 TargetLoss = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, int]]
-"""(scores, target, weights of the classes) -> the mean loss, and how many it is the mean of."""
+"""(scores, target, class weights) -> the mean loss, and the number of targets."""
 
 
 def class_loss(scores_BC: Tensor, target_B: Tensor, weight_C: Tensor | None) -> tuple[Tensor, int]:
-    """Return the cross-entropy in nats; with weights, the mean over the examples of theirs times the loss.
+    """Return the mean cross-entropy in nats, each example weighted by its class.
 
-    The weights have the mean 1 over the training part, so the loss stays comparable.
+    The weights have mean 1 over the training examples, so that losses with and without them compare.
     """
     return functional.cross_entropy(scores_BC, target_B, weight_C, reduction="sum") / len(target_B), len(target_B)
 
 
 def classes_loss(scores_BC: Tensor, target_BC: Tensor, weight_C: Tensor | None) -> tuple[Tensor, int]:
-    """Return the binary cross-entropy in nats, the mean over examples and classes; weights are for those that hold."""
+    """Return the mean binary cross-entropy in nats over examples and classes; the weights are of positive labels."""
     return functional.binary_cross_entropy_with_logits(scores_BC, target_BC, pos_weight=weight_C), len(target_BC)
 
 
@@ -34,10 +33,10 @@ def number_loss(scores_B1: Tensor, target_B: Tensor, weight_C: Tensor | None) ->
 
 
 def tags_loss(scores_TBC: Tensor, target_TB: Tensor, weight_C: Tensor | None) -> tuple[Tensor, int]:
-    """Return the cross-entropy in nats over the steps whose tag counts."""
-    count = int((target_TB != IGNORED).sum())
+    """Return the mean cross-entropy in nats over the tags that are not IGNORE_INDEX."""
+    count = int((target_TB != IGNORE_INDEX).sum())
     scores_NC, target_N = scores_TBC.flatten(0, 1), target_TB.flatten()
-    total = functional.cross_entropy(scores_NC, target_N, weight_C, ignore_index=IGNORED, reduction="sum")
+    total = functional.cross_entropy(scores_NC, target_N, weight_C, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / max(1, count), count
 
 
@@ -50,11 +49,15 @@ TARGET_LOSSES: dict[str, TargetLoss] = {
 
 
 def class_weights(counts: tuple[int, ...], balanced: bool) -> Tensor | None:
-    """Return a weight for each class, in inverse proportion to how often it stands in the training part.
+    """Return balanced class weights, (C,): inverse to the class frequencies, with mean 1 over the examples.
 
-    Their mean over the training examples is 1 (King and Zeng 2001, "Logistic regression in rare events data").
+    King and Zeng 2001, "Logistic regression in rare events data".
+
+    Args:
+        counts: examples of each class in the training data.
+        balanced: whether to weight the classes; if not, None is returned.
     """
     if not balanced or not counts:
         return None
-    counted = torch.tensor(counts, dtype=torch.float32)
-    return counted.sum() / (len(counts) * counted)
+    count_C = torch.tensor(counts, dtype=torch.float32)
+    return count_C.sum() / (len(counts) * count_C)

@@ -111,14 +111,14 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
         form.shape,
         symbols=len(load_vocabulary(folder)) + 1 if form.kind == "symbols" else 0,
         embedding=settings.embedding,
-        symbol_dropout=settings.symbol_dropout,
+        word_dropout=settings.symbol_dropout,
         mean=form.mean,
         deviation=form.deviation,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
         dropout=settings.dropout,
-        shift=settings.shift,
-        mirror=settings.mirror,
+        max_shift=settings.shift,
+        horizontal_flip=settings.mirror,
     )
     encoder = RecurrentStack(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
     return Classifier(front, encoder, form.labels.outputs, per_step=form.labels.target == "tags")

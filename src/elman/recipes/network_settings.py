@@ -36,5 +36,6 @@ class NetworkSettings(CellSettings):
 
     def network(self) -> dict[str, Any]:
         """Return what `elman.modules.recurrent_stack.build_layers` is told."""
-        names = ("layers", "bidirectional", "learn_initial_state", "dropout", "variational")
-        return {**self.layer(), **{name: getattr(self, name) for name in names}}
+        names = ("layers", "bidirectional", "learn_initial_state", "dropout")
+        named = {name: getattr(self, name) for name in names}
+        return {**self.layer(), **named, "variational_dropout": self.variational}

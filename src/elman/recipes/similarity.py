@@ -132,8 +132,8 @@ def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
     embedding = WordEmbedding(
         words,
         settings.embedding,
-        buckets=settings.buckets,
-        given=0 if given is None else given.shape[1],
+        subword_buckets=settings.buckets,
+        pretrained=0 if given is None else given.shape[1],
         word_dropout=settings.word_dropout,
     )
     if given is not None and embedding.given is not None and not embedding.given.is_meta:
