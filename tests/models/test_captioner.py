@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from elman.errors import SettingError
 from elman.models.captioner import Captioner
-from elman.modules.image_encoder import PixelEncoder, RegionEncoder
-from elman.modules.resnet import RESNETS, ResNet, stage_count
+from elman.modules.image_encoder import PixelEncoder
 
 V = 7
 
@@ -97,65 +95,3 @@ def test_forgetting_is_for_training() -> None:
     model.drop.probability = 0.0
     one, other = (model.decode(torch.tensor([[n]]), model.initial_state(memory_BSM))[0] for n in (1, 2))
     torch.testing.assert_close(one, other)
-
-
-def test_pictures_vary_in_training_only() -> None:
-    torch.manual_seed(0)
-    seeing, seen = (
-        PixelEncoder((32, 48, 3), width=4, max_shift_share=0.1, max_zoom=0.1, max_brightness_change=0.1),
-        pictures(6),
-    )
-    seen = torch.cat([seen, seen[:, :, :16]], 2)
-    assert not torch.equal(seeing.augment(seen, None), seen.float())
-    calm = PixelEncoder((32, 48, 3), width=4)
-    assert calm.augment(seen, None) is seen
-    turned = calm.augment(seen, torch.tensor([True] * 4 + [False] * 2))
-    torch.testing.assert_close(turned[4:], seen[4:].float(), atol=0.01, rtol=0)
-    mirrored = [torch.allclose(turned[b], seen[b].flip(1).float(), atol=0.01) for b in range(4)]
-    straight = [torch.allclose(turned[b], seen[b].float(), atol=0.01) for b in range(4)]
-    assert all(m != s for m, s in zip(mirrored, straight, strict=True)) and any(mirrored) and any(straight)
-    calm.eval()
-    assert calm(seen).shape == (6, calm.regions, calm.output_size)
-    assert calm.grid == (4, 6)
-
-
-@pytest.mark.parametrize("side", [16, 24, 48, 64, 65, 128, 224, 300])
-def test_the_map_has_the_size_that_is_said(side: int) -> None:
-    seeing = PixelEncoder((side, side, 3), width=4).eval()
-    assert seeing(torch.zeros(1, side, side, 3)).shape[1] == seeing.regions == seeing.grid[0] * seeing.grid[1]
-    assert 2 <= seeing.grid[0] <= 10
-    assert stage_count(128) == (4, True)
-
-
-def test_too_small_a_picture() -> None:
-    with pytest.raises(SettingError, match="at least 16 pixels"):
-        PixelEncoder((16, 8, 3))
-
-
-def test_the_names_and_sizes_of_torchvisions_resnet() -> None:
-    """What torchvision's resnet18 and resnet34 hold, without their classifier, by the numbers that it publishes."""
-    with torch.device("meta"):
-        nets = {name: ResNet(blocks) for name, blocks in RESNETS.items()}
-    counts = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
-    assert counts == {"resnet18": 11_689_512 - 513_000, "resnet34": 21_797_672 - 513_000}
-    state = nets["resnet18"].state_dict()
-    assert len(state) == 122 - 2
-    assert state["conv1.weight"].shape == (64, 3, 7, 7)
-    assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
-    assert state["layer4.1.bn2.running_var"].shape == (512,)
-
-
-def test_features_are_taken_as_they_are() -> None:
-    torch.manual_seed(0)
-    seeing = RegionEncoder((9, 5), 8)
-    assert (seeing.regions, seeing.output_size, seeing.grid) == (9, 8, (3, 3))
-    assert RegionEncoder((7, 5), 8).grid == (1, 7)
-    features = torch.randn(2, 9, 5)
-    torch.testing.assert_close(seeing(features)[:, 3:4], seeing(features[:, 3:4]))
-    before = seeing(features)
-    seeing.fit_normalisation(7 * features + 3)
-    seeing.linear.weight.data *= features.flatten(0, 1).std(0, correction=0)
-    seeing.linear.bias.data += (seeing.linear.weight / features.flatten(0, 1).std(0, correction=0)) @ features.mean(
-        (0, 1)
-    )
-    torch.testing.assert_close(seeing(7 * features + 3), before)

@@ -3,19 +3,13 @@
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
-from sklearn.metrics import mean_pinball_loss
-from torch import nn
 
 from elman.errors import SettingError
 from elman.models.forecaster import DECODINGS, Forecaster
-from elman.modules.forecast_heads import OUTPUTS, QuantileHead, build_output
-from elman.modules.segment_rnn import Covariates, SegmentRNN
+from elman.modules.forecast_heads import OUTPUTS
+from elman.modules.segment_rnn import Covariates
 
 T, F, B = 11, 7, 5
 SIZES: dict[str, Any] = {
@@ -73,40 +67,6 @@ def test_forecasts_follow_the_level_and_the_scale_of_the_series(decoding: str, o
     assert (plain(x_TB + 1, *rest) - plain(x_TB, *rest) - 1).abs().max() > 1e-3
 
 
-def test_segments_by_a_loop() -> None:
-    """The same weights, one window and one segment at a time, with torch's own cell."""
-    torch.manual_seed(1)
-    net = SegmentRNN(
-        segment=3, horizon=F, outputs=2, series=4, calendar_features=2, known_covariates=1, hidden=6, cell="gru"
-    ).double()
-    net.eval()
-    judge = nn.GRUCell(6, 6).double()
-    judge.load_state_dict({name.removesuffix("_l0"): w for name, w in net.recurrent.state_dict().items()})
-    x_TB, observed_TB, (calendar_SBK, known_SBK), series_B = batch()
-    observed_TB[2] = 0
-    found_FBP = net(x_TB, observed_TB, Covariates(calendar_SBK, known_SBK), series_B)
-    for b in range(B):
-
-        def covariates(first: int, b: int = b) -> torch.Tensor:
-            rows = [min(max(first + w, 0), T + F - 1) for w in range(3)]
-            return torch.cat([calendar_SBK[max(first, 0), b], *(known_SBK[row, b] for row in rows)])
-
-        state = torch.zeros(6, dtype=torch.float64)
-        for first in range(-1, T, 3):  # eleven steps are four segments, the first with a step before the window
-            inside = [first + w for w in range(3)]
-            values = torch.stack(
-                [x_TB[t, b] * observed_TB[t, b] if t >= 0 else torch.zeros(()).double() for t in inside]
-            )
-            seen = torch.stack([observed_TB[t, b] if t >= 0 else torch.zeros(()).double() for t in inside])
-            e_H = net.past(torch.cat([values, seen])) + net.covariates(covariates(first))
-            state = judge(torch.relu(e_H), state)
-        said = []
-        for place in range(3):
-            e_H = net.place[place] + net.identity(series_B[b]) + net.covariates(covariates(T + 3 * place))
-            said.append(net.head(judge(torch.relu(e_H), state)).view(3, 2))
-        torch.testing.assert_close(torch.cat(said)[:F], found_FBP[:, b], rtol=1e-10, atol=1e-10)
-
-
 def test_what_is_missing_is_not_read() -> None:
     x_TB, observed_TB, *rest = batch()
     observed_TB[[0, 4, 5]] = 0
@@ -126,39 +86,6 @@ def test_a_recursive_forecast_may_go_on_as_far_as_one_likes() -> None:
     torch.testing.assert_close(far[:F], near)
 
 
-@given(st.integers(0, 100))
-def test_quantiles_never_cross(seed: int) -> None:
-    output = QuantileHead((0.05, 0.25, 0.5, 0.75, 0.95))
-    torch.manual_seed(seed)
-    found_FBQ = output(100 * torch.randn(3, 2, 5))
-    assert (found_FBQ.diff(dim=-1) >= 0).all()
-    assert torch.equal(output.point(found_FBQ), found_FBQ[..., 2])
-
-
-def test_the_pinball_loss_is_that_of_scikit_learn() -> None:
-    levels = (0.1, 0.5, 0.9)
-    torch.manual_seed(1)
-    forecast_FBQ, target_FB = torch.randn(4, 6, 3), torch.randn(4, 6)
-    loss = QuantileHead(levels).loss(forecast_FBQ, target_FB).mean()
-    judged = [
-        mean_pinball_loss(target_FB.ravel(), forecast_FBQ[..., q].ravel(), alpha=level)
-        for q, level in enumerate(levels)
-    ]
-    assert float(loss) == pytest.approx(2 * np.mean(judged), rel=1e-5)
-
-
-@pytest.mark.parametrize(("name", "judge"), [("normal", stats.norm), ("laplace", stats.laplace)])
-def test_distributions_are_those_of_scipy(name: str, judge: Any) -> None:
-    levels = (0.1, 0.5, 0.9)
-    output = build_output(name, levels)
-    forecast_FBP = output(torch.randn(4, 3, 2).double())
-    location, scale = forecast_FBP[..., 0].numpy(), forecast_FBP[..., 1].numpy()
-    target_FB = torch.randn(4, 3).double()
-    np.testing.assert_allclose(output.loss(forecast_FBP, target_FB), -judge.logpdf(target_FB, location, scale))
-    expected = judge.ppf(np.array(levels), location[..., None], scale[..., None])
-    np.testing.assert_allclose(output.quantiles(forecast_FBP), expected, atol=1e-6)
-
-
 def test_missing_futures_do_not_count() -> None:
     model = forecaster().requires_grad_(False)
     forecast_FBP = model(*batch())
@@ -170,12 +97,6 @@ def test_missing_futures_do_not_count() -> None:
     assert float(model.loss(forecast_FBP, other_FB, observed_FB)[0]) == float(loss)
     assert model.loss(forecast_FBP, target_FB, torch.zeros_like(observed_FB))[1] == 0
     assert math.isfinite(model.loss(forecast_FBP, target_FB, torch.zeros_like(observed_FB))[0])
-
-
-@pytest.mark.parametrize("levels", [(), (0.1, 0.9), (0.5, 0.1), (0.1, 0.5, 0.8), (0.0, 0.5, 1.0)])
-def test_levels_that_do_not_fit_are_refused(levels: tuple) -> None:
-    with pytest.raises(SettingError, match="the quantiles do not fit together"):
-        build_output("quantiles", levels)
 
 
 def test_unknown_names_are_refused() -> None:

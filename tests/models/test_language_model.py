@@ -7,8 +7,7 @@ from torch.nn import functional
 from elman.errors import SettingError
 from elman.models.language_model import LanguageModel
 from elman.modules import softmax as output
-from elman.modules.dropout import SequenceDropout
-from elman.modules.softmax import IGNORE_INDEX, AdaptiveSoftmax
+from elman.modules.softmax import IGNORE_INDEX
 
 SMALL = {"embedding": 5, "hidden": 7, "layers": 2}
 
@@ -101,24 +100,6 @@ def test_what_does_not_fit_is_refused(options: dict, message: str) -> None:
     with pytest.raises(SettingError) as error:
         LanguageModel(11, **{**SMALL, **options})
     assert message in str(error.value)
-
-
-def test_dropout_masks() -> None:
-    torch.manual_seed(1)
-    x_TBF = torch.ones(40, 3, 50)
-    once = SequenceDropout(0.25, variational=True)(x_TBF)
-    assert bool((once == once[0]).all())
-    assert sorted(set(once.flatten().tolist())) == pytest.approx([0.0, 4 / 3])
-    each = SequenceDropout(0.25)(x_TBF)
-    assert not bool((each == each[0]).all())
-    assert float(each.mean()) == pytest.approx(1.0, abs=0.05)
-    assert torch.equal(SequenceDropout(0.25).eval()(x_TBF), x_TBF)
-    assert not SequenceDropout(1.0, variational=True)(x_TBF).any()
-
-
-def test_an_adaptive_softmax_with_nothing_to_judge_costs_nothing() -> None:
-    softmax = AdaptiveSoftmax(7, 11, (3,))
-    assert float(softmax.nats(torch.rand(2, 7), torch.full((2,), IGNORE_INDEX))) == 0.0
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])

@@ -14,8 +14,7 @@ from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
 from elman.errors import SettingError
 from elman.models.similarity import SimilarityModel, spelling_similarity, split_pairs
-from elman.modules.comparison import COMPARISONS, ManhattanSimilarity, ScoreDistribution, overlap_features
-from elman.modules.nearest_neighbours import nearest
+from elman.modules.comparison import COMPARISONS, ManhattanSimilarity, overlap_features
 from elman.modules.word_embedding import WordEmbedding
 
 WORDS = ["cat", "cats", "dog", "the", "a", "sat", "unheard"]
@@ -67,25 +66,6 @@ def test_distances_are_those_of_the_papers() -> None:
         assert close.item() == pytest.approx(model(batch).item(), rel=1e-4)
 
 
-@given(st.integers(2, 9), st.lists(st.floats(0, 1), min_size=1, max_size=5))
-def test_the_target_of_grades_has_the_score_as_its_mean(grades: int, targets: list[float]) -> None:
-    head = ScoreDistribution(3, 4, grades, 0.0)
-    target_B = torch.tensor(targets)
-    # The loss of log p is linear in it, so one grade at a time shows the weights.
-    weights = torch.stack([head.loss(-torch.eye(grades)[k].expand(len(targets), -1), target_B) for k in range(grades)])
-    torch.testing.assert_close(weights.sum(0), torch.ones(len(targets)), rtol=0, atol=1e-5)
-    torch.testing.assert_close(head.score_K @ weights, target_B, rtol=0, atol=1e-5)
-    assert ((weights > 1e-6).sum(0) <= 2).all()
-
-
-def test_two_grades_are_logistic_regression() -> None:
-    head = ScoreDistribution(3, 4, 2, 0.0)
-    log_p = head(torch.randn(5, 3))
-    target = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
-    expected = functional.binary_cross_entropy(head.score(log_p), target, reduction="none")
-    torch.testing.assert_close(head.loss(log_p, target), expected)
-
-
 @given(PAIRS)
 def test_overlaps_are_those_of_counting(pairs: list) -> None:
     batch = BATCHER.pairs([ScoredPair(one, other, 0.0) for one, other in pairs])
@@ -124,37 +104,6 @@ def test_an_unknown_word_lives_by_its_pieces() -> None:
     assert texts.word_W.tolist() == [0, 0, 0]
 
 
-def test_given_vectors_stand_behind_and_are_not_trained() -> None:
-    words = WordEmbedding(4, 3, pretrained=2)
-    words.given.copy_(torch.arange(8.0).view(4, 2))
-    none = torch.zeros(0, dtype=torch.int64)
-    found = words(torch.tensor([2, 1]), none, none)
-    assert found[:, 3:].tolist() == [[4, 5], [2, 3]]
-    assert "given" in words.state_dict()
-    assert [name for name, _ in words.named_parameters()] == ["own.weight"]
-
-
-def test_dropped_words_count_as_unknown() -> None:
-    words = WordEmbedding(4, 3, word_dropout=1.0)
-    none = torch.zeros(0, dtype=torch.int64)
-    assert torch.equal(words(torch.tensor([2]), none, none)[0], words.own.weight[0])
-    words.eval()
-    assert torch.equal(words(torch.tensor([2]), none, none)[0], words.own.weight[2])
-
-
 def test_an_unknown_comparison_is_refused() -> None:
     with pytest.raises(SettingError, match=r"unknown comparison 'cosin'\n.*\n.*\n.*did you mean 'cosine'"):
         made("cosin")
-
-
-@given(st.integers(1, 7), st.integers(1, 12), st.integers(1, 5))
-def test_the_nearest_are_those_of_looking_at_all(count: int, rows: int, piece: int) -> None:
-    chance = np.random.default_rng(rows)
-    query, all_rows = torch.tensor(chance.normal(size=(3, 4))), chance.normal(size=(rows, 4))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("elman.modules.nearest_neighbours.CHUNK", piece)
-        close, places = nearest(query, all_rows, count, lambda q, r: q @ r.T)
-    expected = query.numpy() @ all_rows.T
-    order = np.argsort(-expected, axis=1)[:, :count]
-    assert places.tolist() == order.tolist()
-    np.testing.assert_allclose(close, np.take_along_axis(expected, order, 1))

@@ -4,40 +4,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.transcriber import Transcriber, flat_start_loss
-from elman.modules.causal_convolution import CausalConvolution
 
 
 def built(**options: object) -> Transcriber:
     torch.manual_seed(1)
     model = Transcriber(3, 4, mean=[0.0, 1.0, -1.0], deviation=[1.0, 2.0, 0.5], hidden=5, **options)  # type: ignore[arg-type]
     return model.double().eval()
-
-
-@given(st.integers(1, 3), st.integers(0, 3), st.lists(st.integers(0, 7), min_size=1, max_size=4))
-def test_a_causal_convolution_may_be_cut_anywhere(stride: int, more: int, pieces: list[int]) -> None:
-    torch.manual_seed(1)
-    layer = CausalConvolution(2, 4, kernel=stride + more, stride=stride).double()
-    x_TBI = torch.randn(sum(pieces), 3, 2, dtype=torch.float64)
-    whole, _ = layer(x_TBI)
-    assert whole.shape == (sum(pieces) // stride, 3, 4)
-    left, found = None, []
-    for piece in x_TBI.split(pieces):
-        y, left = layer(piece, left)
-        found.append(y)
-    torch.testing.assert_close(torch.cat(found), whole, rtol=1e-12, atol=1e-12)
-
-
-def test_a_causal_convolution_is_torchs_over_zeros_before_the_beginning() -> None:
-    layer = CausalConvolution(2, 4, kernel=6, stride=2)
-    x_TBI = torch.randn(9, 3, 2)
-    kernel = layer.linear.weight.view(4, 6, 2).transpose(1, 2)
-    padded = functional.pad(x_TBI.permute(1, 2, 0), (4, 0))
-    expected = functional.conv1d(padded, kernel, layer.linear.bias, stride=2)
-    torch.testing.assert_close(layer(x_TBI)[0], expected.permute(2, 0, 1))
 
 
 @pytest.mark.parametrize("options", [{"streaming": True}, {"utterance_norm": True}, {}])

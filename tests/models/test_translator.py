@@ -4,11 +4,9 @@ import itertools
 
 import pytest
 import torch
-from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.translator import Translator
-from elman.modules.attention import AdditiveAttention, MultiplicativeAttention, attend
 
 OPTIONS = [
     {"cell": cell, "attention": attention, "input_feeding": feeding, "layers": layers, "joint_vocabulary": feeding}
@@ -110,27 +108,6 @@ def test_gradients_reach_every_parameter() -> None:
         nats, _ = model.nats(torch.randint(0, 7, (3, 2)), torch.tensor([3, 2]), torch.randint(0, 7, (2, 2)))
         nats.backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
-
-
-def test_attention_by_its_formula() -> None:
-    query_BTQ, memory_BSM, lengths_B = torch.randn(2, 3, 4), torch.randn(2, 5, 6), torch.tensor([5, 2])
-    for attention in (MultiplicativeAttention(4, 6), AdditiveAttention(4, 6)):
-        scores_BTS = attention.scores(query_BTQ, attention.keys(memory_BSM))
-        means_BTM, weights_BTS = attend(scores_BTS, memory_BSM, lengths_B)
-        for b, t in itertools.product(range(2), range(3)):
-            memory_SM, query_Q = memory_BSM[b, : lengths_B[b]], query_BTQ[b, t]
-            keys_SQ = memory_SM @ attention.key.weight.T
-            if isinstance(attention, AdditiveAttention):
-                hidden_SQ = torch.tanh(
-                    keys_SQ + functional.linear(query_Q, attention.query.weight, attention.query.bias)
-                )
-                expected_S = hidden_SQ @ attention.score.weight[0]
-            else:
-                expected_S = keys_SQ @ query_Q
-            weights_S = expected_S.softmax(0)
-            torch.testing.assert_close(weights_BTS[b, t, : lengths_B[b]], weights_S)
-            torch.testing.assert_close(means_BTM[b, t], weights_S @ memory_SM)
-        assert (weights_BTS[1, :, 2:] == 0).all()
 
 
 def test_what_does_not_fit_is_refused() -> None:
