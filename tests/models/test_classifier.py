@@ -1,4 +1,4 @@
-"""The classifier: company and padding change nothing, and a running answer is the answer to what came so far."""
+"""The classifier: rows are independent, padding has no effect, and streaming equals the whole."""
 
 import pytest
 import torch
@@ -12,32 +12,32 @@ from elman.modules.pooling import POOLINGS
 from elman.modules.recurrent_stack import RecurrentStack
 
 
-def classifier(pooling: str, cell: str, *, both: bool = False, per_step: bool = False) -> Classifier:
+def classifier(pooling: str, cell: str, *, bidirectional: bool = False, per_step: bool = False) -> Classifier:
     torch.manual_seed(1)
-    front = FeatureInput(3, (1.0, 2.0, 3.0), (2.0, 1.0, 0.5))
-    encoder = RecurrentStack(3, 5, cell=cell, layers=2, bidirectional=both, pooling=pooling)
-    return Classifier(front, encoder, 4, per_step=per_step).double().eval()
+    input_layer = FeatureInput(3, (1.0, 2.0, 3.0), (2.0, 1.0, 0.5))
+    encoder = RecurrentStack(3, 5, cell=cell, layers=2, bidirectional=bidirectional, pooling=pooling)
+    return Classifier(input_layer, encoder, 4, per_step=per_step).double().eval()
 
 
 @given(st.sampled_from(sorted(POOLINGS)), st.sampled_from(["rnn", "gru", "lstm"]), st.booleans(), st.integers(1, 7))
-def test_a_running_answer_is_the_answer_to_the_steps_so_far(pooling: str, cell: str, per_step: bool, T: int) -> None:
+def test_streamed_scores_are_those_of_the_steps_so_far(pooling: str, cell: str, per_step: bool, T: int) -> None:
     model = classifier(pooling, cell, per_step=per_step)
     x_TI = torch.randn(T, 3, dtype=torch.float64)
-    running = list(model.stream(x_TI))
-    assert len(running) == T
-    for t, scores in enumerate(running, 1):
+    streamed = list(model.stream(x_TI))
+    assert len(streamed) == T
+    for t, scores in enumerate(streamed, 1):
         expected = model(x_TI[:t, None])
         torch.testing.assert_close(scores, expected[-1] if per_step else expected, rtol=1e-10, atol=1e-10)
 
 
-def test_a_model_that_reads_from_both_ends_has_no_running_answer() -> None:
+def test_a_bidirectional_model_cannot_stream() -> None:
     with pytest.raises(SettingError, match=r"cannot stream\n(.*\n)*.*bidirectional=false"):
-        next(classifier("last", "gru", both=True).stream(torch.zeros(2, 3)))
+        next(classifier("last", "gru", bidirectional=True).stream(torch.zeros(2, 3)))
 
 
 @given(st.sampled_from(sorted(POOLINGS)), st.booleans(), st.lists(st.integers(1, 6), min_size=1, max_size=4))
-def test_company_changes_nothing(pooling: str, both: bool, lengths: list) -> None:
-    model = classifier(pooling, "gru", both=both)
+def test_rows_are_independent(pooling: str, bidirectional: bool, lengths: list) -> None:
+    model = classifier(pooling, "gru", bidirectional=bidirectional)
     x_TBI = torch.full((max(lengths) + 1, len(lengths), 3), 1e6, dtype=torch.float64)
     alone = [torch.randn(n, 3, dtype=torch.float64) for n in lengths]
     for b, x_TI in enumerate(alone):
@@ -47,10 +47,10 @@ def test_company_changes_nothing(pooling: str, both: bool, lengths: list) -> Non
         torch.testing.assert_close(scores[b : b + 1], model(x_TI[:, None]), rtol=1e-10, atol=1e-10)
 
 
-def test_masks_of_training_keep_within_the_sequence() -> None:
+def test_masks_lie_within_the_sequence() -> None:
     torch.manual_seed(2)
-    front = FeatureInput(2, mask_steps=30)
-    model = Classifier(front, RecurrentStack(2, 3), 2)
+    input_layer = FeatureInput(2, mask_steps=30)
+    model = Classifier(input_layer, RecurrentStack(2, 3), 2)
     seen: list[torch.Tensor] = []
     model.encoder.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     lengths = torch.tensor([5] * 200)

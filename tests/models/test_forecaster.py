@@ -1,4 +1,4 @@
-"""The forecaster: its laws under shift and scale, its segments by a loop, and honest quantiles."""
+"""The forecaster: equivariant to location and scale, rows are independent, missing values have no effect."""
 
 import math
 from typing import Any
@@ -42,7 +42,7 @@ def forecaster(**options: Any) -> Forecaster:
 @pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_window_alone_is_forecast_as_in_company(decoding: str, output: str, cell: str) -> None:
+def test_rows_are_independent(decoding: str, output: str, cell: str) -> None:
     model = forecaster(decoding=decoding, output=output, cell=cell, layers=2)
     x_TB, observed_TB, covariates, series_B = batch()
     forecast_FBP = model(x_TB, observed_TB, covariates, series_B)
@@ -56,7 +56,7 @@ def test_a_window_alone_is_forecast_as_in_company(decoding: str, output: str, ce
 
 @pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_forecasts_follow_the_level_and_the_scale_of_the_series(decoding: str, output: str) -> None:
+def test_forecasts_follow_location_and_scale_of_the_series(decoding: str, output: str) -> None:
     x_TB, *rest = batch()
     for window_norm, scale in (("last", 1.0), ("revin", 3.0)):
         model = forecaster(decoding=decoding, output=output, window_norm=window_norm)
@@ -67,7 +67,7 @@ def test_forecasts_follow_the_level_and_the_scale_of_the_series(decoding: str, o
     assert (plain(x_TB + 1, *rest) - plain(x_TB, *rest) - 1).abs().max() > 1e-3
 
 
-def test_what_is_missing_is_not_read() -> None:
+def test_missing_values_are_not_read() -> None:
     x_TB, observed_TB, *rest = batch()
     observed_TB[[0, 4, 5]] = 0
     model = forecaster()
@@ -77,7 +77,7 @@ def test_what_is_missing_is_not_read() -> None:
     assert torch.isfinite(nothing).all()
 
 
-def test_a_recursive_forecast_may_go_on_as_far_as_one_likes() -> None:
+def test_a_recursive_forecast_has_any_horizon() -> None:
     model = forecaster(decoding="recursive")
     x_TB, observed_TB, covariates, series_B = batch(steps=T + 30)
     far = model(x_TB, observed_TB, covariates, series_B)
@@ -86,7 +86,7 @@ def test_a_recursive_forecast_may_go_on_as_far_as_one_likes() -> None:
     torch.testing.assert_close(far[:F], near)
 
 
-def test_missing_futures_do_not_count() -> None:
+def test_missing_targets_have_no_loss() -> None:
     model = forecaster().requires_grad_(False)
     forecast_FBP = model(*batch())
     target_FB, observed_FB = torch.randn(F, B).double(), torch.ones(F, B).double()
@@ -99,7 +99,7 @@ def test_missing_futures_do_not_count() -> None:
     assert math.isfinite(model.loss(forecast_FBP, target_FB, torch.zeros_like(observed_FB))[0])
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names() -> None:
     for name, kind in (("decoding", "decoding"), ("output", "output"), ("window_norm", "normalisation")):
         with pytest.raises(SettingError, match=f"unknown {kind} 'x'"):
             Forecaster(**{**SIZES, name: "x"})

@@ -14,7 +14,7 @@ SMALL = {"embedding": 5, "hidden": 7, "layers": 2}
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("cutoffs", [(), (3, 6)])
-def test_pieces_and_single_steps_give_what_the_whole_gives(cell: str, cutoffs: tuple) -> None:
+def test_pieces_and_single_steps_equal_the_whole(cell: str, cutoffs: tuple) -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, cell=cell, cutoffs=cutoffs, **SMALL).double().eval()
     input_TB = torch.randint(11, (9, 3))
@@ -42,18 +42,18 @@ def test_nats_are_the_cross_entropy_of_the_logits(cutoffs: tuple) -> None:
     torch.testing.assert_close(model.nats(input_TB, target_TB)[0], by_hand)
 
 
-def test_an_evaluation_holds_few_logits_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_splits_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, **SMALL).double()
     input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
     target_TB[2, 1] = IGNORE_INDEX
-    wanted, _ = model.nats(input_TB, target_TB)
+    expected, _ = model.nats(input_TB, target_TB)
     sizes = []
     logits = model.output.logits
     monkeypatch.setattr(model.output, "logits", lambda s_NH: sizes.append(len(s_NH)) or logits(s_NH))
     monkeypatch.setattr(output, "MAX_LOGITS", 60)
     with torch.no_grad():
-        torch.testing.assert_close(model.nats(input_TB, target_TB)[0], wanted)
+        torch.testing.assert_close(model.nats(input_TB, target_TB)[0], expected)
     assert sizes == [5, 5, 2]
 
 
@@ -68,7 +68,7 @@ def test_the_equations_with_torch_alone() -> None:
     torch.testing.assert_close(model(input_TB)[0], expected)
 
 
-def test_a_reset_begins_anew() -> None:
+def test_a_reset_restarts_the_state() -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, learn_initial_state=True, **SMALL).double()
     input_TB = torch.randint(11, (6, 1))
@@ -78,7 +78,7 @@ def test_a_reset_begins_anew() -> None:
     torch.testing.assert_close(together[4:], model(input_TB[4:])[0])
 
 
-def test_tied_weights_are_one_and_stored_once() -> None:
+def test_tied_weights_are_stored_once() -> None:
     model = LanguageModel(11, embedding=7, hidden=7, tie_weights=True)
     assert [name for name in model.state_dict() if name.startswith("output")] == ["output.bias"]
     model.nats(torch.zeros(2, 1, dtype=torch.long), torch.ones(2, 1, dtype=torch.long))[0].backward()
@@ -96,7 +96,7 @@ def test_tied_weights_are_one_and_stored_once() -> None:
         ({"cutoffs": (0,)}, "from 1 to 10"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict, message: str) -> None:
+def test_invalid_arguments(options: dict, message: str) -> None:
     with pytest.raises(SettingError) as error:
         LanguageModel(11, **{**SMALL, **options})
     assert message in str(error.value)
@@ -104,28 +104,28 @@ def test_what_does_not_fit_is_refused(options: dict, message: str) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_training_on_few_symbols_takes_no_vectors_and_gives_the_same(cell: str, tied: bool) -> None:
+def test_small_vocabularies_skip_the_embedding_with_the_same_result(cell: str, tied: bool) -> None:
     torch.manual_seed(1)
     options = {"embedding": 8, "hidden": 8, "layers": 2, "tie_weights": tied, "learn_initial_state": True}
     model = LanguageModel(5, cell=cell, **options).double()
     input_TB, target_TB = torch.randint(5, (2, 6, 3))
     resets = torch.rand(6, 3) < 0.3
-    seen, found = [], []
+    calls, results = [], []
     for watched in (False, True):
-        handle = model.embedding.register_forward_hook(lambda *_: seen.append(1)) if watched else None
+        handle = model.embedding.register_forward_hook(lambda *_: calls.append(1)) if watched else None
         model.zero_grad()
         nats, state = model.nats(input_TB, target_TB, resets=resets)
         last = state[0] if isinstance(state, tuple) else state
         (nats + last.sum()).backward()
-        found.append([nats, last, *(p.grad for p in model.parameters())])
-        assert bool(seen) == watched
+        results.append([nats, last, *(p.grad for p in model.parameters())])
+        assert bool(calls) == watched
         if handle is not None:
             handle.remove()
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("change", ["no gradients", "dropout", "many symbols", "a hook of the layers"])
-def test_otherwise_the_vectors_are_made(change: str) -> None:
+def test_other_cases_use_the_embedding(change: str) -> None:
     model = LanguageModel(9 if change == "many symbols" else 5, **{**SMALL, "embedding": 8})
     called = []
     plain = type(model.embedding).forward

@@ -1,4 +1,4 @@
-"""The transcriber: cut anywhere, padding changes nothing, the loss is torch's, and a stream never looks ahead."""
+"""The transcriber: rows are independent, streams equal the whole, and the losses by their formulas."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def built(**options: object) -> Transcriber:
 
 
 @pytest.mark.parametrize("options", [{"streaming": True}, {"utterance_norm": True}, {}])
-def test_a_sentence_alone_is_heard_as_in_company(options: dict[str, bool]) -> None:
+def test_rows_are_independent(options: dict[str, bool]) -> None:
     model = built(**options)
     lengths = [9, 4, 1, 0]
     x_TBI = torch.full((11, 4, 3), 1e6, dtype=torch.float64)
@@ -31,19 +31,19 @@ def test_a_sentence_alone_is_heard_as_in_company(options: dict[str, bool]) -> No
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=4))
-def test_a_stream_gives_what_the_whole_gives(pieces: list[int]) -> None:
+def test_a_stream_equals_the_whole(pieces: list[int]) -> None:
     model = built(streaming=True)
     x_TBI = torch.randn(sum(pieces), 1, 3, dtype=torch.float64)
     whole, steps = model(x_TBI, torch.tensor([len(x_TBI)]))
-    hearing, found = None, []
+    state, chunks = None, []
     for piece in x_TBI.split(pieces):
-        logits, hearing = model.forward_chunk(piece, hearing)
-        found.append(logits)
-    torch.testing.assert_close(torch.cat(found), whole[: int(steps)], rtol=1e-10, atol=1e-10)
+        logits, state = model.forward_chunk(piece, state)
+        chunks.append(logits)
+    torch.testing.assert_close(torch.cat(chunks), whole[: int(steps)], rtol=1e-10, atol=1e-10)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=4))
-def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[int, int]]) -> None:
+def test_the_flat_start_loss_by_a_loop(sizes: list[tuple[int, int]]) -> None:
     torch.manual_seed(1)
     nats_TBV, symbols_BS = torch.rand(9, len(sizes), 5, dtype=torch.float64), torch.randint(1, 5, (len(sizes), 4))
     expected = 0.0
@@ -55,21 +55,21 @@ def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[
 
 
 @pytest.mark.parametrize("symbols", [[[], []], [[99], [-7]]])
-def test_sequences_without_symbols_cost_nothing_whatever_stands_there(symbols: list[list[int]]) -> None:
+def test_empty_targets_have_no_loss(symbols: list[list[int]]) -> None:
     nats_TBV, none_B = torch.full((3, 2, 5), torch.inf), torch.zeros(2, dtype=torch.long)
     symbols_BS = torch.tensor(symbols, dtype=torch.long)
     assert flat_start_loss(nats_TBV, torch.tensor([3, 2]), symbols_BS, none_B).item() == 0
 
 
-def test_the_loss_is_mixed_with_symbols_spread_evenly() -> None:
+def test_the_loss_mixes_ctc_and_flat_start() -> None:
     model = built()
     batch = torch.randn(8, 2, 3), torch.tensor([8, 6]), torch.tensor([[3, 0], [2, 0]]), torch.tensor([2, 1])
-    ctc, evenly, mixed = (
+    ctc, flat, mixed = (
         model.loss(batch[0].double(), *batch[1:], flat_start=share).item() for share in (0.0, 1.0, 0.25)
     )
     logits_TBV, steps_B = model(batch[0].double(), batch[1])
-    assert evenly == pytest.approx(flat_start_loss(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
-    assert mixed == pytest.approx(0.25 * evenly + 0.75 * ctc) and ctc != pytest.approx(evenly)
+    assert flat == pytest.approx(flat_start_loss(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
+    assert mixed == pytest.approx(0.25 * flat + 0.75 * ctc) and ctc != pytest.approx(flat)
 
 
 def test_the_loss_is_the_sum_over_all_paths() -> None:
@@ -81,17 +81,17 @@ def test_the_loss_is_the_sum_over_all_paths() -> None:
     total = torch.zeros((), dtype=torch.float64)
     for b, (steps, target) in enumerate([(4, (4, 1)), (3, (3,))]):
         paths = torch.cartesian_prod(*[torch.arange(5)] * steps)
-        joined = [torch.unique_consecutive(path) for path in paths]
-        ways = [
+        collapsed = [torch.unique_consecutive(path) for path in paths]
+        path_log_p = [
             log_p_TBV[range(steps), b, path].sum()
-            for path, symbols in zip(paths, joined, strict=True)
+            for path, symbols in zip(paths, collapsed, strict=True)
             if tuple(symbols[symbols != 0].tolist()) == target
         ]
-        total = total - torch.stack(ways).logsumexp(0)
+        total = total - torch.stack(path_log_p).logsumexp(0)
     torch.testing.assert_close(loss, total)
 
 
-def test_only_training_is_varied() -> None:
+def test_augmentation_in_training_only() -> None:
     model = built(
         utterance_norm=True, max_time_stretch=0.3, max_frequency_warp=0.3, mask_steps=3, mask_features=1, dropout=0.0
     )
@@ -102,13 +102,13 @@ def test_only_training_is_varied() -> None:
     assert varied.shape != plain.shape or not torch.allclose(varied, plain)
 
 
-def test_a_scale_of_its_own_forgives_a_louder_microphone() -> None:
+def test_utterance_norm_ignores_location_and_scale() -> None:
     model, x_TBI = built(utterance_norm=True), torch.randn(8, 1, 3, dtype=torch.float64)
     lengths_B = torch.tensor([8])
     torch.testing.assert_close(model(3 * x_TBI + 5, lengths_B)[0], model(x_TBI, lengths_B)[0], atol=1e-3, rtol=1e-3)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(SettingError, match="a stream cannot be normalised by its own mean"):
         built(streaming=True, utterance_norm=True)
     with pytest.raises(SettingError, match="cannot stream"):

@@ -31,10 +31,11 @@ def test_definitions(name: str) -> None:
 
 @pytest.mark.parametrize("name", POOLINGS)
 def test_step_by_step_is_all_at_once(name: str) -> None:
-    pool, y_TBF, state = build_pooling(name, 3).double(), 30 * outputs(), None
-    for t in range(5):
+    torch.manual_seed(1)
+    pool, y_TBF, state = build_pooling(name, 3).double(), 3 * torch.randn(6, 9, 3).double(), None
+    for t in range(6):
         pooled_BF, state = pool.step(y_TBF[t], state)
-        expected_BF = pool(y_TBF[: t + 1], torch.full((3,), t + 1), y_TBF[t])
+        expected_BF = pool(y_TBF[: t + 1], torch.full((9,), t + 1), y_TBF[t])
         torch.testing.assert_close(pooled_BF, expected_BF)
 
 

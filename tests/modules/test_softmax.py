@@ -18,7 +18,7 @@ def test_the_full_softmax_is_torchs_cross_entropy(tied: bool, chunks: bool, monk
     layer = FullSoftmax(5, 7, tied=embedding if tied else None).double()
     embedding.double()
     nn.init.normal_(layer.bias)
-    s_NH, target_N = torch.randn(9, 5).double(), torch.tensor([0, 6, 3, IGNORE_INDEX, 1, 1, 2, 5, IGNORE_INDEX])
+    s_NH, target_N = torch.randn(9, 5).double(), torch.tensor([0, 6, 3, IGNORE_INDEX, 1, 1, 2, IGNORE_INDEX, 5])
     logits_NV = s_NH @ (embedding if tied else layer).weight.T + layer.bias
     expected = functional.cross_entropy(logits_NV, target_N, reduction="sum")
     with torch.set_grad_enabled(not chunks):

@@ -145,18 +145,18 @@ class Captioner(nn.Module):
         upper = None
         if self.upper is not None:
             upper = self._state(torch.split(initial_LBH[count:].contiguous(), self.upper.num_layers))
-        at = CaptionerState(memory_BSM, keys_BSQ, lower, upper)
-        return at if image_N is None else at.select(image_N)
+        state = CaptionerState(memory_BSM, keys_BSQ, lower, upper)
+        return state if image_N is None else state.select(image_N)
 
     def _state(self, parts: tuple[Tensor, ...]) -> Any:
         return parts if self.states > 1 else parts[0]
 
-    def decode(self, input_TN: Tensor, at: CaptionerState) -> tuple[Tensor, Tensor | None, CaptionerState]:
+    def decode(self, input_TN: Tensor, state: CaptionerState) -> tuple[Tensor, Tensor | None, CaptionerState]:
         """Read symbols.
 
         Args:
             input_TN: symbols, (T, N).
-            at: the state before them.
+            state: the state before them.
 
         Returns:
             The readout after each symbol, (T, N, E), the attention weights, (N, T, S), None without attention, and the
@@ -165,16 +165,16 @@ class Captioner(nn.Module):
         e_TNE = self.drop(self.embedding(input_TN))
         if self.training and self.word_dropout:
             e_TNE = e_TNE * (torch.rand(input_TN.shape, device=e_TNE.device) >= self.word_dropout)[:, :, None]
-        d_TNH, lower = self.lower(e_TNE, at.lower)
-        if self.attention is None or self.upper is None or at.keys_NSQ is None:
-            return self.drop(torch.tanh(self.readout(self.drop(d_TNH)))), None, replace(at, lower=lower)
-        memory_NSM = at.memory_NSM
+        d_TNH, lower = self.lower(e_TNE, state.lower)
+        if self.attention is None or self.upper is None or state.keys_NSQ is None:
+            return self.drop(torch.tanh(self.readout(self.drop(d_TNH)))), None, replace(state, lower=lower)
+        memory_NSM = state.memory_NSM
         regions_N = torch.full((len(memory_NSM),), memory_NSM.shape[1], device=memory_NSM.device)
-        a_NTM, weights_NTS = attend(self.attention.scores(d_TNH.transpose(0, 1), at.keys_NSQ), memory_NSM, regions_N)
+        a_NTM, weights_NTS = attend(self.attention.scores(d_TNH.transpose(0, 1), state.keys_NSQ), memory_NSM, regions_N)
         a_TNM = a_NTM.transpose(0, 1)
-        s_TNH, upper = self.upper(torch.cat((self.drop(d_TNH), a_TNM), 2), at.upper)
+        s_TNH, upper = self.upper(torch.cat((self.drop(d_TNH), a_TNM), 2), state.upper)
         r_TNE = self.drop(torch.tanh(self.readout(torch.cat((s_TNH, a_TNM), 2))))
-        return r_TNE, weights_NTS, replace(at, lower=lower, upper=upper)
+        return r_TNE, weights_NTS, replace(state, lower=lower, upper=upper)
 
     def nats(
         self, memory_BSM: Tensor, target_TN: Tensor, image_N: Tensor | None = None, *, label_smoothing: float = 0.0
@@ -209,9 +209,9 @@ class Captioner(nn.Module):
         return nats / max(1, len(symbol_X))
 
     @torch.no_grad()
-    def step(self, ids_N: Tensor, at: CaptionerState) -> tuple[Tensor, CaptionerState]:
+    def step(self, ids_N: Tensor, state: CaptionerState) -> tuple[Tensor, CaptionerState]:
         """Return the logits of the next symbol, (N, V + 1), and the state after one more symbol of each row, (N,)."""
-        r_TNE, _, at = self.decode(ids_N[None], at)
+        r_TNE, _, state = self.decode(ids_N[None], state)
         logits_NV = self.output.logits(r_TNE[0])
         logits_NV[:, self.suppressed] = -1e9
-        return logits_NV, at
+        return logits_NV, state

@@ -152,12 +152,12 @@ class Translator(nn.Module):
     def _state(self, parts: tuple[Tensor, ...]) -> Any:
         return parts if self.states > 1 else parts[0]
 
-    def decode(self, input_TB: Tensor, at: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
+    def decode(self, input_TB: Tensor, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
         """Read target symbols.
 
         Args:
             input_TB: symbols, (T, B).
-            at: the state before them.
+            state: the state before them.
 
         Returns:
             The readout after each symbol, (T, B, E), the attention weights, (B, T, S), and the state after the last
@@ -165,25 +165,25 @@ class Translator(nn.Module):
         """
         e_TBE = self.drop(self.target_embedding(input_TB))
         if not self.input_feeding:
-            return self._run(e_TBE, at)
+            return self._run(e_TBE, state)
         outputs, weights = [], []
         for e_BE in e_TBE:
-            assert at.fed_BE is not None
-            r_TBE, weights_BTS, at = self._run(torch.cat((e_BE, at.fed_BE), 1)[None], at)
-            at = replace(at, fed_BE=r_TBE[0])
+            assert state.fed_BE is not None
+            r_TBE, weights_BTS, state = self._run(torch.cat((e_BE, state.fed_BE), 1)[None], state)
+            state = replace(state, fed_BE=r_TBE[0])
             outputs.append(r_TBE)
             weights.append(weights_BTS)
-        return torch.cat(outputs), torch.cat(weights, 1), at
+        return torch.cat(outputs), torch.cat(weights, 1), state
 
-    def _run(self, e_TBE: Tensor, at: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
-        d_TBH, lower = self.lower(e_TBE, at.lower)
+    def _run(self, e_TBE: Tensor, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
+        d_TBH, lower = self.lower(e_TBE, state.lower)
         query_BTH = d_TBH.transpose(0, 1)
-        a_BTM, weights_BTS = attend(self.attention.scores(query_BTH, at.keys_BSQ), at.memory_BSM, at.lengths_B)
+        a_BTM, weights_BTS = attend(self.attention.scores(query_BTH, state.keys_BSQ), state.memory_BSM, state.lengths_B)
         a_TBM = a_BTM.transpose(0, 1)
-        s_TBH, upper = self.upper(torch.cat((self.drop(d_TBH), a_TBM), 2), at.upper)
+        s_TBH, upper = self.upper(torch.cat((self.drop(d_TBH), a_TBM), 2), state.upper)
         r_TBE = self.drop(torch.tanh(self.readout(torch.cat((s_TBH, a_TBM), 2))))
-        attended_BS = at.attended_BS + weights_BTS.detach().sum(1)
-        return r_TBE, weights_BTS, replace(at, lower=lower, upper=upper, attended_BS=attended_BS)
+        attended_BS = state.attended_BS + weights_BTS.detach().sum(1)
+        return r_TBE, weights_BTS, replace(state, lower=lower, upper=upper, attended_BS=attended_BS)
 
     def nats(
         self,
@@ -206,27 +206,27 @@ class Translator(nn.Module):
                 https://arxiv.org/abs/1906.04331).
         """
         input_TB, label_TB = teacher_forcing(target_TB, self.boundary)
-        at = self.encode(source_SB, lengths_B)
+        state = self.encode(source_SB, lengths_B)
         if scheduled_sampling:
             sampled_TB = torch.rand(input_TB.shape, device=input_TB.device) < scheduled_sampling
-            input_TB = torch.where(sampled_TB, self._predictions(input_TB, at), input_TB)
-        r_TBE, _, _ = self.decode(input_TB, at)
+            input_TB = torch.where(sampled_TB, self._predictions(input_TB, state), input_TB)
+        r_TBE, _, _ = self.decode(input_TB, state)
         counted_TB = label_TB >= 0
         logits_NV, label_N = self.output.logits(r_TBE[counted_TB]), label_TB[counted_TB]
         nats = functional.cross_entropy(logits_NV, label_N, reduction="sum", label_smoothing=label_smoothing)
         return nats, len(label_N)
 
     @torch.no_grad()
-    def _predictions(self, input_TB: Tensor, at: DecoderState) -> Tensor:
+    def _predictions(self, input_TB: Tensor, state: DecoderState) -> Tensor:
         """Return the boundary symbol, and the most probable symbol after each input but the last, (T, B)."""
-        r_TBE, _, _ = self.decode(input_TB[:-1], at)
+        r_TBE, _, _ = self.decode(input_TB[:-1], state)
         return torch.cat((input_TB[:1], self.output.logits(r_TBE).argmax(2)))
 
     @torch.no_grad()
-    def step(self, ids_B: Tensor, at: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step(self, ids_B: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Return the logits of the next symbol, (B, V + 1), and the state after one more symbol of each row, (B,)."""
-        r_TBE, _, at = self.decode(ids_B[None], at)
-        return self.output.logits(r_TBE[0]), at
+        r_TBE, _, state = self.decode(ids_B[None], state)
+        return self.output.logits(r_TBE[0]), state
 
 
 def _embedding(size: int, features: int) -> nn.Embedding:
