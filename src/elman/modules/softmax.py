@@ -14,7 +14,7 @@ IGNORE_INDEX = -100
 """The target that has no loss, as in torch."""
 
 MAX_LOGITS = 1 << 24
-"""Logits in memory at a time without gradients: 64 MB in float32, and some times that in the softmax."""
+"""Logits in memory at a time without gradients: 64 MB in float32, and several times that in the softmax."""
 
 
 class FullSoftmax(nn.Module):
@@ -28,7 +28,7 @@ class FullSoftmax(nn.Module):
 
     def __init__(self, features: int, vocabulary: int, tied: nn.Embedding | None = None) -> None:
         super().__init__()
-        # The embedding is kept out of the children, so that the state dict holds the shared weight once.
+        # A list hides the embedding from the children, so that the state dict holds the shared weight once.
         self._tied = [tied] if tied is not None else []
         if tied is None:
             self.weight = nn.Parameter(torch.empty(vocabulary, features))

@@ -22,9 +22,8 @@ from elman.data.labelled.readers import read_examples, reader_name
 from elman.data.text.vocabularies import load_vocabulary
 from elman.evaluation.labelling import judge_in_training, trivial
 from elman.evaluation.result import Metrics
-from elman.models.classifier import Classifier
+from elman.models.classifier import TARGET_LOSSES, Classifier, class_weights
 from elman.modules.input_layers import build_input_layer
-from elman.modules.label_losses import TARGET_LOSSES, class_weights
 from elman.modules.recurrent_stack import RecurrentStack
 from elman.predictors.classifier import ClassificationPredictor, ClassifyOptions, judged_part, kept_temperature
 from elman.recipes.base import Recipe, Sample
