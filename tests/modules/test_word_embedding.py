@@ -2,7 +2,7 @@
 
 import torch
 
-from elman.modules.word_embedding import WordEmbedding
+from elman.modules.word_embedding import WordEmbedding, normal_embedding
 
 NO_SUBWORDS = torch.zeros(0, dtype=torch.int64)
 
@@ -41,3 +41,12 @@ def test_gradients() -> None:
         return torch.func.functional_call(words, parameters, arguments)
 
     assert torch.autograd.gradcheck(vectors, (words.own.weight, words.pieces.weight))
+
+
+def test_the_normal_embedding_has_the_standard_deviation() -> None:
+    torch.manual_seed(1)
+    weight = normal_embedding(400, 50, 0.3).weight
+    assert weight.shape == (400, 50)
+    assert abs(weight.mean().item()) < 0.01 and abs(weight.std().item() - 0.3) < 0.01
+    with torch.device("meta"):
+        assert normal_embedding(4, 3, 1.0).weight.is_meta

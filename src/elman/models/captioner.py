@@ -30,6 +30,7 @@ from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers, select_rows
 from elman.modules.softmax import FullSoftmax
 from elman.modules.teacher_forcing import teacher_forcing
+from elman.modules.word_embedding import normal_embedding
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,8 @@ class Captioner(nn.Module):
         self.bag = nn.Linear(features, symbols)
         if not self.bag.bias.is_meta:
             nn.init.constant_(self.bag.bias, -3.0)  # most symbols are in few captions
-        self.embedding = nn.Embedding(symbols + 1, embedding, _weight=torch.empty(symbols + 1, embedding))
-        if not self.embedding.weight.is_meta:
-            nn.init.normal_(self.embedding.weight, std=embedding**-0.5)  # tied to the output: logits of unit size
+        # The weight is tied to the output: logits of unit variance.
+        self.embedding = normal_embedding(symbols + 1, embedding, embedding**-0.5)
         self.drop = SequenceDropout(dropout)
         attends = attention != "none"
         options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}

@@ -18,6 +18,7 @@ from elman.errors import SettingError
 from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers
 from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
+from elman.modules.word_embedding import normal_embedding
 
 
 class LanguageModel(nn.Module):
@@ -67,9 +68,7 @@ class LanguageModel(nn.Module):
                 found=f"embedding={embedding}, hidden={hidden}, cutoffs={','.join(map(str, cutoffs)) or 'none'}",
                 hint=f"--set embedding={hidden} --set softmax=full, or --set tie_weights=false",
             )
-        self.embedding = nn.Embedding(vocabulary, embedding, _weight=torch.empty(vocabulary, embedding))
-        if not self.embedding.weight.is_meta:  # on meta it would do nothing but load torch's compiler
-            nn.init.normal_(self.embedding.weight, std=embedding**-0.5 if tie_weights else 1.0)
+        self.embedding = normal_embedding(vocabulary, embedding, embedding**-0.5 if tie_weights else 1.0)
         self.embedding_dropout = SequenceDropout(embedding_dropout, variational_dropout)
         self.recurrent = build_layers(
             cell,

@@ -22,6 +22,7 @@ from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import last_output
 from elman.modules.ranking_loss import EXCLUDED, LOSSES, ScoreIndices
 from elman.modules.recurrent_stack import build_layers
+from elman.modules.word_embedding import normal_embedding
 
 
 class Recommender(nn.Module):
@@ -60,14 +61,11 @@ class Recommender(nn.Module):
                 should="bidirectional=false",
                 found="bidirectional=true, which would read the target item",
             )
-        self.embedding = nn.Embedding(items, embedding, _weight=torch.empty(items, embedding))
+        self.embedding = normal_embedding(items, embedding, embedding**-0.5)
         self.tie_weights, self.item_dropout = tie_weights, item_dropout
         if not tie_weights:
-            self.weight = nn.Parameter(torch.empty(items, embedding))
+            self.weight = normal_embedding(items, embedding, embedding**-0.5).weight
         self.bias = nn.Parameter(torch.zeros(items))
-        for weight in (self.embedding.weight, *(() if tie_weights else (self.weight,))):
-            if not weight.is_meta:
-                nn.init.normal_(weight, std=embedding**-0.5)
         self.embedding_dropout = SequenceDropout(embedding_dropout, bool(network.get("variational_dropout")))
         self.recurrent = build_layers(network.pop("cell", "gru"), embedding, hidden, dropout=dropout, **network)
         self.project = nn.Linear(hidden, embedding, bias=False) if hidden != embedding else nn.Identity()

@@ -26,6 +26,7 @@ from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers, select_rows
 from elman.modules.softmax import FullSoftmax
 from elman.modules.teacher_forcing import teacher_forcing
+from elman.modules.word_embedding import normal_embedding
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ class Translator(nn.Module):
                 hint=f"--hidden {hidden + hidden % 2}",
             )
         self.boundary, self.input_feeding = target_size, input_feeding
-        self.target_embedding = _embedding(target_size + 1, embedding)
-        self.source_embedding = None if joint_vocabulary else _embedding(source_size, embedding)
+        deviation = embedding**-0.5  # the weight is tied to the output: logits of unit variance
+        self.target_embedding = normal_embedding(target_size + 1, embedding, deviation)
+        self.source_embedding = None if joint_vocabulary else normal_embedding(source_size, embedding, deviation)
         self.drop = SequenceDropout(dropout)
         options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}
         self.encoder = build_layers(
@@ -227,11 +229,3 @@ class Translator(nn.Module):
         """Return the logits of the next symbol, (B, V + 1), and the state after one more symbol of each row, (B,)."""
         r_TBE, _, state = self.decode(ids_B[None], state)
         return self.output.logits(r_TBE[0]), state
-
-
-def _embedding(size: int, features: int) -> nn.Embedding:
-    """Build an embedding whose weight, tied to the output, gives logits of unit variance."""
-    embedding = nn.Embedding(size, features, _weight=torch.empty(size, features))
-    if not embedding.weight.is_meta:
-        nn.init.normal_(embedding.weight, std=features**-0.5)
-    return embedding

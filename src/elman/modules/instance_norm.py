@@ -73,17 +73,13 @@ class InstanceNorm(nn.Module):
         location_B, scale_B = NORMALISATIONS[self.name](x_TB, observed_TB)
         if not self.learned:
             return (x_TB - location_B) / scale_B, (location_B, scale_B)
-        gain_B, shift_B = self.gain[series_B], self.shift[series_B]
+        gain_B = self.gain[series_B].clamp(min=1e-2)  # at least 0.01, so that dividing by it is safe
+        shift_B = self.shift[series_B]
         # gain * (x - location) / scale + shift, written as one location and one scale.
-        scale_B = scale_B / _away_from_zero(gain_B)
+        scale_B = scale_B / gain_B
         location_B = location_B - shift_B * scale_B
         return (x_TB - location_B) / scale_B, (location_B, scale_B)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
         return repr(self.name)
-
-
-def _away_from_zero(gain_B: Tensor) -> Tensor:
-    """Return the gains, at least 0.01, so that dividing by one is safe."""
-    return gain_B.clamp(min=1e-2)

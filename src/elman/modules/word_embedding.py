@@ -1,9 +1,17 @@
-"""Word embedding: learned word vectors, subword vectors and pretrained vectors."""
+"""Embeddings: normally distributed symbol vectors, and word vectors with subwords and pretrained vectors."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+
+def normal_embedding(symbols: int, size: int, deviation: float) -> nn.Embedding:
+    """Build an embedding (V, E) with normally distributed weights."""
+    embedding = nn.Embedding(symbols, size, _weight=torch.empty(symbols, size))
+    if not embedding.weight.is_meta:  # on meta it would do nothing but load torch's compiler
+        nn.init.normal_(embedding.weight, std=deviation)
+    return embedding
 
 
 class WordEmbedding(nn.Module):
