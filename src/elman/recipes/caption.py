@@ -152,9 +152,9 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
             name=settings.encoder,
             width=settings.width or (16 if little else 32),
             blocks=settings.blocks,
-            shift=settings.shift,
-            zoom=settings.zoom,
-            light=settings.light,
+            max_shift_share=settings.shift,
+            max_zoom=settings.zoom,
+            max_brightness_change=settings.light,
         )
     never = (vocabulary.unknown, vocabulary.end_of_line) if isinstance(vocabulary, Words) else ()
     return Captioner(
@@ -166,8 +166,8 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
         **settings.layer(),
         attention=settings.attention,
         dropout=settings.dropout,
-        forgetting=settings.forgetting,
-        never=never,
+        word_dropout=settings.forgetting,
+        suppressed=never,
     )
 
 
@@ -179,7 +179,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     run.check_data(pictures.fingerprint, "pictures")
     judged = open_pictures(run.path / "validation", vocabulary)
     if isinstance(model.seeing, RegionEncoder):
-        model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))
+        model.seeing.fit_normalisation(torch.from_numpy(np.array(pictures.values[:MEASURED])))
     if settings.weights is not None and not run.checkpoint.exists():
         # Not strict: all that matters has been checked, and the counts of batches may be missing.
         model.seeing.net.load_state_dict(outside_weights(settings), strict=False)  # type: ignore[union-attr]
@@ -210,11 +210,11 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
 
     def loss(model: Any, batch: CaptionBatch) -> Loss:
         picture_B, turns_B, target_TN, of_N, said_X, said_of_X = (tensor.to(device) for tensor in batch)
-        memory_BSM = model.see(picture_B, turns_B if settings.mirror else None)
-        nats, count = model.nats(memory_BSM, target_TN, of_N, smoothing=settings.smoothing)
+        memory_BSM = model.encode(picture_B, turns_B if settings.mirror else None)
+        nats, count = model.nats(memory_BSM, target_TN, of_N, label_smoothing=settings.smoothing)
         mean = nats / count
         if settings.bag:
-            mean = mean + settings.bag * model.bag_nats(memory_BSM, said_X, said_of_X)
+            mean = mean + settings.bag * model.bag_of_words_nats(memory_BSM, said_X, said_of_X)
         return Loss(mean, count)
 
     return loss

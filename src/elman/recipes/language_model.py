@@ -144,11 +144,11 @@ def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
         embedding=settings.embedding,
         hidden=settings.hidden,
         layers=settings.layers,
-        tied=settings.tied,
+        tie_weights=settings.tied,
         cutoffs=cutoffs if adaptive else (),
         embedding_dropout=settings.embedding_dropout,
         dropout=settings.dropout,
-        variational=settings.variational_dropout,
+        variational_dropout=settings.variational_dropout,
         learn_initial_state=settings.learn_initial_state,
     )
 

@@ -38,7 +38,7 @@ class NetworkSettings(CellSettings):
         """Return the arguments of `elman.modules.recurrent_stack.build_layers`."""
         names = ("layers", "bidirectional", "learn_initial_state", "dropout")
         own = {name: getattr(self, name) for name in names}
-        return {**self.layer(), **own, "variational": self.variational_dropout}
+        return {**self.layer(), **own, "variational_dropout": self.variational_dropout}
 
 
 @dataclass(frozen=True, kw_only=True)
