@@ -1,4 +1,4 @@
-// What the engine is asked to do, in plain pointers and sizes; the boundary between module.cpp and the kernels.
+// What the engine is asked to do, in plain pointers and sizes; the boundary between bindings.cpp and the kernels.
 //
 // Letters: T steps, B rows (sequences), I input features, H hidden units. All memory belongs to the caller. A matrix row
 // is contiguous; the distance between rows is given where it can differ. Nothing here depends on an instruction set.

@@ -1,7 +1,7 @@
 """The extension's calls with the memory that they need: tensors in, fresh tensors out, no gradients.
 
 Everything here is contiguous where the engine asks for it, and nothing is checked that `elman.kernels.cpu.refusal` has
-checked. A call is a `Past`, what both passes read; the forward pass adds a `Run`.
+checked.
 """
 
 from __future__ import annotations
