@@ -26,7 +26,7 @@ with pytest.MonkeyPatch.context() as patch:
     from elman.kernels.triton import launch
 
 from elman.kernels import triton
-from elman.kernels.triton import forward_pass as calls
+from elman.kernels.triton import forward_pass
 from elman.layers.cell import Cell
 from elman.layers.gru import GRUCell
 from elman.layers.lstm import LSTMCell
@@ -65,7 +65,7 @@ def moved(value: Any, device: str) -> Any:
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The device of the tests; fresh memory is NaN, so that an output which nobody writes is seen."""
     monkeypatch.setattr(triton, "device", "cpu" if INTERPRETED else "cuda")
-    monkeypatch.setattr(calls, "poison", True)
+    monkeypatch.setattr(forward_pass, "poison", True)
     yield triton.device
     assert triton.settings() == triton.Settings()
 

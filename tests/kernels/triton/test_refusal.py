@@ -57,9 +57,9 @@ def test_for_a_cpu_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "device", "cuda")
     layer, x = elman.LSTM(3, 4), torch.zeros(2, 2, 3)
     explained = elman.explain(layer, x).choices["l0"]
-    assert explained.name == ("cpu" if cpu.calls.missing is None else "eager")
+    assert explained.name == ("cpu" if cpu.passes.missing is None else "eager")
     assert explained.refusals["triton"] == "the input is not on a GPU"
-    if cpu.calls.missing is None:
+    if cpu.passes.missing is None:
         with elman.strict():
             layer(x)
 

@@ -18,7 +18,7 @@ namespace {
 constexpr size_t c_x = 0, c_h = 1, c_c = 2, c_ih = 3, c_hh = 4, c_b_ih = 5, c_b_hh = 6, c_h_initial = 7, c_c_initial = 8,
                  c_lengths = 9, c_resets = 10, c_count = 11;
 
-bool readable(nb::tuple call) {
+bool has_strides(nb::tuple call) {
     for (size_t i = 0; i < nb::len(call); ++i) {
         const nb::handle object = call[i];
         DlTensor t;
@@ -228,7 +228,7 @@ NB_MODULE(_engine, m) {
     m.def("fresh", &fresh, nb::arg("items"), nb::arg("single"), nb::arg("large"), nb::arg("poison"),
           "A tensor of whatever numbers for each item: a tuple of sizes, a tensor of the same sizes, or None for none. From "
           "`large` numbers on in memory that is kept for the next one; NaN under `poison`.");
-    m.def("readable", &readable, nb::arg("call"), "Whether all tensors of a call are laid out as the engine reads them.");
+    m.def("has_strides", &has_strides, nb::arg("call"), "Whether all tensors of a call have the strides that the engine reads.");
     m.def("pack", &pack, nb::arg("kind"), nb::arg("f"), nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(),
           nb::arg("b_hh").none(), nb::arg("threads"));
     m.def("forward", &forward, nb::arg("kind"), nb::arg("f"), nb::arg("packed").none(), nb::arg("call"), nb::arg("reverse"),
