@@ -7,10 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from elman.layers.gru import GRU
-from elman.layers.lstm import LSTM
-from elman.layers.recurrent import Recurrent
-from elman.layers.rnn import RNN
+from elman.layers import LAYERS, Recurrent
 
 
 class Acceleration(NamedTuple):
@@ -26,7 +23,10 @@ class Acceleration(NamedTuple):
         return "\n".join(lines) or "no recurrent layers of torch.nn in this model"
 
 
-TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
+# The layers that torch.nn has too, under the same name.
+TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {
+    theirs: ours for ours in LAYERS.values() if issubclass(theirs := getattr(nn, ours.__name__, object), nn.RNNBase)
+}
 
 
 def accelerate(model: nn.Module) -> Acceleration:

@@ -25,6 +25,9 @@ class GRUCell(Cell):
 
     gates: ClassVar[tuple[str, ...]] = ("r", "z", "n")
     keeps: ClassVar[str | None] = "z"
+    sigmoid_gates: ClassVar[tuple[str, ...]] = ("r", "z")
+    candidate: ClassVar[str | None] = "n"
+    candidate_reset: ClassVar[str | None] = "r"
     kernel: ClassVar[str | None] = "gru"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
@@ -55,6 +58,8 @@ class GRU(Recurrent):
     Raises:
         SettingError: an impossible size, or an unknown initialisation.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = (GRUCell,)
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ class LSTMCell(Cell):
     states: ClassVar[tuple[str, ...]] = ("h", "c")
     keeps: ClassVar[str | None] = "f"
     writes: ClassVar[str | None] = "i"
+    sigmoid_gates: ClassVar[tuple[str, ...]] = ("i", "f", "o")
+    candidate: ClassVar[str | None] = "g"
     kernel: ClassVar[str | None] = "lstm"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
@@ -67,6 +69,8 @@ class LSTM(Recurrent):
     Raises:
         SettingError: an impossible size, or an unknown initialisation.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = (LSTMCell,)
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,13 @@ class Recurrent(nn.Module):
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
 
     Raises:
-        SettingError: an impossible size or probability, or an unknown initialisation.
+        SettingError: an invalid size or probability, or an unknown initialisation.
+
+    Attributes:
+        cells: of a subclass that chooses its cell, those that it can choose.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = ()
 
     def __init__(
         self,

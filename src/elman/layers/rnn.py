@@ -83,6 +83,8 @@ class RNN(Recurrent):
         SettingError: an impossible size, or an unknown nonlinearity or initialisation.
     """
 
+    cells: ClassVar[tuple[type[Cell], ...]] = tuple(CELLS.values())
+
     def __init__(
         self,
         input_size: int,

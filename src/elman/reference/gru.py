@@ -57,6 +57,10 @@ class GRU:
         return [d_a_r, d_a_z, d_a_n], [d_a_r, d_a_z, d_gh_n], (d_past,)
 
 
+# By the name that a layer's cell gives as its `kernel`.
+CELLS: dict[str, unroll.Cell] = {"gru": GRU()}
+
+
 def forward(
     x_TBI: Array,
     state: State,

@@ -60,6 +60,10 @@ class LSTM:
         return d_a, d_a, (np.zeros_like(past_h), d_past_c)
 
 
+# By the name that a layer's cell gives as its `kernel`.
+CELLS: dict[str, unroll.Cell] = {"lstm": LSTM()}
+
+
 def forward(
     x_TBI: Array,
     state: State,

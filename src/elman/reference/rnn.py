@@ -45,6 +45,10 @@ class RNN:
         return [d_a], [d_a], (np.zeros_like(past),)
 
 
+# By the name that a layer's cell gives as its `kernel`.
+CELLS: dict[str, unroll.Cell] = {f"rnn_{f}": RNN(f) for f in ("tanh", "relu", "sigmoid", "identity")}
+
+
 def forward(
     x_TBI: Array,
     state: State,

@@ -29,16 +29,16 @@ if path is not None:
 from elman.kernels import cpu
 from elman.kernels.cpu import passes
 from elman.kernels.weights import Weights
+from elman.layers import LAYERS
 from elman.layers.cell import Cell, State
-from elman.layers.gru import GRUCell
-from elman.layers.lstm import LSTMCell
-from elman.layers.rnn import CELLS
 
 assert path is None or passes._engine.__file__ == path
 if passes.missing is not None:
     pytest.skip(passes.missing, allow_module_level=True)
 
-ALL_CELLS: dict[str, Cell] = {c.kernel: c for c in (*(cell() for cell in CELLS.values()), GRUCell(), LSTMCell())}  # type: ignore[misc]
+ALL_CELLS: dict[str, Cell] = {
+    str(cell.kernel): cell() for layer in LAYERS.values() for cell in layer.cells if cell.kernel in passes.KINDS
+}
 
 
 @dataclass

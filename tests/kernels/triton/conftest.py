@@ -27,14 +27,15 @@ with pytest.MonkeyPatch.context() as patch:
 
 from elman.kernels import triton
 from elman.kernels.triton import forward_pass
+from elman.kernels.triton.plan import KINDS
+from elman.layers import LAYERS
 from elman.layers.cell import Cell
-from elman.layers.gru import GRUCell
-from elman.layers.lstm import LSTMCell
-from elman.layers.rnn import CELLS
 
 assert launch.INTERPRETED == INTERPRETED
 
-ALL_CELLS: dict[str, Cell] = {c.kernel: c for c in (*(cell() for cell in CELLS.values()), GRUCell(), LSTMCell())}  # type: ignore[misc]
+ALL_CELLS: dict[str, Cell] = {
+    str(cell.kernel): cell() for layer in LAYERS.values() for cell in layer.cells if cell.kernel in KINDS
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,11 +53,11 @@ Rows<T> rows(nb::handle object, const char* name, int64_t steps, int64_t B, int6
     return {data_of<T>(t), t.strides[0], t.strides[1]};
 }
 
-inline void require(std::initializer_list<nb::handle> always, bool has_c, std::initializer_list<nb::handle> with_c, const char* name) {
+inline void require(std::initializer_list<nb::handle> always, bool with_c, std::initializer_list<nb::handle> second, const char* name) {
     for (nb::handle h : always)
         if (h.is_none()) wrong(name, "given");
-    for (nb::handle h : with_c)
-        if (has_c && h.is_none()) wrong(name, "given");
+    for (nb::handle h : second)
+        if (with_c && h.is_none()) wrong(name, "given");
 }
 
 // Whether all given tensors are on the CPU and of the first one's type, float32 or float64.
@@ -87,10 +87,8 @@ Matrices<T> matrices(const Shape& shape, int64_t gates, nb::handle ih, nb::handl
             dense<const T>(b_ih, "bias_ih", {gates * shape.H}), dense<const T>(b_hh, "bias_hh", {gates * shape.H})};
 }
 
-inline int64_t gates_of(Kind kind) { return kind == Kind::rnn ? 1 : kind == Kind::gru ? 3 : 4; }
-
 inline Shape shape_of(int kind, int f, nb::handle ih, nb::handle hh) {
-    if (kind < 0 || kind > 2 || f < 0 || f > 3) wrong("kind", "a known cell");
+    if (kind < 0 || kind >= kKinds || f < 0 || f > 3) wrong("kind", "a known cell");
     const DlTensor u = exchange->describe(ih, "weight_ih"), w = exchange->describe(hh, "weight_hh");
     if (u.ndim != 2 || w.ndim != 2) wrong("weights", "matrices");
     return {static_cast<Kind>(kind), static_cast<Activation>(f), u.shape[1], w.shape[1]};

@@ -48,7 +48,7 @@ void read_past(Run& run, const nb::tuple& call, Ranks& ranks, bool reverse, int 
 template <class T>
 void run_forward(const Packed* kept, const Shape& shape, const nb::tuple& given, bool reverse, int threads, nb::handle y,
                  nb::handle hn, nb::handle cn, nb::handle saved) {
-    const bool has_c = shape.kind == Kind::lstm;
+    const bool with_c = has_c(shape.kind);
     Ranks ranks;
     ForwardCall<T> call;
     call.shape = shape;
@@ -58,8 +58,8 @@ void run_forward(const Packed* kept, const Shape& shape, const nb::tuple& given,
     call.hn = dense<T>(hn, "h_n", {B, H});
     call.cn = dense<T>(cn, "c_n", {B, H});
     call.saved = dense<T>(saved, "saved", {steps * B, engine<T>().saved_width(shape)});
-    require({given[c_h], y, hn}, has_c, {given[c_c], cn}, "states");
-    if (!given[c_resets].is_none()) require({given[c_h_initial]}, has_c, {given[c_c_initial]}, "initial states");
+    require({given[c_h], y, hn}, with_c, {given[c_c], cn}, "states");
+    if (!given[c_resets].is_none()) require({given[c_h_initial]}, with_c, {given[c_c_initial]}, "initial states");
     Matrices<T> weights;
     if (!kept) weights = matrices<T>(shape, gates_of(shape.kind), given[c_ih], given[c_hh], given[c_b_ih], given[c_b_hh]);
     nb::gil_scoped_release release;
@@ -95,7 +95,7 @@ void forward(int kind, int f, const Packed* packed, nb::tuple call, bool reverse
 template <class T>
 void run_step(const Packed& packed, nb::handle x, nb::handle h, nb::handle c, nb::handle h_out, nb::handle c_out, int threads) {
     const DlTensor view = exchange->describe(x, "input");
-    if (view.ndim != 2) wrong("input", "of two dimensions");
+    if (view.ndim != 2) wrong("input", "of with_c dimensions");
     const int64_t B = view.shape[0], H = packed.shape.H;
     ForwardCall<T> call;
     call.shape = packed.shape;
@@ -108,7 +108,7 @@ void run_step(const Packed& packed, nb::handle x, nb::handle h, nb::handle c, nb
     call.c0 = dense<const T>(c, "c", {B, H});
     call.hn = dense<T>(h_out, "h_out", {B, H});
     call.cn = dense<T>(c_out, "c_out", {B, H});
-    require({h, h_out}, packed.shape.kind == Kind::lstm, {c, c_out}, "states");
+    require({h, h_out}, has_c(packed.shape.kind), {c, c_out}, "states");
     nb::gil_scoped_release release;
     const int64_t work = (engine<T>().forward_work(call) + 63) / 64 * 64;
     const bool in_place = call.hn == call.h0;  // the old state is still being read while the new one is written
@@ -132,7 +132,7 @@ constexpr size_t kMade = c_c_initial + 1;
 template <class T>
 void run_backward(const Shape& shape, const nb::tuple& past, bool reverse, int threads, nb::handle y, nb::handle saved,
                   const nb::tuple& given, const nb::list& made) {
-    const bool has_c = shape.kind == Kind::lstm;
+    const bool with_c = has_c(shape.kind);
     Ranks ranks;
     BackwardCall<T> call;
     call.shape = shape;
@@ -153,9 +153,9 @@ void run_backward(const Shape& shape, const nb::tuple& past, bool reverse, int t
     call.d_b_hh = dense<T>(made[c_b_hh], "d_bias_hh", {G * H});
     call.d_h_initial = dense<T>(made[c_h_initial], "d initial h", {H});
     call.d_c_initial = dense<T>(made[c_c_initial], "d initial c", {H});
-    require({past[c_h], y, saved, made[c_h]}, has_c, {past[c_c], made[c_c]}, "states");
+    require({past[c_h], y, saved, made[c_h]}, with_c, {past[c_c], made[c_c]}, "states");
     if (!past[c_resets].is_none())
-        require({past[c_h_initial], made[c_h_initial]}, has_c, {past[c_c_initial], made[c_c_initial]}, "initial states");
+        require({past[c_h_initial], made[c_h_initial]}, with_c, {past[c_c_initial], made[c_c_initial]}, "initial states");
     nb::gil_scoped_release release;
     const Scratch scratch(engine<T>().backward_work(call));
     call.work = scratch.get();
@@ -217,6 +217,10 @@ NB_MODULE(_engine, m) {
         .def(nb::init<nb::list, nb::dict>(), nb::arg("layers"), nb::arg("parameters"))
         .def("step", &Stack::step, nb::arg("parameters"), nb::arg("x"), nb::arg("hx").none(), nb::arg("threads"),
              nb::arg("poison"), "(output, h) or (output, h, c) in fresh memory, or None: not what this is for.");
+    nb::dict kinds;
+#define ELMAN_KIND(name, cell, f) kinds[#name] = nb::make_tuple(static_cast<int>(Kind::cell), static_cast<int>(Activation::f));
+#include "kinds.def"
+    m.attr("KINDS") = kinds;
     m.def("isa", [] { return std::string(engines->name); }, "The instruction set in use.");
     m.def("isas", [] {
         std::vector<std::string> names;

@@ -13,22 +13,16 @@ from torch import Tensor
 
 from elman.kernels.call import Call, GradientMask, Gradients
 
+# The engine's numbers for a cell and its nonlinearity, by the name that a cell gives as its `kernel`; see kinds.def.
+KINDS: dict[str, tuple[int, int]] = {}
+
 try:
     from elman.kernels.cpu import _engine
 
+    KINDS = _engine.KINDS
     missing: str | None = None
 except ImportError as error:
     missing = f"the extension is not there ({error}): pip install . where there is a C++ compiler"
-
-# The engine's numbers for a cell and its f, by the name under which a cell declares that it is this one.
-KINDS = {
-    "rnn_tanh": (0, 0),
-    "rnn_relu": (0, 1),
-    "rnn_sigmoid": (0, 2),
-    "rnn_identity": (0, 3),
-    "gru": (1, 0),
-    "lstm": (2, 0),
-}
 
 # Numbers from which on memory comes from the engine's own pool instead of torch's allocator, which gives large blocks
 # back to the system and asks for them anew with every training step, at the cost of a page fault for every 4 KiB.

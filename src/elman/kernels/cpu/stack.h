@@ -60,16 +60,16 @@ class Stack {
 
     template <class T>
     nb::object run(const DlTensor& x, const DlTensor& h, const DlTensor& c, int threads, bool poison) const {
-        const bool has_c = shape().kind == Kind::lstm;
+        const bool with_c = has_c(shape().kind);
         const int64_t B = x.ndim == 1 ? 1 : x.shape[0], H = shape().H, numbers = B * H;
         T *y, *h_out, *c_out = nullptr;
         const nb::object output = exchange->fresh<T>(x.ndim, h.shape + 1, numbers, y);
         const nb::object h_after = exchange->fresh<T>(h.ndim, h.shape, count() * numbers, h_out);
-        const nb::object c_after = has_c ? exchange->fresh<T>(h.ndim, h.shape, count() * numbers, c_out) : nb::none();
+        const nb::object c_after = with_c ? exchange->fresh<T>(h.ndim, h.shape, count() * numbers, c_out) : nb::none();
         if (poison) {
             std::fill_n(y, numbers, std::numeric_limits<T>::quiet_NaN());
             std::fill_n(h_out, count() * numbers, std::numeric_limits<T>::quiet_NaN());
-            if (has_c) std::fill_n(c_out, count() * numbers, std::numeric_limits<T>::quiet_NaN());
+            if (with_c) std::fill_n(c_out, count() * numbers, std::numeric_limits<T>::quiet_NaN());
         }
         {
             const nb::gil_scoped_release release;
@@ -85,7 +85,7 @@ class Stack {
                 call.x = below;
                 call.h0 = data_of<const T>(h) + at;
                 call.hn = h_out + at;
-                if (has_c) {
+                if (with_c) {
                     call.c0 = data_of<const T>(c) + at;
                     call.cn = c_out + at;
                 }
@@ -96,7 +96,7 @@ class Stack {
                 below = {call.hn, 0, H};
             }
         }
-        return has_c ? nb::object(nb::make_tuple(output, h_after, c_after)) : nb::object(nb::make_tuple(output, h_after));
+        return with_c ? nb::object(nb::make_tuple(output, h_after, c_after)) : nb::object(nb::make_tuple(output, h_after));
     }
 
 public:
@@ -136,20 +136,20 @@ public:
     // the arguments or no longer the weights that this is for.
     nb::object step(nb::handle parameters, nb::handle x, nb::handle hx, int threads, bool poison) const {
         if (layers_.empty()) return nb::none();
-        const bool has_c = shape().kind == Kind::lstm;
+        const bool with_c = has_c(shape().kind);
         nb::handle of_h = hx, of_c;
-        if (has_c) {
+        if (with_c) {
             if (!PyTuple_Check(hx.ptr()) || PyTuple_GET_SIZE(hx.ptr()) != 2) return nb::none();
             of_h = PyTuple_GET_ITEM(hx.ptr(), 0);
             of_c = PyTuple_GET_ITEM(hx.ptr(), 1);
         }
         DlTensor input{}, h{}, c{};
         if (!exchange->plain_view(x, input) || !exchange->plain_view(of_h, h)) return nb::none();
-        if (has_c && !exchange->plain_view(of_c, c)) return nb::none();
+        if (with_c && !exchange->plain_view(of_c, c)) return nb::none();
         if (number_of(input) != number() || input.ndim < 1 || input.ndim > 2) return nb::none();
         const int last = input.ndim - 1;
         if (input.shape[last] != shape().I || (input.strides && input.strides[last] != 1 && shape().I > 1)) return nb::none();
-        if ((last == 1 && input.shape[0] == 0) || !fits(h, input) || (has_c && !fits(c, input))) return nb::none();
+        if ((last == 1 && input.shape[0] == 0) || !fits(h, input) || (with_c && !fits(c, input))) return nb::none();
         if (!PyDict_Check(parameters.ptr()) || !current(parameters)) return nb::none();
         return number() == Number::float32 ? run<float>(input, h, c, threads, poison) : run<double>(input, h, c, threads, poison);
     }
