@@ -3,7 +3,7 @@
 import pytest
 
 from elman.cli.progress import Progress
-from elman.training.loop import Moment
+from elman.training.loop import TrainingProgress
 from elman.training.optimiser import Norms
 
 
@@ -11,7 +11,7 @@ def test_the_speed_is_told_in_what_training_counts(capsys: pytest.CaptureFixture
     progress = Progress(lambda metrics: "good")
     for symbols, seconds in ((100, 1.0), (700, 3.0)):
         row = {"validation": {}}
-        moment = Moment(5, 0.5, 0.5, 0.25, Norms(1.0, 1.0), 0.1, symbols, seconds, row=row, unit="pairs")
+        moment = TrainingProgress(5, 0.5, 0.5, 0.25, Norms(1.0, 1.0), 0.1, symbols, seconds, row=row, unit="pairs")
         progress.watch(moment)
     first, second = capsys.readouterr().err.splitlines()
     assert "/s" not in first, "no speed yet"

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.batching import Shuffled, in_order, pad
+from elman.data.batching import BucketBatches, in_order, pad
 from elman.errors import RunError, SettingError
 
 LENGTHS = st.lists(st.integers(0, 20), min_size=1, max_size=60)
 
 
-def batches_of(lengths: list[int], **options: int) -> Shuffled[list[int]]:
-    return Shuffled(lengths, lambda chosen: chosen.tolist(), **{"batch_size": 4, "seed": 3, **options})
+def batches_of(lengths: list[int], **options: int) -> BucketBatches[list[int]]:
+    return BucketBatches(lengths, lambda chosen: chosen.tolist(), **{"batch_size": 4, "seed": 3, **options})
 
 
 @given(LENGTHS, st.integers(1, 7), st.integers(0, 30))
@@ -38,7 +38,7 @@ def test_epochs_differ_and_seeds_repeat() -> None:
 
 @given(LENGTHS, st.integers(0, 50))
 def test_a_place_can_be_gone_back_to(lengths: list[int], steps: int) -> None:
-    def endless(batches: Shuffled[list[int]]) -> list[list[int]]:
+    def endless(batches: BucketBatches[list[int]]) -> list[list[int]]:
         found: list[list[int]] = []
         while len(found) < steps + 9:
             for batch in batches:

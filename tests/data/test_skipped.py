@@ -1,10 +1,10 @@
 """What is left out is counted, and the first of it told."""
 
-from elman.data.skipped import MOST, LeftOut
+from elman.data.skipped import MOST, SkippedRows
 
 
 def test_all_of_a_few_and_some_of_many_are_told() -> None:
-    found = LeftOut()
+    found = SkippedRows()
     assert (found.count, found.lines()) == (0, [])
     lines = [f"line {n}" for n in range(MOST + 1500)]
     for n, line in enumerate(lines, 1):
@@ -13,4 +13,4 @@ def test_all_of_a_few_and_some_of_many_are_told() -> None:
         assert n > MOST or found.lines() == lines[:n]
     assert found.lines() == [*lines[:MOST], "and 1,500 more"]
     found.clear()
-    assert found == LeftOut()
+    assert found == SkippedRows()

@@ -14,10 +14,10 @@ from elman.data.sessions.questions import questions
 from elman.evaluation.baselines import next_item as baselines
 from elman.evaluation.baselines.shop_oracle import best_possible
 from elman.evaluation.next_item import judge_model, judge_predictor
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
-def sessions_of(sessions: list[list[int]], judged: list[list[int]] | None = None) -> Sequences:
+def sessions_of(sessions: list[list[int]], judged: list[list[int]] | None = None) -> RaggedArrays:
     made = []
     for n, items in enumerate(sessions):
         steps = np.zeros(len(items), EVENT)
@@ -26,7 +26,7 @@ def sessions_of(sessions: list[list[int]], judged: list[list[int]] | None = None
         if judged:
             steps["judged"] = np.isin(np.arange(len(items)), judged[n])
         made.append(steps)
-    return Sequences.of(made)
+    return RaggedArrays.of(made)
 
 
 def random_sessions(seed: int, items: int, count: int = 30) -> list[list[int]]:

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 import elman
-from elman.inspection import Culprit, autopsy
-from elman.inspection import nan_search as culprits
+from elman.inspection import NonFiniteSource, autopsy
+from elman.inspection import nan_search as non_finite_sources
 from elman.inspection.capture.recorder import Strand
 from elman.inspection.nan_search import words
 
@@ -14,14 +14,14 @@ def test_the_sequences_with_broken_input_are_named(reader, loss) -> None:
     x = torch.randn(6, 4, 3)
     x[2, 1, 0] = torch.nan
     x[5, 3, 1] = torch.inf
-    assert culprits(model, (x, torch.zeros(6, 4, 3)), loss) == [(Strand("layer", 0, 0), "input", (1, 3))]
+    assert non_finite_sources(model, (x, torch.zeros(6, 4, 3)), loss) == [(Strand("layer", 0, 0), "input", (1, 3))]
 
 
 def test_the_sequences_that_overflow_are_named(reader, loss) -> None:
     model = reader(elman.RNN(3, 4, nonlinearity="identity", bias=False, init="orthogonal=1e10"))
     x = torch.zeros(8, 3, 3)
     x[0, 2] = 1.0
-    assert culprits(model, (x, torch.zeros(8, 3, 3)), loss) == [(Strand("layer", 0, 0), "output", (2,))]
+    assert non_finite_sources(model, (x, torch.zeros(8, 3, 3)), loss) == [(Strand("layer", 0, 0), "output", (2,))]
 
 
 def test_the_sequences_with_a_broken_error_or_gradient_are_named() -> None:
@@ -29,13 +29,13 @@ def test_the_sequences_with_a_broken_error_or_gradient_are_named() -> None:
     x = torch.zeros(8, 3, 3)
     weight = torch.zeros(8, 3, 1)
     weight[7, 1] = 1.0  # an error of ordinary size that grows by 1e10 with every step back
-    (found,) = culprits(layer, x, lambda m, b: (m(b)[0] * weight).sum() * 1.0)
+    (found,) = non_finite_sources(layer, x, lambda m, b: (m(b)[0] * weight).sum() * 1.0)
     assert found[1:] == ("gradient", (1,))
     calm = elman.RNN(3, 4, nonlinearity="identity", bias=False)
     weight[7, 1] = torch.inf
-    (found,) = culprits(calm, x, lambda m, b: (m(b)[0] * weight).sum())
+    (found,) = non_finite_sources(calm, x, lambda m, b: (m(b)[0] * weight).sum())
     assert found[1:] == ("error", (1,))
-    assert culprits(calm, x, lambda m, b: m(b)[0].sum()) == []
+    assert non_finite_sources(calm, x, lambda m, b: m(b)[0].sum()) == []
 
 
 def test_dropout_is_on_where_it_is_asked_for() -> None:
@@ -46,8 +46,8 @@ def test_dropout_is_on_where_it_is_asked_for() -> None:
     def loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
         return model[1](model[0](batch).nan_to_num(nan=0.0, posinf=0.0 if model.training else torch.inf))[0].sum()
 
-    assert culprits(model, x, loss)[0].rows == (1,)
-    assert culprits(model, x, loss, dropout=True) == []
+    assert non_finite_sources(model, x, loss)[0].rows == (1,)
+    assert non_finite_sources(model, x, loss, dropout=True) == []
     assert model.training
 
 
@@ -74,4 +74,4 @@ def test_an_autopsy_says_it_in_words() -> None:
     ],
 )
 def test_culprits_in_words(what: str, rows: tuple[int, ...], said: str) -> None:
-    assert words(Culprit(Strand("a", 1, 1), what, rows)).startswith(said)
+    assert words(NonFiniteSource(Strand("a", 1, 1), what, rows)).startswith(said)

@@ -11,7 +11,7 @@ import torch
 import elman
 from elman.cli import gather
 from elman.inspection import diagnose
-from elman.inspection.remedies import REMEDIES, Patient, prescribe
+from elman.inspection.remedies import REMEDIES, LayerUnderTest, prescribe
 from elman.inspection.results import Finding, Measured
 from elman.recipes import RECIPES
 
@@ -23,9 +23,11 @@ def measured() -> Measured:
     return diagnose(elman.RNN(3, 4), [x], lambda m, b: m(b)[0].sum(), window=2).layers[0].measured
 
 
-def patient(measured: Measured, *, late: bool, gated: bool, window: int | None = None, **settings: Any) -> Patient:
+def patient(
+    measured: Measured, *, late: bool, gated: bool, window: int | None = None, **settings: Any
+) -> LayerUnderTest:
     cell, spoken = "lstm" if gated else "rnn_tanh", 1 / 400 if late else 1.0
-    return Patient(
+    return LayerUnderTest(
         cell=cell,
         gated=gated,
         measured=measured,
@@ -39,7 +41,7 @@ def patient(measured: Measured, *, late: bool, gated: bool, window: int | None =
     )
 
 
-def first(verdict: str, who: Patient) -> str:
+def first(verdict: str, who: LayerUnderTest) -> str:
     return prescribe((Finding(verdict, ""),), who)[0].paste
 
 

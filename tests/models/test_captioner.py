@@ -5,7 +5,7 @@ import torch
 
 from elman.errors import SettingError
 from elman.models.captioner import Captioner
-from elman.modules.image_encoder import SeeFeatures, SeePixels
+from elman.modules.image_encoder import PixelEncoder, RegionEncoder
 from elman.modules.resnet import RESNETS, ResidualNet, stages_for
 
 V = 7
@@ -13,7 +13,7 @@ V = 7
 
 def made(attention: str = "multiplicative", **options: object) -> Captioner:
     torch.manual_seed(1)
-    seeing = SeePixels((32, 32, 3), width=4)
+    seeing = PixelEncoder((32, 32, 3), width=4)
     model = Captioner(seeing, V, embedding=6, hidden=8, attention=attention, **options)
     with torch.no_grad():
         model.place.normal_()
@@ -101,10 +101,10 @@ def test_forgetting_is_for_training() -> None:
 
 def test_pictures_vary_in_training_only() -> None:
     torch.manual_seed(0)
-    seeing, seen = SeePixels((32, 48, 3), width=4, shift=0.1, zoom=0.1, light=0.1), pictures(6)
+    seeing, seen = PixelEncoder((32, 48, 3), width=4, shift=0.1, zoom=0.1, light=0.1), pictures(6)
     seen = torch.cat([seen, seen[:, :, :16]], 2)
     assert not torch.equal(seeing.varied(seen, None), seen.float())
-    calm = SeePixels((32, 48, 3), width=4)
+    calm = PixelEncoder((32, 48, 3), width=4)
     assert calm.varied(seen, None) is seen
     turned = calm.varied(seen, torch.tensor([True] * 4 + [False] * 2))
     torch.testing.assert_close(turned[4:], seen[4:].float(), atol=0.01, rtol=0)
@@ -118,7 +118,7 @@ def test_pictures_vary_in_training_only() -> None:
 
 @pytest.mark.parametrize("side", [16, 24, 48, 64, 65, 128, 224, 300])
 def test_the_map_has_the_size_that_is_said(side: int) -> None:
-    seeing = SeePixels((side, side, 3), width=4).eval()
+    seeing = PixelEncoder((side, side, 3), width=4).eval()
     assert seeing(torch.zeros(1, side, side, 3)).shape[1] == seeing.places == seeing.grid[0] * seeing.grid[1]
     assert 2 <= seeing.grid[0] <= 10
     assert stages_for(128) == (4, True)
@@ -126,7 +126,7 @@ def test_the_map_has_the_size_that_is_said(side: int) -> None:
 
 def test_too_small_a_picture() -> None:
     with pytest.raises(SettingError, match="at least 16 pixels"):
-        SeePixels((16, 8, 3))
+        PixelEncoder((16, 8, 3))
 
 
 def test_the_names_and_sizes_of_torchvisions_resnet() -> None:
@@ -144,9 +144,9 @@ def test_the_names_and_sizes_of_torchvisions_resnet() -> None:
 
 def test_features_are_taken_as_they_are() -> None:
     torch.manual_seed(0)
-    seeing = SeeFeatures((9, 5), 8)
+    seeing = RegionEncoder((9, 5), 8)
     assert (seeing.places, seeing.output_size, seeing.grid) == (9, 8, (3, 3))
-    assert SeeFeatures((7, 5), 8).grid == (1, 7)
+    assert RegionEncoder((7, 5), 8).grid == (1, 7)
     features = torch.randn(2, 9, 5)
     torch.testing.assert_close(seeing(features)[:, 3:4], seeing(features[:, 3:4]))
     before = seeing(features)

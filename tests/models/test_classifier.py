@@ -11,16 +11,16 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.models.classifier import Classifier
-from elman.modules.input_layers import FeatureFront, SymbolFront, build_front
+from elman.modules.input_layers import FeatureInput, SymbolInput, build_input_layer
 from elman.modules.label_losses import TARGET_LOSSES, class_weights
 from elman.modules.pooling import POOLINGS
-from elman.modules.recurrent_stack import Encoder
+from elman.modules.recurrent_stack import RecurrentStack
 
 
 def classifier(pooling: str, cell: str, *, both: bool = False, per_step: bool = False) -> Classifier:
     torch.manual_seed(1)
-    front = FeatureFront(3, (1.0, 2.0, 3.0), (2.0, 1.0, 0.5))
-    encoder = Encoder(3, 5, cell=cell, layers=2, bidirectional=both, pooling=pooling)
+    front = FeatureInput(3, (1.0, 2.0, 3.0), (2.0, 1.0, 0.5))
+    encoder = RecurrentStack(3, 5, cell=cell, layers=2, bidirectional=both, pooling=pooling)
     return Classifier(front, encoder, 4, per_step=per_step).double().eval()
 
 
@@ -54,8 +54,8 @@ def test_company_changes_nothing(pooling: str, both: bool, lengths: list) -> Non
 
 def test_masks_of_training_keep_within_the_sequence() -> None:
     torch.manual_seed(2)
-    front = FeatureFront(2, mask_steps=30)
-    model = Classifier(front, Encoder(2, 3), 2)
+    front = FeatureInput(2, mask_steps=30)
+    model = Classifier(front, RecurrentStack(2, 3), 2)
     seen: list[torch.Tensor] = []
     model.encoder.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     lengths = torch.tensor([5] * 200)
@@ -65,17 +65,17 @@ def test_masks_of_training_keep_within_the_sequence() -> None:
 
 
 def test_features_are_standardised() -> None:
-    front = build_front("features", (2,), mean=(1.0, 2.0), deviation=(2.0, 4.0), symbols=0, embedding=3)
+    front = build_input_layer("features", (2,), mean=(1.0, 2.0), deviation=(2.0, 4.0), symbols=0, embedding=3)
     assert front(torch.tensor([[[3, 10]]], dtype=torch.uint8)).tolist() == [[[1.0, 2.0]]]
-    one = build_front("features", (2,), mean=(1.0,), deviation=(2.0,))
+    one = build_input_layer("features", (2,), mean=(1.0,), deviation=(2.0,))
     assert one(torch.tensor([[[3.0, 10.0]]])).tolist() == [[[1.0, 4.5]]]
     with pytest.raises(SettingError, match="unknown kind of step"):
-        build_front("feature", (2,))
+        build_input_layer("feature", (2,))
 
 
 def test_symbols_become_unknown_in_training_alone() -> None:
     torch.manual_seed(1)
-    front = SymbolFront(10, 4, dropout=0.3)
+    front = SymbolInput(10, 4, dropout=0.3)
     x_TB = torch.randint(0, 9, (400, 5))
     unknown = front.embedding.weight[9]
     gone = (front(x_TB) == unknown).all(-1).float().mean().item()

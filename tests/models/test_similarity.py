@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from elman.data.pairs.batches import Batcher
-from elman.data.pairs.inverse_frequency import Lexicon
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.batches import PairCollator
+from elman.data.pairs.inverse_frequency import InverseFrequency
+from elman.data.pairs.readers import ScoredPair
 from elman.errors import SettingError
 from elman.models.similarity import SimilarityModel, between, halves
 from elman.modules.comparison import COMPARISONS, Grades, Manhattan, overlaps
@@ -19,8 +19,8 @@ from elman.modules.nearest_neighbours import nearest
 from elman.modules.word_embedding import WordEmbedding
 
 WORDS = ["cat", "cats", "dog", "the", "a", "sat", "unheard"]
-LEXICON = Lexicon.build(["the cat sat", "a dog", "the cats"], size=9)
-BATCHER = Batcher(LEXICON, buckets=40, longest=8)
+LEXICON = InverseFrequency.build(["the cat sat", "a dog", "the cats"], size=9)
+BATCHER = PairCollator(LEXICON, buckets=40, longest=8)
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4)
 
@@ -33,7 +33,7 @@ def made(comparison: str, **options: object) -> SimilarityModel:
 
 def scores(model: SimilarityModel, pairs: list) -> list[float]:
     with torch.no_grad():
-        return model(BATCHER.pairs([Pair(one, other, math.nan) for one, other in pairs])).tolist()
+        return model(BATCHER.pairs([ScoredPair(one, other, math.nan) for one, other in pairs])).tolist()
 
 
 @given(st.sampled_from(sorted(COMPARISONS)), PAIRS)
@@ -51,7 +51,7 @@ def test_a_text_is_like_itself(comparison: str) -> None:
 
 
 def test_distances_are_those_of_the_papers() -> None:
-    batch = BATCHER.pairs([Pair("the cat sat", "a dog", 0.0)])
+    batch = BATCHER.pairs([ScoredPair("the cat sat", "a dog", 0.0)])
     for name in ("manhattan", "cosine"):
         model = made(name)
         with torch.no_grad():
@@ -88,7 +88,7 @@ def test_two_grades_are_logistic_regression() -> None:
 
 @given(PAIRS)
 def test_overlaps_are_those_of_counting(pairs: list) -> None:
-    batch = BATCHER.pairs([Pair(one, other, 0.0) for one, other in pairs])
+    batch = BATCHER.pairs([ScoredPair(one, other, 0.0) for one, other in pairs])
     one, other = halves(made("aligned").encode(batch.texts))
     found = overlaps(one, other, between(batch))
     for b, texts in enumerate(pairs):
@@ -108,7 +108,7 @@ def test_overlaps_are_those_of_counting(pairs: list) -> None:
 
 
 def test_every_part_learns() -> None:
-    batch = BATCHER.pairs([Pair("the cat sat", "a dog unheard", 0.0), Pair("a cat", "cats", 1.0)])
+    batch = BATCHER.pairs([ScoredPair("the cat sat", "a dog unheard", 0.0), ScoredPair("a cat", "cats", 1.0)])
     for comparison in COMPARISONS:
         model = made(comparison, vector_weight=0.5, pooling="attention").train()
         model.loss(batch, batch.score_B).backward()
@@ -118,7 +118,7 @@ def test_every_part_learns() -> None:
 
 def test_an_unknown_word_lives_by_its_pieces() -> None:
     words = WordEmbedding(len(LEXICON), 5, buckets=4000)
-    texts = Batcher(LEXICON, buckets=4000, longest=8).texts(["unheard unheards zzz"])
+    texts = PairCollator(LEXICON, buckets=4000, longest=8).texts(["unheard unheards zzz"])
     one, alike, other = words(texts.word_W, texts.piece_N, texts.begin_W).detach()
     assert functional.cosine_similarity(one, alike, 0) > functional.cosine_similarity(one, other, 0)
     assert texts.word_W.tolist() == [0, 0, 0]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from elman.errors import SettingError
 from elman.modules.pooling import POOLINGS
-from elman.modules.recurrent_stack import Encoder, build_layers
+from elman.modules.recurrent_stack import RecurrentStack, build_layers
 
 
 @given(
@@ -18,7 +18,7 @@ from elman.modules.recurrent_stack import Encoder, build_layers
 )
 def test_a_sequence_alone_is_encoded_as_in_company(pooling: str, cell: str, both: bool, lengths: list[int]) -> None:
     torch.manual_seed(1)
-    encoder = Encoder(3, 5, cell=cell, bidirectional=both, layers=2, pooling=pooling).double().eval()
+    encoder = RecurrentStack(3, 5, cell=cell, bidirectional=both, layers=2, pooling=pooling).double().eval()
     T = max(lengths) + 2
     x_TBI = torch.full((T, len(lengths), 3), 1e6, dtype=torch.float64)
     alone = [torch.randn(n, 3, dtype=torch.float64) for n in lengths]
@@ -47,7 +47,7 @@ def test_what_the_poolings_take() -> None:
     x_TBI, lengths_B = torch.randn(5, 2, 3), torch.tensor([5, 2])
     for both in (False, True):
         for pooling in ("last", "mean", "max"):
-            encoder = Encoder(3, 4, bidirectional=both, pooling=pooling).eval()
+            encoder = RecurrentStack(3, 4, bidirectional=both, pooling=pooling).eval()
             pooled_BF, y_TBF = encoder(x_TBI, lengths_B)
             rows = [y_TBF[:length, b] for b, length in enumerate(lengths_B)]
             expected = {
@@ -60,7 +60,7 @@ def test_what_the_poolings_take() -> None:
 
 
 def test_attention_is_a_weighted_mean_of_the_steps() -> None:
-    encoder = Encoder(3, 4, pooling="attention").eval()
+    encoder = RecurrentStack(3, 4, pooling="attention").eval()
     x_TBI, lengths_B = torch.randn(5, 2, 3), torch.tensor([5, 3])
     pooled_BF, y_TBF = encoder(x_TBI, lengths_B)
     pool = encoder.pooling
@@ -72,6 +72,6 @@ def test_attention_is_a_weighted_mean_of_the_steps() -> None:
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(SettingError, match="unknown pooling 'maxx'"):
-        Encoder(3, 4, pooling="maxx")
+        RecurrentStack(3, 4, pooling="maxx")
     with pytest.raises(SettingError, match="unknown cell 'gruu'"):
-        Encoder(3, 4, cell="gruu")
+        RecurrentStack(3, 4, cell="gruu")

@@ -107,12 +107,12 @@ def test_a_forecast_does_not_know_what_comes(run: Path, file: Path, tmp_path: Pa
     expected = [answer.fields["forecast"] for answer in trained.predict([str(cut)])]
     values = series()
     values[200:] = 1e4
-    from elman.predictors.forecaster import read, sayer
+    from elman.predictors.forecaster import forecast_function, read
 
     windows = trained.plan.all_of(read([write(tmp_path / "y.csv", values)], trained.settings, trained.plan).panel, "y")
     places = windows.places(np.arange(len(windows)))
     numbers = np.flatnonzero(places.rows == 200)
-    point_FB, _ = sayer(trained.model)(windows.batch(numbers), numbers)
+    point_FB, _ = forecast_function(trained.model)(windows.batch(numbers), numbers)
     scaler = trained.plan.scaler
     np.testing.assert_allclose(point_FB.T * scaler.deviation[0][:, None] + scaler.mean[0][:, None], expected, rtol=1e-5)
 

@@ -13,7 +13,7 @@ import torch
 
 import elman as package
 from elman import cli
-from elman.data.pairs.dataset import KeptPairs
+from elman.data.pairs.dataset import PairDataset
 from elman.storage import tensors
 
 Elman = Callable[..., Any]
@@ -304,5 +304,5 @@ def test_inputs_that_cannot_be_answered(elman: Elman, run: Path, inputs: list, m
 def test_the_default_data_train(elman: Elman, tmp_path: Path) -> None:
     answer = elman("train", "similarity", "--steps", 30, "--out", tmp_path / "r", "--hidden", 16, "--json")
     assert json.loads(answer.out)["best"]["pearson"] > 0.4
-    firsts = [{pair.first for pair in KeptPairs.open(tmp_path / "r", part)} for part in ("training", "validation")]
+    firsts = [{pair.first for pair in PairDataset.open(tmp_path / "r", part)} for part in ("training", "validation")]
     assert not firsts[0] & firsts[1], "all edits of a sentence stand on one side"

@@ -19,7 +19,7 @@ from elman.data.translation import dataset as bitext
 from elman.data.translation.dataset import Languages
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import spoken_lines
-from elman.predictors.translator import Translating
+from elman.predictors.translator import TranslateOptions
 from elman.recipes import translate
 from elman.recipes.translate import TranslateSettings
 from elman.storage import tensors
@@ -183,7 +183,7 @@ def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytes
     monkeypatch.setattr("elman.predictors.translator.SYMBOLS", 20)
     monkeypatch.setattr("elman.predictors.translator.TOGETHER", 11)
     encoded = [trained._encoded(line, 1000) for line in spoken_lines(lines)]
-    found = trained.translate(encoded, Translating())
+    found = trained.translate(encoded, TranslateOptions())
     assert ["".join(symbols_of(trained.languages.target, each[0].token_ids)).strip() for each in found] == before
     assert max(sizes) == 20
     assert len(sizes) > 2
@@ -195,7 +195,7 @@ def test_the_coverage_penalty_is_that_of_the_attention(run: Path) -> None:
     [covered] = trained.predict(["one two three"], n_best=5, coverage_penalty=0.5)
     source = encode_line(trained.languages.source, "one two three")
     plain_score = {each["translation"]: each["score"] for each in plain.fields["n_best"]}
-    found = trained.translate([source], Translating(coverage_penalty=0.5))[0]
+    found = trained.translate([source], TranslateOptions(coverage_penalty=0.5))[0]
     checked = 0
     for each, hypothesis in zip(covered.fields["n_best"], found, strict=True):
         attention = trained.attention("one two three", hypothesis)

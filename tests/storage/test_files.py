@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from elman.data.pairs.score_scale import Scale
+from elman.data.pairs.score_scale import ScoreScale
 from elman.data.translation.dataset import read_lines
 from elman.errors import DataError, RunError
 from elman.storage.files import BESIDE, read_checked, write_bytes, write_json, written_beside
@@ -175,4 +175,4 @@ def test_json_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         read_lines(tmp_path / "x.json")
     (tmp_path / "x.json").rename(tmp_path / "scale.json")
     with pytest.raises(RunError, match=r"is too large to be ours"):
-        Scale.open(tmp_path)
+        ScoreScale.open(tmp_path)

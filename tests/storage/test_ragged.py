@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.sampled_from(["u1", "i4", "f4"]), st.booleans())
@@ -18,8 +18,8 @@ def test_what_was_written_comes_back(
     folder = tmp_path_factory.mktemp("sequences")
     chance = np.random.default_rng(1)
     arrays = [chance.integers(0, 200, (size, 3) if wide else (size,)).astype(kind) for size in sizes]
-    written = Sequences.write(folder, "input", iter(arrays))
-    for found in (written, Sequences.open(folder, "input"), Sequences.of(arrays)):
+    written = RaggedArrays.write(folder, "input", iter(arrays))
+    for found in (written, RaggedArrays.open(folder, "input"), RaggedArrays.of(arrays)):
         assert len(found) == len(sizes)
         assert found.lengths.tolist() == sizes
         for n, array in enumerate(arrays):
@@ -30,37 +30,37 @@ def test_what_was_written_comes_back(
 
 
 def test_the_fingerprint_knows_where_sequences_end() -> None:
-    one, other = Sequences.of([[1, 2], [3]]), Sequences.of([[1], [2, 3]])
+    one, other = RaggedArrays.of([[1, 2], [3]]), RaggedArrays.of([[1], [2, 3]])
     assert one.fingerprint != other.fingerprint
 
 
 def test_sequences_that_are_not_alike_are_refused(tmp_path: Path) -> None:
     for arrays in ([np.zeros((2, 3)), np.zeros((2, 4))], [np.zeros(2), np.zeros(2, int)]):
         with pytest.raises(DataError, match="sequence 1 is not like the others"):
-            Sequences.write(tmp_path, "input", arrays)
+            RaggedArrays.write(tmp_path, "input", arrays)
         with pytest.raises(DataError, match="sequence 1 is not like the others"):
-            Sequences.of(arrays)
+            RaggedArrays.of(arrays)
     with pytest.raises(DataError, match="there are no sequences"):
-        Sequences.write(tmp_path, "input", [])
+        RaggedArrays.write(tmp_path, "input", [])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:
-    Sequences.write(tmp_path, "input", [np.arange(4), np.arange(3)])
+    RaggedArrays.write(tmp_path, "input", [np.arange(4), np.arange(3)])
     ends = tmp_path / "input.ends.npy"
     np.save(ends, np.array([4, 9]))
     with pytest.raises(RunError, match=r"does not fit the values\n.*up to 7\n.*up to 9"):
-        Sequences.open(tmp_path, "input")
+        RaggedArrays.open(tmp_path, "input")
     np.save(ends, np.array([[]], np.int64))
     with pytest.raises(RunError, match="does not fit"):
-        Sequences.open(tmp_path, "input")
+        RaggedArrays.open(tmp_path, "input")
     np.save(ends, np.array([{}]), allow_pickle=True)
     with pytest.raises(RunError, match="is broken"):
-        Sequences.open(tmp_path, "input")
+        RaggedArrays.open(tmp_path, "input")
     values = tmp_path / "input.values.npy"
     values.write_bytes(values.read_bytes()[:-8])
     with pytest.raises(RunError, match=r"values\.npy is broken"):
-        Sequences.open(tmp_path, "input")
+        RaggedArrays.open(tmp_path, "input")
     values.unlink()
     with pytest.raises(RunError, match=r"values\.npy is broken"):
-        Sequences.open(tmp_path, "input")
+        RaggedArrays.open(tmp_path, "input")

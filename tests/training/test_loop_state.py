@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from elman.storage.records import is_number, read_record
-from elman.training.loop_state import Memory, Tally
+from elman.training.loop_state import LoopState, RunningStats
 from elman.training.optimiser import Norms
 from elman.training.schedule import ScheduleMemory
 
 
-def some() -> Memory:
-    tally = Tally()
+def some() -> LoopState:
+    tally = RunningStats()
     tally.add(2.5, 4, Norms(2.0, 1.0))
-    return Memory(step=7, best=-1.5, best_step=3, seconds=0.25, tally=tally, probes={"horizon, 0": 3.0})
+    return LoopState(step=7, best=-1.5, best_step=3, seconds=0.25, tally=tally, probes={"horizon, 0": 3.0})
 
 
-@pytest.mark.parametrize("record", [Memory(), some(), ScheduleMemory(0.25, 1)])
+@pytest.mark.parametrize("record", [LoopState(), some(), ScheduleMemory(0.25, 1)])
 def test_it_comes_back(record: Any) -> None:
     assert read_record(type(record), json.loads(json.dumps(asdict(record)))) == record
 
@@ -39,10 +39,10 @@ def test_it_comes_back(record: Any) -> None:
         {"best": float("-inf")},
         {"tally": None},
         {"tally": {}},
-        {"tally": {**asdict(Tally()), "loss": "x"}},
-        {"tally": {**asdict(Tally()), "recent": 1.0}},
-        {"tally": {**asdict(Tally()), "recent": ["x"]}},
-        {"tally": {**asdict(Tally()), "recent": [1.0] * 51}},
+        {"tally": {**asdict(RunningStats()), "loss": "x"}},
+        {"tally": {**asdict(RunningStats()), "recent": 1.0}},
+        {"tally": {**asdict(RunningStats()), "recent": ["x"]}},
+        {"tally": {**asdict(RunningStats()), "recent": [1.0] * 51}},
         {"probes": [1]},
         {"probes": {"horizon": "far"}},
         {"unknown": 1},
@@ -50,7 +50,7 @@ def test_it_comes_back(record: Any) -> None:
 )
 def test_other_values_are_refused(change: dict) -> None:
     with pytest.raises(ValueError, match=r" is | has the fields "):
-        read_record(Memory, {**asdict(some()), **change})
+        read_record(LoopState, {**asdict(some()), **change})
 
 
 @pytest.mark.parametrize("values", [{}, [], None, {"scale": 1.0}, {"scale": "1", "stale": 0}])
@@ -62,11 +62,11 @@ def test_another_record_is_refused(values: Any) -> None:
 def test_a_tally_of_an_earlier_version_is_read() -> None:
     tally = asdict(some())["tally"]
     assert tally.pop("recent") == [2.0]
-    assert read_record(Tally, tally).recent == []
+    assert read_record(RunningStats, tally).recent == []
 
 
 def test_a_tally_keeps_the_norms_of_the_last_steps() -> None:
-    tally = Tally()
+    tally = RunningStats()
     for step in range(60):
         tally.add(1.0, 1, Norms(step + 0.123456, 1.0))
     assert len(tally.recent) == 50

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from elman.recipes.run import Moment, Trained
+    from elman.recipes.run import Trained
+    from elman.training.loop import TrainingProgress
 
 PERIOD = 0.2  # seconds between two pictures of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines
@@ -56,7 +57,7 @@ class Progress:
         """Print a line that stays."""
         self._console.print(Text(text), soft_wrap=True)
 
-    def watch(self, moment: Moment) -> None:
+    def watch(self, moment: TrainingProgress) -> None:
         """Show a step now and then, and every evaluation."""
         if self._first is None:
             self._first = (moment.symbols, moment.seconds)
@@ -84,7 +85,7 @@ class Progress:
         self.say(f"done, {why}: {trained.headline} on the validation data (step {outcome.best_step:,})")
         self.say(f"the run is in {path}; {path}/report.md says how to use it")
 
-    def _line(self, moment: Moment) -> str:
+    def _line(self, moment: TrainingProgress) -> str:
         assert self._first is not None
         symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
         speed = f"{symbols / seconds:,.0f} {moment.unit}/s  " if seconds > 0.5 else ""
@@ -94,7 +95,7 @@ class Progress:
         line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
         return f"{line}  {self._gradient(moment)}" if self._gradients else line
 
-    def _gradient(self, moment: Moment) -> str:
+    def _gradient(self, moment: TrainingProgress) -> str:
         """Return the norm before and after clipping, and the horizons that were measured last."""
         before, after = moment.norms
         clipped = f", clipped to {after:.3g}" if after < before else ""

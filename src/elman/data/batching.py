@@ -15,7 +15,7 @@ Batch = TypeVar("Batch")
 POOL = 50  # batches whose examples are sorted by length together
 
 
-class Shuffled(Generic[Batch]):
+class BucketBatches(Generic[Batch]):
     """The batches of a set of examples, for training; `elman.training.task.Batches` says what it keeps to.
 
     The order of an epoch depends on the seed and the epoch alone: the examples are permuted, then sorted by length
@@ -112,7 +112,7 @@ class Shuffled(Generic[Batch]):
 
 
 def in_order(lengths: Sequence[int] | NDArray[Any], *, batch_size: int, tokens: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield the numbers of all examples once, the shortest first, cut as `Shuffled` does; for evaluation."""
+    """Yield the numbers of all examples once, the shortest first, cut as `BucketBatches` does; for evaluation."""
     lengths = np.asarray(lengths, np.int64)
     yield from _cut(np.argsort(lengths, kind="stable"), lengths, batch_size, tokens)
 

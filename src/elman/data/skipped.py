@@ -8,7 +8,7 @@ MOST = 20  # that are told
 
 
 @dataclass
-class LeftOut:
+class SkippedRows:
     """Counts what is left out, and remembers the first of it in words.
 
     Attributes:

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from elman.data.series.window_plan import Plan
-from elman.data.series.windows import Say, Windows, spread_evenly
+from elman.data.series.window_plan import ForecastSpec
+from elman.data.series.windows import ForecastFunction, Windows, spread_evenly
 from elman.evaluation.baselines.seasonal_naive import Naive
 from elman.evaluation.metrics.forecasts import score
 
 
-def naives_of(folder: Path, plan: Plan, levels: Sequence[float]) -> list[Naive]:
+def naives_of(folder: Path, plan: ForecastSpec, levels: Sequence[float]) -> list[Naive]:
     """Return the naive forecasts of a run: the season again, and the last value again; errors as of `Naive.open`."""
     seasons = [plan.season, 1] if plan.season > 1 else [1]
     return [Naive.open(folder, steps, plan.series, len(levels)) for steps in seasons]
 
 
 def judge(
-    what: Say | Naive, windows: Windows, naives: Sequence[Naive], levels: Sequence[float], most: int | None
+    what: ForecastFunction | Naive, windows: Windows, naives: Sequence[Naive], levels: Sequence[float], most: int | None
 ) -> dict[str, Any]:
     """Return the metrics of a forecaster, or of a naive forecast.
 

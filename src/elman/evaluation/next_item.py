@@ -13,7 +13,7 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.sessions.questions import Predictor, Question, questions
 from elman.evaluation.metrics.ranking import RankingTally
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 SCORES_AT_ONCE = 1 << 23
 """How many are in memory at a time: 32 MB in float32."""
@@ -23,7 +23,7 @@ Features = Callable[[Tensor, Tensor], Tensor]
 
 
 def judge_predictor(
-    predict: Predictor, part: Sequences, counts: NDArray[np.int64], *, at: int, exclude_seen: bool
+    predict: Predictor, part: RaggedArrays, counts: NDArray[np.int64], *, at: int, exclude_seen: bool
 ) -> dict[str, Any]:
     """Return the metrics of a predictor that sees the items of a session.
 
@@ -45,7 +45,7 @@ def judge_predictor(
 def judge_model(
     features: Features,
     scores: Callable[[Tensor], Tensor],
-    part: Sequences,
+    part: RaggedArrays,
     counts: NDArray[np.int64],
     *,
     at: int,
@@ -86,7 +86,7 @@ def _judge(tally: RankingTally, scores_NV: Tensor, asked: Sequence[Question], ex
     tally.add(scores_NV, torch.tensor([question.target for question in asked]))
 
 
-def _with_unanswered(tally: RankingTally, part: Sequences) -> dict[str, Any]:
+def _with_unanswered(tally: RankingTally, part: RaggedArrays) -> dict[str, Any]:
     """Add how many events were not judged because nothing known came before them."""
     metrics = tally.metrics()
     return {**metrics, "without_history": int(part.values["judged"].sum()) - metrics["events"]}

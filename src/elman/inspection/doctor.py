@@ -17,10 +17,10 @@ from elman.inspection.measures import gradient_flow as flow
 from elman.inspection.measures import jacobian, saturation, truncation
 from elman.inspection.measures import periodicity as spectrum
 from elman.inspection.measures import state_drift as drift
-from elman.inspection.remedies import Patient, prescribe
+from elman.inspection.remedies import LayerUnderTest, prescribe
 from elman.inspection.report import Report
-from elman.inspection.results import Heavy, LayerReport, Measured, history_of
-from elman.inspection.verdict import Need, Thresholds, judge
+from elman.inspection.results import LargestGradient, LayerReport, Measured, history_of
+from elman.inspection.verdict import Requirement, Thresholds, judge
 
 # Multiplications that the walk over all lags may take for each strand; some three seconds on one core.
 WORK = 1.5e11
@@ -84,7 +84,7 @@ def diagnose(
             for recording in recordings:
                 truncation.add(full, strand, truncation.gradients_of(strand, recording.gradients))
         cuts = truncation.measure(model, sample, loss, full, truncation.windows(window, T))
-    need = Need(memory or max(1, min(window // 8 if window else T, T // 4)), window)
+    need = Requirement(memory or max(1, min(window // 8 if window else T, T // 4)), window)
     settings = settings or {}
     shares = _Shares()
     with one_thread():
@@ -117,7 +117,7 @@ class _Shares:
         for row, norm in enumerate(norms_B.tolist()):
             self.squares[batch, row] = self.squares.get((batch, row), 0.0) + norm * norm
 
-    def ranked(self) -> tuple[tuple[Heavy, ...], float]:
+    def ranked(self) -> tuple[tuple[LargestGradient, ...], float]:
         norms = sorted(((square**0.5, place) for place, square in self.squares.items()), reverse=True)
         total = sum(norm for norm, _ in norms) or 1.0
         so_far, half = 0.0, 1.0
@@ -126,7 +126,7 @@ class _Shares:
             if so_far >= total / 2:
                 half = count / len(norms)
                 break
-        return tuple(Heavy(batch, row, norm, norm / total) for norm, (batch, row) in norms[:HEAVIEST]), half
+        return tuple(LargestGradient(batch, row, norm, norm / total) for norm, (batch, row) in norms[:HEAVIEST]), half
 
 
 def _by_strand(recordings: Sequence[Recording]) -> dict[Strand, list[tuple[int, Passage]]]:
@@ -163,12 +163,12 @@ def _layer(
     passages: Sequence[tuple[int, Passage]],
     gradients: Sequence[Tensor],
     cuts: tuple[truncation.Truncation, ...],
-    need: Need,
+    need: Requirement,
     lags: int | None,
     settings: Mapping[str, Any],
     thresholds: Thresholds | None,
     shares: _Shares,
-) -> tuple[LayerReport, Patient]:
+) -> tuple[LayerReport, LayerUnderTest]:
     """Return the report of a strand, still without remedies, and what they depend on."""
     linears = []
     totals = []
@@ -191,7 +191,7 @@ def _layer(
     findings = judge(measured, need, thresholds)
     cell = linears[0].trace.cell
     name = cell.kernel or type(cell).__name__
-    patient = Patient(
+    patient = LayerUnderTest(
         cell=name,
         gated=len(cell.gates) > 1,
         measured=measured,
@@ -218,13 +218,13 @@ def _layer(
     return report, patient
 
 
-def _treated(examined: Sequence[tuple[LayerReport, Patient]]) -> tuple[LayerReport, ...]:
+def _treated(examined: Sequence[tuple[LayerReport, LayerUnderTest]]) -> tuple[LayerReport, ...]:
     """Return the reports with their remedies; the strands of one module have one cell, and so one treatment.
 
     The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
     speaks, and about how many things, is seen at the top. W of a layer must hear the fastest input of them all.
     """
-    top: dict[str, Patient] = {}
+    top: dict[str, LayerUnderTest] = {}
     for report, patient in examined:
         if 0 < patient.spoken <= top.get(report.module, patient).spoken:
             top[report.module] = patient
@@ -244,7 +244,7 @@ def _measure(
     totals: Sequence[Tensor],
     gradients: Sequence[Tensor],
     cuts: tuple[truncation.Truncation, ...],
-    need: Need,
+    need: Requirement,
     lags: int | None,
 ) -> Measured:
     traces = [linear.trace for linear in linears]

@@ -17,7 +17,7 @@ from elman.inspection.measures import gradient_flow as flow
 NAMED = 8  # sequences that are named one by one
 
 
-class Culprit(NamedTuple):
+class NonFiniteSource(NamedTuple):
     """Where numbers stopped being finite."""
 
     strand: Strand
@@ -25,7 +25,9 @@ class Culprit(NamedTuple):
     rows: tuple[int, ...]  # the sequences of the batch
 
 
-def culprits(model: nn.Module, batch: Any, loss: LossFunction, *, dropout: bool = False) -> list[Culprit]:
+def non_finite_sources(
+    model: nn.Module, batch: Any, loss: LossFunction, *, dropout: bool = False
+) -> list[NonFiniteSource]:
     """Return, for every layer, the sequences of a batch that make something infinite or not a number.
 
     Layers whose numbers are all finite are left out. Only one kind of number is reported: inputs and outputs come
@@ -50,7 +52,7 @@ def culprits(model: nn.Module, batch: Any, loss: LossFunction, *, dropout: bool 
         for passage in passages:
             broken_B = ~torch.isfinite(tensor_of(passage)).all(2).all(0)
             if bool(broken_B.any()):
-                found.append(Culprit(passage.strand, what, tuple(broken_B.nonzero().flatten().tolist())))
+                found.append(NonFiniteSource(passage.strand, what, tuple(broken_B.nonzero().flatten().tolist())))
         if found:
             return found
     return []
@@ -65,13 +67,13 @@ def autopsy(model: nn.Module, again: Callable[[], Tensor]) -> str | None:
     """
     try:
         with one_thread():
-            found = culprits(model, None, lambda m, b: again(), dropout=True)
+            found = non_finite_sources(model, None, lambda m, b: again(), dropout=True)
     except (ElmanError, RuntimeError):  # a broken run may break here too: the error that is under way says enough
         return None
     return words(found[0]) if found else None
 
 
-def words(culprit: Culprit) -> str:
+def words(culprit: NonFiniteSource) -> str:
     """Return a culprit as the end of a sentence."""
     ends = {"input": "whose input to {} is", "output": "whose output of {} is", "error": "whose error at {} is"}
     rows = culprit.rows

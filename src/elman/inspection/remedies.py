@@ -14,7 +14,7 @@ LATE = 0.25  # the loss speaks late where at most this share of the steps has an
 
 
 @dataclass(frozen=True)
-class Patient:
+class LayerUnderTest:
     """What the remedies depend on."""
 
     cell: str  # rnn_tanh, gru, lstm ...
@@ -48,10 +48,10 @@ class Patient:
 # last. Pixel MNIST (784 steps) is learned several times as fast without it, 70 to 120 steps as well with it.
 LONG = 200
 
-Prescription = Callable[[Patient], list[Remedy]]
+Prescription = Callable[[LayerUnderTest], list[Remedy]]
 
 
-def gates(patient: Patient) -> list[Remedy]:
+def gates(patient: LayerUnderTest) -> list[Remedy]:
     """Take W out of the product of Jacobians: what is to be kept passes through gates, which begin open for long."""
     T = patient.far
     chrono = f"chrono={T}", f"gates that begin with memories of 1 to {T} steps (Tallec and Ollivier, 2018)"
@@ -64,7 +64,7 @@ def gates(patient: Patient) -> list[Remedy]:
     return [_cell("lstm", first[0], why, clip=_clip_value(patient))]
 
 
-def without_gates(patient: Patient) -> list[Remedy]:
+def without_gates(patient: LayerUnderTest) -> list[Remedy]:
     """Keep the product of Jacobians of a plain network near 1, and move W so slowly that it stays there."""
     if patient.gated:
         return []
@@ -85,7 +85,7 @@ def without_gates(patient: Patient) -> list[Remedy]:
     return [*(_plain(f, *turns, rate, clip) for f in fs), relu]
 
 
-def for_vanishing(patient: Patient) -> list[Remedy]:
+def for_vanishing(patient: LayerUnderTest) -> list[Remedy]:
     """Gates that hold for as long as the task asks; without gates, a W that keeps lengths.
 
     Gates learn what to let in, one thing at a time; rotations keep all that there was, each in its own direction. So
@@ -96,12 +96,12 @@ def for_vanishing(patient: Patient) -> list[Remedy]:
     return [*gates(patient), *without_gates(patient)]
 
 
-def for_narrow(patient: Patient) -> list[Remedy]:
+def for_narrow(patient: LayerUnderTest) -> list[Remedy]:
     """A W that keeps all directions apart; else a unit with gates for everything."""
     return [*without_gates(patient), *gates(patient)]
 
 
-def for_exploding(patient: Patient) -> list[Remedy]:
+def for_exploding(patient: LayerUnderTest) -> list[Remedy]:
     """Bound the step that a large gradient can make, and remove its cause.
 
     A plain network that has to remember from far back stands on a knife's edge: the product of as many Jacobians
@@ -117,7 +117,7 @@ def for_exploding(patient: Patient) -> list[Remedy]:
     return [*for_vanishing(patient), *here] if patient.late else [*here, *gates(patient)]
 
 
-def for_chaotic(patient: Patient) -> list[Remedy]:
+def for_chaotic(patient: LayerUnderTest) -> list[Remedy]:
     """Bring W back to where near states stay near; gates first where memory has to be long, as for exploding."""
     here = [
         _init("orthogonal", "with W of gain 1 near states do not part"),
@@ -129,7 +129,7 @@ def for_chaotic(patient: Patient) -> list[Remedy]:
     return [*for_vanishing(patient), *here] if patient.late else [*here, *gates(patient)]
 
 
-def for_dead(patient: Patient) -> list[Remedy]:
+def for_dead(patient: LayerUnderTest) -> list[Remedy]:
     """Units that answer again."""
     return [
         _plain(
@@ -148,7 +148,7 @@ def for_dead(patient: Patient) -> list[Remedy]:
     ]
 
 
-def for_saturated(patient: Patient) -> list[Remedy]:
+def for_saturated(patient: LayerUnderTest) -> list[Remedy]:
     """Smaller sums before f; gates first in a plain network whose memory has to be long, as for exploding.
 
     A sigmoid needs another f in any case: its slope is 1/4 at most, so that small sums do not help.
@@ -167,7 +167,7 @@ def for_saturated(patient: Patient) -> list[Remedy]:
     ]
 
 
-def for_truncated(patient: Patient) -> list[Remedy]:
+def for_truncated(patient: LayerUnderTest) -> list[Remedy]:
     """The smallest window that was measured to be long enough."""
     window = patient.window or patient.steps
     enough = [row.window for row in patient.measured.truncation if row.window > window and row.cosine >= 0.95]
@@ -176,7 +176,7 @@ def for_truncated(patient: Patient) -> list[Remedy]:
     return [Remedy(f"--set window={longer}", f"window={longer}", why)]
 
 
-def for_idle(patient: Patient) -> list[Remedy]:
+def for_idle(patient: LayerUnderTest) -> list[Remedy]:
     """Nothing of ours to set: the model leaves the layer out."""
     return []
 
@@ -194,7 +194,7 @@ REMEDIES: dict[str, Prescription] = {
 }
 
 
-def prescribe(findings: tuple[Finding, ...], patient: Patient) -> tuple[Remedy, ...]:
+def prescribe(findings: tuple[Finding, ...], patient: LayerUnderTest) -> tuple[Remedy, ...]:
     """Return the remedies of all findings, the gravest's first, each setting once."""
     found: dict[str, Remedy] = {}
     for finding in findings:
@@ -224,7 +224,7 @@ def _plain(nonlinearity: str, spec: str, why: str, rate: float, clip: float) -> 
     )
 
 
-def _slow_rate(patient: Patient) -> float:
+def _slow_rate(patient: LayerUnderTest) -> float:
     """Return a learning rate of at most 0.1 / T, one digit of it.
 
     AdamW moves every weight by about the learning rate. A move of W that changes the length of a vector by a factor
@@ -235,12 +235,12 @@ def _slow_rate(patient: Patient) -> float:
     return round(math.floor(rate / digit + 1e-9) * digit, 12)
 
 
-def _clip_value(patient: Patient) -> float:
+def _clip_value(patient: LayerUnderTest) -> float:
     now = float(patient.settings.get("clip", 0) or 0)
     return min(now, 1.0) or 1.0
 
 
-def _clip(patient: Patient) -> Remedy:
+def _clip(patient: LayerUnderTest) -> Remedy:
     now = float(patient.settings.get("clip", 0) or 0)
     value = 1.0 if not now or now > 1 else now / 4
     return Remedy(
@@ -250,10 +250,10 @@ def _clip(patient: Patient) -> Remedy:
     )
 
 
-def _rate(patient: Patient) -> float:
+def _rate(patient: LayerUnderTest) -> float:
     return float(patient.settings.get("learning_rate", 0.003))
 
 
-def _learning_rate(patient: Patient, why: str) -> Remedy:
+def _learning_rate(patient: LayerUnderTest, why: str) -> Remedy:
     now = _rate(patient)
     return Remedy(f"--set learning_rate={now / 10:g}", f"lr={now / 10:g}", f"a tenth of {now:g}: {why}")

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elman.inspection.results import Heavy, History, LayerReport
+from elman.inspection.results import History, LargestGradient, LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ class Report:
     memory: int  # how many steps back the gradient should reach
     window: int | None  # of truncated backpropagation in training
     layers: tuple[LayerReport, ...]
-    heaviest: tuple[Heavy, ...]  # the sequences with the largest gradients
+    heaviest: tuple[LargestGradient, ...]  # the sequences with the largest gradients
     half: float  # the share of all sequences, heaviest first, that holds half of the summed norms
     history: History | None  # of training, where the caller had it
 

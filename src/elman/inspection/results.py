@@ -66,7 +66,7 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
-class Heavy:
+class LargestGradient:
     """One sequence of the sample, and its share in the gradient."""
 
     batch: int  # which batch, from 0

@@ -32,24 +32,24 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """What the training asks of a layer."""
 
     memory: int  # how many steps back the gradient should reach
     window: int | None  # of truncated backpropagation
 
 
-Rule = Callable[[Measured, Need, Thresholds], str | None]
+Rule = Callable[[Measured, Requirement, Thresholds], str | None]
 
 
-def idle(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def idle(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """No error arrives at the layer at all."""
     if measured.flow.error > 0:
         return None
     return "no gradient arrives: the loss does not depend on this layer's output"
 
 
-def chaotic(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def chaotic(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """Near states part exponentially, though the states stay bounded: the gradient tells of noise."""
     jacobians = measured.jacobians
     if not jacobians.lyapunov:
@@ -65,7 +65,7 @@ def chaotic(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     )
 
 
-def exploding(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def exploding(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """The gradient grows on its way back."""
     flow = measured.flow
     worst = max(flow.median)
@@ -79,7 +79,7 @@ def exploding(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     )
 
 
-def dead(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def dead(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """Units of relu that are zero always."""
     share = measured.saturation.dead
     if share is None or share < limit.dead:
@@ -87,7 +87,7 @@ def dead(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     return f"{share:.0%} of the units are 0 at every step of every sequence: no gradient passes, and they do not learn"
 
 
-def saturated(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def saturated(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """Slopes near zero, or gates that let nothing out or nothing in.
 
     Flat slopes alone are no illness: networks that have learned well use units as switches. In the plain cell they are
@@ -111,7 +111,7 @@ def saturated(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     return None
 
 
-def truncated(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def truncated(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """The window of truncated backpropagation cuts off what the gradient needs."""
     own = next((row for row in measured.truncation if row.window == need.window), None)
     if own is None or (own.cosine >= limit.cosine and own.error <= limit.error):
@@ -122,7 +122,7 @@ def truncated(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     )
 
 
-def vanishing(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def vanishing(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """The gradient is gone before it has reached back far enough."""
     horizon = measured.flow.horizon
     if horizon is None or horizon >= need.memory:
@@ -133,7 +133,7 @@ def vanishing(measured: Measured, need: Need, limit: Thresholds) -> str | None:
     )
 
 
-def narrow(measured: Measured, need: Need, limit: Thresholds) -> str | None:
+def narrow(measured: Measured, need: Requirement, limit: Thresholds) -> str | None:
     """The gradient reaches back far enough, but all errors have become one: a state of H numbers that remembers one."""
     flow = measured.flow
     if len(flow.directions) <= need.memory or flow.pairs[need.memory] < limit.pairs:
@@ -160,7 +160,7 @@ VERDICTS: dict[str, Rule] = {
 }
 
 
-def judge(measured: Measured, need: Need, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
+def judge(measured: Measured, need: Requirement, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
     """Return every finding, the gravest first; a layer without one is healthy."""
     limit = thresholds or Thresholds()
     said = {name: rule(measured, need, limit) for name, rule in VERDICTS.items()}

@@ -32,7 +32,7 @@ from elman.modules.softmax import FullSoftmax
 
 
 @dataclass(frozen=True)
-class Describing:
+class CaptionerState:
     """Where the decoder is in N captions."""
 
     memory_NSM: Tensor  # the picture of each caption
@@ -40,7 +40,7 @@ class Describing:
     lower: Any  # state of the lower layer
     upper: Any  # state of the upper layers; None without attention
 
-    def select(self, rows_M: Tensor) -> Describing:
+    def select(self, rows_M: Tensor) -> CaptionerState:
         """Return the state of these rows."""
 
         def of(state: Any) -> Any:
@@ -49,7 +49,7 @@ class Describing:
             return state[:, rows_M] if isinstance(state, Tensor) else tuple(s[:, rows_M] for s in state)
 
         keys = None if self.keys_NSQ is None else self.keys_NSQ[rows_M]
-        return Describing(self.memory_NSM[rows_M], keys, of(self.lower), of(self.upper))
+        return CaptionerState(self.memory_NSM[rows_M], keys, of(self.lower), of(self.upper))
 
 
 class Captioner(nn.Module):
@@ -123,7 +123,7 @@ class Captioner(nn.Module):
         memory_BSM: Tensor = self.seeing(picture_B, turns_B)
         return memory_BSM
 
-    def begin(self, memory_BSM: Tensor, of_N: Tensor | None = None) -> Describing:
+    def begin(self, memory_BSM: Tensor, of_N: Tensor | None = None) -> CaptionerState:
         """Return the state before the first symbol.
 
         Args:
@@ -139,13 +139,13 @@ class Captioner(nn.Module):
         upper = None
         if self.upper is not None:
             upper = self._state(torch.split(begin_LBH[count:].contiguous(), self.upper.num_layers))
-        at = Describing(memory_BSM, keys_BSQ, lower, upper)
+        at = CaptionerState(memory_BSM, keys_BSQ, lower, upper)
         return at if of_N is None else at.select(of_N)
 
     def _state(self, parts: tuple[Tensor, ...]) -> Any:
         return parts if self.states > 1 else parts[0]
 
-    def write(self, target_TN: Tensor, at: Describing) -> tuple[Tensor, Tensor | None, Describing]:
+    def write(self, target_TN: Tensor, at: CaptionerState) -> tuple[Tensor, Tensor | None, CaptionerState]:
         """Read symbols; return the readout after each, (T, N, E), where it looked, (N, T, S) or None, and the state."""
         e_TNE = self.drop(self.embedding(target_TN))
         if self.training and self.forgetting:
@@ -196,7 +196,7 @@ class Captioner(nn.Module):
         return functional.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum") / max(1, len(said_X))
 
     @torch.no_grad()
-    def step(self, ids_N: Tensor, at: Describing) -> tuple[Tensor, Describing]:
+    def step(self, ids_N: Tensor, at: CaptionerState) -> tuple[Tensor, CaptionerState]:
         """Return the logits of the next symbol of each row, (N, V), and the state after one more symbol."""
         r_TNE, _, at = self.write(ids_N[None], at)
         logits_NV = self.output.logits(r_TNE[0])

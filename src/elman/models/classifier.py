@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import SettingError
-from elman.modules.recurrent_stack import Encoder
+from elman.modules.recurrent_stack import RecurrentStack
 
 
 class Classifier(nn.Module):
@@ -27,7 +27,7 @@ class Classifier(nn.Module):
         per_step: scores at each step rather than for the sequence.
     """
 
-    def __init__(self, front: Any, encoder: Encoder, outputs: int, *, per_step: bool = False) -> None:
+    def __init__(self, front: Any, encoder: RecurrentStack, outputs: int, *, per_step: bool = False) -> None:
         super().__init__()
         self.front, self.encoder, self.per_step = front, encoder, per_step
         self.output = nn.Linear(encoder.output_size, outputs)

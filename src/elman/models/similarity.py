@@ -13,14 +13,14 @@ from elman.modules.comparison import (
     COMPARISONS,
     OVERLAPS,
     Alignment,
-    Encoded,
+    EncodedText,
     Grades,
     Manhattan,
     by_vectors,
     overlaps,
 )
 from elman.modules.dropout import SequenceDropout
-from elman.modules.recurrent_stack import Encoder
+from elman.modules.recurrent_stack import RecurrentStack
 from elman.modules.word_embedding import WordEmbedding
 
 
@@ -35,7 +35,7 @@ class SimilarityModel(nn.Module):
         embedding_dropout: probability of dropping a feature of a word.
         vector_weight: what the squared error of the vectors' cosine counts beside the loss of a learned comparison; so
             the vectors alone can be compared too.
-        pooling, dropout, and the other settings of the layers: see `elman.modules.recurrent_stack.Encoder`.
+        pooling, dropout, and the other settings of the layers: see `elman.modules.recurrent_stack.RecurrentStack`.
 
     Raises:
         SettingError: an unknown name or an impossible size.
@@ -59,7 +59,7 @@ class SimilarityModel(nn.Module):
             raise unknown_name("comparison", comparison, COMPARISONS)
         self.words = words
         self.word_dropout = SequenceDropout(embedding_dropout)
-        self.encoder = Encoder(words.output_size, hidden, dropout=dropout, pooling=pooling, **network)
+        self.encoder = RecurrentStack(words.output_size, hidden, dropout=dropout, pooling=pooling, **network)
         features = self.encoder.output_size
         build = COMPARISONS[comparison]
         self.distance = build(features) if build else None
@@ -73,13 +73,13 @@ class SimilarityModel(nn.Module):
             self.grades = Grades(told, hidden, grades, dropout)
         self.vector_weight = vector_weight
 
-    def encode(self, texts: Any) -> Encoded:
+    def encode(self, texts: Any) -> EncodedText:
         """Return texts (see `elman.data.pairs.batches.Texts`) after the encoder."""
         x_WI = self.words(texts.word_W, texts.piece_N, texts.begin_W)
         x_TBI = self.word_dropout(x_WI[texts.place_TB])
         vector_BF, y_TBF = self.encoder(x_TBI, texts.lengths_B)
         exist_TB = torch.arange(len(x_TBI), device=x_TBI.device)[:, None] < texts.lengths_B
-        return Encoded(vector_BF, y_TBF, x_TBI, texts.weight_W[texts.place_TB] * exist_TB, texts.lengths_B)
+        return EncodedText(vector_BF, y_TBF, x_TBI, texts.weight_W[texts.place_TB] * exist_TB, texts.lengths_B)
 
     def forward(self, batch: Any) -> Tensor:
         """Return how alike the texts of each pair are, 0 to 1, (B,); of `elman.data.pairs.batches.PairBatch`."""
@@ -105,7 +105,7 @@ class SimilarityModel(nn.Module):
         cosine_QM: Tensor = functional.normalize(query_QF, dim=-1) @ functional.normalize(rows_MF, dim=-1).T
         return cosine_QM
 
-    def _compare(self, batch: Any) -> tuple[Encoded, Encoded, Tensor]:
+    def _compare(self, batch: Any) -> tuple[EncodedText, EncodedText, Tensor]:
         both = self.encode(batch.texts)
         one, other = halves(both)
         alike_BTT = between(batch)
@@ -118,12 +118,12 @@ class SimilarityModel(nn.Module):
         return one, other, self.grades(torch.cat(told, -1))
 
 
-def halves(both: Encoded) -> tuple[Encoded, Encoded]:
+def halves(both: EncodedText) -> tuple[EncodedText, EncodedText]:
     """Return the first and the second half of the texts of a batch."""
     B = both.vector_BF.shape[0] // 2
 
-    def part(begin: int, end: int) -> Encoded:
-        return Encoded(
+    def part(begin: int, end: int) -> EncodedText:
+        return EncodedText(
             both.vector_BF[begin:end],
             both.y_TBF[:, begin:end],
             both.x_TBI[:, begin:end],

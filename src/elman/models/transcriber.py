@@ -27,7 +27,7 @@ BLANK = 0
 """The number of the blank; symbol n of the vocabulary is number n + 1."""
 
 
-class Hearing(NamedTuple):
+class TranscriberState(NamedTuple):
     """Where a streaming transcriber is."""
 
     left_KBI: Tensor | None
@@ -165,19 +165,19 @@ class Transcriber(nn.Module):
         return spread * spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B) + (1 - spread) * nats
 
     @torch.no_grad()
-    def hear(self, x_TBI: Tensor, hearing: Hearing | None = None) -> tuple[Tensor, Hearing]:
+    def hear(self, x_TBI: Tensor, hearing: TranscriberState | None = None) -> tuple[Tensor, TranscriberState]:
         """Return the logits of some more steps of a stream, (T', B, V + 1), and where it is then.
 
         Raises:
             SettingError: as `refuse_streams`.
         """
         self.refuse_streams()
-        left, state = hearing or Hearing(None, None)
+        left, state = hearing or TranscriberState(None, None)
         z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
         if not len(z_TBC):
-            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), Hearing(left, state)
+            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), TranscriberState(left, state)
         s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
-        return self.output(s_TBF), Hearing(left, state)
+        return self.output(s_TBF), TranscriberState(left, state)
 
     def refuse_streams(self) -> None:
         """Refuse to hear a stream where the future is needed.

@@ -28,7 +28,7 @@ from elman.modules.softmax import FullSoftmax
 
 
 @dataclass(frozen=True)
-class Writing:
+class DecoderState:
     """Where the decoder is in B translations."""
 
     memory_BSM: Tensor  # the source as the encoder read it
@@ -39,13 +39,13 @@ class Writing:
     fed_BE: Tensor | None  # the last readout, with input feeding
     attended_BS: Tensor  # the attention that each source symbol got so far
 
-    def select(self, rows_N: Tensor) -> Writing:
+    def select(self, rows_N: Tensor) -> DecoderState:
         """Return the state of these rows."""
 
         def of(state: Any) -> Any:
             return state[:, rows_N] if isinstance(state, Tensor) else tuple(s[:, rows_N] for s in state)
 
-        return Writing(
+        return DecoderState(
             self.memory_BSM[rows_N],
             self.keys_BSQ[rows_N],
             self.lengths_B[rows_N],
@@ -117,7 +117,7 @@ class Translator(nn.Module):
         self.readout = nn.Linear(2 * hidden, embedding)
         self.output = FullSoftmax(embedding, target_size + 1, tied=self.target_embedding)
 
-    def read(self, source_SB: Tensor, lengths_B: Tensor) -> Writing:
+    def read(self, source_SB: Tensor, lengths_B: Tensor) -> DecoderState:
         """Read the sources, each of at least one symbol, and return the decoder's state before the first symbol."""
         e_SBE = self.drop((self.source_embedding or self.target_embedding)(source_SB))
         m_SBM, state = self.encoder(e_SBE, lengths=lengths_B)
@@ -126,7 +126,7 @@ class Translator(nn.Module):
         begin_LBH = begin_BN.view(len(begin_BN), -1, self.lower.hidden_size).transpose(0, 1).contiguous()
         memory_BSM = self.drop(m_SBM).transpose(0, 1)
         count = self.upper.num_layers
-        return Writing(
+        return DecoderState(
             memory_BSM,
             self.attention.keys(memory_BSM),
             lengths_B,
@@ -139,7 +139,7 @@ class Translator(nn.Module):
     def _state(self, parts: tuple[Tensor, ...]) -> Any:
         return parts if self.states > 1 else parts[0]
 
-    def write(self, target_TB: Tensor, at: Writing) -> tuple[Tensor, Tensor, Writing]:
+    def write(self, target_TB: Tensor, at: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
         """Read target symbols, and return the readout after each, (T, B, E), the attention (B, T, S), and the state."""
         e_TBE = self.drop(self.target_embedding(target_TB))
         if not self.input_feeding:
@@ -153,7 +153,7 @@ class Translator(nn.Module):
             weights.append(weights_BTS)
         return torch.cat(outputs), torch.cat(weights, 1), at
 
-    def _run(self, e_TBE: Tensor, at: Writing) -> tuple[Tensor, Tensor, Writing]:
+    def _run(self, e_TBE: Tensor, at: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
         d_TBH, lower = self.lower(e_TBE, at.lower)
         query_BTH = d_TBH.transpose(0, 1)
         a_BTM, weights_BTS = attend(self.attention.scores(query_BTH, at.keys_BSQ), at.memory_BSM, at.lengths_B)
@@ -200,13 +200,13 @@ class Translator(nn.Module):
         return functional.cross_entropy(logits_NV, wanted_N, reduction="sum", label_smoothing=smoothing), len(wanted_N)
 
     @torch.no_grad()
-    def _guesses(self, input_TB: Tensor, at: Writing) -> Tensor:
+    def _guesses(self, input_TB: Tensor, at: DecoderState) -> Tensor:
         """Return the mark, and what the decoder would have written after each symbol but the last, (T, B)."""
         r_TBE, _, _ = self.write(input_TB[:-1], at)
         return torch.cat((input_TB[:1], self.output.logits(r_TBE).argmax(2)))
 
     @torch.no_grad()
-    def step(self, ids_B: Tensor, at: Writing) -> tuple[Tensor, Writing]:
+    def step(self, ids_B: Tensor, at: DecoderState) -> tuple[Tensor, DecoderState]:
         """Return the logits of the next symbol of each row, (B, V), and the state after one more symbol."""
         r_TBE, _, at = self.write(ids_B[None], at)
         return self.output.logits(r_TBE[0]), at

@@ -16,7 +16,7 @@ from torch.nn import functional
 from elman.modules.pooling import steps_exist
 
 
-class Encoded(NamedTuple):
+class EncodedText(NamedTuple):
     """Texts after the encoder. F is the size of its outputs, I of the words'.
 
     Attributes:
@@ -80,7 +80,7 @@ class Manhattan(nn.Module):
         # The mean distance of fresh vectors grows with their size; s makes a fresh score neither 0 nor 1.
         self.log_scale = nn.Parameter(torch.tensor(math.log(features / 8)))
 
-    def forward(self, one: Encoded, other: Encoded, alike_BTT: Tensor) -> Tensor:
+    def forward(self, one: EncodedText, other: EncodedText, alike_BTT: Tensor) -> Tensor:
         """Return how alike they are, (B,)."""
         return self.of((one.vector_BF - other.vector_BF).abs().sum(-1))
 
@@ -95,12 +95,12 @@ class Cosine(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
 
-    def forward(self, one: Encoded, other: Encoded, alike_BTT: Tensor) -> Tensor:
+    def forward(self, one: EncodedText, other: EncodedText, alike_BTT: Tensor) -> Tensor:
         """Return how alike they are, (B,)."""
         return functional.cosine_similarity(one.vector_BF, other.vector_BF).clamp(0, 1)
 
 
-def by_vectors(one: Encoded, other: Encoded) -> Tensor:
+def by_vectors(one: EncodedText, other: EncodedText) -> Tensor:
     """Return |u - v| and u * v, (B, 2F) (InferSent, Conneau et al. 2017, https://arxiv.org/abs/1705.02364)."""
     u_BF, v_BF = one.vector_BF, other.vector_BF
     return torch.cat([(u_BF - v_BF).abs(), u_BF * v_BF], -1)
@@ -129,7 +129,7 @@ class Alignment(nn.Module):
         self.compare = nn.Sequential(nn.Linear(4 * hidden + self.FEATURES, hidden), nn.ReLU())
         self.output_size = 4 * hidden
 
-    def forward(self, one: Encoded, other: Encoded, alike_BTT: Tensor) -> Tensor:
+    def forward(self, one: EncodedText, other: EncodedText, alike_BTT: Tensor) -> Tensor:
         """Return what the words of both say together, (B, 4P)."""
         p_BTP, q_BTP = (self._projected(e) for e in (one, other))
         same_BTT = (alike_BTT >= 1).to(alike_BTT)
@@ -141,7 +141,7 @@ class Alignment(nn.Module):
         v_BP = self._side(q_BTP, p_BTP, energy_BTT.transpose(1, 2), matched, other, one)
         return torch.cat([u_BP + v_BP, (u_BP - v_BP).abs()], -1)
 
-    def _projected(self, e: Encoded) -> Tensor:
+    def _projected(self, e: EncodedText) -> Tensor:
         """Return the words of a text with their states, (B, T, P); zero beyond its end."""
         p_TBP: Tensor = self.project(torch.cat([e.y_TBF, e.x_TBI], -1))
         return (p_TBP * steps_exist(e.y_TBF, e.lengths_B)[..., None]).transpose(0, 1)
@@ -152,8 +152,8 @@ class Alignment(nn.Module):
         q_BTP: Tensor,
         energy_BTT: Tensor,
         matches: tuple[Tensor, ...],
-        one: Encoded,
-        other: Encoded,
+        one: EncodedText,
+        other: EncodedText,
     ) -> Tensor:
         there_BT = steps_exist(other.y_TBF, other.lengths_B).T
         energy_BTT = energy_BTT.masked_fill(~there_BT[:, None, :], torch.finfo(energy_BTT.dtype).min)
@@ -178,7 +178,7 @@ OVERLAPS = 10
 """How many numbers `overlaps` returns for a pair."""
 
 
-def overlaps(one: Encoded, other: Encoded, alike_BTT: Tensor) -> Tensor:
+def overlaps(one: EncodedText, other: EncodedText, alike_BTT: Tensor) -> Tensor:
     """Return how much the words of two texts overlap, (B, 10), as plain numbers from 0 to 1.
 
     Of both texts the smaller and the greater share of words, and of their weight, that the other has too; of words

@@ -10,7 +10,7 @@ from elman.errors import SettingError
 from elman.modules.resnet import RESNETS, ResidualNet, stages_for
 
 
-class SeePixels(nn.Module):
+class PixelEncoder(nn.Module):
     """Pictures (B, H, W, 3) uint8 to (B, S, M) by a residual network that is trained along.
 
     In training each picture is moved, scaled and brightened a little, and half of those that may be are mirrored.
@@ -87,7 +87,7 @@ class SeePixels(nn.Module):
         return (moved_BCHW * gain_B3[:, :, None, None]).permute(0, 2, 3, 1)
 
 
-class SeeFeatures(nn.Module):
+class RegionEncoder(nn.Module):
     """Features (B, S, F), less their mean, by their deviation, to (B, S, M), each place for itself.
 
     Args:

@@ -14,7 +14,7 @@ from elman.modules.augmentation import MaskFeatures, MaskSteps
 from elman.modules.frame_encoder import FrameEncoder
 
 
-class SymbolFront(nn.Module):
+class SymbolInput(nn.Module):
     """Token ids (T, B) to vectors (T, B, E).
 
     The last symbol stands for what is unknown. While training each symbol becomes it with a small probability, so that
@@ -42,7 +42,7 @@ class SymbolFront(nn.Module):
         return vectors
 
 
-class FeatureFront(nn.Module):
+class FeatureInput(nn.Module):
     """Numbers (T, B, I) less their mean, by their standard deviation; while training, runs of them are masked.
 
     Args:
@@ -76,11 +76,11 @@ class FeatureFront(nn.Module):
         return masked
 
 
-FRONTS: dict[str, Callable[..., Any]] = {
-    "symbols": lambda shape, *, symbols, embedding, symbol_dropout, **_: SymbolFront(
+INPUT_LAYERS: dict[str, Callable[..., Any]] = {
+    "symbols": lambda shape, *, symbols, embedding, symbol_dropout, **_: SymbolInput(
         symbols, embedding, symbol_dropout
     ),
-    "features": lambda shape, *, mean, deviation, mask_steps=0, mask_features=0, **_: FeatureFront(
+    "features": lambda shape, *, mean, deviation, mask_steps=0, mask_features=0, **_: FeatureInput(
         shape[0], mean, deviation, mask_steps, mask_features
     ),
     "frames": lambda shape, *, mean, deviation, embedding, dropout=0.0, shift=0, mirror=False, **_: FrameEncoder(
@@ -90,11 +90,11 @@ FRONTS: dict[str, Callable[..., Any]] = {
 """By what a step is; each takes the shape of a step and what it needs of the settings."""
 
 
-def build_front(kind: str, shape: Sequence[int], **options: Any) -> Any:
+def build_input_layer(kind: str, shape: Sequence[int], **options: Any) -> Any:
     """Return the front for steps of a kind and shape; it has `output_size`.
 
     Args:
-        kind: a name in `FRONTS`.
+        kind: a name in `INPUT_LAYERS`.
         shape: of a step.
         options: symbols, embedding, symbol_dropout, mean, deviation, mask_steps, mask_features, dropout, shift, mirror;
             each front takes its own.
@@ -102,6 +102,6 @@ def build_front(kind: str, shape: Sequence[int], **options: Any) -> Any:
     Raises:
         SettingError: there is none of this name.
     """
-    if kind not in FRONTS:
-        raise unknown_name("kind of step", kind, FRONTS)
-    return FRONTS[kind](tuple(shape), **options)
+    if kind not in INPUT_LAYERS:
+        raise unknown_name("kind of step", kind, INPUT_LAYERS)
+    return INPUT_LAYERS[kind](tuple(shape), **options)

@@ -66,7 +66,7 @@ def build_layers(
     )
 
 
-class Encoder(nn.Module):
+class RecurrentStack(nn.Module):
     """Dropout, recurrent layers, pooling: (T, B, I) and lengths -> (B, F), and the outputs at all steps, (T, B, F).
 
     Args:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.series.windows import Say, Windows, spread_evenly
+from elman.data.series.windows import ForecastFunction, Windows, spread_evenly
 from elman.errors import SettingError, extra
 from elman.evaluation.baselines.seasonal_naive import Naive
 
@@ -72,7 +72,7 @@ def draw_forecasts(path: Path, name: str, drawings: Sequence[Drawing], levels: S
         raise SettingError(f"{path} cannot be written", found=error.strerror, hint="--out another folder") from error
 
 
-def draw_windows(folder: Path, windows: Windows, say: Say, naive: Naive, levels: Sequence[float]) -> None:
+def draw_windows(folder: Path, windows: Windows, say: ForecastFunction, naive: Naive, levels: Sequence[float]) -> None:
     """Draw a few windows of each of the first series into `folder`, a PNG for each series; errors as `draw_forecasts`.
 
     Args:

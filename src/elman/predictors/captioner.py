@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.data.captions.dataset import Pictures, open_pictures, read_texts
+from elman.data.captions.dataset import CaptionDataset, open_pictures, read_texts
 from elman.data.captions.image_features import picture_inputs
-from elman.data.captions.splits import SIDE, Told, readable_of
+from elman.data.captions.splits import SIDE, Rejected, readable_of
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
@@ -25,7 +25,7 @@ from elman.plots.attention_matrix import drawing_folder
 from elman.plots.attention_overlay import draw_attention_over, drawing_paths
 from elman.predictors.answer import Answer, no_answer
 from elman.settings import Settings, setting
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 from elman.storage.run_directory import RunDirectory
 
 DRAWN = 8  # pictures that an evaluation draws
@@ -34,7 +34,7 @@ LONGEST = 50  # symbols of a description in words or pieces; of one in character
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describe(Settings):
+class DescribeOptions(Settings):
     """What `elman predict` can be told."""
 
     beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
@@ -44,7 +44,9 @@ class Describe(Settings):
     skip_bad: bool = setting(False, "name broken pictures, and describe the others")
 
 
-def described(model: Captioner, memory_BSM: Tensor, vocabulary: Vocabulary, wanted: Describe) -> list[list[Hypothesis]]:
+def described(
+    model: Captioner, memory_BSM: Tensor, vocabulary: Vocabulary, wanted: DescribeOptions
+) -> list[list[Hypothesis]]:
     """Return the best descriptions of pictures that the model has seen."""
     beam = Beam(
         lambda ids_N, state: model.step(ids_N.to(memory_BSM.device), state),
@@ -59,7 +61,11 @@ def described(model: Captioner, memory_BSM: Tensor, vocabulary: Vocabulary, want
 
 
 def written(
-    model: Captioner, pictures: Pictures, vocabulary: Vocabulary, wanted: Describe, device: torch.device | str = "cpu"
+    model: Captioner,
+    pictures: CaptionDataset,
+    vocabulary: Vocabulary,
+    wanted: DescribeOptions,
+    device: torch.device | str = "cpu",
 ) -> tuple[list[str], float]:
     """Return the best description of each picture, and the cross-entropy of their captions, in nats per symbol."""
     found: list[str] = []
@@ -77,13 +83,13 @@ def written(
 
 
 def judge_in_training(
-    model: Captioner, pictures: Pictures, vocabulary: Vocabulary, device: torch.device
+    model: Captioner, pictures: CaptionDataset, vocabulary: Vocabulary, device: torch.device
 ) -> dict[str, float | None]:
     """Return nats per symbol, and CIDEr and exact matches of greedy descriptions.
 
     What decides which weights are best is CIDEr, and where that is equal, as where all descriptions are right, nats.
     """
-    texts, nats = written(model, pictures, vocabulary, Describe(beam=1), device)
+    texts, nats = written(model, pictures, vocabulary, DescribeOptions(beam=1), device)
     score = cider(texts, pictures.texts)
     return {
         "nats_per_symbol": nats,
@@ -97,10 +103,10 @@ def judged_pictures(
     run: RunDirectory,
     vocabulary: Vocabulary,
     sources: Sequence[Path],
-    told: Told,
+    told: Rejected,
     *,
     most: int | None = None,
-) -> Pictures:
+) -> CaptionDataset:
     """Return the pictures of DATA to judge on, read as `told`, or those for validation in the run.
 
     Raises:
@@ -114,12 +120,12 @@ def judged_pictures(
         if array.shape != shape:
             raise DataError(f"{name} is not like what the run learned from", should=f"{shape}", found=f"{array.shape}")
     arrays, names, texts = zip(*found, strict=True)
-    return Pictures(np.stack(list(arrays)), texts, names, vocabulary)
+    return CaptionDataset(np.stack(list(arrays)), texts, names, vocabulary)
 
 
 def shape_of(run: RunDirectory) -> tuple[int, ...]:
     """Return the shape of a picture in a run: (H, W, 3), or features (S, F)."""
-    return Sequences.open(run.path, "picture").values.shape[1:]
+    return RaggedArrays.open(run.path, "picture").values.shape[1:]
 
 
 def side_of(run: RunDirectory) -> int:
@@ -133,7 +139,7 @@ def _text(vocabulary: Vocabulary, hypothesis: Hypothesis) -> str:
 
 
 @dataclass(frozen=True)
-class TrainedCaptioner:
+class CaptionPredictor:
     """A captioner with its vocabulary and run."""
 
     model: Captioner
@@ -146,13 +152,13 @@ class TrainedCaptioner:
 
         Args:
             inputs: files, and folders of them.
-            options: see `Describe`.
+            options: see `DescribeOptions`.
 
         Raises:
             DataError: a picture cannot be read; those before it are described.
             SettingError: more descriptions are wanted than the beam finds, or a drawing would replace a picture.
         """
-        wanted = Describe(**options)
+        wanted = DescribeOptions(**options)
         if wanted.n_best > wanted.beam:
             raise SettingError(
                 "n_best is more than the beam finds",
@@ -183,7 +189,7 @@ class TrainedCaptioner:
         return shape_of(self.run)
 
     @torch.no_grad()
-    def _answer(self, path: Path, values: Any, wanted: Describe, drawing: Path | None) -> Answer:
+    def _answer(self, path: Path, values: Any, wanted: DescribeOptions, drawing: Path | None) -> Answer:
         memory_BSM = self.model.see(torch.from_numpy(np.array(values))[None])
         best = described(self.model, memory_BSM, self.vocabulary, wanted)[0][: wanted.n_best]
         texts = [_text(self.vocabulary, hypothesis) for hypothesis in best]
@@ -242,21 +248,21 @@ class TrainedCaptioner:
         """
         if pictures is not None:
             self._check_drawable()
-        told = Told(self.side, skip_bad)
+        told = Rejected(self.side, skip_bad)
         judged = judged_pictures(self.run, self.vocabulary, data or (), told)
         if len(judged) < 2:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
-        texts, nats = written(self.model, judged, self.vocabulary, Describe())
+        texts, nats = written(self.model, judged, self.vocabulary, DescribeOptions())
         constant = constant_caption(read_texts(self.run.path)[1])
         right, shuffled = metrics(texts, judged.texts), metrics(texts, shuffle(judged.texts))
         held_out: dict[str, Any] = {}
         if not data and (self.run.path / "held_out").exists():
             other = open_pictures(self.run.path / "held_out", self.vocabulary)
-            told_there, _ = written(self.model, other, self.vocabulary, Describe())
+            told_there, _ = written(self.model, other, self.vocabulary, DescribeOptions())
             held_out = {"held_out_exact": exact(told_there, other.texts), "held_out_pictures": len(other)}
         if pictures is not None:
             for n, drawing in enumerate(drawing_paths(judged.names[:DRAWN], pictures)):
-                self._answer(Path(judged.names[n]), judged.values[n], Describe(), drawing)
+                self._answer(Path(judged.names[n]), judged.values[n], DescribeOptions(), drawing)
         return {
             "nats_per_symbol": nats,
             **right,

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.labelled.dataset import Form, Part, open_parts
+from elman.data.labelled.dataset import LabelledFormat, Part, open_parts
 from elman.data.labelled.example import Example, Reading, Values
 from elman.data.labelled.preparation import Encode, encoding, made_of, write_part
 from elman.data.labelled.readers import read_examples, read_inputs
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.labelled.ts_archive import numbers
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import load_vocabulary
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
@@ -37,7 +37,7 @@ from elman.storage.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(Settings):
+class ClassifyOptions(Settings):
     """What `elman predict` can be told."""
 
     top: int = setting(3, "how many classes are shown, the most probable first", low=1)
@@ -46,7 +46,7 @@ class PredictSettings(Settings):
 
 
 @dataclass(frozen=True)
-class TrainedClassifier:
+class ClassificationPredictor:
     """A classifier that is ready to use.
 
     Attributes:
@@ -58,7 +58,7 @@ class TrainedClassifier:
     """
 
     model: Classifier
-    form: Form
+    form: LabelledFormat
     told: Reading
     run: RunDirectory
     temperature: float
@@ -235,15 +235,15 @@ def _by_name(classes: Sequence[str], probability_C: NDArray[Any]) -> dict[str, f
     return {name: float(p) for name, p in zip(classes, probability_C, strict=True)}
 
 
-def encoder_of(folder: Path, form: Form) -> TextEncoder | None:
+def encoder_of(folder: Path, form: LabelledFormat) -> TextEncoder | None:
     """Return what encodes text for a run; None where it reads numbers."""
     return TextEncoder(load_vocabulary(folder)) if form.kind == "symbols" else None
 
 
 @contextmanager
 def judged_part(
-    told: Reading, folder: Path, form: Form, sources: Sequence[Path], skip_bad: bool = False
-) -> Iterator[tuple[Part, LeftOut]]:
+    told: Reading, folder: Path, form: LabelledFormat, sources: Sequence[Path], skip_bad: bool = False
+) -> Iterator[tuple[Part, SkippedRows]]:
     """Encode DATA as a run reads it, for a moment, or open the run's own validation part; with what was left out.
 
     Raises:
@@ -252,9 +252,9 @@ def judged_part(
     if not sources:
         if not (folder / "held.npy").exists():
             raise RunError(f"{folder} came without its data", hint="name data behind the run")
-        yield open_parts(folder)[1], LeftOut()
+        yield open_parts(folder)[1], SkippedRows()
         return
-    skipped = LeftOut()
+    skipped = SkippedRows()
     with TemporaryDirectory() as place:
         read, make = partial(read_examples, sources, told), encoding(form.labels, encoder_of(folder, form))
         part, _ = write_part(Path(place), "judged", read, make, skip_bad, skipped)

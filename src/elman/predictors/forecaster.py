@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
-from elman.data.series.readers import Read, read_series
-from elman.data.series.window_plan import LONGEST, Plan
-from elman.data.series.windows import Said, Say, WindowBatch, Windows
+from elman.data.series.readers import SeriesTable, read_series
+from elman.data.series.window_plan import LONGEST, ForecastSpec
+from elman.data.series.windows import Forecast, ForecastFunction, WindowBatch, Windows
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.backtest import beside, judge, naives_of
 from elman.models.forecaster import Forecaster
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(Settings):
+class ForecastOptions(Settings):
     """What `elman predict` can be told of a forecast."""
 
     horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=LONGEST)
@@ -39,11 +39,11 @@ class PredictSettings(Settings):
 
 
 @dataclass(frozen=True)
-class TrainedForecaster:
+class ForecastPredictor:
     """A forecaster that is ready to use."""
 
     model: Forecaster
-    plan: Plan
+    plan: ForecastSpec
     settings: Any
     run: RunDirectory
 
@@ -58,7 +58,10 @@ class TrainedForecaster:
             DataError, RunError: the series cannot be read, are others or too short, or the run has none.
         """
         plan, settings, run, levels = self.plan, self.settings, self.run, self.settings.quantiles
-        naives, heard = naives_of(run.path, plan, levels), sayer(self.model, least_S=least_of(settings, plan))
+        naives, heard = (
+            naives_of(run.path, plan, levels),
+            forecast_function(self.model, least_S=least_of(settings, plan)),
+        )
         told: dict[str, Any] = {}
         if data:
             found = read(data, settings, plan, skip_bad=skip_bad)
@@ -116,7 +119,7 @@ class TrainedForecaster:
     def _answer(self, windows: Windows, number: int, source: str, series: str, horizon: int) -> Answer:
         """Return the forecast of one series in its own units."""
         group, column = divmod(number, len(self.plan.columns))
-        _, quantiles_FBQ = sayer(self.model)(windows.batch(np.array([number])), np.array([number]))
+        _, quantiles_FBQ = forecast_function(self.model)(windows.batch(np.array([number])), np.array([number]))
         scaler, panel = windows.scaler, windows.panel
         values_FQ = quantiles_FBQ[:horizon, 0].astype(np.float64) * scaler.deviation[group, column]
         values_FQ += scaler.mean[group, column]
@@ -143,9 +146,9 @@ class TrainedForecaster:
         return Answer("\n".join(lines), fields)
 
 
-def plan_of(run: Path) -> Plan:
+def plan_of(run: Path) -> ForecastSpec:
     """Return the plan of a run."""
-    return Plan.read(RunDirectory(run, {}).read_json("series.json"), f"{run}/series.json")
+    return ForecastSpec.read(RunDirectory(run, {}).read_json("series.json"), f"{run}/series.json")
 
 
 def panel_of(run: RunDirectory) -> Panel:
@@ -161,7 +164,7 @@ def panel_of(run: RunDirectory) -> Panel:
     return panel
 
 
-def read(sources: Sequence[Path], settings: Any, plan: Plan, *, skip_bad: bool = False) -> Read:
+def read(sources: Sequence[Path], settings: Any, plan: ForecastSpec, *, skip_bad: bool = False) -> SeriesTable:
     """Read other series in the form of the run's; times whose rows are left out are missing.
 
     Raises:
@@ -187,7 +190,9 @@ def say(model: Any, batch: WindowBatch) -> torch.Tensor:
     return said
 
 
-def sayer(model: Any, device: torch.device | str = "cpu", *, least_S: Floats | None = None) -> Say:
+def forecast_function(
+    model: Any, device: torch.device | str = "cpu", *, least_S: Floats | None = None
+) -> ForecastFunction:
     """Return a model as what `elman.evaluation.metrics.forecasts.score` asks.
 
     Args:
@@ -197,7 +202,7 @@ def sayer(model: Any, device: torch.device | str = "cpu", *, least_S: Floats | N
     """
 
     @torch.no_grad()
-    def found(batch: WindowBatch, numbers: NDArray[np.int64]) -> Said:
+    def found(batch: WindowBatch, numbers: NDArray[np.int64]) -> Forecast:
         said_FBP = say(model, WindowBatch(*(part.to(device) for part in batch)))
         point_FB, quantiles_FBQ = model.output.point(said_FBP), model.output.quantiles(said_FBP)
         point_FB, quantiles_FBQ = point_FB.cpu().numpy(), quantiles_FBQ.cpu().numpy()
@@ -209,7 +214,7 @@ def sayer(model: Any, device: torch.device | str = "cpu", *, least_S: Floats | N
     return found
 
 
-def least_of(settings: Any, plan: Plan) -> Floats | None:
+def least_of(settings: Any, plan: ForecastSpec) -> Floats | None:
     """Return the least value that each series can have, in units of its deviation, (S,); None where none is known.
 
     Of a value that is never below it, a quantile raised to it is the quantile: nothing else changes.

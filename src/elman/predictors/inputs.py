@@ -16,7 +16,7 @@ T = TypeVar("T")
 STANDARD_INPUT = "standard input"
 
 
-class Spoken(NamedTuple):
+class InputLine(NamedTuple):
     """A line to answer, where it stands, and whether it must be answered before the next one comes."""
 
     text: str
@@ -24,7 +24,7 @@ class Spoken(NamedTuple):
     typed: bool
 
 
-def spoken_lines(inputs: Sequence[str | Path], after: int = 0) -> Iterator[Spoken]:
+def spoken_lines(inputs: Sequence[str | Path], after: int = 0) -> Iterator[InputLine]:
     """Yield lines to answer: the inputs themselves, the lines of files, or of standard input.
 
     Args:
@@ -48,15 +48,15 @@ def spoken_lines(inputs: Sequence[str | Path], after: int = 0) -> Iterator[Spoke
     yield from lines
 
 
-def _spoken(name: str | Path) -> Iterator[Spoken]:
+def _spoken(name: str | Path) -> Iterator[InputLine]:
     """Yield the lines that an input stands for."""
     typed = str(name) == "-"
     if not typed and not isinstance(name, Path) and not _is_file(name):
-        yield Spoken(name.strip(), "the line", typed=False)
+        yield InputLine(name.strip(), "the line", typed=False)
         return
     where = STANDARD_INPUT if typed else str(name)
     for number, line in enumerate(decoded_lines(sys.stdin.buffer, where) if typed else file_lines(Path(name)), 1):
-        yield Spoken(line, f"{where}, line {number}", typed)
+        yield InputLine(line, f"{where}, line {number}", typed)
 
 
 def together(lines: Iterable[T], most: int, alone: Callable[[T], bool]) -> Iterator[list[T]]:

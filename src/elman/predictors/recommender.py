@@ -13,7 +13,7 @@ import torch
 from elman.data.sessions import builtin as shop
 from elman.data.sessions.dataset import open_part, sessions_of, write_judged
 from elman.data.sessions.events import read_events
-from elman.data.sessions.items import Items
+from elman.data.sessions.items import ItemCatalogue
 from elman.errors import AGAIN, RunError
 from elman.evaluation.baselines.next_item import build_baselines
 from elman.evaluation.baselines.shop_oracle import best_possible
@@ -21,23 +21,23 @@ from elman.evaluation.next_item import judge_model, judge_predictor
 from elman.evaluation.result import Metrics
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
-from elman.predictors.session import RunningSession, answers
-from elman.storage.ragged import Sequences
+from elman.predictors.session import Session, answers
+from elman.storage.ragged import RaggedArrays
 from elman.storage.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
-class TrainedRecommender:
+class RecommendPredictor:
     """A recommender that is ready to use."""
 
     model: Recommender
-    items: Items
+    items: ItemCatalogue
     settings: Any
     run: RunDirectory
 
-    def session(self, state: Path | None = None) -> RunningSession:
-        """Return a session that begins, or goes on from a file that `RunningSession.save` wrote."""
-        fresh = RunningSession(self.model, self.items, self.run.model, odds=self.settings.loss == "cross-entropy")
+    def session(self, state: Path | None = None) -> Session:
+        """Return a session that begins, or goes on from a file that `Session.save` wrote."""
+        fresh = Session(self.model, self.items, self.run.model, odds=self.settings.loss == "cross-entropy")
         return fresh if state is None else fresh.restore(state)
 
     def predict(
@@ -90,7 +90,7 @@ class TrainedRecommender:
         return {"judged_on": name, **metrics, **(left_out if skip_bad else {}), "baselines": beside}
 
 
-def judge(settings: Any, model: Any, part: Sequences, items: Items, device: Any = "cpu") -> Metrics:
+def judge(settings: Any, model: Any, part: RaggedArrays, items: ItemCatalogue, device: Any = "cpu") -> Metrics:
     """Return the metrics of the model on a part."""
 
     def features(input_TB: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,7 @@ def judge(settings: Any, model: Any, part: Sequences, items: Items, device: Any 
     return judge_model(features, lambda f_NE: model.scores(f_NE.to(device)), part, items.counts, **options)
 
 
-def trivial(settings: Any, run: RunDirectory, items: Items, part: Sequences) -> dict[str, Metrics]:
+def trivial(settings: Any, run: RunDirectory, items: ItemCatalogue, part: RaggedArrays) -> dict[str, Metrics]:
     """Return the metrics of trivial predictors on a part; of the made-up shop also the best there can be."""
     predictors = build_baselines(training_part(run, items), items.counts)
     if run.config["data"].get("sources") == [shop.NAME] and set(items.names) <= set(shop.shop().names):
@@ -110,7 +110,7 @@ def trivial(settings: Any, run: RunDirectory, items: Items, part: Sequences) -> 
     return {name: judge_predictor(each, part, items.counts, **options) for name, each in predictors.items()}
 
 
-def training_part(run: RunDirectory, items: Items) -> Sequences:
+def training_part(run: RunDirectory, items: ItemCatalogue) -> RaggedArrays:
     """Return the training sessions of a run.
 
     Raises:

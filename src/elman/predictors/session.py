@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.data.sessions.items import Items
+from elman.data.sessions.items import ItemCatalogue
 from elman.decoding.probabilities import refuse_nan
 from elman.errors import DataError, RunError, SettingError
 from elman.models.recommender import Recommender
@@ -24,7 +24,7 @@ from elman.storage import tensors
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(Settings):
+class RecommendOptions(Settings):
     """What `elman predict` can be told of a recommender."""
 
     k: int = setting(10, "how many items", low=1, high=1_000_000)
@@ -32,7 +32,7 @@ class PredictSettings(Settings):
     state: str | None = setting(None, "a file the session goes on from, if it is there, and is written to at the end")
 
 
-class RunningSession:
+class Session:
     """One session: what the network remembers of it, and which items were in it.
 
     Attributes:
@@ -46,7 +46,7 @@ class RunningSession:
         odds: whether the softmax of the scores is a probability.
     """
 
-    def __init__(self, model: Recommender, items: Items, weights: Path, *, odds: bool) -> None:
+    def __init__(self, model: Recommender, items: ItemCatalogue, weights: Path, *, odds: bool) -> None:
         self.model, self.items, self.weights, self.odds = model, items, weights, odds
         self.events = self.unknown = 0
         self._state: Any = None
@@ -128,7 +128,7 @@ class RunningSession:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-MakeSession = Callable[[Path | None], RunningSession]
+MakeSession = Callable[[Path | None], Session]
 
 
 def answers(
@@ -152,14 +152,14 @@ def answers(
 
 
 def _answered(
-    session: MakeSession, main: RunningSession, inputs: Sequence[str], k: int, exclude_seen: bool, state: Path | None
+    session: MakeSession, main: Session, inputs: Sequence[str], k: int, exclude_seen: bool, state: Path | None
 ) -> Iterator[Answer]:
     try:
         unknown = [item for item in inputs if item != "-" and not main.push(item)]
         if "-" not in inputs:
             yield _answer(main, None, unknown, k, exclude_seen)
             return
-        named: dict[str, RunningSession] = {}
+        named: dict[str, Session] = {}
         for event in events_of(sys.stdin):
             if event.session is not None and state is not None:
                 raise SettingError(
@@ -179,7 +179,7 @@ def _answered(
             main.save(state)
 
 
-def _answer(running: RunningSession, session: str | None, unknown: list[str], k: int, exclude_seen: bool) -> Answer:
+def _answer(running: Session, session: str | None, unknown: list[str], k: int, exclude_seen: bool) -> Answer:
     found = running.next(k, exclude_seen=exclude_seen)
     fields: dict[str, Any] = {} if session is None else {"session": session}
     fields |= {"items": [item for item, _ in found], "scores": [value for _, value in found], "events": running.events}

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.pairs.batches import Batcher
+from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.dataset import keep
 from elman.data.pairs.inverted_index import LineWords
-from elman.data.pairs.readers import Pair, Table, read_pairs
-from elman.data.pairs.score_scale import Scale
+from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
+from elman.data.pairs.score_scale import ScoreScale
 from elman.data.text.documents import read_text
 from elman.data.text.lines import KeptLines, document_lines
 from elman.errors import DataError, NonFiniteError, SettingError
@@ -36,7 +36,7 @@ CANDIDATES = 100  # near by their vectors, and as many by their words, that are 
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(Settings):
+class SimilarityOptions(Settings):
     """What `elman predict` can be told of a comparison of texts."""
 
     embed: str | None = setting(None, "write the vector of each text (each line of a file) into this .npy file")
@@ -52,12 +52,12 @@ class PredictSettings(Settings):
 
 
 @dataclass(frozen=True)
-class TrainedSimilarity:
+class SimilarityPredictor:
     """A comparison of texts that is ready to use."""
 
     model: SimilarityModel
-    batcher: Batcher
-    scale: Scale
+    batcher: PairCollator
+    scale: ScoreScale
     settings: Any
     run: RunDirectory
 
@@ -121,7 +121,7 @@ class TrainedSimilarity:
             for row in left_out:
                 yield Answer(f"no answer: {row}", {"error": row}, answered=False)
 
-    def score(self, pairs: Sequence[Pair]) -> list[float]:
+    def score(self, pairs: Sequence[ScoredPair]) -> list[float]:
         """Return how alike the texts of each pair are, on the scale of the training data; the scores are not read."""
         with torch.no_grad():
             found = self.scale.from_unit(self.model(self.batcher.pairs(pairs)))
@@ -141,7 +141,7 @@ class TrainedSimilarity:
             hint="train anew, with a smaller learning rate",
         )
 
-    def _answer(self, pair: Pair, score: float) -> Answer:
+    def _answer(self, pair: ScoredPair, score: float) -> Answer:
         fields: dict[str, Any] = {"first": pair.first, "second": pair.second, "score": score}
         line = f"{score:.3f}"
         if self.scale.yes_no:
@@ -149,15 +149,15 @@ class TrainedSimilarity:
             line = f"{fields['answer']}\t{score:.3f}"
         return Answer(f"{line}\t{pair.first}\t{pair.second}", fields)
 
-    def _table(self, sources: Sequence[Path], *, scored: bool, skip_bad: bool = False) -> Table:
+    def _table(self, sources: Sequence[Path], *, scored: bool, skip_bad: bool = False) -> PairTable:
         names = ("encoding", "first", "second", "score")
         columns = {name: getattr(self.settings, name) for name in names}
         return read_pairs(sources, **columns, scored=scored, skip_bad=skip_bad)
 
-    def _pairs(self, inputs: Sequence[str], left_out: list[str], skip_bad: bool) -> Iterator[list[Pair]]:
+    def _pairs(self, inputs: Sequence[str], left_out: list[str], skip_bad: bool) -> Iterator[list[ScoredPair]]:
         """Yield the pairs of the inputs, some at a time, and add the broken rows of files to those left out."""
         if len(inputs) == 2 and not any(name == "-" or "\t" in name or is_file(name) for name in inputs):
-            yield [Pair(inputs[0], inputs[1], float("nan"))]
+            yield [ScoredPair(inputs[0], inputs[1], float("nan"))]
             return
         if not inputs:
             raise no_pair("no input")
@@ -199,7 +199,7 @@ class TrainedSimilarity:
         near = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
         places = [place for place in near if lines[place].strip()]
         found = [lines[place] for place in places]
-        scores = self.score([Pair(text, other, float("nan")) for other in found])
+        scores = self.score([ScoredPair(text, other, float("nan")) for other in found])
         best = sorted(range(len(found)), key=lambda n: -scores[n])[:top]
         fields = [{"line": places[n] + 1, "score": scores[n], "text": found[n]} for n in best]
         shown = "".join(f"\n{f['score']:.3f}\t{f['line']}\t{f['text']}" for f in fields)
@@ -239,7 +239,7 @@ def is_file(name: str) -> bool:
         return False
 
 
-def pair_of(line: str) -> Pair:
+def pair_of(line: str) -> ScoredPair:
     """Return the pair of a line with a tab in it.
 
     Raises:
@@ -248,7 +248,7 @@ def pair_of(line: str) -> Pair:
     parts = line.strip().split("\t")
     if len(parts) < 2 or not all(part.strip() for part in parts[:2]):
         raise no_pair(repr(line[:60]))
-    return Pair(parts[0], parts[1], float("nan"))
+    return ScoredPair(parts[0], parts[1], float("nan"))
 
 
 def no_pair(found: str) -> DataError:

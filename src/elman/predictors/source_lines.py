@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line
 from elman.data.text.vocabularies import Vocabulary
 from elman.data.translation.dataset import Languages
-from elman.data.translation.parallel import Pair
+from elman.data.translation.parallel import SentencePair
 from elman.errors import DataError
 
 
@@ -47,8 +47,8 @@ def encoded(
 
 
 def measurable(
-    pairs: Sequence[Pair], languages: Languages, longest: int, *, skip_bad: bool
-) -> tuple[list[Pair], LeftOut]:
+    pairs: Sequence[SentencePair], languages: Languages, longest: int, *, skip_bad: bool
+) -> tuple[list[SentencePair], SkippedRows]:
     """Return the pairs that a translator can be measured on, and what was left out of them.
 
     Args:
@@ -60,7 +60,7 @@ def measurable(
     Raises:
         DataError: `encoded` refuses a line and `skip_bad` is false, or it refuses one in every pair.
     """
-    kept, left_out, first = [], LeftOut(), None
+    kept, left_out, first = [], SkippedRows(), None
     for number, pair in enumerate(pairs, 1):
         try:
             for vocabulary, line in zip(languages, pair, strict=True):

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
-from elman.data.speech.dataset import Speech, read_numbers
+from elman.data.speech.dataset import SpeechDataset, read_numbers
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import Featured, collected
 from elman.data.speech.normalisation import normalise_speakers
-from elman.data.speech.table import Spoken, read_table
+from elman.data.speech.table import TranscribedFile, read_table
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
@@ -32,7 +32,7 @@ from elman.predictors.answer import Answer, no_answer
 from elman.predictors.stream_transcriber import Listener, blocks_of
 from elman.predictors.word_timings import read_out, spelled, words_of
 from elman.settings import Settings, setting
-from elman.storage.resumable_answers import KeptAnswers
+from elman.storage.resumable_answers import ResumableAnswers
 from elman.storage.run_directory import RunDirectory
 
 AT_ONCE = 64  # sentences that are measured between two writes of the transcripts
@@ -42,7 +42,7 @@ BONUS = 2.0  # nats for each symbol, times the weight, against the n-grams' liki
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transcribing(Settings):
+class TranscribeOptions(Settings):
     """What `elman predict` can be told."""
 
     beam: int = setting(1, "prefixes that live at a time; 1: greedy", low=1, high=1000)
@@ -66,7 +66,7 @@ class Transcript(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainedTranscriber:
+class TranscriptionPredictor:
     """A transcriber that is ready to use.
 
     Attributes:
@@ -93,13 +93,13 @@ class TrainedTranscriber:
         Args:
             inputs: files, folders of them, or "-" for 16-bit samples, little-endian, one channel, at the run's rate, on
                 standard input; their words are yielded as they become certain.
-            options: see `Transcribing`.
+            options: see `TranscribeOptions`.
 
         Raises:
             DataError: a file cannot be read; those before it are transcribed.
             SettingError: standard input for a model that is not a streaming one, or with a setting of files.
         """
-        wanted = Transcribing(**options)
+        wanted = TranscribeOptions(**options)
         listener = self._listener_to(wanted) if "-" in map(str, inputs) else None
         if not inputs:
             raise DataError("there is nothing to transcribe", should="files, folders, or -", found="no input")
@@ -118,9 +118,9 @@ class TrainedTranscriber:
                 sys.stderr.write(f"{path}: {note}\n")
             yield self._answer(path, utterance, beam, wanted.times)
 
-    def _listener_to(self, wanted: Transcribing) -> Listener:
+    def _listener_to(self, wanted: TranscribeOptions) -> Listener:
         """Return what hears standard input, before any of it is read."""
-        usual, given = Transcribing().as_dict(), wanted.as_dict()
+        usual, given = TranscribeOptions().as_dict(), wanted.as_dict()
         told = [f"{name}={str(value).lower()}" for name, value in given.items() if value != usual[name]]
         if told:
             raise SettingError(
@@ -192,9 +192,9 @@ class TrainedTranscriber:
             line, {**fields, "words": [{"word": word.text, "second": round(word.begin, 3)} for word in words]}
         )
 
-    def beam(self, wanted: Transcribing) -> PrefixBeam:
+    def beam(self, wanted: TranscribeOptions) -> PrefixBeam:
         """Return the beam search, with the n-grams of the training texts as language model."""
-        targets = Speech.open(self.run.path).target
+        targets = SpeechDataset.open(self.run.path).target
         rows = [(targets[n] + 1).tolist() for n in range(len(targets))]
         order, weight = N_GRAMS.get(self.vocabulary.kind, OF_LETTERS)
         weight = weight if wanted.weight is None else wanted.weight
@@ -233,8 +233,8 @@ class TrainedTranscriber:
             rows = [row for path in data for row in read_table(path, columns=self.columns)]
             found = self._transcripts(rows, lambda some: self._featured(some, skip_bad, bad), pictures)
         else:
-            speech, said = Speech.open(self.run.path / "validation"), texts_of(self.run, "validation")
-            rows = [Spoken(Path(f"validation sentence {n}"), text) for n, text in enumerate(said, 1)]
+            speech, said = SpeechDataset.open(self.run.path / "validation"), texts_of(self.run, "validation")
+            rows = [TranscribedFile(Path(f"validation sentence {n}"), text) for n, text in enumerate(said, 1)]
             kept = {row: speech.input[n] for n, row in enumerate(rows[: len(speech.input)])}
             found = self._transcripts(rows, lambda some: ((row, kept[row]) for row in some if row in kept), pictures)
         if not found:
@@ -250,7 +250,7 @@ class TrainedTranscriber:
             "baselines": {"the commonest text": error_rates([common] * len(found), said)},
         }
 
-    def _featured(self, rows: Sequence[Spoken], skip_bad: bool, bad: list[str]) -> Iterator[Featured]:
+    def _featured(self, rows: Sequence[TranscribedFile], skip_bad: bool, bad: list[str]) -> Iterator[Featured]:
         """Yield sentences with their features; the messages of those that are left out are added to `bad`."""
         pieces = [rows] if self.by_speaker else [[row] for row in rows]
         for some in pieces:
@@ -266,12 +266,15 @@ class TrainedTranscriber:
             yield from zip(found.rows, found.features, strict=True)
 
     def _transcripts(
-        self, rows: Sequence[Spoken], featured: Callable[[Sequence[Spoken]], Iterator[Featured]], folder: Path | None
+        self,
+        rows: Sequence[TranscribedFile],
+        featured: Callable[[Sequence[TranscribedFile]], Iterator[Featured]],
+        folder: Path | None,
     ) -> list[Transcript]:
         """Transcribe sentences, some at a time; those that stand in the folder's file already are taken from there."""
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]
-        table = KeptAnswers(folder / f"transcripts-{weights}.jsonl", Transcript._fields) if folder else None
-        beam = self.beam(Transcribing(beam=8))
+        table = ResumableAnswers(folder / f"transcripts-{weights}.jsonl", Transcript._fields) if folder else None
+        beam = self.beam(TranscribeOptions(beam=8))
         known = {row[:2]: Transcript(*row) for row in table.done} if table else {}
         with table or nullcontext():
             left = [row for row in rows if (str(row.source), row.text) not in known]

@@ -17,19 +17,19 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
-from elman.data.translation.dataset import Bitext, Languages, read_lines
-from elman.data.translation.parallel import Pair, read_parallel
+from elman.data.translation.dataset import Languages, ParallelDataset, read_lines
+from elman.data.translation.parallel import SentencePair, read_parallel
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError, SettingError
 from elman.evaluation.metrics.translation import bleu_and_chrf, signatures
-from elman.models.translator import Translator, Writing
+from elman.models.translator import DecoderState, Translator
 from elman.plots.attention_matrix import draw_attention, drawing_folder
 from elman.predictors.answer import Answer, no_answer
-from elman.predictors.inputs import Spoken, count_lines, spoken_lines, together
+from elman.predictors.inputs import InputLine, count_lines, spoken_lines, together
 from elman.predictors.source_lines import encoded, measurable
 from elman.predictors.text_or_file import texts_and_files
 from elman.settings import Settings, setting
-from elman.storage.resumable_answers import KeptAnswers
+from elman.storage.resumable_answers import ResumableAnswers
 from elman.storage.run_directory import RunDirectory
 
 TOGETHER = 32  # lines that are translated at a time
@@ -40,7 +40,7 @@ SKIP = "--skip-bad leaves an empty line in its place"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translating(Settings):
+class TranslateOptions(Settings):
     """What `elman predict` can be told."""
 
     beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
@@ -73,7 +73,7 @@ class Translating(Settings):
 
 
 @dataclass(frozen=True)
-class TrainedTranslator:
+class TranslationPredictor:
     """A translator that is ready to use.
 
     Attributes:
@@ -93,14 +93,14 @@ class TrainedTranslator:
 
         Args:
             inputs: lines; the name of a file stands for its lines, "-" for those of standard input.
-            options: see `Translating`.
+            options: see `TranslateOptions`.
 
         Raises:
             DataError: a file cannot be read, or a line of a file is too long or has a character that the model does not
                 know; what came before is answered. A stream goes on: such a line of standard input gets an answer that
                 says what is wrong.
         """
-        wanted = Translating(**options)
+        wanted = TranslateOptions(**options)
         number = count_lines(Path(wanted.after)) if wanted.after else 0
         lines = spoken_lines(texts_and_files(inputs), number)
         tried = ((line, *self._tried(line, wanted)) for line in lines)
@@ -114,7 +114,7 @@ class TrainedTranslator:
                     answer = broken._replace(fields={**answer.fields, **broken.fields}, instead=answer.line)
                 yield answer
 
-    def _tried(self, line: Spoken, wanted: Translating) -> tuple[NDArray[np.int64] | None, DataError | None]:
+    def _tried(self, line: InputLine, wanted: TranslateOptions) -> tuple[NDArray[np.int64] | None, DataError | None]:
         """Return the token ids of a line, None for an empty one; or what is wrong, where it is not raised."""
         try:
             return self._encoded(line, wanted.longest), None
@@ -123,14 +123,14 @@ class TrainedTranslator:
                 raise
             return None, error
 
-    def _encoded(self, line: Spoken, longest: int) -> NDArray[np.int64] | None:
+    def _encoded(self, line: InputLine, longest: int) -> NDArray[np.int64] | None:
         """Return the token ids of a line, None for an empty one."""
         if not line.text:
             return None
         return encoded(self.languages.source, line.text, line.where, longest, skip=SKIP, settable=True)
 
     @torch.no_grad()
-    def translate(self, lines: Sequence[NDArray[np.int64] | None], wanted: Translating) -> list[list[Hypothesis]]:
+    def translate(self, lines: Sequence[NDArray[np.int64] | None], wanted: TranslateOptions) -> list[list[Hypothesis]]:
         """Return the best translations of each encoded line, the best first; none for an empty one."""
         found: list[list[Hypothesis]] = [[] for _ in lines]
         full = [(n, ids) for n, ids in enumerate(lines) if ids is not None]
@@ -143,13 +143,13 @@ class TrainedTranslator:
                 found[n] = hypotheses
         return found
 
-    def _beam(self, wanted: Translating) -> Beam[Writing]:
-        def penalty(at: Writing) -> Tensor:
+    def _beam(self, wanted: TranslateOptions) -> Beam[DecoderState]:
+        def penalty(at: DecoderState) -> Tensor:
             return wanted.coverage_penalty * coverage(at.attended_BS, at.lengths_B)
 
         return Beam(
             self.model.step,
-            Writing.select,
+            DecoderState.select,
             self.model.mark,
             self.model.mark,
             width=wanted.beam,
@@ -157,7 +157,7 @@ class TrainedTranslator:
             bonus=penalty if wanted.coverage_penalty else None,
         )
 
-    def _answer(self, line: str, found: list[Hypothesis], wanted: Translating, number: int) -> Answer:
+    def _answer(self, line: str, found: list[Hypothesis], wanted: TranslateOptions, number: int) -> Answer:
         if not found:
             return Answer("", {"source": line, "translation": "", "n_best": []})
         shown = [self._shown(line, hypothesis, wanted) for hypothesis in found[: wanted.n_best]]
@@ -170,7 +170,7 @@ class TrainedTranslator:
             fields["picture"] = str(self._draw(line, found[0], Path(wanted.pictures), number))
         return Answer("\n".join(lines), fields)
 
-    def _shown(self, line: str, hypothesis: Hypothesis, wanted: Translating) -> dict[str, Any]:
+    def _shown(self, line: str, hypothesis: Hypothesis, wanted: TranslateOptions) -> dict[str, Any]:
         """Return one translation of a line as JSON knows it."""
         symbols = symbols_of(self.languages.target, hypothesis.token_ids)
         fields: dict[str, Any] = {"score": hypothesis.score, "log_probability": hypothesis.log_probability}
@@ -219,7 +219,7 @@ class TrainedTranslator:
         shown = signatures()
         every = list(read_parallel(data)) if data else validation(self.run)
         pairs, left_out = measurable(every, self.languages, max(self.longest, LONGEST), skip_bad=skip_bad)
-        nats = nats_per_symbol(self.model, Bitext.of(pairs, self.languages), torch.device("cpu"))
+        nats = nats_per_symbol(self.model, ParallelDataset.of(pairs, self.languages), torch.device("cpu"))
         written, references = self._translations([pair.source for pair in pairs], pictures), [p.target for p in pairs]
         exact = sum(text == wanted for text, wanted in zip(written, references, strict=True)) / len(pairs)
         return {
@@ -235,14 +235,14 @@ class TrainedTranslator:
     def _translations(self, sources: Sequence[str], folder: Path | None) -> list[str]:
         """Translate lines, some at a time; those that stand in the folder's file already are taken from there."""
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]
-        kept = KeptAnswers(folder / f"translations-{weights}.jsonl", ("input", "answer")) if folder else None
+        kept = ResumableAnswers(folder / f"translations-{weights}.jsonl", ("input", "answer")) if folder else None
         done = {row[0]: row[1] for row in kept.done} if kept else {}
         with kept or nullcontext():
             left = [source for source in dict.fromkeys(sources) if source not in done]
             for begin in range(0, len(left), WINDOW):
                 some = left[begin : begin + WINDOW]
                 encoded = [encode_line(self.languages.source, source) for source in some]
-                for source, found in zip(some, self.translate(encoded, Translating()), strict=True):
+                for source, found in zip(some, self.translate(encoded, TranslateOptions()), strict=True):
                     done[source] = _one_line(symbols_of(self.languages.target, found[0].token_ids)) if found else ""
                     if kept:
                         kept.add(source, done[source])
@@ -259,12 +259,12 @@ def _one_line(symbols: Sequence[str]) -> str:
     return " ".join("".join(symbols).splitlines()).strip()
 
 
-def validation(run: RunDirectory) -> list[Pair]:
+def validation(run: RunDirectory) -> list[SentencePair]:
     """Return the pairs for validation in a run's folder."""
     return read_lines(run.path / "validation.json")
 
 
-def nats_per_symbol(model: Translator, corpus: Bitext, device: torch.device) -> float:
+def nats_per_symbol(model: Translator, corpus: ParallelDataset, device: torch.device) -> float:
     """Return the cross-entropy of the translations, per symbol."""
     total = count = 0.0
     with torch.no_grad():

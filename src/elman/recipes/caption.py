@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elman.data.batching import Shuffled
-from elman.data.captions.dataset import Batch, open_pictures, symbols_with_words, write_pictures
+from elman.data.batching import BucketBatches
+from elman.data.captions.dataset import CaptionBatch, open_pictures, symbols_with_words, write_pictures
 from elman.data.captions.pretrained_weights import read_weights
-from elman.data.captions.splits import SIDE, Told, album_parts, scene_parts
+from elman.data.captions.splits import SIDE, Rejected, album_parts, scene_parts
 from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary, load_vocabulary
 from elman.data.text.words import Words
 from elman.errors import SettingError
 from elman.models.captioner import Captioner
-from elman.modules.image_encoder import SeeFeatures, SeePixels
+from elman.modules.image_encoder import PixelEncoder, RegionEncoder
 from elman.modules.resnet import RESNETS, weight_shapes
-from elman.predictors.captioner import Describe, TrainedCaptioner, judge_in_training, judged_pictures, side_of
+from elman.predictors.captioner import CaptionPredictor, DescribeOptions, judge_in_training, judged_pictures, side_of
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
 from elman.training.task import Loss, Task
@@ -90,7 +90,7 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
             should="size without a value",
             found=f"size={settings.size}",
         )
-    told = Told(settings.size or SIDE, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
+    told = Rejected(settings.size or SIDE, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
     if sources:
         other = [Path(name) for name in settings.validation_data]
         parts = album_parts(sources, told, share=settings.validation, validation_data=other)
@@ -139,14 +139,14 @@ def outside_weights(settings: CaptionSettings) -> dict[str, Tensor]:
 
 def build(settings: CaptionSettings, folder: Path) -> Captioner:
     """Build the untrained model for the pictures and the vocabulary in the folder."""
-    shape = Sequences.open(folder, "picture").values.shape[1:]
+    shape = RaggedArrays.open(folder, "picture").values.shape[1:]
     vocabulary = load_vocabulary(folder)
     little = len(shape) == 3 and max(shape[:2]) <= LITTLE
     hidden = settings.hidden or (128 if little else 256)
     if len(shape) == 2:
-        seeing: nn.Module = SeeFeatures(shape, hidden)
+        seeing: nn.Module = RegionEncoder(shape, hidden)
     else:
-        seeing = SeePixels(
+        seeing = PixelEncoder(
             shape,
             name=settings.encoder,
             width=settings.width or (16 if little else 32),
@@ -177,7 +177,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     pictures = open_pictures(run.path, vocabulary, sided=settings.sided)
     run.check_data(pictures.fingerprint, "pictures")
     judged = open_pictures(run.path / "validation", vocabulary)
-    if isinstance(model.seeing, SeeFeatures):
+    if isinstance(model.seeing, RegionEncoder):
         model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))
     if settings.weights is not None and not run.checkpoint.exists():
         # Not strict: all that matters has been checked, and the counts of batches may be missing.
@@ -187,7 +187,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     def evaluate(model: Any) -> dict[str, float | None]:
         return judge_in_training(model, judged, vocabulary, device)
 
-    batches = Shuffled(
+    batches = BucketBatches(
         np.ones(len(pictures), np.int64),
         lambda chosen: pictures.batch(chosen, settings.captions),
         batch_size=settings.batch_size,
@@ -207,7 +207,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
 def objective(settings: CaptionSettings, device: torch.device) -> Any:
     """Return (model, batch) -> Loss: nats per symbol of the captions, and of the bag of their symbols."""
 
-    def loss(model: Any, batch: Batch) -> Loss:
+    def loss(model: Any, batch: CaptionBatch) -> Loss:
         picture_B, turns_B, target_TN, of_N, said_X, said_of_X = (tensor.to(device) for tensor in batch)
         memory_BSM = model.see(picture_B, turns_B if settings.mirror else None)
         nats, count = model.nats(memory_BSM, target_TN, of_N, smoothing=settings.smoothing)
@@ -222,20 +222,20 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
 def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return the first pictures of DATA, or of the run's validation data."""
     vocabulary = load_vocabulary(run.path)
-    pictures = judged_pictures(run, vocabulary, sources, Told(side_of(run)), most=SAMPLE)
+    pictures = judged_pictures(run, vocabulary, sources, Rejected(side_of(run)), most=SAMPLE)
     loss = objective(settings, torch.device("cpu"))
 
-    def mean(model: Any, batch: Batch) -> Tensor:
+    def mean(model: Any, batch: CaptionBatch) -> Tensor:
         found: Tensor = loss(model, batch).mean
         return found
 
     return Sample([pictures.batch(np.arange(min(SAMPLE, len(pictures))))], mean, None)
 
 
-def load(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> TrainedCaptioner:
+def load(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> CaptionPredictor:
     """Return the trained model, ready to use."""
     assert isinstance(model, Captioner)
-    return TrainedCaptioner(model, load_vocabulary(run.path), side_of(run), run)
+    return CaptionPredictor(model, load_vocabulary(run.path), side_of(run), run)
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:
@@ -271,5 +271,5 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=Describe,
+    predict=DescribeOptions,
 )

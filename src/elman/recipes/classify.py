@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.labelled.batches import Batch, batches, in_turn
-from elman.data.labelled.dataset import Form, Part, open_parts
+from elman.data.labelled.batches import LabelledBatch, batches, in_turn
+from elman.data.labelled.dataset import LabelledFormat, Part, open_parts
 from elman.data.labelled.example import Reading
 from elman.data.labelled.labels import TARGETS
 from elman.data.labelled.preparation import fingerprint, prepare_examples
@@ -23,10 +23,10 @@ from elman.data.text.vocabularies import load_vocabulary
 from elman.evaluation.labelling import judge_in_training, trivial
 from elman.evaluation.result import Metrics
 from elman.models.classifier import Classifier
-from elman.modules.input_layers import build_front
+from elman.modules.input_layers import build_input_layer
 from elman.modules.label_losses import TARGET_LOSSES, class_weights
-from elman.modules.recurrent_stack import Encoder
-from elman.predictors.classifier import PredictSettings, TrainedClassifier, judged_part, kept_temperature
+from elman.modules.recurrent_stack import RecurrentStack
+from elman.predictors.classifier import ClassificationPredictor, ClassifyOptions, judged_part, kept_temperature
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
@@ -105,8 +105,8 @@ def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -
 
 def build(settings: ClassifySettings, folder: Path) -> Classifier:
     """Build the untrained model for the form of the sequences in the folder."""
-    form = Form.open(folder)
-    front = build_front(
+    form = LabelledFormat.open(folder)
+    front = build_input_layer(
         form.kind,
         form.shape,
         symbols=len(load_vocabulary(folder)) + 1 if form.kind == "symbols" else 0,
@@ -120,13 +120,13 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
         shift=settings.shift,
         mirror=settings.mirror,
     )
-    encoder = Encoder(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
+    encoder = RecurrentStack(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
     return Classifier(front, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
 
 
 def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
-    form, (training, validation) = Form.open(run.path), open_parts(run.path)
+    form, (training, validation) = LabelledFormat.open(run.path), open_parts(run.path)
     run.check_data(fingerprint(training), "examples")
     loss = objective(settings, form, choose_device(settings.device))
 
@@ -143,12 +143,12 @@ def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Tas
     )
 
 
-def objective(settings: ClassifySettings, form: Form, device: torch.device) -> Any:
+def objective(settings: ClassifySettings, form: LabelledFormat, device: torch.device) -> Any:
     """Return (model, batch) -> Loss."""
     weights = class_weights(form.labels.counts, settings.class_weights == "balanced")
     weights = None if weights is None else weights.to(device)
 
-    def loss(model: nn.Module, batch: Batch) -> Loss:
+    def loss(model: nn.Module, batch: LabelledBatch) -> Loss:
         scores = model(batch.input.to(device), batch.lengths_B)
         return Loss(*TARGET_LOSSES[settings.target](scores, batch.target.to(device), weights))
 
@@ -157,7 +157,7 @@ def objective(settings: ClassifySettings, form: Form, device: torch.device) -> A
 
 def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return some examples of DATA, or of the validation part."""
-    form = Form.open(run.path)
+    form = LabelledFormat.open(run.path)
     loss = objective(settings, form, torch.device("cpu"))
     with judged_part(reading(settings), run.path, form, sources) as (part, _):
         few = Part(part.input, part.target, part.chosen[: SAMPLE_ROWS * SAMPLE_BATCHES])
@@ -167,13 +167,13 @@ def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path
 
 def baselines(settings: ClassifySettings, run: RunDirectory) -> Mapping[str, Metrics]:
     """Return what the most frequent class, or the mean, gets on the validation part."""
-    return trivial(Form.open(run.path).labels, open_parts(run.path)[1])
+    return trivial(LabelledFormat.open(run.path).labels, open_parts(run.path)[1])
 
 
-def load(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> TrainedClassifier:
+def load(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> ClassificationPredictor:
     """Return the trained model with what belongs to it."""
     assert isinstance(model, Classifier)
-    return TrainedClassifier(model, Form.open(run.path), reading(settings), run, kept_temperature(run))
+    return ClassificationPredictor(model, LabelledFormat.open(run.path), reading(settings), run, kept_temperature(run))
 
 
 def headline(metrics: Metrics) -> str:
@@ -210,6 +210,6 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=PredictSettings,
+    predict=ClassifyOptions,
     baselines=baselines,
 )

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from elman.data.batching import Shuffled
+from elman.data.batching import BucketBatches
 from elman.data.series.builtin import SEASON, sunspots
-from elman.data.series.readers import Form, read_series
+from elman.data.series.readers import SeriesFormat, read_series
 from elman.data.series.regularisation import Rules
-from elman.data.series.window_plan import LONGEST, Plan
+from elman.data.series.window_plan import LONGEST, ForecastSpec
 from elman.data.series.windows import WindowBatch, spread_evenly
 from elman.errors import SettingError
 from elman.evaluation.backtest import beside, judge, naives_of
@@ -24,14 +24,14 @@ from elman.evaluation.baselines.seasonal_naive import Naive
 from elman.models.forecaster import Forecaster
 from elman.modules.forecast_heads import check_levels
 from elman.predictors.forecaster import (
-    PredictSettings,
-    TrainedForecaster,
+    ForecastOptions,
+    ForecastPredictor,
+    forecast_function,
     least_of,
     panel_of,
     plan_of,
     read,
     say,
-    sayer,
 )
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
@@ -96,10 +96,10 @@ class ForecastSettings(NetworkSettings):
             raise SettingError("the setting validation is out of range", should="more than 0", found="0")
 
     @property
-    def form(self) -> Form:
+    def form(self) -> SeriesFormat:
         """How files are read."""
         rules = Rules(self.order, self.duplicates, self.gaps, self.every)
-        return Form(self.time, self.time_format, self.series, self.columns, self.known, rules, self.skip_bad)
+        return SeriesFormat(self.time, self.time_format, self.series, self.columns, self.known, rules, self.skip_bad)
 
 
 def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -> dict[str, Any]:
@@ -108,7 +108,9 @@ def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -
     panel, counts, left_out = read_series(sources or [sunspots()], settings.form)
     sizes = {name: getattr(settings, name) for name in ("horizon", "lookback", "segment", "calendar", "constants")}
     whole = panel.groups
-    plan, panel = Plan.fit(panel, validation=settings.validation, season=season, skip_bad=settings.skip_bad, **sizes)
+    plan, panel = ForecastSpec.fit(
+        panel, validation=settings.validation, season=season, skip_bad=settings.skip_bad, **sizes
+    )
     panel.save(folder)
     plan.save(folder, panel)
     training = panel.before(plan.cut)
@@ -159,14 +161,18 @@ def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Tas
     windows, judged = plan.training(panel), plan.validation(panel)
     naives = naives_of(run.path, plan, settings.quantiles)
     least_S = least_of(settings, plan)
-    batches = Shuffled(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
+    batches = BucketBatches(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
 
     def objective(model: Any, batch: WindowBatch, state: Any) -> Loss:
         return Loss(*loss_of(model, batch, device))
 
     def evaluate(model: Any) -> dict[str, float | None]:
         return judge(
-            sayer(model, device, least_S=least_S), judged, naives, settings.quantiles, settings.validation_windows
+            forecast_function(model, device, least_S=least_S),
+            judged,
+            naives,
+            settings.quantiles,
+            settings.validation_windows,
         )
 
     minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
@@ -196,10 +202,10 @@ def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path
     return Sample(batches, lambda model, batch: loss_of(model, batch)[0], None)
 
 
-def load(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> TrainedForecaster:
+def load(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> ForecastPredictor:
     """Return the trained model with what belongs to it."""
     assert isinstance(model, Forecaster)
-    return TrainedForecaster(model, plan_of(run.path), settings, run)
+    return ForecastPredictor(model, plan_of(run.path), settings, run)
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:
@@ -237,6 +243,6 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=PredictSettings,
+    predict=ForecastOptions,
     baselines=baselines,
 )

@@ -25,18 +25,18 @@ from elman.data.sessions.dataset import (
     write_judged,
     write_parts,
 )
-from elman.data.sessions.events import Table, read_events
-from elman.data.sessions.items import Items
+from elman.data.sessions.events import EventTable, read_events
+from elman.data.sessions.items import ItemCatalogue
 from elman.errors import DataError
 from elman.evaluation.result import Metrics
 from elman.models.recommender import RankingLoss, Recommender
 from elman.modules.ranking_loss import LOSSES
-from elman.predictors.recommender import TrainedRecommender, judge, training_part, trivial
-from elman.predictors.session import PredictSettings
+from elman.predictors.recommender import RecommendPredictor, judge, training_part, trivial
+from elman.predictors.session import RecommendOptions
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
 from elman.training.task import Loss, Task
@@ -89,9 +89,9 @@ class RecommendSettings(NetworkSettings):
             return NEGATIVES if items >= MANY else 0
         return self.negatives
 
-    def table(self) -> Table:
+    def table(self) -> EventTable:
         """Return how a table is read."""
-        return Table(self.session, self.item, self.time, self.columns, self.skip_bad)
+        return EventTable(self.session, self.item, self.time, self.columns, self.skip_bad)
 
 
 def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) 
 def build(settings: RecommendSettings, folder: Path) -> Recommender:
     """Build the untrained model for the items in the folder."""
     return Recommender(
-        len(Items.load(folder)),
+        len(ItemCatalogue.load(folder)),
         settings.hidden,
         embedding=settings.embedding,
         tied=settings.tied,
@@ -132,7 +132,7 @@ def build(settings: RecommendSettings, folder: Path) -> Recommender:
     )
 
 
-def batches(settings: RecommendSettings, training: Sequences) -> WholeSessions | SessionStreams:
+def batches(settings: RecommendSettings, training: RaggedArrays) -> WholeSessions | SessionStreams:
     """Return the training batches."""
     options: dict[str, Any] = {"shuffle_ties": settings.shuffle_ties, "seed": settings.seed}
     if settings.window:
@@ -140,7 +140,7 @@ def batches(settings: RecommendSettings, training: Sequences) -> WholeSessions |
     return WholeSessions(training, batch_size=settings.batch_size, events=settings.batch_events, **options)
 
 
-def objective_of(settings: RecommendSettings, items: Items, device: torch.device | str) -> Any:
+def objective_of(settings: RecommendSettings, items: ItemCatalogue, device: torch.device | str) -> Any:
     """Return (model, batch, state) -> Loss."""
     drawn = settings.drawn(len(items))
     loss = RankingLoss(
@@ -167,7 +167,7 @@ def objective_of(settings: RecommendSettings, items: Items, device: torch.device
 
 def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
-    items = Items.load(run.path)
+    items = ItemCatalogue.load(run.path)
     device = choose_device(settings.device)
     training = training_part(run, items)
     validation = open_part(run.path, "validation", len(items))
@@ -189,13 +189,13 @@ def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Ta
 
 def baselines(settings: RecommendSettings, run: RunDirectory) -> Mapping[str, Metrics]:
     """Return what trivial predictors get on the validation part."""
-    items = Items.load(run.path)
+    items = ItemCatalogue.load(run.path)
     return trivial(settings, run, items, open_part(run.path, "validation", len(items)))
 
 
 def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return the longest sessions of the validation part or of DATA, so that what is far back can be seen."""
-    items = Items.load(run.path)
+    items = ItemCatalogue.load(run.path)
     with TemporaryDirectory() as folder:
         part = (
             write_judged(sessions_of(read_events(sources, settings.table()), gap=settings.gap), items, Path(folder))
@@ -207,15 +207,15 @@ def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Pat
         known = [steps for steps in known if len(steps) > 1][:SAMPLE_SESSIONS]
     if not known:
         raise DataError("there is no session to look at", should="a session of two known items or more", found="none")
-    whole = WholeSessions(Sequences.of(np.asarray(steps, EVENT) for steps in known), batch_size=SAMPLE_SESSIONS)
+    whole = WholeSessions(RaggedArrays.of(np.asarray(steps, EVENT) for steps in known), batch_size=SAMPLE_SESSIONS)
     objective = objective_of(settings, items, "cpu")
     return Sample(list(whole), lambda model, batch: objective(model, batch, None).mean, settings.window or None)
 
 
-def load(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> TrainedRecommender:
+def load(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> RecommendPredictor:
     """Return the trained model with what belongs to it."""
     assert isinstance(model, Recommender)
-    return TrainedRecommender(model, Items.load(run.path), settings, run)
+    return RecommendPredictor(model, ItemCatalogue.load(run.path), settings, run)
 
 
 def headline(metrics: Metrics) -> str:
@@ -249,6 +249,6 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=PredictSettings,
+    predict=RecommendOptions,
     baselines=baselines,
 )

@@ -15,13 +15,13 @@ from elman.recipes.base import Recipe, Sample
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
-from elman.training.loop import Moment, Outcome, Watch, train
+from elman.training.loop import Outcome, Watch, train
 from elman.training.non_finite import Autopsy
 from elman.training.run_report import described, write_report
 from elman.training.settings import TrainingSettings
 from elman.training.task import Probe, Task
 
-__all__ = ["Moment", "Trained", "build", "load_run", "read_settings", "resume", "start"]
+__all__ = ["TrainingProgress", "Trained", "build", "load_run", "read_settings", "resume", "start"]
 
 MakeProbe = Callable[[Task], Probe]
 Headline = Callable[[Mapping[str, Any]], str]

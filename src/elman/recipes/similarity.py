@@ -12,19 +12,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.batching import Shuffled
-from elman.data.pairs.batches import Batcher
+from elman.data.batching import BucketBatches
+from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.builtin import edited_pairs
 from elman.data.pairs.dataset import is_kept_out, keep
-from elman.data.pairs.inverse_frequency import Lexicon
-from elman.data.pairs.readers import Pair, Table, read_pairs
-from elman.data.pairs.score_scale import Scale, refuse_one_score
+from elman.data.pairs.inverse_frequency import InverseFrequency
+from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
+from elman.data.pairs.score_scale import ScoreScale, refuse_one_score
 from elman.data.pairs.word_vectors import read_vectors, stacked
 from elman.errors import RunError
 from elman.evaluation.result import Metrics
 from elman.models.similarity import SimilarityModel
 from elman.modules.word_embedding import WordEmbedding
-from elman.predictors.similarity import PredictSettings, TrainedSimilarity
+from elman.predictors.similarity import SimilarityOptions, SimilarityPredictor
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import NetworkSettings
 from elman.recipes.similarity_evaluation import metrics_of, own_pairs
@@ -73,11 +73,11 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
     judged = table([Path(settings.validation_data)], settings) if settings.validation_data else None
     training = keep(folder, "training", part(pairs, judged, settings, kept_out=False))
     validation = keep(folder, "validation", part(pairs, judged, settings, kept_out=True))
-    scale = Scale.of(training)
+    scale = ScoreScale.of(training)
     scale.check(validation)
     refuse_one_score(validation)
     scale.save(folder)
-    lexicon = Lexicon.build((text for pair in training for text in pair[:2]), size=settings.vocabulary_size)
+    lexicon = InverseFrequency.build((text for pair in training for text in pair[:2]), size=settings.vocabulary_size)
     if settings.vectors is not None:
         vectors = read_vectors(Path(settings.vectors), lexicon.number_of, more=settings.vectors_more)
         lexicon = lexicon.extended(vectors)
@@ -97,13 +97,15 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
     }
 
 
-def table(sources: Sequence[Path], settings: SimilaritySettings) -> Table:
+def table(sources: Sequence[Path], settings: SimilaritySettings) -> PairTable:
     """Return the pairs of DATA."""
     names = ("encoding", "first", "second", "score", "skip_bad")
     return read_pairs(sources, **{name: getattr(settings, name) for name in names})
 
 
-def part(pairs: Table | None, judged: Table | None, settings: SimilaritySettings, *, kept_out: bool) -> Iterator[Pair]:
+def part(
+    pairs: PairTable | None, judged: PairTable | None, settings: SimilaritySettings, *, kept_out: bool
+) -> Iterator[ScoredPair]:
     """Yield the pairs for training, or those that are kept out of it."""
     if judged is not None and (kept_out or pairs is not None):
         yield from judged if kept_out else pairs or ()
@@ -119,7 +121,7 @@ def part(pairs: Table | None, judged: Table | None, settings: SimilaritySettings
 def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
     """Build the untrained model for the words and the scale in the folder."""
     given = read_array(folder / "vectors.npy") if settings.vectors is not None else None
-    words = len(Lexicon.open(folder))
+    words = len(InverseFrequency.open(folder))
     if given is not None and (given.ndim != 2 or len(given) != words or given.dtype != "f4"):
         raise RunError(
             f"{folder}/vectors.npy does not fit the vocabulary",
@@ -140,7 +142,7 @@ def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
         embedding,
         settings.hidden,
         comparison=settings.comparison,
-        grades=2 if Scale.open(folder).yes_no else settings.grades,
+        grades=2 if ScoreScale.open(folder).yes_no else settings.grades,
         embedding_dropout=settings.embedding_dropout,
         vector_weight=settings.vector_weight,
         pooling=settings.pooling,
@@ -148,16 +150,16 @@ def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
     )
 
 
-def batcher(settings: SimilaritySettings, folder: Path) -> Batcher:
+def batcher(settings: SimilaritySettings, folder: Path) -> PairCollator:
     """Return what makes tensors of texts."""
-    return Batcher(Lexicon.open(folder), buckets=settings.buckets, longest=settings.longest)
+    return PairCollator(InverseFrequency.open(folder), buckets=settings.buckets, longest=settings.longest)
 
 
 def task(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
     device = choose_device(settings.device)
     training, validation = own_pairs(run, "training"), own_pairs(run, "validation")
-    run_batcher, scale = batcher(settings, run.path), Scale.open(run.path)
+    run_batcher, scale = batcher(settings, run.path), ScoreScale.open(run.path)
 
     def collate(chosen: Any) -> Any:
         return run_batcher.pairs([training[n] for n in chosen])
@@ -169,13 +171,13 @@ def task(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> T
     def evaluate(model: Any) -> Metrics:
         return metrics_of(model, run_batcher, validation, scale)
 
-    batches = Shuffled(training.lengths, collate, batch_size=settings.batch_size, seed=settings.seed)
+    batches = BucketBatches(training.lengths, collate, batch_size=settings.batch_size, seed=settings.seed)
     return Task(model, batches, objective, evaluate, metric="pearson", lower_is_better=False, unit="pairs")
 
 
 def sample(settings: SimilaritySettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return a few pairs; every sequence is read whole, so there is no window."""
-    scale, run_batcher = Scale.open(run.path), batcher(settings, run.path)
+    scale, run_batcher = ScoreScale.open(run.path), batcher(settings, run.path)
     pairs = iter(table(sources, settings)) if sources else iter(own_pairs(run, "validation"))
     rows = [list(islice(pairs, SAMPLE_ROWS)) for _ in range(SAMPLE_BATCHES)]
 
@@ -185,15 +187,15 @@ def sample(settings: SimilaritySettings, run: RunDirectory, sources: Sequence[Pa
     return Sample([run_batcher.pairs(some) for some in rows if some], loss, None)
 
 
-def load(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> TrainedSimilarity:
+def load(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> SimilarityPredictor:
     """Return the trained model with what it can do."""
     assert isinstance(model, SimilarityModel)
-    return TrainedSimilarity(model, batcher(settings, run.path), Scale.open(run.path), settings, run)
+    return SimilarityPredictor(model, batcher(settings, run.path), ScoreScale.open(run.path), settings, run)
 
 
 def baselines(settings: SimilaritySettings, run: RunDirectory) -> Mapping[str, Metrics]:
     """Return what trivial predictors get on the run's validation pairs."""
-    validation, scale = own_pairs(run, "validation"), Scale.open(run.path)
+    validation, scale = own_pairs(run, "validation"), ScoreScale.open(run.path)
     return scale.trivial.metrics(validation, validation.scores(), yes_no=scale.yes_no)
 
 
@@ -229,6 +231,6 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=PredictSettings,
+    predict=SimilarityOptions,
     baselines=baselines,
 )

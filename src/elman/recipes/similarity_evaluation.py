@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.batching import in_order
-from elman.data.pairs.batches import Batcher
-from elman.data.pairs.dataset import KeptPairs
-from elman.data.pairs.score_scale import Scale
+from elman.data.pairs.batches import PairCollator
+from elman.data.pairs.dataset import PairDataset
+from elman.data.pairs.score_scale import ScoreScale
 from elman.errors import RunError
 from elman.evaluation.baselines.word_overlap import shared_rank
 from elman.evaluation.metrics.agreement import agreement, mean_reciprocal_rank
@@ -24,7 +24,7 @@ MOST_RANKED = 1000  # pairs among whose second texts partners are looked for
 ALIKE = 0.8  # of the scale, from which on two texts count as partners
 
 
-def own_pairs(run: RunDirectory, name: str) -> KeptPairs:
+def own_pairs(run: RunDirectory, name: str) -> PairDataset:
     """Return the pairs for training or for validation out of a run's folder.
 
     Raises:
@@ -32,13 +32,15 @@ def own_pairs(run: RunDirectory, name: str) -> KeptPairs:
     """
     if not (run.path / f"{name}.values.npy").exists():
         raise RunError(f"{run.path} came without its pairs", hint="name a file of pairs behind the run")
-    pairs = KeptPairs.open(run.path, name)
+    pairs = PairDataset.open(run.path, name)
     if name == "training":
         run.check_data(pairs.fingerprint, "pairs")
     return pairs
 
 
-def metrics_of(model: SimilarityModel, batcher: Batcher, pairs: KeptPairs, scale: Scale) -> dict[str, float | None]:
+def metrics_of(
+    model: SimilarityModel, batcher: PairCollator, pairs: PairDataset, scale: ScoreScale
+) -> dict[str, float | None]:
     """Return how well the model's scores agree with those of the pairs."""
     device = next(model.parameters()).device
     found_B = np.empty(len(pairs))
@@ -49,7 +51,7 @@ def metrics_of(model: SimilarityModel, batcher: Batcher, pairs: KeptPairs, scale
     return agreement(found_B, pairs.scores(), yes_no=scale.yes_no)
 
 
-def ranks_of(model: SimilarityModel, batcher: Batcher, pairs: KeptPairs, scale: Scale) -> dict[str, float]:
+def ranks_of(model: SimilarityModel, batcher: PairCollator, pairs: PairDataset, scale: ScoreScale) -> dict[str, float]:
     """Return the mean reciprocal rank of partners by the model's vectors and by shared words; nothing without partners.
 
     Of the first `MOST_RANKED` pairs those with a score in the upper fifth of the scale are taken: the second text of
@@ -71,7 +73,7 @@ def ranks_of(model: SimilarityModel, batcher: Batcher, pairs: KeptPairs, scale: 
     }
 
 
-def vectors_of(model: SimilarityModel, batcher: Batcher, texts: Sequence[str]) -> NDArray[np.float32]:
+def vectors_of(model: SimilarityModel, batcher: PairCollator, texts: Sequence[str]) -> NDArray[np.float32]:
     """Return the vector of each text, (N, F), on the CPU."""
     device = next(model.parameters()).device
     found_NF = np.empty((len(texts), model.encoder.output_size), np.float32)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.batching import Shuffled
-from elman.data.speech.dataset import Batch, Speech, read_features, read_numbers
+from elman.data.batching import BucketBatches
+from elman.data.speech.dataset import SpeechBatch, SpeechDataset, read_features, read_numbers
 from elman.data.speech.features import collected
 from elman.data.speech.preparation import prepare_speech
 from elman.data.speech.sources import features_for, sentences
@@ -22,7 +22,7 @@ from elman.data.text.vocabularies import load_vocabulary
 from elman.errors import AGAIN, RunError, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
-from elman.predictors.transcriber import TrainedTranscriber, Transcribing, texts_of
+from elman.predictors.transcriber import TranscribeOptions, TranscriptionPredictor, texts_of
 from elman.predictors.word_timings import read_each, spelled
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import CellSettings
@@ -172,15 +172,15 @@ def _stride(scale: Mapping[str, Any], folder: Path) -> int:
 def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
     device = choose_device(settings.device)
-    speech = Speech.open(run.path)
+    speech = SpeechDataset.open(run.path)
     run.check_data(speech.fingerprint, "sentences")
-    judged, references = Speech.open(run.path / "validation"), texts_of(run, "validation")
+    judged, references = SpeechDataset.open(run.path / "validation"), texts_of(run, "validation")
     vocabulary = load_vocabulary(run.path)
-    batches = Shuffled(speech.input.lengths, speech.batch, batch_size=settings.batch_size, seed=settings.seed)
+    batches = BucketBatches(speech.input.lengths, speech.batch, batch_size=settings.batch_size, seed=settings.seed)
 
     flat = settings.flat_epochs
 
-    def objective(model: Any, batch: Batch, state: Any) -> Loss:
+    def objective(model: Any, batch: SpeechBatch, state: Any) -> Loss:
         symbols = int(batch.sizes_B.sum())
         spread = max(0.0, 1 - batches.progress / flat) if flat else 0.0
         return Loss(model.loss(*(t.to(device) for t in batch), spread=spread) / max(1, symbols), symbols)
@@ -196,26 +196,26 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
 
 def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return the first sentences of a table, or of the run's own."""
-    speech = Speech.open(run.path)
+    speech = SpeechDataset.open(run.path)
     if sources:
         rows = islice((row for path in sources for row in read_table(path, columns=settings.columns)), SAMPLE)
         by_speaker = settings.scaled_by == "speaker"
         found = collected(rows, read_features(run.path), skip_bad=False, by_speaker=by_speaker)
         symbols = [load_vocabulary(run.path).encode(text).astype(np.int64) for _, text, _ in found.rows]
-        speech = Speech(type(speech.input).of(found.features), type(speech.target).of(symbols))
+        speech = SpeechDataset(type(speech.input).of(found.features), type(speech.target).of(symbols))
 
-    def loss(model: Any, batch: Batch) -> Tensor:
+    def loss(model: Any, batch: SpeechBatch) -> Tensor:
         mean: Tensor = model.loss(*batch) / batch.sizes_B.sum().clamp(min=1)
         return mean
 
     return Sample([speech.batch(np.arange(min(SAMPLE, len(speech.input))))], loss, None)
 
 
-def load(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> TrainedTranscriber:
+def load(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> TranscriptionPredictor:
     """Return the trained model, ready to use."""
     assert isinstance(model, Transcriber)
     parts = model, load_vocabulary(run.path), read_features(run.path), run
-    return TrainedTranscriber(*parts, columns=settings.columns, by_speaker=settings.scaled_by == "speaker")
+    return TranscriptionPredictor(*parts, columns=settings.columns, by_speaker=settings.scaled_by == "speaker")
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:
@@ -248,5 +248,5 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=Transcribing,
+    predict=TranscribeOptions,
 )

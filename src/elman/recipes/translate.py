@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from elman.data.batching import Shuffled
-from elman.data.skipped import LeftOut
+from elman.data.batching import BucketBatches
+from elman.data.skipped import SkippedRows
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import Batch, Bitext, Encoded, Languages, write_lines
-from elman.data.translation.parallel import Pair, numbered_pairs, read_parallel
+from elman.data.translation.dataset import Encoded, Languages, ParallelBatch, ParallelDataset, write_lines
+from elman.data.translation.parallel import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
 from elman.models.translator import Translator
-from elman.predictors.translator import TrainedTranslator, Translating, nats_per_symbol, validation
+from elman.predictors.translator import TranslateOptions, TranslationPredictor, nats_per_symbol, validation
 from elman.recipes.base import Recipe, Sample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
@@ -74,20 +74,20 @@ class TranslateSettings(CellSettings):
 def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) -> dict[str, Any]:
     """Read the pairs, choose the symbols, and encode them into the folder; never more than a few pairs are held."""
     kind = settings.vocabulary if settings.vocabulary != "auto" else "bpe" if sources else "characters"
-    left_out = LeftOut()
+    left_out = SkippedRows()
     with TemporaryDirectory(dir=folder) as beside:
         pairs, judged = parts(sources, settings, Path(beside))
         # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE write everything.
         seen = [pairs, judged] if kind == "characters" else [pairs]
         languages = Languages.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
 
-        def short(part: SpooledPairs, what: str) -> Iterator[tuple[Pair, Encoded]]:
+        def short(part: SpooledPairs, what: str) -> Iterator[tuple[SentencePair, Encoded]]:
             before = left_out.count
             yield from languages.encode_short(part, settings.longest, left_out)
             if left_out.count - before == len(part):
                 raise every_pair_is_too_long(what, settings.longest)
 
-        kept = Bitext.write(folder, (encoded for _, encoded in short(pairs, "pair")))
+        kept = ParallelDataset.write(folder, (encoded for _, encoded in short(pairs, "pair")))
         count = write_lines(folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation")))
     return {
         "sources": [str(source) for source in sources] or ["dates in words, English to German and French"],
@@ -156,10 +156,10 @@ def build(settings: TranslateSettings, folder: Path) -> Translator:
 def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
     device = choose_device(settings.device)
-    corpus = Bitext.open(run.path)
+    corpus = ParallelDataset.open(run.path)
     run.check_data(corpus.fingerprint, "pairs")
-    judged = Bitext.of(validation(run), Languages.load(run.path))
-    batches = Shuffled(
+    judged = ParallelDataset.of(validation(run), Languages.load(run.path))
+    batches = BucketBatches(
         corpus.steps,
         corpus.batch,
         batch_size=settings.batch_size,
@@ -167,7 +167,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
         seed=settings.seed,
     )
 
-    def objective(model: Any, batch: Batch, state: Any) -> Loss:
+    def objective(model: Any, batch: ParallelBatch, state: Any) -> Loss:
         guesses = settings.sampling * min(1.0, batches.progress / SAMPLING_EPOCHS)
         nats, count = model.nats(*(t.to(device) for t in batch), smoothing=settings.smoothing, guesses=guesses)
         return Loss(nats / count, count)
@@ -181,9 +181,9 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
 def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
     """Return the first pairs of DATA, or of the run's validation data."""
     pairs = list(islice(read_parallel(sources), SAMPLE)) if sources else validation(run)[:SAMPLE]
-    corpus = Bitext.of(pairs, Languages.load(run.path))
+    corpus = ParallelDataset.of(pairs, Languages.load(run.path))
 
-    def loss(model: Any, batch: Batch) -> Tensor:
+    def loss(model: Any, batch: ParallelBatch) -> Tensor:
         nats, count = model.nats(*batch)
         mean: Tensor = nats / count
         return mean
@@ -191,10 +191,10 @@ def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Pat
     return Sample([corpus.batch(np.arange(len(pairs)))], loss, None)
 
 
-def load(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> TrainedTranslator:
+def load(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> TranslationPredictor:
     """Return the trained model, ready to use."""
     assert isinstance(model, Translator)
-    return TrainedTranslator(model, Languages.load(run.path), settings.longest, run)
+    return TranslationPredictor(model, Languages.load(run.path), settings.longest, run)
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:
@@ -227,5 +227,5 @@ RECIPE = Recipe(
     load=load,
     headline=headline,
     commands=commands,
-    predict=Translating,
+    predict=TranslateOptions,
 )

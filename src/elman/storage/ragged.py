@@ -21,7 +21,7 @@ from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import written_beside
 
 
-class Sequences:
+class RaggedArrays:
     """Sequences of numbers of one type and one shape of step; `sequences[n]` is (T_n, ...), a view.
 
     Attributes:

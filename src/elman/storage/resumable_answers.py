@@ -12,7 +12,7 @@ from elman.errors import RunError
 from elman.storage.files import disk_errors, write_bytes
 
 
-class KeptAnswers:
+class ResumableAnswers:
     """Inputs and their answers, a JSON object on each line; what an earlier one left in the same place is added to.
 
     Args:

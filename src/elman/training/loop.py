@@ -24,7 +24,7 @@ from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
 from elman.training import checkpoint
 from elman.training.interruption import Interruption
-from elman.training.loop_state import Memory, Tally
+from elman.training.loop_state import LoopState, RunningStats
 from elman.training.non_finite import Autopsy, non_finite_error, non_finite_evaluation
 from elman.training.optimiser import Norms, build_optimiser, clip_gradients
 from elman.training.schedule import Budget, Schedule, ScheduleMemory
@@ -37,7 +37,7 @@ LARGEST_SHARE = 0.1  # of a timed run that evaluations may take
 
 
 @dataclass(frozen=True)
-class Moment:
+class TrainingProgress:
     """What a watcher is told after every step and evaluation."""
 
     step: int
@@ -54,7 +54,7 @@ class Moment:
     unit: str = "symbols"  # what `symbols` counts
 
 
-Watch = Callable[[Moment], None]
+Watch = Callable[[TrainingProgress], None]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class _Loop:
         self.optimiser = build_optimiser(task.model, settings)
         self.schedule = Schedule(settings)
         self.budget = Budget(settings, task.default_minutes)
-        self.memory = Memory()
+        self.memory = LoopState()
         self.carried: Any = None
         self.best: dict[str, Any] | None = None  # row of metrics.jsonl
         self.saved: int | None = None
@@ -216,11 +216,11 @@ class _Loop:
         memory.tally.add(loss, result.items, norms)
         self.watch(self._moment(loss, norms, rate))
 
-    def _moment(self, loss: float, norms: Norms, rate: float) -> Moment:
+    def _moment(self, loss: float, norms: Norms, rate: float) -> TrainingProgress:
         memory, epoch = self.memory, self.task.batches.progress
         counts = memory.symbols, memory.seconds
         told: dict[str, Any] = {"probes": memory.probes, "unit": self.task.unit}
-        return Moment(memory.step, epoch, memory.done, loss, norms, rate, *counts, **told)
+        return TrainingProgress(memory.step, epoch, memory.done, loss, norms, rate, *counts, **told)
 
     def _stop_non_finite(self, batch: Any, states: dict[str, Any], loss: float, norms: Norms | None) -> None:
         def again() -> Tensor:
@@ -251,7 +251,7 @@ class _Loop:
         row: dict[str, Any] = {**where, **memory.tally.row(), **memory.probes, "validation": metrics}
         self.best = row if better else self.best
         memory.rows, memory.evaluated = memory.rows + 1, memory.step
-        tally, memory.tally, memory.probes = memory.tally, Tally(), {}
+        tally, memory.tally, memory.probes = memory.tally, RunningStats(), {}
         memory.seconds = time.monotonic() - self.started
         self.run.append_metrics(row)
         self._save()
@@ -259,7 +259,7 @@ class _Loop:
             self._keep_best()
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
         moment = asdict(self._moment(row["training_loss"], norms, rate))
-        self.watch(Moment(**{**moment, "norms": norms, "row": row, "best": better}))
+        self.watch(TrainingProgress(**{**moment, "norms": norms, "row": row, "best": better}))
 
     def _measure(self) -> dict[str, Any]:
         """Return the metrics; where they cannot be had a checkpoint is written first, so that no step is lost."""
@@ -305,7 +305,7 @@ class _Loop:
         """Go back to the checkpoint: cut metrics.jsonl back to it, and mend the best weights if they are its own."""
         self.carried, kept = checkpoint.load(self.run.checkpoint, model=self.task.model, optimiser=self.optimiser)
         try:
-            self.memory = read_record(Memory, kept["run"])
+            self.memory = read_record(LoopState, kept["run"])
             self.schedule.memory = read_record(ScheduleMemory, kept["schedule"])
             self.task.batches.seek(kept["position"])
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

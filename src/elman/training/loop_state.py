@@ -9,7 +9,7 @@ from elman.training.optimiser import Norms
 
 
 @dataclass
-class Tally:
+class RunningStats:
     """What happened since the last evaluation."""
 
     loss: float = 0.0  # sum over symbols
@@ -47,7 +47,7 @@ class Tally:
 
 
 @dataclass
-class Memory:
+class LoopState:
     """What a run remembers from step to step; all of it is in the checkpoint, as JSON."""
 
     step: int = 0
@@ -60,5 +60,5 @@ class Memory:
     stale: int = 0  # evaluations since the best
     evaluated: int = field(default=-1, metadata={"low": -1})  # step of the last evaluation
     evaluation_seconds: float = 0.0  # how long it took
-    tally: Tally = field(default_factory=Tally)
+    tally: RunningStats = field(default_factory=RunningStats)
     probes: dict[str, float] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from elman.data.labelled.batches import NO_TAG, batches, collate, in_turn
-from elman.data.labelled.dataset import Form, open_parts
+from elman.data.labelled.dataset import LabelledFormat, open_parts
 from elman.data.labelled.example import Example
 from elman.data.labelled.preparation import prepare_examples
 from elman.errors import DataError, RunError
@@ -44,7 +44,7 @@ def test_numbers_are_scaled_by_the_training_part_alone(tmp_path: Path) -> None:
     assert (described["training_examples"], described["validation_examples"]) == (16, 4)
     assert sorted([*training.chosen, *validation.chosen]) == list(range(20))
     joined = np.concatenate([pairs[n][0] for n in training.chosen]).astype(float)
-    form = Form.open(tmp_path)
+    form = LabelledFormat.open(tmp_path)
     np.testing.assert_allclose(form.mean, joined.mean(0))
     np.testing.assert_allclose(form.deviation, joined.std(0))
     assert (form.kind, form.shape, form.labels.classes, form.labels.counts) == ("features", (2,), ("a", "b"), (8, 8))
@@ -122,7 +122,7 @@ def test_that_everything_is_broken_is_said(tmp_path: Path) -> None:
 def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:
     prepare(tmp_path, *series(1))
     training, _ = open_parts(tmp_path)
-    labels = Form.open(tmp_path).labels
+    labels = LabelledFormat.open(tmp_path).labels
     batch = collate(training, labels, np.arange(3))
     assert batch.lengths_B is not None
     for b in range(3):
@@ -135,7 +135,7 @@ def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:
 
 def test_tags_are_padded_with_what_no_loss_counts(tmp_path: Path) -> None:
     prepare(tmp_path, *[("a b", "X Y"), ("c", "Y")] * 9, target="tags", vocabulary="words")
-    batch = next(in_turn(open_parts(tmp_path)[0], Form.open(tmp_path).labels))
+    batch = next(in_turn(open_parts(tmp_path)[0], LabelledFormat.open(tmp_path).labels))
     assert batch.target.shape == batch.input.shape
     assert (batch.target[1, 0].item(), batch.target[:, -1].tolist()) == (NO_TAG, [0, 1])
 
@@ -143,7 +143,7 @@ def test_tags_are_padded_with_what_no_loss_counts(tmp_path: Path) -> None:
 def test_numbers_as_labels_are_standardised(tmp_path: Path) -> None:
     prepare(tmp_path, *[(values, n) for n, (values, _) in enumerate(series(1))], target="number")
     training, _ = open_parts(tmp_path)
-    target = collate(training, Form.open(tmp_path).labels, np.arange(16)).target
+    target = collate(training, LabelledFormat.open(tmp_path).labels, np.arange(16)).target
     assert target.mean().item() == pytest.approx(0, abs=1e-6)
     assert target.std(correction=0).item() == pytest.approx(1)
 
@@ -154,7 +154,7 @@ def test_a_broken_run_is_refused(tmp_path: Path) -> None:
     for change in (("features", "pictures"), ('"mean": [', '"mean": [NaN, '), ('"test"', "3"), ("{", "")):
         (tmp_path / "examples.json").write_text(text.replace(*change, 1))
         with pytest.raises(RunError, match=r"examples.json is broken|labels of the run"):
-            Form.open(tmp_path)
+            LabelledFormat.open(tmp_path)
     np.save(tmp_path / "held.npy", np.ones(20, bool))
     with pytest.raises(RunError, match=r"held.npy does not fit"):
         open_parts(tmp_path)

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.pairs.dataset import KeptPairs, is_kept_out
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.dataset import PairDataset, is_kept_out
+from elman.data.pairs.readers import ScoredPair
 from elman.errors import RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
-PAIRS = [Pair("a cat", "ein Kätzchen", 4.25), Pair("x", "y", -1e-7), Pair("🐈", "x", 3.0)]
+PAIRS = [ScoredPair("a cat", "ein Kätzchen", 4.25), ScoredPair("x", "y", -1e-7), ScoredPair("🐈", "x", 3.0)]
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
-    written = KeptPairs.write(tmp_path, "training", iter(PAIRS))
-    for found in (written, KeptPairs.open(tmp_path, "training")):
+    written = PairDataset.write(tmp_path, "training", iter(PAIRS))
+    for found in (written, PairDataset.open(tmp_path, "training")):
         assert list(found) == PAIRS
         assert found[-1] == PAIRS[-1]
         assert len(found) == 3
@@ -25,15 +25,15 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", [b"1\tone", b"x\ta\tb", b"nan\ta\tb", b"1\t\xff\tb", b"1\ta\tb\tc"])
 def test_broken_rows_are_refused(tmp_path: Path, row: bytes) -> None:
-    Sequences.write(tmp_path, "training", [np.frombuffer(row, np.uint8)])
+    RaggedArrays.write(tmp_path, "training", [np.frombuffer(row, np.uint8)])
     with pytest.raises(RunError, match="training are broken"):
-        KeptPairs.open(tmp_path, "training")[0]
+        PairDataset.open(tmp_path, "training")[0]
 
 
 def test_numbers_are_no_pairs(tmp_path: Path) -> None:
-    Sequences.write(tmp_path, "training", [np.zeros(3)])
+    RaggedArrays.write(tmp_path, "training", [np.zeros(3)])
     with pytest.raises(RunError, match=r"are broken\n.*bytes\n.*float64"):
-        KeptPairs.open(tmp_path, "training")
+        PairDataset.open(tmp_path, "training")
 
 
 def test_parts_depend_on_the_texts_alone() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from elman.data.pairs.readers import Pair, read_pairs
+from elman.data.pairs.readers import ScoredPair, read_pairs
 from elman.errors import DataError
 
 
@@ -32,7 +32,7 @@ def test_columns_are_found_or_named(tmp_path: Path, text: str, columns: dict) ->
     if "Sentence 1" in text:
         columns = {**columns, "first": "Sentence 1"}
     table = read_pairs([write(tmp_path, text)], **columns)
-    assert list(table) == [Pair("one", "two", 4.5), Pair("three", "four", 1.0)]
+    assert list(table) == [ScoredPair("one", "two", 4.5), ScoredPair("three", "four", 1.0)]
     assert list(table) == list(table), "a table can be read again"
 
 
@@ -45,7 +45,7 @@ def test_quotes_are_the_text_of_a_tsv_and_the_form_of_a_csv(tmp_path: Path) -> N
     tabs = write(tmp_path, '"so\t"he said"\t1\nx\ty\t2\n')
     assert next(iter(read_pairs([tabs])))[:2] == ('"so', '"he said"')
     commas = write(tmp_path, '"one, two","he said ""no""\nand left",3\n', "pairs.csv")
-    assert list(read_pairs([commas])) == [Pair("one, two", 'he said "no" and left', 3.0)]
+    assert list(read_pairs([commas])) == [ScoredPair("one, two", 'he said "no" and left', 3.0)]
 
 
 def test_without_scores(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.series.readers import Form, read_series
+from elman.data.series.readers import SeriesFormat, read_series
 from elman.data.series.regularisation import Rules
 from elman.errors import DataError
 
@@ -24,7 +24,9 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_wide_file(write: Write) -> None:
-    panel, counts, _ = read_series([write("date,a,b\n2026-01-01,1,2\n2026-01-02,NA,4\n2026-01-03,5,\n")], Form())
+    panel, counts, _ = read_series(
+        [write("date,a,b\n2026-01-01,1,2\n2026-01-02,NA,4\n2026-01-03,5,\n")], SeriesFormat()
+    )
     assert panel.series == ["a", "b"]
     np.testing.assert_array_equal(panel.values[0], [[1, 2], [np.nan, 4], [5, np.nan]])
     assert counts == {"rows": 3, "missing values": 2}
@@ -34,12 +36,12 @@ def test_a_wide_file(write: Write) -> None:
 def test_other_separators_and_a_mark_at_the_beginning(write: Write) -> None:
     for separator in (";", "\t"):
         text = "\ufefft,a\n1,2.5\n2,3\n".replace(",", separator)
-        assert read_series([write(text)], Form()).panel.values[0].tolist() == [[2.5], [3]]
+        assert read_series([write(text)], SeriesFormat()).panel.values[0].tolist() == [[2.5], [3]]
 
 
 def test_a_long_file(write: Write) -> None:
     text = "shop,date,sold\nA,2026-01-01,1\nB,2026-01-02,7\nA,2026-01-02,2\nB,2026-01-03,8\nB,2026-01-04,9\n"
-    panel, *_ = read_series([write(text)], Form(series="shop"))
+    panel, *_ = read_series([write(text)], SeriesFormat(series="shop"))
     assert panel.series == ["A", "B"]
     assert [values.ravel().tolist() for values in panel.values_of_groups()] == [[1, 2], [7, 8, 9]]
     assert [panel.clock.text(int(start)) for start in panel.starts] == ["2026-01-01", "2026-01-02"]
@@ -48,31 +50,31 @@ def test_a_long_file(write: Write) -> None:
 def test_several_files_are_a_group_each(write: Write, tmp_path: Path) -> None:
     write("t,x,y\n1,1,1\n2,2,2\n", "one.csv")
     write("t,x,y\n5,3,3\n6,4,4\n7,5,5\n", "two.csv")
-    assert read_series([tmp_path], Form()).panel.series == ["one x", "one y", "two x", "two y"]
+    assert read_series([tmp_path], SeriesFormat()).panel.series == ["one x", "one y", "two x", "two y"]
     other = write("t,x,z\n1,1,1\n2,2,2\n", "zoo.csv")
     with pytest.raises(DataError, match=r"zoo.csv has other columns than .*one.csv\n.*x, y\n.*x, z"):
-        read_series([tmp_path / "one.csv", other], Form())
+        read_series([tmp_path / "one.csv", other], SeriesFormat())
 
 
 def test_what_is_known_ahead_may_go_on_behind_the_last_value(write: Write) -> None:
     path = write("t,y,price\n1,5,1\n2,,1\n3,6,2\n4,,3\n5,,3\n")
-    panel, *_ = read_series([path], Form(known=("price",)))
+    panel, *_ = read_series([path], SeriesFormat(known=("price",)))
     np.testing.assert_array_equal(panel.values[0], [[5], [np.nan], [6]])
     assert panel.ahead[0].ravel().tolist() == [1, 1, 2, 3, 3]
     with pytest.raises(DataError, match=r"price is known ahead, but has no value at 2"):
-        read_series([write("t,y,price\n1,5,1\n2,6,\n3,7,1\n")], Form(known=("price",)))
+        read_series([write("t,y,price\n1,5,1\n2,6,\n3,7,1\n")], SeriesFormat(known=("price",)))
 
 
 def test_a_time_in_parts(write: Write) -> None:
     text = "No,year,month,day,hour,v\n1,2010,1,31,23,5\n2,2010,2,1,0,6\n"
-    form = Form(time=("year", "month", "day", "hour"), columns=("v",))
+    form = SeriesFormat(time=("year", "month", "day", "hour"), columns=("v",))
     panel, *_ = read_series([write(text)], form)
     assert panel.clock.step == "1 h"
     assert panel.clock.text(panel.end(0)) == "2010-02-01 01:00:00"
     with pytest.raises(
         DataError, match=r"several columns that could be the time\n.*\n.*year, month, day\n.*year,month,"
     ):
-        read_series([write(text)], Form())
+        read_series([write(text)], SeriesFormat())
     with pytest.raises(DataError, match=r"line 2: the time cannot be read"):
         read_series([write(text.replace("2010,1,", "2010,Jan,"))], form)
 
@@ -97,7 +99,7 @@ IRREGULAR = {
 def test_what_is_irregular_is_refused_with_the_place_and_the_remedy(write: Write, kind: str) -> None:
     rows, message, remedy = IRREGULAR[kind]
     with pytest.raises(DataError, match=message) as found:
-        read_series([write("t,v\n" + rows)], Form())
+        read_series([write("t,v\n" + rows)], SeriesFormat())
     assert remedy in str(found.value)
 
 
@@ -115,7 +117,7 @@ def test_what_is_irregular_is_refused_with_the_place_and_the_remedy(write: Write
 def test_what_is_irregular_is_put_right_as_asked(
     write: Write, kind: str, rules: Rules, expected: list, counted: tuple[str, int]
 ) -> None:
-    panel, counts, _ = read_series([write("t,v\n" + IRREGULAR[kind][0])], Form(rules=rules))
+    panel, counts, _ = read_series([write("t,v\n" + IRREGULAR[kind][0])], SeriesFormat(rules=rules))
     np.testing.assert_array_equal(panel.values[0].ravel(), expected)
     assert counts[counted[0]] == counted[1]
 
@@ -125,36 +127,40 @@ def test_hours_become_days_and_days_months(write: Write) -> None:
     days = np.datetime64("2025-12-30") + np.arange(70)
     values = chance.normal(size=len(days))
     path = write("date,v\n" + "".join(f"{d},{v}\n" for d, v in zip(days, values, strict=True)))
-    panel, *_ = read_series([path], Form(rules=Rules(every="1month")))
+    panel, *_ = read_series([path], SeriesFormat(rules=Rules(every="1month")))
     months = days.astype("datetime64[M]")
     expected = [values[months == month].mean() for month in np.unique(months)]
     np.testing.assert_allclose(panel.values[0].ravel(), expected, rtol=1e-12)
     assert panel.clock.text(int(panel.starts[0])) == "2025-12-01"
     with pytest.raises(DataError, match=r"the step does not fit the times"):
-        read_series([path], Form(rules=Rules(every="5")))
+        read_series([path], SeriesFormat(rules=Rules(every="5")))
 
 
 @pytest.mark.parametrize(
     ("text", "form", "message"),
     [
-        ("", Form(), "is empty"),
-        ("t,v\n", Form(), "has no rows"),
-        ("1,2\n3,4\n", Form(), "no usable first line"),
-        ("t,v,v\n1,2,3\n", Form(), "no usable first line"),
-        ("t,v\n1,2\n2,3\n", Form(columns=("w",)), "unknown column of .*'w'"),
-        ("t,value\n1,2\n2,3\n", Form(columns=("values",)), "did you mean 'value'"),
-        ("t,v\n1,2\n2,3\n", Form(columns=("v",), known=("v",)), "v is to be forecast and more"),
-        ("t\n1\n2\n", Form(), "leaves no column to forecast"),
-        ("t,v\n1,2\n2,3,4\n", Form(), "line 3 has 3 cells"),
-        ("t,v\n1,2\n2,abc\n", Form(), "line 3: v is no number\n.*\n.*'abc'"),
-        ("t,v\n1,2\n2,inf\n", Form(), "line 3: v is no number"),
-        ("t,v\n1,2\n2,1_0\n", Form(), "line 3: v is no number"),
-        ("t,v\n1,2\n", Form(), "too few times to tell their step"),
-        ('t,v\n1,"2\n', Form(), "cannot be read\n.*a CSV file in UTF-8"),
-        ("s,t,v\nA,0,1\nA,10,2\nB,5,1\nB,15,2\n", Form(series="s"), "do not share their times\n.*0 on, as A\n.*5 in B"),
+        ("", SeriesFormat(), "is empty"),
+        ("t,v\n", SeriesFormat(), "has no rows"),
+        ("1,2\n3,4\n", SeriesFormat(), "no usable first line"),
+        ("t,v,v\n1,2,3\n", SeriesFormat(), "no usable first line"),
+        ("t,v\n1,2\n2,3\n", SeriesFormat(columns=("w",)), "unknown column of .*'w'"),
+        ("t,value\n1,2\n2,3\n", SeriesFormat(columns=("values",)), "did you mean 'value'"),
+        ("t,v\n1,2\n2,3\n", SeriesFormat(columns=("v",), known=("v",)), "v is to be forecast and more"),
+        ("t\n1\n2\n", SeriesFormat(), "leaves no column to forecast"),
+        ("t,v\n1,2\n2,3,4\n", SeriesFormat(), "line 3 has 3 cells"),
+        ("t,v\n1,2\n2,abc\n", SeriesFormat(), "line 3: v is no number\n.*\n.*'abc'"),
+        ("t,v\n1,2\n2,inf\n", SeriesFormat(), "line 3: v is no number"),
+        ("t,v\n1,2\n2,1_0\n", SeriesFormat(), "line 3: v is no number"),
+        ("t,v\n1,2\n", SeriesFormat(), "too few times to tell their step"),
+        ('t,v\n1,"2\n', SeriesFormat(), "cannot be read\n.*a CSV file in UTF-8"),
+        (
+            "s,t,v\nA,0,1\nA,10,2\nB,5,1\nB,15,2\n",
+            SeriesFormat(series="s"),
+            "do not share their times\n.*0 on, as A\n.*5 in B",
+        ),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: Form, message: str) -> None:
+def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: SeriesFormat, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_series([write(text)], form)
 
@@ -162,22 +168,22 @@ def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: Form, 
 def test_a_first_column_that_is_no_time_is_told(write: Write) -> None:
     rows = "\n3,1\n1,2\n2,3\n"
     with pytest.raises(DataError, match=r"order=sort; --set time=NAME, if sold, the first column, does not hold"):
-        read_series([write(f"sold,temp{rows}")], Form())
-    for form, names in ((Form(time=("sold",)), "sold,temp"), (Form(), "date,temp")):
+        read_series([write(f"sold,temp{rows}")], SeriesFormat())
+    for form, names in ((SeriesFormat(time=("sold",)), "sold,temp"), (SeriesFormat(), "date,temp")):
         with pytest.raises(DataError, match=r"order=sort$"):
             read_series([write(names + rows)], form)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read\n.*a CSV file or a folder of them"):
-        read_series([tmp_path / "none.csv"], Form())
+        read_series([tmp_path / "none.csv"], SeriesFormat())
     with pytest.raises(DataError, match=r"holds no series"):
-        read_series([tmp_path], Form())
+        read_series([tmp_path], SeriesFormat())
 
 
 def test_broken_rows_are_left_out_if_asked_and_counted(write: Write) -> None:
     path = write("t,v\n1,10\n2,2,2\nx,20\n3,abc\n4,40\n5,50\n6,60\n")
-    panel, counts, left_out = read_series([path], Form(skip_bad=True, rules=Rules(gaps="missing")))
+    panel, counts, left_out = read_series([path], SeriesFormat(skip_bad=True, rules=Rules(gaps="missing")))
     np.testing.assert_array_equal(panel.values[0].ravel(), [10, np.nan, np.nan, 40, 50, 60])
     assert counts["rows left out"] == left_out.count == 3
     assert [f"line {n}" in line for n, line in zip((3, 4, 5), left_out.lines(), strict=True)] == [True] * 3

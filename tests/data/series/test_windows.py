@@ -11,10 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 from elman.data.series.dataset import Panel
 from elman.data.series.timestamps import HOUR, Clock
-from elman.data.series.window_plan import Plan
+from elman.data.series.window_plan import ForecastSpec
 from elman.data.series.windows import Scaler, Windows, forward_filled
 from elman.errors import DataError, RunError, SettingError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 CLOCK = Clock("time", HOUR, "%Y-%m-%d %H:%M")
 
@@ -27,7 +27,7 @@ def panel_of(lengths: list[int], columns: int = 2, known: int = 1, holes: float 
     ahead = [chance.normal(size=(length + 3, known)) for length in lengths]
     names = (tuple(f"g{n}" for n in range(len(lengths))), tuple("abcd"[:columns]), tuple("xyz"[:known]))
     starts = np.arange(len(lengths)) * HOUR
-    return Panel(*names, CLOCK, starts, Sequences.of(values), Sequences.of(ahead))
+    return Panel(*names, CLOCK, starts, RaggedArrays.of(values), RaggedArrays.of(ahead))
 
 
 def test_the_scale_is_that_of_scikit_learn() -> None:
@@ -50,7 +50,7 @@ def test_the_scale_is_that_of_scikit_learn() -> None:
 def test_windows_are_what_a_loop_cuts(lengths: list, lookback: int, horizon: int, holes: float, first: int) -> None:
     panel = panel_of([*lengths, 12], holes=holes)
     plan_scaler = Scaler.fit(panel, constants="keep") if holes == 0 else Scaler.fit(panel_of([30] * (len(lengths) + 1)))
-    calendar = Plan.fit(panel_of([60]), validation=0.3, horizon=1, lookback=2)[0].calendar
+    calendar = ForecastSpec.fit(panel_of([60]), validation=0.3, horizon=1, lookback=2)[0].calendar
     windows = Windows(panel, plan_scaler, calendar, lookback=lookback, horizon=horizon, first=first * HOUR)
     expected = []
     for n in range(len(panel.groups)):
@@ -92,14 +92,14 @@ def batches_of(windows: Windows) -> list[torch.Tensor]:
 def test_nothing_of_the_validation_part_reaches_training() -> None:
     """Another future after the cut, whatever it is, leaves scale, calendar, sizes and every batch as they were."""
     panel, sizes = panel_of([120, 90], holes=0.05), {"validation": 0.3, "horizon": 3}
-    plan, kept = Plan.fit(panel, **sizes)
+    plan, kept = ForecastSpec.fit(panel, **sizes)
     changed = panel_of([120, 90], holes=0.05)
     for n in range(2):
         rows = (plan.cut - int(panel.starts[n])) // HOUR
         assert 0 < rows < len(panel.values[n])
         changed.values[n][rows:] = 1e9
         changed.ahead[n][rows:] = -1e9
-    other, _ = Plan.fit(changed, **sizes)
+    other, _ = ForecastSpec.fit(changed, **sizes)
     assert (other.cut, other.season, other.lookback, other.segment) == (
         plan.cut,
         plan.season,
@@ -122,13 +122,13 @@ def test_nothing_of_the_validation_part_reaches_training() -> None:
 
 def test_the_plan_survives_its_file(tmp_path: Path) -> None:
     panel = panel_of([80, 90])
-    plan, panel = Plan.fit(panel, validation=0.2, horizon=4)
+    plan, panel = ForecastSpec.fit(panel, validation=0.2, horizon=4)
     plan.save(tmp_path, panel)
     panel.save(tmp_path)
     import json
 
     facts = json.loads((tmp_path / "series.json").read_text())
-    again = Plan.read(facts, "series.json")
+    again = ForecastSpec.read(facts, "series.json")
     opened = Panel.open(tmp_path, facts)
     for a, b in zip(batches_of(plan.validation(panel)), batches_of(again.validation(opened)), strict=True):
         assert torch.equal(a, b)
@@ -146,7 +146,7 @@ def test_the_plan_survives_its_file(tmp_path: Path) -> None:
     ]
     for found in broken:
         with pytest.raises(RunError, match=r"x is broken\n.*the plan of a forecaster"):
-            Plan.read(found, "x")
+            ForecastSpec.read(found, "x")
     for found in ({**facts, "columns": ["a"]}, {**facts, "starts": [1]}):
         with pytest.raises(RunError, match=r"are not those that it says"):
             Panel.open(tmp_path, found)
@@ -156,36 +156,36 @@ def test_the_plan_survives_its_file(tmp_path: Path) -> None:
 
 def test_what_cannot_be_planned_is_said() -> None:
     with pytest.raises(DataError, match=r"training part of g0 is too short\n.*20 rows\n.*14 rows"):
-        Plan.fit(panel_of([20]), validation=0.3, horizon=4, lookback=16)
+        ForecastSpec.fit(panel_of([20]), validation=0.3, horizon=4, lookback=16)
     with pytest.raises(DataError, match=r"validation part is too short\n.*the horizon, 8 rows\n.*5 rows"):
-        Plan.fit(panel_of([50]), validation=0.1, horizon=8, lookback=3)
+        ForecastSpec.fit(panel_of([50]), validation=0.1, horizon=8, lookback=3)
     with pytest.raises(SettingError, match=r"the season is longer than the training part"):
-        Plan.fit(panel_of([50]), validation=0.2, season=60, horizon=2, lookback=3)
+        ForecastSpec.fit(panel_of([50]), validation=0.2, season=60, horizon=2, lookback=3)
     lengths = [60, 5]
     with pytest.raises(DataError, match=r"of g1 is too short\n.*\n.*5 rows\n.*--skip-bad leaves such series out"):
-        Plan.fit(panel_of(lengths), validation=0.2, horizon=4)
-    plan, panel = Plan.fit(panel_of(lengths), validation=0.2, horizon=4, lookback=10, skip_bad=True)
+        ForecastSpec.fit(panel_of(lengths), validation=0.2, horizon=4)
+    plan, panel = ForecastSpec.fit(panel_of(lengths), validation=0.2, horizon=4, lookback=10, skip_bad=True)
     assert plan.groups == panel.groups == ("g0",)
     still = panel_of([60])
     still.values[0][:40, 1] = 7.0
     with pytest.raises(DataError, match=r"series g0 b does not move in the training part\n.*\n.*7 at all 40 times"):
-        Plan.fit(still, validation=1 / 3, horizon=2, lookback=5)
-    kept, _ = Plan.fit(still, validation=1 / 3, horizon=2, lookback=5, constants="keep")
+        ForecastSpec.fit(still, validation=1 / 3, horizon=2, lookback=5)
+    kept, _ = ForecastSpec.fit(still, validation=1 / 3, horizon=2, lookback=5, constants="keep")
     assert kept.scaler.deviation[0, 1] == 1.0
     still.values[0][:40, 1] = np.nan
     with pytest.raises(DataError, match=r"series g0 b has no value in the training part"):
-        Plan.fit(still, validation=1 / 3, horizon=2, lookback=5)
+        ForecastSpec.fit(still, validation=1 / 3, horizon=2, lookback=5)
 
 
 def test_series_that_lie_an_age_apart_are_refused() -> None:
-    plan, panel = Plan.fit(panel_of([60, 60]), validation=0.2, horizon=3, lookback=6)
+    plan, panel = ForecastSpec.fit(panel_of([60, 60]), validation=0.2, horizon=3, lookback=6)
     panel.starts[1] += 10**9 * HOUR
     with pytest.raises(DataError, match=r"lie too far apart\n.*100,000,000 steps of 1 h"):
         plan.all_of(panel, "x")
 
 
 def test_other_series_must_fit() -> None:
-    plan, panel = Plan.fit(panel_of([60, 60]), validation=0.2, horizon=3, lookback=6)
+    plan, panel = ForecastSpec.fit(panel_of([60, 60]), validation=0.2, horizon=3, lookback=6)
     assert len(plan.all_of(panel_of([20]), "x")) == 2 * (20 - 6 - 3 + 1)
     with pytest.raises(DataError, match=r"x has other series than the run\n.*a, b\n.*a, b, c"):
         plan.all_of(panel_of([20], columns=3), "x")

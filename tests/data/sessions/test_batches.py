@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from elman.data.sessions.batches import IGNORED, SessionBatch, SessionStreams, WholeSessions, seen_before
 from elman.data.sessions.dataset import EVENT
 from elman.errors import RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 SESSIONS = st.lists(st.integers(2, 9), min_size=1, max_size=12)
 
 
-def sessions_of(lengths: list[int], tied: bool = False) -> Sequences:
+def sessions_of(lengths: list[int], tied: bool = False) -> RaggedArrays:
     """Items are numbered through all sessions, so that each tells where it is from."""
     steps = np.zeros(sum(lengths), EVENT)
     steps["item"] = np.arange(len(steps))
@@ -25,7 +25,7 @@ def sessions_of(lengths: list[int], tied: bool = False) -> Sequences:
     if tied:
         steps["tied"] = np.arange(len(steps)) % 3 != 0
         steps["tied"][[0, *ends[:-1]]] = False
-    return Sequences(steps, ends)
+    return RaggedArrays(steps, ends)
 
 
 def histories(batches: list[SessionBatch]) -> Counter[tuple[int, ...]]:
@@ -48,7 +48,7 @@ def histories(batches: list[SessionBatch]) -> Counter[tuple[int, ...]]:
     return found
 
 
-def expected(sessions: Sequences) -> Counter[tuple[int, ...]]:
+def expected(sessions: RaggedArrays) -> Counter[tuple[int, ...]]:
     items = [sessions[n]["item"].tolist() for n in range(len(sessions))]
     return Counter(tuple(session[:t]) for session in items for t in range(2, len(session) + 1))
 
@@ -128,7 +128,7 @@ def test_resets_stand_where_sessions_begin_and_no_stream_is_long() -> None:
 def test_what_was_seen_before(lengths: list[int], window: int, seed: int) -> None:
     steps = np.zeros(sum(lengths), EVENT)
     steps["item"] = np.random.default_rng(seed).integers(0, 4, len(steps))
-    sessions = Sequences(steps, np.cumsum(lengths))
+    sessions = RaggedArrays(steps, np.cumsum(lengths))
     batches = (
         SessionStreams(sessions, batch_size=2, window=window, seed=seed)
         if window

@@ -20,7 +20,7 @@ from elman.data.sessions.dataset import (
 from elman.data.sessions.events import Events
 from elman.data.sessions.items import UNKNOWN
 from elman.errors import DataError, RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 Row = tuple[int, int, float]
 
@@ -94,7 +94,7 @@ def written(folder: Path, rows: list[Row], **options: int) -> tuple[list[str], d
     return items.names, facts
 
 
-def shown(part: Sequences) -> list[list[tuple[int, bool]]]:
+def shown(part: RaggedArrays) -> list[list[tuple[int, bool]]]:
     return [[(int(step["item"]), bool(step["judged"])) for step in part[n]] for n in range(len(part))]
 
 
@@ -151,9 +151,9 @@ def test_other_sessions_are_judged_by_the_items_of_a_run(tmp_path: Path) -> None
 def test_a_broken_part_is_said(tmp_path: Path) -> None:
     steps = np.zeros(3, EVENT)
     steps["item"] = [0, 7, 1]
-    Sequences.write(tmp_path, "test", [steps])
+    RaggedArrays.write(tmp_path, "test", [steps])
     with pytest.raises(RunError, match=r"test.values.npy is broken[\s\S]*events of the 7 items"):
         open_part(tmp_path, "test", 7)
-    Sequences.write(tmp_path, "test", [np.zeros(3)])
+    RaggedArrays.write(tmp_path, "test", [np.zeros(3)])
     with pytest.raises(RunError, match=r"test.values.npy is broken[\s\S]*float64"):
         open_part(tmp_path, "test", 7)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.sessions.events import Table, read_events
+from elman.data.sessions.events import EventTable, read_events
 from elman.errors import DataError
 
 
@@ -24,7 +24,7 @@ def written(folder: Path, text: str, name: str = "events.csv") -> Path:
 def test_columns_are_found_by_their_names(tmp_path: Path, separator: str, end: str) -> None:
     rows = [["timestamp", "price", "User-ID", "Product ID"], ["5", "1.5", "ann", "a b"], ["3", "2", "bob", "c"]]
     path = written(tmp_path, "\ufeff" + end.join(separator.join(row) for row in rows))
-    events = read_events([path], Table())
+    events = read_events([path], EventTable())
     assert events.sessions == ["ann", "bob"]
     assert events.items == ["a b", "c"]
     assert (events.session.tolist(), events.item.tolist(), events.time.tolist()) == ([0, 1], [0, 1], [[5.0], [3.0]])
@@ -33,7 +33,7 @@ def test_columns_are_found_by_their_names(tmp_path: Path, separator: str, end: s
 
 def test_columns_by_name_two_times_and_quoted_separators(tmp_path: Path) -> None:
     path = written(tmp_path, 'who,what,day,ms\nx,"a,b",2016-05-09,20\nx,c,2016-05-09T00:00:01+00:00,10\n\n')
-    events = read_events([path], Table("who", "what", ("day", "ms")))
+    events = read_events([path], EventTable("who", "what", ("day", "ms")))
     day = datetime(2016, 5, 9, tzinfo=UTC).timestamp()
     assert events.items == ["a,b", "c"]
     assert events.time.tolist() == [[day, 20.0], [day + 1, 10.0]]
@@ -43,7 +43,7 @@ def test_files_without_names_several_files_and_gzip(tmp_path: Path) -> None:
     first = written(tmp_path, "196\t242\t3\t881250949\n186\t302\t3\t891717742\n", "u.data")
     second = tmp_path / "more.tsv.gz"
     second.write_bytes(gzip.compress(b"196\t302\t1\t891717743\n"))
-    table = Table(columns=("user", "item", "rating", "time"))
+    table = EventTable(columns=("user", "item", "rating", "time"))
     events = read_events([first, second], table)
     assert len(events) == 3
     assert events.session.tolist() == [0, 1, 0]
@@ -66,9 +66,9 @@ def test_files_without_names_several_files_and_gzip(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_read_is_named_or_left_out(tmp_path: Path, row: str, found: str) -> None:
     path = written(tmp_path, f"user,item,time\na,b,1\n{row}\na,c,2\n")
     with pytest.raises(DataError, match=r"row 3 cannot be read[\s\S]*" + re.escape(found)) as caught:
-        read_events([path], Table())
+        read_events([path], EventTable())
     assert "--skip-bad" in str(caught.value)
-    events = read_events([path], Table(skip_bad=True))
+    events = read_events([path], EventTable(skip_bad=True))
     assert events.left_out.lines() == [f"{path}, row 3: {found}"]
     assert events.items == ["b", "c"]
     assert events.sessions == ["a"]
@@ -77,20 +77,20 @@ def test_a_row_that_cannot_be_read_is_named_or_left_out(tmp_path: Path, row: str
 @pytest.mark.parametrize(
     ("text", "table", "message"),
     [
-        ("", Table(), "is no table of events[\\s\\S]*an empty file"),
-        ("hello\n", Table(), "is no table of events[\\s\\S]*the first line 'hello'"),
-        ("a,b,time\n", Table(), "is known to be the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*=NAME,"),
-        ("user,item,time\n", Table(item="items"), "no column 'items' for the item[\\s\\S]*--set item=item,"),
+        ("", EventTable(), "is no table of events[\\s\\S]*an empty file"),
+        ("hello\n", EventTable(), "is no table of events[\\s\\S]*the first line 'hello'"),
+        ("a,b,time\n", EventTable(), "is known to be the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*=NAME,"),
+        ("user,item,time\n", EventTable(item="items"), "no column 'items' for the item[\\s\\S]*--set item=item,"),
         (
             "u,i,time\n",
-            Table(session="u", item="sku"),
+            EventTable(session="u", item="sku"),
             "no column 'sku' for the item\\n((?!sku).*\\n)*.*columns: u, i, time",
         ),
-        ("user,item,time\n", Table(), "there are no events[\\s\\S]*none"),
-        ("user,item,time\n1,2\n", Table(skip_bad=True), "there are no events[\\s\\S]*1 bad rows"),
+        ("user,item,time\n", EventTable(), "there are no events[\\s\\S]*none"),
+        ("user,item,time\n1,2\n", EventTable(skip_bad=True), "there are no events[\\s\\S]*1 bad rows"),
     ],
 )
-def test_what_is_no_table(tmp_path: Path, text: str, table: Table, message: str) -> None:
+def test_what_is_no_table(tmp_path: Path, text: str, table: EventTable, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_events([written(tmp_path, text)], table)
 
@@ -102,8 +102,8 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     cut.write_bytes(gzip.compress(b"user,item,time\n" + b"ann,b,1\n" * 99)[:30])
     for path in (tmp_path, tmp_path / "absent.csv", latin, cut):
         with pytest.raises(DataError, match="cannot be read"):
-            read_events([path], Table())
+            read_events([path], EventTable())
     csv.field_size_limit(1 << 30)  # as readers of other tables leave it
     huge = written(tmp_path, f"user,item,time\na,{'b' * 200_000},1\n", "huge.csv")
     with pytest.raises(DataError, match="row 2 is broken"):
-        read_events([huge], Table())
+        read_events([huge], EventTable())

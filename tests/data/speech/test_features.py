@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from elman.data.speech.features import Featured, collected, featured, keep
-from elman.data.speech.table import Spoken
+from elman.data.speech.table import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 RATE = 8000
 FEATURES = SoundFeatures(RATE, 20, trim=False, longest=10)
@@ -24,14 +24,18 @@ def tone(hertz: float, loud: float = 0.4) -> np.ndarray:
     return (loud * np.sin(2 * np.pi * hertz * np.arange(RATE // 4) / RATE) + noise).astype(np.float32)
 
 
-def stream(rows: list[Spoken], notes: Counter[str] | None = None) -> Iterator[Featured]:
+def stream(rows: list[TranscribedFile], notes: Counter[str] | None = None) -> Iterator[Featured]:
     return featured(rows, FEATURES, skip_bad=False, leave_out=list[str]().append, notes=notes or Counter())
 
 
 def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "fast.wav", tone(300), 2 * RATE)
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    rows = [Spoken(tmp_path / "fast.wav", "a"), Spoken(tmp_path / "bad.wav", "b"), Spoken(tone(500), "c")]
+    rows = [
+        TranscribedFile(tmp_path / "fast.wav", "a"),
+        TranscribedFile(tmp_path / "bad.wav", "b"),
+        TranscribedFile(tone(500), "c"),
+    ]
     with pytest.raises(DataError, match=r"bad\.wav cannot be read as a sound(\n.*)*--skip-bad"):
         collected(rows, FEATURES, skip_bad=False)
     bad: list[str] = []
@@ -46,7 +50,7 @@ def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> No
 
 
 def test_a_speaker_is_normalised_over_all_that_he_says() -> None:
-    rows = [Spoken(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), "x", "ab"[n % 2]) for n in range(6)]
+    rows = [TranscribedFile(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), "x", "ab"[n % 2]) for n in range(6)]
     found = collected(rows, FEATURES, skip_bad=False, by_speaker=True)
     for n in range(2):
         np.testing.assert_allclose(np.concatenate(found.features[n::2]).astype(float).mean(0), 0, atol=2e-3)
@@ -54,11 +58,11 @@ def test_a_speaker_is_normalised_over_all_that_he_says() -> None:
 
 @pytest.mark.parametrize("by_speaker", [False, True])
 def test_what_is_kept_is_what_is_collected(tmp_path: Path, by_speaker: bool) -> None:
-    rows = [Spoken(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), f"text {n}", "ab"[n % 2]) for n in range(6)]
+    rows = [TranscribedFile(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), f"text {n}", "ab"[n % 2]) for n in range(6)]
     kept = keep(tmp_path, stream(rows), by_speaker=by_speaker)
     expected = collected(rows, FEATURES, skip_bad=False, by_speaker=by_speaker).features
     assert kept.texts == [row.text for row in rows]
-    found = Sequences.open(tmp_path, "input")
+    found = RaggedArrays.open(tmp_path, "input")
     assert len(found) == len(expected)
     for n, values in enumerate(expected):
         np.testing.assert_array_equal(found[n], values)
@@ -74,7 +78,7 @@ def test_features_are_not_held_while_they_are_kept(tmp_path: Path, by_speaker: b
     alive: list[int] = []
 
     def watched() -> Iterator[Featured]:
-        for row, values in stream([Spoken(tone(200 + n), "x", str(n % 3)) for n in range(40)]):
+        for row, values in stream([TranscribedFile(tone(200 + n), "x", str(n % 3)) for n in range(40)]):
             made.append(weakref.ref(values))
             alive.append(sum(values() is not None for values in made))
             yield row, values

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from elman.data.speech.dataset import Speech
+from elman.data.speech.dataset import SpeechDataset
 from elman.data.speech.preparation import stride_for
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
-def spoken(lengths: list[int], sizes: list[int]) -> Speech:
-    return Speech(
-        Sequences.of(np.zeros((length, 2), np.float16) for length in lengths),
-        Sequences.of(np.zeros(size, np.int64) for size in sizes),
+def spoken(lengths: list[int], sizes: list[int]) -> SpeechDataset:
+    return SpeechDataset(
+        RaggedArrays.of(np.zeros((length, 2), np.float16) for length in lengths),
+        RaggedArrays.of(np.zeros(size, np.int64) for size in sizes),
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from elman.data.speech.table import LONGEST_PATH, LONGEST_TEXT, Spoken, parted, read_table
+from elman.data.speech.table import LONGEST_PATH, LONGEST_TEXT, TranscribedFile, parted, read_table
 from elman.errors import DataError
 
 
@@ -12,8 +12,8 @@ def test_a_table_names_files_texts_and_speakers(tmp_path: Path) -> None:
     table = tmp_path / "x.tsv"
     table.write_text("text\twho\tfile\n  so   it is \tme\ta.wav\n\nno\tyou\t/b.wav\n")
     assert list(read_table(table, columns=("file", "text", "who"))) == [
-        Spoken(tmp_path / "a.wav", "so it is", "me"),
-        Spoken(Path("/b.wav"), "no", "you"),
+        TranscribedFile(tmp_path / "a.wav", "so it is", "me"),
+        TranscribedFile(Path("/b.wav"), "no", "you"),
     ]
     with pytest.raises(DataError, match=r"no column 'speaker'\n.*path, text and speaker"):
         list(read_table(table, columns=("path", "text", "speaker"))) if table.write_text("path\ttext\na\tb\n") else None
@@ -38,7 +38,7 @@ def test_an_absurd_cell_is_refused_with_its_line(tmp_path: Path, row: str, messa
 
 
 def test_parts_are_drawn_by_the_seed_and_keep_their_order() -> None:
-    rows = [Spoken(Path(str(n)), str(n)) for n in range(50)]
+    rows = [TranscribedFile(Path(str(n)), str(n)) for n in range(50)]
     training, judged = parted(rows, 0.2, seed=3)
     assert (len(training), len(judged)) == (40, 10)
     assert sorted(training + judged, key=lambda row: int(row.text)) == rows

@@ -9,16 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import symbols_of
 from elman.data.translation import dataset as bitext
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import Bitext, Languages, read_lines, write_lines
-from elman.data.translation.parallel import Pair, numbered_pairs, read_parallel
+from elman.data.translation.dataset import Languages, ParallelDataset, read_lines, write_lines
+from elman.data.translation.parallel import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError, RunError
 
-PAIRS = [Pair("ein Haus", "a house"), Pair("zwei Bäume", "two trees"), Pair("drei", "three of them")]
+PAIRS = [
+    SentencePair("ein Haus", "a house"),
+    SentencePair("zwei Bäume", "two trees"),
+    SentencePair("drei", "three of them"),
+]
 
 
 def written(folder: Path, name: str, text: str | bytes) -> Path:
@@ -75,10 +79,10 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
     languages = Languages.load(tmp_path)
     assert [v.fingerprint for v in languages] == [v.fingerprint for v in made]
     assert (languages.source.fingerprint == languages.target.fingerprint) == joint
-    written = Bitext.write(tmp_path, map(languages.encode, PAIRS))
-    found = Bitext.open(tmp_path)
+    written = ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
+    found = ParallelDataset.open(tmp_path)
     assert found.fingerprint == written.fingerprint
-    assert found.fingerprint == Bitext.of(PAIRS, languages).fingerprint
+    assert found.fingerprint == ParallelDataset.of(PAIRS, languages).fingerprint
     for n, pair in enumerate(PAIRS):
         for vocabulary, part, line in zip(languages, found, pair, strict=True):
             assert "".join(symbols_of(vocabulary, part[n])).strip() == line
@@ -93,7 +97,7 @@ def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
     languages = Languages.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
     rows = zip((3, 4, 7), PAIRS, strict=True)
     pairs = SpooledPairs.write(tmp_path / "pairs", ("x.de", "x.en"), rows)
-    left_out = LeftOut()
+    left_out = SkippedRows()
     kept = list(languages.encode_short(pairs, 2, left_out))
     assert [pair for pair, _ in kept] == PAIRS[:2]
     assert all(
@@ -107,7 +111,7 @@ def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
 def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
     languages = Languages.learn([PAIRS], tmp_path, kind="characters", size=None, joint=True)
     with pytest.raises(DataError, match=r"'\\u2603' at character 2 of the text"):
-        Bitext.of([*PAIRS, Pair("a\u2603", "a")], languages)
+        ParallelDataset.of([*PAIRS, SentencePair("a\u2603", "a")], languages)
 
 
 @given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))
@@ -119,8 +123,10 @@ def test_lines_are_learned_from_as_one_text(lines: list[str], size: int) -> None
     assert all(len(piece) == size for piece in pieces[:-1])
 
 
-@given(st.lists(st.builds(Pair, st.text(max_size=5), st.text(max_size=5)), max_size=4))
-def test_lines_are_written_as_json_one_by_one(tmp_path_factory: pytest.TempPathFactory, pairs: list[Pair]) -> None:
+@given(st.lists(st.builds(SentencePair, st.text(max_size=5), st.text(max_size=5)), max_size=4))
+def test_lines_are_written_as_json_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, pairs: list[SentencePair]
+) -> None:
     path = tmp_path_factory.mktemp("lines") / "x.json"
     assert write_lines(path, iter(pairs)) == len(pairs)
     assert path.read_bytes().decode() == json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
@@ -134,7 +140,7 @@ def test_more_lines_than_can_be_read_again_are_refused(tmp_path: Path, monkeypat
     assert read_lines(path) == PAIRS
     message = r"too many pairs for validation.*\n.*at most \d+ bytes.*\n.*the first 4\n.*validation=0\.001"
     with pytest.raises(DataError, match=message):
-        write_lines(path, [*PAIRS, Pair("a", "b")])
+        write_lines(path, [*PAIRS, SentencePair("a", "b")])
     assert read_lines(path) == PAIRS
 
 
@@ -146,10 +152,10 @@ def test_broken_folders_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"validation\.json is broken"):
             read_lines(tmp_path / "validation.json")
     languages = Languages.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
-    Bitext.write(tmp_path, map(languages.encode, PAIRS))
+    ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
     (tmp_path / "target.ends.npy").write_bytes((tmp_path / "source.ends.npy").read_bytes()[:-8])
     with pytest.raises(RunError):
-        Bitext.open(tmp_path)
+        ParallelDataset.open(tmp_path)
 
 
 def test_dates_are_what_a_calendar_says() -> None:

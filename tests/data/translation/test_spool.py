@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.translation.parallel import Pair
+from elman.data.translation.parallel import SentencePair
 from elman.data.translation.spool import SpooledPairs
 
 lines = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=8)
-some_pairs = st.lists(st.tuples(st.integers(1, 10**9), st.builds(Pair, lines, lines)), max_size=8)
+some_pairs = st.lists(st.tuples(st.integers(1, 10**9), st.builds(SentencePair, lines, lines)), max_size=8)
 
 
 @given(rows=some_pairs, place=st.integers(0, 8))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as judge
 
-from elman.data.pairs.readers import Pair
-from elman.evaluation.baselines.word_overlap import Trivial, shared_rank, shared_words
+from elman.data.pairs.readers import ScoredPair
+from elman.evaluation.baselines.word_overlap import OverlapBaselines, shared_rank, shared_words
 from elman.evaluation.metrics.agreement import agreement, mean_reciprocal_rank
 
 NUMBERS = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=20)
@@ -56,13 +56,18 @@ def test_shared_words() -> None:
 
 
 def test_the_line_is_that_of_least_squares() -> None:
-    pairs = [Pair("a b", "a b", 5.0), Pair("a b", "a c", 2.0), Pair("a", "c", 1.0), Pair("a b c", "a b", 3.0)]
+    pairs = [
+        ScoredPair("a b", "a b", 5.0),
+        ScoredPair("a b", "a c", 2.0),
+        ScoredPair("a", "c", 1.0),
+        ScoredPair("a b c", "a b", 3.0),
+    ]
     shared, true = np.array([shared_words(*pair[:2]) for pair in pairs]), np.array([pair.score for pair in pairs])
     slope, start = np.polyfit(shared, true, 1)
-    trivial = Trivial.fit(pairs)
+    trivial = OverlapBaselines.fit(pairs)
     assert (trivial.slope, trivial.start, trivial.mean) == pytest.approx((slope, start, true.mean()))
     table = trivial.metrics(pairs, true, yes_no=False)
     assert table["word overlap"]["pearson"] == pytest.approx(np.corrcoef(shared, true)[0, 1])
     assert table["mean score"] == {"mean_squared_error": pytest.approx(true.var())}
-    flat = Trivial.fit([Pair("a", "b", 1.0), Pair("a", "c", 2.0)])
+    flat = OverlapBaselines.fit([ScoredPair("a", "b", 1.0), ScoredPair("a", "c", 2.0)])
     assert (flat.slope, flat.start) == (0, 1.5)

@@ -20,7 +20,7 @@ from elman.data.text.subwords import split_sentence
 from elman.data.text.vocabularies import Vocabulary
 from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import checked_json, read_checked, write_json
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 LARGEST_CAPTIONS = 1 << 30
 """Bytes of the file of captions in a run; those of COCO's 118,000 pictures take 50 million."""
@@ -40,7 +40,7 @@ def symbols_with_words(texts: Iterable[Sequence[str]], *, rare: int) -> int:
     return 2 + max(1, sum(count >= rare for count in counts.values()))
 
 
-class Batch(NamedTuple):
+class CaptionBatch(NamedTuple):
     """B pictures with N captions."""
 
     picture_B: Tensor  # (B, H, W, 3) uint8, or features (B, S, F) float32
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     said_of_X: Tensor  # which picture each of these is of, rising
 
 
-class Pictures:
+class CaptionDataset:
     """Pictures and their captions.
 
     Args:
@@ -87,7 +87,7 @@ class Pictures:
         """What changes with every change of the pictures or captions."""
         return fingerprint(self.values, self.names, self.texts)
 
-    def batch(self, chosen: NDArray[np.int64], most: int = 0) -> Batch:
+    def batch(self, chosen: NDArray[np.int64], most: int = 0) -> CaptionBatch:
         """Return these pictures with all their captions, or with `most` of them, drawn from torch's random state."""
         rows: list[NDArray[np.int64]] = []
         owners: list[int] = []
@@ -98,7 +98,7 @@ class Pictures:
             owners += [b] * len(order)
         target, _ = pad(rows, fill=-100)
         said = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
-        return Batch(
+        return CaptionBatch(
             torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),
             torch.from_numpy(self.turns[chosen]),
             torch.from_numpy(target),
@@ -144,7 +144,7 @@ def write_pictures(
             texts.append(list(captions))
             yield array[None]
 
-    kept = Sequences.write(folder, "picture", values())
+    kept = RaggedArrays.write(folder, "picture", values())
     write_json(folder / "captions.json", {"names": names, "texts": texts})
     return texts, fingerprint(kept.values, names, texts)
 
@@ -158,13 +158,13 @@ def fingerprint(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequ
     return hasher.hexdigest()
 
 
-def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] = ()) -> Pictures:
+def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] = ()) -> CaptionDataset:
     """Map what `write_pictures` kept.
 
     Raises:
         RunError: it is missing or broken.
     """
-    values, (names, texts) = Sequences.open(folder, "picture").values, read_texts(folder)
+    values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_texts(folder)
     fits = (values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8) or (
         values.ndim == 3 and values.dtype == np.float32
     )
@@ -175,7 +175,7 @@ def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] 
             found=f"{values.dtype} of shape {values.shape}",
             hint=AGAIN,
         )
-    return Pictures(values, texts, names, vocabulary, sided=sided)
+    return CaptionDataset(values, texts, names, vocabulary, sided=sided)
 
 
 def read_texts(folder: Path) -> tuple[list[str], list[list[str]]]:

@@ -13,7 +13,7 @@ from elman.data.captions.builtin import scenes
 from elman.data.captions.dataset import spoken
 from elman.data.captions.image_features import PictureSource, picture_source
 from elman.data.captions.readers import TEST, TRAINING, VALIDATION, Album, Captioned, read_album
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 
 Stream = Iterator[tuple[NDArray[Any], str, list[str]]]
@@ -26,7 +26,7 @@ SCENES, JUDGED = 8000, 300
 """Of the default data: for training, and for each of validation and held-out combinations."""
 
 
-class Parts(NamedTuple):
+class CaptionSplits(NamedTuple):
     """What a run is made of."""
 
     training: Stream
@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 
 
 @dataclass
-class Told:
+class Rejected:
     """How pictures are to be read, and what was left out.
 
     Attributes:
@@ -51,11 +51,11 @@ class Told:
     skip_bad: bool = False
     longest: int = 1 << 30
     by_words: bool = True
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: SkippedRows = field(default_factory=SkippedRows)
     too_long: int = 0
 
 
-def scene_parts(seed: int) -> Parts:
+def scene_parts(seed: int) -> CaptionSplits:
     """Return the default data."""
 
     def made(count: int, seed: int, held_out: bool = False) -> Stream:
@@ -63,10 +63,12 @@ def scene_parts(seed: int) -> Parts:
             yield scene.image, f"scene {n}", [spoken(text) for text in scene.captions]
 
     held_out = made(JUDGED, seed + (2 << 64), held_out=True)
-    return Parts(made(SCENES, seed), made(JUDGED, seed + (1 << 64)), held_out)
+    return CaptionSplits(made(SCENES, seed), made(JUDGED, seed + (1 << 64)), held_out)
 
 
-def album_parts(sources: Sequence[Path], told: Told, *, share: float, validation_data: Sequence[Path]) -> Parts:
+def album_parts(
+    sources: Sequence[Path], told: Rejected, *, share: float, validation_data: Sequence[Path]
+) -> CaptionSplits:
     """Return the pictures of DATA for training and validation.
 
     Args:
@@ -95,10 +97,10 @@ def album_parts(sources: Sequence[Path], told: Told, *, share: float, validation
                 )
             rows, listed = rows[:cut], rows[cut:]
         judged = readable(listed, source, album, told)
-    return Parts(_short(readable(rows, source, album, told), told), judged, None)
+    return CaptionSplits(_short(readable(rows, source, album, told), told), judged, None)
 
 
-def readable_of(sources: Sequence[Path], told: Told) -> Stream:
+def readable_of(sources: Sequence[Path], told: Rejected) -> Stream:
     """Yield the pictures of DATA to judge on: those for the test where a list says which, else all.
 
     Raises:
@@ -109,7 +111,7 @@ def readable_of(sources: Sequence[Path], told: Told) -> Stream:
     return readable(rows, picture_source(sources[1] if len(sources) > 1 else None, told.side), album, told)
 
 
-def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, told: Told) -> Stream:
+def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, told: Rejected) -> Stream:
     """Yield pictures with name and captions.
 
     Raises:
@@ -137,7 +139,7 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
         raise DataError("every picture is missing or broken", should=f"such as {rows[0].path}", found="none")
 
 
-def _short(pictures: Stream, told: Told) -> Stream:
+def _short(pictures: Stream, told: Rejected) -> Stream:
     """Leave out captions that are too long; a picture without another goes too."""
     count = 0
     for values, name, captions in pictures:

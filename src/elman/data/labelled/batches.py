@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import Shuffled, in_order, pad
+from elman.data.batching import BucketBatches, in_order, pad
 from elman.data.labelled.dataset import Part
 from elman.data.labelled.labels import Labels
 
@@ -19,7 +19,7 @@ NO_TAG = -100
 """The tag beyond the end of a sequence, which no loss counts."""
 
 
-class Batch(NamedTuple):
+class LabelledBatch(NamedTuple):
     """Sequences side by side.
 
     Attributes:
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     target: Tensor
 
 
-def collate(part: Part, labels: Labels, numbers: NDArray[np.int64]) -> Batch:
+def collate(part: Part, labels: Labels, numbers: NDArray[np.int64]) -> LabelledBatch:
     """Return the batch of some members of a part, by their places in `part.chosen`."""
     chosen = part.chosen[numbers]
     padded, lengths = pad([part.input[int(n)] for n in chosen])
@@ -47,15 +47,15 @@ def collate(part: Part, labels: Labels, numbers: NDArray[np.int64]) -> Batch:
         dtype = np.float32 if labels.target == "classes" else np.int64
         target = torch.from_numpy(np.concatenate(targets).astype(dtype))
     ragged = bool((lengths != len(padded)).any())
-    return Batch(torch.from_numpy(padded), torch.from_numpy(lengths) if ragged else None, target)
+    return LabelledBatch(torch.from_numpy(padded), torch.from_numpy(lengths) if ragged else None, target)
 
 
-def batches(part: Part, labels: Labels, *, batch_size: int, seed: int) -> Shuffled[Batch]:
+def batches(part: Part, labels: Labels, *, batch_size: int, seed: int) -> BucketBatches[LabelledBatch]:
     """Return the batches of a part for training, in a new order in every epoch."""
-    return Shuffled(part.lengths, partial(collate, part, labels), batch_size=batch_size, seed=seed)
+    return BucketBatches(part.lengths, partial(collate, part, labels), batch_size=batch_size, seed=seed)
 
 
-def in_turn(part: Part, labels: Labels, *, batch_size: int = 256, tokens: int = 1 << 16) -> Iterator[Batch]:
+def in_turn(part: Part, labels: Labels, *, batch_size: int = 256, tokens: int = 1 << 16) -> Iterator[LabelledBatch]:
     """Yield all members of a part once, the shortest first, for evaluation; at most `tokens` padded steps at a time."""
     for numbers in in_order(part.lengths, batch_size=batch_size, tokens=tokens):
         yield collate(part, labels, numbers)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from elman.data.labelled.labels import Labels
 from elman.errors import AGAIN, RunError
 from elman.storage.files import write_json
-from elman.storage.ragged import Sequences, read_array
+from elman.storage.ragged import RaggedArrays, read_array
 
 FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held.npy", "examples", "validation", "-labels"
 KINDS = ("symbols", "features", "frames")
@@ -29,8 +29,8 @@ class Part(NamedTuple):
         chosen: which of them belong to the part.
     """
 
-    input: Sequences
-    target: Sequences
+    input: RaggedArrays
+    target: RaggedArrays
     chosen: NDArray[np.int64]
 
     @property
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Form:
+class LabelledFormat:
     """What the sequences of a run are.
 
     Attributes:
@@ -64,7 +64,7 @@ class Form:
         write_json(folder / FILE, {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()})
 
     @classmethod
-    def open(cls, folder: Path) -> Form:
+    def open(cls, folder: Path) -> LabelledFormat:
         """Read the form out of a run's folder.
 
         Raises:
@@ -101,7 +101,7 @@ def open_parts(folder: Path) -> tuple[Part, Part]:
     Raises:
         RunError: the files are missing or broken.
     """
-    examples, labels = Sequences.open(folder, EXAMPLES), Sequences.open(folder, EXAMPLES + LABELS)
+    examples, labels = RaggedArrays.open(folder, EXAMPLES), RaggedArrays.open(folder, EXAMPLES + LABELS)
     held = np.asarray(read_array(folder / HELD))
     if held.dtype != bool or held.shape != (len(examples),) or len(labels) != len(examples) or held.all():
         raise RunError(
@@ -113,9 +113,9 @@ def open_parts(folder: Path) -> tuple[Part, Part]:
     training = Part(examples, labels, np.flatnonzero(~held))
     if held.any():
         return training, Part(examples, labels, np.flatnonzero(held))
-    return training, whole(Sequences.open(folder, VALIDATION), Sequences.open(folder, VALIDATION + LABELS))
+    return training, whole(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
 
 
-def whole(input: Sequences, target: Sequences) -> Part:
+def whole(input: RaggedArrays, target: RaggedArrays) -> Part:
     """Return all sequences as a part."""
     return Part(input, target, np.arange(len(input)))

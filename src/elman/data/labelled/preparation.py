@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, Form, Part, whole
+from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, Part, whole
 from elman.data.labelled.example import Example, Values
 from elman.data.labelled.labels import Labels, names_of, number_of, split
 from elman.data.labelled.text_encoder import TextEncoder
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 from elman.storage.files import written_beside
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 Read = Callable[[], Iterator[Example]]
 Encode = Callable[[str, Values, Any], tuple[NDArray[Any], NDArray[Any]]]
@@ -75,7 +75,7 @@ def prepare_examples(
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
         encoder = TextEncoder.build(partial(values_at, training, read, skip_bad), kind, vocabulary_size)
         encoder.vocabulary.save(folder)
-    skipped = LeftOut()
+    skipped = SkippedRows()
     part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
     held = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
@@ -83,7 +83,7 @@ def prepare_examples(
     shape = part.input.values.shape[1:]
     mean, deviation = ((0.0,), (1.0,)) if encoder else scale(part.input, np.flatnonzero(~held))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
-    form = Form(kind, shape, mean, deviation, labels, reader)
+    form = LabelledFormat(kind, shape, mean, deviation, labels, reader)
     form.save(folder)
     judged = int(held.sum())
     if validation_read:
@@ -94,12 +94,12 @@ def prepare_examples(
 
 def values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
     """Yield the values of the sound examples at some places."""
-    examples = sound(read, lambda name, values, label: values, skip_bad, LeftOut())
+    examples = sound(read, lambda name, values, label: values, skip_bad, SkippedRows())
     return (values for n, values in examples if n in places)
 
 
 def describe(
-    form: Form, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: LeftOut
+    form: LabelledFormat, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: SkippedRows
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
     lengths, labels = part.input.lengths, form.labels
@@ -149,7 +149,7 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
         count = len(values.split()) if isinstance(values, str) else len(values)
         return text, count, label
 
-    skipped = LeftOut()
+    skipped = SkippedRows()
     for n, (text, count, label) in sound(read, look, skip_bad, skipped):
         textual, words = text, words + count
         places.append(n)
@@ -160,7 +160,7 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
 
 
 def sound(
-    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: LeftOut
+    read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: SkippedRows
 ) -> Iterator[tuple[int, Result]]:
     """Yield what is made of the examples that are not broken, with their places among all.
 
@@ -211,7 +211,7 @@ def _with_skip_bad(hint: str | None) -> str:
     return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
 
 
-def nothing_left(skipped: LeftOut) -> DataError:
+def nothing_left(skipped: SkippedRows) -> DataError:
     """Return the error for data without a single sound example."""
     return DataError(
         "there are no examples" + (" left" if skipped.count else ""),
@@ -252,7 +252,7 @@ def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | No
 
 
 def write_part(
-    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: LeftOut
+    folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: SkippedRows
 ) -> tuple[Part, list[int]]:
     """Encode examples and write them, one by one; return them with their places among all that were read.
 
@@ -270,11 +270,11 @@ def write_part(
         if not places:
             raise nothing_left(skipped)
 
-    written = Sequences.write(folder, name, inputs())
-    return whole(written, Sequences.write(folder, name + LABELS, targets)), places
+    written = RaggedArrays.write(folder, name, inputs())
+    return whole(written, RaggedArrays.write(folder, name + LABELS, targets)), places
 
 
-def scale(input: Sequences, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def scale(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and standard deviation of each feature over the chosen sequences; of bytes, one for all.
 
     A feature that never changes has the deviation 1.

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.pairs.inverse_frequency import Lexicon
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.inverse_frequency import InverseFrequency
+from elman.data.pairs.readers import ScoredPair
 from elman.data.text.subwords import hashed, pieces_of, split_sentence
 
 REMEMBERED = 1 << 17
@@ -60,7 +60,7 @@ class PairBatch(NamedTuple):
         return PairBatch(self.texts.to(device), self.alike_WW.to(device), self.score_B.to(device))
 
 
-class Batcher:
+class PairCollator:
     """Makes tensors of texts.
 
     Args:
@@ -69,7 +69,7 @@ class Batcher:
         longest: words of a text that are read; what comes after them is left out.
     """
 
-    def __init__(self, lexicon: Lexicon, *, buckets: int, longest: int) -> None:
+    def __init__(self, lexicon: InverseFrequency, *, buckets: int, longest: int) -> None:
         self.lexicon, self.buckets, self.longest = lexicon, buckets, longest
         self._pieces: dict[str, NDArray[np.int64]] = {}
 
@@ -77,7 +77,7 @@ class Batcher:
         """Return texts as tensors."""
         return self._tensors([split_sentence(text)[: self.longest] for text in texts])[0]
 
-    def pairs(self, pairs: Sequence[Pair]) -> PairBatch:
+    def pairs(self, pairs: Sequence[ScoredPair]) -> PairBatch:
         """Return pairs as tensors."""
         both = [pair.first for pair in pairs] + [pair.second for pair in pairs]
         texts, words = self._tensors([split_sentence(text)[: self.longest] for text in both])

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.readers import ScoredPair
 from elman.data.text.builtin import python_reference
 
 HIGHEST = 5.0
@@ -46,7 +46,7 @@ def sentences() -> list[str]:
     return list(dict.fromkeys(sentence for sentence in plain if 6 <= len(sentence.split()) <= 20))
 
 
-def edited_pairs(seed: int = 1) -> Iterator[Pair]:
+def edited_pairs(seed: int = 1) -> Iterator[ScoredPair]:
     """Yield a sentence, an edited one, and the points from 0 to 5 that are left; the same for the same seed."""
     chance = random.Random(seed)
     all_of_them = sentences()
@@ -54,14 +54,14 @@ def edited_pairs(seed: int = 1) -> Iterator[Pair]:
     for sentence in all_of_them:
         for _ in range(PER_SENTENCE):
             if chance.random() < UNRELATED:
-                yield Pair(sentence, chance.choice(all_of_them), 0.0)
+                yield ScoredPair(sentence, chance.choice(all_of_them), 0.0)
                 continue
             words, points = sentence[:-1].split(), HIGHEST
             for edit, cost in chance.sample(EDITS, chance.randint(0, 4)):
                 changed = edit(words, chance, every_word)
                 if changed and changed != words:
                     words, points = changed, max(0.0, points - cost)
-            yield Pair(sentence, " ".join(words) + ".", points)
+            yield ScoredPair(sentence, " ".join(words) + ".", points)
 
 
 def slip(words: Words, chance: random.Random, every_word: Words) -> Words | None:

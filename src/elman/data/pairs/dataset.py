@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.readers import ScoredPair
 from elman.errors import AGAIN, DataError, RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
-class KeptPairs(Sequence[Pair]):
+class PairDataset(Sequence[ScoredPair]):
     """Pairs that are read from a file when they are asked for; each is `score TAB first TAB second` in UTF-8.
 
     Args:
@@ -24,26 +24,26 @@ class KeptPairs(Sequence[Pair]):
         name: of the file, for messages.
     """
 
-    def __init__(self, rows: Sequences, name: str) -> None:
+    def __init__(self, rows: RaggedArrays, name: str) -> None:
         self.rows, self.name = rows, name
 
     @classmethod
-    def write(cls, folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
+    def write(cls, folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
         """Write pairs, in constant memory.
 
         Raises:
             DataError: there is none.
         """
-        return cls(Sequences.write(folder, name, map(_row, pairs)), f"{folder}/{name}")
+        return cls(RaggedArrays.write(folder, name, map(_row, pairs)), f"{folder}/{name}")
 
     @classmethod
-    def open(cls, folder: Path, name: str) -> KeptPairs:
+    def open(cls, folder: Path, name: str) -> PairDataset:
         """Map the pairs that `write` wrote.
 
         Raises:
             RunError: a file is missing or broken.
         """
-        rows = Sequences.open(folder, name)
+        rows = RaggedArrays.open(folder, name)
         if rows.values.dtype != np.uint8 or rows.values.ndim != 1:
             raise _broken(f"{folder}/{name}", "bytes", f"{rows.values.dtype} of shape {rows.values.shape}")
         return cls(rows, f"{folder}/{name}")
@@ -55,14 +55,14 @@ class KeptPairs(Sequence[Pair]):
         raw = self.rows[n].tobytes()
         try:
             score, first, second = raw.decode().split("\t")
-            pair = Pair(first, second, float(score))
+            pair = ScoredPair(first, second, float(score))
         except ValueError as error:
             raise _broken(self.name, "a score and two texts with tabs between", repr(raw[:60])) from error
         if not math.isfinite(pair.score):
             raise _broken(self.name, "a number as the score", score)
         return pair
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[ScoredPair]:
         return (self[n] for n in range(len(self)))
 
     @property
@@ -80,7 +80,7 @@ class KeptPairs(Sequence[Pair]):
         return np.fromiter((pair.score for pair in self), np.float64, len(self))
 
 
-def keep(folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
+def keep(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
     """Write a part of the pairs into a folder; it is `name` in the message where there is none.
 
     Raises:
@@ -95,7 +95,7 @@ def keep(folder: Path, name: str, pairs: Iterable[Pair]) -> KeptPairs:
             found="none",
             hint="more data, or --set validation=0.2, or --set validation_data=FILE",
         ) from None
-    return KeptPairs.write(folder, name, (pair for some in ([first], found) for pair in some))
+    return PairDataset.write(folder, name, (pair for some in ([first], found) for pair in some))
 
 
 def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:
@@ -107,7 +107,7 @@ def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:
     return zlib.crc32(key.encode("utf-8", "replace")) < share * 2**32
 
 
-def _row(pair: Pair) -> NDArray[np.uint8]:
+def _row(pair: ScoredPair) -> NDArray[np.uint8]:
     text = f"{pair.score!r}\t{pair.first}\t{pair.second}"
     return np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
 

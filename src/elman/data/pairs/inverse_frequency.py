@@ -20,7 +20,7 @@ from elman.storage.files import write_bytes
 from elman.storage.ragged import read_array
 
 
-class Lexicon:
+class InverseFrequency:
     """Words, the most frequent first, and in how many texts each was seen.
 
     Args:
@@ -60,11 +60,11 @@ class Lexicon:
         seen = np.array([0, 0, *(counts[word] for word in ranked)], np.int64)
         return cls(Words([UNKNOWN, END_OF_LINE, *ranked]), seen, number)
 
-    def extended(self, more: Iterable[str]) -> Lexicon:
+    def extended(self, more: Iterable[str]) -> InverseFrequency:
         """Return a lexicon that numbers more words behind these, though no text has them."""
         new = [word for word in dict.fromkeys(more) if word not in self.number_of and word.split() == [word]]
         seen = np.append(self.seen, np.zeros(len(new), np.int64))
-        return Lexicon(Words([*self.words.words, *new]), seen, self.texts)
+        return InverseFrequency(Words([*self.words.words, *new]), seen, self.texts)
 
     def save(self, folder: Path) -> None:
         """Write the words and their counts into a folder."""

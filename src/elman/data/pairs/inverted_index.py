@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.text.subwords import split_sentence
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 PIECE = 1 << 16
 """Lines that are looked at together."""
@@ -25,7 +25,7 @@ class LineWords:
     """
 
     def __init__(self, lines: Iterable[str], folder: Path) -> None:
-        self.rows = Sequences.write(folder, "words", map(numbers_of, lines))
+        self.rows = RaggedArrays.write(folder, "words", map(numbers_of, lines))
 
     def nearest(self, text: str, count: int) -> list[int]:
         """Return the numbers, from 0, of the lines that share most with a text; none that shares nothing.

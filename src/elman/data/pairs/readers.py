@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document, read_text
 from elman.data.text.lines import document_lines
 from elman.errors import DataError, nearest
@@ -28,7 +28,7 @@ YES, NO = {"yes", "y", "true", "t", "same", "similar"}, {"no", "n", "false", "f"
 LONGEST_FIELD = 1 << 24
 
 
-class Pair(NamedTuple):
+class ScoredPair(NamedTuple):
     """Two texts, and how alike they are; yes is 1 and no is 0. The score is nan where none was asked for."""
 
     first: str
@@ -37,7 +37,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class PairTable:
     """Where the pairs are.
 
     Attributes:
@@ -54,9 +54,9 @@ class Table:
     score: str | None = None
     scored: bool = True
     skip_bad: bool = False
-    skipped: LeftOut = field(default_factory=LeftOut)
+    skipped: SkippedRows = field(default_factory=SkippedRows)
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[ScoredPair]:
         """Read all pairs from the beginning, in constant memory.
 
         Raises:
@@ -66,7 +66,7 @@ class Table:
         for document in self.documents:
             yield from self._read(document)
 
-    def _read(self, document: Document) -> Iterator[Pair]:
+    def _read(self, document: Document) -> Iterator[ScoredPair]:
         lines = document_lines(document)
         opening = next(lines, "")
         tabs = "\t" in opening
@@ -96,7 +96,7 @@ class Table:
             if pair is not None:
                 yield pair
 
-    def _pair(self, where: str, row: list[str], places: list[int], width: int, signs: str) -> Pair | None:
+    def _pair(self, where: str, row: list[str], places: list[int], width: int, signs: str) -> ScoredPair | None:
         if (width and len(row) != width) or len(row) <= max(places):
             should = f"{width or f'more than {max(places)}'} cells with {signs} between them"
             self._bad(where, should, f"{len(row)} cells: {' | '.join(row)[:80]}")
@@ -109,7 +109,7 @@ class Table:
         if score is None:
             self._bad(where, "a number, or yes or no, as the score", repr(row[places[2]][:40]))
             return None
-        return Pair(first, second, score)
+        return ScoredPair(first, second, score)
 
     def _bad(self, where: str, should: str, found: str) -> None:
         """Count a broken row.
@@ -166,15 +166,15 @@ def read_pairs(
     score: str | None = None,
     scored: bool = True,
     skip_bad: bool = False,
-) -> Table:
-    """Find the tables in files and folders; nothing is read yet. Arguments as in `Table`.
+) -> PairTable:
+    """Find the tables in files and folders; nothing is read yet. Arguments as in `PairTable`.
 
     Raises:
         DataError: a file is missing, empty or no file.
         SettingError: the encoding is unknown.
     """
     documents = read_text(sources, encoding=encoding, suffixes=SUFFIXES)
-    return Table(documents, first, second, score, scored, skip_bad)
+    return PairTable(documents, first, second, score, scored, skip_bad)
 
 
 def score_of(cell: str) -> float | None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.readers import ScoredPair
 from elman.errors import DataError
-from elman.evaluation.baselines.word_overlap import Trivial
+from elman.evaluation.baselines.word_overlap import OverlapBaselines
 from elman.storage.files import checked_json, read_checked, write_json
 
 
 @dataclass(frozen=True)
-class Scale:
+class ScoreScale:
     """From the lowest to the highest score of the training data; models see 0 to 1.
 
     Attributes:
@@ -29,10 +29,10 @@ class Scale:
     low: float
     high: float
     yes_no: bool
-    trivial: Trivial
+    trivial: OverlapBaselines
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair]) -> Scale:
+    def of(cls, pairs: Sequence[ScoredPair]) -> ScoreScale:
         """Look at all training pairs.
 
         Raises:
@@ -49,9 +49,9 @@ class Scale:
                 found=f"{len(pairs)} pairs with the score {low:g}",
                 hint="more data, or another column: --set score=NAME",
             )
-        return cls(low, high, yes_no, Trivial.fit(pairs))
+        return cls(low, high, yes_no, OverlapBaselines.fit(pairs))
 
-    def check(self, pairs: Sequence[Pair]) -> None:
+    def check(self, pairs: Sequence[ScoredPair]) -> None:
         """Check pairs that are to be judged.
 
         Raises:
@@ -79,27 +79,27 @@ class Scale:
         write_json(folder / "scale.json", asdict(self))
 
     @classmethod
-    def open(cls, folder: Path) -> Scale:
+    def open(cls, folder: Path) -> ScoreScale:
         """Read what `save` wrote.
 
         Raises:
             RunError: the file is missing or broken.
         """
 
-        def understand(content: bytes) -> Scale:
+        def understand(content: bytes) -> ScoreScale:
             fields = checked_json(content)
             low, high, yes_no = float(fields["low"]), float(fields["high"]), fields["yes_no"]
-            trivial = Trivial(**{name: float(value) for name, value in fields["trivial"].items()})
+            trivial = OverlapBaselines(**{name: float(value) for name, value in fields["trivial"].items()})
             numbers = (low, high, *asdict(trivial).values())
             if not (all(map(math.isfinite, numbers)) and low < high and isinstance(yes_no, bool)):
                 raise ValueError(f"from {low} to {high}, {trivial}")
             return cls(low, high, yes_no, trivial)
 
-        found: Scale = read_checked(folder / "scale.json", "the scale of the scores", understand)
+        found: ScoreScale = read_checked(folder / "scale.json", "the scale of the scores", understand)
         return found
 
 
-def refuse_one_score(pairs: Sequence[Pair]) -> None:
+def refuse_one_score(pairs: Sequence[ScoredPair]) -> None:
     """Check that pairs for validation can say what is best.
 
     Raises:

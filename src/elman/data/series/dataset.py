@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from elman.data.series.timestamps import Clock
 from elman.errors import AGAIN, RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Panel:
     known: tuple[str, ...]
     clock: Clock
     starts: NDArray[np.int64]
-    values: Sequences
-    ahead: Sequences
+    values: RaggedArrays
+    ahead: RaggedArrays
 
     @property
     def series(self) -> list[str]:
@@ -71,13 +71,13 @@ class Panel:
         return self._with(names, self.starts[groups], values, ahead)
 
     def _with(self, groups: tuple[str, ...], starts: Any, values: Any, ahead: Any) -> Self:
-        joined = (Sequences.of(values), Sequences.of(ahead))
+        joined = (RaggedArrays.of(values), RaggedArrays.of(ahead))
         return type(self)(groups, self.columns, self.known, self.clock, starts, *joined)
 
     def save(self, folder: Path) -> None:
         """Write the numbers into a run's folder; `facts` go elsewhere."""
-        Sequences.write(folder, "values", self.values_of_groups())
-        Sequences.write(folder, "ahead", (self.ahead[n] for n in range(len(self.ahead))))
+        RaggedArrays.write(folder, "values", self.values_of_groups())
+        RaggedArrays.write(folder, "ahead", (self.ahead[n] for n in range(len(self.ahead))))
 
     def values_of_groups(self) -> list[NDArray[np.float64]]:
         """Return the values of each group."""
@@ -100,7 +100,7 @@ class Panel:
         Raises:
             RunError: a file is missing or broken, or does not fit the facts.
         """
-        values, ahead = Sequences.open(folder, "values"), Sequences.open(folder, "ahead")
+        values, ahead = RaggedArrays.open(folder, "values"), RaggedArrays.open(folder, "ahead")
         try:
             groups, columns, known = (tuple(map(str, facts[name])) for name in ("groups", "columns", "known"))
             clock = Clock(**facts["clock"])

@@ -17,16 +17,16 @@ from elman.data.series.columns import TIME_NAMES, Header, find_columns
 from elman.data.series.dataset import Panel
 from elman.data.series.regularisation import Rules, onto_grid, step_of
 from elman.data.series.timestamps import FORMS, Clock, read_times, readable
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.errors import DataError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 PARTS_FORM = "%Y-%m-%d %H:%M:%S"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 
 
 @dataclass(frozen=True)
-class Form:
+class SeriesFormat:
     """How a file of series is to be read.
 
     Attributes:
@@ -48,7 +48,7 @@ class Form:
     skip_bad: bool = False
 
 
-class Rows(NamedTuple):
+class SeriesRows(NamedTuple):
     """The rows of one group, as they stand in the file."""
 
     lines: list[int]
@@ -56,15 +56,15 @@ class Rows(NamedTuple):
     values: list[list[float]]
 
 
-class Read(NamedTuple):
+class SeriesTable(NamedTuple):
     """Series, and what there was to say about the files."""
 
     panel: Panel
     counts: dict[str, int]  # rows, missing values, and whatever was put right
-    left_out: LeftOut  # the rows that cannot be read
+    left_out: SkippedRows  # the rows that cannot be read
 
 
-def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None) -> Read:
+def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None = None) -> SeriesTable:
     """Read series out of CSV files.
 
     Args:
@@ -78,8 +78,8 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
     """
     files = list(_files(sources))
     counts: Counter[str] = Counter()
-    groups: dict[str, Rows] = {}
-    left_out = LeftOut()
+    groups: dict[str, SeriesRows] = {}
+    left_out = SkippedRows()
     header: Header | None = None
     for path in files:
         found = _read_file(path, form, groups, counts, left_out, path.stem if len(files) > 1 else "")
@@ -101,11 +101,16 @@ def read_series(sources: Sequence[Path], form: Form, clock: Clock | None = None)
         guess = f"--set time=NAME, if {header.time[0]}, the first column, does not hold the times"
         hint = f"{error.hint}; {guess}" if error.hint else guess
         raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-    return Read(panel, {name: count for name, count in counts.items() if count}, left_out)
+    return SeriesTable(panel, {name: count for name, count in counts.items() if count}, left_out)
 
 
 def _regular(
-    groups: dict[str, Rows], header: Header, form: Form, clock: Clock | None, place: str, counts: Counter[str]
+    groups: dict[str, SeriesRows],
+    header: Header,
+    form: SeriesFormat,
+    clock: Clock | None,
+    place: str,
+    counts: Counter[str],
 ) -> Panel:
     """Put every group onto the grid that their times have in common."""
     lines = [line for rows in groups.values() for line in rows.lines]
@@ -149,8 +154,8 @@ def _regular(
         header.known,
         step,
         np.asarray(starts, np.int64),
-        Sequences.of(values),
-        Sequences.of(ahead),
+        RaggedArrays.of(values),
+        RaggedArrays.of(ahead),
     )
 
 
@@ -178,7 +183,12 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
 
 
 def _read_file(
-    path: Path, form: Form, groups: dict[str, Rows], counts: Counter[str], left_out: LeftOut, name: str
+    path: Path,
+    form: SeriesFormat,
+    groups: dict[str, SeriesRows],
+    counts: Counter[str],
+    left_out: SkippedRows,
+    name: str,
 ) -> Header:
     """Add the rows of a file to their groups."""
     try:
@@ -206,7 +216,7 @@ def _read_file(
                     left_out.add(f"{error.what}: {error.found}")
                     continue
                 key = row[group].strip() if group is not None else name
-                rows = groups.setdefault(key, Rows([], [], []))
+                rows = groups.setdefault(key, SeriesRows([], [], []))
                 rows.lines.append(reader.line_num)
                 rows.times.append(time)
                 rows.values.append(numbers)
@@ -222,7 +232,7 @@ def _row(
     names: list[str],
     times: list[int],
     places: list[int],
-    form: Form,
+    form: SeriesFormat,
     first_time: list[str],
 ) -> tuple[str, list[float]]:
     """Return the time and the numbers of a row."""

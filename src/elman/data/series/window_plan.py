@@ -22,7 +22,7 @@ WIDEST_SEGMENT = 48  # of a season that is taken for a segment
 
 
 @dataclass(frozen=True)
-class Plan:
+class ForecastSpec:
     """Names, scale, calendar and sizes of a forecaster. Whatever is measured is measured before `cut`.
 
     Attributes:

@@ -256,11 +256,11 @@ def forward_filled(values_TB: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(places_TB < 0, 0.0, filled_TB)
 
 
-Said = tuple[NDArray[np.floating], NDArray[np.floating]]
+Forecast = tuple[NDArray[np.floating], NDArray[np.floating]]
 """A point forecast, (F, B), and its quantiles, (F, B, Q)."""
 
 
-Say = Callable[[WindowBatch, NDArray[np.int64]], Said]
+ForecastFunction = Callable[[WindowBatch, NDArray[np.int64]], Forecast]
 """(a batch, the numbers of its windows) -> what is forecast; the batch's future must not be looked at."""
 
 

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import Shuffled, pad
+from elman.data.batching import BucketBatches, pad
 from elman.errors import RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 IGNORED = -100
 """A target that is not predicted, as in torch."""
@@ -39,7 +39,7 @@ class SessionBatch:
     count: int  # targets that are not IGNORED
 
 
-class WholeSessions(Shuffled[SessionBatch]):
+class WholeSessions(BucketBatches[SessionBatch]):
     """Whole sessions side by side, those of similar length together.
 
     Args:
@@ -51,7 +51,7 @@ class WholeSessions(Shuffled[SessionBatch]):
     """
 
     def __init__(
-        self, sessions: Sequences, *, batch_size: int, events: int = 0, shuffle_ties: bool = False, seed: int = 0
+        self, sessions: RaggedArrays, *, batch_size: int, events: int = 0, shuffle_ties: bool = False, seed: int = 0
     ) -> None:
         super().__init__(sessions.lengths - 1, self._collate, batch_size=batch_size, seed=seed, tokens=events)
         self.sessions, self.shuffle_ties = sessions, shuffle_ties
@@ -93,7 +93,7 @@ class SessionStreams:
     """
 
     def __init__(
-        self, sessions: Sequences, *, batch_size: int, window: int, shuffle_ties: bool = False, seed: int = 0
+        self, sessions: RaggedArrays, *, batch_size: int, window: int, shuffle_ties: bool = False, seed: int = 0
     ) -> None:
         self.sessions, self.seed, self.shuffle_ties = sessions, seed, shuffle_ties
         self.batch_size, self.window = min(batch_size, len(sessions)), window
@@ -180,7 +180,7 @@ class SessionStreams:
         )
 
 
-def session_items(sessions: Sequences, n: int, seed: int, epoch: int, shuffle_ties: bool) -> NDArray[np.int32]:
+def session_items(sessions: RaggedArrays, n: int, seed: int, epoch: int, shuffle_ties: bool) -> NDArray[np.int32]:
     """Return the items of a session; with `shuffle_ties` those of one moment in an order drawn for this epoch.
 
     The draw depends on the seed, the epoch and the session alone, so that a session that is cut by a window, or by the

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.sessions.events import Events
-from elman.data.sessions.items import UNKNOWN, Items
+from elman.data.sessions.items import UNKNOWN, ItemCatalogue
 from elman.errors import AGAIN, DataError, RunError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 EVENT = np.dtype([("item", "<i4"), ("tied", "?"), ("judged", "?")])
 """A step of a session: the number of the item, whether its time is that of the step before, whether it is predicted."""
@@ -129,7 +129,7 @@ def leave_last_out(sessions: Sessions) -> Division:
 
 def write_parts(
     sessions: Sessions, division: Division, folder: Path, *, item_least: int, judged: int
-) -> tuple[Items, dict[str, Any]]:
+) -> tuple[ItemCatalogue, dict[str, Any]]:
     """Number the items by the training part alone, and write all parts.
 
     Args:
@@ -148,7 +148,7 @@ def write_parts(
     places = np.arange(len(sessions.item))
     owner = np.repeat(np.arange(len(ends)), ends - begins)
     trained = places < division.training[owner]
-    items, numbers = Items.of(sessions.names, sessions.item[trained], least=item_least)
+    items, numbers = ItemCatalogue.of(sessions.names, sessions.item[trained], least=item_least)
     steps = np.empty(len(places), EVENT)
     steps["item"], steps["tied"], steps["judged"] = numbers[sessions.item], sessions.tied, places > begins[owner]
     bounds = {"training": (begins, division.training), "validation": (division.training, division.validation)}
@@ -195,13 +195,13 @@ def _write_part(
             if len(known) > 1:
                 yield known
 
-    written = Sequences.write(folder, part, arrays())
+    written = RaggedArrays.write(folder, part, arrays())
     target = written.values["item"][written.values["judged"]]
     facts = {f"{part}_events": len(target), f"{part}_sessions": len(written)}
     return facts if part == "training" else {**facts, f"{part}_unknown_targets": int((target == UNKNOWN).sum())}
 
 
-def write_judged(sessions: Sessions, items: Items, folder: Path) -> Sequences:
+def write_judged(sessions: Sessions, items: ItemCatalogue, folder: Path) -> RaggedArrays:
     """Write other sessions, all of whose events but the first are judged, by the items of a run.
 
     Raises:
@@ -215,13 +215,13 @@ def write_judged(sessions: Sessions, items: Items, folder: Path) -> Sequences:
     return open_part(folder, "judged", len(items))
 
 
-def open_part(folder: Path, part: str, items: int) -> Sequences:
+def open_part(folder: Path, part: str, items: int) -> RaggedArrays:
     """Map a part that `write_parts` wrote, and check its numbers.
 
     Raises:
         RunError: it is missing or broken, or has other items.
     """
-    found = Sequences.open(folder, part)
+    found = RaggedArrays.open(folder, part)
     fits = found.values.dtype == EVENT and found.values.ndim == 1
     numbers = found.values["item"] if fits else np.zeros(0, np.int32)
     if not fits or (len(numbers) and not UNKNOWN <= int(numbers.min()) <= int(numbers.max()) < items):

@@ -20,7 +20,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.errors import DataError, nearest
 
 SEPARATORS = ",;\t|"
@@ -34,7 +34,7 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class EventTable:
     """How a table is read.
 
     Attributes:
@@ -71,7 +71,7 @@ class Events:
     items: list[str]
     sessions: list[str]
     columns: str = ""
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: SkippedRows = field(default_factory=SkippedRows)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -86,12 +86,12 @@ class _Columns:
     time: array[float] = field(default_factory=lambda: array("d"))
     sessions: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: SkippedRows = field(default_factory=SkippedRows)
     said: str = ""
     dated: dict[int, bool] = field(default_factory=dict)  # whether a column of time holds dates
 
 
-def read_events(sources: Sequence[Path], table: Table) -> Events:
+def read_events(sources: Sequence[Path], table: EventTable) -> Events:
     """Read the events of one file or several, `.gz` or not.
 
     Raises:
@@ -112,7 +112,7 @@ def read_events(sources: Sequence[Path], table: Table) -> Events:
     return Events(session, item, times, list(found.items), list(found.sessions), found.said, found.left_out)
 
 
-def _read(path: Path, table: Table, found: _Columns) -> None:
+def _read(path: Path, table: EventTable, found: _Columns) -> None:
     csv.field_size_limit(LONGEST_CELL)  # is one for all of the process, and other tables have longer cells
     with _opened(path) as file:
         separator, first = _first_line(path, file)
@@ -163,7 +163,7 @@ def _first_line(path: Path, file: TextIO) -> tuple[str, str]:
     return separator, line.rstrip("\r\n")
 
 
-def _places(path: Path, names: list[str], table: Table) -> list[int]:
+def _places(path: Path, names: list[str], table: EventTable) -> list[int]:
     """Return where the session, the item and the times stand in a row."""
     asked = {"session": (table.session,), "item": (table.item,), "time": table.time or ("",)}
     return [_place(path, names, what, name) for what, each in asked.items() for name in each]
@@ -206,7 +206,9 @@ def _numbered(path: Path, rows: Iterator[list[str]]) -> Iterator[tuple[int, list
             yield number, row
 
 
-def _add(path: Path, number: int, row: list[str], places: list[int], width: int, table: Table, found: _Columns) -> None:
+def _add(
+    path: Path, number: int, row: list[str], places: list[int], width: int, table: EventTable, found: _Columns
+) -> None:
     """Add a row to the columns, or count it as bad.
 
     Raises:

@@ -23,7 +23,7 @@ _LARGEST = 1 << 29  # bytes
 _AGAIN = "take the run again from where it was made"
 
 
-class Items:
+class ItemCatalogue:
     """Items numbered from 0, the most frequent first.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.speech.table import Spoken
+from elman.data.speech.table import TranscribedFile
 from elman.data.text.builtin import python_reference
 
 RATE = 4000
@@ -37,12 +37,12 @@ class Message(NamedTuple):
     text: str
 
 
-def sentences(seed: int) -> tuple[Iterator[Spoken], Iterator[Spoken]]:
+def sentences(seed: int) -> tuple[Iterator[TranscribedFile], Iterator[TranscribedFile]]:
     """Return messages out of the Python language reference, for training and for validation, as they are made."""
     text = "".join(python_reference().pieces())
     train = messages(text, TRAINING, seed=seed, decibels=NOISE)
     judged = messages(text, JUDGED, seed=seed + 2**32, decibels=NOISE_JUDGED)
-    training, validation = ((Spoken(made.samples, made.text) for made in part) for part in (train, judged))
+    training, validation = ((TranscribedFile(made.samples, made.text) for made in part) for part in (train, judged))
     return training, validation
 
 

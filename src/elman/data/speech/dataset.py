@@ -19,10 +19,10 @@ from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.vocabularies import Vocabulary
 from elman.errors import AGAIN, RunError
 from elman.storage.files import write_json
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
-class Batch(NamedTuple):
+class SpeechBatch(NamedTuple):
     """Sentences side by side."""
 
     input_TBI: Tensor  # float32
@@ -31,16 +31,16 @@ class Batch(NamedTuple):
     sizes_B: Tensor
 
 
-class Speech(NamedTuple):
+class SpeechDataset(NamedTuple):
     """Features of sentences, and the numbers of what is said in them."""
 
-    input: Sequences  # float16, (T, I)
-    target: Sequences  # int64, (S,)
+    input: RaggedArrays  # float16, (T, I)
+    target: RaggedArrays  # int64, (S,)
 
     @classmethod
     def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:
         """Write what is said beside the features that lie in a folder, and map both."""
-        Sequences.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
+        RaggedArrays.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
         return cls.open(folder)
 
     @classmethod
@@ -50,7 +50,7 @@ class Speech(NamedTuple):
         Raises:
             RunError: it is missing or broken.
         """
-        found = cls(Sequences.open(folder, "input"), Sequences.open(folder, "target"))
+        found = cls(RaggedArrays.open(folder, "input"), RaggedArrays.open(folder, "target"))
         fits = found.input.values.ndim == 2 and found.target.values.ndim == 1 and found.target.values.dtype == np.int64
         if len(found.input) != len(found.target) or not fits:
             raise RunError(
@@ -66,12 +66,12 @@ class Speech(NamedTuple):
         """What changes with every change of the data."""
         return self.input.fingerprint + self.target.fingerprint
 
-    def batch(self, chosen: NDArray[np.int64]) -> Batch:
+    def batch(self, chosen: NDArray[np.int64]) -> SpeechBatch:
         """Return these sentences as a batch."""
         features, lengths = pad([self.input[int(n)] for n in chosen])
         target, sizes = pad([self.target[int(n)] for n in chosen])
         found = (features.astype(np.float32), lengths, np.ascontiguousarray(target.T), sizes)
-        return Batch(*(torch.from_numpy(array) for array in found))
+        return SpeechBatch(*(torch.from_numpy(array) for array in found))
 
 
 def write_features(folder: Path, features: SoundFeatures | Lips) -> None:

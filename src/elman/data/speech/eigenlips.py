@@ -16,7 +16,7 @@ from elman.data.media.video import motion_window, read_frames
 from elman.data.speech.utterance import Utterance
 from elman.errors import AGAIN, DataError, RunError, SettingError
 from elman.storage.files import write_json
-from elman.storage.ragged import Sequences, read_array
+from elman.storage.ragged import RaggedArrays, read_array
 
 FRAMES_A_CLIP = 10  # that the components are fitted on
 MOST_PIXELS = 1 << 13  # of the window: the products of any two of them are held, half a gigabyte
@@ -117,7 +117,7 @@ class Lips:
 
     def save(self, folder: Path) -> None:
         """Keep it in a folder."""
-        Sequences.write(folder, "lips", [self.components])
+        RaggedArrays.write(folder, "lips", [self.components])
         write_json(folder / self.filename, {"crop": list(self.crop), "step": self.step, "longest": self.longest})
 
     @classmethod

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.normalisation import Moments, normalise_speakers
-from elman.data.speech.table import Spoken
+from elman.data.speech.table import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 RAW = "raw"  # the name of the features of a part before they are normalised by speaker
 
-Featured = tuple[Spoken, NDArray[np.float16]]
+Featured = tuple[TranscribedFile, NDArray[np.float16]]
 """A sentence and its features, (T, F)."""
 
 
 def featured(
-    rows: Iterable[Spoken],
+    rows: Iterable[TranscribedFile],
     features: SoundFeatures | Lips,
     *,
     skip_bad: bool,
@@ -75,12 +75,12 @@ class Collected(NamedTuple):
     """
 
     features: list[NDArray[np.float16]]
-    rows: list[Spoken]
+    rows: list[TranscribedFile]
     bad: list[str]
 
 
 def collected(
-    rows: Iterable[Spoken], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
+    rows: Iterable[TranscribedFile], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
 ) -> Collected:
     """Hold the features of some sentences.
 
@@ -102,7 +102,7 @@ def collected(
     return found
 
 
-class Kept(NamedTuple):
+class FeatureWriter(NamedTuple):
     """What is known of a part whose features are in a folder.
 
     Attributes:
@@ -114,7 +114,7 @@ class Kept(NamedTuple):
     scale: dict[str, list[float]]
 
 
-def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = False) -> Kept:
+def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = False) -> FeatureWriter:
     """Write the features of sentences into a folder, as the sequences `input`, as they come; texts alone are held.
 
     Args:
@@ -138,9 +138,9 @@ def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = Fals
             yield values
 
     if not by_speaker:
-        Sequences.write(folder, "input", noted())
-        return Kept(texts, _scale(moments[""]))
-    raw = Sequences.write(folder, RAW, noted())
+        RaggedArrays.write(folder, "input", noted())
+        return FeatureWriter(texts, _scale(moments[""]))
+    raw = RaggedArrays.write(folder, RAW, noted())
     whole = Moments(raw.values.shape[1])
 
     def normalised() -> Iterator[NDArray[np.float16]]:
@@ -149,9 +149,9 @@ def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = Fals
             whole.add(values)
             yield values
 
-    Sequences.write(folder, "input", normalised())
-    Sequences.remove(folder, RAW)
-    return Kept(texts, _scale(whole))
+    RaggedArrays.write(folder, "input", normalised())
+    RaggedArrays.remove(folder, RAW)
+    return FeatureWriter(texts, _scale(whole))
 
 
 def _scale(moments: Moments) -> dict[str, list[float]]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from elman.data.skipped import LeftOut
-from elman.data.speech.dataset import Speech, write_features
+from elman.data.skipped import SkippedRows
+from elman.data.speech.dataset import SpeechDataset, write_features
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import featured, keep
-from elman.data.speech.table import Spoken
+from elman.data.speech.table import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary
@@ -27,8 +27,8 @@ NOTES, UNKNOWN = 20, 100  # kinds of what is odd about files, and symbols of val
 
 def prepare_speech(
     folder: Path,
-    training: Iterable[Spoken],
-    judged: Iterable[Spoken],
+    training: Iterable[TranscribedFile],
+    judged: Iterable[TranscribedFile],
     features: SoundFeatures | Lips,
     *,
     vocabulary: str,
@@ -58,7 +58,7 @@ def prepare_speech(
         DataError: a file is broken and `skip_bad` is false, or all of a part are.
         SettingError: the vocabulary cannot have this size.
     """
-    left_out, notes = LeftOut(), Counter[str]()
+    left_out, notes = SkippedRows(), Counter[str]()
     of = partial(featured, features=features, skip_bad=skip_bad, leave_out=left_out.add, notes=notes)
     kept = keep(folder, of(training, copies=copies), by_speaker=by_speaker)
     (folder / "validation").mkdir()
@@ -68,8 +68,8 @@ def prepare_speech(
     symbols.save(folder)
     write_features(folder, features)
     write_json(folder / "texts.json", {"training": kept.texts, "validation": held.texts})
-    Speech.complete(folder / "validation", [""] * len(held.texts), symbols)
-    speech = Speech.complete(folder, kept.texts, symbols)
+    SpeechDataset.complete(folder / "validation", [""] * len(held.texts), symbols)
+    speech = SpeechDataset.complete(folder, kept.texts, symbols)
     stride = stride or stride_for(speech, features.step)
     write_json(folder / "scale.json", {**kept.scale, "stride": stride})
     unknown = sorted(_units(held.texts, vocabulary) - _units(kept.texts, vocabulary))
@@ -86,7 +86,7 @@ def prepare_speech(
     }
 
 
-def stride_for(speech: Speech, step: float) -> int:
+def stride_for(speech: SpeechDataset, step: float) -> int:
     """Return how many steps of the input, of `step` seconds, one of the network may stand for.
 
     The fewer steps of the network there are, the sooner CTC learns; but each symbol needs one, and so does the blank

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from elman.data.speech import builtin as default_morse
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.table import Spoken, parted, read_table
+from elman.data.speech.table import TranscribedFile, parted, read_table
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError, SettingError
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 RATE = 16000  # samples a second of files
 
 
-def sentences(sources: Sequence[Path], settings: TranscribeSettings) -> tuple[Iterable[Spoken], Iterable[Spoken]]:
+def sentences(
+    sources: Sequence[Path], settings: TranscribeSettings
+) -> tuple[Iterable[TranscribedFile], Iterable[TranscribedFile]]:
     """Return the sentences for training and for validation; those of the default data come once, as they are made.
 
     Raises:
@@ -36,7 +38,7 @@ def sentences(sources: Sequence[Path], settings: TranscribeSettings) -> tuple[It
     return parted(rows, settings.validation, settings.seed)
 
 
-def features_for(rows: Iterable[Spoken], settings: TranscribeSettings, *, files: bool) -> SoundFeatures | Lips:
+def features_for(rows: Iterable[TranscribedFile], settings: TranscribeSettings, *, files: bool) -> SoundFeatures | Lips:
     """Return how features are computed; those of video are learned from the sentences for training.
 
     Args:

@@ -15,7 +15,7 @@ from elman.errors import DataError
 LONGEST_PATH, LONGEST_TEXT = 1 << 12, 1 << 16  # characters; an hour of speech has fewer
 
 
-class Spoken(NamedTuple):
+class TranscribedFile(NamedTuple):
     """What is said, and where: a file, or samples at hand."""
 
     source: Path | NDArray[np.float32]
@@ -23,7 +23,7 @@ class Spoken(NamedTuple):
     speaker: str = ""
 
 
-def read_table(path: Path, *, columns: tuple[str, ...] = ("path", "text")) -> Iterator[Spoken]:
+def read_table(path: Path, *, columns: tuple[str, ...] = ("path", "text")) -> Iterator[TranscribedFile]:
     """Yield the rows of a table with tabs whose first line names its columns; paths are relative to its folder.
 
     Args:
@@ -63,7 +63,7 @@ def read_table(path: Path, *, columns: tuple[str, ...] = ("path", "text")) -> It
         file, text, *speaker = (cells[place] for place in places)
         _refuse_absurd(f"{path}, line {number}", file, text, *speaker)
         count += 1
-        yield Spoken(path.parent / file, " ".join(text.split()), *speaker)
+        yield TranscribedFile(path.parent / file, " ".join(text.split()), *speaker)
     if not count:
         raise DataError(f"{path} has no rows", should="files and what is said in them", found="none")
 
@@ -84,7 +84,9 @@ def _refuse_absurd(where: str, file: str, text: str, speaker: str = "") -> None:
             )
 
 
-def parted(rows: Sequence[Spoken], share: float, seed: int) -> tuple[list[Spoken], list[Spoken]]:
+def parted(
+    rows: Sequence[TranscribedFile], share: float, seed: int
+) -> tuple[list[TranscribedFile], list[TranscribedFile]]:
     """Draw about `share` of the rows for validation; return the others, and those, in their order.
 
     Raises:

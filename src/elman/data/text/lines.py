@@ -13,7 +13,7 @@ import numpy as np
 
 from elman.data.text.documents import Document, read_text
 from elman.errors import DataError
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 
 def document_lines(document: Document) -> Iterator[str]:
@@ -59,7 +59,7 @@ class KeptLines:
     def __init__(self, path: Path, folder: Path, *, encoding: str = "utf-8") -> None:
         (document,) = read_text(path, encoding=encoding)
         rows = (np.frombuffer(line.rstrip("\r\n").encode(), np.uint8) for line in document_lines(document))
-        self.rows = Sequences.write(folder, "lines", rows)
+        self.rows = RaggedArrays.write(folder, "lines", rows)
 
     def __len__(self) -> int:
         return len(self.rows)

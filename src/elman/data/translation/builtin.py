@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from elman.data.translation.parallel import Pair
+from elman.data.translation.parallel import SentencePair
 from elman.errors import extra
 
 LANGUAGES = {"German": "de", "French": "fr"}
@@ -15,7 +15,7 @@ FORMATS = ("EEEE, MMMM d, y", "MMMM d, y", "EEE, MMM d, y", "d MMMM y", "EEEE, d
 FIRST, DAYS = datetime.date(1900, 1, 1), 73_000  # two hundred years
 
 
-def dates_in_words(count: int, seed: int) -> Iterator[Pair]:
+def dates_in_words(count: int, seed: int) -> Iterator[SentencePair]:
     """Yield pairs such as ("to German: Sunday, May 3, 1992", "Sonntag, 3. Mai 1992").
 
     No date stands twice in one language, so that a part kept for validation holds dates that training never saw.
@@ -34,4 +34,4 @@ def dates_in_words(count: int, seed: int) -> Iterator[Pair]:
         source = format_date(date, pattern, locale="en_US")
         # The day of the week stands in the translation where it stands in the source.
         target = format_date(date, "full" if "EEE" in pattern else "long", locale=locale)
-        yield Pair(f"to {name}: {source}", target)
+        yield SentencePair(f"to {name}: {source}", target)

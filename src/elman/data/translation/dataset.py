@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import pad
-from elman.data.skipped import LeftOut
+from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
-from elman.data.translation.parallel import Pair
+from elman.data.translation.parallel import SentencePair
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import checked_json, read_checked, written_beside
-from elman.storage.ragged import Sequences, growing
+from elman.storage.ragged import RaggedArrays, growing
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
@@ -39,7 +39,9 @@ class Languages(NamedTuple):
     target: Vocabulary
 
     @classmethod
-    def learn(cls, parts: Sequence[Iterable[Pair]], folder: Path, *, kind: str, size: int | None, joint: bool) -> Self:
+    def learn(
+        cls, parts: Sequence[Iterable[SentencePair]], folder: Path, *, kind: str, size: int | None, joint: bool
+    ) -> Self:
         """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
 
         Args:
@@ -77,11 +79,13 @@ class Languages(NamedTuple):
             return cls(both, both)
         return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
 
-    def encode(self, pair: Pair) -> Encoded:
+    def encode(self, pair: SentencePair) -> Encoded:
         """Return the token ids of both sides."""
         return encode_line(self.source, pair.source), encode_line(self.target, pair.target)
 
-    def encode_short(self, pairs: SpooledPairs, longest: int, left_out: LeftOut) -> Iterator[tuple[Pair, Encoded]]:
+    def encode_short(
+        self, pairs: SpooledPairs, longest: int, left_out: SkippedRows
+    ) -> Iterator[tuple[SentencePair, Encoded]]:
         """Yield the pairs of which no line has more than `longest` symbols, encoded; of the others note is taken."""
         for number, pair in pairs.numbered():
             encoded = self.encode(pair)
@@ -93,7 +97,7 @@ class Languages(NamedTuple):
                 left_out.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
 
 
-class Batch(NamedTuple):
+class ParallelBatch(NamedTuple):
     """Pairs side by side."""
 
     source_SB: Tensor
@@ -101,17 +105,17 @@ class Batch(NamedTuple):
     target_TB: Tensor  # -100 beyond the ends
 
 
-class Bitext(NamedTuple):
+class ParallelDataset(NamedTuple):
     """Encoded pairs."""
 
-    source: Sequences
-    target: Sequences
+    source: RaggedArrays
+    target: RaggedArrays
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], languages: Languages) -> Self:
+    def of(cls, pairs: Iterable[SentencePair], languages: Languages) -> Self:
         """Encode pairs at hand, at least one."""
         source, target = zip(*(languages.encode(pair) for pair in pairs), strict=True)
-        return cls(Sequences.of(source), Sequences.of(target))
+        return cls(RaggedArrays.of(source), RaggedArrays.of(target))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -120,7 +124,7 @@ class Bitext(NamedTuple):
         Raises:
             RunError: they are missing or broken.
         """
-        found = cls(Sequences.open(folder, "source"), Sequences.open(folder, "target"))
+        found = cls(RaggedArrays.open(folder, "source"), RaggedArrays.open(folder, "target"))
         if len(found.source) != len(found.target) or not all(part.values.dtype == np.int64 for part in found):
             raise RunError(
                 f"the pairs in {folder} are broken",
@@ -154,14 +158,14 @@ class Bitext(NamedTuple):
         """What changes with every change of the pairs."""
         return self.source.fingerprint + self.target.fingerprint
 
-    def batch(self, chosen: NDArray[np.int64]) -> Batch:
+    def batch(self, chosen: NDArray[np.int64]) -> ParallelBatch:
         """Return these pairs as a batch."""
         source, lengths = pad([self.source[int(n)] for n in chosen])
         target, _ = pad([self.target[int(n)] for n in chosen], fill=-100)
-        return Batch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
+        return ParallelBatch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 
-def write_lines(path: Path, pairs: Iterable[Pair]) -> int:
+def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
     """Keep pairs as they are, to measure on, written as they come; return how many they are.
 
     Raises:
@@ -185,18 +189,18 @@ def write_lines(path: Path, pairs: Iterable[Pair]) -> int:
     return count
 
 
-def read_lines(path: Path) -> list[Pair]:
+def read_lines(path: Path) -> list[SentencePair]:
     """Return what `write_lines` kept.
 
     Raises:
         RunError: the file is missing or broken.
     """
 
-    def understand(content: bytes) -> list[Pair]:
-        pairs = [Pair(source, target) for source, target in checked_json(content)]
+    def understand(content: bytes) -> list[SentencePair]:
+        pairs = [SentencePair(source, target) for source, target in checked_json(content)]
         if not pairs or not all(isinstance(line, str) for pair in pairs for line in pair):
             raise ValueError("no pairs of lines")
         return pairs
 
-    pairs: list[Pair] = read_checked(path, "pairs of lines", understand, largest=LARGEST_LINES)
+    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=LARGEST_LINES)
     return pairs

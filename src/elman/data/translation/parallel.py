@@ -10,19 +10,19 @@ from elman.data.text.lines import file_lines
 from elman.errors import DataError
 
 
-class Pair(NamedTuple):
+class SentencePair(NamedTuple):
     """A line and its translation."""
 
     source: str
     target: str
 
 
-def read_parallel(sources: Sequence[Path]) -> Iterator[Pair]:
+def read_parallel(sources: Sequence[Path]) -> Iterator[SentencePair]:
     """Yield the pairs of `numbered_pairs` alone."""
     return (pair for _, pair in numbered_pairs(sources))
 
 
-def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, Pair]]:
+def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, SentencePair]]:
     """Yield the pairs of two aligned files, or of one file of lines `source TAB target`, with their lines' numbers.
 
     Memory is constant, and each file is read once, so that a pipe serves too. A file whose name ends in .gz is
@@ -51,7 +51,7 @@ def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, Pair]]:
                 hint="remove the line from both files",
             )
         count += 1
-        yield number, Pair(source, target)
+        yield number, SentencePair(source, target)
     if not count:
         raise DataError(f"{sources[0]} has no lines", should="pairs of lines", found="none")
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from elman.data.translation.parallel import Pair
+from elman.data.translation.parallel import SentencePair
 from elman.storage.files import written_beside
 
 
@@ -28,7 +28,7 @@ class SpooledPairs:
     end: int
 
     @classmethod
-    def write(cls, path: Path, names: tuple[str, ...], pairs: Iterable[tuple[int, Pair]]) -> Self:
+    def write(cls, path: Path, names: tuple[str, ...], pairs: Iterable[tuple[int, SentencePair]]) -> Self:
         """Write pairs, with the numbers of their lines, as they come.
 
         Raises:
@@ -49,12 +49,12 @@ class SpooledPairs:
         middle = self.begin + count
         return replace(self, end=middle), replace(self, begin=middle)
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[SentencePair]:
         return (pair for _, pair in self.numbered())
 
-    def numbered(self) -> Iterator[tuple[int, Pair]]:
+    def numbered(self) -> Iterator[tuple[int, SentencePair]]:
         """Yield the pairs with the numbers of the lines that they are from."""
         with self.path.open("rb") as file:
             rows = zip(file, file, file, strict=True)
             for number, source, target in islice(rows, self.begin, self.end):
-                yield int(number), Pair(source[:-1].decode(), target[:-1].decode())
+                yield int(number), SentencePair(source[:-1].decode(), target[:-1].decode())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.sessions.questions import Histories, Predictor
-from elman.storage.ragged import Sequences
+from elman.storage.ragged import RaggedArrays
 
 LAST = 20
 """How many of the last events the decayed Markov chain looks at."""
@@ -26,7 +26,7 @@ PAIRS_AT_ONCE = 1 << 24
 """How many are in memory before they are counted: 128 MB."""
 
 
-def build_baselines(training: Sequences, counts: NDArray[np.int64]) -> dict[str, Predictor]:
+def build_baselines(training: RaggedArrays, counts: NDArray[np.int64]) -> dict[str, Predictor]:
     """Return the predictors by their names, fitted on the training sessions.
 
     Args:
@@ -64,7 +64,7 @@ class Pairs:
         return torch.from_numpy(sums.reshape(len(items), size))
 
 
-def count_pairs(training: Sequences, items: int, furthest: int) -> Pairs:
+def count_pairs(training: RaggedArrays, items: int, furthest: int) -> Pairs:
     """Count how often an item comes 1 to `furthest` events after another one of the same session."""
     item = training.values["item"].astype(np.int64)
     owner = np.repeat(np.arange(len(training)), training.lengths)
@@ -95,7 +95,7 @@ def popularity(counts: NDArray[np.int64]) -> Predictor:
     return lambda histories: scores_V.expand(len(histories), -1)
 
 
-def item_to_item(training: Sequences, counts: NDArray[np.int64]) -> Predictor:
+def item_to_item(training: RaggedArrays, counts: NDArray[np.int64]) -> Predictor:
     """Score an item by how often it occurs in sessions with the last one, by the cosine of their occurrences.
 
     Linden, Smith and York 2003; the baseline "item-KNN" of Hidasi et al. 2016. Two items go together where at most

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
-from elman.data.series.windows import Said, Scaler, WindowBatch, Windows
+from elman.data.series.windows import Forecast, Scaler, WindowBatch, Windows
 from elman.errors import AGAIN, RunError
 from elman.evaluation.metrics.forecasts import ForecastScore, score
 from elman.storage.files import write_bytes
@@ -104,7 +104,7 @@ class Naive:
         """What a table calls it."""
         return "last value" if self.season == 1 else f"seasonal naive, {self.season} steps"
 
-    def say(self, history_TB: NDArray[np.float64], horizon: int, series_B: NDArray[np.int64]) -> Said:
+    def say(self, history_TB: NDArray[np.float64], horizon: int, series_B: NDArray[np.int64]) -> Forecast:
         """Return the forecast, (F, B), and its quantiles, (F, B, Q).
 
         Args:
@@ -121,7 +121,7 @@ class Naive:
     ) -> ForecastScore:
         """Judge it on windows; arguments as of `elman.evaluation.metrics.forecasts.score`."""
 
-        def say(batch: WindowBatch, chosen: NDArray[np.int64]) -> Said:
+        def say(batch: WindowBatch, chosen: NDArray[np.int64]) -> Forecast:
             return self.say(windows.history(chosen, self.season), windows.horizon, batch.series_B.numpy())
 
         return score(say, windows, numbers, levels, errors_S)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.pairs.readers import Pair
+from elman.data.pairs.readers import ScoredPair
 from elman.data.text.subwords import split_sentence
 from elman.evaluation.metrics.agreement import Scores, agreement, mean_reciprocal_rank
 
@@ -20,7 +20,7 @@ def shared_words(first: str, second: str) -> float:
 
 
 @dataclass(frozen=True)
-class Trivial:
+class OverlapBaselines:
     """The mean of the training scores, and the straight line from shared words to scores that fits them best.
 
     Attributes:
@@ -34,7 +34,7 @@ class Trivial:
     start: float
 
     @classmethod
-    def fit(cls, pairs: Iterable[Pair]) -> Trivial:
+    def fit(cls, pairs: Iterable[ScoredPair]) -> OverlapBaselines:
         """Fit to training pairs by least squares, in constant memory."""
         sums = np.zeros(5)
         for pair in pairs:
@@ -45,7 +45,9 @@ class Trivial:
         slope = float((n * xy - x * y) / spread) if spread > 1e-9 * n * n else 0.0
         return cls(float(y / n), slope, float((y - slope * x) / n))
 
-    def metrics(self, pairs: Sequence[Pair], true_B: Scores, *, yes_no: bool) -> dict[str, dict[str, float | None]]:
+    def metrics(
+        self, pairs: Sequence[ScoredPair], true_B: Scores, *, yes_no: bool
+    ) -> dict[str, dict[str, float | None]]:
         """Return what both get on pairs, by the names that the table of results has for them."""
         shared_B = np.array([shared_words(pair.first, pair.second) for pair in pairs])
         mean = agreement(np.full(len(true_B), self.mean), true_B, yes_no=yes_no)

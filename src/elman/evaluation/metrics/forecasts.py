@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.series.windows import Say, Windows
+from elman.data.series.windows import ForecastFunction, Windows
 
 
 class ForecastScore:
@@ -87,7 +87,7 @@ def coverage_name(levels: Sequence[float] | NDArray[np.float64]) -> str:
 
 
 def score(
-    say: Say,
+    say: ForecastFunction,
     windows: Windows,
     numbers: NDArray[np.int64],
     levels: Sequence[float],
