@@ -25,7 +25,9 @@ class Acceleration(NamedTuple):
 
 # The layers that torch.nn has too, under the same name.
 TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {
-    theirs: ours for ours in LAYERS.values() if issubclass(theirs := getattr(nn, ours.__name__, object), nn.RNNBase)
+    theirs: ours
+    for ours in LAYERS.values()
+    if isinstance(theirs := getattr(nn, ours.__name__, None), type) and issubclass(theirs, nn.RNNBase)
 }
 
 
@@ -51,7 +53,7 @@ def accelerate(model: nn.Module) -> Acceleration:
             kept[name] = why
             continue
         if module not in of_module:
-            of_module[module] = _twin(module)
+            of_module[module] = twin_of(module)
         twins[name] = of_module[module]
     for name, twin in twins.items():
         parent, _, attribute = name.rpartition(".")
@@ -80,7 +82,8 @@ def _why_not(module: nn.RNNBase) -> str | None:
     return None
 
 
-def _twin(module: nn.RNNBase) -> Recurrent:
+def twin_of(module: nn.RNNBase) -> Recurrent:
+    """Return the layer of ours that does what a layer of torch.nn does, with the same parameters."""
     options: dict[str, object] = {
         "num_layers": module.num_layers,
         "bias": module.bias,
@@ -92,10 +95,14 @@ def _twin(module: nn.RNNBase) -> Recurrent:
         options["nonlinearity"] = module.nonlinearity
     if isinstance(module, nn.LSTM):
         options["proj_size"] = module.proj_size
+    build: Any = next(ours for theirs, ours in TWINS.items() if isinstance(module, theirs))
     # On the meta device nothing is allocated or drawn: the random state stays as it was.
     with torch.device("meta"):
-        twin = TWINS[type(module)](module.input_size, module.hidden_size, **options)  # type: ignore[arg-type]
-    # Duplicates too: the second name of a weight that is tied inside the layer would stay on the meta device.
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        twin.register_parameter(name, parameter)
+        twin: Recurrent = build(module.input_size, module.hidden_size, **options)
+    share_weights(module, twin)
     return twin.train(module.training)
+
+
+def share_weights(module: nn.RNNBase, twin: Recurrent) -> None:
+    """Give `twin` the weights of `module`: the same objects, or what a parametrisation makes of its own now."""
+    twin._parameters.update({name: getattr(module, name) for name in module._flat_weights_names})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.cpu.stepper import Stepper
-from elman.kernels.dispatch import prepare_steps, step, unroll
+from elman.kernels.dispatch import Stepper, prepare_steps, step, unroll
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise
@@ -21,6 +21,31 @@ from elman.shapes import check_shape
 
 Hidden = Tensor | tuple[Tensor, ...]
 """A state as the user sees it: a tensor for a cell with one state, a tuple of them for one with more."""
+
+
+class Observer(Protocol):
+    """What runs each layer and direction of a `Recurrent` in the kernels' place, as `Recurrent._observer`.
+
+    It takes what `elman.kernels.dispatch.unroll` takes, after the number of the layer and of the direction (0 forward,
+    1 reverse), and returns what that returns; on the way it sees all inputs and outputs.
+    """
+
+    def __call__(
+        self,
+        layer: int,
+        direction: int,
+        /,
+        cell: Cell,
+        x_TBI: Tensor,
+        state: State,
+        weights: Weights,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        reverse: bool = False,
+    ) -> tuple[Tensor, State]:
+        """Return the output and the state after the last step."""
+        ...
 
 
 class Recurrent(nn.Module):
@@ -84,6 +109,7 @@ class Recurrent(nn.Module):
         self.bidirectional, self.proj_size = bidirectional, proj_size
         self.variational, self.init, self.learn_initial_state = variational, init, learn_initial_state
         self._stepper = Stepper()
+        self._observer: Observer | None = None
         self._create_parameters(device, dtype)
         self.reset_parameters()
 
@@ -96,6 +122,12 @@ class Recurrent(nn.Module):
     def output_size(self) -> int:
         """Features of the output at each step: D * (P or H)."""
         return self.num_directions * self._state_sizes()[0]
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether a call is more than its own `forward`: an `Observer` runs the layers, or hooks are registered."""
+        hooks = (value for name, value in vars(self).items() if name.startswith(("_forward", "_backward")))
+        return self._observer is not None or any(hooks)
 
     def _state_sizes(self) -> tuple[int, ...]:
         return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
@@ -187,7 +219,7 @@ class Recurrent(nn.Module):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths, resets)
         x_TBI, state, lengths_B, resets_TB = self.prepare(input, hx, lengths, resets)
-        y_TBH, state = self._unroll_layers(x_TBI, state, lengths_B, resets_TB)
+        y_TBH, state = self._unroll(x_TBI, state, lengths_B, resets_TB)
         if input.dim() == 2:
             return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
@@ -223,7 +255,7 @@ class Recurrent(nn.Module):
         )
         lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
         lowest = [weights._replace(ih=weights.ih @ table_VI.t()) for weights in lowest]
-        y_TBH, state = self._unroll_from(lowest, x_TBV, state, None, resets_TB)
+        y_TBH, state = self._unroll(x_TBV, state, None, resets_TB, lowest)
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
 
     def prepare(
@@ -323,31 +355,26 @@ class Recurrent(nn.Module):
         rows = [self.weights(k, d).initial or () for k in range(self.num_layers) for d in range(self.num_directions)]
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
-    def _unroll_layers(
-        self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None
-    ) -> tuple[Tensor, State]:
-        lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
-        return self._unroll_from(lowest, x_TBI, state, lengths_B, resets_TB)
-
-    def _unroll_from(
+    def _unroll(
         self,
-        lowest: Sequence[Weights],
         x_TBI: Tensor,
         state: State,
         lengths_B: Tensor | None,
         resets_TB: Tensor | None,
+        lowest: Sequence[Weights] | None = None,
     ) -> tuple[Tensor, State]:
-        """Run all layers, the first one with the given weights for each direction."""
+        """Run all layers, the lowest one with the given weights for each direction, or with its own."""
         after: list[State] = []
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
             for direction in range(self.num_directions):
                 before = tuple(s[len(after)] for s in state)
-                y_TBH, last = unroll(
+                run = unroll if self._observer is None else partial(self._observer, layer, direction)
+                y_TBH, last = run(
                     self.cell,
                     x_TBI,
                     before,
-                    self.weights(layer, direction) if layer else lowest[direction],
+                    self.weights(layer, direction) if layer or lowest is None else lowest[direction],
                     lengths=lengths_B,
                     resets=resets_TB,
                     reverse=direction == 1,

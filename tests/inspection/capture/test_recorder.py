@@ -41,6 +41,32 @@ def test_recorded_layers_give_the_same_outputs_and_gradients(name: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def test_parametrised_layers_of_torch_are_recorded() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.GRU(3, 5), "weight_hh_l0").double()
+    x = torch.randn(6, 2, 3, dtype=torch.float64)
+    recorded = record(layer, x, lambda m, b: m(b)[0].square().sum())
+    layer(x)[0].square().sum().backward()
+    assert "parametrizations.weight_hh_l0.original1" in recorded.gradients
+    for name, p in layer.named_parameters():
+        torch.testing.assert_close(recorded.gradients[name], p.grad)
+
+
+def test_a_model_that_changes_outputs_in_place_is_recorded() -> None:
+    layer = elman.GRU(3, 5)
+    x = torch.randn(6, 2, 3)
+    recorded = record(layer, x, lambda m, b: m(b)[0].mul_(2).square().sum())
+    y = layer(x)[0].detach()
+    torch.testing.assert_close(recorded.passages[0].d_y_TBP, 8 * y)
+
+
+def test_a_recorded_layer_is_observed() -> None:
+    layer = elman.LSTM(3, 5)
+    assert not layer.is_observed
+    with recording(layer):
+        assert layer.is_observed
+    assert not layer.is_observed
+
+
 def test_recorded_layers_take_packed_sequences_and_states() -> None:
     layer = nn.GRU(3, 5, bidirectional=True).double()
     x = torch.randn(6, 3, 3, dtype=torch.float64)

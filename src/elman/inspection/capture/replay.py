@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from elman.errors import ElmanError
-from elman.inspection.capture.recorder import Passage
+from elman.inspection.capture.recorder import CapturedCall
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 
@@ -67,7 +67,7 @@ class Trace:
 
 
 @torch.no_grad()
-def replay(passage: Passage, rows: int | None = None) -> Trace:
+def replay(passage: CapturedCall, rows: int | None = None) -> Trace:
     """Run the steps of a passage one by one, along the outputs that the kernel gave, and keep every state.
 
     Args:
@@ -155,7 +155,7 @@ def _without_graph(weights: Weights) -> Weights:
     )
 
 
-def _marks(passage: Passage, T: int, B: int) -> tuple[Tensor, Tensor]:
+def _marks(passage: CapturedCall, T: int, B: int) -> tuple[Tensor, Tensor]:
     """Return, in the order of time, which steps exist and which start from the initial state by a reset."""
     device = passage.x_TBI.device
     exists_TB = torch.ones(T, B, dtype=torch.bool, device=device)
@@ -169,7 +169,7 @@ def _marks(passage: Passage, T: int, B: int) -> tuple[Tensor, Tensor]:
     return exists_TB, fresh_TB
 
 
-def _error(passage: Passage, like: State, exists_TB: Tensor, reverse: bool) -> State:
+def _error(passage: CapturedCall, like: State, exists_TB: Tensor, reverse: bool) -> State:
     """Return the error of every state; what is said about the state after the run is said about its last step."""
     error = tuple(torch.zeros_like(s) for s in like)
     T, B = exists_TB.shape
@@ -186,7 +186,7 @@ def _error(passage: Passage, like: State, exists_TB: Tensor, reverse: bool) -> S
     return error
 
 
-def _check(passage: Passage, apart: Tensor) -> None:
+def _check(passage: CapturedCall, apart: Tensor) -> None:
     scale = float(passage.y_TBP.abs().max()) if apart.numel() else 0.0
     worst = float(apart.max()) if apart.numel() else 0.0
     if math.isfinite(scale) and not worst <= AGREEMENT * max(scale, 1.0):

@@ -13,7 +13,7 @@ from elman.kernels.cpu.passes import KINDS
 from elman.kernels.weights import Weights
 
 if passes.missing is None:
-    from elman.kernels.cpu import _engine
+    import elman.kernels.cpu._engine as _engine
 
 
 class _Entry:

@@ -17,7 +17,7 @@ from elman.kernels.call import Call, GradientMask, Gradients
 KINDS: dict[str, tuple[int, int]] = {}
 
 try:
-    from elman.kernels.cpu import _engine
+    import elman.kernels.cpu._engine as _engine
 
     KINDS = _engine.KINDS
     missing: str | None = None

@@ -18,7 +18,7 @@ from elman.kernels.cpu.packing import packed_weights
 from elman.kernels.weights import Weights
 
 if passes.missing is None:
-    from elman.kernels.cpu import _engine
+    import elman.kernels.cpu._engine as _engine
 
 # Called at every step, where each lookup in a module counts.
 _is_grad_enabled = torch.is_grad_enabled
