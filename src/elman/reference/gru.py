@@ -58,7 +58,7 @@ class GRU:
 
 
 # By the name that a layer's cell gives as its `kernel`.
-CELLS: dict[str, unroll.Cell] = {"gru": GRU()}
+STEPS: dict[str, unroll.Cell] = {"gru": GRU()}
 
 
 def forward(

@@ -61,7 +61,7 @@ class LSTM:
 
 
 # By the name that a layer's cell gives as its `kernel`.
-CELLS: dict[str, unroll.Cell] = {"lstm": LSTM()}
+STEPS: dict[str, unroll.Cell] = {"lstm": LSTM()}
 
 
 def forward(

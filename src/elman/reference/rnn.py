@@ -46,7 +46,7 @@ class RNN:
 
 
 # By the name that a layer's cell gives as its `kernel`.
-CELLS: dict[str, unroll.Cell] = {f"rnn_{f}": RNN(f) for f in ("tanh", "relu", "sigmoid", "identity")}
+STEPS: dict[str, unroll.Cell] = {f"rnn_{f}": RNN(f) for f in ("tanh", "relu", "sigmoid", "identity")}
 
 
 def forward(

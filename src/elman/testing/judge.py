@@ -59,12 +59,12 @@ def _torch(value: Any) -> Any:
 def reference_of(cell: Cell) -> unroll.Cell | None:
     """Return the reference of a cell, or None.
 
-    It is looked up by `cell.kernel` in the `CELLS` of the module of `elman.reference` of that name, or of what stands
+    It is looked up by `cell.kernel` in the `STEPS` of the module of `elman.reference` of that name, or of what stands
     before its first underscore: "rnn_tanh" is in `elman.reference.rnn`.
     """
     name = cell.kernel or ""
     for stem in (name, name.partition("_")[0]):
         if stem and find_spec(f"elman.reference.{stem}"):
-            reference: unroll.Cell | None = getattr(import_module(f"elman.reference.{stem}"), "CELLS", {}).get(name)
+            reference: unroll.Cell | None = getattr(import_module(f"elman.reference.{stem}"), "STEPS", {}).get(name)
             return reference
     return None
