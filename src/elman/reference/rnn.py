@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike
 from elman.reference import unroll
 from elman.reference.activations import Array, activation
 from elman.reference.unroll import Tape
-from elman.reference.weights import State, Weights
+from elman.reference.weights import LayerWeights, State
 
 
 @dataclass(frozen=True)
-class RNN:
+class RNNStep:
     """One step of the plain recurrent layer, forward and backward."""
 
     gates: ClassVar[tuple[str, ...]] = ("h",)
@@ -46,13 +46,13 @@ class RNN:
 
 
 # By the name that a layer's cell gives as its `kernel`.
-STEPS: dict[str, unroll.Cell] = {f"rnn_{f}": RNN(f) for f in ("tanh", "relu", "sigmoid", "identity")}
+STEPS: dict[str, unroll.CellStep] = {f"rnn_{f}": RNNStep(f) for f in ("tanh", "relu", "sigmoid", "identity")}
 
 
 def forward(
     x_TBI: Array,
     state: State,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     nonlinearity: str = "tanh",
     lengths: ArrayLike | None = None,
@@ -66,7 +66,7 @@ def forward(
         ShapeError: sizes do not fit each other.
     """
     activation(nonlinearity)
-    cell = RNN(nonlinearity)
+    cell = RNNStep(nonlinearity)
     return unroll.forward(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
 
 

@@ -25,11 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from elman.errors import ShapeError
 from elman.reference.activations import Array
-from elman.reference.weights import State, Weights, Whole, as_state, complete
+from elman.reference.weights import CompleteWeights, LayerWeights, State, as_state, complete
 from elman.shapes import check_shape
 
 
-class Cell(Protocol):
+class CellStep(Protocol):
     """One step of a recurrent layer, forward and backward. Gates are lists of (B, H) arrays in the cell's order."""
 
     @property
@@ -46,15 +46,15 @@ class Cell(Protocol):
         ...
 
 
-class Gradients(NamedTuple):
+class LayerGradients(NamedTuple):
     """dE/dx, dE/d the state that was passed in, and dE/d every weight."""
 
     x_TBI: Array
     state: State
-    weights: Weights
+    weights: LayerWeights
 
 
-class Contributions(NamedTuple):
+class LayerContributions(NamedTuple):
     """What the step k adds to a gradient for the error given at step t: entry [t, k] of each array.
 
     It is zero where step k cannot reach step t: where k lies after t in the order of the run, beyond a reset, or in
@@ -69,9 +69,9 @@ class Contributions(NamedTuple):
 class Tape(NamedTuple):
     """What a forward pass leaves for the backward pass."""
 
-    cell: Cell
-    given: Weights
-    whole: Whole
+    cell: CellStep
+    given: LayerWeights
+    whole: CompleteWeights
     order: range  # the steps in the order in which they ran
     exists_TB1: NDArray[np.bool_]  # false in the padding
     fresh_TB1: NDArray[np.bool_]  # true where the state is put back before the step
@@ -81,7 +81,7 @@ class Tape(NamedTuple):
     kept: list[State]  # for each step, what the cell keeps
 
 
-class Deltas(NamedTuple):
+class StepGradients(NamedTuple):
     """The gradients that arrive at each step, before they are summed to gradients of the weights."""
 
     gx_TBG: Array  # (T, B, G*H)
@@ -92,10 +92,10 @@ class Deltas(NamedTuple):
 
 
 def forward(
-    cell: Cell,
+    cell: CellStep,
     x_TBI: Array,
     state: State,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
@@ -107,7 +107,7 @@ def forward(
         cell: what happens in one step.
         x_TBI: the input.
         state: the state before the first step that is run, (B, P) for the first of the cell's states, (B, H) else.
-        weights: see `Weights`.
+        weights: see `LayerWeights`.
         lengths: (B,) integers in 0..T, how many steps of each row exist. Beyond them the output is zero, the state
             stays, and what input and resets hold there changes nothing.
         resets: (T, B) booleans, true where a step begins a new sequence: the state is put back to `weights.initial`
@@ -146,7 +146,7 @@ def forward(
     return y_TBP, state, tape
 
 
-def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Gradients:
+def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> LayerGradients:
     """Return the gradients of x, the state that was passed in, and every weight.
 
     Args:
@@ -160,7 +160,7 @@ def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Gradie
     d, given = deltas(tape, d_y_TBH, d_state), tape.given
     # Where a step started from the initial state, the gradient of what it started from is the initial state's.
     d_initial = tuple(np.where(tape.fresh_TB1, d_s, 0.0).sum(axis=(0, 1)) for d_s in d.before)
-    weights = Weights(
+    weights = LayerWeights(
         ih=np.einsum("tbg,tbi->gi", d.gx_TBG, tape.x_TBI),
         hh=np.einsum("tbg,tbp->gp", d.gh_TBG, tape.past_TBP),
         b_ih=None if given.b_ih is None else d.gx_TBG.sum(axis=(0, 1)),
@@ -168,10 +168,10 @@ def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Gradie
         hr=None if given.hr is None else np.einsum("tbp,tbh->ph", d.after[0], tape.m_TBH),
         initial=None if given.initial is None else d_initial,
     )
-    return Gradients(d.gx_TBG @ tape.whole.ih, d.state, weights)
+    return LayerGradients(d.gx_TBG @ tape.whole.ih, d.state, weights)
 
 
-def contributions(tape: Tape, d_y_TBH: Array) -> Contributions:
+def contributions(tape: Tape, d_y_TBH: Array) -> LayerContributions:
     """Return, for every pair of an error step t and a step k, what k adds to dE_t/dU and dE_t/dW.
 
     The error of each step is sent back alone, and the sums over steps that make a weight gradient are left open.
@@ -193,10 +193,10 @@ def contributions(tape: Tape, d_y_TBH: Array) -> Contributions:
         hh[t] = np.einsum("kbg,kbp->kgp", d.gh_TBG, tape.past_TBP)
         for s, d_s in zip(state, d.after, strict=True):
             s[t] = d_s
-    return Contributions(ih, hh, state)
+    return LayerContributions(ih, hh, state)
 
 
-def deltas(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Deltas:
+def deltas(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> StepGradients:
     """Walk the steps backward and return the gradients that arrive at each; arguments are those of `backward`."""
     cell, whole = tape.cell, tape.whole
     T, B, P = tape.past_TBP.shape
@@ -221,10 +221,10 @@ def deltas(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Deltas:
         d_state = _where(exists, _where(fresh, nothing, d_before), d_state)
         for all_T, d_t in zip((*d_after_T, *d_before_T), (*d_after, *d_before), strict=True):
             all_T[t] = d_t
-    return Deltas(d_gx_TBG, d_gh_TBG, d_after_T, d_before_T, d_state)
+    return StepGradients(d_gx_TBG, d_gh_TBG, d_after_T, d_before_T, d_state)
 
 
-def _split(cell: Cell, g_BG: Array) -> list[Array]:
+def _split(cell: CellStep, g_BG: Array) -> list[Array]:
     return np.split(g_BG, len(cell.gates), axis=1)
 
 

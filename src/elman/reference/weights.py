@@ -16,7 +16,7 @@ State = tuple[Array, ...]
 with a projection."""
 
 
-class Weights(NamedTuple):
+class LayerWeights(NamedTuple):
     """The weights of one layer in one direction; also their gradients, with None where there is no weight."""
 
     ih: Array  # U, (G*H, I): from the input, a block of H rows for each gate
@@ -27,7 +27,7 @@ class Weights(NamedTuple):
     initial: State | None = None  # what a reset puts each state back to, a vector each; None stands for zeros
 
 
-class Whole(NamedTuple):
+class CompleteWeights(NamedTuple):
     """The same with nothing missing: zero biases, zero initial states, the identity for the projection."""
 
     ih: Array
@@ -38,7 +38,7 @@ class Whole(NamedTuple):
     initial: State
 
 
-def complete(weights: Weights, gates: tuple[str, ...], states: tuple[str, ...], I: int) -> Whole:
+def complete(weights: LayerWeights, gates: tuple[str, ...], states: tuple[str, ...], I: int) -> CompleteWeights:
     """Fill in what `weights` leaves out.
 
     Raises:
@@ -50,7 +50,7 @@ def complete(weights: Weights, gates: tuple[str, ...], states: tuple[str, ...], 
     hr = np.eye(H) if weights.hr is None else np.asarray(weights.hr, dtype=np.float64)
     P = check_shape("weights.hr", hr, "PH", H=H)["P"]
     zeros = (np.zeros(P), *(np.zeros(H) for _ in states[1:]))
-    whole = Whole(
+    whole = CompleteWeights(
         np.asarray(weights.ih, dtype=np.float64),
         hh,
         np.zeros(G) if weights.b_ih is None else np.asarray(weights.b_ih, dtype=np.float64),

@@ -11,7 +11,7 @@ import torch
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell
 from elman.reference import unroll
-from elman.reference import weights as reference_weights
+from elman.reference.weights import LayerWeights
 from elman.testing.case import Case, Kernel, check_close, check_results, directions, gradients, make_arguments, run
 
 
@@ -22,7 +22,7 @@ def equals_the_reference(kernel: Kernel, cell: Cell, case: Case) -> None:
         return
     arguments = make_arguments(cell, case)
     x, state, weights, lengths, resets, reverse = arguments
-    theirs = reference_weights.Weights(**{name: _numpy(w) for name, w in weights._asdict().items()})
+    theirs = LayerWeights(**{name: _numpy(w) for name, w in weights._asdict().items()})
     y, last, tape = unroll.forward(
         judge, _numpy(x), _numpy(state), theirs, lengths=_numpy(lengths), resets=_numpy(resets), reverse=reverse
     )
@@ -56,7 +56,7 @@ def _torch(value: Any) -> Any:
     return None if value is None else torch.from_numpy(value)
 
 
-def reference_of(cell: Cell) -> unroll.Cell | None:
+def reference_of(cell: Cell) -> unroll.CellStep | None:
     """Return the reference of a cell, or None.
 
     It is looked up by `cell.kernel` in the `STEPS` of the module of `elman.reference` of that name, or of what stands
@@ -65,6 +65,6 @@ def reference_of(cell: Cell) -> unroll.Cell | None:
     name = cell.kernel or ""
     for stem in (name, name.partition("_")[0]):
         if stem and find_spec(f"elman.reference.{stem}"):
-            reference: unroll.Cell | None = getattr(import_module(f"elman.reference.{stem}"), "STEPS", {}).get(name)
+            reference: unroll.CellStep | None = getattr(import_module(f"elman.reference.{stem}"), "STEPS", {}).get(name)
             return reference
     return None

@@ -8,7 +8,7 @@ from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.measures import gradient_flow as flow
 from elman.layers.cell import Cell
 from elman.reference import gru, lstm, rnn
-from elman.reference.weights import Weights as ReferenceWeights
+from elman.reference.weights import LayerWeights
 
 CELLS = {
     "tanh": lambda **o: elman.RNN(3, 6, **o),
@@ -61,7 +61,7 @@ def test_lags_equal_the_references_pairs(reader, loss, name: str, reverse: bool)
     initial = tuple(w.detach().numpy() for w in passage.weights.initial)
     kept = {"lengths": batch[2]["lengths"].numpy(), "resets": batch[2]["resets"].numpy(), "reverse": reverse}
     state = tuple(s.numpy() for s in passage.state)
-    weights = ReferenceWeights(*given[:5], initial)
+    weights = LayerWeights(*given[:5], initial)
     _, _, tape = REFERENCE[name].forward(passage.x_TBI.numpy(), state, weights, **kept)
     pairs = REFERENCE[name].contributions(tape, passage.d_y_TBP.numpy())
     for k, step in enumerate(flow.walk(Linear(replay(passage)), 8)):
