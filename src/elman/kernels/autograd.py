@@ -21,7 +21,7 @@ class Passes(NamedTuple):
     Attributes:
         forward: from (kind, call, reverse, *options) to (y, hn, cn, *saved).
         backward: from (kind, call, reverse, mask, *options[1:], y, *saved, d_y, d_hn, d_cn) to the gradients; a
-            gradient that is given as None stands for zeros.
+            d_ that is None stands for zeros.
     """
 
     forward: Callable[..., tuple[Tensor, ...]]
@@ -46,13 +46,13 @@ class RecurrentFunction(torch.autograd.Function):
         return y_TBH, hn_BH, cn_BH
 
     @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Any, ...]:
         """Run the backward pass."""
         tensors = ctx.saved_tensors
         call, saved = Call(*tensors[: len(Call._fields)]), tensors[len(Call._fields) :]
         need = ctx.needs_input_grad[4:]
         if torch.is_grad_enabled():
-            return (None, None, None, None, *eager_gradients(ctx.cell, ctx.reverse, call, need, given))
+            return (None, None, None, None, *eager_gradients(ctx.cell, ctx.reverse, call, need, d_outputs))
         mask = GradientMask(need[0], *need[3:7])
-        gradients = ctx.passes.backward(ctx.cell.kernel, call, ctx.reverse, mask, *ctx.options[1:], *saved, *given)
+        gradients = ctx.passes.backward(ctx.cell.kernel, call, ctx.reverse, mask, *ctx.options[1:], *saved, *d_outputs)
         return (None, None, None, None, *(g if n else None for g, n in zip(gradients, need, strict=False)), None, None)

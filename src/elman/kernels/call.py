@@ -13,7 +13,21 @@ from elman.kernels.weights import Weights
 
 
 class Call(NamedTuple):
-    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each."""
+    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each.
+
+    Attributes:
+        x_TBI: the input.
+        h_BH: the first state.
+        c_BH: the second state, if the cell has one.
+        ih: U, (G*H, I).
+        hh: W, (G*H, H).
+        b_ih: the bias beside U, (G*H,).
+        b_hh: the bias beside W, (G*H,).
+        h_initial: (H,), where a reset puts the first state; present exactly where there are resets.
+        c_initial: the same for the second state.
+        lengths: (B,) int64.
+        resets: (T, B) bool.
+    """
 
     x_TBI: Tensor
     h_BH: Tensor
@@ -22,10 +36,10 @@ class Call(NamedTuple):
     hh: Tensor
     b_ih: Tensor | None
     b_hh: Tensor | None
-    h_initial: Tensor | None  # (H,), given exactly where there are resets
+    h_initial: Tensor | None
     c_initial: Tensor | None
-    lengths: Tensor | None  # (B,) int64
-    resets: Tensor | None  # (T, B) bool
+    lengths: Tensor | None
+    resets: Tensor | None
 
 
 class GradientMask(NamedTuple):
@@ -75,8 +89,8 @@ def flatten(x_TBI: Tensor, state: State, weights: Weights, lengths: Tensor | Non
 
 def tensors(state: State, weights: Weights) -> list[Tensor]:
     """Return every tensor of a call beside its input."""
-    given = [*state, *weights[:4], *(weights.initial or ())]
-    return [t for t in given if t is not None]
+    every = [*state, *weights[:4], *(weights.initial or ())]
+    return [t for t in every if t is not None]
 
 
 def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
@@ -110,7 +124,7 @@ def is_traced(x_TBI: Tensor) -> bool:
 
 
 def eager_gradients(
-    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], given: tuple[Tensor | None, ...]
+    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], d_outputs: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
     """Return the gradients of the call as a graph, by running the eager kernel over it again."""
     with torch.enable_grad():
@@ -122,7 +136,7 @@ def eager_gradients(
         y_TBH, after = eager.unroll(
             cell, call.x_TBI, state, weights, lengths=call.lengths, resets=call.resets, reverse=reverse
         )
-        pairs = [(r, g) for r, g in zip((y_TBH, *after), given, strict=False) if g is not None and r.requires_grad]
+        pairs = [(r, g) for r, g in zip((y_TBH, *after), d_outputs, strict=False) if g is not None and r.requires_grad]
         sources = [t for t, n in zip(call, need, strict=True) if n and t is not None]
         results, grads = [r for r, _ in pairs], [g for _, g in pairs]
         gradients = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))

@@ -76,9 +76,9 @@ def register(
         tensors, need = ctx.saved_tensors, ctx.needs_input_grad[first:]
         mask = [need[0], *need[3:7]]
         d_cn = d_cn if ctx.has_c else None
-        made = backward_operator(kind, reverse, mask, *own, *tensors, d_y, d_hn, d_cn)
-        given = [d if n and t is not None else None for d, n, t in zip(made, need, tensors, strict=False)]
-        return (*(None for _ in range(first)), *given, None, None)
+        gradients = backward_operator(kind, reverse, mask, *own, *tensors, d_y, d_hn, d_cn)
+        d_call = [d if n and t is not None else None for d, n, t in zip(gradients, need, tensors, strict=False)]
+        return (*(None for _ in range(first)), *d_call, None, None)
 
     results = ", ".join(["Tensor"] * (3 + len(saved)))
     operator = torch.library.custom_op(

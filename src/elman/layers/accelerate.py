@@ -1,4 +1,4 @@
-"""Put elman's layers in the place of torch's, inside a model that exists."""
+"""Replacement of torch.nn's recurrent layers by elman's, inside an existing model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from elman.layers import LAYERS, Recurrent
 
 
 class Acceleration(NamedTuple):
-    """What `accelerate` did, by the name of each recurrent layer in the model ("" is the model itself)."""
+    """What `accelerate` did, by the name of each recurrent layer in the model ("" is the model itself).
 
-    model: nn.Module  # the model; another object than before only if it was a torch layer itself
+    Attributes:
+        model: the model; another object than before only if it was a torch layer itself.
+        swapped: the new layers.
+        kept: the layers that are left, each with the reason.
+    """
+
+    model: nn.Module
     swapped: dict[str, Recurrent]
-    kept: dict[str, str]  # why it was left alone
+    kept: dict[str, str]
 
     def __str__(self) -> str:
         lines = [f"{name or 'the model, as .model'}: now {layer!r}" for name, layer in self.swapped.items()]

@@ -1,4 +1,4 @@
-"""The runner: a cell, layers and directions of it, with torch's parameters, states and conventions."""
+"""`Recurrent`, the runner of a cell: layers and directions, with torch's parameters, states and conventions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class Recurrent(nn.Module):
         dropout: probability of dropping an output between layers, while training.
         bidirectional: a second set of weights runs from the last step to the first.
         proj_size: P, size of a projection of the first state; 0 stands for none.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
@@ -133,8 +134,8 @@ class Recurrent(nn.Module):
         return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
 
     def _first_weight(self) -> Tensor:
-        found = self._parameters.get("weight_ih_l0")  # quicker than the attribute; a parametrised weight is not there
-        return self.weight_ih_l0 if found is None else found  # type: ignore[return-value]
+        weight = self._parameters.get("weight_ih_l0")  # quicker than the attribute; a parametrised weight is not there
+        return self.weight_ih_l0 if weight is None else weight  # type: ignore[return-value]
 
     def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         rows = len(self.cell.gates) * self.hidden_size
@@ -164,14 +165,13 @@ class Recurrent(nn.Module):
 
     def weights(self, layer: int = 0, direction: int = 0) -> Weights:
         """Return the parameters of one layer in one direction (0 forward, 1 reverse)."""
-
         suffix = _suffix(layer, direction)
         parameters = self._parameters
 
         def get(name: str) -> Any:
             # The dictionary first: a module's attributes take a microsecond each. Parametrised weights are not in it.
-            found = parameters.get(name + suffix)
-            return getattr(self, name + suffix) if found is None else found
+            weight = parameters.get(name + suffix)
+            return getattr(self, name + suffix) if weight is None else weight
 
         return Weights(
             get("weight_ih"),
@@ -203,7 +203,7 @@ class Recurrent(nn.Module):
 
         Args:
             input: (T, B, I), (B, T, I) with `batch_first`, (T, I) for a single sequence, or a PackedSequence.
-            hx: the state to go on from, of the shape that comes back; None stands for the initial state.
+            hx: the state to continue from, of the shape that comes back; None stands for the initial state.
             lengths: (B,), how many steps of each sequence exist, 0 to T, in any order. The output beyond is zero
                 and what the input holds there changes nothing.
             resets: booleans of the shape of the input without its features, true where a step begins a new
@@ -236,7 +236,8 @@ class Recurrent(nn.Module):
         Args:
             symbols: numbers from 0 to V - 1, (T, B), or (B, T) with `batch_first`.
             table_VI: the row of each symbol, of an embedding for example.
-            hx, resets: as in `forward`.
+            hx: as in `forward`.
+            resets: as in `forward`.
 
         Returns:
             As `forward`.
@@ -466,11 +467,11 @@ class Recurrent(nn.Module):
             )
         count = self.num_layers * self.num_directions
         for name, tensor, size in zip(names, state, self._state_sizes(), strict=True):
-            wanted = (count, size) if batch_size is None else (count, batch_size, size)
-            if tuple(tensor.shape) != wanted:
+            shape = (count, size) if batch_size is None else (count, batch_size, size)
+            if tuple(tensor.shape) != shape:
                 letters = "(L*D, H)" if batch_size is None else "(L*D, B, H)"
                 raise ShapeError(
-                    f"hx ({name}) has a wrong shape", should=f"{letters} = {wanted}", found=str(tuple(tensor.shape))
+                    f"hx ({name}) has a wrong shape", should=f"{letters} = {shape}", found=str(tuple(tensor.shape))
                 )
             self._check_type(f"hx ({name})", tensor)
         return state if batch_size is not None else tuple(s.unsqueeze(1) for s in state)
@@ -499,19 +500,19 @@ def _suffix(layer: int, direction: int) -> str:
 
 
 def _check_size(name: str, size: object, least: int = 1, most: int | None = None) -> None:
-    whole = isinstance(size, int) and not isinstance(size, bool)
-    if whole and size >= least and (most is None or size <= most):  # type: ignore[operator]
+    is_integer = isinstance(size, int) and not isinstance(size, bool)
+    if is_integer and size >= least and (most is None or size <= most):  # type: ignore[operator]
         return
-    limits = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
+    limits = f"an integer of {least} or more" if most is None else f"an integer from {least} to {most}"
     raise SettingError(f"{name} is not a size", should=limits, found=repr(size))
 
 
 def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
     lengths_B = torch.as_tensor(lengths)
     check_shape("lengths", lengths_B, "B", B=B)
-    whole = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-    if B and lengths_B.dtype not in whole:
-        raise ShapeError("lengths are not whole numbers", should="torch.int64", found=str(lengths_B.dtype))
+    integers = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    if B and lengths_B.dtype not in integers:
+        raise ShapeError("lengths are not integers", should="torch.int64", found=str(lengths_B.dtype))
     lengths_B = lengths_B.to(torch.int64)
     # A compiled graph cannot look at values; there the caller answers for them.
     if B and not torch.compiler.is_compiling():

@@ -28,19 +28,29 @@ from elman.shapes import check_shape
 class Network:
     """The parameters, and the functions between them.
 
+    Attributes:
+        U_HI: input to state.
+        W_HH: state to next state.
+        V_VH: state to output.
+        b_H: bias of the state; None stands for zeros.
+        c_V: bias of the output; None stands for zeros.
+        f: tanh, relu, sigmoid or identity.
+        g: softmax, sigmoid or identity.
+        error: cross-entropy, binary cross-entropy or squared error.
+
     Raises:
         SettingError: f, g or error is unknown, or g and error do not fit each other (see `elman.reference.output`).
         ShapeError: the parameters do not fit each other.
     """
 
-    U_HI: Array  # input to state
-    W_HH: Array  # state to next state
-    V_VH: Array  # state to output
-    b_H: Array | None = None  # bias of the state; None stands for zeros
-    c_V: Array | None = None  # bias of the output; None stands for zeros
-    f: str = "tanh"  # tanh, relu, sigmoid or identity
-    g: str = "softmax"  # softmax, sigmoid or identity
-    error: str = "cross-entropy"  # cross-entropy, binary cross-entropy or squared error
+    U_HI: Array
+    W_HH: Array
+    V_VH: Array
+    b_H: Array | None = None
+    c_V: Array | None = None
+    f: str = "tanh"
+    g: str = "softmax"
+    error: str = "cross-entropy"
 
     def __post_init__(self) -> None:
         activation(self.f)
@@ -56,14 +66,23 @@ class Network:
 
 
 class NetworkTape(NamedTuple):
-    """What a forward pass leaves for the backward pass."""
+    """What a forward pass leaves for the backward pass.
+
+    Attributes:
+        x_TBI: the input.
+        s0_BH: the state before the first step.
+        past_TBH: s_{t-1}, the state that step t starts from.
+        s_TBH: s_t.
+        a_TBV: V s_t + c.
+        o_TBV: g of it.
+    """
 
     x_TBI: Array
     s0_BH: Array
-    past_TBH: Array  # s_{t-1}, the state that step t starts from
-    s_TBH: Array  # s_t
-    a_TBV: Array  # V s_t + c
-    o_TBV: Array  # g of it
+    past_TBH: Array
+    s_TBH: Array
+    a_TBV: Array
+    o_TBV: Array
 
 
 class NetworkGradients(NamedTuple):
@@ -79,10 +98,15 @@ class NetworkGradients(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """What every pair of an error step t and an earlier step k <= t adds to a gradient; zero where k > t."""
+    """What every pair of an error step t and an earlier step k <= t adds to a gradient; zero where k > t.
 
-    U_TTHI: Array  # [t, k] is the part of dE_t/dU that went through step k
-    W_TTHH: Array  # [t, k] is the part of dE_t/dW that went through step k
+    Attributes:
+        U_TTHI: [t, k] is the part of dE_t/dU that went through step k.
+        W_TTHH: [t, k] is the part of dE_t/dW that went through step k.
+    """
+
+    U_TTHI: Array
+    W_TTHH: Array
 
 
 def forward(network: Network, x_TBI: Array, s0_BH: Array | None = None) -> NetworkTape:
@@ -116,7 +140,7 @@ def errors(network: Network, tape: NetworkTape, y_TBV: Array) -> Array:
     """Return E_t of every step and sequence, (T, B); their sum is E.
 
     Args:
-        network: the network that made the tape.
+        network: the network that ran.
         tape: what `forward` returned.
         y_TBV: the target of every step; `np.eye(V)[classes_TB]` makes it from class numbers.
 

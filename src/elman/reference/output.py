@@ -67,11 +67,17 @@ def softmax_squared(o: Array, y: Array) -> Array:
 
 
 class OutputLoss(NamedTuple):
-    """An output function with an error that fits it."""
+    """An output function with an error that fits it.
 
-    output: Callable[[Array], Array]  # o = g(a)
-    error: Callable[[Array, Array, Array], Array]  # E_t from (a, o, y), summed over the outputs
-    slope: Callable[[Array, Array], Array]  # dE_t/da from (o, y)
+    Attributes:
+        output: o = g(a).
+        error: E_t from (a, o, y), summed over the outputs.
+        slope: dE_t/da from (o, y).
+    """
+
+    output: Callable[[Array], Array]
+    error: Callable[[Array, Array, Array], Array]
+    slope: Callable[[Array, Array], Array]
 
 
 OUTPUT_LOSSES = {

@@ -25,11 +25,15 @@ from elman.reference.weights import LayerWeights, State
 
 @dataclass(frozen=True)
 class RNNStep:
-    """One step of the plain recurrent layer, forward and backward."""
+    """One step of the plain recurrent layer, forward and backward.
+
+    Attributes:
+        nonlinearity: the name of f.
+    """
 
     gates: ClassVar[tuple[str, ...]] = ("h",)
     states: ClassVar[tuple[str, ...]] = ("h",)
-    nonlinearity: str = "tanh"  # the name of f
+    nonlinearity: str = "tanh"
 
     def step(self, gx: list[Array], gh: list[Array], state: State) -> tuple[State, State]:
         """Return h_t, and what the way back needs."""

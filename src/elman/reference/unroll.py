@@ -1,6 +1,6 @@
 """A layer over a whole sequence: the order of the steps, ragged batches, resets, and the sums of the gradients.
 
-What one step does is the cell's affair (rnn.py, gru.py, lstm.py). All cells have in common that the input and the
+What one step does is defined by the cell (rnn.py, gru.py, lstm.py). All cells have in common that the input and the
 past reach the gates by one matrix product each, and that the first state, the output, may be projected:
 
     gx_t = U x_t + b_ih                the weights `ih`; G blocks of H rows, one for each gate
@@ -33,9 +33,14 @@ class CellStep(Protocol):
     """One step of a recurrent layer, forward and backward. Gates are lists of (B, H) arrays in the cell's order."""
 
     @property
-    def gates(self) -> tuple[str, ...]: ...
+    def gates(self) -> tuple[str, ...]:
+        """Names of the gates."""
+        ...
+
     @property
-    def states(self) -> tuple[str, ...]: ...
+    def states(self) -> tuple[str, ...]:
+        """Names of the states."""
+        ...
 
     def step(self, gx: list[Array], gh: list[Array], state: State) -> tuple[State, State]:
         """Return the state after the step, and the arrays that `step_backward` needs."""
@@ -59,36 +64,62 @@ class LayerContributions(NamedTuple):
 
     It is zero where step k cannot reach step t: where k lies after t in the order of the run, beyond a reset, or in
     the padding. Summed over both axes the first two are the totals of `backward` (without an error on the last state).
+
+    Attributes:
+        ih: (T, T, G*H, I).
+        hh: (T, T, G*H, P).
+        state: for each state, (T, T, B, P) or (T, T, B, H): dE_t/d the state that step k hands on.
     """
 
-    ih: Array  # (T, T, G*H, I)
-    hh: Array  # (T, T, G*H, P)
-    state: State  # for each state, (T, T, B, P) or (T, T, B, H): dE_t/d the state that step k hands on
+    ih: Array
+    hh: Array
+    state: State
 
 
 class Tape(NamedTuple):
-    """What a forward pass leaves for the backward pass."""
+    """What a forward pass leaves for the backward pass.
+
+    Attributes:
+        cell: that ran.
+        given: the weights as they were passed.
+        whole: the same with nothing missing.
+        order: the steps in the order in which they ran.
+        exists_TB1: false in the padding.
+        fresh_TB1: true where the state is put back before the step.
+        x_TBI: zero in the padding.
+        past_TBP: h_{t-1}, after a reset if there is one.
+        m_TBH: the output before the projection.
+        kept: for each step, what the cell keeps.
+    """
 
     cell: CellStep
     given: LayerWeights
     whole: CompleteWeights
-    order: range  # the steps in the order in which they ran
-    exists_TB1: NDArray[np.bool_]  # false in the padding
-    fresh_TB1: NDArray[np.bool_]  # true where the state is put back before the step
-    x_TBI: Array  # zero in the padding
-    past_TBP: Array  # h_{t-1}, after a reset if there is one
-    m_TBH: Array  # the output before the projection
-    kept: list[State]  # for each step, what the cell keeps
+    order: range
+    exists_TB1: NDArray[np.bool_]
+    fresh_TB1: NDArray[np.bool_]
+    x_TBI: Array
+    past_TBP: Array
+    m_TBH: Array
+    kept: list[State]
 
 
 class StepGradients(NamedTuple):
-    """The gradients that arrive at each step, before they are summed to gradients of the weights."""
+    """The gradients that arrive at each step, before they are summed to gradients of the weights.
 
-    gx_TBG: Array  # (T, B, G*H)
-    gh_TBG: Array  # (T, B, G*H)
-    after: State  # of the states after the step
-    before: State  # of the states that the step starts from
-    state: State  # of the state that was passed in
+    Attributes:
+        gx_TBG: (T, B, G*H).
+        gh_TBG: (T, B, G*H).
+        after: of the states after the step.
+        before: of the states that the step starts from.
+        state: of the state that was passed in.
+    """
+
+    gx_TBG: Array
+    gh_TBG: Array
+    after: State
+    before: State
+    state: State
 
 
 def forward(

@@ -1,4 +1,4 @@
-"""What one layer and direction is given beside its input, and the check that all of it fits together."""
+"""The weights of one layer and direction, and the check that they fit together."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ with a projection."""
 
 
 class LayerWeights(NamedTuple):
-    """The weights of one layer in one direction; also their gradients, with None where there is no weight."""
+    """The weights of one layer in one direction; also their gradients, with None where there is no weight.
 
-    ih: Array  # U, (G*H, I): from the input, a block of H rows for each gate
-    hh: Array  # W, (G*H, P): from the past
-    b_ih: Array | None = None  # (G*H,)
-    b_hh: Array | None = None  # (G*H,)
-    hr: Array | None = None  # R, (P, H): the projection, for the LSTM only
-    initial: State | None = None  # what a reset puts each state back to, a vector each; None stands for zeros
+    Attributes:
+        ih: U, (G*H, I): from the input, a block of H rows for each gate.
+        hh: W, (G*H, P): from the past.
+        b_ih: (G*H,).
+        b_hh: (G*H,).
+        hr: R, (P, H): the projection, for the LSTM only.
+        initial: what a reset puts each state back to, a vector each; None stands for zeros.
+    """
+
+    ih: Array
+    hh: Array
+    b_ih: Array | None = None
+    b_hh: Array | None = None
+    hr: Array | None = None
+    initial: State | None = None
 
 
 class CompleteWeights(NamedTuple):

@@ -26,19 +26,19 @@ def equals_the_reference(kernel: Kernel, cell: Cell, case: Case) -> None:
     y, last, tape = unroll.forward(
         judge, _numpy(x), _numpy(state), theirs, lengths=_numpy(lengths), resets=_numpy(resets), reverse=reverse
     )
-    wanted = [torch.from_numpy(r).to(case.dtype) for r in (y, *last)]
-    found_y, found_state = run(kernel, cell, arguments)
-    check_results("reference", (found_y, found_state), (wanted[0], tuple(wanted[1:])))
-    d_y, *d_state = [d.double().numpy() for d in directions(wanted)]
+    expected = [torch.from_numpy(r).to(case.dtype) for r in (y, *last)]
+    actual_y, actual_state = run(kernel, cell, arguments)
+    check_results("reference", (actual_y, actual_state), (expected[0], tuple(expected[1:])))
+    d_y, *d_state = [d.double().numpy() for d in directions(expected)]
     d = unroll.backward(tape, d_y, tuple(d_state))
     d_arguments = arguments._replace(
         x_TBI=torch.from_numpy(d.x_TBI),
         state=tuple(torch.from_numpy(s) for s in d.state),
         weights=Weights(*(_torch(w) for w in d.weights)),
     )
-    found = gradients(kernel, cell, arguments)
-    for name, wanted_d in d_arguments.tensors().items():
-        check_close(f"gradient of {name}", found[name], wanted_d.to(case.dtype))
+    actual = gradients(kernel, cell, arguments)
+    for name, d_expected in d_arguments.tensors().items():
+        check_close(f"gradient of {name}", actual[name], d_expected.to(case.dtype))
 
 
 def _numpy(value: Any) -> Any:

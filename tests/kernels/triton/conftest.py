@@ -68,7 +68,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(triton, "device", "cpu" if INTERPRETED else "cuda")
     monkeypatch.setattr(forward_pass, "poison", True)
     yield triton.device
-    assert triton.settings() == triton.Settings()
+    assert triton.options() == triton.EngineOptions()
 
 
 @pytest.fixture(params=list(ALL_CELLS))

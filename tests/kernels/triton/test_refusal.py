@@ -77,8 +77,8 @@ def test_strict_names_the_reasons_of_the_device_alone(monkeypatch: pytest.Monkey
 
 def test_settings_are_for_a_block_or_the_process() -> None:
     with triton.use(recompute=True):
-        assert triton.settings() == triton.Settings(recompute=True)
-    assert triton.settings() == triton.Settings()
+        assert triton.options() == triton.EngineOptions(recompute=True)
+    assert triton.options() == triton.EngineOptions()
     with pytest.raises(elman.ElmanError, match="did you mean 'recompute'"):
         triton.use(recompte=True)
 

@@ -126,8 +126,8 @@ class Recorder:
             if not tensor.requires_grad:  # frozen weights: nothing below needs a gradient, but we want this one
                 tensor.requires_grad_()
         strand = LayerDirection(self._name, layer, direction)
-        given = (x_TBI.detach(), _detach(before), lengths, resets)
-        self._passages.append(CapturedCall(strand, cell, weights, *given, y_TBP, state))
+        inputs = (x_TBI.detach(), _detach(before), lengths, resets)
+        self._passages.append(CapturedCall(strand, cell, weights, *inputs, y_TBP, state))
         # Copies go on, so that the gradient of what is recorded is all of the error from above, also where the model
         # changes them in place.
         return y_TBP.clone(), tuple(s.clone() for s in state)
@@ -151,15 +151,15 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent | nn.RNNBase]:
     Raises:
         ElmanError: there is none.
     """
-    found = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent | nn.RNNBase)}
-    if not found:
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent | nn.RNNBase)}
+    if not layers:
         raise ElmanError(
             "the model has no recurrent layer",
             should="an elman.RNN, GRU, LSTM or Recurrent, or a torch.nn.RNN, GRU or LSTM somewhere in it",
             found=", ".join(sorted({type(m).__name__ for m in model.modules()})),
             hint="a torch.nn.LSTMCell called in a loop is not seen; use the layer of the same name",
         )
-    return found
+    return layers
 
 
 @contextmanager
@@ -196,11 +196,17 @@ def recording(model: nn.Module, *, window: int | None = None, dropout: bool = Fa
 
 
 class Recording(NamedTuple):
-    """One batch, forward and backward."""
+    """One batch, forward and backward.
+
+    Attributes:
+        loss: its value.
+        passages: of every recurrent layer, in the order of the run.
+        gradients: of every parameter that has one, by name.
+    """
 
     loss: float
     passages: list[CapturedCall]
-    gradients: dict[str, Tensor]  # of every parameter that has one, by name
+    gradients: dict[str, Tensor]
 
 
 def record(
@@ -221,23 +227,23 @@ def record(
         loss: see `LossFunction`.
         window: cut the gradient every so many steps; None: never.
         finite: whether a loss that is infinite or not a number is refused.
-        weights: whether the gradients of the parameters are wanted too, which is a part of the work.
+        weights: whether the gradients of the parameters are computed too.
         dropout: leave the model in the mode it is in, instead of the evaluation mode.
 
     Raises:
-        ElmanError: no recurrent layer, one that did not run, or a loss that is no scalar with a gradient.
+        ElmanError: no recurrent layer, one that did not run, or a loss that is not a scalar with a gradient.
         NonFiniteError: the loss is infinite or not a number.
     """
     with recording(model, window=window, dropout=dropout) as passages:
         value = _checked(loss(model, batch), finite)
         if not passages:
             raise ElmanError("no recurrent layer ran", should="a loss that calls the model", found="no call of one")
-        wanted: list[Tensor] = []
+        outputs: list[Tensor] = []
         for passage in passages:
-            wanted += [passage.y_TBP, *passage.last]
+            outputs += [passage.y_TBP, *passage.last]
         named = {name: p for name, p in model.named_parameters() if weights and p.requires_grad}
-        found = torch.autograd.grad(value, [*wanted, *named.values()], allow_unused=True)
-    rest = iter(found)
+        grads = torch.autograd.grad(value, [*outputs, *named.values()], allow_unused=True)
+    rest = iter(grads)
     for passage in passages:
         passage.d_y_TBP = next(rest)
         passage.d_last = tuple(next(rest) for _ in passage.last)

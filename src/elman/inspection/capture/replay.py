@@ -25,17 +25,29 @@ AGREEMENT = 1e-3
 
 @dataclass(eq=False)
 class Trace:
-    """Every step of a passage in the order of the run, without gradients."""
+    """Every step of a captured call in the order of the run, without gradients.
+
+    Attributes:
+        cell: of the layer.
+        weights: of the layer, without a graph.
+        gx_TBGH: what the input sends to the gates.
+        gh_TBGH: what the past sends to the gates.
+        before: the states that each step starts from, (T, B, .).
+        after: the states after each step, (T, B, .).
+        error: what the layers above say about each state: dE_t/ds_t without what comes from later steps of this layer.
+        exists_TB: false in the padding.
+        thread_TB: true where a step hands its gradient on to the step before: no reset, no padding, not the first.
+    """
 
     cell: Cell
     weights: Weights
-    gx_TBGH: Tensor  # what the input sends to the gates
-    gh_TBGH: Tensor  # what the past sends to the gates
-    before: State  # the states that each step starts from, (T, B, .)
-    after: State  # the states after each step, (T, B, .)
-    error: State  # what the layers above say about each state: dE_t/ds_t with the future of this strand left out
-    exists_TB: Tensor  # false in the padding
-    thread_TB: Tensor  # true where a step hands its gradient on to the step before: no reset, no padding, not the first
+    gx_TBGH: Tensor
+    gh_TBGH: Tensor
+    before: State
+    after: State
+    error: State
+    exists_TB: Tensor
+    thread_TB: Tensor
 
     @property
     def T(self) -> int:
@@ -68,14 +80,14 @@ class Trace:
 
 @torch.no_grad()
 def replay(passage: CapturedCall, rows: int | None = None) -> Trace:
-    """Run the steps of a passage one by one, along the outputs that the kernel gave, and keep every state.
+    """Run the steps of a captured call one by one, along the outputs that the kernel gave, and keep every state.
 
     Args:
         passage: what `record` returned.
         rows: only the first so many sequences.
 
     Raises:
-        ElmanError: the layer computed something else than its cell's steps, so that nothing could be said about it.
+        ElmanError: the layer computed something else than its cell's steps, so that nothing can be measured.
     """
     cell, reverse = passage.cell, passage.strand.direction == 1
     weights = _without_graph(passage.weights)
@@ -170,7 +182,7 @@ def _marks(passage: CapturedCall, T: int, B: int) -> tuple[Tensor, Tensor]:
 
 
 def _error(passage: CapturedCall, like: State, exists_TB: Tensor, reverse: bool) -> State:
-    """Return the error of every state; what is said about the state after the run is said about its last step."""
+    """Return the error of every state; that of the last state is added to its last step."""
     error = tuple(torch.zeros_like(s) for s in like)
     T, B = exists_TB.shape
     if passage.d_y_TBP is not None:
@@ -232,15 +244,15 @@ class Linear:
                     self.carry[s][k] = d.view(T, B, -1)
         generator = torch.Generator().manual_seed(0)
         probe = tuple(torch.randn(a.shape, generator=generator).to(a).view(T, B, -1) for a in after)
-        wanted = torch.autograd.grad(after, [gh, *before], [p.flatten(0, 1) for p in probe], allow_unused=True)
+        expected = torch.autograd.grad(after, [gh, *before], [p.flatten(0, 1) for p in probe], allow_unused=True)
         fits = all(c is None or c.shape[-1] == trace.gx_TBGH.shape[-1] for row in self.carry for c in row)
-        self.unitwise = fits and self._agrees(wanted, probe)
+        self.unitwise = fits and self._agrees(expected, probe)
         if not self.unitwise:
             self.gates, self.carry = [None] * len(after), [[None] * len(after) for _ in after]
 
-    def _agrees(self, wanted: tuple[Tensor | None, ...], probe: State) -> bool:
-        found = self._by_unit(0, self.trace.T, probe)
-        pairs = zip((found[0], *found[1]), wanted, strict=True)
+    def _agrees(self, expected: tuple[Tensor | None, ...], probe: State) -> bool:
+        actual = self._by_unit(0, self.trace.T, probe)
+        pairs = zip((actual[0], *actual[1]), expected, strict=True)
         return all(
             bool(torch.allclose(f.flatten(0, 1), torch.zeros_like(f).flatten(0, 1) if w is None else w, 1e-3, 1e-4))
             or not bool(torch.isfinite(f).all())  # an overflow says nothing about the cell
@@ -284,7 +296,8 @@ class Linear:
         """Take gradients of the states after steps start..stop back to the gates and the states before them.
 
         Args:
-            start, stop: which steps.
+            start: the first step.
+            stop: the step after the last.
             d_after: for each state (N, B, .), N = stop - start, or any N where stop - start is 1.
 
         Returns:

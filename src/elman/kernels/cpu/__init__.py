@@ -39,8 +39,8 @@ recurrent = operators.register(
 
 device = "cpu"
 
-# Calls of fewer tokens go by kept packed weights: packing anew would cost more than the call.
-KEPT_BELOW = 16
+# Calls of fewer tokens reuse packed weights: packing them again would cost more than the call.
+REUSE_BELOW = 16
 
 
 def refusal(
@@ -101,7 +101,7 @@ def unroll(
     elif differentiate:
         y_TBH, hn, cn = RecurrentFunction.apply(PASSES, cell, reverse, (True,), *call)  # type: ignore[no-untyped-call]
     else:
-        few = x_TBI.shape[0] * x_TBI.shape[1] < KEPT_BELOW
+        few = x_TBI.shape[0] * x_TBI.shape[1] < REUSE_BELOW
         packed = packed_weights(cell.kernel, weights) if few else None
         y_TBH, hn, cn, _ = passes.forward(cell.kernel, call, reverse, False, packed)
     return y_TBH, (hn,) if len(state) == 1 else (hn, cn)
@@ -111,12 +111,14 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights, out: State |
     """Run one step without gradients, with one call and no memory beyond the result: the same bits as `unroll`.
 
     Args:
-        cell, state, weights: as in `unroll`, of a call that `refusal` lets pass.
+        cell: as in `unroll`, of a call that `refusal` lets pass.
         x_BI: the input of the step.
+        state: as in `unroll`.
+        weights: as in `unroll`.
         out: where the new state goes, one (B, H) tensor for each state; fresh memory if None. It may be `state` itself.
 
     Returns:
-        The state after the step, `out` where it was given; the output of the step is its first tensor.
+        The state after the step, `out` if there is one; the output of the step is its first tensor.
     """
     assert cell.kernel is not None
     packed = packed_weights(cell.kernel, weights)

@@ -48,12 +48,12 @@ def _fresh(like: Tensor, items: tuple[tuple[int, ...] | Tensor | None, ...], tra
     if not traced:
         return _engine.fresh(items, like.dtype == torch.float32, LARGE, poison)
     shapes = (item.shape if isinstance(item, Tensor) else item for item in items)
-    made = [None if shape is None else like.new_empty(shape) for shape in shapes]
+    tensors = [None if shape is None else like.new_empty(shape) for shape in shapes]
     if poison:
-        for tensor in made:
+        for tensor in tensors:
             if tensor is not None:
                 tensor.fill_(float("nan"))
-    return made
+    return tensors
 
 
 def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -133,7 +133,7 @@ def backward(
     call = with_strides(call)
     if d_y is not None and d_y.stride(2) != 1:
         d_y = d_y.contiguous()
-    made = gradients(call, mask, traced)
-    given = (d_y, None if d_hn is None else d_hn.contiguous(), None if d_cn is None else d_cn.contiguous())
-    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), y_TBH, saved, given, list(made))
-    return made
+    results = gradients(call, mask, traced)
+    d_outputs = (d_y, None if d_hn is None else d_hn.contiguous(), None if d_cn is None else d_cn.contiguous())
+    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), y_TBH, saved, d_outputs, list(results))
+    return results

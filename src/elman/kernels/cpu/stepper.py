@@ -1,7 +1,7 @@
-"""Steps of a whole stack of layers in one call: what a layer that runs on a stream keeps between them.
+"""`Stepper`: one step of a whole stack of layers in one call, for layers that run on a stream.
 
-It is used where nothing but numbers is asked for: no gradients, no tracing, no transforms. For all else, and whatever
-it does not know, `Stepper.step` returns None, and the caller goes the long way round.
+It is used without gradients, tracing and transforms. Otherwise, and for arguments that it does not know, `Stepper.step`
+returns None, and the caller runs the layers one by one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 
 
 def _is_plain() -> bool:
-    """Whether nothing is going on around the call but the computation of its numbers."""
+    """Whether no mode is active: no gradients, tracing, autocast or transforms."""
     return not (
         _is_grad_enabled()
         or _dispatch_modes()
@@ -44,7 +44,7 @@ def _is_plain() -> bool:
 
 
 class Stepper:
-    """The packed weights of a stack of layers, made anew when these are other tensors or have changed.
+    """The packed weights of a stack of layers, packed again when these are other tensors or have changed.
 
     A change in place is seen by torch's version counters, one past them (through `.data`) by a sample of the numbers,
     as for every short call (see `elman.kernels.cpu.packing`). A copy, deep or pickled, begins empty.

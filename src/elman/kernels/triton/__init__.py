@@ -18,11 +18,11 @@ from elman.kernels.autograd import Passes, RecurrentFunction
 from elman.kernels.call import Call, flatten, is_traced, refusal_of_mode, tensors
 from elman.kernels.eager import State, Steps
 from elman.kernels.triton import backward_pass, forward_pass
-from elman.kernels.triton.options import Settings, settings, use
+from elman.kernels.triton.options import EngineOptions, options, use
 from elman.kernels.triton.plan import KINDS
 from elman.kernels.weights import Weights
 
-__all__ = ["Settings", "device", "how", "refusal", "settings", "unroll", "use"]
+__all__ = ["EngineOptions", "device", "how", "options", "refusal", "unroll", "use"]
 
 PASSES = Passes(forward_pass.forward, backward_pass.backward)
 
@@ -84,7 +84,7 @@ def how(x_TBI: Tensor, cell: Steps, weights: Weights) -> str:
     B, H = x_TBI.shape[1], weights.hh.shape[1]
     if torch.is_autocast_enabled(device):
         x_TBI = x_TBI.new_empty(0, B, 0, dtype=torch.get_autocast_dtype(device))
-    plan = plan_for(cell.kernel, x_TBI, H, settings().tier)
+    plan = plan_for(cell.kernel, x_TBI, H, options().tier)
     rows, units = plan.grid(B, H)
     return {
         1: f"alone: all of W in each of {rows} programs, which never wait",
@@ -123,7 +123,7 @@ def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Any:
 def _run(cell: Steps, call: Call, reverse: bool) -> tuple[Tensor, State]:
     assert cell.kernel is not None
     differentiate = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:9])
-    chosen = settings()
+    chosen = options()
     keep = forward_pass.NOTHING
     if differentiate:
         keep = forward_pass.PAST if chosen.recompute else forward_pass.GATES

@@ -13,8 +13,8 @@ from elman.kernels.triton.plan import KINDS, pointwise
 
 def shapes(call: Call, mask: GradientMask) -> Gradients:
     """Return tensors of the shapes that `backward` returns, for tracing."""
-    made = (mask.x, True, True, *mask[1:], True, True)
-    return Gradients(*(fresh(t, *t.shape) if w and t is not None else None for t, w in zip(call, made, strict=False)))
+    masks = (mask.x, True, True, *mask[1:], True, True)
+    return Gradients(*(fresh(t, *t.shape) if w and t is not None else None for t, w in zip(call, masks, strict=False)))
 
 
 def backward(
@@ -41,11 +41,11 @@ def backward(
 def _carries(call: Call, d_hn: Tensor | None, d_cn: Tensor | None) -> dict[str, Tensor | None]:
     from elman.kernels.triton.launch import accumulates_in
 
-    def start(given: Tensor | None, like: Tensor | None) -> Tensor | None:
+    def start(d: Tensor | None, like: Tensor | None) -> Tensor | None:
         if like is None:
             return None
         wide = accumulates_in(like.dtype)
-        return torch.zeros_like(like, dtype=wide) if given is None else given.to(wide, copy=True).contiguous()
+        return torch.zeros_like(like, dtype=wide) if d is None else d.to(wide, copy=True).contiguous()
 
     reset = call.resets is not None
     return {
@@ -83,11 +83,11 @@ def _products(
     if mask.b_hh and call.b_hh is not None:
         d_b_hh = d_past.flatten(0, 1).sum(0)
 
-    def narrow(found: Tensor | None) -> Tensor | None:
-        return None if found is None else found.to(dtype)
+    def narrow(d: Tensor | None) -> Tensor | None:
+        return None if d is None else d.to(dtype)
 
-    def over_rows(found: Tensor | None) -> Tensor | None:
-        return None if found is None else found.sum(0).to(dtype)
+    def over_rows(d: Tensor | None) -> Tensor | None:
+        return None if d is None else d.sum(0).to(dtype)
 
     return Gradients(
         d_x, narrow(carries["d_h"]), narrow(carries["d_c"]), d_ih, d_hh, d_b_ih, d_b_hh,

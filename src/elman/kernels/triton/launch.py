@@ -30,8 +30,9 @@ def card(device: torch.device) -> tuple[int, int]:
     """Return the multiprocessors and the bytes of shared memory for one program; under the interpreter an H100's."""
     if device.type != "cuda":
         return PROCESSORS, SHARED
-    found = torch.cuda.get_device_properties(device)
-    return found.multi_processor_count, getattr(found, "shared_memory_per_block_optin", found.shared_memory_per_block)
+    properties = torch.cuda.get_device_properties(device)
+    shared = getattr(properties, "shared_memory_per_block_optin", properties.shared_memory_per_block)
+    return properties.multi_processor_count, shared
 
 
 def accumulates_in(dtype: torch.dtype) -> torch.dtype:
