@@ -75,9 +75,9 @@ def diagnose(
         raise DataError("there is no batch to diagnose", should="at least one batch", found="none")
     with untouched_random_state(model):
         recordings = [record(model, batch, loss) for batch in sample]
-        T = max(len(p.x_TBI) for r in recordings for p in r.passages)
+        T = max(len(p.x_TBI) for r in recordings for p in r.calls)
         _check_length(T, lags)
-        _check_precision({p.x_TBI.dtype for r in recordings for p in r.passages})
+        _check_precision({p.x_TBI.dtype for r in recordings for p in r.calls})
         strands = _by_strand(recordings)
         full: dict[LayerDirection, list[Tensor]] = {}
         for strand in strands:
@@ -96,7 +96,7 @@ def diagnose(
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
         batches=len(sample),
-        sequences=sum(max(p.x_TBI.shape[1] for p in r.passages) for r in recordings),
+        sequences=sum(max(p.x_TBI.shape[1] for p in r.calls) for r in recordings),
         steps=T,
         memory=need.memory,
         window=window,
@@ -132,7 +132,7 @@ class _Shares:
 def _by_strand(recordings: Sequence[Recording]) -> dict[LayerDirection, list[tuple[int, CapturedCall]]]:
     found: dict[LayerDirection, list[tuple[int, CapturedCall]]] = {}
     for batch, recording in enumerate(recordings):
-        for passage in recording.passages:
+        for passage in recording.calls:
             found.setdefault(passage.strand, []).append((batch, passage))
     return found
 

@@ -40,7 +40,7 @@ def non_finite_sources(
         dropout: leave the model in the mode it is in, instead of the evaluation mode.
     """
     with untouched_random_state(model):
-        passages = record(model, batch, loss, finite=False, weights=False, dropout=dropout).passages
+        passages = record(model, batch, loss, finite=False, weights=False, dropout=dropout).calls
     tries: list[tuple[str, Callable[[Any], Tensor]]] = [
         ("input", lambda p: p.x_TBI),
         ("output", lambda p: p.y_TBP),

@@ -37,7 +37,7 @@ class Probe:
         with untouched_random_state(model):
             recording = record(model, batch, lambda m, b: self.loss(m, b, state), weights=False)
         with one_thread():
-            return _decay(recording.passages)
+            return _decay(recording.calls)
 
 
 def _decay(passages: Sequence[CapturedCall]) -> dict[str, float]:

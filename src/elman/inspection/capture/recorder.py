@@ -79,12 +79,12 @@ class Recorder:
 
     Args:
         name: of the module in the model.
-        passages: where the records go.
+        calls: where the records go.
         window: cut the gradient every so many steps, as truncated backpropagation through time does; None: never.
     """
 
-    def __init__(self, name: str, passages: list[CapturedCall], window: int | None = None) -> None:
-        self._name, self._passages, self._window = name, passages, window
+    def __init__(self, name: str, calls: list[CapturedCall], window: int | None = None) -> None:
+        self._name, self._calls, self._window = name, calls, window
 
     def __call__(
         self,
@@ -127,7 +127,7 @@ class Recorder:
                 tensor.requires_grad_()
         strand = LayerDirection(self._name, layer, direction)
         inputs = (x_TBI.detach(), _detach(before), lengths, resets)
-        self._passages.append(CapturedCall(strand, cell, weights, *inputs, y_TBP, state))
+        self._calls.append(CapturedCall(strand, cell, weights, *inputs, y_TBP, state))
         # Copies go on, so that the gradient of what is recorded is all of the error from above, also where the model
         # changes them in place.
         return y_TBP.clone(), tuple(s.clone() for s in state)
@@ -171,20 +171,20 @@ def recording(model: nn.Module, *, window: int | None = None, dropout: bool = Fa
         window: cut the gradient every so many steps; None: never.
         dropout: leave the model in the mode it is in, instead of the evaluation mode.
     """
-    passages: list[CapturedCall] = []
+    calls: list[CapturedCall] = []
     modes = {module: module.training for module in model.modules()}
     layers = recurrent_layers(model)
     if not dropout:
         model.eval()
     try:
         for name, layer in layers.items():
-            recorder = Recorder(name, passages, window)
+            recorder = Recorder(name, calls, window)
             if isinstance(layer, Recurrent):
                 layer._observer = recorder
             else:
                 layer.__dict__["forward"] = _twin_forward(layer, recorder)
         with torch.enable_grad():
-            yield passages
+            yield calls
     finally:
         for layer in layers.values():
             if isinstance(layer, Recurrent):
@@ -200,12 +200,12 @@ class Recording(NamedTuple):
 
     Attributes:
         loss: its value.
-        passages: of every recurrent layer, in the order of the run.
+        calls: of every recurrent layer, in the order of the run.
         gradients: of every parameter that has one, by name.
     """
 
     loss: float
-    passages: list[CapturedCall]
+    calls: list[CapturedCall]
     gradients: dict[str, Tensor]
 
 
@@ -234,22 +234,22 @@ def record(
         ElmanError: no recurrent layer, one that did not run, or a loss that is not a scalar with a gradient.
         NonFiniteError: the loss is infinite or not a number.
     """
-    with recording(model, window=window, dropout=dropout) as passages:
+    with recording(model, window=window, dropout=dropout) as calls:
         value = _checked(loss(model, batch), finite)
-        if not passages:
+        if not calls:
             raise ElmanError("no recurrent layer ran", should="a loss that calls the model", found="no call of one")
         outputs: list[Tensor] = []
-        for passage in passages:
-            outputs += [passage.y_TBP, *passage.last]
+        for call in calls:
+            outputs += [call.y_TBP, *call.last]
         named = {name: p for name, p in model.named_parameters() if weights and p.requires_grad}
         grads = torch.autograd.grad(value, [*outputs, *named.values()], allow_unused=True)
     rest = iter(grads)
-    for passage in passages:
-        passage.d_y_TBP = next(rest)
-        passage.d_last = tuple(next(rest) for _ in passage.last)
-        passage.y_TBP, passage.last = passage.y_TBP.detach(), _detach(passage.last)
+    for call in calls:
+        call.d_y_TBP = next(rest)
+        call.d_last = tuple(next(rest) for _ in call.last)
+        call.y_TBP, call.last = call.y_TBP.detach(), _detach(call.last)
     gradients = {name: d for name, d in zip(named, rest, strict=True) if d is not None}
-    return Recording(float(value.detach()), passages, gradients)
+    return Recording(float(value.detach()), calls, gradients)
 
 
 def _checked(value: object, finite: bool) -> Tensor:

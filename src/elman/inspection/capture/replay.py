@@ -1,4 +1,4 @@
-"""The steps of a passage, one by one, and each step's backward pass as a linear map.
+"""Replay of a captured call: every step of the cell, one by one, and each step's backward pass as a linear map.
 
 A trace stands in the order of the run: index 0 is the step that ran first, also where time runs backwards, so that
 nothing below has to know about directions, padding or resets.
@@ -79,28 +79,28 @@ class Trace:
 
 
 @torch.no_grad()
-def replay(passage: CapturedCall, rows: int | None = None) -> Trace:
+def replay(call: CapturedCall, rows: int | None = None) -> Trace:
     """Run the steps of a captured call one by one, along the outputs that the kernel gave, and keep every state.
 
     Args:
-        passage: what `record` returned.
+        call: what `record` returned.
         rows: only the first so many sequences.
 
     Raises:
         ElmanError: the layer computed something else than its cell's steps, so that nothing can be measured.
     """
-    cell, reverse = passage.cell, passage.strand.direction == 1
-    weights = _without_graph(passage.weights)
-    x_TBI = passage.x_TBI[:, :rows]
+    cell, reverse = call.cell, call.strand.direction == 1
+    weights = _without_graph(call.weights)
+    x_TBI = call.x_TBI[:, :rows]
     T, B, _ = x_TBI.shape
-    exists_TB, fresh_TB = _marks(passage, T, B)
+    exists_TB, fresh_TB = _marks(call, T, B)
     if reverse:
         x_TBI, exists_TB, fresh_TB = x_TBI.flip(0), exists_TB.flip(0), fresh_TB.flip(0)
     x_TBI = x_TBI.masked_fill(~exists_TB[:, :, None], 0)
     G, H = len(cell.gates), weights.hh.shape[0] // len(cell.gates)
     gx_TBGH = functional.linear(x_TBI, weights.ih, weights.b_ih).view(T, B, G, H)
-    y_TBP = passage.y_TBP[:, :B].flip(0) if reverse else passage.y_TBP[:, :B]
-    state = tuple(s[:B] for s in passage.state)
+    y_TBP = call.y_TBP[:, :B].flip(0) if reverse else call.y_TBP[:, :B]
+    state = tuple(s[:B] for s in call.state)
     initial = tuple(i.expand_as(s) for i, s in zip(weights.initial or map(_no_state, state), state, strict=True))
     # Every step starts from the kernel's own output, not from ours: in a chaotic network two roundings soon have
     # nothing in common. So the first state of all steps is known at once, and only the others need a loop.
@@ -116,12 +116,12 @@ def replay(passage: CapturedCall, rows: int | None = None) -> Trace:
     else:
         m_TBH, others, others_after = _others(cell, gx_TBGH, gh_TBGH, h_TBP, state, initial, exists_TB, fresh_TB)
     own_TBP = m_TBH if weights.hr is None else functional.linear(m_TBH, weights.hr)
-    _check(passage, (own_TBP - y_TBP)[exists_TB].abs())
+    _check(call, (own_TBP - y_TBP)[exists_TB].abs())
     before_T, after_T = (h_TBP, *others), (y_TBP, *others_after)
     thread_TB = exists_TB & ~fresh_TB
     thread_TB[1:] &= exists_TB[:-1]
     thread_TB[:1] = False
-    error = _error(passage, after_T, exists_TB, reverse)
+    error = _error(call, after_T, exists_TB, reverse)
     return Trace(cell, weights, gx_TBGH, gh_TBGH, before_T, after_T, error, exists_TB, thread_TB)
 
 
@@ -167,44 +167,44 @@ def _without_graph(weights: Weights) -> Weights:
     )
 
 
-def _marks(passage: CapturedCall, T: int, B: int) -> tuple[Tensor, Tensor]:
+def _marks(call: CapturedCall, T: int, B: int) -> tuple[Tensor, Tensor]:
     """Return, in the order of time, which steps exist and which start from the initial state by a reset."""
-    device = passage.x_TBI.device
+    device = call.x_TBI.device
     exists_TB = torch.ones(T, B, dtype=torch.bool, device=device)
     fresh_TB = torch.zeros_like(exists_TB)
-    if passage.lengths is not None:
-        exists_TB = torch.arange(T, device=device)[:, None] < passage.lengths.to(device)[None, :B]
-    if passage.resets is not None:
-        fresh_TB = passage.resets[:, :B] & exists_TB
-        if passage.strand.direction == 1:
+    if call.lengths is not None:
+        exists_TB = torch.arange(T, device=device)[:, None] < call.lengths.to(device)[None, :B]
+    if call.resets is not None:
+        fresh_TB = call.resets[:, :B] & exists_TB
+        if call.strand.direction == 1:
             fresh_TB = torch.cat([fresh_TB[1:], torch.zeros_like(fresh_TB[:1])])
     return exists_TB, fresh_TB
 
 
-def _error(passage: CapturedCall, like: State, exists_TB: Tensor, reverse: bool) -> State:
+def _error(call: CapturedCall, like: State, exists_TB: Tensor, reverse: bool) -> State:
     """Return the error of every state; that of the last state is added to its last step."""
     error = tuple(torch.zeros_like(s) for s in like)
     T, B = exists_TB.shape
-    if passage.d_y_TBP is not None:
-        d_y_TBP = passage.d_y_TBP[:, :B]
+    if call.d_y_TBP is not None:
+        d_y_TBP = call.d_y_TBP[:, :B]
         error[0].add_((d_y_TBP.flip(0) if reverse else d_y_TBP) * exists_TB[:, :, None])
     rows = torch.arange(B, device=exists_TB.device)
     if T:
         any_B = exists_TB.any(0)
         last_B = (exists_TB * torch.arange(1, T + 1, device=exists_TB.device)[:, None]).argmax(0)
-        for e, d in zip(error, passage.d_last, strict=True):
+        for e, d in zip(error, call.d_last, strict=True):
             if d is not None:
                 e[last_B, rows] += torch.where(any_B[:, None], d[:B], 0)
     return error
 
 
-def _check(passage: CapturedCall, apart: Tensor) -> None:
-    scale = float(passage.y_TBP.abs().max()) if apart.numel() else 0.0
+def _check(call: CapturedCall, apart: Tensor) -> None:
+    scale = float(call.y_TBP.abs().max()) if apart.numel() else 0.0
     worst = float(apart.max()) if apart.numel() else 0.0
     if math.isfinite(scale) and not worst <= AGREEMENT * max(scale, 1.0):
         raise ElmanError(
-            f"{passage.strand} does not compute what its cell's steps compute",
-            should=f"at every step what {passage.cell!r} makes of the state before, to within {AGREEMENT:g}",
+            f"{call.strand} does not compute what its cell's steps compute",
+            should=f"at every step what {call.cell!r} makes of the state before, to within {AGREEMENT:g}",
             found=f"a difference of {worst:.3g}",
             hint="switch the layer's extra options off for the diagnosis",
         )
