@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.recipes import RECIPES
+from elman.recipes.registry import RECIPES
 
 WORDS, BLOCK = 20_000, 20_000  # different words, by Zipf's law; pairs that are made at a time
 RATE, SECONDS, SPEAKERS = 16_000, 5, 20
@@ -72,7 +72,7 @@ def main() -> None:
     make, count = MAKERS[arguments.recipe]
     count = arguments.count or count
     recipe = RECIPES[arguments.recipe]
-    settings = recipe.settings.parse(dict(pair.split("=", 1) for pair in arguments.set))
+    settings = recipe.Settings.parse(dict(pair.split("=", 1) for pair in arguments.set))
     with tempfile.TemporaryDirectory() as beside:
         data = make(arguments.folder or Path(beside), count)
         run = Path(beside) / "run"
@@ -87,7 +87,7 @@ def main() -> None:
         watcher.start()
         began = time.perf_counter()
         try:
-            told = recipe.prepare([data], settings, run)
+            told = recipe(settings, run).prepare([data])
         finally:
             done.set()
             watcher.join()

@@ -138,7 +138,7 @@ CASES: tuple[Case, ...] = (
             "embedding=400",
             "dropout=0.4",
             "embedding_dropout=0.1",
-            "variational=true",
+            "variational_dropout=true",
             "window=70",
             "batch_size=24",
         ),

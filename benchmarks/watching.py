@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from elman.inspection import Probe
-from elman.recipes import find
+from elman.recipes.registry import find
 from elman.recipes.run import start
 
 EVERY, WARM_UP = 100, 110  # the probes at steps 0 and 100 are part of the warm-up

@@ -1,8 +1,9 @@
-"""What every test runs under, commands that run in this process, and videos to read."""
+"""What every test runs under, commands that run in this process, videos to read, and a run of text similarity."""
 
 import importlib
 import importlib.util
 import os
+import random
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -82,3 +83,55 @@ def write_video() -> Callable[..., Path]:
         return path
 
     return write
+
+
+ANIMALS = ["cat", "dog", "horse", "cow", "bird", "fish"]
+ACTIONS = ["sleeps", "eats", "runs", "sings"]
+SIMILARITY_SETTINGS = {
+    **{"embedding": 16, "subword_buckets": 500, "learning_rate": 0.01, "hidden": 16},
+    **{"dropout": 0, "embedding_dropout": 0, "word_dropout": 0},
+}
+
+
+def scored_pairs(count: int, seed: int = 1) -> list[tuple[str, str, float]]:
+    """Return sentences about animals: 2 points for the same animal, 1 for the same action, minus 3 for a denial."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        animal, action = rng.choice(ANIMALS), rng.choice(ACTIONS)
+        second_animal = animal if rng.random() < 0.5 else rng.choice(ANIMALS)
+        second_action = action if rng.random() < 0.5 else rng.choice(ACTIONS)
+        denied = rng.random() < 0.4
+        score = 3 + 2 * (animal == second_animal) + (action == second_action) - 3 * denied
+        second = f"{'no' if denied else 'a'} {second_animal} {second_action} today"
+        rows.append((f"one {animal} {action} here", second, score))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def similarity_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
+    rows = "".join(f"{first}\t{second}\t{score}\n" for first, second, score in scored_pairs(600))
+    path.write_text("sentence_A\tsentence_B\tscore\n" + rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def similarity_run(similarity_data: Path) -> Path:
+    from elman.recipes.run import start
+    from elman.recipes.similarity import Similarity
+
+    out = similarity_data.with_name("run")
+    start(Similarity, [similarity_data], {"steps": 150, **SIMILARITY_SETTINGS}, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def similarity_pairs() -> Callable[..., list[tuple[str, str, float]]]:
+    return scored_pairs
+
+
+@pytest.fixture(scope="session")
+def similarity_options() -> list[str]:
+    """Options of `elman train similarity` for a small model."""
+    return [word for name, value in SIMILARITY_SETTINGS.items() for word in ("--set", f"{name}={value}")]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elman.layers.lstm import LSTM
     from elman.layers.recurrent import Recurrent
     from elman.layers.rnn import RNN
-    from elman.recipes import load
+    from elman.recipes.run import load
 
 __version__ = "0.1.0"
 
@@ -47,20 +47,29 @@ _HOMES = {
     "accelerate": "elman.layers.accelerate",
     "diagnose": "elman.inspection",
     "explain": "elman.layers.explain",
-    "load": "elman.recipes",
+    "load": "elman.recipes.run",
     "strict": "elman.kernels.dispatch",
 }
 
 
 _ROOMS = (
+    "cli",
     "data",
     "decoding",
+    "errors",
+    "evaluation",
     "inspection",
     "kernels",
     "layers",
     "models",
+    "modules",
+    "plots",
+    "predictors",
     "recipes",
     "reference",
+    "settings",
+    "shapes",
+    "storage",
     "testing",
     "training",
 )

@@ -54,7 +54,7 @@ def test_json_and_nothing_else_on_standard_output(elman: Elman, text: Path, tmp_
     "options",
     [
         ["--cell", "rnn", "--set", "nonlinearity=relu", "--set", "init=identity"],
-        ["--cell", "gru", "--layers", "2", "--set", "variational=true", "--set", "dropout=0.2"],
+        ["--cell", "gru", "--layers", "2", "--set", "variational_dropout=true", "--set", "dropout=0.2"],
         ["--set", "vocabulary=bytes", "--set", "optimiser=sgd", "--set", "schedule=plateau"],
         ["--set", "vocabulary=words", "--set", "softmax=adaptive", "--set", "cutoffs=2,3"],
         ["--set", "vocabulary=bpe", "--set", "vocabulary_size=270", "--set", "vary=yes"],

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 import elman as package
-from elman import cli, recipes
+from elman import cli
+from elman.recipes import registry
+from elman.recipes import run as runs
 from elman.storage import tensors
 
 Elman = Callable[..., Any]
@@ -49,7 +51,7 @@ def test_generate_by_seed(elman: Elman, run: Path) -> None:
 
 
 def test_generate_streams_and_python_gives_the_same(run: Path, elman: Elman) -> None:
-    trained = recipes.load(run)
+    trained = runs.load(run)
     pieces = trained.generate("ein", length=None, seed=5)
     text = "".join(next(pieces) for _ in range(40))
     assert elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 5).out == f"ein{text}\n"
@@ -130,7 +132,7 @@ def test_a_reader_that_goes_away_is_no_failure(run: Path) -> None:
 
 
 def test_recipes(elman: Elman) -> None:
-    for name, recipe in recipes.RECIPES.items():
+    for name, recipe in registry.RECIPES.items():
         assert name in elman("recipes").out
         assert recipe.example in elman("recipes").out
         assert f"left out: {recipe.default}\n" in elman("recipes").out
@@ -139,10 +141,11 @@ def test_recipes(elman: Elman) -> None:
     assert elman("recipes", "poetry").code == 2
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", registry.RECIPES)
 def test_the_commands_of_a_report_can_be_pasted_whatever_the_name_of_the_run(name: str) -> None:
     run = Path("my runs") / "it's one"
-    for what, command in recipes.RECIPES[name].commands(run):
+    recipe = registry.RECIPES[name]
+    for what, command in runs.commands(recipe(recipe.Settings(), run)):
         assert str(run) in shlex.split(command), what
 
 
@@ -173,7 +176,7 @@ def test_a_failure_of_ours_is_told_from_a_mistake(elman: Elman, run: Path, monke
     def fail(path: Path) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(recipes, "load", fail)
+    monkeypatch.setattr(runs, "evaluate", fail)
     answer = elman("evaluate", run)
     assert answer.code == cli.FAILURE == 1
     assert "defect of elman" in answer.err

@@ -13,7 +13,7 @@ from elman.cli import gather
 from elman.inspection import diagnose
 from elman.inspection.remedies import REMEDIES, LayerUnderTest, prescribe
 from elman.inspection.results import Finding, Measured
-from elman.recipes import RECIPES
+from elman.recipes.registry import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,8 @@ def test_every_remedy_can_be_pasted(measured: Measured, verdict: str, late: bool
         pairs = [value for option, value in zip(words[::2], words[1::2], strict=True) if option == "--set"]
         values = gather({"cell": options.get("--cell")}, pairs)
         for recipe in RECIPES.values():
-            if recipe.sample and ("window" not in values or "window" in recipe.settings.meanings()):
-                recipe.settings.parse(values)
+            if "window" not in values or "window" in recipe.Settings.meanings():
+                recipe.Settings.parse(values)
         assert remedy.why and remedy.python
 
 

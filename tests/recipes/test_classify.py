@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import elman as package
-from elman import recipes
 from elman.errors import DataError, RunError, SettingError
+from elman.recipes import registry
 from elman.recipes import run as runs
 
-RECIPE = recipes.find("classify")
+RECIPE = registry.find("classify")
 TINY = {"hidden": 8, "batch_size": 8, "evaluate_every": 10, "validation": 0.2, "learning_rate": 0.01}
 Elman = Callable[..., Any]
 

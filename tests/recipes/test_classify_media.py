@@ -11,11 +11,11 @@ import soundfile
 from PIL import Image
 
 import elman as package
-from elman import recipes
 from elman.errors import DataError, SettingError
+from elman.recipes import registry
 from elman.recipes import run as runs
 
-RECIPE = recipes.find("classify")
+RECIPE = registry.find("classify")
 TINY = {"hidden": 8, "batch_size": 8, "validation": 0.25, "learning_rate": 0.02, "steps": 40}
 Elman = Callable[..., Any]
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 import torch._dynamo  # every optimiser loads it, which takes longer than a trial: once for all forks
 
-from elman import recipes
+from elman.recipes import registry
 from elman.recipes import run as runs
 from elman.storage import tensors
 
 torch.set_num_threads(1)
-RECIPE = recipes.find("language-model")
+RECIPE = registry.find("language-model")
 SETTINGS = {
     "epochs": 2,
     "hidden": 6,
@@ -37,7 +37,7 @@ SETTINGS = {
     "schedule": "plateau",
     "plateau_patience": 1,
     "validation": 0.2,
-    "variational": True,
+    "variational_dropout": True,
 }
 POINTS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rename", "rmdir")
 

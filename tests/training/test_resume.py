@@ -1,6 +1,5 @@
 """A language model that stops and goes on ends, bit for bit, as one that never stopped; a refusal changes nothing."""
 
-import dataclasses
 import os
 import random
 import shutil
@@ -12,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from elman import recipes
 from elman.errors import ElmanError, RunError, SettingError
+from elman.recipes import registry
 from elman.recipes import run as runs
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
 
-RECIPE = recipes.find("language-model")
+RECIPE = registry.find("language-model")
 TINY = {"hidden": 6, "embedding": 4, "batch_size": 2, "window": 5, "steps": 24, "evaluate_every": 4, "validation": 0.1}
 
 
@@ -48,7 +47,7 @@ def press_at(step: int) -> Callable[[Any], None]:
         {"schedule": "cosine", "warmup": 0.3},
         {"schedule": "plateau", "plateau_patience": 1, "learning_rate": 0.5},
         {"layers": 2, "dropout": 0.4, "embedding_dropout": 0.2, "cell": "gru"},
-        {"layers": 2, "dropout": 0.4, "variational": True, "cell": "rnn"},
+        {"layers": 2, "dropout": 0.4, "variational_dropout": True, "cell": "rnn"},
         {"vary": True, "window": 9},
     ],
     ids=lambda settings: "-".join(settings),
@@ -132,9 +131,8 @@ def test_changed_settings_of_the_optimiser_change_the_weights(run: Path, tmp_pat
 
 
 def test_a_run_of_another_recipe_is_refused(run: Path) -> None:
-    other = dataclasses.replace(RECIPE, name="other")
-    with pytest.raises(RunError, match=r"is not a run of other(.|\n)*elman train language-model --out"):
-        runs.resume(other, {}, run)
+    with pytest.raises(RunError, match=r"is not a run of similarity(.|\n)*elman train language-model --out"):
+        runs.resume(registry.find("similarity"), {}, run)
 
 
 def test_metrics_of_another_recipe_are_refused(run: Path) -> None:

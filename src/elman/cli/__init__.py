@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
@@ -135,10 +134,10 @@ def train(
     as_json: Json = False,
 ) -> int:
     """Train a model on DATA and leave a run directory, which everything else takes."""
-    from elman import recipes
+    from elman.recipes import registry
     from elman.recipes import run as runs
 
-    chosen = recipes.find(recipe)
+    chosen = registry.find(recipe)
     own = {"cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "epochs": epochs, "minutes": minutes}
     settings = gather({**own, "seed": seed, "skip_bad": skip_bad or None}, set_ or [])
     sources = sources_of(data)
@@ -227,35 +226,17 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a trained run on DATA, by the metrics of its training, beside trivial predictors."""
-    from elman import recipes
+    from elman.recipes import run as runs
 
-    trained = recipes.load(run)
-    options: dict[str, Any] = {"pictures": out, "skip_bad": skip_bad or None}
-    options = {name: value for name, value in options.items() if value is not None}
-    for name in options.keys() - inspect.signature(trained.evaluate).parameters.keys():
-        flag = {"pictures": "--out", "skip_bad": "--skip-bad"}[name]
-        raise SettingError(f"{flag} is not for {run}", found=flag, hint="leave it out")
-    if out is not None:
-        make_folder(out)
-    metrics = trained.evaluate(sources_of(data), **options)
+    metrics = runs.evaluate(run, sources_of(data), out=out, skip_bad=skip_bad)
     if as_json:
         print_json(metrics)
         return
     write_text(result_table(metrics))
     for line in metrics.get("left_out", ()):
         warn(f"left out: {line}")
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for what a command leaves.
-
-    Raises:
-        SettingError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(f"--out {path} is no folder", found=error.strerror, hint="another place") from error
+    for line in () if "left_out" in metrics else metrics.get("skipped", ()):
+        warn(f"skipped: {line}")
 
 
 @app.command()
@@ -275,9 +256,9 @@ def predict(
 
     The exit code is 2 if an input has no answer and --skip-bad did not allow for that.
     """
-    from elman import recipes
+    from elman.recipes import run as runs
 
-    trained, settings = recipes.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
+    trained, settings = runs.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
     answers, missing = [], False
     for answer in trained.predict(inputs or [], **settings):
         missing |= not answer.answered
@@ -307,11 +288,11 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.", show_default=False)] = None,
 ) -> None:
     """Write text with a trained language model, as it comes, on standard output."""
-    from elman import recipes
+    from elman.recipes import run as runs
 
     if length < -1:
         raise SettingError("the length is impossible", should="0 or more, or -1 for no end", found=str(length))
-    trained = recipes.load(run)
+    trained = runs.load(run)
     if not hasattr(trained, "generate"):
         raise SettingError(f"{run} cannot generate", should="a run of a recipe that writes text")
     pieces = trained.generate(
@@ -358,18 +339,19 @@ def diagnose(
     as_json: Json = False,
 ) -> None:
     """Say how gradients flow through a trained run, what is wrong with them, and what to try."""
-    from elman import inspection, recipes
+    from elman import inspection
+    from elman.recipes import run as runs
 
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         found = "a directory" if out.is_dir() else f"no directory {out.parent}"
         raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
     if out is not None:
         inspection.require_drawing()  # now, not when all is measured
-    patient = recipes.diagnosable(run, sources_of(data))
-    model, (batches, loss, window) = patient.model, patient.sample
+    patient = runs.diagnosable(run, sources_of(data))
+    model, sample = patient.model, patient.sample
     settings = patient.settings.as_dict()
     report = inspection.diagnose(
-        model, batches, loss, memory=memory, window=window, settings=settings, norms=patient.norms
+        model, sample.batches, sample.loss, memory=memory, window=sample.window, settings=settings, norms=patient.norms
     )
     if out is not None:
         beside = out.with_name(f"{out.name}.new")
@@ -395,9 +377,9 @@ def list_recipes(
     as_json: Json = False,
 ) -> None:
     """Show what there is to train, with the data format and an example line of each."""
-    from elman import recipes
+    from elman.recipes import registry
 
-    shown = [recipes.find(name)] if name else list(recipes.RECIPES.values())
+    shown = [registry.find(name)] if name else list(registry.RECIPES.values())
     described = {recipe.name: describe(recipe, with_settings=name is not None) for recipe in shown}
     if as_json:
         print_json(described)
@@ -415,7 +397,7 @@ def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
     data = f"{recipe.data}; left out: {recipe.default}"
     said: dict[str, Any] = {"summary": recipe.summary, "data": data, "example": recipe.example}
     if with_settings:
-        said["settings"] = recipe.settings.meanings()
-        if recipe.predict is not None:
-            said["predict"] = recipe.predict.meanings()
+        said["settings"] = recipe.Settings.meanings()
+        if recipe.Options is not None:
+            said["predict"] = recipe.Options.meanings()
     return said

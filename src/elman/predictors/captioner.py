@@ -24,24 +24,13 @@ from elman.models.captioner import Captioner
 from elman.plots.attention_matrix import drawing_folder
 from elman.plots.attention_overlay import draw_attention_over, drawing_paths
 from elman.predictors.answer import Answer, no_answer
-from elman.settings import Settings, setting
+from elman.predictors.options import DescribeOptions
 from elman.storage.ragged import RaggedArrays
 from elman.storage.run_directory import RunDirectory
 
 DRAWN = 8  # pictures that an evaluation draws
 TOGETHER = 32  # pictures that are described at a time
 LONGEST = 50  # symbols of a description in words or pieces; of one in characters so many times 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class DescribeOptions(Settings):
-    """What `elman predict` can be told."""
-
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
-    length_penalty: float = setting(0.8, "0 favours short descriptions, 1 long ones", low=0)
-    n_best: int = setting(1, "descriptions of each picture, at most as many as the beam is wide", low=1)
-    pictures: str | None = setting(None, "folder where is drawn what each word looked at")
-    skip_bad: bool = setting(False, "name broken pictures, and describe the others")
 
 
 def described(

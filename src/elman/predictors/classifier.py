@@ -31,18 +31,8 @@ from elman.evaluation.metrics.classification import confusion
 from elman.models.classifier import Classifier
 from elman.plots.confusion_matrix import draw_confusion
 from elman.predictors.answer import Answer, no_answer
-from elman.settings import Settings, setting
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(Settings):
-    """What `elman predict` can be told."""
-
-    top: int = setting(3, "how many classes are shown, the most probable first", low=1)
-    every: int = setting(0, "a running answer after every so many steps; 0: one answer at the end", low=0)
-    skip_bad: bool = setting(False, "name broken inputs, and answer the others")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
 from elman.data.series.readers import SeriesTable, read_series
-from elman.data.series.window_plan import LONGEST, ForecastSpec
+from elman.data.series.window_plan import ForecastSpec
 from elman.data.series.windows import Forecast, ForecastFunction, WindowBatch, Windows
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.backtest import beside, judge, naives_of
@@ -24,18 +21,10 @@ from elman.models.forecaster import Forecaster
 from elman.modules.segment_rnn import Covariates
 from elman.plots.forecasts import draw_windows
 from elman.predictors.answer import Answer
-from elman.settings import Settings, setting
+from elman.predictors.inputs import input_file
 from elman.storage.run_directory import RunDirectory
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForecastOptions(Settings):
-    """What `elman predict` can be told of a forecast."""
-
-    horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=LONGEST)
-    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
 
 
 @dataclass(frozen=True)
@@ -102,7 +91,7 @@ class ForecastPredictor:
             )
         for name in inputs or [str(self.run.path)]:
             if inputs:
-                with standard_input(name) as path:
+                with input_file(name) as path:
                     panel, _, left_out = read([path], self.settings, plan, skip_bad=skip_bad)
                 for row in left_out.lines():
                     yield Answer(f"left out: {row}", {"input": name, "error": row}, answered=False)
@@ -223,15 +212,3 @@ def least_of(settings: Any, plan: ForecastSpec) -> Floats | None:
         return None
     least_GC: Floats = (settings.least - plan.scaler.mean) / plan.scaler.deviation
     return least_GC.ravel()
-
-
-@contextmanager
-def standard_input(name: str) -> Iterator[Path]:
-    """Give an input as a file; - is what comes on standard input."""
-    if name != "-":
-        yield Path(name)
-        return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "standard input"
-        path.write_bytes(sys.stdin.buffer.read())
-        yield path

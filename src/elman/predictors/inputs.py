@@ -1,86 +1,108 @@
-"""Lines to answer: what a user types, names, or pipes in; and how many of them have been answered already."""
+"""Inputs of `elman predict`: texts, names of files, or "-" for standard input."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
-from elman.data.text.lines import decoded_lines, file_lines
-from elman.errors import DataError
+from elman.data.pairs.readers import PairTable, ScoredPair
+from elman.data.text.documents import TEXT_SUFFIXES, read_text
+from elman.data.text.lines import decoded_lines, document_lines, file_lines
+from elman.errors import DataError, nearest
 
 T = TypeVar("T")
 
-STANDARD_INPUT = "standard input"
+STDIN = "-"
+"""The input that stands for standard input."""
+
+MAX_PAIRS = 64
+"""Pairs that are read at a time."""
+
+_OTHER_SUFFIXES = (
+    *(".gz", ".tsv", ".csv", ".json", ".jsonl", ".pdf", ".docx", ".html"),
+    *(".wav", ".mp3", ".mp4", ".png", ".jpg"),
+)
+FILE_SUFFIXES = frozenset((*TEXT_SUFFIXES, *_OTHER_SUFFIXES))
+"""A word that ends in one of these is a file name, also where there is no such file."""
 
 
 class InputLine(NamedTuple):
-    """A line to answer, where it stands, and whether it must be answered before the next one comes."""
+    """A line to answer.
+
+    Attributes:
+        text: the line, without white space at its ends.
+        where: its file and number, for messages.
+        interactive: whether it must be answered before the next one comes, as on standard input.
+    """
 
     text: str
     where: str
-    typed: bool
+    interactive: bool
 
 
-def spoken_lines(inputs: Sequence[str | Path], after: int = 0) -> Iterator[InputLine]:
-    """Yield lines to answer: the inputs themselves, the lines of files, or of standard input.
+def input_lines(inputs: Sequence[str | Path], skip: int = 0) -> Iterator[InputLine]:
+    """Yield the lines of the inputs: texts, the lines of files, and those of standard input as they come.
 
     Args:
-        inputs: a line, the name of a file, or "-" for standard input, whose lines come one by one as they are typed.
-        after: so many lines are passed over first.
+        inputs: texts, names of files, or "-"; `resolved` tells texts from misspelt names.
+        skip: so many lines are skipped first.
 
     Raises:
-        DataError: a file cannot be read, or there is no input, or there are fewer lines than to be passed over.
+        DataError: a file cannot be read, or there is no input, or there are fewer lines than are to be skipped.
     """
     if not inputs:
         raise DataError("there is nothing to answer", should="lines, files, or - for standard input", found="no input")
-    lines = (line for name in inputs for line in _spoken(name))
-    passed = sum(1 for _ in islice(lines, after))
-    if passed < after:
+    rest = (line for name in inputs for line in _lines_of(name))
+    skipped = sum(1 for _ in islice(rest, skip))
+    if skipped < skip:
         raise DataError(
             "there are more answers than lines",
-            should=f"at most {passed} answers, one to each line",
-            found=str(after),
+            should=f"at most {skipped} answers, one to each line",
+            found=str(skip),
             hint="they answer other lines: begin a new file",
         )
-    yield from lines
+    yield from rest
 
 
-def _spoken(name: str | Path) -> Iterator[InputLine]:
-    """Yield the lines that an input stands for."""
-    typed = str(name) == "-"
-    if not typed and not isinstance(name, Path) and not _is_file(name):
-        yield InputLine(name.strip(), "the line", typed=False)
+def _lines_of(name: str | Path) -> Iterator[InputLine]:
+    interactive = str(name) == STDIN
+    if not interactive and not isinstance(name, Path) and not is_file(name):
+        yield InputLine(name.strip(), "the line", interactive=False)
         return
-    where = STANDARD_INPUT if typed else str(name)
-    for number, line in enumerate(decoded_lines(sys.stdin.buffer, where) if typed else file_lines(Path(name)), 1):
-        yield InputLine(line, f"{where}, line {number}", typed)
+    where = "standard input" if interactive else str(name)
+    rows = decoded_lines(sys.stdin.buffer, where) if interactive else file_lines(Path(name))
+    for number, line in enumerate(rows, 1):
+        yield InputLine(line, f"{where}, line {number}", interactive)
 
 
-def together(lines: Iterable[T], most: int, alone: Callable[[T], bool]) -> Iterator[list[T]]:
-    """Yield lines some at a time, all that came before a mistake before it is raised, and `alone` ones at once."""
-    some: list[T] = []
+def batched(items: Iterable[T], size: int, alone: Callable[[T], bool] = lambda item: False) -> Iterator[list[T]]:
+    """Yield items in lists of `size`, and an `alone` item at once; an error comes after all items before it."""
+    batch: list[T] = []
     try:
-        for line in lines:
-            some.append(line)
-            if len(some) == most or alone(line):
-                yield some
-                some = []
+        for item in items:
+            batch.append(item)
+            if len(batch) == size or alone(item):
+                yield batch
+                batch = []
     except DataError:
-        if some:
-            yield some
+        if batch:
+            yield batch
         raise
-    if some:
-        yield some
+    if batch:
+        yield batch
 
 
 def count_lines(path: Path) -> int:
-    """Return how many lines a text file has, each of which must be whole.
+    """Return the number of lines of a text file, each of which must be complete.
 
     Raises:
-        DataError: it cannot be read, or its last line was cut off.
+        DataError: it cannot be read, or its last line has no end.
     """
     count, last = 0, b"\n"
     try:
@@ -91,16 +113,141 @@ def count_lines(path: Path) -> int:
         raise DataError(f"{path} cannot be read", should="the answers so far", found=error.strerror) from error
     if last != b"\n":
         raise DataError(
-            f"{path}, line {count + 1} is not whole",
-            should="a line end behind each answer",
-            found="none behind the last one, which was cut off",
+            f"{path}, line {count + 1} is not complete",
+            should="a line end after each answer",
+            found="none after the last one, which was cut off",
             hint=f"sed -i '$ d' {path}",
         )
     return count
 
 
-def _is_file(name: str) -> bool:
+def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterator[str]:
+    """Yield the texts of the inputs: the lines of files and of standard input, and other inputs as they are.
+
+    Raises:
+        DataError: there is no input, or a file cannot be read.
+    """
+    if not inputs:
+        raise DataError("there is no text", should="a text, a file, or - for standard input", found="no input")
+    for name in inputs:
+        if str(name) == STDIN:
+            yield from (line.rstrip("\r\n") for line in sys.stdin)
+        elif is_file(name):
+            (document,) = read_text(Path(name), encoding=encoding)
+            yield from (line.rstrip("\r\n") for line in document_lines(document))
+        else:
+            yield str(name)
+
+
+def input_pairs(
+    inputs: Sequence[str | Path], read: Callable[[Path], PairTable], skipped: list[str]
+) -> Iterator[list[ScoredPair]]:
+    """Yield the pairs of the inputs, in lists: two texts, texts with a tab, the rows of files and of standard input.
+
+    Args:
+        inputs: two texts, or any number of texts with a tab between the two of a pair, files, and "-".
+        read: opens the table in a file.
+        skipped: the broken rows of files are appended, a line each, where `read` skips them.
+
+    Raises:
+        DataError: an input is not a pair of texts, or a file cannot be read.
+    """
+    if len(inputs) == 2 and not any(name == STDIN or "\t" in str(name) or is_file(name) for name in inputs):
+        yield [ScoredPair(str(inputs[0]), str(inputs[1]), float("nan"))]
+        return
+    if not inputs:
+        raise _not_a_pair("no input")
+    for name in inputs:
+        if str(name) == STDIN:
+            yield from ([_pair_of(line)] for line in sys.stdin if line.strip())
+        elif "\t" in str(name):
+            yield [_pair_of(str(name))]
+        elif is_file(name):
+            table = read(Path(name))
+            yield from batched(table, MAX_PAIRS)
+            skipped += table.skipped.lines()
+        else:
+            raise _not_a_pair(repr(str(name)[:60]))
+
+
+def _pair_of(line: str) -> ScoredPair:
+    cells = line.strip().split("\t")
+    if len(cells) < 2 or not all(cell.strip() for cell in cells[:2]):
+        raise _not_a_pair(repr(line[:60]))
+    return ScoredPair(cells[0], cells[1], float("nan"))
+
+
+def _not_a_pair(found: str) -> DataError:
+    return DataError(
+        "an input is not a pair of texts",
+        should="two texts, or texts with a tab between the two, or a TSV or CSV file, or - for standard input",
+        found=found,
+        hint='elman predict RUN "one text" "another text"',
+    )
+
+
+@contextmanager
+def input_file(name: str | Path) -> Iterator[Path]:
+    """Give an input as a file; standard input is copied into a temporary one."""
+    if str(name) != STDIN:
+        yield Path(name)
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "standard input"
+        path.write_bytes(sys.stdin.buffer.read())
+        yield path
+
+
+def is_file(name: str | Path) -> bool:
+    """Return whether there is a file of this name; a long text is none."""
     try:
         return Path(name).is_file()
     except (OSError, ValueError):  # too long for a name, or a zero byte
         return False
+
+
+def resolved(inputs: Sequence[str | Path]) -> list[str | Path]:
+    """Return the inputs, those that name a file or a pipe as paths; texts and "-" stay as they are.
+
+    A word without a file is a misspelt name, not a text, if it has no white space and either a slash, or an ending
+    that text files have or another file beside it has. A blank before it makes it a text.
+
+    Raises:
+        DataError: an input is a misspelt name, or a folder.
+    """
+    return [name if isinstance(name, Path) or name == STDIN else _resolved(name) for name in inputs]
+
+
+def _resolved(name: str) -> str | Path:
+    path = Path(name)
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):  # too long for a name, a folder that is forbidden
+        exists = is_folder = False
+    slash = any(sign in name for sign in (os.sep, os.altsep) if sign)
+    if exists and not is_folder:
+        return path
+    if any(map(str.isspace, name)) or not (slash or path.suffix):
+        return name
+    beside = _names_in(path.parent)
+    if not slash and path.suffix not in FILE_SUFFIXES.union(Path(other).suffix for other in beside):
+        return name
+    if is_folder:
+        raise DataError(
+            f"{name} is a folder", should="a file of lines, or a text", found="a folder", hint="name its files"
+        )
+    near = nearest(path.name, beside)
+    guess = f"did you mean {path.parent / near}? " if near else ""
+    raise DataError(
+        f"{name} does not exist",
+        should="a file of lines, or a text",
+        found="no file of this name",
+        hint=f"{guess}A text that looks like a name takes a blank before it: ' {name}'",
+    )
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (OSError, ValueError):
+        return []

@@ -19,17 +19,7 @@ from elman.decoding.probabilities import refuse_nan
 from elman.errors import DataError, RunError, SettingError
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
-from elman.settings import Settings, setting
 from elman.storage import tensors
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecommendOptions(Settings):
-    """What `elman predict` can be told of a recommender."""
-
-    k: int = setting(10, "how many items", low=1, high=1_000_000)
-    exclude_seen: bool | None = setting(None, "leave out items of the session; not set: as in training")
-    state: str | None = setting(None, "a file the session goes on from, if it is there, and is written to at the end")
 
 
 class Session:

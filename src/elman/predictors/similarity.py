@@ -1,12 +1,8 @@
-"""A trained comparison of texts: it scores pairs, turns texts into vectors, and finds the nearest of many."""
+"""A trained similarity model: it scores pairs, embeds texts, and finds the nearest of many."""
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,131 +11,127 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elman.data.batching import in_order
 from elman.data.pairs.batches import PairCollator
-from elman.data.pairs.dataset import keep
+from elman.data.pairs.dataset import PairDataset
 from elman.data.pairs.inverted_index import LineWords
-from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
+from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.pairs.score_scale import ScoreScale
-from elman.data.text.documents import read_text
-from elman.data.text.lines import KeptLines, document_lines
-from elman.errors import DataError, NonFiniteError, SettingError
+from elman.data.text.lines import KeptLines
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
 from elman.predictors.answer import Answer
-from elman.recipes.similarity_evaluation import TOGETHER, metrics_of, own_pairs, ranks_of, vectors_of
-from elman.settings import Settings, setting
+from elman.predictors.base import Predictor, non_finite_output
+from elman.predictors.inputs import batched, input_pairs, input_texts
+from elman.predictors.options import SimilarityOptions
 from elman.storage.npy_rows import write_rows
 from elman.storage.ragged import read_array
-from elman.storage.run_directory import RunDirectory
 
-CANDIDATES = 100  # near by their vectors, and as many by their words, that are compared in full
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimilarityOptions(Settings):
-    """What `elman predict` can be told of a comparison of texts."""
-
-    embed: str | None = setting(None, "write the vector of each text (each line of a file) into this .npy file")
-    nearest: str | None = setting(None, "find the nearest lines of this file to each text")
-    top: int = setting(5, "how many of them", low=1, high=1000)
-    skip_bad: bool = setting(False, "name the broken rows of a file of pairs, and answer the others")
-
-    def check(self) -> None:
-        if self.embed is not None and self.nearest is not None:
-            raise SettingError(
-                "embed and nearest are two things", should="one of them at a time", found="both", hint="run it twice"
-            )
+BATCH = 64  # texts or pairs that are encoded at a time
+BLOCK = 16 * BATCH  # texts that are sorted by length together
+CANDIDATES = 100  # nearest by their vectors, and as many by their words, that are compared in full
 
 
-@dataclass(frozen=True)
-class SimilarityPredictor:
-    """A comparison of texts that is ready to use."""
+class SimilarityPredictor(Predictor):
+    """A similarity model that is ready to use.
 
+    Args:
+        model: the model, in evaluation mode.
+        run: the run directory.
+        collator: makes tensors of texts.
+        scale: the range of the scores.
+        encoding: the encoding of text files.
+        read_table: (paths, scored=..., skip_bad=...) -> the pairs in files, by the columns of the training.
+    """
+
+    Options = SimilarityOptions
     model: SimilarityModel
-    batcher: PairCollator
-    scale: ScoreScale
-    settings: Any
-    run: RunDirectory
 
-    def evaluate(self, data: Sequence[Path] | None = None, *, skip_bad: bool = False) -> dict[str, Any]:
-        """Return the metrics on the pairs of `data`, or on the run's validation pairs, beside trivial predictors.
-
-        Raises:
-            DataError, RunError: the pairs cannot be read, or the run has none.
-        """
-        left_out: dict[str, Any] = {}
-        with TemporaryDirectory() as folder:
-            if data:
-                table = self._table(data, scored=True, skip_bad=skip_bad)
-                pairs = keep(Path(folder), "evaluation", table)
-                left_out = {"rows_left_out": table.skipped.count, "left_out": table.skipped.lines()}
-                self.scale.check(pairs)
-            else:
-                pairs = own_pairs(self.run, "validation")
-            metrics: dict[str, Any] = metrics_of(self.model, self.batcher, pairs, self.scale)
-            if not math.isfinite(metrics["mean_squared_error"]):
-                raise self._no_numbers()
-            columns: dict[str, Any] = self.scale.trivial.metrics(pairs, pairs.scores(), yes_no=self.scale.yes_no)
-            ranks = ranks_of(self.model, self.batcher, pairs, self.scale)
-        if ranks:
-            metrics["mean_reciprocal_rank"] = ranks["the model"]
-            columns["word overlap"]["mean_reciprocal_rank"] = ranks["word overlap"]
-        return {**metrics, "pairs": len(pairs), **(left_out if skip_bad else {}), "baselines": columns}
-
-    def predict(
+    def __init__(
         self,
-        inputs: Sequence[str] = (),
+        model: SimilarityModel,
+        run: Path,
+        collator: PairCollator,
+        scale: ScoreScale,
         *,
-        embed: str | None = None,
-        nearest: str | None = None,
-        top: int = 5,
-        skip_bad: bool = False,
-    ) -> Iterator[Answer]:
-        """Score pairs, or write the vectors of texts, or find the nearest lines of a file, an answer at a time.
+        encoding: str,
+        read_table: Callable[..., PairTable],
+    ) -> None:
+        super().__init__(model, run)
+        self.collator, self.scale, self.encoding, self.read_table = collator, scale, encoding, read_table
+
+    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+        """Score pairs, or write the vectors of texts, or find the nearest lines of a file.
 
         Args:
             inputs: for pairs two texts, texts with a tab between the two of a pair, files as in training (without a
                 score), or "-" for pairs on standard input; else texts, files with one a line, or "-".
-            embed: the .npy file for the vectors, (N, F) in float32.
-            nearest: the file whose lines are searched.
-            top: how many of them.
-            skip_bad: name the broken rows of files of pairs behind the answers to the others.
+            options: the fields of `SimilarityOptions`.
 
         Raises:
-            DataError: an input is no pair, or a file cannot be read.
+            DataError: an input is not a pair, or a file cannot be read.
+            NonFiniteError: the model gives numbers that are not finite.
             RunError: the .npy file cannot be written.
+            SettingError: an option is invalid.
         """
-        if embed is not None:
-            yield self._embedded(inputs, Path(embed))
-        elif nearest is not None:
-            yield from self._nearest(inputs, Path(nearest), top)
+        chosen = SimilarityOptions(**options)
+        if chosen.embed is not None:
+            yield self._embedded(inputs, Path(chosen.embed))
+        elif chosen.nearest is not None:
+            yield from self._nearest(inputs, Path(chosen.nearest), chosen.top)
         else:
-            left_out: list[str] = []
-            for pairs in self._pairs(inputs, left_out, skip_bad):
-                for pair, score in zip(pairs, self.score(pairs), strict=True):
-                    yield self._answer(pair, score)
-            for row in left_out:
-                yield Answer(f"no answer: {row}", {"error": row}, answered=False)
+            yield from self._scored(inputs, chosen.skip_bad)
 
     def score(self, pairs: Sequence[ScoredPair]) -> list[float]:
-        """Return how alike the texts of each pair are, on the scale of the training data; the scores are not read."""
+        """Return the similarity of the texts of each pair, on the scale of the training data.
+
+        Raises:
+            NonFiniteError: the model gives numbers that are not finite.
+        """
         with torch.no_grad():
-            found = self.scale.from_unit(self.model(self.batcher.pairs(pairs)))
-        if not bool(torch.isfinite(found).all()):
-            raise self._no_numbers()
-        return found.tolist()
+            scores_B = self._scores(pairs)
+        if not bool(torch.isfinite(scores_B).all()):
+            raise non_finite_output(self.run)
+        return scores_B.tolist()
+
+    def score_dataset(self, pairs: PairDataset) -> NDArray[np.float64]:
+        """Return the similarity of the texts of each pair, (pairs,), those of like length together."""
+        scores_B = np.empty(len(pairs))
+        with torch.no_grad():
+            for numbers in in_order(pairs.lengths, batch_size=BATCH):
+                scores_B[numbers] = self._scores([pairs[n] for n in numbers])
+        return scores_B
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vector of each text, (N, F)."""
-        return vectors_of(self.model, self.batcher, texts)
+        device = next(self.model.parameters()).device
+        vectors_NF = np.empty((len(texts), self.model.encoder.output_size), np.float32)
+        with torch.no_grad():
+            for numbers in in_order([len(text) for text in texts], batch_size=BATCH):
+                batch = self.collator.texts([texts[n] for n in numbers]).to(device)
+                vectors_NF[numbers] = self.model.encode(batch).vector_BF.cpu().numpy()
+        return vectors_NF
 
-    def _no_numbers(self) -> NonFiniteError:
-        return NonFiniteError(
-            f"the model in {self.run.path} gives no numbers",
-            should="finite weights",
-            found="scores that are infinite or not a number",
-            hint="train anew, with a smaller learning rate",
-        )
+    def closeness(self, queries: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
+        """Return the closeness of the vectors of texts, (queries, candidates)."""
+        query_QF, candidate_NF = (torch.from_numpy(self.embed(texts)) for texts in (queries, candidates))
+        with torch.no_grad():
+            close_QN: NDArray[np.float32] = self.model.closeness(query_QF, candidate_NF).numpy()
+        return close_QN
+
+    def _scores(self, pairs: Sequence[ScoredPair]) -> torch.Tensor:
+        batch = self.collator.pairs(pairs).to(next(self.model.parameters()).device)
+        return self.scale.from_unit(self.model(batch)).cpu()
+
+    def _scored(self, inputs: Sequence[str | Path], skip_bad: bool) -> Iterator[Answer]:
+        skipped: list[str] = []
+        for pairs in input_pairs(
+            inputs, lambda path: self.read_table([path], scored=False, skip_bad=skip_bad), skipped
+        ):
+            for pair, score in zip(pairs, self.score(pairs), strict=True):
+                yield self._answer(pair, score)
+        for row in skipped:
+            yield Answer(f"no answer: {row}", {"error": row}, answered=False)
 
     def _answer(self, pair: ScoredPair, score: float) -> Answer:
         fields: dict[str, Any] = {"first": pair.first, "second": pair.second, "score": score}
@@ -149,45 +141,18 @@ class SimilarityPredictor:
             line = f"{fields['answer']}\t{score:.3f}"
         return Answer(f"{line}\t{pair.first}\t{pair.second}", fields)
 
-    def _table(self, sources: Sequence[Path], *, scored: bool, skip_bad: bool = False) -> PairTable:
-        names = ("encoding", "first", "second", "score")
-        columns = {name: getattr(self.settings, name) for name in names}
-        return read_pairs(sources, **columns, scored=scored, skip_bad=skip_bad)
-
-    def _pairs(self, inputs: Sequence[str], left_out: list[str], skip_bad: bool) -> Iterator[list[ScoredPair]]:
-        """Yield the pairs of the inputs, some at a time, and add the broken rows of files to those left out."""
-        if len(inputs) == 2 and not any(name == "-" or "\t" in name or is_file(name) for name in inputs):
-            yield [ScoredPair(inputs[0], inputs[1], float("nan"))]
-            return
-        if not inputs:
-            raise no_pair("no input")
-        for name in inputs:
-            if name == "-":
-                yield from ([pair_of(line)] for line in sys.stdin if line.strip())
-            elif "\t" in name:
-                yield [pair_of(name)]
-            elif is_file(name):
-                table = self._table([Path(name)], scored=False, skip_bad=skip_bad)
-                rows = iter(table)
-                while some := list(islice(rows, TOGETHER)):
-                    yield some
-                left_out += table.skipped.lines()
-            else:
-                raise no_pair(repr(name[:60]))
-
-    def _embedded(self, inputs: Sequence[str], path: Path) -> Answer:
-        parts = (self.embed(some) for some in together(texts_of(inputs, self.settings.encoding)))
-        count = write_rows(path, parts)
-        features = self.model.encoder.output_size
+    def _embedded(self, inputs: Sequence[str | Path], path: Path) -> Answer:
+        blocks = batched(input_texts(inputs, self.encoding), BLOCK)
+        count, features = write_rows(path, map(self.embed, blocks)), self.model.encoder.output_size
         return Answer(f"{path}: {count:,} vectors of {features}", {"file": str(path), "shape": [count, features]})
 
-    def _nearest(self, inputs: Sequence[str], path: Path, top: int) -> Iterator[Answer]:
+    def _nearest(self, inputs: Sequence[str | Path], path: Path, top: int) -> Iterator[Answer]:
         with TemporaryDirectory() as folder:
-            lines = KeptLines(path, Path(folder), encoding=self.settings.encoding)
-            write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in together(lines)))
+            lines = KeptLines(path, Path(folder), encoding=self.encoding)
+            write_rows(Path(folder) / "rows.npy", map(self.embed, batched(lines, BLOCK)))
             rows_NF = read_array(Path(folder) / "rows.npy")
             words = LineWords(lines, Path(folder))
-            for text in texts_of(inputs, self.settings.encoding):
+            for text in input_texts(inputs, self.encoding):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
 
@@ -196,66 +161,10 @@ class SimilarityPredictor:
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():
             _, place_QK = nearest(query_QF, rows_NF, count, self.model.closeness)
-        near = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
-        places = [place for place in near if lines[place].strip()]
-        found = [lines[place] for place in places]
-        scores = self.score([ScoredPair(text, other, float("nan")) for other in found])
-        best = sorted(range(len(found)), key=lambda n: -scores[n])[:top]
-        fields = [{"line": places[n] + 1, "score": scores[n], "text": found[n]} for n in best]
-        shown = "".join(f"\n{f['score']:.3f}\t{f['line']}\t{f['text']}" for f in fields)
+        places = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
+        candidates = [(place, lines[place]) for place in places if lines[place].strip()]
+        scores = self.score([ScoredPair(text, line, float("nan")) for _, line in candidates])
+        ranked = sorted(zip(scores, candidates, strict=True), key=lambda pair: -pair[0])[:top]
+        fields = [{"line": place + 1, "score": score, "text": line} for score, (place, line) in ranked]
+        shown = "".join(f"\n{row['score']:.3f}\t{row['line']}\t{row['text']}" for row in fields)
         return Answer(text + shown, {"text": text, "nearest": fields})
-
-
-def texts_of(inputs: Sequence[str], encoding: str) -> Iterator[str]:
-    """Yield the lines of the files among the inputs, of standard input for "-", and the other inputs as they are.
-
-    Raises:
-        DataError: there is no input, or a file cannot be read.
-    """
-    if not inputs:
-        raise DataError("there is no text", should="a text, a file, or - for standard input", found="no input")
-    for name in inputs:
-        if name == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
-        elif is_file(name):
-            (document,) = read_text(name, encoding=encoding)
-            yield from (line.rstrip("\r\n") for line in document_lines(document))
-        else:
-            yield name
-
-
-def together(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the texts some at a time."""
-    rest = iter(texts)
-    while some := list(islice(rest, 16 * TOGETHER)):
-        yield some
-
-
-def is_file(name: str) -> bool:
-    """Return whether a file has this name; a long text is none."""
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def pair_of(line: str) -> ScoredPair:
-    """Return the pair of a line with a tab in it.
-
-    Raises:
-        DataError: it is none.
-    """
-    parts = line.strip().split("\t")
-    if len(parts) < 2 or not all(part.strip() for part in parts[:2]):
-        raise no_pair(repr(line[:60]))
-    return ScoredPair(parts[0], parts[1], float("nan"))
-
-
-def no_pair(found: str) -> DataError:
-    """Return the error for an input that is no pair of texts."""
-    return DataError(
-        "an input is no pair of texts",
-        should="two texts, or texts with a tab between the two, or a TSV or CSV file, or - for standard input",
-        found=found,
-        hint='elman predict RUN "one text" "another text"',
-    )

@@ -29,9 +29,9 @@ from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
 from elman.predictors.answer import Answer, no_answer
+from elman.predictors.options import TranscribeOptions
 from elman.predictors.stream_transcriber import Listener, blocks_of
 from elman.predictors.word_timings import read_out, spelled, words_of
-from elman.settings import Settings, setting
 from elman.storage.resumable_answers import ResumableAnswers
 from elman.storage.run_directory import RunDirectory
 
@@ -39,21 +39,6 @@ AT_ONCE = 64  # sentences that are measured between two writes of the transcript
 N_GRAMS = {"words": (2, 0.1)}  # order and weight by the kind of symbols: words in a row the network has learned itself
 OF_LETTERS = (6, 0.5)  # of all other kinds
 BONUS = 2.0  # nats for each symbol, times the weight, against the n-grams' liking for short texts
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranscribeOptions(Settings):
-    """What `elman predict` can be told."""
-
-    beam: int = setting(1, "prefixes that live at a time; 1: greedy", low=1, high=1000)
-    weight: float | None = setting(
-        None, "beam: of the n-grams of symbols in the training texts; none: 0.1 for words, else 0.5", low=0
-    )
-    times: bool = setting(False, "each word on a line of its own, with the second at which it begins")
-    longest: float | None = setting(None, "seconds of a file at the most; none: as in training", low=0.1)
-    one_speaker: bool = setting(False, "normalise=speaker: all files are of one; else each counts for itself")
-    after: str | None = setting(None, "a file with what an earlier call printed: what is in it is left out")
-    skip_bad: bool = setting(False, "name broken files, and transcribe the others")
 
 
 class Transcript(NamedTuple):

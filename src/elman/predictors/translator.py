@@ -20,15 +20,14 @@ from elman.data.text.words import UNKNOWN
 from elman.data.translation.dataset import Languages, ParallelDataset, read_lines
 from elman.data.translation.parallel import SentencePair, read_parallel
 from elman.decoding.beam import Beam, Hypothesis, coverage
-from elman.errors import DataError, SettingError
+from elman.errors import DataError
 from elman.evaluation.metrics.translation import bleu_and_chrf, signatures
 from elman.models.translator import DecoderState, Translator
 from elman.plots.attention_matrix import draw_attention, drawing_folder
 from elman.predictors.answer import Answer, no_answer
-from elman.predictors.inputs import InputLine, count_lines, spoken_lines, together
+from elman.predictors.inputs import InputLine, batched, count_lines, input_lines, resolved
+from elman.predictors.options import TranslateOptions
 from elman.predictors.source_lines import encoded, measurable
-from elman.predictors.text_or_file import texts_and_files
-from elman.settings import Settings, setting
 from elman.storage.resumable_answers import ResumableAnswers
 from elman.storage.run_directory import RunDirectory
 
@@ -37,39 +36,6 @@ SYMBOLS = 4096  # of their sources, padding counted, at the most
 WINDOW = 256  # lines of a measurement whose translations are made, and kept, at a time
 LONGEST = 1000  # symbols of a line that is translated, where nothing else is said
 SKIP = "--skip-bad leaves an empty line in its place"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslateOptions(Settings):
-    """What `elman predict` can be told."""
-
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
-    length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
-    coverage_penalty: float = setting(0.0, "against leaving parts of the source out; 0.1 is much", low=0)
-    n_best: int = setting(1, "translations of each line, at most as many as the beam is wide", low=1)
-    alignment: bool = setting(False, "the source symbol that each symbol looked at most")
-    copy_unknown: bool = setting(False, "words: an unknown word becomes the source word that it looked at most")
-    pictures: str | None = setting(None, "a folder where the attention of each line is drawn")
-    longest: int = setting(LONGEST, "symbols; a longer line is refused", low=1)
-    after: str | None = setting(None, "a file with what an earlier call printed: as many lines are passed over")
-    skip_bad: bool = setting(
-        False, "name a line that cannot be translated, with an empty line in its place; of - always"
-    )
-
-    def check(self) -> None:
-        if self.n_best > self.beam:
-            raise SettingError(
-                "n_best is more than the beam finds",
-                should=f"at most beam={self.beam}",
-                found=str(self.n_best),
-                hint=f"--set beam={self.n_best}",
-            )
-        if self.after is not None and (self.n_best > 1 or self.alignment):
-            raise SettingError(
-                "after counts lines, and some answers would have several",
-                should="n_best=1 and alignment=false",
-                found=f"n_best={self.n_best}, alignment={str(self.alignment).lower()}",
-            )
 
 
 @dataclass(frozen=True)
@@ -102,9 +68,9 @@ class TranslationPredictor:
         """
         wanted = TranslateOptions(**options)
         number = count_lines(Path(wanted.after)) if wanted.after else 0
-        lines = spoken_lines(texts_and_files(inputs), number)
+        lines = input_lines(resolved(inputs), number)
         tried = ((line, *self._tried(line, wanted)) for line in lines)
-        for some in together(tried, TOGETHER, lambda each: each[0].typed):
+        for some in batched(tried, TOGETHER, lambda each: each[0].interactive):
             found = self.translate([ids for _, ids, _ in some], wanted)
             for (line, _, error), hypotheses in zip(some, found, strict=True):
                 number += 1
@@ -119,7 +85,7 @@ class TranslationPredictor:
         try:
             return self._encoded(line, wanted.longest), None
         except DataError as error:
-            if not (line.typed or wanted.skip_bad):
+            if not (line.interactive or wanted.skip_bad):
                 raise
             return None, error
 

@@ -1,68 +1,215 @@
-"""The contract of a recipe: config, data, model, loss and metric of one application, and nothing else."""
+"""The contract of a recipe: the data, model, loss and metrics of one application, and nothing else.
+
+`elman.recipes.run` does the rest the same way for all: device, training, resuming, other data, skipped rows,
+baselines, reports. Settings, help texts and data are read without torch: a recipe imports models and predictors inside
+the methods that build them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from torch import Tensor, nn
-
+from elman.data.skipped import SkippedRows
 from elman.evaluation.result import Metrics
 from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
-from elman.training.task import Task
+from elman.training.task import Batches, Loss
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from elman.predictors.base import Predictor
+
+Part = Literal["training", "validation"]
 
 
-class Sample(NamedTuple):
-    """Real batches for a diagnosis, and the loss that training descends on them."""
+class Dataset(Protocol):
+    """Examples that can be read again and again: a part of a run, or other data read into a folder."""
 
-    batches: Sequence[Any]
-    loss: Callable[[nn.Module, Any], Tensor]  # loss(model, batch)
-    window: int | None  # steps between two cuts of the gradient in training; None where there are no cuts
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the examples."""
+
+    def __len__(self) -> int:
+        """Return the number of examples; where they are read while they are evaluated, of those read so far."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """One application. `S` below is the recipe's own settings class.
+S = TypeVar("S", bound=TrainingSettings)
+D = TypeVar("D", bound=Dataset)
+OptionsClass = type[Settings]
+
+
+class Recipe(ABC, Generic[S, D]):
+    """One application on one run: S is the class of its settings, D that of its data set.
+
+    Args:
+        settings: as the user set them.
+        folder: the run directory, or during `prepare` the folder that becomes one.
 
     Attributes:
-        name: what the command line calls it.
+        name: what the command line calls the recipe.
         summary: what it does, in a line.
         data: what DATA may be, in a line.
+        default: the data that is taken if DATA is omitted, in a few words.
         example: a command to paste.
-        settings: S, a frozen dataclass.
-        prepare: (sources, S, folder) -> description. Reads and checks DATA, puts what the run needs of it into the
-            folder, and returns what config.json says about it, with the key "fingerprint".
-        build: (S, folder) -> the untrained model, after what lies in the run's folder.
-        task: (S, run, model) -> what training needs.
-        sample: (S, run, sources) -> batches for a diagnosis, of DATA or of the run's own data.
-        load: (S, run, model) -> what `elman.load` returns, with the model trained. It has `evaluate(data)`, which
-            returns the metrics of the training and, under the key "baselines", what trivial predictors get by the same
-            metrics: {name: metrics}. It may take `pictures=FOLDER`, where it draws, and `skip_bad=True`, and then says
-            under "left_out" what that was, a list of lines. Where `predict` below is given it has
-            `predict(inputs, **P)`, which yields an `Answer` to each input as it comes.
-        headline: metrics -> a few words such as "1.52 bits per character".
-        commands: folder -> pairs of what can be done next and the command for it.
-        predict: P, what `predict` can be told; None for a recipe that does not answer single inputs.
-        default: the data that is taken where DATA is left out, in a few words.
-        baselines: (S, run) -> what trivial predictors get on the run's validation data, for report.md; None for none.
+        Settings: S.
+        Options: the options of `elman predict`; None for a recipe that answers no single inputs.
+        lower_is_better: whether a lower `metric` is better.
+        examples: what the length of a data set counts, in the plural; the evaluation has the number under this key.
+        sample_size: the number of examples that a diagnosis looks at; None: it needs all.
+        evaluation_files: what `elman evaluate --out FOLDER` writes, in a few words; empty: --out is refused.
+        can_skip: whether an evaluation can skip broken rows and files.
     """
 
-    name: str
-    summary: str
-    data: str
-    example: str
-    settings: type[TrainingSettings]
-    prepare: Callable[[Sequence[Path], Any, Path], dict[str, Any]]
-    build: Callable[[Any, Path], nn.Module]
-    task: Callable[[Any, RunDirectory, nn.Module], Task]
-    sample: Callable[[Any, RunDirectory, Sequence[Path]], Sample]
-    load: Callable[[Any, RunDirectory, nn.Module], Any]
-    headline: Callable[[Metrics], str]
-    commands: Callable[[Path], list[tuple[str, str]]]
-    predict: type[Settings] | None = None
-    default: str = "the recipe's own data"
-    baselines: Callable[[Any, RunDirectory], Mapping[str, Metrics]] | None = None
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    data: ClassVar[str]
+    default: ClassVar[str]
+    example: ClassVar[str]
+    Settings: ClassVar[type[TrainingSettings]]
+    Options: ClassVar[OptionsClass | None] = None
+    lower_is_better: ClassVar[bool] = True
+    examples: ClassVar[str] = "examples"
+    sample_size: ClassVar[int | None] = None
+    evaluation_files: ClassVar[str] = ""
+    can_skip: ClassVar[bool] = True
+
+    def __init__(self, settings: S, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+
+    @cached_property
+    def run(self) -> RunDirectory:
+        """The run, which is there once `prepare` is done: its config.json, and the metrics of its best weights."""
+        return RunDirectory.open(self.folder)
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """The name of the metric that decides which weights are best; a subclass writes `metric = "..."`."""
+
+    @property
+    def unit(self) -> str:
+        """What `Loss.items` counts, in the plural."""
+        return "sequences"
+
+    @property
+    def default_minutes(self) -> float:
+        """The budget if the settings give none."""
+        return 2.0
+
+    @abstractmethod
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        """Read DATA, or the default data without sources, into the folder, in bounded memory.
+
+        Returns:
+            What config.json says about the data. The driver adds the fingerprint of the training part, and the number
+            of examples in both parts.
+        """
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Build the untrained model from the settings and from what `prepare` wrote."""
+
+    def initialise(self, model: Any, training: D) -> None:
+        """Set weights or buffers from the training part or from files, once, before the first step."""
+
+    @abstractmethod
+    def dataset(self, part: Part) -> D:
+        """Open a part of the run's own data."""
+
+    def evaluation_data(self) -> D:
+        """Open the part that an evaluation without DATA is on."""
+        return self.dataset("validation")
+
+    @abstractmethod
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[D, SkippedRows]:
+        """Read other data into a folder, for an evaluation or a diagnosis.
+
+        Args:
+            sources: DATA, at least one.
+            folder: a temporary folder, which lasts as long as the data set is used.
+            skip_bad: skip broken rows and files; else the first of them is an error.
+            limit: the number of examples that are needed, where more would cost time; None: all.
+
+        Returns:
+            The data set, and what was skipped, which may grow while the data set is read.
+        """
+
+    @abstractmethod
+    def batches(self, training: D) -> Batches:
+        """Return the training data in batches.
+
+        A batch is a tree of tensors, or has a method `to(device)` where some of it stays on the CPU.
+        """
+
+    @abstractmethod
+    def loss(self, model: Any, batch: Any, state: Any, progress: float | None) -> Loss:
+        """Return the loss of a batch.
+
+        Args:
+            model: in training mode, except in a diagnosis.
+            batch: on the device of the model.
+            state: what `Loss.state` of the batch before was, without its gradient; None for the first one.
+            progress: the epochs done so far; None in a diagnosis.
+        """
+
+    @abstractmethod
+    def measure(self, model: Any, data: D) -> Metrics:
+        """Return the metrics of a validation during training, `metric` among them; the model is in evaluation mode."""
+
+    def evaluate(self, model: Any, data: D, *, out: Path | None) -> dict[str, Any]:
+        """Return the metrics of `elman evaluate`, numbers and texts by name: those of training, or more.
+
+        Args:
+            model: in evaluation mode, with the best weights, on the CPU.
+            data: the evaluation part, or other data.
+            out: an existing folder for `evaluation_files`; None: nothing is written.
+        """
+        return dict(self.measure(model, data))
+
+    def baselines(self, data: D) -> dict[str, Metrics]:
+        """Return the metrics of trivial predictors on the same data, by their names."""
+        return {}
+
+    def sample(self, data: D) -> tuple[list[Any], int | None]:
+        """Return a few batches for a diagnosis, and the truncation length of training (TBPTT), None for none."""
+        return list(islice(iter(self.batches(data)), 2)), None
+
+    @abstractmethod
+    def predictor(self, model: Any) -> Predictor:
+        """Return the trained model ready to answer inputs."""
+
+    @staticmethod
+    @abstractmethod
+    def headline(metrics: Metrics) -> str:
+        """Return the quality in a few words, such as "1.52 bits per character"."""
+
+    @abstractmethod
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        """Return what can be done with a run, and the commands for it; `run` is quoted for a shell.
+
+        The driver adds the commands that all recipes have: evaluate, diagnose, resume.
+        """
+
+
+class Table(Protocol):
+    """Rows that were read, with a count of those that were skipped."""
+
+    @property
+    def skipped(self) -> SkippedRows:
+        """What was skipped."""
+
+
+def skipped_rows(*tables: Table | None) -> dict[str, Any]:
+    """Return what config.json says about the rows that were skipped in tables; None for a table that there is not."""
+    skipped = [table.skipped for table in tables if table is not None]
+    lines = [line for rows in skipped for line in rows.lines()]
+    return {"skipped_rows": sum(rows.count for rows in skipped), **({"skipped": lines} if lines else {})}

@@ -24,8 +24,9 @@ from elman.layers import LAYERS
 from elman.models.captioner import Captioner
 from elman.modules.image_encoder import PixelEncoder, RegionEncoder
 from elman.modules.resnet import RESNETS, weight_shapes
-from elman.predictors.captioner import CaptionPredictor, DescribeOptions, judge_in_training, judged_pictures, side_of
-from elman.recipes.base import Recipe, Sample
+from elman.predictors.captioner import CaptionPredictor, judge_in_training, judged_pictures, side_of
+from elman.predictors.options import DescribeOptions
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
 from elman.storage.ragged import RaggedArrays
@@ -220,7 +221,7 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
     return loss
 
 
-def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return the first pictures of DATA, or of the run's validation data."""
     vocabulary = load_vocabulary(run.path)
     pictures = judged_pictures(run, vocabulary, sources, Rejected(side_of(run)), most=SAMPLE)
@@ -230,7 +231,7 @@ def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]
         found: Tensor = loss(model, batch).mean
         return found
 
-    return Sample([pictures.batch(np.arange(min(SAMPLE, len(pictures))))], mean, None)
+    return LegacySample([pictures.batch(np.arange(min(SAMPLE, len(pictures))))], mean, None)
 
 
 def load(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> CaptionPredictor:
@@ -257,7 +258,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="caption",
     summary="image -> text: pictures described in sentences",
     data="a folder with pictures and a captions file (Flickr8k's, with its lists, or COCO's JSON), or the captions "

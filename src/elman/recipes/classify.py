@@ -26,8 +26,9 @@ from elman.models.classifier import Classifier
 from elman.modules.input_layers import build_input_layer
 from elman.modules.label_losses import TARGET_LOSSES, class_weights
 from elman.modules.recurrent_stack import RecurrentStack
-from elman.predictors.classifier import ClassificationPredictor, ClassifyOptions, judged_part, kept_temperature
-from elman.recipes.base import Recipe, Sample
+from elman.predictors.classifier import ClassificationPredictor, judged_part, kept_temperature
+from elman.predictors.options import ClassifyOptions
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
@@ -155,14 +156,14 @@ def objective(settings: ClassifySettings, form: LabelledFormat, device: torch.de
     return loss
 
 
-def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return some examples of DATA, or of the validation part."""
     form = LabelledFormat.open(run.path)
     loss = objective(settings, form, torch.device("cpu"))
     with judged_part(reading(settings), run.path, form, sources) as (part, _):
         few = Part(part.input, part.target, part.chosen[: SAMPLE_ROWS * SAMPLE_BATCHES])
         found = list(islice(in_turn(few, form.labels, batch_size=SAMPLE_ROWS), SAMPLE_BATCHES))
-    return Sample(found, lambda model, batch: loss(model, batch).mean, None)
+    return LegacySample(found, lambda model, batch: loss(model, batch).mean, None)
 
 
 def baselines(settings: ClassifySettings, run: RunDirectory) -> Mapping[str, Metrics]:
@@ -194,7 +195,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="classify",
     summary="a sequence -> a class, several classes, a number, or a tag for each step",
     data="a folder with one sub-folder per class (text, pictures, sound, video or series), text files named after "

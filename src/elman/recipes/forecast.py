@@ -23,17 +23,9 @@ from elman.evaluation.backtest import beside, judge, naives_of
 from elman.evaluation.baselines.seasonal_naive import Naive
 from elman.models.forecaster import Forecaster
 from elman.modules.forecast_heads import check_levels
-from elman.predictors.forecaster import (
-    ForecastOptions,
-    ForecastPredictor,
-    forecast_function,
-    least_of,
-    panel_of,
-    plan_of,
-    read,
-    say,
-)
-from elman.recipes.base import Recipe, Sample
+from elman.predictors.forecaster import ForecastPredictor, forecast_function, least_of, panel_of, plan_of, read, say
+from elman.predictors.options import ForecastOptions
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
@@ -193,13 +185,13 @@ def baselines(settings: ForecastSettings, run: RunDirectory) -> dict[str, Any]:
     return beside(plan.validation(panel_of(run)), naives, settings.quantiles, settings.validation_windows)
 
 
-def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return some windows, of DATA or of the validation part, and the loss of the training on them."""
     plan = plan_of(run.path)
     windows = plan.all_of(read(sources, settings, plan).panel, "DATA") if sources else plan.validation(panel_of(run))
     numbers = spread_evenly(len(windows), SAMPLE_ROWS * SAMPLE_BATCHES)
     batches = [windows.batch(part) for part in np.array_split(numbers, min(SAMPLE_BATCHES, len(numbers)))]
-    return Sample(batches, lambda model, batch: loss_of(model, batch)[0], None)
+    return LegacySample(batches, lambda model, batch: loss_of(model, batch)[0], None)
 
 
 def load(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> ForecastPredictor:
@@ -229,7 +221,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="forecast",
     summary="a series -> its future, with quantiles or a distribution",
     data="a CSV file with a column of times, several, or a folder",

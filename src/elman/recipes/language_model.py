@@ -29,7 +29,7 @@ from elman.evaluation.metrics.perplexity import perplexity
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
 from elman.models.language_model import LanguageModel
-from elman.recipes.base import Recipe, Sample
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
@@ -61,7 +61,7 @@ class LanguageModelSettings(CellSettings):
     cutoffs: tuple[int, ...] = setting((), "where the adaptive softmax cuts; none: V/20, V/4", low=1, fixed=True)
     embedding_dropout: float = setting(0.0, "probability of dropping a feature of the embedding", low=0, high=1)
     dropout: float = setting(0.1, "the same between layers and before the output", low=0, high=1)
-    variational: bool = setting(False, "one dropout mask for all steps of a window", fixed=True)
+    variational_dropout: bool = setting(False, "one dropout mask for all steps of a window", fixed=True)
     learn_initial_state: bool = setting(False, "the state before the first symbol is learned", fixed=True)
     batch_size: int = setting(32, "streams that the text is cut into", low=1, high=65536, fixed=True)
     window: int = setting(64, "steps between two cuts of the gradient", low=1, high=1_000_000, fixed=True)
@@ -149,7 +149,7 @@ def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
         cutoffs=cutoffs if adaptive else (),
         embedding_dropout=settings.embedding_dropout,
         dropout=settings.dropout,
-        variational=settings.variational,
+        variational=settings.variational_dropout,
         learn_initial_state=settings.learn_initial_state,
     )
 
@@ -185,7 +185,7 @@ def baselines(settings: LanguageModelSettings, run: RunDirectory) -> Mapping[str
     return text_baselines(training, validation, characters=count_characters(load_vocabulary(run.path), validation))
 
 
-def sample(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return windows four times as long as those of the training, so that what their cuts lose can be seen."""
     window = 4 * settings.window
     with encoded(settings, run, sources) as text:
@@ -196,7 +196,7 @@ def sample(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence
         nats, _ = model.nats(batch.input_TB, batch.target_TB, None, resets=batch.resets_TB)
         return nats / max(1, batch.count)
 
-    return Sample(batches, loss, settings.window)
+    return LegacySample(batches, loss, settings.window)
 
 
 @contextmanager
@@ -277,8 +277,7 @@ class TrainedLanguageModel:
     def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, Any]:
         """Return nats per symbol, perplexity and bits per character on `data`, or on the run's own validation text.
 
-        Under "baselines" stands what counting alone predicts (`elman.evaluation.baselines.symbol_frequencies`), where the run still
-        has the text that is counted.
+        Under "baselines" are those of `elman.evaluation.baselines.symbol_frequencies`, if the run still has its text.
 
         Raises:
             DataError, RunError: the text cannot be read, or the run has none.
@@ -340,7 +339,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="language-model",
     summary="text -> the next symbol: a language model, and text that it writes",
     data="a text file, several, or a folder of them",

@@ -31,9 +31,9 @@ from elman.errors import DataError
 from elman.evaluation.result import Metrics
 from elman.models.recommender import RankingLoss, Recommender
 from elman.modules.ranking_loss import LOSSES
+from elman.predictors.options import RecommendOptions
 from elman.predictors.recommender import RecommendPredictor, judge, training_part, trivial
-from elman.predictors.session import RecommendOptions
-from elman.recipes.base import Recipe, Sample
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.ragged import RaggedArrays
@@ -193,7 +193,7 @@ def baselines(settings: RecommendSettings, run: RunDirectory) -> Mapping[str, Me
     return trivial(settings, run, items, open_part(run.path, "validation", len(items)))
 
 
-def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return the longest sessions of the validation part or of DATA, so that what is far back can be seen."""
     items = ItemCatalogue.load(run.path)
     with TemporaryDirectory() as folder:
@@ -209,7 +209,7 @@ def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Pat
         raise DataError("there is no session to look at", should="a session of two known items or more", found="none")
     whole = WholeSessions(RaggedArrays.of(np.asarray(steps, EVENT) for steps in known), batch_size=SAMPLE_SESSIONS)
     objective = objective_of(settings, items, "cpu")
-    return Sample(list(whole), lambda model, batch: objective(model, batch, None).mean, settings.window or None)
+    return LegacySample(list(whole), lambda model, batch: objective(model, batch, None).mean, settings.window or None)
 
 
 def load(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> RecommendPredictor:
@@ -235,7 +235,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="recommend",
     summary="the events of a session -> the item that comes next",
     data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several",

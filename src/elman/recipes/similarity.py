@@ -1,236 +1,179 @@
-"""Two texts -> how alike they are: a score, or yes or no."""
+"""Two texts -> their similarity: a score, or yes or no."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from elman.data.batching import BucketBatches
-from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.builtin import edited_pairs
-from elman.data.pairs.dataset import is_kept_out, keep
+from elman.data.pairs.dataset import PairDataset, split_pairs, write_pairs
 from elman.data.pairs.inverse_frequency import InverseFrequency
-from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
-from elman.data.pairs.score_scale import ScoreScale, refuse_one_score
-from elman.data.pairs.word_vectors import read_vectors, stacked
-from elman.errors import RunError
+from elman.data.pairs.readers import PairTable, read_pairs
+from elman.data.pairs.score_scale import ScoreScale
+from elman.data.pairs.word_vectors import add_vectors
+from elman.data.skipped import SkippedRows
+from elman.evaluation.baselines.word_overlap import OverlapBaselines
+from elman.evaluation.metrics.agreement import agreement, partner_rank
 from elman.evaluation.result import Metrics
-from elman.models.similarity import SimilarityModel
-from elman.modules.word_embedding import WordEmbedding
-from elman.predictors.similarity import SimilarityOptions, SimilarityPredictor
-from elman.recipes.base import Recipe, Sample
-from elman.recipes.network_settings import NetworkSettings
-from elman.recipes.similarity_evaluation import metrics_of, own_pairs
+from elman.predictors.options import SimilarityOptions
+from elman.recipes.base import Part, Recipe, skipped_rows
+from elman.recipes.network_settings import NetworkSettings, SkipBadSettings, ValidationSettings
 from elman.settings import setting
-from elman.storage.npy_rows import write_rows
-from elman.storage.ragged import read_array
-from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.storage.files import write_json
+from elman.storage.npy_rows import read_rows
+from elman.training.task import Loss
 
-SAMPLE_ROWS, SAMPLE_BATCHES = 16, 2  # pairs that a diagnosis looks at
+if TYPE_CHECKING:
+    from elman.data.pairs.batches import PairBatch, PairCollator
+    from elman.models.similarity import SimilarityModel
+    from elman.predictors.similarity import SimilarityPredictor
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilaritySettings(NetworkSettings):
-    """The settings of a comparison of texts."""
+class SimilaritySettings(ValidationSettings, SkipBadSettings, NetworkSettings):
+    """Settings of text similarity."""
 
-    first: str | None = setting(None, "column of the first text, by name or number; none: found", fixed=True)
-    second: str | None = setting(None, "column of the second text", fixed=True)
-    score: str | None = setting(None, "column of the score, numbers or yes and no", fixed=True)
+    first_column: str | None = setting(None, "column of the first text: name or number", fixed=True)
+    second_column: str | None = setting(None, "column of the second text", fixed=True)
+    score_column: str | None = setting(None, "column of the score, numbers or yes and no", fixed=True)
     encoding: str = setting("utf-8", "encoding of the files", fixed=True)
-    skip_bad: bool = setting(False, "leave broken rows out, and count them", fixed=True)
-    validation: float = setting(0.1, "share of the pairs that is kept for validation", low=0, high=0.9, fixed=True)
-    validation_data: str | None = setting(None, "file or folder for validation instead", fixed=True)
     vocabulary_size: int = setting(50_000, "words with a vector of their own", low=1, high=1 << 24, fixed=True)
-    longest: int = setting(200, "words of a text that are read", low=1, high=100_000, fixed=True)
+    max_words: int = setting(200, "words of a text that are read", low=1, high=100_000, fixed=True)
     embedding: int = setting(64, "size of the vector of a word", low=1, high=65536, fixed=True)
-    buckets: int = setting(20_000, "vectors that pieces of words share; 0: none", low=0, high=1 << 28, fixed=True)
-    vectors: str | None = setting(None, "file of word vectors (GloVe, word2vec, fastText as text)", fixed=True)
-    vectors_more: int = setting(50_000, "first words of it kept beside those of the data", low=0, fixed=True)
-    word_dropout: float = setting(0.1, "probability of taking a word for an unknown one", low=0, high=1)
+    subword_buckets: int = setting(20_000, "hashed character n-grams; 0: none", low=0, high=1 << 28, fixed=True)
+    word_vectors: str | None = setting(None, "file of word vectors (GloVe, word2vec, fastText as text)", fixed=True)
+    extra_word_vectors: int = setting(50_000, "first words of it beside those of the data", low=0, fixed=True)
+    word_dropout: float = setting(0.1, "probability of replacing a word by the unknown one", low=0, high=1)
     embedding_dropout: float = setting(0.2, "probability of dropping a feature of a word", low=0, high=1)
     dropout: float = setting(0.3, "probability of dropping a feature after the encoder", low=0, high=1)
     bidirectional: bool = setting(True, "a second set of weights reads from the end", fixed=True)
     pooling: str = setting("max", "from states to a vector", choices=("last", "mean", "max", "attention"), fixed=True)
-    comparison: str = setting(
-        "aligned", "of the two texts", choices=("aligned", "learned", "manhattan", "cosine"), fixed=True
-    )
-    grades: int = setting(6, "steps of the scale that are told apart; for yes and no 2", low=2, high=1000, fixed=True)
-    vector_weight: float = setting(0.3, "of the vectors' own cosine in the loss of aligned and learned", low=0)
+    comparison: str = setting("aligned", "of texts", choices=("aligned", "learned", "manhattan", "cosine"), fixed=True)
+    score_bins: int = setting(6, "bins that the scale is divided into; 2 for yes and no", low=2, high=1000, fixed=True)
+    vector_weight: float = setting(0.3, "weight of the cosine loss beside that of aligned and learned", low=0)
 
 
-def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path) -> dict[str, Any]:
-    """Read the pairs, keep them in the folder, number the words, and look at the scores."""
-    pairs = table(sources, settings) if sources else None
-    judged = table([Path(settings.validation_data)], settings) if settings.validation_data else None
-    training = keep(folder, "training", part(pairs, judged, settings, kept_out=False))
-    validation = keep(folder, "validation", part(pairs, judged, settings, kept_out=True))
-    scale = ScoreScale.of(training)
-    scale.check(validation)
-    refuse_one_score(validation)
-    scale.save(folder)
-    lexicon = InverseFrequency.build((text for pair in training for text in pair[:2]), size=settings.vocabulary_size)
-    if settings.vectors is not None:
-        vectors = read_vectors(Path(settings.vectors), lexicon.number_of, more=settings.vectors_more)
-        lexicon = lexicon.extended(vectors)
-        write_rows(folder / "vectors.npy", stacked(vectors, lexicon.words.words))
-    lexicon.save(folder)
-    skipped = [found.skipped for found in (pairs, judged) if found]
-    return {
-        "sources": [document.name for document in pairs.documents] if pairs else ["the Python language reference"],
-        "fingerprint": training.fingerprint,
-        "training_pairs": len(training),
-        "validation_pairs": len(validation),
-        "validation_from": settings.validation_data or "pairs chosen by chance",
-        "words": len(lexicon),
-        "scores": "yes and no" if scale.yes_no else f"{scale.low:g} to {scale.high:g}",
-        "rows_left_out": sum(found.count for found in skipped),
-        **({"left_out": told} if (told := [line for found in skipped for line in found.lines()]) else {}),
-    }
+class Similarity(Recipe[SimilaritySettings, PairDataset]):
+    """Sentence-pair regression or classification with a siamese encoder."""
 
+    name = "similarity"
+    summary = "two texts -> a score, or yes or no: similarity, vectors of texts, and the nearest of many"
+    data = "TSV or CSV files with two texts and a score (or yes and no)"
+    default = "edited sentences of the Python language reference"
+    example = "elman train similarity pairs.tsv --minutes 3 --out runs/pairs"
+    Settings, Options = SimilaritySettings, SimilarityOptions
+    metric, lower_is_better = "pearson", False
+    unit = examples = "pairs"
+    sample_size = 32
 
-def table(sources: Sequence[Path], settings: SimilaritySettings) -> PairTable:
-    """Return the pairs of DATA."""
-    names = ("encoding", "first", "second", "score", "skip_bad")
-    return read_pairs(sources, **{name: getattr(settings, name) for name in names})
+    @cached_property
+    def scale(self) -> ScoreScale:
+        return ScoreScale.open(self.folder)
 
+    @cached_property
+    def collator(self) -> PairCollator:
+        from elman.data.pairs.batches import PairCollator
 
-def part(
-    pairs: PairTable | None, judged: PairTable | None, settings: SimilaritySettings, *, kept_out: bool
-) -> Iterator[ScoredPair]:
-    """Yield the pairs for training, or those that are kept out of it."""
-    if judged is not None and (kept_out or pairs is not None):
-        yield from judged if kept_out else pairs or ()
-        return
-    share = 0.0 if judged is not None else settings.validation
-    for pair in edited_pairs(settings.seed) if pairs is None else pairs:
-        # All edits of a sentence of the default data stand on one side.
-        texts = pair[:1] if pairs is None else pair[:2]
-        if is_kept_out(texts, share, settings.seed) == kept_out:
-            yield pair
+        return PairCollator.open(self.folder, self.settings.subword_buckets, self.settings.max_words)
 
+    def read_table(self, sources: Iterable[Path], *, skip_bad: bool, scored: bool = True) -> PairTable:
+        s = self.settings
+        columns = {"first": s.first_column, "second": s.second_column, "score": s.score_column}
+        return read_pairs(sources, encoding=s.encoding, scored=scored, skip_bad=skip_bad, **columns)
 
-def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
-    """Build the untrained model for the words and the scale in the folder."""
-    given = read_array(folder / "vectors.npy") if settings.vectors is not None else None
-    words = len(InverseFrequency.open(folder))
-    if given is not None and (given.ndim != 2 or len(given) != words or given.dtype != "f4"):
-        raise RunError(
-            f"{folder}/vectors.npy does not fit the vocabulary",
-            should=f"{words} vectors",
-            found=f"{given.dtype} of shape {given.shape}",
-            hint="take the run again from where it was made",
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        s = self.settings
+        table = self.read_table(sources, skip_bad=s.skip_bad) if sources else None
+        held_out = self.read_table(map(Path, s.validation_data), skip_bad=s.skip_bad) if s.validation_data else None
+        pairs = table or list(edited_pairs(s.seed))  # all edits of a sentence stay in one part
+        training, validation = split_pairs(self.folder, pairs, held_out, s.validation, s.seed, by_first=not table)
+        scale = ScoreScale.fit(training, validation)
+        write_json(self.folder / "scale.json", {**asdict(scale), "trivial": asdict(OverlapBaselines.fit(training))})
+        words = InverseFrequency.build((text for pair in training for text in pair[:2]), size=s.vocabulary_size)
+        if s.word_vectors is not None:
+            words = add_vectors(words, Path(s.word_vectors), self.folder, extra=s.extra_word_vectors)
+        words.save(self.folder)
+        return {
+            "sources": [document.name for document in table.documents] if table else [self.default],
+            "validation_from": s.validation_source("a random split"),
+            "words": len(words),
+            "scores": str(scale),
+            **skipped_rows(table, held_out),
+        }
+
+    def build(self) -> SimilarityModel:
+        from elman.models.similarity import SimilarityModel
+        from elman.modules.word_embedding import WordEmbedding
+
+        s, words = self.settings, len(self.collator.lexicon)
+        size = 0 if s.word_vectors is None else read_rows(self.folder / "vectors.npy", words).shape[1]
+        return SimilarityModel(
+            WordEmbedding(words, s.embedding, given=size, buckets=s.subword_buckets, word_dropout=s.word_dropout),
+            s.hidden,
+            comparison=s.comparison,
+            grades=2 if self.scale.yes_no else s.score_bins,
+            embedding_dropout=s.embedding_dropout,
+            vector_weight=s.vector_weight,
+            pooling=s.pooling,
+            **s.network(),
         )
-    embedding = WordEmbedding(
-        words,
-        settings.embedding,
-        buckets=settings.buckets,
-        given=0 if given is None else given.shape[1],
-        word_dropout=settings.word_dropout,
-    )
-    if given is not None and embedding.given is not None and not embedding.given.is_meta:
-        embedding.given.copy_(torch.from_numpy(given.copy()))
-    return SimilarityModel(
-        embedding,
-        settings.hidden,
-        comparison=settings.comparison,
-        grades=2 if ScoreScale.open(folder).yes_no else settings.grades,
-        embedding_dropout=settings.embedding_dropout,
-        vector_weight=settings.vector_weight,
-        pooling=settings.pooling,
-        **settings.network(),
-    )
 
+    def initialise(self, model: SimilarityModel, training: PairDataset) -> None:
+        if (given_VD := model.words.given) is not None:
+            given_VD.copy_(given_VD.new_tensor(read_rows(self.folder / "vectors.npy", len(given_VD))))
 
-def batcher(settings: SimilaritySettings, folder: Path) -> PairCollator:
-    """Return what makes tensors of texts."""
-    return PairCollator(InverseFrequency.open(folder), buckets=settings.buckets, longest=settings.longest)
+    def dataset(self, part: Part) -> PairDataset:
+        return PairDataset.open(self.folder, part)
 
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[PairDataset, SkippedRows]:
+        table = self.read_table(sources, skip_bad=skip_bad)
+        pairs = write_pairs(folder, "evaluation", islice(table, limit))
+        self.scale.check(pairs)
+        return pairs, table.skipped
 
-def task(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
-    device = choose_device(settings.device)
-    training, validation = own_pairs(run, "training"), own_pairs(run, "validation")
-    run_batcher, scale = batcher(settings, run.path), ScoreScale.open(run.path)
+    def batches(self, training: PairDataset) -> BucketBatches[PairBatch]:
+        s, collate = self.settings, partial(self.collator.chosen, training)
+        return BucketBatches(training.lengths, collate, batch_size=s.batch_size, seed=s.seed)
 
-    def collate(chosen: Any) -> Any:
-        return run_batcher.pairs([training[n] for n in chosen])
+    def loss(self, model: SimilarityModel, batch: PairBatch, state: None, progress: float | None) -> Loss:
+        return Loss(model.loss(batch, self.scale.to_unit(batch.score_B)), len(batch.score_B))
 
-    def objective(model: Any, batch: Any, state: Any) -> Loss:
-        batch = batch.to(device)
-        return Loss(model.loss(batch, scale.to_unit(batch.score_B)), len(batch.score_B))
+    def measure(self, model: SimilarityModel, data: PairDataset) -> dict[str, float | None]:
+        scores_B = self.predictor(model).score_dataset(data)
+        return agreement(scores_B, data.scores(), yes_no=self.scale.yes_no)
 
-    def evaluate(model: Any) -> Metrics:
-        return metrics_of(model, run_batcher, validation, scale)
+    def evaluate(self, model: SimilarityModel, data: PairDataset, *, out: Path | None) -> dict[str, Any]:
+        return {**self.measure(model, data), **partner_rank(data, self.scale, self.predictor(model).closeness)}
 
-    batches = BucketBatches(training.lengths, collate, batch_size=settings.batch_size, seed=settings.seed)
-    return Task(model, batches, objective, evaluate, metric="pearson", lower_is_better=False, unit="pairs")
+    def baselines(self, data: PairDataset) -> dict[str, Metrics]:
+        return OverlapBaselines.open(self.folder).metrics(data, self.scale)
 
+    def sample(self, data: PairDataset) -> tuple[list[PairBatch], None]:
+        rows = list(islice(data, self.sample_size))
+        return [self.collator.pairs(part) for part in (rows[:16], rows[16:]) if part], None
 
-def sample(settings: SimilaritySettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
-    """Return a few pairs; every sequence is read whole, so there is no window."""
-    scale, run_batcher = ScoreScale.open(run.path), batcher(settings, run.path)
-    pairs = iter(table(sources, settings)) if sources else iter(own_pairs(run, "validation"))
-    rows = [list(islice(pairs, SAMPLE_ROWS)) for _ in range(SAMPLE_BATCHES)]
+    def predictor(self, model: SimilarityModel) -> SimilarityPredictor:
+        from elman.predictors.similarity import SimilarityPredictor
 
-    def loss(model: Any, batch: Any) -> Any:
-        return model.loss(batch, scale.to_unit(batch.score_B))
+        return SimilarityPredictor(
+            model, self.folder, self.collator, self.scale, encoding=self.settings.encoding, read_table=self.read_table
+        )
 
-    return Sample([run_batcher.pairs(some) for some in rows if some], loss, None)
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        accuracy = f", accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else ""
+        return f"Pearson {metrics['pearson']:.3f}, Spearman {metrics['spearman']:.3f}{accuracy}"
 
-
-def load(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> SimilarityPredictor:
-    """Return the trained model with what it can do."""
-    assert isinstance(model, SimilarityModel)
-    return SimilarityPredictor(model, batcher(settings, run.path), ScoreScale.open(run.path), settings, run)
-
-
-def baselines(settings: SimilaritySettings, run: RunDirectory) -> Mapping[str, Metrics]:
-    """Return what trivial predictors get on the run's validation pairs."""
-    validation, scale = own_pairs(run, "validation"), ScoreScale.open(run.path)
-    return scale.trivial.metrics(validation, validation.scores(), yes_no=scale.yes_no)
-
-
-def headline(metrics: Metrics) -> str:
-    """Say how well in a few words."""
-    accuracy = f", accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else ""
-    return f"Pearson {metrics['pearson']:.3f}, Spearman {metrics['spearman']:.3f}{accuracy}"
-
-
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done with a run."""
-    run = shlex.quote(str(folder))
-    return [
-        ("Score a pair", f'elman predict {run} "a cat sleeps" "the cat is asleep"'),
-        ("Find the nearest lines of a file", f'elman predict {run} "a cat sleeps" --set nearest=FILE'),
-        ("Turn the lines of a file into vectors", f"elman predict {run} FILE --set embed=vectors.npy"),
-        ("Measure it on other pairs", f"elman evaluate {run} FILE"),
-        ("Train it further", f"elman train similarity --out {run} --resume --minutes 10"),
-    ]
-
-
-RECIPE = Recipe(
-    name="similarity",
-    summary="two texts -> a score, or yes or no: how alike they are, vectors of texts, and the nearest of many",
-    data="TSV or CSV files with two texts and a score (or yes and no)",
-    default="edited sentences of the Python language reference",
-    example="elman train similarity pairs.tsv --minutes 3 --out runs/pairs",
-    settings=SimilaritySettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    predict=SimilarityOptions,
-    baselines=baselines,
-)
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [
+            ("Score a pair", f'elman predict {run} "a cat sleeps" "the cat is asleep"'),
+            ("Find the nearest lines of a file", f'elman predict {run} "a cat sleeps" --set nearest=FILE'),
+            ("Write the vectors of the lines of a file", f"elman predict {run} FILE --set embed=vectors.npy"),
+        ]

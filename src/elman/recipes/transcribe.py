@@ -22,9 +22,10 @@ from elman.data.text.vocabularies import load_vocabulary
 from elman.errors import AGAIN, RunError, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
-from elman.predictors.transcriber import TranscribeOptions, TranscriptionPredictor, texts_of
+from elman.predictors.options import TranscribeOptions
+from elman.predictors.transcriber import TranscriptionPredictor, texts_of
 from elman.predictors.word_timings import read_each, spelled
-from elman.recipes.base import Recipe, Sample
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
@@ -194,7 +195,7 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
     return Task(model, batches, objective, evaluate, metric=metric, default_minutes=5.0)
 
 
-def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return the first sentences of a table, or of the run's own."""
     speech = SpeechDataset.open(run.path)
     if sources:
@@ -208,7 +209,7 @@ def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Pa
         mean: Tensor = model.loss(*batch) / batch.sizes_B.sum().clamp(min=1)
         return mean
 
-    return Sample([speech.batch(np.arange(min(SAMPLE, len(speech.input))))], loss, None)
+    return LegacySample([speech.batch(np.arange(min(SAMPLE, len(speech.input))))], loss, None)
 
 
 def load(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> TranscriptionPredictor:
@@ -234,7 +235,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="transcribe",
     summary="sound or video -> text: speech recognition and lip reading by CTC",
     data="a table (TSV: path, text) of sound or video files",

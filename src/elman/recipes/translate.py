@@ -21,8 +21,9 @@ from elman.data.translation.parallel import SentencePair, numbered_pairs, read_p
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
 from elman.models.translator import Translator
-from elman.predictors.translator import TranslateOptions, TranslationPredictor, nats_per_symbol, validation
-from elman.recipes.base import Recipe, Sample
+from elman.predictors.options import TranslateOptions
+from elman.predictors.translator import TranslationPredictor, nats_per_symbol, validation
+from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import CellSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
@@ -178,7 +179,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
     return Task(model, batches, objective, evaluate, metric="nats_per_symbol")
 
 
-def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Path]) -> Sample:
+def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return the first pairs of DATA, or of the run's validation data."""
     pairs = list(islice(read_parallel(sources), SAMPLE)) if sources else validation(run)[:SAMPLE]
     corpus = ParallelDataset.of(pairs, Languages.load(run.path))
@@ -188,7 +189,7 @@ def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Pat
         mean: Tensor = nats / count
         return mean
 
-    return Sample([corpus.batch(np.arange(len(pairs)))], loss, None)
+    return LegacySample([corpus.batch(np.arange(len(pairs)))], loss, None)
 
 
 def load(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> TranslationPredictor:
@@ -213,7 +214,7 @@ def commands(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-RECIPE = Recipe(
+RECIPE = LegacyRecipe(
     name="translate",
     summary="text -> text: a translator with attention",
     data="two files of aligned lines, plain or .gz, or one with a tab in each",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import DataError
+from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import written_beside
-from elman.storage.ragged import npy_header
+from elman.storage.ragged import npy_header, read_array
 
 
 def write_rows(path: Path, parts: Iterable[NDArray[Any]]) -> int:
@@ -35,3 +35,20 @@ def write_rows(path: Path, parts: Iterable[NDArray[Any]]) -> int:
         file.seek(0)
         file.write(npy_header(first, count))
     return count
+
+
+def read_rows(path: Path, count: int) -> NDArray[np.float32]:
+    """Map the rows that `write_rows` wrote, (count, F).
+
+    Raises:
+        RunError: the file is missing or broken, or has another number of rows.
+    """
+    rows_NF: NDArray[np.float32] = read_array(path)
+    if rows_NF.ndim != 2 or len(rows_NF) != count or rows_NF.dtype != "f4":
+        raise RunError(
+            f"{path} does not fit the vocabulary",
+            should=f"{count} vectors",
+            found=f"{rows_NF.dtype} of shape {rows_NF.shape}",
+            hint=AGAIN,
+        )
+    return rows_NF

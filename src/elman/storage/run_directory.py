@@ -21,10 +21,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from elman.errors import AGAIN, RunError
+from elman.storage import format_1
 from elman.storage.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
+from elman.storage.records import is_number
 from elman.storage.run_creation import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
 from elman.storage.run_validation import (
     FORMAT,
@@ -70,7 +70,7 @@ class RunDirectory:
         refuse_extraordinary(path)
         config = cls(path, {}).read_json("config.json")
         check_config(path, config)
-        return cls(path, config)
+        return cls(path, format_1.upgraded(config) if config["format"] == 1 else config)
 
     @classmethod
     def create(cls, path: Path, recipe: str, settings: dict[str, Any], fill: Callable[[Path], Any]) -> RunDirectory:
@@ -114,6 +114,21 @@ class RunDirectory:
     def model(self) -> Path:
         """The best weights."""
         return self.file("model.safetensors")
+
+    def best_metrics(self) -> dict[str, float | None]:
+        """Return the validation metrics of the best weights.
+
+        Raises:
+            RunError: there are no weights, or they are broken.
+        """
+        from elman.storage import tensors  # only here: all else of a run is read without torch
+
+        _, facts = tensors.header(self.model)
+        metrics = facts.get("metrics") if isinstance(facts, dict) else None
+        if not isinstance(metrics, dict) or not all(value is None or is_number(value) for value in metrics.values()):
+            found = str(metrics)[:80]
+            raise RunError(f"{self.model} is broken", should="the metrics of its weights", found=found, hint=AGAIN)
+        return metrics
 
     @property
     def checkpoint(self) -> Path:
@@ -230,7 +245,7 @@ def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]
     return {
         "format": FORMAT,
         "elman": version("elman"),
-        "torch": torch.__version__,
+        "torch": version("torch"),
         "python": platform.python_version(),
         "recipe": recipe,
         "settings": settings,

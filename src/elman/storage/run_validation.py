@@ -11,7 +11,7 @@ from elman.errors import AGAIN, RunError
 from elman.storage.files import checked_json
 from elman.storage.records import is_number
 
-FORMAT = 1
+FORMAT = 2
 """The version of the layout. A run with a higher one was made by a newer elman and is refused."""
 
 _NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")

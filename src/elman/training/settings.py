@@ -18,7 +18,7 @@ class TrainingSettings(Settings):
     seed: int = setting(1, "seed of weights, dropout and the order of the data", low=0, high=2**63 - 1, fixed=True)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 ...; auto takes a GPU where there is one")
     optimiser: str = setting("adamw", "adamw or sgd", choices=("adamw", "sgd"), fixed=True)
-    learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
+    learning_rate: float = setting(0.003, "peak learning rate", low=0)
     schedule: str = setting("cosine", "constant, cosine or plateau", choices=("constant", "cosine", "plateau"))
     warmup: float = setting(0.02, "share of the budget in which the learning rate rises from 0", low=0, high=1)
     final_rate: float = setting(0.05, "cosine: share of the learning rate that is left at the end", low=0, high=1)

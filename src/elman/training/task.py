@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Batches(Protocol):
@@ -44,7 +45,7 @@ class Loss(NamedTuple):
     state: Any = None
 
 
-Objective = Callable[[nn.Module, Any, Any], Loss]
+Objective = Callable[["nn.Module", Any, Any], Loss]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as judge
 
 from elman.data.pairs.readers import ScoredPair
-from elman.evaluation.baselines.word_overlap import OverlapBaselines, shared_rank, shared_words
-from elman.evaluation.metrics.agreement import agreement, mean_reciprocal_rank
+from elman.data.pairs.score_scale import ScoreScale
+from elman.evaluation.metrics.agreement import agreement, mean_reciprocal_rank, partner_rank
 
 NUMBERS = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=20)
 
@@ -49,25 +49,15 @@ def test_ranks_are_those_of_sorting(rows: list, partner: int) -> None:
     assert mean_reciprocal_rank(close, np.full(len(rows), partner)) == pytest.approx(expected)
 
 
-def test_shared_words() -> None:
-    assert shared_words("The cat, the dog", "the dog") == pytest.approx(2 * 2 / (4 + 2))
-    assert shared_words("", "a") == shared_words("", "") == 0
-    assert shared_rank(["a b"], ["c", "a b", "a"], np.array([2])) == pytest.approx(1 / 2)
+def test_partners_are_searched_among_all_second_texts() -> None:
+    pairs = [ScoredPair("a", "x", 5.0), ScoredPair("b", "y", 1.0), ScoredPair("c", "x", 4.2), ScoredPair("d", "z", 4.1)]
+    scale = ScoreScale(1.0, 5.0, yes_no=False)
+    searches: list[tuple[list[str], list[str]]] = []
 
+    def closeness(queries: list[str], candidates: list[str]) -> np.ndarray:
+        searches.append((queries, candidates))
+        return np.array([[3, 1, 2], [1, 3, 2]])
 
-def test_the_line_is_that_of_least_squares() -> None:
-    pairs = [
-        ScoredPair("a b", "a b", 5.0),
-        ScoredPair("a b", "a c", 2.0),
-        ScoredPair("a", "c", 1.0),
-        ScoredPair("a b c", "a b", 3.0),
-    ]
-    shared, true = np.array([shared_words(*pair[:2]) for pair in pairs]), np.array([pair.score for pair in pairs])
-    slope, start = np.polyfit(shared, true, 1)
-    trivial = OverlapBaselines.fit(pairs)
-    assert (trivial.slope, trivial.start, trivial.mean) == pytest.approx((slope, start, true.mean()))
-    table = trivial.metrics(pairs, true, yes_no=False)
-    assert table["word overlap"]["pearson"] == pytest.approx(np.corrcoef(shared, true)[0, 1])
-    assert table["mean score"] == {"mean_squared_error": pytest.approx(true.var())}
-    flat = OverlapBaselines.fit([ScoredPair("a", "b", 1.0), ScoredPair("a", "c", 2.0)])
-    assert (flat.slope, flat.start) == (0, 1.5)
+    assert partner_rank(pairs, scale, closeness) == {"mean_reciprocal_rank": pytest.approx((1 + 1 / 3) / 2)}
+    assert searches == [(["a", "c"], ["x", "y", "z"])]
+    assert partner_rank(pairs[1:2], scale, closeness) == {}

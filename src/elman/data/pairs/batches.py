@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +73,15 @@ class PairCollator:
     def __init__(self, lexicon: InverseFrequency, *, buckets: int, longest: int) -> None:
         self.lexicon, self.buckets, self.longest = lexicon, buckets, longest
         self._pieces: dict[str, NDArray[np.int64]] = {}
+
+    @classmethod
+    def open(cls, folder: Path, buckets: int, longest: int) -> PairCollator:
+        """Return the collator of a run, with the words in its folder."""
+        return cls(InverseFrequency.open(folder), buckets=buckets, longest=longest)
+
+    def chosen(self, pairs: Sequence[ScoredPair], numbers: Iterable[int]) -> PairBatch:
+        """Return the pairs of these numbers as tensors."""
+        return self.pairs([pairs[n] for n in numbers])
 
     def texts(self, texts: Sequence[str]) -> Texts:
         """Return texts as tensors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +81,57 @@ class PairDataset(Sequence[ScoredPair]):
         return np.fromiter((pair.score for pair in self), np.float64, len(self))
 
 
-def keep(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
-    """Write a part of the pairs into a folder; it is `name` in the message where there is none.
+def split_pairs(
+    folder: Path,
+    pairs: Iterable[ScoredPair],
+    validation: Iterable[ScoredPair] | None,
+    share: float,
+    seed: int,
+    *,
+    by_first: bool = False,
+) -> tuple[PairDataset, PairDataset]:
+    """Write the training and the validation pairs into a folder, in constant memory.
+
+    Args:
+        folder: where.
+        pairs: all pairs, which are read twice.
+        validation: the validation pairs; None: a share of `pairs`, drawn by their texts.
+        share: of the pairs, for validation.
+        seed: of the draw.
+        by_first: pairs with the same first text stay in one part; else the pairs with the same two texts.
 
     Raises:
-        DataError: there is none.
+        DataError: a part has no pairs.
     """
-    try:
-        first = next(found := iter(pairs))
-    except StopIteration:
+
+    def part(is_validation: bool) -> Iterator[ScoredPair]:
+        if validation is not None:
+            yield from validation if is_validation else pairs
+            return
+        for pair in pairs:
+            texts = (pair.first,) if by_first else (pair.first, pair.second)
+            if is_kept_out(texts, share, seed) == is_validation:
+                yield pair
+
+    return write_pairs(folder, "training", part(False)), write_pairs(folder, "validation", part(True))
+
+
+def write_pairs(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
+    """Write a part of the pairs into a folder.
+
+    Raises:
+        DataError: there are none; the message names the part.
+    """
+    rest = iter(pairs)
+    first = next(rest, None)
+    if first is None:
         raise DataError(
             f"there are no pairs for {name}",
             should="at least one pair in each part",
             found="none",
             hint="more data, or --set validation=0.2, or --set validation_data=FILE",
-        ) from None
-    return PairDataset.write(folder, name, (pair for some in ([first], found) for pair in some))
+        )
+    return PairDataset.write(folder, name, chain([first], rest))
 
 
 def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:

@@ -1,19 +1,19 @@
-"""The scale that a run's scores are on, and what its training data say about trivial predictors."""
+"""The range of the scores of a run, and its mapping to 0 to 1."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from elman.data.pairs.readers import ScoredPair
 from elman.errors import DataError
-from elman.evaluation.baselines.word_overlap import OverlapBaselines
-from elman.storage.files import checked_json, read_checked, write_json
+from elman.storage.files import checked_json, read_checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,41 +21,49 @@ class ScoreScale:
     """From the lowest to the highest score of the training data; models see 0 to 1.
 
     Attributes:
-        low, high: the ends.
-        yes_no: the scores are 0 and 1 and nothing between: a score is then the probability of yes.
-        trivial: the trivial predictors, fitted to the training data.
+        low: the lowest score.
+        high: the highest score.
+        yes_no: all scores are 0 or 1; a score is then the probability of yes.
     """
 
     low: float
     high: float
     yes_no: bool
-    trivial: OverlapBaselines
 
     @classmethod
-    def of(cls, pairs: Sequence[ScoredPair]) -> ScoreScale:
-        """Look at all training pairs.
+    def fit(cls, training: Sequence[ScoredPair], validation: Sequence[ScoredPair]) -> ScoreScale:
+        """Fit the scale to all training pairs, and check that the validation pairs can be evaluated on it.
 
         Raises:
-            DataError: they have one score only.
+            DataError: a part has one score only, or the validation pairs have scores of another kind.
         """
         low, high, yes_no = math.inf, -math.inf, True
-        for pair in pairs:
+        for pair in training:
             low, high = min(low, pair.score), max(high, pair.score)
             yes_no = yes_no and pair.score in (0.0, 1.0)
         if not low < high:
             raise DataError(
                 "all pairs have the same score, so there is nothing to learn",
                 should="at least two different scores in the training part",
-                found=f"{len(pairs)} pairs with the score {low:g}",
-                hint="more data, or another column: --set score=NAME",
+                found=f"{len(training)} pairs with the score {low:g}",
+                hint="more data, or another column: --set score_column=NAME",
             )
-        return cls(low, high, yes_no, OverlapBaselines.fit(pairs))
+        scale = cls(low, high, yes_no)
+        scale.check(validation)
+        if len({pair.score for pair in validation}) < 2:
+            raise DataError(
+                "all validation pairs have the same score, with which nothing correlates",
+                should="at least two different scores in the validation part",
+                found=f"{len(validation)} pairs with the score {validation[0].score:g}",
+                hint="other or more validation data: --set validation_data=FILE or --set validation=0.2",
+            )
+        return scale
 
     def check(self, pairs: Sequence[ScoredPair]) -> None:
-        """Check pairs that are to be judged.
+        """Check that pairs for an evaluation have scores of the same kind.
 
         Raises:
-            DataError: the run knows yes and no only, and they have other scores.
+            DataError: the run has yes and no only, and they have other scores.
         """
         wrong = next((pair for pair in pairs if pair.score not in (0.0, 1.0)), None) if self.yes_no else None
         if wrong is not None:
@@ -72,43 +80,25 @@ class ScoreScale:
 
     def from_unit(self, unit_B: Tensor) -> Tensor:
         """Return 0 to 1 as scores, in double precision."""
-        return self.low + (self.high - self.low) * unit_B.to(torch.float64)
-
-    def save(self, folder: Path) -> None:
-        """Write scale.json."""
-        write_json(folder / "scale.json", asdict(self))
+        return self.low + (self.high - self.low) * unit_B.double()
 
     @classmethod
     def open(cls, folder: Path) -> ScoreScale:
-        """Read what `save` wrote.
+        """Read the scale from scale.json.
 
         Raises:
             RunError: the file is missing or broken.
         """
 
-        def understand(content: bytes) -> ScoreScale:
+        def parse(content: bytes) -> ScoreScale:
             fields = checked_json(content)
             low, high, yes_no = float(fields["low"]), float(fields["high"]), fields["yes_no"]
-            trivial = OverlapBaselines(**{name: float(value) for name, value in fields["trivial"].items()})
-            numbers = (low, high, *asdict(trivial).values())
-            if not (all(map(math.isfinite, numbers)) and low < high and isinstance(yes_no, bool)):
-                raise ValueError(f"from {low} to {high}, {trivial}")
-            return cls(low, high, yes_no, trivial)
+            if not (-math.inf < low < high < math.inf and isinstance(yes_no, bool)):
+                raise ValueError(f"from {low} to {high}")
+            return cls(low, high, yes_no)
 
-        found: ScoreScale = read_checked(folder / "scale.json", "the scale of the scores", understand)
-        return found
+        scale: ScoreScale = read_checked(folder / "scale.json", "the scale of the scores", parse)
+        return scale
 
-
-def refuse_one_score(pairs: Sequence[ScoredPair]) -> None:
-    """Check that pairs for validation can say what is best.
-
-    Raises:
-        DataError: they have one score only, with which nothing correlates.
-    """
-    if len({pair.score for pair in pairs}) < 2:
-        raise DataError(
-            "all validation pairs have the same score, with which nothing correlates",
-            should="at least two different scores in the validation part",
-            found=f"{len(pairs)} pairs with the score {pairs[0].score:g}",
-            hint="other or more validation data: --set validation_data=FILE or --set validation=0.2",
-        )
+    def __str__(self) -> str:
+        return "yes and no" if self.yes_no else f"{self.low:g} to {self.high:g}"

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.text.documents import read_text
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
+from elman.storage.npy_rows import write_rows
 
 Vectors = dict[str, NDArray[np.float32]]
 
@@ -78,3 +80,16 @@ def stacked(vectors: Vectors, words: list[str]) -> Iterator[NDArray[np.float32]]
     for word in words:
         vector = vectors.get(word, zeros)
         yield vector[None] / max(float(np.linalg.norm(vector)), 1e-12)
+
+
+def add_vectors(words: InverseFrequency, path: Path, folder: Path, *, extra: int) -> InverseFrequency:
+    """Write the vectors of words into vectors.npy, and return the words with the first `extra` words of the file.
+
+    Raises:
+        DataError: as `read_vectors`.
+        RunError: the vectors cannot be written.
+    """
+    vectors = read_vectors(path, words.number_of, more=extra)
+    extended = words.extended(vectors)
+    write_rows(folder / "vectors.npy", stacked(vectors, extended.words.words))
+    return extended

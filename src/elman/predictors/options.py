@@ -1,0 +1,109 @@
+"""Options of `elman predict`, a class for each recipe. They are shown and checked without loading torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from elman.errors import SettingError
+from elman.settings import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(Settings):
+    """What `elman predict` can be told."""
+
+    top: int = setting(3, "how many classes are shown, the most probable first", low=1)
+    every: int = setting(0, "a running answer after every so many steps; 0: one answer at the end", low=0)
+    skip_bad: bool = setting(False, "name broken inputs, and answer the others")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastOptions(Settings):
+    """What `elman predict` can be told of a forecast."""
+
+    horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=1_000_000)
+    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityOptions(Settings):
+    """What `elman predict` can be told of a comparison of texts."""
+
+    embed: str | None = setting(None, "write the vector of each text (each line of a file) into this .npy file")
+    nearest: str | None = setting(None, "find the nearest lines of this file to each text")
+    top: int = setting(5, "how many of them", low=1, high=1000)
+    skip_bad: bool = setting(False, "name the broken rows of a file of pairs, and answer the others")
+
+    def check(self) -> None:
+        if self.embed is not None and self.nearest is not None:
+            raise SettingError(
+                "embed and nearest are two things", should="one of them at a time", found="both", hint="run it twice"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecommendOptions(Settings):
+    """What `elman predict` can be told of a recommender."""
+
+    k: int = setting(10, "how many items", low=1, high=1_000_000)
+    exclude_seen: bool | None = setting(None, "leave out items of the session; not set: as in training")
+    state: str | None = setting(None, "a file the session goes on from, if it is there, and is written to at the end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateOptions(Settings):
+    """What `elman predict` can be told."""
+
+    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
+    length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
+    coverage_penalty: float = setting(0.0, "against leaving parts of the source out; 0.1 is much", low=0)
+    n_best: int = setting(1, "translations of each line, at most as many as the beam is wide", low=1)
+    alignment: bool = setting(False, "the source symbol that each symbol looked at most")
+    copy_unknown: bool = setting(False, "words: an unknown word becomes the source word that it looked at most")
+    pictures: str | None = setting(None, "a folder where the attention of each line is drawn")
+    longest: int = setting(1000, "symbols; a longer line is refused", low=1)
+    after: str | None = setting(None, "a file with what an earlier call printed: as many lines are passed over")
+    skip_bad: bool = setting(
+        False, "name a line that cannot be translated, with an empty line in its place; of - always"
+    )
+
+    def check(self) -> None:
+        if self.n_best > self.beam:
+            raise SettingError(
+                "n_best is more than the beam finds",
+                should=f"at most beam={self.beam}",
+                found=str(self.n_best),
+                hint=f"--set beam={self.n_best}",
+            )
+        if self.after is not None and (self.n_best > 1 or self.alignment):
+            raise SettingError(
+                "after counts lines, and some answers would have several",
+                should="n_best=1 and alignment=false",
+                found=f"n_best={self.n_best}, alignment={str(self.alignment).lower()}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeOptions(Settings):
+    """What `elman predict` can be told."""
+
+    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
+    length_penalty: float = setting(0.8, "0 favours short descriptions, 1 long ones", low=0)
+    n_best: int = setting(1, "descriptions of each picture, at most as many as the beam is wide", low=1)
+    pictures: str | None = setting(None, "folder where is drawn what each word looked at")
+    skip_bad: bool = setting(False, "name broken pictures, and describe the others")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions(Settings):
+    """What `elman predict` can be told."""
+
+    beam: int = setting(1, "prefixes that live at a time; 1: greedy", low=1, high=1000)
+    weight: float | None = setting(
+        None, "beam: of the n-grams of symbols in the training texts; none: 0.1 for words, else 0.5", low=0
+    )
+    times: bool = setting(False, "each word on a line of its own, with the second at which it begins")
+    longest: float | None = setting(None, "seconds of a file at the most; none: as in training", low=0.1)
+    one_speaker: bool = setting(False, "normalise=speaker: all files are of one; else each counts for itself")
+    after: str | None = setting(None, "a file with what an earlier call printed: what is in it is left out")
+    skip_bad: bool = setting(False, "name broken files, and transcribe the others")

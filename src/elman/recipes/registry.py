@@ -1,0 +1,55 @@
+"""The registry of recipes: one per application, by the name that the command line calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elman.errors import RunError, unknown_name
+from elman.recipes import caption, classify, forecast, language_model, recommend, transcribe, translate
+from elman.recipes.base import Recipe
+from elman.recipes.legacy import adapted
+from elman.recipes.similarity import Similarity
+from elman.storage.run_directory import RunDirectory
+
+AnyRecipe = Recipe[Any, Any]
+
+RECIPES: dict[str, type[AnyRecipe]] = {
+    recipe.name: recipe
+    for recipe in (
+        adapted(language_model.RECIPE),
+        adapted(classify.RECIPE),
+        adapted(forecast.RECIPE),
+        Similarity,
+        adapted(recommend.RECIPE),
+        adapted(translate.RECIPE),
+        adapted(transcribe.RECIPE),
+        adapted(caption.RECIPE),
+    )
+}
+
+
+def find(name: str) -> type[AnyRecipe]:
+    """Return the recipe of a name.
+
+    Raises:
+        SettingError: there is none; the nearest name is suggested.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def recipe_of(run: RunDirectory) -> type[AnyRecipe]:
+    """Return the recipe that made a run.
+
+    Raises:
+        RunError: this version does not have it.
+    """
+    name = run.config["recipe"]
+    if name not in RECIPES:
+        raise RunError(
+            f"{run.path} was made by the recipe {name!r}, which this version does not have",
+            should=f"one of {', '.join(RECIPES)}",
+            hint="pip install --upgrade elman",
+        )
+    return RECIPES[name]

@@ -1,0 +1,42 @@
+"""Runs of format 1: the names that differ in them, and what format 2 calls these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SHARED_SETTINGS = {"variational": "variational_dropout"}
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "similarity": {
+        "first": "first_column",
+        "second": "second_column",
+        "score": "score_column",
+        "longest": "max_words",
+        "buckets": "subword_buckets",
+        "vectors": "word_vectors",
+        "vectors_more": "extra_word_vectors",
+        "grades": "score_bins",
+    },
+}
+"""Of each recipe: the old name of a setting, and the new one."""
+
+DATA: dict[str, dict[str, str]] = {
+    "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
+}
+"""Of each recipe: the old name of a fact about the data, and the new one."""
+
+
+def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config.json of format 1, which has been checked, as format 2 has it."""
+    recipe = config["recipe"]
+    settings = renamed(config["settings"], {**SHARED_SETTINGS, **SETTINGS.get(recipe, {})})
+    if recipe in SETTINGS and not isinstance(files := settings.get("validation_data", ()), list | tuple):
+        settings["validation_data"] = [] if files is None else [files]
+    data = renamed(config["data"], DATA.get(recipe, {}))
+    return {**config, "format": 2, "settings": settings, "data": data}
+
+
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a mapping with some of its keys renamed, in the same order."""
+    return {names.get(key, key): value for key, value in values.items()}
