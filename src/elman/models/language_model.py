@@ -112,7 +112,8 @@ class LanguageModel(nn.Module):
         if not torch.is_grad_enabled() or self.embedding.num_embeddings > self.embedding.embedding_dim:
             return False
         dropped = self.embedding_dropout.training and self.embedding_dropout.probability > 0
-        return not dropped and not any(_is_watched(m) for m in (self.embedding, self.embedding_dropout, self.recurrent))
+        hooked = _has_hooks(self.embedding) or _has_hooks(self.embedding_dropout)
+        return not (dropped or hooked or self.recurrent.is_observed)
 
     def forward(self, input_TB: Tensor, state: Any = None, *, resets: Tensor | None = None) -> tuple[Tensor, Any]:
         """Return the logits of the symbol after each step, (T, B, V), and the state; arguments as in `features`."""
@@ -134,7 +135,6 @@ class LanguageModel(nn.Module):
         return self.output.logits(s_BH), state
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Whether a call of the module is more than its own `forward`: hooks, or another forward put in its place."""
+def _has_hooks(module: nn.Module) -> bool:
     own = vars(module)
-    return "forward" in own or any(own[name] for name in own if name.startswith(("_forward", "_backward")))
+    return any(own[name] for name in own if name.startswith(("_forward", "_backward")))
