@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 MOST_NAMES = 12  # that a message tells
 
@@ -37,6 +38,14 @@ class ElmanError(ValueError):
             lines.append(f"  try:       {hint}")
         super().__init__("\n".join(lines))
 
+    def amended(
+        self, what: str | None = None, *, should: str | None = None, found: str | None = None, hint: str | None = None
+    ) -> Self:
+        """Return an error of the same class with the given parts replaced."""
+        return type(self)(
+            what or self.what, should=should or self.should, found=found or self.found, hint=hint or self.hint
+        )
+
 
 class ShapeError(ElmanError):
     """A tensor or array has the wrong shape or type."""
@@ -51,7 +60,21 @@ class DataError(ElmanError):
 
 
 class RunError(ElmanError):
-    """A run directory is missing, foreign, broken, occupied, or made by a newer version."""
+    """A run directory is missing, untrusted, broken, occupied, or made by a newer version."""
+
+
+class BrokenRun(RunError):  # noqa: N818 - the state of a run, beside RunError
+    """A file of a run directory is missing, damaged, or contradicts another one."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        should: str | None = None,
+        found: str | None = None,
+        hint: str | None = "restore the run directory from a backup, or train again",
+    ) -> None:
+        super().__init__(what, should=should, found=found, hint=hint)
 
 
 class NonFiniteError(ElmanError):
@@ -60,10 +83,6 @@ class NonFiniteError(ElmanError):
 
 class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
-
-
-AGAIN = "take the run again from where it was made"
-"""What to try where a file of a run is broken."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

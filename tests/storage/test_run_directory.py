@@ -28,7 +28,7 @@ def test_it_is_made_and_opened(tmp_path: Path) -> None:
 def test_other_data_than_it_began_with_are_refused(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     run.check_data("0", "pairs")
-    with pytest.raises(RunError, match=r"the pairs in .*run are not those .*\n.*fingerprint 0\n.*1\n.*take the run"):
+    with pytest.raises(RunError, match=r"the pairs in .*run are not those .*\n.*fingerprint 0\n.*1\n.*restore the run"):
         run.check_data("1", "pairs")
 
 

@@ -164,7 +164,7 @@ class TranscriptionPredictor:
             except DataError as error:
                 if not skip_bad:
                     hint = f"{error.hint or 'leave it out'}; --skip-bad names such files and transcribes the others"
-                    raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                    raise error.amended(hint=hint) from error
                 yield path, error
                 continue
             if not self.by_speaker:

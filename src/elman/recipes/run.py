@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.errors import ElmanError, RunError, SettingError
+from elman.errors import BrokenRun, ElmanError, RunError, SettingError
 from elman.recipes.base import Recipe, Sample
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
@@ -21,7 +21,7 @@ from elman.training.run_report import described, write_report
 from elman.training.settings import TrainingSettings
 from elman.training.task import Probe, Task
 
-__all__ = ["TrainingProgress", "Trained", "build", "load_run", "read_settings", "resume", "start"]
+__all__ = ["Trained", "TrainingProgress", "build", "load_run", "read_settings", "resume", "start"]
 
 MakeProbe = Callable[[Task], Probe]
 Headline = Callable[[Mapping[str, Any]], str]
@@ -167,11 +167,10 @@ def _careful(headline: Headline, run: RunDirectory) -> Headline:
         try:
             return headline(metrics)
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(
+            raise BrokenRun(
                 f"{run.path}/metrics.jsonl is broken",
                 should=f"the metrics of {run.config['recipe']}",
                 found=", ".join(metrics) or "none",
-                hint="take the run again from where it was made",
             ) from error
 
     return careful
@@ -256,11 +255,10 @@ def trained_model(recipe: Recipe, settings: TrainingSettings, run: RunDirectory)
     found, _ = tensors.header(run.model)
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
-        raise RunError(
+        raise BrokenRun(
             f"{run.model} does not fit config.json",
             should=f"{wrong[0]} of size {expected.get(wrong[0], 'none')}",
             found=f"size {found.get(wrong[0], 'none')}",
-            hint="take the run again from where it was made",
         )
     model = build(recipe, settings, run.path)
     weights, _ = tensors.read(run.model)

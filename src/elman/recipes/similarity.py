@@ -20,7 +20,7 @@ from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
 from elman.data.pairs.score_scale import ScoreScale, refuse_one_score
 from elman.data.pairs.word_vectors import read_vectors, stacked
-from elman.errors import RunError
+from elman.errors import BrokenRun
 from elman.evaluation.result import Metrics
 from elman.models.similarity import SimilarityModel
 from elman.modules.word_embedding import WordEmbedding
@@ -123,11 +123,10 @@ def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
     given = read_array(folder / "vectors.npy") if settings.vectors is not None else None
     words = len(InverseFrequency.open(folder))
     if given is not None and (given.ndim != 2 or len(given) != words or given.dtype != "f4"):
-        raise RunError(
+        raise BrokenRun(
             f"{folder}/vectors.npy does not fit the vocabulary",
             should=f"{words} vectors",
             found=f"{given.dtype} of shape {given.shape}",
-            hint="take the run again from where it was made",
         )
     embedding = WordEmbedding(
         words,

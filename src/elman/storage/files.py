@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun, RunError
 
 BESIDE = ".new"
 """What the name of a file that is being written ends in."""
@@ -104,16 +104,14 @@ def read_checked(
     try:
         size = path.stat().st_size
         if size > largest:
-            raise RunError(
-                f"{path} is too large to be ours", should=f"{largest:,} at most", found=f"{size:,} bytes", hint=AGAIN
-            )
+            raise BrokenRun(f"{path} is too large to be ours", should=f"{largest:,} at most", found=f"{size:,} bytes")
         return understand(path.read_bytes())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(f"{path} is broken", should=should, found=str(error)[:200], hint=AGAIN) from error
+        raise BrokenRun(f"{path} is broken", should=should, found=str(error)[:200]) from error
     except OSError as error:
-        raise RunError(f"{path} cannot be read", should="a file", found=error.strerror, hint=AGAIN) from error
+        raise BrokenRun(f"{path} cannot be read", should="a file", found=error.strerror) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import written_beside
 
 
@@ -92,11 +92,10 @@ class RaggedArrays:
         ends = read_array(folder / f"{name}.ends.npy")
         fits = ends.ndim == 1 and ends.dtype == np.int64 and len(ends) and values.ndim >= 1
         if not (fits and ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(values)):
-            raise RunError(
+            raise BrokenRun(
                 f"{folder}/{name}.ends.npy does not fit the values",
                 should=f"rising places up to {len(values) if values.ndim else 0}",
                 found=f"{len(ends) if ends.ndim else 0} places up to {ends[-1] if fits else 'nowhere'}",
-                hint=AGAIN,
             )
         return cls(values, np.asarray(ends))
 
@@ -149,7 +148,7 @@ def read_array(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path} is broken", should="an array of numbers", found=str(error)[:200], hint=AGAIN) from error
+        raise BrokenRun(f"{path} is broken", should="an array of numbers", found=str(error)[:200]) from error
 
 
 def npy_header(like: NDArray[Any], count: int) -> bytes:

@@ -149,4 +149,4 @@ def _nothing_to_go_on_with() -> Iterator[None]:
         if error.hint is None or "--resume" not in error.hint or not isinstance(error.__cause__, OSError):
             raise
         hint = "free some space, or choose another folder with --out"
-        raise RunError(error.what, should=error.should, found=error.found, hint=hint) from error.__cause__
+        raise error.amended(hint=hint) from error.__cause__

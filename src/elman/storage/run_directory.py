@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun, RunError
 from elman.storage.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
 from elman.storage.run_creation import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
 from elman.storage.run_validation import (
@@ -129,11 +129,8 @@ class RunDirectory:
         path = self.path / name
         parts = Path(name).parts
         if Path(name).is_absolute() or ".." in parts:
-            raise RunError(
-                f"{name} lies outside of the run {self.path}",
-                should="a name inside the run directory",
-                found=name,
-                hint=AGAIN,
+            raise BrokenRun(
+                f"{name} lies outside of the run {self.path}", should="a name inside the run directory", found=name
             )
         here = self.path
         for part in parts:
@@ -162,11 +159,10 @@ class RunDirectory:
         """
         expected = self.config["data"].get("fingerprint")
         if fingerprint != expected:
-            raise RunError(
+            raise BrokenRun(
                 f"the {what} in {self.path} are not those that the run began with",
                 should=f"fingerprint {expected}",
                 found=fingerprint,
-                hint=AGAIN,
             )
 
     def read_metrics(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun, RunError
 from elman.storage.files import checked_json
 from elman.storage.records import is_number
 
@@ -29,9 +29,7 @@ def refuse_extraordinary(folder: Path) -> None:
             entries = list(folders.pop().iterdir())
         except OSError as error:
             found = f"{error.filename}: {error.strerror}"
-            raise RunError(
-                f"{folder} cannot be read", should="folders that you may read", found=found, hint=AGAIN
-            ) from error
+            raise BrokenRun(f"{folder} cannot be read", should="folders that you may read", found=found) from error
         for entry in entries:
             with suppress(FileNotFoundError):  # written beside and renamed by a training that goes on
                 mode = entry.lstat().st_mode
@@ -60,11 +58,10 @@ def check_config(folder: Path, config: Any) -> None:
     path = folder / "config.json"
     made = config.get("format") if isinstance(config, dict) else None
     if type(made) is not int or made < 1 or "recipe" not in config:
-        raise RunError(
+        raise BrokenRun(
             f"{path} is not elman's",
             should="the config.json that `elman train` wrote",
             found="no format or no recipe in it",
-            hint=AGAIN,
         )
     if made > FORMAT:
         raise RunError(
@@ -76,9 +73,7 @@ def check_config(folder: Path, config: Any) -> None:
     kinds = {"settings": dict, "data": dict, "recipe": str, "elman": str, "torch": str}
     wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
     if wrong:
-        raise RunError(
-            f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it", hint=AGAIN
-        )
+        raise BrokenRun(f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it")
 
 
 def checked_rows(content: bytes) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from elman.errors import RunError
+from elman.errors import BrokenRun, RunError
 from elman.storage.files import write_bytes
 
 _KEY = "elman"
@@ -93,11 +93,10 @@ def _safe(path: Path) -> Any:
     except (SafetensorError, OSError) as error:
         with path.open("rb") as file:
             pickled = file.read(4).startswith(_PICKLES)
-        raise RunError(
+        raise BrokenRun(
             f"{path.name} is not a safetensors file" if pickled else f"{path.name} is broken",
             should="a whole safetensors file, as a training run writes it",
             found="what looks like a pickle, which is never opened: it could run code" if pickled else str(error),
-            hint="take the run again from where it was made",
         ) from error
 
 

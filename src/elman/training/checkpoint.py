@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from elman.errors import RunError
+from elman.errors import BrokenRun
 from elman.storage import tensors
 from elman.storage.files import disk_errors, sync_folder
 from elman.training.optimiser import restore_state
@@ -79,11 +79,10 @@ def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, di
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         return to_device(tree["carried"], device), dict(memory)
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise RunError(
+        raise BrokenRun(
             f"{path} does not fit the run",
             should="the checkpoint of this model and optimiser",
             found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            hint="take the run again from where it was made",
         ) from error
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.errors import DataError, NonFiniteError, RunError
+from elman.errors import BrokenRun, DataError, NonFiniteError
 from elman.storage import tensors
 from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
@@ -309,19 +309,17 @@ class _Loop:
             self.schedule.memory = read_record(ScheduleMemory, kept["schedule"])
             self.task.batches.seek(kept["position"])
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise RunError(
+            raise BrokenRun(
                 f"{self.run.checkpoint} is broken",
                 should="what a training run remembers",
                 found=str(error) or type(error).__name__,
-                hint="take the run again from where it was made",
             ) from error
         rows = self.run.read_metrics()
         if len(rows) < self.memory.rows:
-            raise RunError(
+            raise BrokenRun(
                 f"{self.run.path}/metrics.jsonl is shorter than the checkpoint knows",
                 should=f"{self.memory.rows} rows",
                 found=f"{len(rows)} rows",
-                hint="take the run again from where it was made",
             )
         rows = rows[: self.memory.rows]
         self.run.write_metrics(rows)  # without what the checkpoint does not know, and a line that a kill left half

@@ -184,7 +184,8 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate((1 << 29) + 1)  # takes no room on the disk
     with pytest.raises(
-        RunError, match=r"too large for a vocabulary\n.*536870912 bytes\n.*536870913 bytes\n.*take the run again"
+        RunError,
+        match=r"too large for a vocabulary\n.*536870912 bytes\n.*536870913 bytes\n.*restore the run directory from a backup, or train again",
     ):
         load_vocabulary(path)
 

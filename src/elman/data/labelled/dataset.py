@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.labelled.labels import Labels
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun
 from elman.storage.files import write_json
 from elman.storage.ragged import RaggedArrays, read_array
 
@@ -79,7 +79,7 @@ class LabelledFormat:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError, KeyError) as error:
             wrong = str(error)[:120]
         if wrong:
-            raise RunError(f"{folder / FILE} is broken", should="what training wrote", found=wrong, hint=AGAIN)
+            raise BrokenRun(f"{folder / FILE} is broken", should="what training wrote", found=wrong)
         return form
 
     def _wrong(self) -> str | None:
@@ -104,11 +104,10 @@ def open_parts(folder: Path) -> tuple[Part, Part]:
     examples, labels = RaggedArrays.open(folder, EXAMPLES), RaggedArrays.open(folder, EXAMPLES + LABELS)
     held = np.asarray(read_array(folder / HELD))
     if held.dtype != bool or held.shape != (len(examples),) or len(labels) != len(examples) or held.all():
-        raise RunError(
+        raise BrokenRun(
             f"{folder / HELD} does not fit the examples",
             should=f"which of {len(examples)} examples are for validation",
             found=f"{held.dtype} {held.shape}",
-            hint=AGAIN,
         )
     training = Part(examples, labels, np.flatnonzero(~held))
     if held.any():

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import write_bytes
 
 FILENAME = "items.json"
@@ -20,7 +20,6 @@ UNKNOWN = -1
 """The number of an item that was not seen in training."""
 
 _LARGEST = 1 << 29  # bytes
-_AGAIN = "take the run again from where it was made"
 
 
 class ItemCatalogue:
@@ -95,7 +94,7 @@ class ItemCatalogue:
             _check(content)
         except (OSError, ValueError, RecursionError) as error:
             found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)[:200]
-            raise RunError(f"{path} is broken", should="the items of a run", found=found, hint=_AGAIN) from error
+            raise BrokenRun(f"{path} is broken", should="the items of a run", found=found) from error
         return cls(content["items"], content["counts"])
 
 

@@ -17,7 +17,7 @@ from elman.data.batching import pad
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.vocabularies import Vocabulary
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun
 from elman.storage.files import write_json
 from elman.storage.ragged import RaggedArrays
 
@@ -53,11 +53,10 @@ class SpeechDataset(NamedTuple):
         found = cls(RaggedArrays.open(folder, "input"), RaggedArrays.open(folder, "target"))
         fits = found.input.values.ndim == 2 and found.target.values.ndim == 1 and found.target.values.dtype == np.int64
         if len(found.input) != len(found.target) or not fits:
-            raise RunError(
+            raise BrokenRun(
                 f"the sentences in {folder} are broken",
                 should="features (T, I) and as many rows of symbols",
                 found=f"{len(found.input)} and {len(found.target)}",
-                hint=AGAIN,
             )
         return found
 
@@ -94,7 +93,7 @@ def read_features(folder: Path) -> SoundFeatures | Lips:
     try:
         return SoundFeatures(**content)
     except TypeError as error:
-        raise RunError(f"{folder}/features.json is broken", found=str(error), hint=AGAIN) from error
+        raise BrokenRun(f"{folder}/features.json is broken", found=str(error)) from error
 
 
 def read_numbers(path: Path) -> dict[str, Any]:
@@ -108,5 +107,5 @@ def read_numbers(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ValueError("no object")
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is broken", should="a JSON object", found=str(error)[:200], hint=AGAIN) from error
+        raise BrokenRun(f"{path} is broken", should="a JSON object", found=str(error)[:200]) from error
     return content

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elman.data.media.video import motion_window, read_frames
 from elman.data.speech.utterance import Utterance
-from elman.errors import AGAIN, DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 from elman.storage.files import write_json
 from elman.storage.ragged import RaggedArrays, read_array
 
@@ -135,7 +135,7 @@ class Lips:
             if components.ndim != 2 or components.shape[1] != height * width or not step > 0 or not longest >= step:
                 raise ValueError(f"components of shape {components.shape} for {height} x {width} pixels")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunError(f"{folder}/{cls.filename} is broken", found=str(error)[:200], hint=AGAIN) from error
+            raise BrokenRun(f"{folder}/{cls.filename} is broken", found=str(error)[:200]) from error
         return cls(np.asarray(components, np.float32), (height, width), step, longest)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from elman.data.text.vocabulary import LARGEST_VOCABULARY, ByteDecoder, Decoder, TokenIds, Vocabulary
-from elman.errors import RunError, SettingError
+from elman.errors import BrokenRun, SettingError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -159,5 +159,5 @@ def _checked_merges(vocab: dict[str, int], merges: list[Any]) -> list[tuple[str,
     return checked
 
 
-def _broken(should: str, found: str) -> RunError:
-    return RunError("the tokenizer file is broken or was not made by elman", should=should, found=found)
+def _broken(should: str, found: str) -> BrokenRun:
+    return BrokenRun("the tokenizer file is broken or was not made by elman", should=should, found=found)

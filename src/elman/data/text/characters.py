@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from elman.data.text.vocabulary import FORMAT_VERSION, ByteDecoder, Decoder, TokenIds, Vocabulary
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 
 CODE_POINTS = 0x110000
 
@@ -126,7 +126,7 @@ class Characters(Vocabulary):
         symbols = fields["symbols"]
         if not all(len(symbol) == 1 for symbol in symbols):
             wrong = next(symbol for symbol in symbols if len(symbol) != 1)
-            raise RunError("the vocabulary is broken", should="symbols of one character", found=f"{wrong[:20]!a}")
+            raise BrokenRun("the vocabulary is broken", should="symbols of one character", found=f"{wrong[:20]!a}")
         return cls("".join(symbols))
 
 

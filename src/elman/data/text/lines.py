@@ -39,9 +39,7 @@ def _pieces(document: Document) -> Iterator[str]:
         yield from document.pieces()
     except DataError as error:
         hint = (error.hint or "").partition("--set vocabulary=")[0].removesuffix(", or ")
-        raise DataError(
-            error.what, should=error.should, found=error.found, hint=hint or "another file, one of text"
-        ) from error
+        raise error.amended(hint=hint or "another file, one of text") from error
 
 
 class KeptLines:

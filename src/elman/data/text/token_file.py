@@ -171,9 +171,7 @@ def _encoded(document: Document, vocabulary: Vocabulary, hasher: Any) -> Iterato
     except DataError as error:
         if document.name in error.what:
             raise
-        raise DataError(
-            f"{document.name}: {error.what}", should=error.should, found=error.found, hint=error.hint
-        ) from error
+        raise error.amended(f"{document.name}: {error.what}") from error
 
 
 def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:

@@ -13,7 +13,7 @@ from elman.data.text.characters import Bytes, Characters
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Vocabulary
 from elman.data.text.words import Words
-from elman.errors import RunError, unknown_name
+from elman.errors import BrokenRun, RunError, unknown_name
 
 __all__ = ["VOCABULARIES", "Decoder", "Vocabulary", "build_vocabulary", "load_vocabulary"]
 
@@ -25,7 +25,6 @@ VOCABULARIES: dict[str, type[Vocabulary]] = {
 }
 
 LARGEST_FILE = 1 << 29
-_TRY_AGAIN = "take the run again from where it was made"
 
 
 def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | None = None) -> Vocabulary:
@@ -70,22 +69,20 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
 
 
 def _named(path: Path, load: Callable[[], Vocabulary]) -> Vocabulary:
-    """Run `load`, and name the file in what it refuses; of a broken file there is one thing to try."""
+    """Run `load`, and name the file in its errors."""
     try:
         return load()
     except RunError as error:
-        hint = error.hint or _TRY_AGAIN
-        raise RunError(f"{path}: {error.what}", should=error.should, found=error.found, hint=hint) from error
+        raise error.amended(f"{path}: {error.what}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise RunError(
+            raise BrokenRun(
                 f"{path} is too large for a vocabulary",
                 should=f"at most {LARGEST_FILE} bytes",
                 found=f"{path.stat().st_size} bytes",
-                hint=_TRY_AGAIN,
             )
         fields = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -98,12 +95,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(
-            f"{path} is not JSON", should="a vocabulary in JSON, UTF-8", found=str(error)[:80], hint=_TRY_AGAIN
-        ) from error
+        raise BrokenRun(f"{path} is not JSON", should="a vocabulary in JSON, UTF-8", found=str(error)[:80]) from error
     if not isinstance(fields, dict):
         found = f"a {type(fields).__name__}"
-        raise RunError(f"{path} is not a vocabulary", should="a JSON object", found=found, hint=_TRY_AGAIN)
+        raise BrokenRun(f"{path} is not a vocabulary", should="a JSON object", found=found)
     return fields
 
 
@@ -118,31 +113,31 @@ def _from_fields(fields: dict[str, Any]) -> Vocabulary:
             hint="pip install --upgrade elman",
         )
     if version != FORMAT_VERSION or type(version) is not int:
-        raise RunError("the vocabulary has no version", should=f"version {FORMAT_VERSION}", found=repr(version)[:40])
+        raise BrokenRun("the vocabulary has no version", should=f"version {FORMAT_VERSION}", found=repr(version)[:40])
     if not isinstance(kind, str) or kind not in VOCABULARIES or kind == BytePairs.kind:
         kinds = [name for name in VOCABULARIES if name != BytePairs.kind]
-        raise RunError("the vocabulary's kind is unknown", should=" or ".join(kinds), found=repr(kind)[:40])
+        raise BrokenRun("the vocabulary's kind is unknown", should=" or ".join(kinds), found=repr(kind)[:40])
     if type(size) is not int or not 1 <= size <= LARGEST_VOCABULARY:
-        raise RunError(
+        raise BrokenRun(
             "the vocabulary's size is impossible", should=f"from 1 to {LARGEST_VOCABULARY}", found=repr(size)[:40]
         )
     if "symbols" in fields or kind != "bytes":
         _check_symbols(fields.get("symbols"), size)
     vocabulary = VOCABULARIES[kind].from_json(fields)
     if len(vocabulary) != size:
-        raise RunError("the vocabulary's size is wrong", should=f"{len(vocabulary)}", found=str(size))
+        raise BrokenRun("the vocabulary's size is wrong", should=f"{len(vocabulary)}", found=str(size))
     return vocabulary
 
 
 def _check_symbols(symbols: object, size: int) -> None:
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) and symbol for symbol in symbols):
-        raise RunError("the vocabulary is broken", should="a list of symbols", found="something else")
+        raise BrokenRun("the vocabulary is broken", should="a list of symbols", found="something else")
     if len(symbols) != size:
-        raise RunError("the vocabulary's size is wrong", should=f"{size} symbols", found=f"{len(symbols)} symbols")
+        raise BrokenRun("the vocabulary's size is wrong", should=f"{size} symbols", found=f"{len(symbols)} symbols")
     if len(set(symbols)) != size:
         (twice, _), *_ = Counter(symbols).most_common(1)
-        raise RunError("the vocabulary is broken", should="different symbols", found=f"{twice[:20]!a} twice")
+        raise BrokenRun("the vocabulary is broken", should="different symbols", found=f"{twice[:20]!a} twice")
     try:
         "".join(symbols).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise RunError("the vocabulary is broken", should="symbols of Unicode text", found=str(error)) from error
+        raise BrokenRun("the vocabulary is broken", should="symbols of Unicode text", found=str(error)) from error

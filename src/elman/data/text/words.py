@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, TokenIds, Vocabulary
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
@@ -88,10 +88,10 @@ class Words(Vocabulary):
         symbols = fields["symbols"]
         missing = [name for name in (UNKNOWN, END_OF_LINE) if name not in symbols]
         if missing:
-            raise RunError("the vocabulary is broken", should=f"{missing[0]} among its words", found="not there")
+            raise BrokenRun("the vocabulary is broken", should=f"{missing[0]} among its words", found="not there")
         wrong = next((word for word in symbols if word.split() != [word]), None)
         if wrong is not None:
-            raise RunError("the vocabulary is broken", should="words without whitespace", found=f"{wrong[:20]!a}")
+            raise BrokenRun("the vocabulary is broken", should="words without whitespace", found=f"{wrong[:20]!a}")
         return cls(symbols)
 
 

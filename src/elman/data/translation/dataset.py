@@ -18,7 +18,7 @@ from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
 from elman.data.translation.parallel import SentencePair
 from elman.data.translation.spool import SpooledPairs
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, written_beside
 from elman.storage.ragged import RaggedArrays, growing
 
@@ -126,11 +126,10 @@ class ParallelDataset(NamedTuple):
         """
         found = cls(RaggedArrays.open(folder, "source"), RaggedArrays.open(folder, "target"))
         if len(found.source) != len(found.target) or not all(part.values.dtype == np.int64 for part in found):
-            raise RunError(
+            raise BrokenRun(
                 f"the pairs in {folder} are broken",
                 should="as many sources as targets, of token ids",
                 found=f"{len(found.source)} and {len(found.target)}",
-                hint=AGAIN,
             )
         return found
 
