@@ -87,6 +87,18 @@ def checked_json(text: bytes) -> Any:
     return content
 
 
+def checked_object(text: bytes) -> dict[str, Any]:
+    """Read a JSON object as `checked_json` does.
+
+    Raises:
+        ValueError, RecursionError: as `checked_json`, or it is not an object.
+    """
+    content = checked_json(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__}, not a JSON object")
+    return content
+
+
 def read_checked(
     path: Path, should: str, understand: Callable[[bytes], Any] = checked_json, *, largest: int = LARGEST_JSON
 ) -> Any:
@@ -104,7 +116,7 @@ def read_checked(
     try:
         size = path.stat().st_size
         if size > largest:
-            raise BrokenRun(f"{path} is too large to be ours", should=f"{largest:,} at most", found=f"{size:,} bytes")
+            raise BrokenRun(f"{path} is too large", should=f"at most {largest:,} bytes", found=f"{size:,} bytes")
         return understand(path.read_bytes())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         if isinstance(error, RunError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from elman.storage.records import RECENT
 from elman.training.optimiser import Norms
+
+RECENT = 50
+"""Steps whose gradient norms are stored one by one."""
 
 
 @dataclass
@@ -20,7 +22,7 @@ class RunningStats:
     norm_max: float = 0.0
     clipped: int = 0
     # Norms before clipping of the last steps; the checkpoints of earlier versions do without.
-    recent: list[float] = field(default_factory=list, metadata={"later": True})
+    recent: list[float] = field(default_factory=list, metadata={"later": True, "length": RECENT})
 
     def add(self, loss: float, count: int, norms: Norms) -> None:
         """Take note of one step."""
