@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.batching import IGNORED, ResumableBatches
 from elman.data.text.token_file import TokenFile
-from elman.errors import DataError, RunError, SettingError
-
-IGNORED = -100
-"""A target that is not predicted; what torch's cross-entropy ignores by default."""
+from elman.errors import DataError, SettingError
 
 _RELEASE_AFTER = 1 << 26
 _PAGES_AROUND = 1 << 16  # the system maps about so many bytes around a byte that is read
@@ -32,7 +29,7 @@ class Window:
     count: int  # targets that are not IGNORED
 
 
-class Streams:
+class Streams(ResumableBatches[Window]):
     """A text as B contiguous streams of equal length, cut into windows; the state is carried from window to window.
 
     Iterating gives the windows that are left of the current epoch, and ends; iterating again gives the next epoch.
@@ -72,6 +69,7 @@ class Streams:
         drop: bool = True,
         warmup: int = 0,
     ) -> None:
+        super().__init__()
         sizes = (("batch_size", batch_size, 1, 32), ("window", window, 1, 64), ("warmup", warmup, 0, 0))
         for name, value, least, default in sizes:
             if value < least:
@@ -84,7 +82,7 @@ class Streams:
         self._warmup = 0 if drop else warmup
         self.length = self._warmup + self._stride
         """Steps of each stream, those of the warm-up included."""
-        self._epoch, self._offset, self._touched = 0, 0, 0
+        self._touched = 0
 
     def _check_length(self, drop: bool) -> None:
         needed = self.batch_size * self.window + 1 if drop else max(2, self.batch_size)
@@ -99,59 +97,25 @@ class Streams:
             hint=hint if drop else "more text, or a smaller batch_size",
         )
 
-    @property
-    def position(self) -> dict[str, int]:
-        """The next window, as numbers for a checkpoint: the epoch, and the steps of it that are done."""
-        return {"epoch": self._epoch, "offset": self._offset}
-
-    def seek(self, position: dict[str, Any]) -> None:
-        """Go on from a `position` of streams with the same text and settings.
-
-        Raises:
-            RunError: there is no such position.
-        """
-        epoch, offset = position.get("epoch"), position.get("offset")
-        valid = type(epoch) is int and type(offset) is int and 0 <= epoch < 1 << 63 and 0 <= offset < self.length
-        if not valid:
-            raise RunError(
-                "the place in the data is impossible",
-                should=f"an epoch from 0 on, and an offset from 0 to {self.length - 1}",
-                found=repr(position)[:80],
-                hint="go on with the same data and settings as before",
-            )
-        assert isinstance(epoch, int) and isinstance(offset, int)
-        self._epoch, self._offset = epoch, offset
-
-    @property
-    def progress(self) -> float:
-        """Epochs done, with the fraction of the current one."""
-        return self._epoch + self._offset / self.length
-
     def __len__(self) -> int:
         """Windows of a whole epoch; where they vary, about so many."""
         return -(-self.length // self.window)
 
-    def __iter__(self) -> Iterator[Window]:
-        epoch = self._epoch
-        while self._epoch == epoch:
-            yield self.next_window()
+    def epoch_length(self, epoch: int) -> int:
+        """Return the steps of each stream, those of the warm-up included; the same in every epoch."""
+        return self.length
 
-    def next_window(self) -> Window:
-        """Return the window at `position` and move on, into the next epoch where this one ends."""
-        start = self._offset
-        steps = min(self._steps_from(start), self.length - start)
-        made = self._window(start, steps)
-        self._offset += steps
-        if self._offset == self.length:
-            self._epoch, self._offset = self._epoch + 1, 0
-        self._touched += self.batch_size * (steps * self.text.token_ids.itemsize + _PAGES_AROUND)
+    def _batch_end(self, epoch: int, start: int) -> int:
+        steps = varied_length(self.window, self.seed, epoch, start) if self.vary else self.window
+        return min(start + steps, self.length)
+
+    def _batch(self, epoch: int, start: int, stop: int) -> Window:
+        window = self._window(start, stop - start)
+        self._touched += self.batch_size * ((stop - start) * self.text.token_ids.itemsize + _PAGES_AROUND)
         if self._touched > _RELEASE_AFTER:
             self.text.release()
             self._touched = 0
-        return made
-
-    def _steps_from(self, offset: int) -> int:
-        return varied_length(self.window, self.seed, self._epoch, offset) if self.vary else self.window
+        return window
 
     def _window(self, start: int, steps: int) -> Window:
         """Cut steps `start` to `start + steps` from each stream; what lies outside a stream's part is not a target."""
