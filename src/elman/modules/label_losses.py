@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IGNORED = -100
-"""A tag that does not count, beyond the end of a sequence."""
+from elman.modules.softmax import IGNORED
 
 TargetLoss = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, int]]
 """(scores, target, weights of the classes) -> the mean loss, and how many it is the mean of."""

@@ -51,7 +51,7 @@ def spoken_lines(inputs: Sequence[str | Path], after: int = 0) -> Iterator[Input
 def _spoken(name: str | Path) -> Iterator[InputLine]:
     """Yield the lines that an input stands for."""
     typed = str(name) == "-"
-    if not typed and not isinstance(name, Path) and not _is_file(name):
+    if not typed and not isinstance(name, Path) and not is_file(name):
         yield InputLine(name.strip(), "the line", typed=False)
         return
     where = STANDARD_INPUT if typed else str(name)
@@ -99,7 +99,8 @@ def count_lines(path: Path) -> int:
     return count
 
 
-def _is_file(name: str) -> bool:
+def is_file(name: str) -> bool:
+    """Return whether a file has this name."""
     try:
         return Path(name).is_file()
     except (OSError, ValueError):  # too long for a name, or a zero byte

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elman.data.batching import chunked
 from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.dataset import keep
 from elman.data.pairs.inverted_index import LineWords
@@ -26,6 +26,7 @@ from elman.errors import DataError, NonFiniteError, SettingError
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
 from elman.predictors.answer import Answer
+from elman.predictors.inputs import is_file
 from elman.recipes.similarity_evaluation import TOGETHER, metrics_of, own_pairs, ranks_of, vectors_of
 from elman.settings import Settings, setting
 from elman.storage.npy_rows import write_rows
@@ -168,15 +169,13 @@ class SimilarityPredictor:
                 yield [pair_of(name)]
             elif is_file(name):
                 table = self._table([Path(name)], scored=False, skip_bad=skip_bad)
-                rows = iter(table)
-                while some := list(islice(rows, TOGETHER)):
-                    yield some
+                yield from chunked(table, TOGETHER)
                 left_out += table.skipped.lines()
             else:
                 raise no_pair(repr(name[:60]))
 
     def _embedded(self, inputs: Sequence[str], path: Path) -> Answer:
-        parts = (self.embed(some) for some in together(texts_of(inputs, self.settings.encoding)))
+        parts = (self.embed(some) for some in chunked(texts_of(inputs, self.settings.encoding), 16 * TOGETHER))
         count = write_rows(path, parts)
         features = self.model.encoder.output_size
         return Answer(f"{path}: {count:,} vectors of {features}", {"file": str(path), "shape": [count, features]})
@@ -184,7 +183,7 @@ class SimilarityPredictor:
     def _nearest(self, inputs: Sequence[str], path: Path, top: int) -> Iterator[Answer]:
         with TemporaryDirectory() as folder:
             lines = KeptLines(path, Path(folder), encoding=self.settings.encoding)
-            write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in together(lines)))
+            write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in chunked(lines, 16 * TOGETHER)))
             rows_NF = read_array(Path(folder) / "rows.npy")
             words = LineWords(lines, Path(folder))
             for text in texts_of(inputs, self.settings.encoding):
@@ -222,21 +221,6 @@ def texts_of(inputs: Sequence[str], encoding: str) -> Iterator[str]:
             yield from (line.rstrip("\r\n") for line in document_lines(document))
         else:
             yield name
-
-
-def together(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the texts some at a time."""
-    rest = iter(texts)
-    while some := list(islice(rest, 16 * TOGETHER)):
-        yield some
-
-
-def is_file(name: str) -> bool:
-    """Return whether a file has this name; a long text is none."""
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def pair_of(line: str) -> ScoredPair:

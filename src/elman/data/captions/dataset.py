@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import pad
+from elman.data.batching import IGNORED, pad
 from elman.data.text.encoding import encode_line
 from elman.data.text.subwords import split_sentence
 from elman.data.text.vocabularies import Vocabulary
@@ -45,7 +45,7 @@ class CaptionBatch(NamedTuple):
 
     picture_B: Tensor  # (B, H, W, 3) uint8, or features (B, S, F) float32
     turns_B: Tensor  # whether a picture may be mirrored
-    target_TN: Tensor  # symbols, -100 beyond the ends
+    target_TN: Tensor  # symbols, IGNORED beyond the ends
     of_N: Tensor  # which picture each caption is of, rising
     said_X: Tensor  # the different symbols of all captions of each picture, also of those that were not drawn
     said_of_X: Tensor  # which picture each of these is of, rising
@@ -96,7 +96,7 @@ class CaptionDataset:
             order = torch.randperm(len(captions)).tolist()[:most] if most else range(len(captions))
             rows += [captions[k] for k in order]
             owners += [b] * len(order)
-        target, _ = pad(rows, fill=-100)
+        target, _ = pad(rows, fill=IGNORED)
         said = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
         return CaptionBatch(
             torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import pad
+from elman.data.batching import IGNORED, pad
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
@@ -102,7 +102,7 @@ class ParallelBatch(NamedTuple):
 
     source_SB: Tensor
     lengths_B: Tensor  # of the sources
-    target_TB: Tensor  # -100 beyond the ends
+    target_TB: Tensor  # IGNORED beyond the ends
 
 
 class ParallelDataset(NamedTuple):
@@ -160,7 +160,7 @@ class ParallelDataset(NamedTuple):
     def batch(self, chosen: NDArray[np.int64]) -> ParallelBatch:
         """Return these pairs as a batch."""
         source, lengths = pad([self.source[int(n)] for n in chosen])
-        target, _ = pad([self.target[int(n)] for n in chosen], fill=-100)
+        target, _ = pad([self.target[int(n)] for n in chosen], fill=IGNORED)
         return ParallelBatch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 
