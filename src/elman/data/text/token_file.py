@@ -1,10 +1,11 @@
-"""Encoded text: one file of token ids, mapped into memory, so that text far larger than memory can be used.
+"""Encoded text: one file of token ids, mapped into memory, for text larger than memory.
 
-The file, little-endian throughout:
+It is one file and not the two of `elman.storage.ragged.RaggedArrays`, so that a text that is encoded again replaces the
+old one, its notes included, in a single rename. Little-endian throughout:
 
     offset 0    64 bytes: magic, version, bytes for each token, counts of tokens and documents, length of the notes
            64   the token ids, 1, 2 or 4 bytes each, then zeros up to a multiple of 8
-                the place of each document's first token, 8 bytes each
+                the offset of each document's first token, 8 bytes each
                 the notes in JSON: what was encoded, with which vocabulary
 """
 
@@ -15,7 +16,7 @@ import json
 import mmap
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import TokenIds, Vocabulary
 from elman.errors import DataError, RunError, SettingError
-from elman.storage.files import written_beside
+from elman.storage.files import checked_json, written_beside
+from elman.storage.records import read_record
 
 MAGIC = b"ELMANTOK"
 VERSION = 1
@@ -34,14 +36,36 @@ _CHECKED_AT_ONCE = 1 << 24
 _LONGEST_NOTES = 1 << 28
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What the end of the file holds.
+
+    Attributes:
+        origin: the fingerprint of the vocabulary, and the stamps of the documents.
+        fingerprint: SHA-256 of the raw text, in hexadecimal.
+        vocabulary_size: every token id is below it.
+    """
+
+    origin: dict[str, Any]
+    fingerprint: str
+    vocabulary_size: int = field(metadata={"low": 1, "high": 1 << 32})
+
+
 @dataclass(frozen=True, eq=False)
 class TokenFile:
-    """Encoded text, or a part of it: a view of a mapped file, or of token ids at hand."""
+    """Encoded text, or a part of it: a view of a mapped file, or of an array in memory.
 
-    token_ids: TokenIds  # (N,)
-    document_starts: NDArray[np.int64]  # (documents,) rising; the first is 0
-    vocabulary_size: int  # every token id is below it
-    fingerprint: str  # SHA-256 of the raw text that was encoded, in hexadecimal
+    Attributes:
+        token_ids: (N,).
+        document_starts: the offset of each document's first token, (documents,), increasing; the first is 0.
+        vocabulary_size: every token id is below it.
+        fingerprint: SHA-256 of the raw text that was encoded, in hexadecimal.
+    """
+
+    token_ids: TokenIds
+    document_starts: NDArray[np.int64]
+    vocabulary_size: int
+    fingerprint: str
     _map: mmap.mmap | None = None
 
     def __len__(self) -> int:
@@ -118,11 +142,11 @@ def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str
     origin = {"vocabulary": vocabulary.fingerprint, "documents": [document.stamp() for document in documents]}
     if path.exists():
         try:
-            opened, notes = _open(path)
+            text, notes = _open(path)
+            if notes.origin == origin:
+                return text
         except RunError:
-            notes = {}  # a broken cache is made again
-        if notes.get("origin") == origin:
-            return opened
+            pass  # a broken cache is written again
     with written_beside(path) as file:
         _write(file, documents, vocabulary, origin)
     return TokenFile.open(path)
@@ -149,8 +173,7 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
             hint="another text, or --set vocabulary=characters",
         )
     fingerprint = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    notes = {"origin": origin, "fingerprint": fingerprint, "vocabulary_size": len(vocabulary)}
-    encoded_notes = json.dumps(notes).encode()
+    encoded_notes = json.dumps(asdict(_Notes(origin, fingerprint, len(vocabulary)))).encode()
     width = vocabulary.dtype.itemsize
     file.write(bytes(-count * width % 8))
     file.write(np.array(starts, "<i8").tobytes())
@@ -174,7 +197,7 @@ def _encoded(document: Document, vocabulary: Vocabulary, hasher: Any) -> Iterato
         raise error.amended(f"{document.name}: {error.what}") from error
 
 
-def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
+def _open(path: Path) -> tuple[TokenFile, _Notes]:
     """Map the file, check everything in it, and return it with its notes."""
     try:
         with path.open("rb") as file:
@@ -187,7 +210,7 @@ def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
             f"cannot read {path}: {error.strerror or error}",
             should="a file of encoded text that you may read",
             found=error.strerror or str(error),
-            hint="check the name, or make it again from the text",
+            hint="check the name, or encode the text again",
         ) from error
     magic, version, width, count, documents, notes_length = _HEADER.unpack_from(mapped)
     if magic != MAGIC:
@@ -202,45 +225,27 @@ def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
     starts_at = _HEADER.size + count * width + -count * width % 8
     notes_at = starts_at + 8 * documents
     if width not in (1, 2, 4) or not 1 <= documents <= count or notes_length > _LONGEST_NOTES:
-        raise _broken(path, "sizes that are possible", f"{count} tokens of {width} bytes in {documents} documents")
+        raise _broken(path, "valid sizes", f"{count} tokens of {width} bytes in {documents} documents")
     if size != notes_at + notes_length:
-        raise _broken(path, f"{notes_at + notes_length} bytes, as its first bytes say", f"{size} bytes")
-    notes = _checked_notes(path, mapped[notes_at:])
-    token_ids: TokenIds = np.frombuffer(mapped, f"<u{width}", count, _HEADER.size)
+        raise _broken(path, f"{notes_at + notes_length} bytes, as its header says", f"{size} bytes")
+    try:
+        notes = read_record(_Notes, checked_json(mapped[notes_at:]))
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, "the fingerprint and the size of the vocabulary in JSON", str(error)[:80]) from error
+    token_ids = np.frombuffer(mapped, f"<u{width}", count, _HEADER.size)
     starts = np.frombuffer(mapped, "<i8", documents, starts_at).astype(np.int64)
     if starts[0] != 0 or starts[-1] >= count or np.any(np.diff(starts) <= 0):
-        raise _broken(path, f"documents that begin in order from 0 to {count - 1}", "other places")
-    opened = TokenFile(token_ids, starts, notes["vocabulary_size"], notes["fingerprint"], mapped)
-    _check_token_ids(path, opened)
-    return opened, notes
-
-
-def _checked_notes(path: Path, encoded: bytes) -> dict[str, Any]:
-    try:
-        notes = json.loads(encoded)
-    except (ValueError, RecursionError) as error:
-        raise _broken(path, "notes in JSON at its end", str(error)[:60]) from error
-    known = isinstance(notes, dict) and isinstance(notes.get("fingerprint"), str)
-    size = notes.get("vocabulary_size") if known else None
-    if type(size) is not int or not 1 <= size <= 1 << 32:
-        raise _broken(path, "notes with the fingerprint and the size of the vocabulary", "other notes")
-    checked: dict[str, Any] = notes
-    return checked
-
-
-def _check_token_ids(path: Path, opened: TokenFile) -> None:
-    """Read the token ids once, some millions at a time: one outside the vocabulary would stop the training."""
-    for start in range(0, len(opened), _CHECKED_AT_ONCE):
-        largest = int(opened.token_ids[start : start + _CHECKED_AT_ONCE].max())
-        opened.release()
-        if largest >= opened.vocabulary_size:
-            raise _broken(path, f"token ids below {opened.vocabulary_size}", f"the token id {largest}")
+        raise _broken(path, f"documents that begin in order from 0 to {count - 1}", "other starts")
+    text = TokenFile(token_ids, starts, notes.vocabulary_size, notes.fingerprint, mapped)
+    for start in range(0, count, _CHECKED_AT_ONCE):
+        largest = int(token_ids[start : start + _CHECKED_AT_ONCE].max())
+        text.release()
+        if largest >= notes.vocabulary_size:
+            raise _broken(path, f"token ids below {notes.vocabulary_size}", f"the token id {largest}")
+    return text, notes
 
 
 def _broken(path: Path, should: str, found: str) -> RunError:
     return RunError(
-        f"{path} is broken, or is no file of encoded text",
-        should=should,
-        found=found,
-        hint="make it again from the text",
+        f"{path} is broken, or is not a file of encoded text", should=should, found=found, hint="encode the text again"
     )
