@@ -203,7 +203,7 @@ def test_an_occupied_place(elman: Elman, text: Path, run: Path, tmp_path: Path, 
 def test_what_cannot_be_gone_on_with(elman: Elman, text: Path, run: Path, tmp_path: Path) -> None:
     train = ("train", "language-model", "--resume", "--out")
     refused(elman(*train, tmp_path / "none"), "no run directory")
-    refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a run that has begun")
+    refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a resumed run")
     refused(elman("train", "language-model", "--resume"), "--resume needs the run to go on with")
     refused(elman("train", "language-model", text, "--resume", "--out", run), "the run's own data")
     other = tmp_path / "r"

@@ -205,7 +205,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated": (lambda r: (r / "model.safetensors").write_bytes(b"abc"), "is broken"),
     "no weights": (lambda r: (r / "model.safetensors").unlink(), "has no weights yet"),
     "no vocabulary": (lambda r: (r / "vocabulary.json").unlink(), "has no vocabulary"),
-    "no config": (lambda r: (r / "config.json").unlink(), "is no run directory"),
+    "no config": (lambda r: (r / "config.json").unlink(), "is not a run directory"),
     "newer": (lambda r: edit(r / "config.json", lambda c: c.update(format=99)), "newer version"),
     "other recipe": (lambda r: edit(r / "config.json", lambda c: c.update(recipe="poetry")), "'poetry'"),
     "a size that lies": (

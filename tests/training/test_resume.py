@@ -24,9 +24,9 @@ TINY = {"hidden": 6, "embedding": 4, "batch_size": 2, "window": 5, "steps": 24, 
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    chance = random.Random(1)
+    rng = random.Random(1)
     path = tmp_path / "text.txt"
-    path.write_text("".join(chance.choice("abc de\n") for _ in range(300)))
+    path.write_text("".join(rng.choice("abc de\n") for _ in range(300)))
     return path
 
 

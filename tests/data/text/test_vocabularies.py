@@ -193,7 +193,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
 def test_a_vocabulary_that_cannot_be_written_is_one_message(
     vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RunError, match=rf"none/{vocabulary.filename} cannot be written\n.*a folder that exists"):
+    with pytest.raises(RunError, match=rf"none/{vocabulary.filename} cannot be written\n.*an existing folder"):
         vocabulary.save(tmp_path / "none")
 
     def full(handle: int, content: bytes) -> int:
