@@ -94,7 +94,7 @@ def test_a_run_that_has_begun_keeps_what_is_fixed() -> None:
 def test_every_setting_has_a_meaning_and_no_two_budgets() -> None:
     assert all(meaning for _, meaning in TrainingSettings.meanings().values())
     assert TrainingSettings.meanings()["steps"][0] == "none"
-    with pytest.raises(SettingError, match="the budget is given more than once"):
+    with pytest.raises(SettingError, match="more than one training budget"):
         TrainingSettings(steps=3, minutes=1.0)
 
 

@@ -162,9 +162,9 @@ def refused(answer: Any, *messages: str) -> None:
         (b"a" * 300, ["--set", "init=ortogonal"], "did you mean 'orthogonal'?"),
         (b"a" * 300, ["--set", "nonlinearity=tan", "--cell", "rnn"], "did you mean 'tanh'?"),
         (b"a" * 300, ["--set", "tied=true"], "a tied output layer does not fit"),
-        (b"a" * 300, ["--set", "device=abacus"], "there is no device 'abacus'"),
+        (b"a" * 300, ["--set", "device=abacus"], "device 'abacus' is not available"),
         (b"a" * 300, ["--set", "encoding=klingon"], "the encoding is unknown"),
-        (b"a" * 300, ["--minutes", "1"], "the budget is given more than once"),
+        (b"a" * 300, ["--minutes", "1"], "more than one training budget"),
         (b"a" * 300, ["--set", "vocabulary=runes"], "unknown value of the setting vocabulary"),
     ],
 )
@@ -202,7 +202,7 @@ def test_an_occupied_place(elman: Elman, text: Path, run: Path, tmp_path: Path, 
 
 def test_what_cannot_be_gone_on_with(elman: Elman, text: Path, run: Path, tmp_path: Path) -> None:
     train = ("train", "language-model", "--resume", "--out")
-    refused(elman(*train, tmp_path / "none"), "no run directory")
+    refused(elman(*train, tmp_path / "none"), "is not a run directory")
     refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a resumed run")
     refused(elman("train", "language-model", "--resume"), "--resume needs the run to go on with")
     refused(elman("train", "language-model", text, "--resume", "--out", run), "the run's own data")

@@ -201,7 +201,7 @@ def lengthen(path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "looks like a pickle"),
+    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "a pickle, which is never opened"),
     "truncated": (lambda r: (r / "model.safetensors").write_bytes(b"abc"), "is broken"),
     "no weights": (lambda r: (r / "model.safetensors").unlink(), "has no weights yet"),
     "no vocabulary": (lambda r: (r / "vocabulary.json").unlink(), "has no vocabulary"),

@@ -1,4 +1,4 @@
-"""A program, run by test_kill.py: trains a small run, kills it, goes on, and compares it with one never killed.
+"""A program, run by test_kill.py: trains a small run, kills it, resumes it, and compares it with an uninterrupted one.
 
     python kill_trials.py random FOLDER TRIALS    SIGKILL at random moments
     python kill_trials.py points FOLDER           SIGKILL before every single write to the disk, and in the middle of it
