@@ -101,7 +101,7 @@ class BucketBatches(ResumableBatches[Batch]):
         lengths: (N,), the length of each example; all equal where there is nothing to sort.
         collate: makes a batch of the numbers of its examples.
         batch_size: examples in a batch; the last one of an epoch may have fewer.
-        seed: of the order.
+        seed: the seed of the order.
         tokens: the most steps of a batch, padding included; 0 for no limit. A longer example has a batch to itself.
 
     Raises:
@@ -146,7 +146,7 @@ class BucketBatches(ResumableBatches[Batch]):
         return self.collate(self.order(epoch)[start])
 
     def order(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Return the batches of an epoch, each as the numbers of its examples."""
+        """Return the batches of an epoch, each the numbers of its examples."""
         if self._ordered != epoch:
             key = np.array([self.seed % (1 << 64), epoch], np.uint64)
             rng = np.random.Generator(np.random.Philox(key=key))

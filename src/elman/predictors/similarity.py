@@ -21,7 +21,7 @@ from elman.data.pairs.inverted_index import LineWords
 from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
 from elman.data.pairs.score_scale import ScoreScale
 from elman.data.text.documents import read_text
-from elman.data.text.lines import KeptLines, document_lines
+from elman.data.text.lines import LineStore, document_lines
 from elman.errors import DataError, NonFiniteError, SettingError
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
@@ -182,7 +182,7 @@ class SimilarityPredictor:
 
     def _nearest(self, inputs: Sequence[str], path: Path, top: int) -> Iterator[Answer]:
         with TemporaryDirectory() as folder:
-            lines = KeptLines(path, Path(folder), encoding=self.settings.encoding)
+            lines = LineStore(path, Path(folder), encoding=self.settings.encoding)
             write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in chunked(lines, 16 * TOGETHER)))
             rows_NF = read_array(Path(folder) / "rows.npy")
             words = LineWords(lines, Path(folder))
@@ -190,7 +190,7 @@ class SimilarityPredictor:
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+    def _nearest_to(self, text: str, lines: LineStore, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():

@@ -123,12 +123,12 @@ def test_a_split_keeps_every_token_in_order() -> None:
     assert (len(train), len(valid)) == (75, 25)
 
 
-def test_an_impossible_split_is_refused() -> None:
+def test_an_invalid_split_is_refused() -> None:
     text = TokenFile.from_token_ids(np.zeros(10), vocabulary_size=1)
     for validation in (0.0, 1.0, -0.5, float("nan")):
         with pytest.raises(SettingError, match=rf"between 0 and 1\n.*{validation}\n.*--set validation=0.1"):
             text.split(validation)
-    with pytest.raises(DataError, match=r"too short to keep .*\n.*at least 2 tokens .*\n.*9 for training and 1 for"):
+    with pytest.raises(DataError, match=r"too short for a validation part\n.*at least 2 tokens .*\n.*9 for training and 1 for"):
         text.split(0.1)
 
 
@@ -183,7 +183,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", sorted(BROKEN))
-def test_a_file_that_lies_is_refused(case: str, texts: list[Document], tmp_path: Path) -> None:
+def test_an_inconsistent_file_is_refused(case: str, texts: list[Document], tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     encode_text(texts, build(texts), path)
     spoil, message = BROKEN[case]

@@ -98,15 +98,15 @@ def test_bytes_and_text_encode_alike(vocabulary: Vocabulary) -> None:
     assert vocabulary.encode(TRAINED_ON.encode()).tolist() == vocabulary.encode(TRAINED_ON).tolist()
 
 
-def test_text_that_is_no_unicode_is_read_by_bytes_only(vocabulary: Vocabulary) -> None:
+def test_text_that_is_not_unicode_is_read_by_bytes_only(vocabulary: Vocabulary) -> None:
     from_command_line = b"a\xff".decode("utf-8", "surrogateescape")
     if vocabulary.kind == "bytes":
         assert vocabulary.encode(from_command_line).tolist() == [97, 255]
-        with pytest.raises(DataError, match="the text is not UTF-8"):
+        with pytest.raises(DataError, match="the text is not valid UTF-8"):
             vocabulary.encode("\ud800")
         return
     for text in (from_command_line, b"a\xff", "\ud800"):
-        with pytest.raises(DataError, match=r"the text is not UTF-8\n(.*\n)*.*vocabulary=bytes reads any bytes"):
+        with pytest.raises(DataError, match=r"the text is not valid UTF-8\n(.*\n)*.*vocabulary=bytes reads any bytes"):
             vocabulary.encode(text)
 
 

@@ -73,7 +73,7 @@ class TokenFile:
 
     @classmethod
     def from_token_ids(cls, token_ids: Any, *, vocabulary_size: int, document_starts: Sequence[int] = (0,)) -> Self:
-        """Wrap token ids at hand, (N,), without a file."""
+        """Wrap token ids in memory, (N,), without a file."""
         array = np.asarray(token_ids)
         fingerprint = hashlib.sha256(array.astype("<u4").tobytes()).hexdigest()
         return cls(array, np.asarray(document_starts, np.int64), vocabulary_size, fingerprint)
@@ -83,7 +83,7 @@ class TokenFile:
         """Map an encoded file into memory, and check all of it.
 
         Raises:
-            RunError: the file is missing, no token file, truncated, newer, or its sizes or token ids lie.
+            RunError: the file is missing, not a token file, truncated, newer, or contradicts itself.
         """
         return _open(Path(path))[0]
 
@@ -96,7 +96,7 @@ class TokenFile:
         """
         if not 0 < validation < 1:
             raise SettingError(
-                "the part for validation is impossible",
+                "invalid value for the validation share",
                 should="a fraction between 0 and 1",
                 found=str(validation),
                 hint="--set validation=0.1",
@@ -104,7 +104,7 @@ class TokenFile:
         cut = int(len(self) * (1 - validation))
         if min(cut, len(self) - cut) < 2:
             raise DataError(
-                "the text is too short to keep a part for validation",
+                "the text is too short for a validation part",
                 should="at least 2 tokens in each part",
                 found=f"{cut} for training and {len(self) - cut} for validation (validation={validation})",
                 hint="more text, or a separate text for validation",
@@ -112,15 +112,15 @@ class TokenFile:
         return self.part(0, cut), self.part(cut, len(self))
 
     def part(self, start: int, stop: int) -> Self:
-        """Return the tokens from `start` to before `stop` as a view; the part's first token counts as a beginning."""
+        """Return the tokens `start` to `stop` as a view, which begins with a document."""
         inside = self.document_starts[(self.document_starts > start) & (self.document_starts < stop)] - start
         starts = np.concatenate([np.zeros(1, np.int64), inside])
         return replace(self, token_ids=self.token_ids[start:stop], document_starts=starts)
 
     def release(self) -> None:
-        """Let go of the file's pages in memory; they are read again when needed.
+        """Release the file's pages in memory; they are read again when needed.
 
-        Pages of a mapped file count as resident memory of the process until the system wants them back.
+        Pages of a mapped file count as resident memory of the process until the system reclaims them.
         """
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
@@ -129,10 +129,9 @@ class TokenFile:
 def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str | Path) -> TokenFile:
     """Encode documents once into a token file at `path`, in bounded memory, and map it.
 
-    A file that is there already is used as it is if it was made with the same vocabulary from documents of the same
-    names, sizes and times of change; the texts are not read again then. Otherwise it is made anew, beside, and
-    renamed. The fingerprint is the SHA-256 of the raw text, computed while encoding; of several documents it is
-    that of their hexadecimal SHA-256s in a row.
+    An existing file is used if it was made with the same vocabulary from documents of the same names, sizes and
+    modification times; the texts are not read then. Otherwise it is replaced. The fingerprint is the SHA-256 of the raw
+    text, computed while encoding; of several documents it is that of their joined hexadecimal SHA-256s.
 
     Raises:
         DataError: a document cannot be read or encoded, or all are empty.
@@ -169,7 +168,7 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
         raise DataError(
             "the text has no tokens",
             should="at least one",
-            found="nothing that the vocabulary encodes",
+            found="none",
             hint="another text, or --set vocabulary=characters",
         )
     fingerprint = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The vocabularies there are, by name, and how they are built and loaded."""
+"""Registry of the vocabularies, and how they are built and loaded."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ VOCABULARIES: dict[str, type[Vocabulary]] = {
 }
 
 LARGEST_FILE = 1 << 29
+"""The most bytes of a vocabulary's file."""
 
 
 def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | None = None) -> Vocabulary:
-    """Build the vocabulary of a kind from the training texts, in bounded memory.
+    """Build a vocabulary from the training texts, in bounded memory.
 
     Args:
         kind: a name in `VOCABULARIES`.
-        documents: what `read_text` returned.
+        documents: the training texts.
         size: the number of symbols, for the kinds that choose them.
 
     Raises:
-        SettingError: the kind is unknown, or the size impossible for it.
-        DataError: a document cannot be read as text, or nothing is in it.
+        SettingError: the kind is unknown, or the size is invalid for it.
+        DataError: a document cannot be read as text, or is empty.
     """
     if kind not in VOCABULARIES:
         raise unknown_name("vocabulary", kind, VOCABULARIES)
@@ -55,15 +56,15 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
     path = Path(path)
     if path.is_dir():
         names = dict.fromkeys(cls.filename for cls in VOCABULARIES.values())
-        found = [path / name for name in names if (path / name).is_file()]
-        if not found:
+        files = [path / name for name in names if (path / name).is_file()]
+        if not files:
             raise RunError(
                 f"{path} has no vocabulary",
                 should=" or ".join(names),
-                found="neither",
+                found="neither of them",
                 hint="name a run directory, or the file itself",
             )
-        path = found[0]
+        path = files[0]
     fields = read_checked(path, "a vocabulary in JSON, UTF-8", checked_object, largest=LARGEST_FILE)
     try:
         return BytePairs.from_json(fields) if path.name == BytePairs.filename else _from_fields(fields)
