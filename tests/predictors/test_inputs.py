@@ -49,7 +49,7 @@ def test_what_came_before_a_mistake_is_handed_out_first(path: Path) -> None:
 
 def test_standard_input_is_refused_for_what_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, b"a\nb\xe4h\n")
-    with pytest.raises(DataError, match=r"standard input, line 2 is not valid UTF-8\n.*\n.*0xe4 at place 1"):
+    with pytest.raises(DataError, match=r"standard input, line 2 is not valid UTF-8\n.*\n.*0xe4 at offset 1"):
         list(spoken_lines(["-"]))
     typed(monkeypatch, b"a" * (1 << 20) + b"b")
     with pytest.raises(DataError, match="standard input, line 1 is too long"):

@@ -48,7 +48,7 @@ def test_two_files_one_file_and_compressed(tmp_path: Path) -> None:
         ("a\n", "a\nb\n", r"different numbers of lines\n.*x\.txt as in .*y\.txt\n.*x\.txt ends after line 1"),
         ("a\n\n", "a\nb\n", r"x\.txt, line 2: a line is empty"),
         ("a\nb\n", "a\n\n", r"y\.txt, line 2: a line is empty"),
-        (b"a\n\xff\n", "a\nb\n", r"x\.txt, line 2 is not valid UTF-8\n.*\n.*0xff at place 0\n.*iconv"),
+        (b"a\n\xff\n", "a\nb\n", r"x\.txt, line 2 is not valid UTF-8\n.*\n.*0xff at offset 0\n.*iconv"),
         ("", "", "has no lines"),
         ("a\n", "", r"y\.txt is empty"),
         ("a" * (1 << 20) + "b", "a", r"x\.txt, line 1 is too long"),
