@@ -84,8 +84,8 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match=r"e0: no numbers\n(.*\n)*.*--skip-bad"):
         prepare(tmp_path, *pairs)
-    torn = (DataError("torn", hint="export it again"), "a")
-    with pytest.raises(DataError, match=r"e0: torn\n.*export it again; --skip-bad leaves broken examples out"):
+    torn = (DataError("torn", hint="make it anew"), "a")
+    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad leaves broken examples out"):
         prepare(tmp_path, torn, *series(1))
     described = prepare(tmp_path, *pairs, skip_bad=True)
     wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
