@@ -299,7 +299,7 @@ def test_what_predict_is_given(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             [read() for _, read in picture_inputs(inputs, 16, (16, 16, 3))]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no pictures"):
+    with pytest.raises(DataError, match="empty has no pictures"):
         list(picture_inputs([tmp_path / "empty"], 16, (16, 16, 3)))
     np.save(tmp_path / "x.npy", np.ones((3, 7)))
     with pytest.raises(DataError, match="does not fit the model"):
