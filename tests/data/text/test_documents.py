@@ -98,8 +98,14 @@ NOT_TEXT = {
     "cut": ("aé".encode()[:-1], r"is not valid UTF-8\n.*\n.*byte 0xc3 at byte offset 1\n"),
     "marked": (b"\xef\xbb\xbfa\xff", r"is not valid UTF-8\n.*\n.*byte 0xff at byte offset 4\n"),
     "no mark": (b"abcd\xff\xfeef", r"is not valid UTF-8\n.*\n.*byte 0xff at byte offset 4\n"),
-    "utf-16": ("ab".encode("utf-16"), r"is not valid UTF-8\n.*\n.*the byte order mark of UTF-16\n.*--set encoding=utf-16"),
-    "utf-32": ("ab".encode("utf-32"), r"is not valid UTF-8\n.*\n.*the byte order mark of UTF-32\n.*--set encoding=utf-32"),
+    "utf-16": (
+        "ab".encode("utf-16"),
+        r"is not valid UTF-8\n.*\n.*the byte order mark of UTF-16\n.*--set encoding=utf-16",
+    ),
+    "utf-32": (
+        "ab".encode("utf-32"),
+        r"is not valid UTF-8\n.*\n.*the byte order mark of UTF-32\n.*--set encoding=utf-32",
+    ),
 }
 
 
@@ -260,7 +266,9 @@ def test_lone_surrogate_is_refused(
 ) -> None:
     monkeypatch.setattr(text_module, "PIECE", 6)
     (tmp_path / "a.txt").write_bytes(content)
-    message = rf"a\.txt has a lone surrogate\n.*characters of Unicode\n.*U\+D800 at character {place}\n.*--set encoding="
+    message = (
+        rf"a\.txt has a lone surrogate\n.*characters of Unicode\n.*U\+D800 at character {place}\n.*--set encoding="
+    )
     with pytest.raises(DataError, match=message):
         contents(tmp_path / "a.txt", encoding=encoding)
 

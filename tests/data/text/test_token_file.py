@@ -128,7 +128,9 @@ def test_an_invalid_split_is_refused() -> None:
     for validation in (0.0, 1.0, -0.5, float("nan")):
         with pytest.raises(SettingError, match=rf"between 0 and 1\n.*{validation}\n.*--set validation=0.1"):
             text.split(validation)
-    with pytest.raises(DataError, match=r"too short for a validation part\n.*at least 2 tokens .*\n.*9 for training and 1 for"):
+    with pytest.raises(
+        DataError, match=r"too short for a validation part\n.*at least 2 tokens .*\n.*9 for training and 1 for"
+    ):
         text.split(0.1)
 
 

@@ -114,15 +114,6 @@ def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
         ParallelDataset.of([*PAIRS, SentencePair("a\u2603", "a")], languages)
 
 
-@given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))
-def test_lines_are_learned_from_as_one_text(lines: list[str], size: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bitext, "PIECE", size)
-        pieces = list(bitext.in_pieces(lines))
-    assert "".join(pieces) == "".join(lines)
-    assert all(len(piece) == size for piece in pieces[:-1])
-
-
 @given(st.lists(st.builds(SentencePair, st.text(max_size=5), st.text(max_size=5)), max_size=4))
 def test_lines_are_written_as_json_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[SentencePair]
