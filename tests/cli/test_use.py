@@ -204,11 +204,11 @@ def lengthen(path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "looks like a pickle"),
+    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "a pickle, which is never opened"),
     "truncated": (lambda r: (r / "model.safetensors").write_bytes(b"abc"), "is broken"),
     "no weights": (lambda r: (r / "model.safetensors").unlink(), "has no weights yet"),
     "no vocabulary": (lambda r: (r / "vocabulary.json").unlink(), "has no vocabulary"),
-    "no config": (lambda r: (r / "config.json").unlink(), "is no run directory"),
+    "no config": (lambda r: (r / "config.json").unlink(), "is not a run directory"),
     "newer": (lambda r: edit(r / "config.json", lambda c: c.update(format=99)), "newer version"),
     "other recipe": (lambda r: edit(r / "config.json", lambda c: c.update(recipe="poetry")), "'poetry'"),
     "a size that lies": (

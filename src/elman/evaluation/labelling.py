@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.labelled.batches import NO_TAG, in_turn
+from elman.data.batching import IGNORED
+from elman.data.labelled.batches import in_turn
 from elman.data.labelled.dataset import Part
 from elman.data.labelled.labels import Labels
 from elman.evaluation.metrics.calibration import fit_temperature
@@ -40,7 +41,7 @@ def answers_of(model: Any, labels: Labels, part: Part) -> Answers:
         found = model(batch.input.to(device), batch.lengths_B).float().cpu().numpy()
         target = batch.target.numpy()
         if labels.target == "tags":
-            counted = target != NO_TAG
+            counted = target != IGNORED
             found, target = found[counted], target[counted]
         scores.append(found)
         targets.append(target)
@@ -81,7 +82,7 @@ def trivial(labels: Labels, part: Part) -> dict[str, Metrics]:
     Its probabilities are how often each class stands in the training part.
     """
     targets = [batch.target.numpy() for batch in in_turn(part, labels)]
-    target = np.concatenate([t[t != NO_TAG] for t in targets] if labels.target == "tags" else targets)
+    target = np.concatenate([t[t != IGNORED] for t in targets] if labels.target == "tags" else targets)
     if labels.target == "number":
         return {"training mean": metrics_of(Answers(np.zeros((len(target), 1)), target), labels)}
     scores = prior_logits(labels.counts, len(target))

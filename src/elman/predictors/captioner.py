@@ -167,7 +167,7 @@ class CaptionPredictor:
             except DataError as error:
                 if not wanted.skip_bad:
                     hint = f"{error.hint or 'leave it out'}; --skip-bad names such pictures and describes the others"
-                    raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                    raise error.amended(hint=hint) from error
                 yield no_answer(str(path), error)
             else:
                 yield self._answer(path, values, wanted, drawing)

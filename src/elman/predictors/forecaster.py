@@ -169,7 +169,7 @@ def read(sources: Sequence[Path], settings: Any, plan: ForecastSpec, *, skip_bad
         if not (error.hint or "").startswith("--set"):
             raise
         hint = f"mend the file, or train a run with {error.hint}"
-        raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+        raise error.amended(hint=hint) from error
 
 
 def say(model: Any, batch: WindowBatch) -> torch.Tensor:

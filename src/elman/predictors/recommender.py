@@ -14,7 +14,7 @@ from elman.data.sessions import builtin as shop
 from elman.data.sessions.dataset import open_part, sessions_of, write_judged
 from elman.data.sessions.events import read_events
 from elman.data.sessions.items import ItemCatalogue
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun
 from elman.evaluation.baselines.next_item import build_baselines
 from elman.evaluation.baselines.shop_oracle import best_possible
 from elman.evaluation.next_item import judge_model, judge_predictor
@@ -70,10 +70,9 @@ class RecommendPredictor:
             DataError, RunError: the data cannot be read, or the run has none.
         """
         if not (self.run.path / "training.ends.npy").exists():
-            raise RunError(
+            raise BrokenRun(
                 f"{self.run.path} came without its training sessions, which the trivial predictors are made of",
                 should="training.values.npy and training.ends.npy",
-                hint=AGAIN,
             )
         left_out: dict[str, Any] = {}
         with TemporaryDirectory() as folder:
@@ -119,10 +118,9 @@ def training_part(run: RunDirectory, items: ItemCatalogue) -> RaggedArrays:
     training = open_part(run.path, "training", len(items))
     usable = int(training.lengths.min()) > 1 and int(training.values["item"].min()) >= 0
     if training.fingerprint != run.config["data"].get("fingerprint") or not usable:
-        raise RunError(
+        raise BrokenRun(
             f"the sessions in {run.path} are not those that the run began with",
             should=f"fingerprint {run.config['data'].get('fingerprint')}",
             found=training.fingerprint,
-            hint=AGAIN,
         )
     return training

@@ -17,7 +17,7 @@ from elman.data.pairs.dataset import PairDataset
 from elman.data.pairs.inverted_index import LineWords
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.pairs.score_scale import ScoreScale
-from elman.data.text.lines import KeptLines
+from elman.data.text.lines import LineStore
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
 from elman.predictors.answer import Answer
@@ -148,7 +148,7 @@ class SimilarityPredictor(Predictor):
 
     def _nearest(self, inputs: Sequence[str | Path], path: Path, top: int) -> Iterator[Answer]:
         with TemporaryDirectory() as folder:
-            lines = KeptLines(path, Path(folder), encoding=self.encoding)
+            lines = LineStore(path, Path(folder), encoding=self.encoding)
             write_rows(Path(folder) / "rows.npy", map(self.embed, batched(lines, BLOCK)))
             rows_NF = read_array(Path(folder) / "rows.npy")
             words = LineWords(lines, Path(folder))
@@ -156,7 +156,7 @@ class SimilarityPredictor(Predictor):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+    def _nearest_to(self, text: str, lines: LineStore, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():

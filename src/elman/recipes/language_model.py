@@ -23,7 +23,7 @@ from elman.data.text.token_file import TokenFile, encode_text
 from elman.data.text.vocabularies import Vocabulary, build_vocabulary, load_vocabulary
 from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
-from elman.errors import DataError, NonFiniteError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.baselines.symbol_frequencies import text_baselines
 from elman.evaluation.metrics.perplexity import perplexity
 from elman.evaluation.result import Metrics
@@ -106,11 +106,10 @@ def parts(settings: LanguageModelSettings, folder: Path) -> tuple[TokenFile, Tok
     size = load_vocabulary(folder).size
     for part in (training, judged):
         if part.vocabulary_size != size:
-            raise RunError(
+            raise BrokenRun(
                 f"the text in {folder} was encoded with another vocabulary",
                 should=f"{size} symbols",
                 found=f"{part.vocabulary_size} symbols",
-                hint="take the run again from where it was made",
             )
     return training, judged.part(0, min(len(judged), settings.validation_symbols))
 

@@ -19,7 +19,7 @@ from elman.data.speech.preparation import prepare_speech
 from elman.data.speech.sources import features_for, sentences
 from elman.data.speech.table import read_table
 from elman.data.text.vocabularies import load_vocabulary
-from elman.errors import AGAIN, RunError, SettingError
+from elman.errors import BrokenRun, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
 from elman.predictors.options import TranscribeOptions
@@ -161,11 +161,10 @@ def _stride(scale: Mapping[str, Any], folder: Path) -> int:
     """Return the steps of the input for one of the network, which `prepare_speech` left in scale.json."""
     stride = scale.get("stride")
     if type(stride) is not int or not 1 <= stride <= MOST_STRIDE:
-        raise RunError(
+        raise BrokenRun(
             f"{folder}/scale.json has no stride that can be",
             should=f"a whole number from 1 to {MOST_STRIDE}",
             found=repr(stride)[:80],
-            hint=AGAIN,
         )
     return stride
 

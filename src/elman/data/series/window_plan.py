@@ -13,7 +13,7 @@ from elman.data.series.calendar_features import CYCLES, Calendar
 from elman.data.series.dataset import Panel
 from elman.data.series.timestamps import Clock
 from elman.data.series.windows import Scaler, Windows
-from elman.errors import AGAIN, DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 from elman.storage.files import write_json
 
 LONGEST = 1_000_000  # steps of a lookback or a horizon
@@ -212,9 +212,7 @@ class ForecastSpec:
                 groups, columns, known, clock, scaler, Calendar(clock, cycles), cut=_whole(found["cut"]), **sizes
             )
         except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise RunError(
-                f"{place} is broken", should="the plan of a forecaster", found=str(error)[:200], hint=AGAIN
-            ) from error
+            raise BrokenRun(f"{place} is broken", should="the plan of a forecaster", found=str(error)[:200]) from error
 
 
 def _names(found: Any) -> tuple[str, ...]:

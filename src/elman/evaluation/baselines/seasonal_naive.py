@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
 from elman.data.series.windows import Forecast, Scaler, WindowBatch, Windows
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun
 from elman.evaluation.metrics.forecasts import ForecastScore, score
 from elman.storage.files import write_bytes
 from elman.storage.ragged import read_array
@@ -143,10 +143,9 @@ class Naive:
         errors_S, errors_NSQ = (read_array(folder / f"naive-{season}.{p}.npy") for p in ("errors_S", "errors_NSQ"))
         fits = errors_S.shape == (series,) and errors_NSQ.shape[1:] == (series, levels) and len(errors_NSQ)
         if not fits or errors_S.dtype != np.float64 or errors_NSQ.dtype != np.float64:
-            raise RunError(
+            raise BrokenRun(
                 f"{folder}/naive-{season}.errors_NSQ.npy does not fit the run",
                 should=f"{series} series with {levels} quantiles",
                 found=f"{errors_S.shape} and {errors_NSQ.shape}",
-                hint=AGAIN,
             )
         return cls(season, np.asarray(errors_S), np.asarray(errors_NSQ))
