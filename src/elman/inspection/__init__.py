@@ -13,7 +13,7 @@ __all__ = [
     "Report",
     "Thresholds",
     "autopsy",
-    "non_finite_sources",
     "diagnose",
+    "non_finite_sources",
     "require_drawing",
 ]

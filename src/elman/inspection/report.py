@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elman.inspection.results import History, LargestGradient, LayerReport
+from elman.inspection.results import Diagnosis
+from elman.inspection.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,25 +20,12 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Diagnosis):
     """A diagnosis. `print()`, `plot()`, `to_json()`, `to_html()`; `docs/guide/diagnose.md` says what each number is."""
-
-    loss: float  # mean over the batches
-    batches: int
-    sequences: int  # in all
-    steps: int  # T of the longest
-    memory: int  # how many steps back the gradient should reach
-    window: int | None  # of truncated backpropagation in training
-    layers: tuple[LayerReport, ...]
-    heaviest: tuple[LargestGradient, ...]  # the sequences with the largest gradients
-    half: float  # the share of all sequences, heaviest first, that holds half of the summed norms
-    history: History | None  # of training, where the caller had it
 
     @property
     def verdict(self) -> str:
         """The worst verdict of all layers."""
-        from elman.inspection.verdict import VERDICTS
-
         order = [*VERDICTS, "healthy"]
         return min((layer.verdict for layer in self.layers), key=order.index)
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from elman.inspection.measures.gradient_flow import Flow, Parts
 from elman.inspection.measures.jacobian import Jacobians
 from elman.inspection.measures.saturation import Saturation
 from elman.inspection.measures.state_drift import Drift
 from elman.inspection.measures.truncation import Truncation
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,22 @@ class History:
     largest: float
     clip: float  # the norm above which a gradient was clipped; 0: none was
     clipped: float  # share of the steps
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All numbers of a diagnosis; `docs/guide/diagnose.md` says what each of them is."""
+
+    loss: float  # mean over the batches
+    batches: int
+    sequences: int  # in all
+    steps: int  # T of the longest
+    memory: int  # how many steps back the gradient should reach
+    window: int | None  # of truncated backpropagation in training
+    layers: tuple[LayerReport, ...]
+    heaviest: tuple[LargestGradient, ...]  # the sequences with the largest gradients
+    half: float  # the share of all sequences, heaviest first, that holds half of the summed norms
+    history: History | None  # of training, where the caller had it
 
 
 def history_of(norms: Sequence[float], clip: float) -> History | None:

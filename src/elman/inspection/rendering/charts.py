@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elman.errors import MissingExtraError
-from elman.inspection.report import Report
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +59,7 @@ def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
     axes.set_title("cosine of truncated and full gradient", loc="left")
 
 
-def overview(report: Report) -> Figure:
+def overview(report: Diagnosis) -> Figure:
     """Return a figure with one row of charts for each layer."""
     figure_of = _figure()
     charts: list[Chart] = [gradient_by_lag, contributions]

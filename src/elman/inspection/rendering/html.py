@@ -7,8 +7,7 @@ from html import escape
 from elman.inspection.rendering import charts as plots
 from elman.inspection.rendering.terminal import numbers
 from elman.inspection.rendering.unrolled_svg import unrolled
-from elman.inspection.report import Report
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;
@@ -60,7 +59,7 @@ what was so many steps ago.</p></section>
 FAIR = ("vanishing", "narrow", "truncated too short", "saturated")
 
 
-def page(report: Report, title: str) -> str:
+def page(report: Diagnosis, title: str) -> str:
     """Return the page as text."""
     sections = "".join(_layer(layer, f"l{k}") for k, layer in enumerate(report.layers))
     return (
@@ -71,7 +70,7 @@ def page(report: Report, title: str) -> str:
     )
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Diagnosis) -> str:
     rows = "".join(
         f"<tr><td>{escape(layer.name)}</td><td>{escape(layer.cell)}, {layer.hidden} units</td>"
         f"<td>{_verdict(layer)}</td></tr>"
@@ -149,7 +148,7 @@ def _verdict(layer: LayerReport) -> str:
     return f'<span class="verdict {kind}">{escape(layer.verdict)}</span>'
 
 
-def _sequences(report: Report) -> str:
+def _sequences(report: Diagnosis) -> str:
     rows = "".join(
         f"<tr><td>{heavy.batch}</td><td>{heavy.row}</td><td>{heavy.norm:.3g}</td><td>{heavy.share:.0%}</td></tr>"
         for heavy in report.heaviest

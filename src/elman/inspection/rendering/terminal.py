@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from elman.inspection.report import Report
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +23,7 @@ COLOURS = {
 }
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_report(report: Diagnosis, console: Console | None = None) -> None:
     """Print a report; `console` is standard output if None."""
     from rich.console import Console
 
