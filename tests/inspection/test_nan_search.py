@@ -3,10 +3,9 @@ import torch
 from torch import nn
 
 import elman
-from elman.inspection import NonFiniteSource, autopsy
-from elman.inspection import nan_search as non_finite_sources
+from elman.inspection import NonFiniteSource, explain_non_finite, non_finite_sources
 from elman.inspection.capture.recorder import Strand
-from elman.inspection.nan_search import words
+from elman.inspection.nan_search import describe
 
 
 def test_the_sequences_with_broken_input_are_named(reader, loss) -> None:
@@ -51,14 +50,14 @@ def test_dropout_is_on_where_it_is_asked_for() -> None:
     assert model.training
 
 
-def test_an_autopsy_says_it_in_words() -> None:
+def test_an_autopsy_says_it_in_describe() -> None:
     layer = elman.RNN(3, 4, nonlinearity="identity", bias=False, init="orthogonal=1e10").train()
     x = torch.zeros(8, 3, 3)
     x[0, 2] = 1.0
-    said = autopsy(layer, lambda: layer(x)[0].sum())
+    said = explain_non_finite(layer, lambda: layer(x)[0].sum())
     assert said == "sequence 2 of the batch (from 0), whose output of model layer 0 is not finite"
-    assert autopsy(layer, lambda: layer(x[:2])[0].sum()) is None
-    assert autopsy(nn.Linear(3, 3), lambda: torch.tensor(torch.inf)) is None  # nothing recurrent to look at
+    assert explain_non_finite(layer, lambda: layer(x[:2])[0].sum()) is None
+    assert explain_non_finite(nn.Linear(3, 3), lambda: torch.tensor(torch.inf)) is None  # nothing recurrent to look at
 
 
 @pytest.mark.parametrize(
@@ -73,5 +72,5 @@ def test_an_autopsy_says_it_in_words() -> None:
         ),
     ],
 )
-def test_culprits_in_words(what: str, rows: tuple[int, ...], said: str) -> None:
-    assert words(NonFiniteSource(Strand("a", 1, 1), what, rows)).startswith(said)
+def test_culprits_in_describe(what: str, rows: tuple[int, ...], said: str) -> None:
+    assert describe(NonFiniteSource(Strand("a", 1, 1), what, rows)).startswith(said)

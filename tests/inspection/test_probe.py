@@ -13,7 +13,7 @@ def test_a_probe_measures_what_the_doctor_measures(reader, loss) -> None:
     assert found == {
         f"{name}, layer layer {k}": value for k in (0, 1) for name, value in (("horizon", 7.0), ("half-life", 1.0))
     }
-    flow = diagnose(model, [batch], loss).layers[0].measured.flow
+    flow = diagnose(model, [batch], loss).layers[0].measurements.flow
     assert (flow.horizon, flow.half_life) == (7, 1)
     assert torch.equal(torch.get_rng_state(), state) and model.training
     assert all(p.grad is None and torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))

@@ -123,7 +123,7 @@ def test_a_layer_without_an_error_is_idle() -> None:
 
     report = diagnose(Two(), [noise()], lambda m, b: m(b).square().sum(), memory=2)
     assert [layer.verdict for layer in report.layers] == ["healthy", "idle"]
-    assert "no gradient arrives" in report.layers[1].findings[0].words
+    assert "no gradient arrives" in report.layers[1].findings[0].message
     assert report.verdict == "idle"
 
 
@@ -132,8 +132,8 @@ def test_gates_that_let_nothing_out_or_in_are_saturated() -> None:
     with torch.no_grad():
         lstm.bias_ih_l0[3 * H :] = -20.0
         gru.bias_ih_l0[H : 2 * H] = 20.0
-    assert "output gate of 100%" in examine(lstm, noise()).findings[0].words
-    assert "update gate of 100%" in examine(gru, noise()).findings[0].words
+    assert "output gate of 100%" in examine(lstm, noise()).findings[0].message
+    assert "update gate of 100%" in examine(gru, noise()).findings[0].message
 
 
 def test_the_memory_that_is_asked_for_decides_what_has_vanished() -> None:
@@ -156,15 +156,15 @@ def test_one_number_to_be_said_is_no_narrow_state() -> None:
 
 def test_the_words_carry_the_numbers() -> None:
     torch.manual_seed(0)
-    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise()).findings[0].words
+    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise()).findings[0].message
     assert words == (
-        "7 steps back less than 1 % of the gradient is left, a factor of 0.500 with every step; 12 steps are asked for"
+        "less than 1 % of the gradient is left at lag 7, a factor of 0.500 per step; 12 steps are required"
     )
-    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise()).findings[0].words
-    assert words.startswith(f"{T - 1} steps back the gradient is {1.5 ** (T - 1):.3g} times as large")
-    words = examine(one_way(elman.RNN(4, H, nonlinearity="identity")), noise()).findings[0].words
-    assert words.startswith("12 steps back all errors have come to point one way (in 1.0 directions, from 1")
-    words = examine(with_gain(elman.RNN(4, 64), 3.0), noise(0.1)).findings[0].words
+    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise()).findings[0].message
+    assert words.startswith(f"the gradient at lag {T - 1} is {1.5 ** (T - 1):.3g} times as large")
+    words = examine(one_way(elman.RNN(4, H, nonlinearity="identity")), noise()).findings[0].message
+    assert words.startswith("the errors at lag 12 are parallel (participation ratio 1.0; at lag 0 1")
+    words = examine(with_gain(elman.RNN(4, 64), 3.0), noise(0.1)).findings[0].message
     assert "Lyapunov exponent is +" in words and not math.isnan(float(words.split("is ")[1].split(" per")[0]))
 
 

@@ -173,7 +173,7 @@ def autopsy(model: Any, again: Any) -> str | None:
     """Name the sequences of a batch after which a number is not finite."""
     from elman import inspection  # only then: training does without it
 
-    return inspection.autopsy(model, again)
+    return inspection.explain_non_finite(model, again)
 
 
 def horizon_every(steps: int) -> Any:
@@ -364,7 +364,7 @@ def diagnose(
         found = "a directory" if out.is_dir() else f"no directory {out.parent}"
         raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
     if out is not None:
-        inspection.require_drawing()  # now, not when all is measured
+        inspection.require_matplotlib()  # now, not when all is measured
     patient = recipes.diagnosable(run, sources_of(data))
     model, (batches, loss, window) = patient.model, patient.sample
     settings = patient.settings.as_dict()
