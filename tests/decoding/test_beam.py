@@ -175,5 +175,5 @@ def test_a_sequence_that_ended_stands_before_one_that_was_cut() -> None:
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"length_penalty": -1.0}])
 def test_an_impossible_beam_is_refused(options: dict) -> None:
-    with pytest.raises(SettingError, match="the beam is impossible"):
+    with pytest.raises(SettingError, match="invalid beam"):
         beam_of(Chain(1, 1), **options)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from elman.decoding.ctc import Greedy, PrefixBeam, greedy
+from elman.decoding.ctc import GreedyDecoder, PrefixBeam, greedy
 from elman.decoding.ngrams import NGrams
 from elman.errors import SettingError
 
@@ -89,9 +89,9 @@ def test_greedy_is_the_most_probable_path(seed: int, lengths: list[int]) -> None
 @given(st.integers(0, 10**6), st.integers(0, 6))
 def test_greedy_may_be_cut_anywhere(seed: int, cut: int) -> None:
     scores_TV = random_scores(seed, 6)[:, 0]
-    decoder = Greedy()
+    decoder = GreedyDecoder()
     pieces = decoder.push(scores_TV[:cut]) + decoder.push(scores_TV[cut:])
-    assert pieces == Greedy().push(scores_TV)
+    assert pieces == GreedyDecoder().push(scores_TV)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4))
@@ -118,5 +118,5 @@ def test_few_candidates_lose_only_the_improbable() -> None:
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"candidates": -1}])
 def test_an_impossible_beam_is_refused(options: dict) -> None:
-    with pytest.raises(SettingError, match="the beam is impossible"):
+    with pytest.raises(SettingError, match="invalid beam"):
         PrefixBeam(**options)
