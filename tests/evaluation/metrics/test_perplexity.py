@@ -8,7 +8,7 @@ import torch
 
 from elman.data.text.token_file import TokenFile
 from elman.errors import DataError
-from elman.evaluation.metrics.perplexity import perplexity, summary
+from elman.evaluation.metrics.perplexity import perplexity, perplexity_metrics
 from elman.models.language_model import LanguageModel
 
 
@@ -70,4 +70,4 @@ def test_a_text_with_nothing_to_predict_is_refused() -> None:
 
 
 def test_a_perplexity_beyond_numbers_is_none() -> None:
-    assert summary(1e6, 10)["perplexity"] is None
+    assert perplexity_metrics(1e6, 10)["perplexity"] is None

@@ -71,7 +71,7 @@ def test_lists_are_no_longer_than_there_are_items() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(SettingError, match="a list has no length"):
+    with pytest.raises(SettingError, match="invalid length of a list"):
         RankingTally(0, np.ones(3, np.int64))
     with pytest.raises(NonFiniteError, match="predicts no numbers"):
         RankingTally(1, np.ones(2, np.int64)).add(torch.tensor([[1.0, torch.nan]]), torch.tensor([0]))
