@@ -178,10 +178,10 @@ def autopsy(model: Any, again: Any) -> str | None:
 
 def horizon_every(steps: int) -> Any:
     """Return what makes the probe of `elman train --diagnose`, for the task of a recipe."""
-    from elman.inspection import Probe
+    from elman.inspection import GradientProbe
 
     def make(task: Any) -> Any:
-        return Probe(steps, lambda model, batch, state: task.objective(model, batch, state).mean)
+        return GradientProbe(steps, lambda model, batch, state: task.objective(model, batch, state).mean)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Probe of the gradient horizon during training."""
+"""GradientProbe of the gradient horizon during training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAIRS = 32  # error steps, over all sequences, that are followed back
 
 
 @dataclass(frozen=True)
-class Probe:
+class GradientProbe:
     """A cheap measurement on the next training batch.
 
     It costs a forward and a backward pass, and a walk of at most 128 lags for 32 error steps of two sequences. Weights,

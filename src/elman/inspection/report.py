@@ -12,8 +12,9 @@ from elman.inspection.results import Diagnosis
 from elman.inspection.verdict import VERDICTS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.console import Console
+
+    from elman.inspection.rendering.charts import Figure
 
 FORMAT = "elman.diagnosis"
 VERSION = 2

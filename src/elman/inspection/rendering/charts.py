@@ -12,7 +12,7 @@ from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
 # Placeholders for the colours of the page, which differ in light and dark mode; they are replaced in the SVG.
 TEXT, ACCENT, SECOND = "#010101", "#020202", "#030303"
