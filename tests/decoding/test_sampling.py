@@ -41,9 +41,9 @@ def test_the_distribution_is_the_one_asked_for(
     logits: list[float], temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     row_BV = torch.tensor([logits], dtype=torch.float64)
-    found = distribution(row_BV, temperature=temperature, top_k=top_k, top_p=top_p)
+    result = distribution(row_BV, temperature=temperature, top_k=top_k, top_p=top_p)
     judge = expected(logits, temperature, top_k, top_p)
-    torch.testing.assert_close(found, torch.tensor([judge], dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(result, torch.tensor([judge], dtype=torch.float64), atol=1e-12, rtol=0)
 
 
 def test_top_k_keeps_exactly_k_of_equals() -> None:
@@ -89,8 +89,8 @@ def test_draws_follow_the_distribution(settings: dict[str, float]) -> None:
     counts_V = torch.bincount(drawn, minlength=len(logits_V)).double()
     possible = p_V > 0
     assert counts_V[~possible].sum() == 0
-    wanted = p_V[possible] * 40_000
-    chi_square = float(((counts_V[possible] - wanted) ** 2 / wanted).sum())
+    expected_N = p_V[possible] * 40_000
+    chi_square = float(((counts_V[possible] - expected_N) ** 2 / expected_N).sum())
     freedom = int(possible.sum()) - 1
     assert chi_square < freedom + 4 * math.sqrt(2 * freedom)
 

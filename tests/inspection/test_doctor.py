@@ -119,8 +119,8 @@ def test_a_diagnosis_draws_no_random_number_and_repeats(reader) -> None:
 def test_where_gradients_are_switched_off_it_measures_them_all_the_same(reader, loss, mode: type) -> None:
     model, batch = reader(elman.GRU(3, 6)), batch_of()
     with mode():
-        found = diagnose(model, [batch], loss).to_json()
-    assert found == diagnose(model, [batch], loss).to_json()
+        result = diagnose(model, [batch], loss).to_json()
+    assert result == diagnose(model, [batch], loss).to_json()
 
 
 def test_settings_make_the_remedies_concrete(reader, loss) -> None:

@@ -8,7 +8,7 @@ from elman.inspection.capture.recorder import Strand
 from elman.inspection.nan_search import describe
 
 
-def test_the_sequences_with_broken_input_are_named(reader, loss) -> None:
+def test_sequences_with_non_finite_input_are_named(reader, loss) -> None:
     model = reader(nn.GRU(3, 4))
     x = torch.randn(6, 4, 3)
     x[2, 1, 0] = torch.nan
@@ -28,12 +28,12 @@ def test_the_sequences_with_a_broken_error_or_gradient_are_named() -> None:
     x = torch.zeros(8, 3, 3)
     weight = torch.zeros(8, 3, 1)
     weight[7, 1] = 1.0  # an error of ordinary size that grows by 1e10 with every step back
-    (found,) = non_finite_sources(layer, x, lambda m, b: (m(b)[0] * weight).sum() * 1.0)
-    assert found[1:] == ("gradient", (1,))
+    (result,) = non_finite_sources(layer, x, lambda m, b: (m(b)[0] * weight).sum() * 1.0)
+    assert result[1:] == ("gradient", (1,))
     calm = elman.RNN(3, 4, nonlinearity="identity", bias=False)
     weight[7, 1] = torch.inf
-    (found,) = non_finite_sources(calm, x, lambda m, b: (m(b)[0] * weight).sum())
-    assert found[1:] == ("error", (1,))
+    (result,) = non_finite_sources(calm, x, lambda m, b: (m(b)[0] * weight).sum())
+    assert result[1:] == ("error", (1,))
     assert non_finite_sources(calm, x, lambda m, b: m(b)[0].sum()) == []
 
 

@@ -162,9 +162,15 @@ def test_numbers_beyond_all_bounds_stay_json(reader, loss) -> None:
 
 
 def test_the_distribution_of_gradient_norms() -> None:
-    found = GradientNorms.of([float(k) for k in range(1, 12)], clip=9.0)
-    assert found is not None
-    assert (found.steps, found.median, found.p90, found.maximum, found.clipped_share) == (11, 6.0, 10.0, 11.0, 2 / 11)
+    result = GradientNorms.of([float(k) for k in range(1, 12)], clip=9.0)
+    assert result is not None
+    assert (result.steps, result.median, result.p90, result.maximum, result.clipped_share) == (
+        11,
+        6.0,
+        10.0,
+        11.0,
+        2 / 11,
+    )
     assert GradientNorms.of([], 1.0) is None
     assert GradientNorms.of([5.0], 0.0).clipped_share == 0.0  # type: ignore[union-attr]
 

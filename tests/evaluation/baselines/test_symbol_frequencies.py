@@ -38,12 +38,12 @@ def test_both_are_what_counting_by_hand_gives(monkeypatch: pytest.MonkeyPatch, a
     training = [[0, 1, 1, 2, 0], [2], [1, 0, 1]]
     judged = [[1, 3, 0, 1], [2, 2]]
     files = tokens([*chain(*training)], 5, 6), tokens([*chain(*judged)], 4)
-    found = text_baselines(*files, characters=8)
+    result = text_baselines(*files, characters=8)
     one, two, count = by_hand(training, judged, 4)
-    assert found["frequencies"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
-    assert found["pairs"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)
-    assert found["pairs"]["symbols"] == count == 4
-    assert found["pairs"]["bits_per_character"] == pytest.approx(two * 4 / math.log(2) / 8, rel=1e-12)
+    assert result["frequencies"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
+    assert result["pairs"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)
+    assert result["pairs"]["symbols"] == count == 4
+    assert result["pairs"]["bits_per_character"] == pytest.approx(two * 4 / math.log(2) / 8, rel=1e-12)
 
 
 def test_the_probabilities_of_what_may_follow_add_up_to_1() -> None:
@@ -51,7 +51,7 @@ def test_the_probabilities_of_what_may_follow_add_up_to_1() -> None:
     for u in range(4):
         each = [text_baselines(training, tokens([u, v])) for v in range(4)]
         for name in ("frequencies", "pairs"):
-            assert sum(math.exp(-found[name]["nats_per_symbol"]) for found in each) == pytest.approx(1, rel=1e-12)
+            assert sum(math.exp(-result[name]["nats_per_symbol"]) for result in each) == pytest.approx(1, rel=1e-12)
 
 
 def test_no_more_than_so_many_symbols_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

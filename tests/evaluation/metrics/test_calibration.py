@@ -27,13 +27,13 @@ def test_the_temperature_of_made_answers_is_found(true: float) -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(20_000, 4)) * 3
     target = (softmax(logits, true).cumsum(1) < rng.random((20_000, 1))).sum(1)
-    found = fit_temperature(logits, target)
-    assert found == pytest.approx(true, rel=0.06)
-    least = single_label_metrics(logits, target, found)["nats"]
-    for other in (0.98 * found, 1.02 * found):
+    result = fit_temperature(logits, target)
+    assert result == pytest.approx(true, rel=0.06)
+    least = single_label_metrics(logits, target, result)["nats"]
+    for other in (0.98 * result, 1.02 * result):
         assert single_label_metrics(logits, target, other)["nats"] > least
-    assert single_label_metrics(logits, target, found)["calibration_error"] < 0.02
-    assert single_label_metrics(logits, target, found * 3)["calibration_error"] > 0.1
+    assert single_label_metrics(logits, target, result)["calibration_error"] < 0.02
+    assert single_label_metrics(logits, target, result * 3)["calibration_error"] > 0.1
 
 
 def test_the_temperature_has_bounds() -> None:

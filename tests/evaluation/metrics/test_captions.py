@@ -35,10 +35,10 @@ def test_perfect_and_unrelated_captions() -> None:
 
 def test_the_best_constant_caption_is_the_best() -> None:
     references = [*REFERENCES, ["two dogs play in the snow", "dogs"], ["two dogs play in the sea"]]
-    found = constant_caption(references)
+    result = constant_caption(references)
 
     def all_the_same(text: str) -> float:
         return bleu([text] * len(references), references)["bleu_4"]
 
-    assert all_the_same(found) == max(all_the_same(text) for each in references for text in each)
-    assert not math.isclose(all_the_same(found), 0)
+    assert all_the_same(result) == max(all_the_same(text) for each in references for text in each)
+    assert not math.isclose(all_the_same(result), 0)

@@ -19,11 +19,11 @@ from elman.evaluation.metrics.classification import (
 def test_one_class_each(N: int, C: int, seed: int, temperature: float) -> None:
     rng = np.random.default_rng(seed)
     logits, target = rng.normal(size=(N, C)), rng.integers(0, C, N)
-    found = single_label_metrics(logits, target, temperature)
+    result = single_label_metrics(logits, target, temperature)
     answer, p = logits.argmax(1), softmax(logits, temperature)
-    assert found["accuracy"] == pytest.approx(judge.accuracy_score(target, answer))
-    assert found["macro_f1"] == pytest.approx(judge.f1_score(target, answer, average="macro"))
-    assert found["nats"] == pytest.approx(judge.log_loss(target, p, labels=range(C)))
+    assert result["accuracy"] == pytest.approx(judge.accuracy_score(target, answer))
+    assert result["macro_f1"] == pytest.approx(judge.f1_score(target, answer, average="macro"))
+    assert result["nats"] == pytest.approx(judge.log_loss(target, p, labels=range(C)))
     np.testing.assert_array_equal(
         confusion_matrix(answer, target, C), judge.confusion_matrix(target, answer, labels=range(C))
     )
@@ -33,12 +33,12 @@ def test_one_class_each(N: int, C: int, seed: int, temperature: float) -> None:
 def test_several_classes_each(N: int, C: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     logits, target = rng.normal(size=(N, C)), rng.integers(0, 2, (N, C))
-    found, answer = multi_label_metrics(logits, target), (logits > 0).astype(int)
-    assert found["accuracy"] == pytest.approx(judge.accuracy_score(target, answer))
+    result, answer = multi_label_metrics(logits, target), (logits > 0).astype(int)
+    assert result["accuracy"] == pytest.approx(judge.accuracy_score(target, answer))
     known = np.flatnonzero((target | answer).any(0))
     each = [judge.f1_score(target[:, c], answer[:, c], zero_division=0) for c in known]
-    assert found["macro_f1"] == pytest.approx(np.mean(each) if each else 0)
-    assert found["nats"] == pytest.approx(judge.log_loss(target.ravel(), sigmoid(logits).ravel(), labels=[0, 1]))
+    assert result["macro_f1"] == pytest.approx(np.mean(each) if each else 0)
+    assert result["nats"] == pytest.approx(judge.log_loss(target.ravel(), sigmoid(logits).ravel(), labels=[0, 1]))
 
 
 def test_certain_and_right_costs_nothing() -> None:

@@ -23,19 +23,19 @@ def test_the_metrics_are_those_of_scikit_learn() -> None:
     errors_S = np.array([2.0, 0.5, np.nan])
     score = ForecastScore(LEVELS, errors_S)
     score.add(point_FB, quantiles_FBQ, target_FB, seen_FB, series_B)
-    found, there = score.metrics(), seen_FB > 0
+    result, there = score.metrics(), seen_FB > 0
     truth = target_FB[there]
-    assert found["mse"] == pytest.approx(mean_squared_error(truth, point_FB[there]))
-    assert found["mae"] == pytest.approx(mean_absolute_error(truth, point_FB[there]))
+    assert result["mse"] == pytest.approx(mean_squared_error(truth, point_FB[there]))
+    assert result["mae"] == pytest.approx(mean_absolute_error(truth, point_FB[there]))
     pinball = [mean_pinball_loss(truth, quantiles_FBQ[there][:, q], alpha=a) for q, a in enumerate(LEVELS)]
-    assert found["crps"] == pytest.approx(2 * np.mean(pinball))
+    assert result["crps"] == pytest.approx(2 * np.mean(pinball))
     low, high = quantiles_FBQ[there][:, 0], quantiles_FBQ[there][:, 2]
-    assert found["coverage_80"] == pytest.approx(np.mean((low <= truth) & (truth <= high)))
+    assert result["coverage_80"] == pytest.approx(np.mean((low <= truth) & (truth <= high)))
     mase = []
     for s in range(2):  # the third series has nothing to be compared with
         own = there & (series_B == s)
         mase.append(mean_absolute_error(target_FB[own], point_FB[own]) / errors_S[s])
-    assert found["mase"] == pytest.approx(np.mean(mase))
+    assert result["mase"] == pytest.approx(np.mean(mase))
     assert score.steps == there.sum()
 
 

@@ -29,8 +29,8 @@ def test_known_forget_gates_give_their_time_constants() -> None:
     keep = [0.1, 0.5, 0.9, 0.99, 0.999]
     layer = still(elman.LSTM(2, 5), f=[math.log(k / (1 - k)) for k in keep])
     found = measure(layer, torch.randn(7, 3, 2))
-    wanted = torch.quantile(torch.tensor([-1 / math.log(k) for k in keep]), torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9]))
-    assert found.time_constants == pytest.approx(wanted.tolist(), rel=1e-3)
+    expected = torch.quantile(torch.tensor([-1 / math.log(k) for k in keep]), torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9]))
+    assert found.time_constants == pytest.approx(expected.tolist(), rel=1e-3)
     assert found.time_constants[2] == pytest.approx(-1 / math.log(0.9), rel=1e-5)
     assert found.gates["f"].mean == pytest.approx(sum(keep) / 5, rel=1e-5)
     assert found.gates["f"].open == pytest.approx(0.4) and found.gates["f"].closed == 0

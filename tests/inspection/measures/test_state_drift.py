@@ -24,15 +24,15 @@ def test_a_counter_drifts_and_a_leaky_one_does_not() -> None:
     last = counter.segments[-1]
     assert counter.rms == pytest.approx(size)
     assert last.growth == pytest.approx(float(states[32:].square().mean().sqrt()) / size)
-    wanted = (float(states[32:].mean()) - 5.5) / float(states[:10].std(correction=0))
-    assert last.shift == pytest.approx(wanted, rel=1e-5)
+    expected = (float(states[32:].mean()) - 5.5) / float(states[:10].std(correction=0))
+    assert last.shift == pytest.approx(expected, rel=1e-5)
     assert all(p.shift < 1.5 and p.growth < 2 for p in leaky.segments)
 
 
 def test_growth_is_the_last_quarter_over_the_second() -> None:
     states = torch.arange(1.0, 41)
-    wanted = float((states[30:].square().mean() / states[10:20].square().mean()).sqrt())
-    assert drift.growth([trace_of(1.0)]) == pytest.approx(wanted)
+    expected = float((states[30:].square().mean() / states[10:20].square().mean()).sqrt())
+    assert drift.growth([trace_of(1.0)]) == pytest.approx(expected)
 
 
 def test_a_run_that_was_seen_whole_has_no_later_pieces() -> None:
