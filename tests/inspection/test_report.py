@@ -100,7 +100,9 @@ def test_the_unrolled_network_carries_the_numbers(report: Report) -> None:
     assert drawn.count("<circle") == len(drawn_lags(layer))
     share = layer.measurements.contributions.cumulative_share
     assert f">{share[0]:.0%}<" in drawn and f">{share[1] - share[0]:.0%}<" in drawn
-    assert all(f">{left}<" in drawn for left in ("100%", "50%", "25%", "12%", "&lt;1%"))
+    median = layer.measurements.flow.median
+    assert median[:4] == pytest.approx([1, 0.5, 0.25, 0.125])
+    assert all(f">{left}<" in drawn for left in (*(f"{m:.0%}" for m in median[:4]), "&lt;1%"))
     assert ">(t-1)<" in drawn and ">(t+1)<" in unrolled(report.layers[1])  # the reverse direction runs from the end
 
 
