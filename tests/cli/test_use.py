@@ -61,9 +61,9 @@ def test_generate_streams_and_python_gives_the_same(run: Path, elman: Elman) -> 
     ("options", "message"),
     [
         (["--prompt", "xyz"], "no symbol for the character 'x'"),
-        (["--temperature", "-1"], "the temperature is impossible"),
-        (["--top-k", "0"], "top-k is impossible"),
-        (["--top-p", "1.5"], "top-p is impossible"),
+        (["--temperature", "-1"], "invalid value for temperature"),
+        (["--top-k", "0"], "invalid value for top-k"),
+        (["--top-p", "1.5"], "invalid value for top-p"),
         (["--length", "-5"], "should be: 0 or more, or -1 for no end"),
         (["--seed", str(10**22)], "the seed is out of range"),
         (["--seed", "-1"], "the seed is out of range"),

@@ -123,7 +123,7 @@ def test_pictures_of_one_name_are_drawn_apart_and_none_is_written_over(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     answer = elman("predict", run, tmp_path / "a", "--set", f"pictures={tmp_path / 'a'}")
     assert (answer.code, answer.out) == (2, "")
-    assert "would write over what is described" in answer.err
+    assert "would overwrite an input image" in answer.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
     rows = [f"{tmp_path}/{folder}/x.png\tred" for folder in "ab"]
     (tmp_path / "two.tsv").write_text("\n".join(rows))

@@ -19,10 +19,10 @@ from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
-from elman.evaluation.metrics.captions import cider, constant_caption, exact, metrics
+from elman.evaluation.metrics.captions import caption_metrics, cider, constant_caption, exact_match
 from elman.models.captioner import Captioner
-from elman.plots.attention_matrix import drawing_folder
-from elman.plots.attention_overlay import draw_attention_over, drawing_paths
+from elman.plots.attention_matrix import create_plot_folder
+from elman.plots.attention_overlay import draw_attention_overlay, overlay_paths
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.options import DescribeOptions
 from elman.storage.ragged import RaggedArrays
@@ -83,7 +83,7 @@ def judge_in_training(
     return {
         "nats_per_symbol": nats,
         "cider": score,
-        "exact": exact(texts, pictures.texts),
+        "exact": exact_match(texts, pictures.texts),
         "decides": score - nats / 100,
     }
 
@@ -160,7 +160,7 @@ class CaptionPredictor:
         if wanted.pictures is not None:
             self._check_drawable()
             paths = [path for path, _ in given]
-            drawings = [*drawing_paths(paths, Path(wanted.pictures), spared=paths)]
+            drawings = [*overlay_paths(paths, Path(wanted.pictures), protected=paths)]
         for (path, read), drawing in zip(given, drawings, strict=True):
             try:
                 values = read()
@@ -215,8 +215,8 @@ class CaptionPredictor:
         assert weights_TS is not None
         height, width = self.model.seeing.grid
         maps_TYX = weights_TS[:-1].view(-1, height, width).numpy()  # the end is not shown
-        drawing_folder(drawing.parent)
-        draw_attention_over(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), drawing)
+        create_plot_folder(drawing.parent)
+        draw_attention_overlay(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), drawing)
 
     def evaluate(
         self, data: Sequence[Path] | None = None, *, skip_bad: bool = False, pictures: Path | None = None
@@ -243,14 +243,14 @@ class CaptionPredictor:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
         texts, nats = written(self.model, judged, self.vocabulary, DescribeOptions())
         constant = constant_caption(read_texts(self.run.path)[1])
-        right, shuffled = metrics(texts, judged.texts), metrics(texts, shuffle(judged.texts))
+        right, shuffled = caption_metrics(texts, judged.texts), caption_metrics(texts, shuffle(judged.texts))
         held_out: dict[str, Any] = {}
         if not data and (self.run.path / "held_out").exists():
             other = open_pictures(self.run.path / "held_out", self.vocabulary)
             told_there, _ = written(self.model, other, self.vocabulary, DescribeOptions())
-            held_out = {"held_out_exact": exact(told_there, other.texts), "held_out_pictures": len(other)}
+            held_out = {"held_out_exact": exact_match(told_there, other.texts), "held_out_pictures": len(other)}
         if pictures is not None:
-            for n, drawing in enumerate(drawing_paths(judged.names[:DRAWN], pictures)):
+            for n, drawing in enumerate(overlay_paths(judged.names[:DRAWN], pictures)):
                 self._answer(Path(judged.names[n]), judged.values[n], DescribeOptions(), drawing)
         return {
             "nats_per_symbol": nats,
@@ -262,7 +262,7 @@ class CaptionPredictor:
             "one_caption": constant,
             "baselines": {
                 "the pictures shuffled": shuffled,
-                "one caption for all": metrics([constant] * len(judged), judged.texts),
+                "one caption for all": caption_metrics([constant] * len(judged), judged.texts),
             },
         }
 

@@ -16,10 +16,10 @@ from elman.data.series.readers import SeriesTable, read_series
 from elman.data.series.window_plan import ForecastSpec
 from elman.data.series.windows import Forecast, ForecastFunction, WindowBatch, Windows
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
-from elman.evaluation.backtest import beside, judge, naives_of
+from elman.evaluation.backtest import evaluate_baselines, evaluate_forecaster, open_baselines
 from elman.models.forecaster import Forecaster
 from elman.modules.segment_rnn import Covariates
-from elman.plots.forecasts import draw_windows
+from elman.plots.forecasts import draw_forecasts
 from elman.predictors.answer import Answer
 from elman.predictors.inputs import input_file
 from elman.storage.run_directory import RunDirectory
@@ -48,7 +48,7 @@ class ForecastPredictor:
         """
         plan, settings, run, levels = self.plan, self.settings, self.run, self.settings.quantiles
         naives, heard = (
-            naives_of(run.path, plan, levels),
+            open_baselines(run.path, plan, levels),
             forecast_function(self.model, least_S=least_of(settings, plan)),
         )
         told: dict[str, Any] = {}
@@ -59,11 +59,11 @@ class ForecastPredictor:
         else:
             windows, most = plan.validation(panel_of(run)), settings.validation_windows
         if pictures is not None:
-            draw_windows(pictures, windows, heard, naives[0], levels)
-        metrics = judge(heard, windows, naives, levels, most)
+            draw_forecasts(pictures, windows, heard, naives[0].forecaster(windows), levels)
+        metrics = evaluate_forecaster(heard, windows, naives, levels, most)
         if not np.isfinite([value for value in metrics.values() if value is not None]).all():
             raise self._no_numbers()
-        return {**metrics, **told, "baselines": beside(windows, naives, levels, most)}
+        return {**metrics, **told, "baselines": evaluate_baselines(windows, naives, levels, most)}
 
     def predict(
         self, inputs: Sequence[str] = (), *, horizon: int | None = None, skip_bad: bool = False
@@ -182,7 +182,7 @@ def say(model: Any, batch: WindowBatch) -> torch.Tensor:
 def forecast_function(
     model: Any, device: torch.device | str = "cpu", *, least_S: Floats | None = None
 ) -> ForecastFunction:
-    """Return a model as what `elman.evaluation.metrics.forecasts.score` asks.
+    """Return a model as what `elman.evaluation.metrics.forecasts.score_forecasts` asks.
 
     Args:
         model: the forecaster.

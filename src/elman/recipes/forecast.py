@@ -19,8 +19,8 @@ from elman.data.series.regularisation import Rules
 from elman.data.series.window_plan import LONGEST, ForecastSpec
 from elman.data.series.windows import WindowBatch, spread_evenly
 from elman.errors import SettingError
-from elman.evaluation.backtest import beside, judge, naives_of
-from elman.evaluation.baselines.seasonal_naive import Naive
+from elman.evaluation.backtest import evaluate_baselines, evaluate_forecaster, open_baselines
+from elman.evaluation.baselines.seasonal_naive import SeasonalNaive
 from elman.models.forecaster import Forecaster
 from elman.modules.forecast_heads import check_levels
 from elman.predictors.forecaster import ForecastPredictor, forecast_function, least_of, panel_of, plan_of, read, say
@@ -107,7 +107,7 @@ def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -
     plan.save(folder, panel)
     training = panel.before(plan.cut)
     for steps in {plan.season, 1}:
-        Naive.fit(training, plan.scaler, steps, plan.horizon, settings.quantiles).save(folder)
+        SeasonalNaive.fit(training, plan.scaler, steps, plan.horizon, settings.quantiles).save(folder)
     first, last = int(panel.starts.min()), max(panel.end(n) for n in range(len(panel.groups)))
     return {
         "sources": [str(source) for source in sources] or ["yearly sunspot numbers, 1700 to 2008"],
@@ -151,15 +151,15 @@ def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Tas
     device = choose_device(settings.device)
     plan, panel = plan_of(run.path), panel_of(run)
     windows, judged = plan.training(panel), plan.validation(panel)
-    naives = naives_of(run.path, plan, settings.quantiles)
+    naives = open_baselines(run.path, plan, settings.quantiles)
     least_S = least_of(settings, plan)
     batches = BucketBatches(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
 
     def objective(model: Any, batch: WindowBatch, state: Any) -> Loss:
         return Loss(*loss_of(model, batch, device))
 
-    def evaluate(model: Any) -> dict[str, float | None]:
-        return judge(
+    def evaluate(model: Any) -> Mapping[str, float | None]:
+        return evaluate_forecaster(
             forecast_function(model, device, least_S=least_S),
             judged,
             naives,
@@ -181,8 +181,8 @@ def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") 
 def baselines(settings: ForecastSettings, run: RunDirectory) -> dict[str, Any]:
     """Return what the naive forecasts get on the run's validation data."""
     plan = plan_of(run.path)
-    naives = naives_of(run.path, plan, settings.quantiles)
-    return beside(plan.validation(panel_of(run)), naives, settings.quantiles, settings.validation_windows)
+    naives = open_baselines(run.path, plan, settings.quantiles)
+    return evaluate_baselines(plan.validation(panel_of(run)), naives, settings.quantiles, settings.validation_windows)
 
 
 def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:

@@ -172,7 +172,7 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
         nats, state = model.nats(batch.input_TB.to(device), batch.target_TB.to(device), state, resets=resets)
         return Loss(nats / max(1, batch.count), batch.count, state)
 
-    def evaluate(model: Any) -> dict[str, float | None]:
+    def evaluate(model: Any) -> Mapping[str, float | None]:
         return perplexity(model.nats, validation, characters=characters, device=device)
 
     return Task(model, streams(settings, training), objective, evaluate, metric="nats_per_symbol")
@@ -283,7 +283,7 @@ class TrainedLanguageModel:
         """
         with encoded(self.settings, self.run, data or []) as text:
             characters = count_characters(self.vocabulary, text)
-            metrics: dict[str, Any] = perplexity(self.model.nats, text, characters=characters)
+            metrics = dict[str, Any](perplexity(self.model.nats, text, characters=characters))
             if (self.run.path / "text.tokens").exists():
                 training, _ = parts(self.settings, self.run.path)
                 metrics["baselines"] = text_baselines(training, text, characters=characters)

@@ -185,7 +185,7 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
         spread = max(0.0, 1 - batches.progress / flat) if flat else 0.0
         return Loss(model.loss(*(t.to(device) for t in batch), flat_start=spread) / max(1, symbols), symbols)
 
-    def evaluate(model: Any) -> dict[str, float | None]:
+    def evaluate(model: Any) -> Mapping[str, float | None]:
         features = [judged.input[n] for n in range(len(judged.input))]
         found = {n: spelled(vocabulary, timed) for n, timed, _ in read_each(model, features, device)}
         return error_rates([found[n] for n in range(len(features))], references)

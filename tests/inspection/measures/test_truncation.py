@@ -20,7 +20,7 @@ def test_cosine_and_error_are_those_of_the_cut_gradient(reader, loss) -> None:
     model = reader(nn.GRU(3, 5, 2))
     batches = [(torch.randn(12, 2, 3), torch.randn(12, 2, 3)) for _ in range(2)]
     report = diagnose(model, batches, loss, window=3)
-    assert [row.window for row in report.layers[1].measured.truncation] == [1, 3, 6]
+    assert [row.window for row in report.layers[1].measurements.truncation] == [1, 3, 6]
 
     def gradient(window: int | None) -> torch.Tensor:
         names = ("layer.weight_ih_l1", "layer.weight_hh_l1")
@@ -28,9 +28,9 @@ def test_cosine_and_error_are_those_of_the_cut_gradient(reader, loss) -> None:
         return torch.cat([sum(g[name] for g in each).flatten() for name in names])
 
     full, cut = gradient(None), gradient(3)
-    row = report.layers[1].measured.truncation[1]
+    row = report.layers[1].measurements.truncation[1]
     assert row.cosine == pytest.approx(float(torch.cosine_similarity(full, cut, dim=0)), abs=1e-5)
-    assert row.error == pytest.approx(float((full - cut).norm() / full.norm()), rel=1e-4)
+    assert row.relative_error == pytest.approx(float((full - cut).norm() / full.norm()), rel=1e-4)
 
 
 def test_the_gradients_of_a_strand_are_found_by_name() -> None:

@@ -1,6 +1,6 @@
-"""What truncated backpropagation through time loses: its gradient against the full one, on the same batches.
+"""Truncated backpropagation through time: its gradient compared with the full one, on the same batches.
 
-The forward pass is the same; the gradient is cut every `window` steps, through all layers at once, as training cuts it.
+The forward pass is the same; the gradient is cut every `window` steps, through all layers at once, as in training.
 Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories", 1990.
 """
 
@@ -18,11 +18,17 @@ from elman.inspection.capture.recorder import LayerDirection, LossFunction, reco
 
 @dataclass(frozen=True)
 class Truncation:
-    """The gradient of one window length against the full gradient, for one strand's weights U and W."""
+    """The gradient of one window length compared with the full one, for U and W of one layer in one direction.
 
-    window: int  # steps between two cuts
-    cosine: float  # of the angle between the two gradients; 1 where nothing is lost
-    error: float  # |truncated - full| / |full|
+    Attributes:
+        window: truncation length (TBPTT), in steps.
+        cosine: similarity of the two gradients; 1 if nothing is lost.
+        relative_error: |truncated - full| / |full|.
+    """
+
+    window: int
+    cosine: float
+    relative_error: float
 
 
 def windows(own: int | None, steps: int) -> tuple[int, ...]:
