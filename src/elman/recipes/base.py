@@ -178,7 +178,7 @@ class Recipe(ABC, Generic[S, D]):
         return dict(self.measure(model, data))
 
     def baselines(self, data: D) -> dict[str, Metrics]:
-        """Return the metrics of trivial predictors on the same data, by their names; the report of training has them."""
+        """Return the metrics of trivial predictors on the same data, by their names; report.md has them too."""
         return {}
 
     def sample(self, data: D) -> tuple[list[Any], int | None]:
