@@ -4,20 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+SITE := build/docs-tools
 
-.PHONY: help demo test check format bench quality sanitize wheel clean
+.PHONY: help demo test check format docs bench quality sanitize wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
 	@echo "make test    install, run the whole test suite (under ten minutes on two cores)"
 	@echo "make check   format, lint and types"
+	@echo "make docs    build the documentation with its API reference into build/site"
 	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed), training, a stream"
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make wheel   build a manylinux wheel and test it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
 
-ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp)
+ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp src/elman/kernels/cpu/*.def)
 
 $(BIN)/elman: pyproject.toml constraints.txt $(ENGINE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -48,6 +50,20 @@ check: $(BIN)/elman
 format: $(BIN)/elman
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The site is built from the source alone, in an environment of its own: neither torch nor a compiler is needed.
+$(SITE)/bin/mkdocs: pyproject.toml constraints.txt
+	@test -d $(SITE) || $(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+		print(*extras["docs"], sep="\n")' > $(SITE)/requirements.txt
+	$(SITE)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(SITE)/requirements.txt
+	@touch $@
+
+docs: $(SITE)/bin/mkdocs
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
+	@! grep -rnE '<(script|link|img|iframe)[^>]* (src|href)="?(https?:)?//' --include='*.html' build/site || \
+		{ echo "the site loads something from outside" >&2; exit 1; }
+	@echo "open build/site/index.html, or run: $(SITE)/bin/python -m http.server --directory build/site"
 
 bench: $(BIN)/elman
 	$(BIN)/python benchmarks/speed.py --out docs/results/speed

@@ -161,7 +161,7 @@ def refused(answer: Any, *messages: str) -> None:
         (b"a" * 300, ["--cell", "lsmt"], "did you mean 'lstm'?"),
         (b"a" * 300, ["--set", "init=ortogonal"], "did you mean 'orthogonal'?"),
         (b"a" * 300, ["--set", "nonlinearity=tan", "--cell", "rnn"], "did you mean 'tanh'?"),
-        (b"a" * 300, ["--set", "tied=true"], "a tied output layer does not fit"),
+        (b"a" * 300, ["--set", "tied=true"], "tied weights do not match"),
         (b"a" * 300, ["--set", "device=abacus"], "there is no device 'abacus'"),
         (b"a" * 300, ["--set", "encoding=klingon"], "the encoding is unknown"),
         (b"a" * 300, ["--minutes", "1"], "the budget is given more than once"),

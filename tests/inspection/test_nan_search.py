@@ -5,7 +5,7 @@ from torch import nn
 import elman
 from elman.inspection import NonFiniteSource, autopsy
 from elman.inspection import nan_search as non_finite_sources
-from elman.inspection.capture.recorder import Strand
+from elman.inspection.capture.recorder import LayerDirection
 from elman.inspection.nan_search import words
 
 
@@ -14,14 +14,18 @@ def test_the_sequences_with_broken_input_are_named(reader, loss) -> None:
     x = torch.randn(6, 4, 3)
     x[2, 1, 0] = torch.nan
     x[5, 3, 1] = torch.inf
-    assert non_finite_sources(model, (x, torch.zeros(6, 4, 3)), loss) == [(Strand("layer", 0, 0), "input", (1, 3))]
+    assert non_finite_sources(model, (x, torch.zeros(6, 4, 3)), loss) == [
+        (LayerDirection("layer", 0, 0), "input", (1, 3))
+    ]
 
 
 def test_the_sequences_that_overflow_are_named(reader, loss) -> None:
     model = reader(elman.RNN(3, 4, nonlinearity="identity", bias=False, init="orthogonal=1e10"))
     x = torch.zeros(8, 3, 3)
     x[0, 2] = 1.0
-    assert non_finite_sources(model, (x, torch.zeros(8, 3, 3)), loss) == [(Strand("layer", 0, 0), "output", (2,))]
+    assert non_finite_sources(model, (x, torch.zeros(8, 3, 3)), loss) == [
+        (LayerDirection("layer", 0, 0), "output", (2,))
+    ]
 
 
 def test_the_sequences_with_a_broken_error_or_gradient_are_named() -> None:
@@ -74,4 +78,4 @@ def test_an_autopsy_says_it_in_words() -> None:
     ],
 )
 def test_culprits_in_words(what: str, rows: tuple[int, ...], said: str) -> None:
-    assert words(NonFiniteSource(Strand("a", 1, 1), what, rows)).startswith(said)
+    assert words(NonFiniteSource(LayerDirection("a", 1, 1), what, rows)).startswith(said)

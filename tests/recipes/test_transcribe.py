@@ -477,7 +477,7 @@ def test_who_cannot_hear_a_stream_says_so_before_it_comes(run: Path, monkeypatch
     trained = runs.load(run)
     trained.model.streaming = False
     monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
-    with pytest.raises(SettingError, match="cannot hear a stream"):
+    with pytest.raises(SettingError, match="cannot stream"):
         list(trained.predict([run / "no file", "-"]))
 
 

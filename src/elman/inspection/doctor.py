@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import DataError, SettingError
-from elman.inspection.capture.recorder import LossFunction, Passage, Recording, Strand, record
+from elman.inspection.capture.recorder import CapturedCall, LayerDirection, LossFunction, Recording, record
 from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.isolation import one_thread, untouched_random_state
 from elman.inspection.measures import gradient_flow as flow
@@ -75,11 +75,11 @@ def diagnose(
         raise DataError("there is no batch to diagnose", should="at least one batch", found="none")
     with untouched_random_state(model):
         recordings = [record(model, batch, loss) for batch in sample]
-        T = max(len(p.x_TBI) for r in recordings for p in r.passages)
+        T = max(len(p.x_TBI) for r in recordings for p in r.calls)
         _check_length(T, lags)
-        _check_precision({p.x_TBI.dtype for r in recordings for p in r.passages})
+        _check_precision({p.x_TBI.dtype for r in recordings for p in r.calls})
         strands = _by_strand(recordings)
-        full: dict[Strand, list[Tensor]] = {}
+        full: dict[LayerDirection, list[Tensor]] = {}
         for strand in strands:
             for recording in recordings:
                 truncation.add(full, strand, truncation.gradients_of(strand, recording.gradients))
@@ -96,7 +96,7 @@ def diagnose(
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
         batches=len(sample),
-        sequences=sum(max(p.x_TBI.shape[1] for p in r.passages) for r in recordings),
+        sequences=sum(max(p.x_TBI.shape[1] for p in r.calls) for r in recordings),
         steps=T,
         memory=need.memory,
         window=window,
@@ -129,10 +129,10 @@ class _Shares:
         return tuple(LargestGradient(batch, row, norm, norm / total) for norm, (batch, row) in norms[:HEAVIEST]), half
 
 
-def _by_strand(recordings: Sequence[Recording]) -> dict[Strand, list[tuple[int, Passage]]]:
-    found: dict[Strand, list[tuple[int, Passage]]] = {}
+def _by_strand(recordings: Sequence[Recording]) -> dict[LayerDirection, list[tuple[int, CapturedCall]]]:
+    found: dict[LayerDirection, list[tuple[int, CapturedCall]]] = {}
     for batch, recording in enumerate(recordings):
-        for passage in recording.passages:
+        for passage in recording.calls:
             found.setdefault(passage.strand, []).append((batch, passage))
     return found
 
@@ -159,8 +159,8 @@ def _check_precision(dtypes: set[torch.dtype]) -> None:
 
 
 def _layer(
-    strand: Strand,
-    passages: Sequence[tuple[int, Passage]],
+    strand: LayerDirection,
+    passages: Sequence[tuple[int, CapturedCall]],
     gradients: Sequence[Tensor],
     cuts: tuple[truncation.Truncation, ...],
     need: Requirement,

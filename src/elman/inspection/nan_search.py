@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ElmanError
-from elman.inspection.capture.recorder import LossFunction, Strand, record
+from elman.inspection.capture.recorder import LayerDirection, LossFunction, record
 from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.isolation import one_thread, untouched_random_state
 from elman.inspection.measures import gradient_flow as flow
@@ -20,7 +20,7 @@ NAMED = 8  # sequences that are named one by one
 class NonFiniteSource(NamedTuple):
     """Where numbers stopped being finite."""
 
-    strand: Strand
+    strand: LayerDirection
     what: str  # "input", "output", "error" or "gradient": the first of them that is not finite
     rows: tuple[int, ...]  # the sequences of the batch
 
@@ -40,7 +40,7 @@ def non_finite_sources(
         dropout: leave the model in the mode it is in, instead of the evaluation mode.
     """
     with untouched_random_state(model):
-        passages = record(model, batch, loss, finite=False, weights=False, dropout=dropout).passages
+        passages = record(model, batch, loss, finite=False, weights=False, dropout=dropout).calls
     tries: list[tuple[str, Callable[[Any], Tensor]]] = [
         ("input", lambda p: p.x_TBI),
         ("output", lambda p: p.y_TBP),

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from elman.inspection.capture.recorder import Passage, Strand, record
+from elman.inspection.capture.recorder import CapturedCall, LayerDirection, record
 from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.isolation import one_thread, untouched_random_state
 from elman.inspection.measures import gradient_flow as flow
@@ -37,11 +37,11 @@ class Probe:
         with untouched_random_state(model):
             recording = record(model, batch, lambda m, b: self.loss(m, b, state), weights=False)
         with one_thread():
-            return _decay(recording.passages)
+            return _decay(recording.calls)
 
 
-def _decay(passages: Sequence[Passage]) -> dict[str, float]:
-    linears: dict[Strand, list[Linear]] = {}
+def _decay(passages: Sequence[CapturedCall]) -> dict[str, float]:
+    linears: dict[LayerDirection, list[Linear]] = {}
     for passage in passages:
         if passage.x_TBI.numel():
             linears.setdefault(passage.strand, []).append(Linear(replay(passage, SEQUENCES)))

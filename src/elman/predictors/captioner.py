@@ -40,13 +40,13 @@ def described(
     beam = Beam(
         lambda ids_N, state: model.step(ids_N.to(memory_BSM.device), state),
         lambda state, rows: state.select(rows.to(memory_BSM.device)),
-        model.mark,
-        model.mark,
+        model.boundary,
+        model.boundary,
         width=wanted.beam,
         length_penalty=wanted.length_penalty,
     )
     longest = LONGEST * (6 if vocabulary.kind == "characters" else 1)
-    return beam.search(model.begin(memory_BSM), len(memory_BSM), [longest] * len(memory_BSM))
+    return beam.search(model.initial_state(memory_BSM), len(memory_BSM), [longest] * len(memory_BSM))
 
 
 def written(
@@ -63,7 +63,7 @@ def written(
         for begin in range(0, len(pictures), TOGETHER):
             batch = pictures.batch(np.arange(begin, min(begin + TOGETHER, len(pictures))))
             picture_B, _, target_TN, of_N, *_ = (tensor.to(device) for tensor in batch)
-            memory_BSM = model.see(picture_B)
+            memory_BSM = model.encode(picture_B)
             nats, symbols = model.nats(memory_BSM, target_TN, of_N)
             total, count = total + float(nats), count + symbols
             best = described(model, memory_BSM, vocabulary, wanted)
@@ -179,7 +179,7 @@ class CaptionPredictor:
 
     @torch.no_grad()
     def _answer(self, path: Path, values: Any, wanted: DescribeOptions, drawing: Path | None) -> Answer:
-        memory_BSM = self.model.see(torch.from_numpy(np.array(values))[None])
+        memory_BSM = self.model.encode(torch.from_numpy(np.array(values))[None])
         best = described(self.model, memory_BSM, self.vocabulary, wanted)[0][: wanted.n_best]
         texts = [_text(self.vocabulary, hypothesis) for hypothesis in best]
         n_best = [
@@ -197,8 +197,8 @@ class CaptionPredictor:
     @torch.no_grad()
     def attention(self, memory_BSM: Tensor, hypothesis: Hypothesis) -> Tensor | None:
         """Return how much each symbol, the end included, looked at each place, (T, S); None without attention."""
-        read_TN = torch.tensor([self.model.mark, *hypothesis.token_ids])[:, None]
-        weights_NTS = self.model.write(read_TN, self.model.begin(memory_BSM))[1]
+        read_TN = torch.tensor([self.model.boundary, *hypothesis.token_ids])[:, None]
+        weights_NTS = self.model.decode(read_TN, self.model.initial_state(memory_BSM))[1]
         return None if weights_NTS is None else weights_NTS[0]
 
     def _check_drawable(self) -> None:

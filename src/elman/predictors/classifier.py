@@ -166,7 +166,7 @@ class ClassificationPredictor:
     def _running(self, name: str, steps: Iterable[Tensor], every: int, top: int) -> Iterator[Answer]:
         """Yield an answer after every so many steps, and after the last one where there is none else."""
         count, scores = 0, None
-        for count, scores in enumerate(self.model.running(steps), 1):
+        for count, scores in enumerate(self.model.stream(steps), 1):
             if every and count % every == 0:
                 yield self._answer(name, scores, top, step=count)
         if scores is None:

@@ -112,11 +112,11 @@ class SimilarityPredictor(Predictor):
                 vectors_NF[numbers] = self.model.encode(batch).vector_BF.cpu().numpy()
         return vectors_NF
 
-    def closeness(self, queries: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
-        """Return the closeness of the vectors of texts, (queries, candidates)."""
+    def vector_similarity(self, queries: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
+        """Return the similarity of the vectors of texts, (queries, candidates)."""
         query_QF, candidate_NF = (torch.from_numpy(self.embed(texts)) for texts in (queries, candidates))
         with torch.no_grad():
-            close_QN: NDArray[np.float32] = self.model.closeness(query_QF, candidate_NF).numpy()
+            close_QN: NDArray[np.float32] = self.model.vector_similarity(query_QF, candidate_NF).numpy()
         return close_QN
 
     def _scores(self, pairs: Sequence[ScoredPair]) -> torch.Tensor:
@@ -160,7 +160,7 @@ class SimilarityPredictor(Predictor):
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():
-            _, place_QK = nearest(query_QF, rows_NF, count, self.model.closeness)
+            _, place_QK = nearest(query_QF, rows_NF, count, self.model.vector_similarity)
         places = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
         candidates = [(place, lines[place]) for place in places if lines[place].strip()]
         scores = self.score([ScoredPair(text, line, float("nan")) for _, line in candidates])

@@ -75,7 +75,7 @@ class Listener:
                 continue
             x_TI = self.features.of_samples(rest[: (count - 1) * hop + width])
             rest = rest[count * hop :]
-            logits_TBV, hearing = self.model.hear(torch.from_numpy(x_TI)[:, None], hearing)
+            logits_TBV, hearing = self.model.forward_chunk(torch.from_numpy(x_TI)[:, None], hearing)
             pending += decoder.push(logits_TBV[:, 0])
             ready, pending = self.certain(pending)
             spent = max(spent, time.perf_counter() - began)

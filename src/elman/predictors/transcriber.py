@@ -194,7 +194,7 @@ class TranscriptionPredictor:
         """
         if not isinstance(self.features, SoundFeatures):
             raise SettingError("a run on video reads no samples", should="files", found="-")
-        self.model.refuse_streams()
+        self.model.check_streaming()
         return Listener(self.model, self.vocabulary, self.features)
 
     def evaluate(

@@ -103,7 +103,7 @@ class TranslationPredictor:
         for chosen in in_order([len(ids) for _, ids in full], batch_size=TOGETHER, tokens=SYMBOLS) if full else ():
             some = [full[int(c)] for c in chosen]
             source, lengths = pad([ids for _, ids in some])
-            at = self.model.read(torch.from_numpy(source), torch.from_numpy(lengths))
+            at = self.model.encode(torch.from_numpy(source), torch.from_numpy(lengths))
             limits = [3 * int(n) + 10 for n in lengths]
             for (n, _), hypotheses in zip(some, self._beam(wanted).search(at, len(some), limits), strict=True):
                 found[n] = hypotheses
@@ -116,8 +116,8 @@ class TranslationPredictor:
         return Beam(
             self.model.step,
             DecoderState.select,
-            self.model.mark,
-            self.model.mark,
+            self.model.boundary,
+            self.model.boundary,
             width=wanted.beam,
             length_penalty=wanted.length_penalty,
             bonus=penalty if wanted.coverage_penalty else None,
@@ -160,8 +160,8 @@ class TranslationPredictor:
     def attention(self, line: str, hypothesis: Hypothesis) -> Tensor:
         """Return how much each symbol of a translation, its end included, looked at each of the source, (T, S)."""
         source = torch.from_numpy(encode_line(self.languages.source, line))[:, None]
-        read = torch.tensor([self.model.mark, *hypothesis.token_ids])[:, None]
-        return self.model.write(read, self.model.read(source, torch.tensor([len(source)])))[1][0]
+        read = torch.tensor([self.model.boundary, *hypothesis.token_ids])[:, None]
+        return self.model.decode(read, self.model.encode(source, torch.tensor([len(source)])))[1][0]
 
     def _source_symbols(self, line: str) -> list[str]:
         if self.languages.source.kind == "words":

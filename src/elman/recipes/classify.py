@@ -22,9 +22,8 @@ from elman.data.labelled.readers import read_examples, reader_name
 from elman.data.text.vocabularies import load_vocabulary
 from elman.evaluation.labelling import judge_in_training, trivial
 from elman.evaluation.result import Metrics
-from elman.models.classifier import Classifier
+from elman.models.classifier import TARGET_LOSSES, Classifier, class_weights
 from elman.modules.input_layers import build_input_layer
-from elman.modules.label_losses import TARGET_LOSSES, class_weights
 from elman.modules.recurrent_stack import RecurrentStack
 from elman.predictors.classifier import ClassificationPredictor, judged_part, kept_temperature
 from elman.predictors.options import ClassifyOptions
@@ -112,14 +111,14 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
         form.shape,
         symbols=len(load_vocabulary(folder)) + 1 if form.kind == "symbols" else 0,
         embedding=settings.embedding,
-        symbol_dropout=settings.symbol_dropout,
+        word_dropout=settings.symbol_dropout,
         mean=form.mean,
         deviation=form.deviation,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
         dropout=settings.dropout,
-        shift=settings.shift,
-        mirror=settings.mirror,
+        max_shift=settings.shift,
+        horizontal_flip=settings.mirror,
     )
     encoder = RecurrentStack(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
     return Classifier(front, encoder, form.labels.outputs, per_step=form.labels.target == "tags")

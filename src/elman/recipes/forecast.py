@@ -134,13 +134,13 @@ def build(settings: ForecastSettings, folder: Path) -> Forecaster:
     return Forecaster(
         decoding=settings.decoding,
         output=settings.output,
-        levels=settings.quantiles,
-        normalise=settings.normalise,
+        quantiles=settings.quantiles,
+        window_norm=settings.normalise,
         horizon=plan.horizon,
         segment=plan.segment,
         series=plan.series,
-        calendar=plan.calendar.size,
-        known=len(plan.known),
+        calendar_features=plan.calendar.size,
+        known_covariates=len(plan.known),
         hidden=settings.hidden,
         **network,
     )

@@ -125,7 +125,7 @@ def build(settings: RecommendSettings, folder: Path) -> Recommender:
         len(ItemCatalogue.load(folder)),
         settings.hidden,
         embedding=settings.embedding,
-        tied=settings.tied,
+        tie_weights=settings.tied,
         embedding_dropout=settings.embedding_dropout,
         item_dropout=settings.item_dropout,
         **settings.network(),

@@ -144,7 +144,7 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         mean=mean,
         deviation=deviation,
         streaming=settings.streaming,
-        own_scale=settings.scaled_by == "utterance",
+        utterance_norm=settings.scaled_by == "utterance",
         hidden=settings.hidden,
         layers=settings.layers,
         **settings.layer(),
@@ -152,8 +152,8 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         dropout=settings.dropout,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
-        stretch=settings.stretch,
-        warp=settings.warp if settings.input == "sound" else 0.0,
+        max_time_stretch=settings.stretch,
+        max_frequency_warp=settings.warp if settings.input == "sound" else 0.0,
     )
 
 
@@ -184,7 +184,7 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
     def objective(model: Any, batch: SpeechBatch, state: Any) -> Loss:
         symbols = int(batch.sizes_B.sum())
         spread = max(0.0, 1 - batches.progress / flat) if flat else 0.0
-        return Loss(model.loss(*(t.to(device) for t in batch), spread=spread) / max(1, symbols), symbols)
+        return Loss(model.loss(*(t.to(device) for t in batch), flat_start=spread) / max(1, symbols), symbols)
 
     def evaluate(model: Any) -> dict[str, float | None]:
         features = [judged.input[n] for n in range(len(judged.input))]

@@ -8,7 +8,7 @@ from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.measures import gradient_flow as flow
 from elman.layers.cell import Cell
 from elman.reference import gru, lstm, rnn
-from elman.reference.weights import Weights as ReferenceWeights
+from elman.reference.weights import LayerWeights
 
 CELLS = {
     "tanh": lambda **o: elman.RNN(3, 6, **o),
@@ -37,7 +37,7 @@ def draw(reader, name: str, dtype: torch.dtype, layers: int = 1, two: bool = Fal
 def test_lag_contributions_sum_to_autograds_gradient(reader, loss, name: str, marks: bool) -> None:
     model, batch = draw(reader, name, torch.float32, layers=2, two=True, marks=marks)
     recorded = record(model, batch, loss)
-    for passage in recorded.passages:
+    for passage in recorded.calls:
         linear = Linear(replay(passage))
         assert linear.unitwise
         end = f"_l{passage.strand.layer}" + ("_reverse" if passage.strand.direction else "")
@@ -56,12 +56,12 @@ def test_lag_contributions_sum_to_autograds_gradient(reader, loss, name: str, ma
 @pytest.mark.parametrize("reverse", [False, True])
 def test_lags_equal_the_references_pairs(reader, loss, name: str, reverse: bool) -> None:
     model, batch = draw(reader, name, torch.float64, two=reverse, marks=True)
-    passage = record(model, batch, loss).passages[int(reverse)]
+    passage = record(model, batch, loss).calls[int(reverse)]
     given = [None if w is None else (w.detach().numpy() if isinstance(w, torch.Tensor) else w) for w in passage.weights]
     initial = tuple(w.detach().numpy() for w in passage.weights.initial)
     kept = {"lengths": batch[2]["lengths"].numpy(), "resets": batch[2]["resets"].numpy(), "reverse": reverse}
     state = tuple(s.numpy() for s in passage.state)
-    weights = ReferenceWeights(*given[:5], initial)
+    weights = LayerWeights(*given[:5], initial)
     _, _, tape = REFERENCE[name].forward(passage.x_TBI.numpy(), state, weights, **kept)
     pairs = REFERENCE[name].contributions(tape, passage.d_y_TBP.numpy())
     for k, step in enumerate(flow.walk(Linear(replay(passage)), 8)):
@@ -82,7 +82,7 @@ def test_a_scaled_rotation_keeps_r_to_the_k(r: float) -> None:
     model.add_module("layer", layer)
     x = torch.randn(14, 3, 4)
     recorded = record(model, x, lambda m, b: (m.layer(b)[0] * torch.randn(14, 3, 16)).sum())
-    linear = Linear(replay(recorded.passages[0]))
+    linear = Linear(replay(recorded.calls[0]))
     found, _ = flow.measure([linear], [flow.backpropagate(linear).d_W], 13)
     for quantile in (found.low, found.median, found.high):
         assert [q / r**k for k, q in enumerate(quantile)] == pytest.approx([1.0] * 14, abs=1e-4)
@@ -94,7 +94,7 @@ def test_a_scaled_rotation_keeps_r_to_the_k(r: float) -> None:
 def test_the_walk_ends_where_nothing_is_left(reader, loss) -> None:
     model = reader(elman.RNN(3, 6, init="orthogonal=0.01"))
     recorded = record(model, (torch.randn(60, 2, 3), torch.randn(60, 2, 3)), loss)
-    linear = Linear(replay(recorded.passages[0]))
+    linear = Linear(replay(recorded.calls[0]))
     assert len(list(flow.walk(linear, 59))) < 10
 
 
@@ -104,7 +104,7 @@ def test_an_explosion_beyond_all_numbers_is_infinite(reader, loss) -> None:
         model.layer.weight_ih_l0.mul_(1e-38)
         model.read.weight.mul_(1e-20)
     recorded = record(model, (torch.zeros(12, 2, 3), torch.ones(12, 2, 3)), loss)
-    linear = Linear(replay(recorded.passages[0]))
+    linear = Linear(replay(recorded.calls[0]))
     found, parts = flow.measure([linear], [flow.backpropagate(linear).d_W], 11)
     assert max(found.median) == float("inf")
     assert all(size == size for size in parts.size)
@@ -124,7 +124,7 @@ def test_a_cell_that_mixes_units_is_measured_exactly_too(reader, loss) -> None:
     torch.manual_seed(1)
     model = reader(elman.Recurrent(Mixing(), 3, 6, 2, bidirectional=True))
     recorded = record(model, (torch.randn(7, 2, 3), torch.randn(7, 2, 3)), loss)
-    linear = Linear(replay(recorded.passages[-1]))
+    linear = Linear(replay(recorded.calls[-1]))
     assert not linear.unitwise
     wanted = recorded.gradients["layer.weight_hh_l1_reverse"]
     parts = [step.part for step in flow.walk(linear, 6)]
@@ -134,7 +134,7 @@ def test_a_cell_that_mixes_units_is_measured_exactly_too(reader, loss) -> None:
 
 def test_the_sequences_gradients_are_those_of_each_sequence_alone(reader, loss) -> None:
     model, (x, target, _) = draw(reader, "lstm", torch.float64)
-    norms_B = flow.backpropagate(Linear(replay(record(model, (x, target), loss).passages[0]))).norms_B
+    norms_B = flow.backpropagate(Linear(replay(record(model, (x, target), loss).calls[0]))).norms_B
     for b in range(4):
         alone = record(model, (x[:, b : b + 1], target[:, b : b + 1]), loss)
         assert float(norms_B[b]) == pytest.approx(float(alone.gradients["layer.weight_hh_l0"].norm()))
@@ -151,7 +151,7 @@ def test_two_calls_of_a_layer_and_a_state_handed_on_are_added_up() -> None:
         return (y**2).sum() + (z**3).sum() + last.sin().sum()
 
     recorded = record(layer, x, loss)
-    linears = [Linear(replay(p)) for p in recorded.passages]
+    linears = [Linear(replay(p)) for p in recorded.calls]
     totals = [flow.backpropagate(linear).d_W for linear in linears]
     torch.testing.assert_close(sum(totals), recorded.gradients["weight_hh_l0"])
     _, parts = flow.measure(linears, totals, 3)
@@ -164,7 +164,7 @@ def test_steps_beyond_a_reset_do_not_count() -> None:
     resets = torch.zeros(10, 2, dtype=torch.bool)
     resets[4, 0] = True  # one row is two sequences, of 4 and 6 steps
     recorded = record(layer, torch.randn(10, 2, 3), lambda m, b: (m(b, resets=resets)[0] * torch.randn(10, 2, 6)).sum())
-    linear = Linear(replay(recorded.passages[0]))
+    linear = Linear(replay(recorded.calls[0]))
     found, _ = flow.measure([linear], [flow.backpropagate(linear).d_W], 9)
     assert found.pairs == tuple(max(4 - k, 0) + max(6 - k, 0) + 10 - k for k in range(10))
     assert found.low == pytest.approx([1.0] * 10, abs=1e-5)
@@ -172,7 +172,7 @@ def test_steps_beyond_a_reset_do_not_count() -> None:
 
 def test_the_usable_memory_holds_95_percent(reader, loss) -> None:
     model, batch = draw(reader, "gru", torch.float64)
-    linear = Linear(replay(record(model, batch, loss).passages[0]))
+    linear = Linear(replay(record(model, batch, loss).calls[0]))
     _, parts = flow.measure([linear], [flow.backpropagate(linear).d_W], 8)
     shares = (torch.tensor(parts.size).cumsum(0) / sum(parts.size)).tolist()
     assert parts.share == pytest.approx(shares)
@@ -182,7 +182,7 @@ def test_the_usable_memory_holds_95_percent(reader, loss) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_a_sample_of_all_error_steps_gives_the_medians_of_the_walk(reader, loss, name: str) -> None:
     model, batch = draw(reader, name, torch.float64, two=True, marks=True)
-    for passage in record(model, batch, loss).passages:
+    for passage in record(model, batch, loss).calls:
         linear = Linear(replay(passage))
         whole, _ = flow.measure([linear], [flow.backpropagate(linear).d_W], 8)
         sampled = flow.decay([linear], 8, pairs=1000)

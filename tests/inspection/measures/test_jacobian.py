@@ -12,7 +12,7 @@ CELLS = {"tanh": elman.RNN, "gru": elman.GRU, "lstm": elman.LSTM}
 
 
 def linear_of(layer: torch.nn.Module, x: torch.Tensor) -> Linear:
-    return Linear(replay(record(layer, x, lambda m, b: m(b)[0].sum()).passages[0]))
+    return Linear(replay(record(layer, x, lambda m, b: m(b)[0].sum()).calls[0]))
 
 
 @pytest.mark.parametrize("matrix", ["random", "rotation", "nilpotent", "zero"])
@@ -91,6 +91,6 @@ def test_resets_and_padding_are_left_out() -> None:
     resets = torch.zeros(30, 2, dtype=torch.bool)
     resets[10] = True
     x = torch.randn(30, 2, 2)
-    passages = record(layer, x, lambda m, b: m(b, resets=resets, lengths=[30, 20])[0].sum()).passages
+    passages = record(layer, x, lambda m, b: m(b, resets=resets, lengths=[30, 20])[0].sum()).calls
     exponents_BK, _ = jacobian.lyapunov(Linear(replay(passages[0])))
     assert exponents_BK.flatten().tolist() == pytest.approx([math.log(0.9)] * 8, abs=1e-5)

@@ -10,7 +10,7 @@ from elman.inspection.measures import saturation
 
 
 def measure(layer: torch.nn.Module, x: torch.Tensor, **options: object) -> saturation.Saturation:
-    passages = record(layer, x, lambda m, b: m(b, **options)[0].sum()).passages
+    passages = record(layer, x, lambda m, b: m(b, **options)[0].sum()).calls
     return saturation.measure([Linear(replay(p)) for p in passages])
 
 

@@ -13,7 +13,7 @@ def trace_of(r: float, T: int = 40) -> Trace:
         layer.weight_hh_l0.copy_(r * torch.eye(2))
         layer.weight_ih_l0.fill_(1.0)
     x = torch.ones(T, 3, 1) if r == 1 else torch.randn(T, 3, 1, generator=torch.Generator().manual_seed(0))
-    return replay(record(layer, x, lambda m, b: m(b)[0].sum()).passages[0])
+    return replay(record(layer, x, lambda m, b: m(b)[0].sum()).calls[0])
 
 
 def test_a_counter_drifts_and_a_leaky_one_does_not() -> None:

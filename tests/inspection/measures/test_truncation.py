@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from elman.inspection import diagnose
-from elman.inspection.capture.recorder import Strand, record
+from elman.inspection.capture.recorder import LayerDirection, record
 from elman.inspection.measures import truncation
 
 
@@ -35,6 +35,6 @@ def test_cosine_and_error_are_those_of_the_cut_gradient(reader, loss) -> None:
 
 def test_the_gradients_of_a_strand_are_found_by_name() -> None:
     gradients = {name: torch.ones(1) for name in ("a.weight_ih_l1_reverse", "a.weight_hh_l1", "weight_hh_l0")}
-    assert len(truncation.gradients_of(Strand("a", 1, 1), gradients)) == 1
-    assert len(truncation.gradients_of(Strand("", 0, 0), gradients)) == 1
-    assert truncation.gradients_of(Strand("b", 0, 0), gradients) == []
+    assert len(truncation.gradients_of(LayerDirection("a", 1, 1), gradients)) == 1
+    assert len(truncation.gradients_of(LayerDirection("", 0, 0), gradients)) == 1
+    assert truncation.gradients_of(LayerDirection("b", 0, 0), gradients) == []

@@ -67,18 +67,19 @@ def _slopes(linear: Linear) -> Tensor | None:
     if len(gates) == 1:
         first = linear.gates[0]
         return None if first is None else first[:, :, 0]
-    x_TBGH, h_TBGH = trace.gx_TBGH, trace.gh_TBGH
-    if gates == ("i", "f", "g", "o"):
-        return 1 - torch.tanh(x_TBGH[:, :, 2] + h_TBGH[:, :, 2]) ** 2
-    if gates == ("r", "z", "n"):
-        return 1 - torch.tanh(x_TBGH[:, :, 2] + gate_values(trace, "r") * h_TBGH[:, :, 2]) ** 2
-    return None
+    cell = trace.cell
+    if cell.candidate is None:
+        return None
+    g = gates.index(cell.candidate)
+    past_TBH = trace.gh_TBGH[:, :, g]
+    if cell.candidate_reset is not None:
+        past_TBH = gate_values(trace, cell.candidate_reset) * past_TBH
+    return 1 - torch.tanh(trace.gx_TBGH[:, :, g] + past_TBH) ** 2
 
 
 def _gates(linears: Sequence[Linear]) -> dict[str, Gate]:
-    known = {("i", "f", "g", "o"): "ifo", ("r", "z", "n"): "rz"}.get(linears[0].trace.cell.gates, "")
     found = {}
-    for letter in known:
+    for letter in linears[0].trace.cell.sigmoid_gates:
         values_NH = _rows(linears, lambda linear, letter=letter: gate_values(linear.trace, letter))  # type: ignore[misc]
         if values_NH is not None and values_NH.numel():
             found[letter] = Gate(

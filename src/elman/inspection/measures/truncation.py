@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elman.inspection.capture.recorder import LossFunction, Strand, record
+from elman.inspection.capture.recorder import LayerDirection, LossFunction, record
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ def measure(
     model: nn.Module,
     batches: Sequence[Any],
     loss: LossFunction,
-    full: Mapping[Strand, Sequence[Tensor]],
+    full: Mapping[LayerDirection, Sequence[Tensor]],
     tried: Sequence[int],
-) -> dict[Strand, tuple[Truncation, ...]]:
+) -> dict[LayerDirection, tuple[Truncation, ...]]:
     """Compare the gradient of every strand for each window.
 
     Args:
@@ -47,9 +47,9 @@ def measure(
         full: the gradient without truncation of each strand's weights, as `gradients_of` returns it.
         tried: the windows.
     """
-    found: dict[Strand, list[Truncation]] = {strand: [] for strand, whole in full.items() if whole}
+    found: dict[LayerDirection, list[Truncation]] = {strand: [] for strand, whole in full.items() if whole}
     for window in tried:
-        cut: dict[Strand, list[Tensor]] = {}
+        cut: dict[LayerDirection, list[Tensor]] = {}
         for batch in batches:
             recording = record(model, batch, loss, window=window)
             for strand in found:
@@ -59,7 +59,7 @@ def measure(
     return {strand: tuple(rows) for strand, rows in found.items()}
 
 
-def gradients_of(strand: Strand, gradients: Mapping[str, Tensor]) -> list[Tensor]:
+def gradients_of(strand: LayerDirection, gradients: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the gradients of a strand's U and W among those of all parameters."""
     end = f"_l{strand.layer}" + ("_reverse" if strand.direction else "")
     prefix = f"{strand.module}." if strand.module else ""
@@ -67,7 +67,7 @@ def gradients_of(strand: Strand, gradients: Mapping[str, Tensor]) -> list[Tensor
     return [gradients[name] for name in names if name in gradients]
 
 
-def add(sums: dict[Strand, list[Tensor]], strand: Strand, gradients: Sequence[Tensor]) -> None:
+def add(sums: dict[LayerDirection, list[Tensor]], strand: LayerDirection, gradients: Sequence[Tensor]) -> None:
     """Add gradients to the sums of a strand."""
     sums[strand] = [a + b for a, b in zip(sums[strand], gradients, strict=True)] if strand in sums else list(gradients)
 
