@@ -168,6 +168,8 @@ class Recipe(ABC, Generic[S, D]):
     def evaluate(self, model: Any, data: D, *, out: Path | None) -> dict[str, Any]:
         """Return the metrics of `elman evaluate`, numbers and texts by name: those of training, or more.
 
+        Baselines that need the model, or a library that training does without, may be under the key "baselines".
+
         Args:
             model: in evaluation mode, with the best weights, on the CPU.
             data: the evaluation part, or other data.
@@ -176,7 +178,7 @@ class Recipe(ABC, Generic[S, D]):
         return dict(self.measure(model, data))
 
     def baselines(self, data: D) -> dict[str, Metrics]:
-        """Return the metrics of trivial predictors on the same data, by their names."""
+        """Return the metrics of trivial predictors on the same data, by their names; report.md has them too."""
         return {}
 
     def sample(self, data: D) -> tuple[list[Any], int | None]:
