@@ -18,12 +18,13 @@ import elman
 from elman.data.batching import BucketBatches
 from elman.data.skipped import SkippedRows
 from elman.errors import NonFiniteError, RunError, SettingError
+from elman.layers import LAYERS
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
 from elman.recipes import registry
 from elman.recipes import run as runs
 from elman.recipes.base import Part, Recipe
-from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings
+from elman.recipes.network_settings import CELLS, CellSettings, SkipBadSettings, ValidationSettings
 from elman.settings import Settings, setting
 from elman.storage import tensors
 from elman.storage.ragged import RaggedArrays
@@ -285,6 +286,10 @@ def test_mixins_stand_behind_the_settings_of_training() -> None:
     assert names.index("steps") < names.index("cell") < names.index("skip_bad") < names.index("validation_data")
     assert DoubleSettings().validation_source("the end") == "the end"
     assert DoubleSettings.parse({"validation_data": "a,b"}).validation_source("the end") == "a, b"
+
+
+def test_cells_are_those_of_the_layers() -> None:
+    assert tuple(LAYERS) == CELLS
 
 
 @pytest.mark.parametrize("name", ["base", "network_settings", "similarity"])

@@ -20,14 +20,13 @@ from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary, load_vocabulary
 from elman.data.text.words import Words
 from elman.errors import SettingError
-from elman.layers import LAYERS
 from elman.models.captioner import Captioner
 from elman.modules.image_encoder import PixelEncoder, RegionEncoder
 from elman.modules.resnet import RESNETS, weight_shapes
 from elman.predictors.captioner import CaptionPredictor, judge_in_training, judged_pictures, side_of
 from elman.predictors.options import DescribeOptions
 from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import CellSettings
+from elman.recipes.network_settings import CELLS, CellSettings
 from elman.settings import setting
 from elman.storage.ragged import RaggedArrays
 from elman.storage.run_directory import RunDirectory
@@ -67,7 +66,7 @@ class CaptionSettings(CellSettings):
     attention: str = setting(
         "multiplicative", "how places are compared", choices=("multiplicative", "additive", "none"), fixed=True
     )
-    cell: str = setting("lstm", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
+    cell: str = setting("lstm", "the recurrent layer", choices=CELLS, fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int | None = setting(
         None, "units of a decoder layer; 256, or 128 up to 64 pixels", low=1, high=65536, fixed=True

@@ -27,10 +27,9 @@ from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.baselines.symbol_frequencies import text_baselines
 from elman.evaluation.metrics.perplexity import perplexity
 from elman.evaluation.result import Metrics
-from elman.layers import LAYERS
 from elman.models.language_model import LanguageModel
 from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import CellSettings
+from elman.recipes.network_settings import CELLS, CellSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
 from elman.training.device import choose_device
@@ -52,7 +51,7 @@ class LanguageModelSettings(CellSettings):
     validation: float = setting(0.1, "share of the text, at its end, that is kept for validation", fixed=True)
     validation_data: str | None = setting(None, "file or folder for validation instead", fixed=True)
     validation_symbols: int = setting(1_000_000, "most symbols of it that are used", low=2, fixed=True)
-    cell: str = setting("lstm", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
+    cell: str = setting("lstm", "the recurrent layer", choices=CELLS, fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(512, "units of a layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from elman.layers import LAYERS
 from elman.settings import Settings, setting
 from elman.training.settings import TrainingSettings
+
+CELLS = ("rnn", "gru", "lstm")
+"""The names in `elman.layers.LAYERS`, which needs torch; a test compares the two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellSettings(TrainingSettings):
     """Settings of training, and of any recurrent layer: all that a diagnosis advises is here."""
 
-    cell: str = setting("gru", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
+    cell: str = setting("gru", "the recurrent layer", choices=CELLS, fixed=True)
     nonlinearity: str = setting("tanh", "of the cell rnn", choices=("tanh", "relu", "sigmoid", "identity"), fixed=True)
     init: str = setting("torch", "initialisation of the recurrent weights", fixed=True)
 

@@ -110,12 +110,10 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
         from elman.models.similarity import SimilarityModel
         from elman.modules.word_embedding import WordEmbedding
 
-        s, words = self.settings, len(self.collator.lexicon)
-        size = 0 if s.word_vectors is None else read_rows(self.folder / "vectors.npy", words).shape[1]
+        s, V = self.settings, len(self.collator.lexicon)
+        D = 0 if s.word_vectors is None else read_rows(self.folder / "vectors.npy", V).shape[1]
         return SimilarityModel(
-            WordEmbedding(
-                words, s.embedding, subword_buckets=s.subword_buckets, pretrained=size, word_dropout=s.word_dropout
-            ),
+            WordEmbedding(V, s.embedding, subword_buckets=s.subword_buckets, pretrained=D, word_dropout=s.word_dropout),
             s.hidden,
             comparison=s.comparison,
             score_bins=2 if self.scale.yes_no else s.score_bins,
