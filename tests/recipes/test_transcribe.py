@@ -391,9 +391,9 @@ def test_the_flat_start_grows_less_and_goes_on_after_a_stop(
     shares: list[float] = []
     compute = transcribe.Transcriber.loss
 
-    def watched(self: Any, *batch: Any, spread: float = 0.0) -> torch.Tensor:
-        shares.append(spread)
-        return compute(self, *batch, spread=spread)
+    def watched(self: Any, *batch: Any, flat_start: float = 0.0) -> torch.Tensor:
+        shares.append(flat_start)
+        return compute(self, *batch, flat_start=flat_start)
 
     monkeypatch.setattr(transcribe.Transcriber, "loss", watched)
     words = ["train", "transcribe", data, *TINY, "--set", "flat_start=1", "--set", "schedule=constant"]

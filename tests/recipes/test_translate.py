@@ -177,9 +177,9 @@ def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytes
     lines = [" ".join(NUMBERS[: 1 + n % 3]) for n in range(10)] + [20 * "one "]
     before = [answer.line for answer in trained.predict(lines)]
     sizes = []
-    read = trained.model.read
+    encode = trained.model.encode
     monkeypatch.setattr(
-        trained.model, "read", lambda source, lengths: sizes.append(source.numel()) or read(source, lengths)
+        trained.model, "encode", lambda source, lengths: sizes.append(source.numel()) or encode(source, lengths)
     )
     monkeypatch.setattr("elman.predictors.translator.SYMBOLS", 20)
     monkeypatch.setattr("elman.predictors.translator.TOGETHER", 11)
