@@ -11,7 +11,7 @@ from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line
 from elman.data.text.vocabularies import Vocabulary
 from elman.data.translation.dataset import Languages
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
 from elman.errors import DataError
 
 

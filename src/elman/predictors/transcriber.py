@@ -19,7 +19,7 @@ from elman.data.speech.dataset import SpeechDataset, read_numbers
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import Featured, collected
 from elman.data.speech.normalisation import normalise_speakers
-from elman.data.speech.table import TranscribedFile, read_table
+from elman.data.speech.readers import TranscribedFile, read_transcripts
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
@@ -230,7 +230,7 @@ class TranscriptionPredictor:
         """
         bad: list[str] = []
         if data:
-            rows = [row for path in data for row in read_table(path, columns=self.columns)]
+            rows = [row for path in data for row in read_transcripts(path, columns=self.columns)]
             found = self._transcripts(rows, lambda some: self._featured(some, skip_bad, bad), pictures)
         else:
             speech, said = SpeechDataset.open(self.run.path / "validation"), texts_of(self.run, "validation")

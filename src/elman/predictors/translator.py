@@ -18,7 +18,7 @@ from elman.data.batching import in_order, pad
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
 from elman.data.translation.dataset import Languages, ParallelDataset, read_lines
-from elman.data.translation.parallel import SentencePair, read_parallel
+from elman.data.translation.readers import SentencePair, read_parallel
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError, SettingError
 from elman.evaluation.metrics.translation import bleu_and_chrf, signatures

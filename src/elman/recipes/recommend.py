@@ -25,8 +25,8 @@ from elman.data.sessions.dataset import (
     write_judged,
     write_parts,
 )
-from elman.data.sessions.events import EventTable, read_events
 from elman.data.sessions.items import ItemCatalogue
+from elman.data.sessions.readers import EventTable, read_events
 from elman.errors import DataError
 from elman.evaluation.result import Metrics
 from elman.models.recommender import RankingLoss, Recommender
@@ -108,8 +108,8 @@ def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) 
         "sources": [str(source) for source in sources] or [shop.NAME],
         "columns": events.columns,
         "events": len(events),
-        "bad_rows_left_out": events.left_out.count,
-        **({"left_out": told} if (told := events.left_out.lines()) else {}),
+        "bad_rows_left_out": events.skipped.count,
+        **({"left_out": told} if (told := events.skipped.lines()) else {}),
         "sessions": len(sessions.ends),
         "items": f"{len(items)} known of {len(events.items)}",
         "order": f"by time; the file's among equal times, {int(sessions.tied.sum())} of {inside} neighbouring events",

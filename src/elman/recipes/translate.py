@@ -17,7 +17,7 @@ from elman.data.batching import BucketBatches
 from elman.data.skipped import SkippedRows
 from elman.data.translation.builtin import dates_in_words
 from elman.data.translation.dataset import Encoded, Languages, ParallelBatch, ParallelDataset, write_lines
-from elman.data.translation.parallel import SentencePair, numbered_pairs, read_parallel
+from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
 from elman.models.translator import Translator

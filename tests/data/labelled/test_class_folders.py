@@ -50,7 +50,9 @@ def test_files_of_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_file(csv, Reading()), [[1, 2], [3, 4]])
     csv.write_text("1,2\n3,4\n")
     np.testing.assert_array_equal(load_file(csv, Reading()), [[1, 2], [3, 4]])
-    for text, message in (("1,2\n3\n", "rows of different lengths"), ("1,2\n3,\n", "not all numbers")):
+    csv.write_text("\ufeff1;2\n3;4\n")
+    np.testing.assert_array_equal(load_file(csv, Reading()), [[1, 2], [3, 4]])
+    for text, message in (("1,2\n3\n", "line 2: wrong number of cells"), ("1,2\n3,\n", "not all numbers")):
         csv.write_text(text)
         with pytest.raises(DataError, match=message):
             load_file(csv, Reading())

@@ -141,18 +141,18 @@ def test_hours_become_days_and_days_months(write: Write) -> None:
     [
         ("", SeriesFormat(), "is empty"),
         ("t,v\n", SeriesFormat(), "has no rows"),
-        ("1,2\n3,4\n", SeriesFormat(), "no usable first line"),
-        ("t,v,v\n1,2,3\n", SeriesFormat(), "no usable first line"),
+        ("1,2\n3,4\n", SeriesFormat(), "no usable header"),
+        ("t,v,v\n1,2,3\n", SeriesFormat(), "no usable header"),
         ("t,v\n1,2\n2,3\n", SeriesFormat(columns=("w",)), "unknown column of .*'w'"),
         ("t,value\n1,2\n2,3\n", SeriesFormat(columns=("values",)), "did you mean 'value'"),
         ("t,v\n1,2\n2,3\n", SeriesFormat(columns=("v",), known=("v",)), "v is to be forecast and more"),
         ("t\n1\n2\n", SeriesFormat(), "leaves no column to forecast"),
-        ("t,v\n1,2\n2,3,4\n", SeriesFormat(), "line 3 has 3 cells"),
-        ("t,v\n1,2\n2,abc\n", SeriesFormat(), "line 3: v is no number\n.*\n.*'abc'"),
-        ("t,v\n1,2\n2,inf\n", SeriesFormat(), "line 3: v is no number"),
-        ("t,v\n1,2\n2,1_0\n", SeriesFormat(), "line 3: v is no number"),
+        ("t,v\n1,2\n2,3,4\n", SeriesFormat(), "line 3: wrong number of cells"),
+        ("t,v\n1,2\n2,abc\n", SeriesFormat(), "line 3: v is not a number\n.*\n.*'abc'"),
+        ("t,v\n1,2\n2,inf\n", SeriesFormat(), "line 3: v is not a number"),
+        ("t,v\n1,2\n2,1_0\n", SeriesFormat(), "line 3: v is not a number"),
         ("t,v\n1,2\n", SeriesFormat(), "too few times to tell their step"),
-        ('t,v\n1,"2\n', SeriesFormat(), "cannot be read\n.*a CSV file in UTF-8"),
+        ('t,v\n1,"2\n', SeriesFormat(), "line 2: the row is broken\n.*\n.*not closed"),
         (
             "s,t,v\nA,0,1\nA,10,2\nB,5,1\nB,15,2\n",
             SeriesFormat(series="s"),
@@ -181,9 +181,19 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read_series([tmp_path], SeriesFormat())
 
 
-def test_broken_rows_are_left_out_if_asked_and_counted(write: Write) -> None:
+def test_broken_rows_are_skipped_if_asked_and_counted(write: Write) -> None:
     path = write("t,v\n1,10\n2,2,2\nx,20\n3,abc\n4,40\n5,50\n6,60\n")
-    panel, counts, left_out = read_series([path], SeriesFormat(skip_bad=True, rules=Rules(gaps="missing")))
+    panel, counts, skipped = read_series([path], SeriesFormat(skip_bad=True, rules=Rules(gaps="missing")))
     np.testing.assert_array_equal(panel.values[0].ravel(), [10, np.nan, np.nan, 40, 50, 60])
-    assert counts["rows left out"] == left_out.count == 3
-    assert [f"line {n}" in line for n, line in zip((3, 4, 5), left_out.lines(), strict=True)] == [True] * 3
+    assert counts["rows left out"] == skipped.count == 3
+    assert [f"line {n}" in line for n, line in zip((3, 4, 5), skipped.lines(), strict=True)] == [True] * 3
+
+
+def test_series_may_have_names_that_read_as_numbers(write: Write) -> None:
+    panel, *_ = read_series([write("date,NAN,INF,ABC\n2026-01-01,1,2,3\n2026-01-02,4,5,6\n")], SeriesFormat())
+    assert panel.series == ["NAN", "INF", "ABC"]
+
+
+def test_a_name_may_hold_another_separator(write: Write) -> None:
+    text = "date;temperature, C\n2026-01-01;1\n2026-01-02;2\n"
+    assert read_series([write(text)], SeriesFormat()).panel.series == ["temperature, C"]

@@ -83,7 +83,7 @@ def test_a_form_of_ones_own() -> None:
 
 @pytest.mark.parametrize("text", ["01/02/2026", "yesterday", "", "2026-13-01", "2026-1-1", "1.5"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match=r"x.csv line 2: the time cannot be read\n.*whole numbers, 2026-11"):
+    with pytest.raises(DataError, match=r"x.csv, line 2: the time cannot be read\n.*whole numbers, 2026-11"):
         read([text])
 
 

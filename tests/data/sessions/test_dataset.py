@@ -17,8 +17,8 @@ from elman.data.sessions.dataset import (
     write_judged,
     write_parts,
 )
-from elman.data.sessions.events import Events
 from elman.data.sessions.items import UNKNOWN
+from elman.data.sessions.readers import Events
 from elman.errors import DataError, RunError
 from elman.storage.ragged import RaggedArrays
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from elman.data.speech.features import Featured, collected, featured, keep
-from elman.data.speech.table import TranscribedFile
+from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from elman.data.delimited import read_table
 from elman.data.labelled import media_features as media_kinds
 from elman.data.labelled.example import Reading, Values
 from elman.data.labelled.ts_archive import numbers
@@ -55,24 +55,15 @@ def array(path: Path, reading: Reading) -> Values:
 
 
 def series(path: Path, reading: Reading) -> Values:
-    """Return the numbers of a CSV file whose rows are steps, (T, I); a first line of names is left out."""
-    try:
-        with path.open(newline="", encoding=reading.encoding) as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}", should="a CSV file of numbers", found=str(error)) from error
-    if rows and not all(_reads_as_number(cell) for cell in rows[0]):
-        rows = rows[1:]
-    widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        raise DataError(
-            f"{path} has rows of different lengths", should="one length", found=" and ".join(map(str, sorted(widths)))
-        )
-    flat = [cell for row in rows for cell in row]
-    return numbers(str(path), flat).reshape(len(rows), -1) if rows else np.empty((0, 1), np.float32)
+    """Return the numbers of a CSV file whose rows are steps, (T, I); a header is skipped."""
+    table = read_table(path, encoding=reading.encoding)
+    if all(map(_is_number, table.header)):
+        table = table.without_header()
+    rows = [cells for _, cells in table.parse(lambda cells: cells)]
+    return numbers(str(path), [cell for row in rows for cell in row]).reshape(-1, len(table.header))
 
 
-def _reads_as_number(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

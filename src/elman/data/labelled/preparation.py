@@ -46,7 +46,7 @@ def prepare_examples(
         folder: where they go.
         reader: the name of their reader.
         target: a name in `elman.data.labelled.labels.TARGETS`.
-        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, else words.
+        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, or words.
         vocabulary_size: most symbols.
         validation: the share that is kept for validation.
         validation_read: begins reading separate examples for validation instead.

@@ -112,16 +112,16 @@ def read_times(texts: Sequence[str], form: str | None, place: str, lines: Sequen
         tick = _tick(text, clock, zone, form is None)
         if tick is None:
             raise DataError(
-                f"{place} line {line}: the time cannot be read",
+                f"{place}, line {line}: the time cannot be read",
                 should=f"a time written like {texts[0]!r}" if line != lines[0] else f"the form {form!r}",
                 found=repr(text),
-                hint="mend the row, or leave such rows out with --skip-bad",
+                hint="fix the row, or skip such rows with --skip-bad",
             )
         ticks.append(tick)
     return ticks, clock
 
 
-def readable(text: str, first: str, form: str | None) -> bool:
+def is_time(text: str, first: str, form: str | None) -> bool:
     """Return whether a text is a time in the form of the first one."""
     try:
         clock, zone = _clock_of(first, form, "", 0)
@@ -150,7 +150,7 @@ def _clock_of(text: str, form: str | None, place: str, line: int) -> tuple[Clock
             continue  # 2026-1-1 is not ISO 8601
         return Clock("time", 0, known + ("Z" if zone else "")), bool(zone)
     raise DataError(
-        f"{place} line {line}: the time cannot be read",
+        f"{place}, line {line}: the time cannot be read",
         should=FORMS,
         found=repr(text),
         hint="--set time_format=%d.%m.%Y, or as the file has it; --set time=NAME for another column",

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.sessions.events import Events
+from elman.data.sessions.readers import Events
 
 NAME = "a made-up shop (200 items, 6000 sessions)"
 ITEMS, KINDS, SESSIONS, TASTE = 200, 6, 6000, 30

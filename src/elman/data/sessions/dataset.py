@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.sessions.events import Events
 from elman.data.sessions.items import UNKNOWN, ItemCatalogue
+from elman.data.sessions.readers import Events
 from elman.errors import AGAIN, DataError, RunError
 from elman.storage.ragged import RaggedArrays
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.speech.table import TranscribedFile
+from elman.data.speech.readers import TranscribedFile
 from elman.data.text.builtin import python_reference
 
 RATE = 4000

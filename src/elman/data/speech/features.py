@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.normalisation import Moments, normalise_speakers
-from elman.data.speech.table import TranscribedFile
+from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays

@@ -14,7 +14,7 @@ from elman.data.skipped import SkippedRows
 from elman.data.speech.dataset import SpeechDataset, write_features
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import featured, keep
-from elman.data.speech.table import TranscribedFile
+from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
 from elman.errors import extra
 
 LANGUAGES = {"German": "de", "French": "fr"}

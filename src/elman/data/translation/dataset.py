@@ -16,7 +16,7 @@ from elman.data.batching import pad
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import checked_json, read_checked, written_beside

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
 from elman.storage.files import written_beside
 
 

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.skipped import SkippedRows
+from elman.data.text import encoding
 from elman.data.text.encoding import symbols_of
 from elman.data.translation import dataset as bitext
 from elman.data.translation.builtin import dates_in_words
 from elman.data.translation.dataset import Languages, ParallelDataset, read_lines, write_lines
-from elman.data.translation.parallel import SentencePair, numbered_pairs, read_parallel
+from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError, RunError
 
@@ -62,6 +63,10 @@ def test_what_two_files_are_refused_for(tmp_path: Path, left: str | bytes, right
 def test_what_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: there is no tab"):
         list(read_parallel([written(tmp_path, "x.tsv", "a\tb\nc d\n")]))
+    with pytest.raises(DataError, match=r"line 2: there is more than one tab(\n.*)*CC0"):
+        list(read_parallel([written(tmp_path, "x.tsv", "a\tb\t\nc\td\tCC0\n")]))
+    with pytest.raises(DataError, match="line 2: a line is empty"):
+        list(read_parallel([written(tmp_path, "x.tsv", "a\tb\n\td\n")]))
     with pytest.raises(DataError, match="one file or two"):
         list(read_parallel([tmp_path] * 3))
     with pytest.raises(DataError, match="cannot be read"):
@@ -117,8 +122,8 @@ def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
 @given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))
 def test_lines_are_learned_from_as_one_text(lines: list[str], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bitext, "PIECE", size)
-        pieces = list(bitext.in_pieces(lines))
+        patch.setattr(encoding, "PIECE", size)
+        pieces = list(encoding.in_pieces(lines))
     assert "".join(pieces) == "".join(lines)
     assert all(len(piece) == size for piece in pieces[:-1])
 
