@@ -64,6 +64,9 @@ def test_quotation_marks(tmp_path: Path) -> None:
     quoted = read_table(path, quoted_tabs=True)
     assert (quoted.header, cells(quoted)) == (["a", "b"], [["1\t2", "3"]])
     assert read_table(path).header == ['"a"', '"b"']
+    path = write(tmp_path, 'a\tb\n"1 ""2"""\t"3\n')
+    assert cells(read_table(path, quoted_tabs=True)) == [['1 "2"', '"3']]
+    assert cells(read_table(path)) == [['"1 ""2"""', '"3']]
     for strict in (True, False):
         (good, bad) = read_table(write(tmp_path, 'a,b\n1,2\n3,"4\n5,6\n'), strict=strict).rows
         assert (good.fault, bad.line, bad.fault) == ("", 3, "a quotation mark that is not closed")

@@ -139,7 +139,8 @@ def read_table(
         columns: the names of the columns of a file without a header.
         separators: those that are recognised.
         strict: whether text behind a closing quotation mark is an error.
-        quoted_tabs: whether a table with tabs has cells in quotation marks where all cells of its first line are.
+        quoted_tabs: whether cells may stand in quotation marks in a table with tabs too; tabs and ends of lines within
+            them only where all cells of the first line do.
 
     Raises:
         DataError: the file cannot be read or is empty; also while rows are read.
@@ -259,8 +260,9 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
     """Yield the rows that hold text."""
     csv.field_size_limit(MAX_CELL)  # one for the whole process, which other code may have set
     first = next(lines, "")
-    cells = first.strip().split("\t")
-    quoted = separator != "\t" or (quoted_tabs and all(re.fullmatch('".*"', cell) for cell in cells))
+    names = first.strip().split("\t")
+    quoted = separator != "\t" or (quoted_tabs and all(name[:1] == name[-1:] == '"' for name in names))
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     ended = False
 
     def source() -> Iterator[str]:
@@ -269,9 +271,7 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
         yield from lines
         ended = True
 
-    reader = csv.reader(
-        source(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=strict
-    )
+    reader = csv.reader(source(), delimiter=separator, quoting=quoting, strict=strict)
     while True:
         line, fault = reader.line_num + 1, ""
         try:
@@ -282,5 +282,11 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
             cells, fault = [], str(error)
         if ended:  # the reader asked for more within a row
             fault = "a quotation mark that is not closed"
+        if quoted_tabs and not quoted:
+            cells = [_unquoted(cell) for cell in cells]
         if fault or any(map(str.strip, cells)):
             yield Row(line, cells, fault)
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1].replace('""', '"') if re.fullmatch('"(?:[^"]|"")*"', cell) else cell
