@@ -137,11 +137,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_rows_across_pieces_and_lines_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "PIECE", 3)
-    monkeypatch.setattr(delimited, "MAX_LINE", 20)
     table = read_table(write(tmp_path, "aä,b\r\n1,2\r\n\r\n3,4"))
     assert (table.header, list(table.rows)) == (["aä", "b"], [Row(2, ["1", "2"]), Row(4, ["3", "4"])])
     with pytest.raises(DataError, match="line 2 is too long"):
-        cells(read_table(write(tmp_path, "a,b\n" + "1" * 30)))
+        cells(read_table(write(tmp_path, "a,b\n" + "1" * 30), max_line=20))
 
 
 def test_one_limit_of_a_cell_holds_for_the_process(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from elman import RNN, recipes
+from elman.data import delimited
+from elman.data.text import encoding
 from elman.data.text.encoding import encode_line, symbols_of
-from elman.data.translation import dataset as bitext
 from elman.data.translation.dataset import Languages
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import spoken_lines
@@ -399,7 +400,8 @@ def prepared(sources: list[Path], folder: Path, **settings: object) -> tuple[dic
 
 
 def test_preparing_holds_no_more_for_more_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bitext, "PIECE", 1000)
+    for module in (delimited, encoding):
+        monkeypatch.setattr(module, "PIECE", 1000)
     _, once = prepared([numbered_lines(tmp_path / "few.tsv", 300)], tmp_path / "once")
     told, more = prepared([numbered_lines(tmp_path / "many.tsv", 6000)], tmp_path / "more")
     assert (told["training_pairs"], told["validation_pairs"]) == (5700, 300)
@@ -430,11 +432,13 @@ def test_pairs_come_from_a_pipe_too(data: Path, tmp_path: Path) -> None:
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     endless = tmp_path / "endless.tsv"
-    endless.write_text("one\teins\n")
-    os.truncate(endless, 50_000_000)
+    with endless.open("w") as file:
+        file.write("one\teins\n")
+        for _ in range(50):
+            file.write(1_000_000 * "a")
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match=r"endless\.tsv, line 2 is too long\n.*at most 1048576 bytes"):
+        with pytest.raises(DataError, match=r"endless\.tsv, line 2 is too long\n.*at most 1048576 characters"):
             translate.prepare([endless], TranslateSettings(), tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from elman.data.skipped import SkippedRows
-from elman.data.text.documents import PIECE, Document
+from elman.data.text.documents import Document
 from elman.errors import DataError, nearest
 
 SEPARATORS = ",;\t|"
@@ -26,7 +26,10 @@ MAX_CELL = 1 << 24
 """Characters of a cell; a longer one is an open quotation mark, and would swallow the file."""
 
 MAX_LINE = 1 << 26
-"""Characters of a line."""
+"""Characters of a line, where a reader does not set fewer."""
+
+PIECE = 1 << 18
+"""Bytes read at a time."""
 
 _SAMPLE = 32  # lines by which the separator is recognised
 
@@ -130,6 +133,7 @@ def read_table(
     separators: str = SEPARATORS,
     strict: bool = False,
     quoted_tabs: bool = False,
+    max_line: int = MAX_LINE,
 ) -> Table:
     """Open a table, compressed where its name ends in .gz; its rows are read when they are asked for.
 
@@ -141,11 +145,12 @@ def read_table(
         strict: whether text behind a closing quotation mark is an error.
         quoted_tabs: whether cells may stand in quotation marks in a table with tabs too; tabs and ends of lines within
             them only where all cells of the first line do.
+        max_line: characters of a line, give or take a piece; no longer one is held.
 
     Raises:
         DataError: the file cannot be read or is empty; also while rows are read.
     """
-    lines = _lines(path, encoding)
+    lines = _lines(path, encoding, max_line)
     sample = list(islice(lines, _SAMPLE))
     separator = _separator(path, sample, separators)
     rows = _rows(chain(sample, lines), separator, strict, quoted_tabs)
@@ -205,18 +210,25 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def _lines(path: Path, encoding: str | None) -> Iterator[str]:
+def _lines(path: Path, encoding: str | None, max_line: int) -> Iterator[str]:
     """Yield the lines of a file with their ends, \\n, \\r or \\r\\n."""
     document = Document(str(path), path, encoding or "utf-8")
-    number, rest = 1, ""
+    number, carried = 1, ""  # a \r at the end of a piece may be half of an end
+    held: list[str] = []  # what there is of the line
     try:
         for piece in document.decoded(_chunks(path)):
-            lines = list(io.StringIO(rest + piece, newline=""))
-            rest = lines.pop() if lines else ""  # may go on in the next piece, or lack the second half of its end
-            yield from lines
-            number += len(lines)
-            if len(rest) > MAX_LINE:
-                raise DataError(f"{path}, line {number} is too long", should=f"{MAX_LINE} characters", found="more")
+            text = carried + piece
+            carried = "\r" if text.endswith("\r") else ""
+            lines = list(io.StringIO(text.removesuffix(carried), newline=""))
+            last = [lines.pop()] if lines and lines[-1][-1] not in "\r\n" else []
+            if lines:
+                yield "".join([*held, lines[0]])
+                yield from lines[1:]
+                number, held = number + len(lines), []
+            held += last
+            if sum(map(len, held)) > max_line:
+                what = f"{path}, line {number} is too long"
+                raise DataError(what, should=f"at most {max_line} characters", found="more")
     except DataError as error:
         hint = error.hint or ""
         if "--set encoding" in hint:
@@ -224,8 +236,8 @@ def _lines(path: Path, encoding: str | None) -> Iterator[str]:
         elif "--set vocabulary" in hint:
             hint = "another file, one of text"
         raise DataError(error.what, should=error.should, found=error.found, hint=hint or None) from error
-    if rest:
-        yield rest
+    if held or carried:
+        yield "".join([*held, carried])
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.delimited import read_table
+from elman.data.text.lines import LONGEST_LINE
 from elman.errors import DataError
 
 MAX_PATH, MAX_TEXT = 1 << 12, 1 << 16  # characters; an hour of speech has fewer
@@ -40,7 +41,7 @@ def read_transcripts(path: Path, *, columns: tuple[str, ...] = ("path", "text"))
         DataError: the table is missing, empty or lacks a column, or a cell is empty or too long; file and line are
             named.
     """
-    table = read_table(path)
+    table = read_table(path, max_line=LONGEST_LINE)
     roles = {"path": MAX_PATH, "text": MAX_TEXT, "speaker": MAX_PATH}
     places = [table.column(f"{role}_column", name) for role, name in zip(roles, columns, strict=False)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from elman.data.delimited import read_table
-from elman.data.text.lines import file_lines
+from elman.data.text.lines import LONGEST_LINE, file_lines
 from elman.errors import DataError
 
 
@@ -64,7 +64,7 @@ def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, SentencePair]
 
 def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
     if len(sources) == 1:
-        table = read_table(sources[0], separators="\t").without_header()
+        table = read_table(sources[0], separators="\t", max_line=LONGEST_LINE).without_header()
         yield from ((line, source, target) for line, (source, target) in table.parse(_two_cells, width=0))
         return
     left, right = file_lines(sources[0]), file_lines(sources[1])
