@@ -17,7 +17,7 @@ from elman import RNN, recipes
 from elman.data import delimited
 from elman.data.text import encoding
 from elman.data.text.encoding import encode_line, symbols_of
-from elman.data.translation.dataset import Languages
+from elman.data.translation.dataset import VocabularyPair
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import spoken_lines
 from elman.predictors.translator import TranslateOptions
@@ -376,8 +376,8 @@ def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pyte
     trained = recipes.load(run)
     settings = TranslateSettings.parse(trained.run.config["settings"])
     evaluate = translate.task(settings, trained.run, trained.model).evaluate
-    monkeypatch.setattr(Languages, "load", None)
-    monkeypatch.setattr(Languages, "encode", None)
+    monkeypatch.setattr(VocabularyPair, "load", None)
+    monkeypatch.setattr(VocabularyPair, "encode", None)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min(row["validation"]["nats_per_symbol"] for row in rows)
     assert evaluate(trained.model)["nats_per_symbol"] == pytest.approx(best)

@@ -274,7 +274,6 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
     first = next(lines, "")
     names = first.strip().split("\t")
     quoted = separator != "\t" or (quoted_tabs and all(name[:1] == name[-1:] == '"' for name in names))
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     ended = False
 
     def source() -> Iterator[str]:
@@ -283,7 +282,9 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
         yield from lines
         ended = True
 
-    reader = csv.reader(source(), delimiter=separator, quoting=quoting, strict=strict)
+    reader = csv.reader(
+        source(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=strict
+    )
     while True:
         line, fault = reader.line_num + 1, ""
         try:

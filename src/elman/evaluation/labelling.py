@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.labelled.batches import NO_TAG, in_turn
-from elman.data.labelled.dataset import Part
+from elman.data.labelled.batches import NO_TAG, evaluation_batches
+from elman.data.labelled.dataset import LabelledPart
 from elman.data.labelled.labels import Labels
 from elman.evaluation.metrics.calibration import fit_temperature
 from elman.evaluation.metrics.classification import class_metrics, classes_metrics, prior_logits
@@ -26,7 +26,7 @@ class Answers(NamedTuple):
 
 
 @torch.no_grad()
-def answers_of(model: Any, labels: Labels, part: Part) -> Answers:
+def answers_of(model: Any, labels: Labels, part: LabelledPart) -> Answers:
     """Run a model, in evaluation mode, over a part.
 
     Args:
@@ -36,7 +36,7 @@ def answers_of(model: Any, labels: Labels, part: Part) -> Answers:
     """
     device = next(model.parameters()).device
     scores, targets = [], []
-    for batch in in_turn(part, labels):
+    for batch in evaluation_batches(part, labels):
         found = model(batch.input.to(device), batch.lengths_B).float().cpu().numpy()
         target = batch.target.numpy()
         if labels.target == "tags":
@@ -57,7 +57,7 @@ def metrics_of(answers: Answers, labels: Labels, temperature: float = 1.0) -> Me
     return class_metrics(answers.scores, answers.target, temperature)
 
 
-def judge_in_training(model: Any, labels: Labels, part: Part) -> Metrics:
+def judge_in_training(model: Any, labels: Labels, part: LabelledPart) -> Metrics:
     """Return the metrics on the validation part, with the temperature that suits it, which predictions then use."""
     answers = answers_of(model, labels, part)
     if labels.target == "number" or not np.isfinite(answers.scores).all():
@@ -75,12 +75,12 @@ def temperature_of(answers: Answers, labels: Labels) -> float:
     return fit_temperature(scores, target)
 
 
-def trivial(labels: Labels, part: Part) -> dict[str, Metrics]:
+def trivial(labels: Labels, part: LabelledPart) -> dict[str, Metrics]:
     """Return what a predictor gets that answers each time with the most frequent class, or the mean, of the training.
 
     Its probabilities are how often each class stands in the training part.
     """
-    targets = [batch.target.numpy() for batch in in_turn(part, labels)]
+    targets = [batch.target.numpy() for batch in evaluation_batches(part, labels)]
     target = np.concatenate([t[t != NO_TAG] for t in targets] if labels.target == "tags" else targets)
     if labels.target == "number":
         return {"training mean": metrics_of(Answers(np.zeros((len(target), 1)), target), labels)}

@@ -74,7 +74,7 @@ class SimilarityModel(nn.Module):
         self.vector_weight = vector_weight
 
     def encode(self, texts: Any) -> EncodedText:
-        """Return texts (see `elman.data.pairs.batches.Texts`) after the encoder."""
+        """Return texts (see `elman.data.pairs.batches.TextBatch`) after the encoder."""
         x_WI = self.words(texts.word_W, texts.piece_N, texts.begin_W)
         x_TBI = self.word_dropout(x_WI[texts.place_TB])
         vector_BF, y_TBF = self.encoder(x_TBI, texts.lengths_B)

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.pairs.batches import PairCollator
-from elman.data.pairs.dataset import keep
-from elman.data.pairs.inverted_index import LineWords
+from elman.data.pairs.dataset import write_pairs
+from elman.data.pairs.inverted_index import InvertedIndex
 from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
 from elman.data.pairs.score_scale import ScoreScale
 from elman.data.text.documents import read_text
@@ -71,7 +71,7 @@ class SimilarityPredictor:
         with TemporaryDirectory() as folder:
             if data:
                 table = self._table(data, scored=True, skip_bad=skip_bad)
-                pairs = keep(Path(folder), "evaluation", table)
+                pairs = write_pairs(Path(folder), "evaluation", table)
                 left_out = {"rows_left_out": table.skipped.count, "left_out": table.skipped.lines()}
                 self.scale.check(pairs)
             else:
@@ -186,12 +186,12 @@ class SimilarityPredictor:
             lines = KeptLines(path, Path(folder), encoding=self.settings.encoding)
             write_rows(Path(folder) / "rows.npy", (self.embed(some) for some in together(lines)))
             rows_NF = read_array(Path(folder) / "rows.npy")
-            words = LineWords(lines, Path(folder))
+            words = InvertedIndex(lines, Path(folder))
             for text in texts_of(inputs, self.settings.encoding):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: InvertedIndex, top: int) -> Answer:
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():

@@ -17,7 +17,7 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
-from elman.data.translation.dataset import Languages, ParallelDataset, read_lines
+from elman.data.translation.dataset import ParallelDataset, VocabularyPair, read_validation_pairs
 from elman.data.translation.readers import SentencePair, read_parallel
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError, SettingError
@@ -84,7 +84,7 @@ class TranslationPredictor:
     """
 
     model: Translator
-    languages: Languages
+    languages: VocabularyPair
     longest: int
     run: RunDirectory
 
@@ -261,7 +261,7 @@ def _one_line(symbols: Sequence[str]) -> str:
 
 def validation(run: RunDirectory) -> list[SentencePair]:
     """Return the pairs for validation in a run's folder."""
-    return read_lines(run.path / "validation.json")
+    return read_validation_pairs(run.path / "validation.json")
 
 
 def nats_per_symbol(model: Translator, corpus: ParallelDataset, device: torch.device) -> float:

@@ -15,11 +15,11 @@ from torch import nn
 from elman.data.batching import BucketBatches
 from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.builtin import edited_pairs
-from elman.data.pairs.dataset import is_kept_out, keep
+from elman.data.pairs.dataset import is_held_out, write_pairs
 from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import PairTable, ScoredPair, read_pairs
 from elman.data.pairs.score_scale import ScoreScale, refuse_one_score
-from elman.data.pairs.word_vectors import read_vectors, stacked
+from elman.data.pairs.word_vectors import read_vectors, unit_vectors
 from elman.errors import RunError
 from elman.evaluation.result import Metrics
 from elman.models.similarity import SimilarityModel
@@ -71,8 +71,8 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
     """Read the pairs, keep them in the folder, number the words, and look at the scores."""
     pairs = table(sources, settings) if sources else None
     judged = table([Path(settings.validation_data)], settings) if settings.validation_data else None
-    training = keep(folder, "training", part(pairs, judged, settings, kept_out=False))
-    validation = keep(folder, "validation", part(pairs, judged, settings, kept_out=True))
+    training = write_pairs(folder, "training", part(pairs, judged, settings, kept_out=False))
+    validation = write_pairs(folder, "validation", part(pairs, judged, settings, kept_out=True))
     scale = ScoreScale.of(training)
     scale.check(validation)
     refuse_one_score(validation)
@@ -81,7 +81,7 @@ def prepare(sources: Sequence[Path], settings: SimilaritySettings, folder: Path)
     if settings.vectors is not None:
         vectors = read_vectors(Path(settings.vectors), lexicon.number_of, more=settings.vectors_more)
         lexicon = lexicon.extended(vectors)
-        write_rows(folder / "vectors.npy", stacked(vectors, lexicon.words.words))
+        write_rows(folder / "vectors.npy", unit_vectors(vectors, lexicon.words.words))
     lexicon.save(folder)
     skipped = [found.skipped for found in (pairs, judged) if found]
     return {
@@ -114,7 +114,7 @@ def part(
     for pair in edited_pairs(settings.seed) if pairs is None else pairs:
         # All edits of a sentence of the default data stand on one side.
         texts = pair[:1] if pairs is None else pair[:2]
-        if is_kept_out(texts, share, settings.seed) == kept_out:
+        if is_held_out(texts, share, settings.seed) == kept_out:
             yield pair
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.data.labelled.batches import NO_TAG, batches, collate, in_turn
+from elman.data.labelled.batches import NO_TAG, collate, evaluation_batches, training_batches
 from elman.data.labelled.dataset import LabelledFormat, open_parts
 from elman.data.labelled.example import Example
 from elman.data.labelled.preparation import prepare_examples
@@ -129,13 +129,13 @@ def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:
         steps = training.input[int(training.chosen[b])]
         np.testing.assert_array_equal(batch.input[: len(steps), b], steps)
         assert int(batch.lengths_B[b]) == len(steps)
-    assert sum(len(batch.target) for batch in batches(training, labels, batch_size=3, seed=1)) == 16
-    assert sum(len(batch.target) for batch in in_turn(training, labels, batch_size=5)) == 16
+    assert sum(len(batch.target) for batch in training_batches(training, labels, batch_size=3, seed=1)) == 16
+    assert sum(len(batch.target) for batch in evaluation_batches(training, labels, batch_size=5)) == 16
 
 
 def test_tags_are_padded_with_what_no_loss_counts(tmp_path: Path) -> None:
     prepare(tmp_path, *[("a b", "X Y"), ("c", "Y")] * 9, target="tags", vocabulary="words")
-    batch = next(in_turn(open_parts(tmp_path)[0], LabelledFormat.open(tmp_path).labels))
+    batch = next(evaluation_batches(open_parts(tmp_path)[0], LabelledFormat.open(tmp_path).labels))
     assert batch.target.shape == batch.input.shape
     assert (batch.target[1, 0].item(), batch.target[:, -1].tolist()) == (NO_TAG, [0, 1])
 

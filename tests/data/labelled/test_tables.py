@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.labelled.example import Reading
+from elman.data.labelled.example import ReaderOptions
 from elman.data.labelled.tables import READER
 from elman.errors import DataError
 
 
 def rows(path: Path, text: str, **told: object) -> list:
     path.write_text(text, encoding="utf-8")
-    return [(e.label, e.load()) for e in READER.read([path], Reading(**told))]
+    return [(e.label, e.load()) for e in READER.read([path], ReaderOptions(**told))]
 
 
 def test_text_and_label_by_their_usual_names(tmp_path: Path) -> None:
@@ -109,4 +109,4 @@ def test_a_table_without_labels_can_be_predicted(tmp_path: Path) -> None:
     assert rows(tmp_path / "a.csv", "id,text\n1,a\n", labelled=False) == [(None, "a")]
     with pytest.raises(DataError, match="is not UTF-8 text"):
         (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,b\n")
-        list(READER.read([tmp_path / "a.csv"], Reading()))
+        list(READER.read([tmp_path / "a.csv"], ReaderOptions()))

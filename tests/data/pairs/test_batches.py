@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from elman.data.pairs.batches import PairCollator, alike
+from elman.data.pairs.batches import PairCollator, word_similarity
 from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
 from elman.data.text.subwords import pieces_of, split_sentence
@@ -41,7 +41,7 @@ def test_texts_without_words() -> None:
 
 def test_likeness_of_spelling_is_dices_coefficient() -> None:
     words = ["playing", "played", "cat", "playing2", "?"]
-    found = alike(words)
+    found = word_similarity(words)
     for i, one in enumerate(words):
         for j, other in enumerate(words):
             p, q = set(pieces_of(one)), set(pieces_of(other))

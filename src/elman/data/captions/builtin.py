@@ -70,12 +70,12 @@ def scenes(count: int, *, seed: int, held_out: bool = False) -> Iterator[Scene]:
             continue
         relation = list(RELATIONS)[chance.integers(len(RELATIONS))]
         said = {"large": f"a large {' '.join(large)}", "small": f"a small {' '.join(small)}"}
-        image = drawn(large, small, RELATIONS[relation][0], chance)
+        image = draw_scene(large, small, RELATIONS[relation][0], chance)
         yield Scene(image, tuple(sentence.format(**said) for sentence in RELATIONS[relation][1:]))
         left -= 1
 
 
-def drawn(
+def draw_scene(
     large: tuple[str, str], small: tuple[str, str], direction: tuple[int, int], chance: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Return the picture of two shapes, each a colour and a name, the small one in a direction of the large one."""
@@ -90,14 +90,14 @@ def drawn(
     canvas[:] = chance.uniform(225, 255)
     for (colour, shape), centre, size in ((large, first, radius), (small, first + away, little)):
         tint = np.clip(np.array(COLOURS[colour]) + chance.normal(0, 8, 3), 0, 255)
-        cover = covered(shape, centre, size)[:, :, None]
+        cover = pixel_coverage(shape, centre, size)[:, :, None]
         canvas = canvas * (1 - cover) + tint * cover
     noisy = canvas + chance.normal(0, 4, canvas.shape)
     image: NDArray[np.uint8] = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return image
 
 
-def covered(shape: str, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+def pixel_coverage(shape: str, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
     """Return how much of each pixel a shape covers, (SIDE, SIDE), 0 to 1."""
     points = (np.arange(SIDE * _SAMPLES) + 0.5) / _SAMPLES
     x, y = (points[None, :] - centre[0]) / size, (points[:, None] - centre[1]) / size

@@ -26,12 +26,12 @@ LARGEST_CAPTIONS = 1 << 30
 """Bytes of the file of captions in a run; those of COCO's 118,000 pictures take 50 million."""
 
 
-def spoken(caption: str) -> str:
+def normalise_caption(caption: str) -> str:
     """Return a caption as a model reads and writes it: words in lower case, without punctuation, single spaces."""
     return " ".join(word for word in split_sentence(caption) if any(map(str.isalnum, word)))
 
 
-def symbols_with_words(texts: Iterable[Sequence[str]], *, rare: int) -> int:
+def count_symbols(texts: Iterable[Sequence[str]], *, rare: int) -> int:
     """Return how many symbols there are with a word for each that comes at least `rare` times, <unk> and <eos> counted.
 
     Of words there is at least one.
@@ -56,7 +56,7 @@ class CaptionDataset:
 
     Args:
         values: (pictures, H, W, 3) uint8, or (pictures, S, F) float32.
-        texts: the captions of each picture, as `spoken` returns them.
+        texts: the captions of each picture, as `normalise_caption` returns them.
         names: of the pictures.
         vocabulary: of the captions.
         sided: words that no longer hold when the picture is mirrored.
@@ -85,7 +85,7 @@ class CaptionDataset:
     @property
     def fingerprint(self) -> str:
         """What changes with every change of the pictures or captions."""
-        return fingerprint(self.values, self.names, self.texts)
+        return fingerprint_pictures(self.values, self.names, self.texts)
 
     def batch(self, chosen: NDArray[np.int64], most: int = 0) -> CaptionBatch:
         """Return these pictures with all their captions, or with `most` of them, drawn from torch's random state."""
@@ -124,7 +124,7 @@ def write_pictures(
 
     Args:
         folder: where they go.
-        pictures: of each the numbers, the name and the captions, at least one, as `spoken` returns them.
+        pictures: of each the numbers, the name and the captions, at least one, as `normalise_caption` returns them.
 
     Raises:
         DataError: there is none, or one is not like the others.
@@ -146,10 +146,10 @@ def write_pictures(
 
     kept = RaggedArrays.write(folder, "picture", values())
     write_json(folder / "captions.json", {"names": names, "texts": texts})
-    return texts, fingerprint(kept.values, names, texts)
+    return texts, fingerprint_pictures(kept.values, names, texts)
 
 
-def fingerprint(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequence[str]]) -> str:
+def fingerprint_pictures(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequence[str]]) -> str:
     """Return SHA-256 of pictures and captions, in hexadecimal."""
     hasher = hashlib.sha256(json.dumps([list(names), [list(each) for each in texts]]).encode())
     hasher.update(f"{values.dtype.str}{values.shape}".encode())
@@ -164,7 +164,7 @@ def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] 
     Raises:
         RunError: it is missing or broken.
     """
-    values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_texts(folder)
+    values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_captions(folder)
     fits = (values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8) or (
         values.ndim == 3 and values.dtype == np.float32
     )
@@ -178,7 +178,7 @@ def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] 
     return CaptionDataset(values, texts, names, vocabulary, sided=sided)
 
 
-def read_texts(folder: Path) -> tuple[list[str], list[list[str]]]:
+def read_captions(folder: Path) -> tuple[list[str], list[list[str]]]:
     """Return the names of the pictures in a folder, and their captions.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor
 from elman.errors import DataError
 
 
-def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+def read_pretrained_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """Return the tensors of these names; others in the file are left alone.
 
     Args:

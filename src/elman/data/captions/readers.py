@@ -26,7 +26,7 @@ _LINE = re.compile(r"(?P<name>[^\t]*?)#\d+(?P<numbered>(?:[\t ].*)?)|(?P<plain>[
 LARGEST_JSON = 1 << 30
 
 
-class Captioned(NamedTuple):
+class CaptionedPicture(NamedTuple):
     """A picture and what is said of it."""
 
     name: str
@@ -46,11 +46,11 @@ class Album:
     """
 
     file: Path
-    rows: Mapping[str, Captioned]
+    rows: Mapping[str, CaptionedPicture]
     lists: Mapping[str, tuple[Path, Sequence[str]]]
     only: str | None = None
 
-    def part(self, *wanted: str) -> list[Captioned] | None:
+    def part(self, *wanted: str) -> list[CaptionedPicture] | None:
         """Return the pictures of the first of these parts that has a list; None where none has.
 
         Raises:
@@ -102,7 +102,7 @@ def read_album(sources: Sequence[Path]) -> Album:
     if pictures is not None and not pictures.exists():
         raise DataError(f"{pictures} does not exist", should="a folder of pictures, or features", found="nothing there")
     place = pictures or _pictures(home, list(said))
-    rows = {name: Captioned(name, place / name, tuple(captions)) for name, captions in said.items()}
+    rows = {name: CaptionedPicture(name, place / name, tuple(captions)) for name, captions in said.items()}
     return Album(file, rows, lists, only)
 
 
@@ -222,10 +222,10 @@ def _pictures(home: Path, names: Sequence[str]) -> Path:
     """Return the folder of the pictures: the captions' own, or the one in it that holds the most of a few of them."""
     few = names[:: max(1, len(names) // 20)]
     places = [home, *sorted(path for path in home.iterdir() if path.is_dir())]
-    return max(places, key=lambda place: sum(is_there(place / name) for name in few))
+    return max(places, key=lambda place: sum(may_exist(place / name) for name in few))
 
 
-def is_there(path: Path) -> bool:
+def may_exist(path: Path) -> bool:
     """Return whether there is something to read; what the system cannot look at, reading it will tell."""
     try:
         path.lstat()

@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from elman.data.captions.builtin import scenes
-from elman.data.captions.dataset import spoken
+from elman.data.captions.dataset import normalise_caption
 from elman.data.captions.image_features import PictureSource, picture_source
-from elman.data.captions.readers import TEST, TRAINING, VALIDATION, Album, Captioned, read_album
+from elman.data.captions.readers import TEST, TRAINING, VALIDATION, Album, CaptionedPicture, read_album
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 
 Stream = Iterator[tuple[NDArray[Any], str, list[str]]]
-"""Pictures as numbers, their names, and their captions as `elman.data.captions.dataset.spoken` returns them."""
+"""Pictures as numbers, their names, and their captions as `normalise_caption` returns them."""
 
 SIDE = 128
 """Height and width of pictures, where nothing else is said."""
 
-SCENES, JUDGED = 8000, 300
+SCENES, EVALUATED = 8000, 300
 """Of the default data: for training, and for each of validation and held-out combinations."""
 
 
@@ -35,7 +35,7 @@ class CaptionSplits(NamedTuple):
 
 
 @dataclass
-class Rejected:
+class PictureReading:
     """How pictures are to be read, and what was left out.
 
     Attributes:
@@ -55,19 +55,19 @@ class Rejected:
     too_long: int = 0
 
 
-def scene_parts(seed: int) -> CaptionSplits:
+def split_scenes(seed: int) -> CaptionSplits:
     """Return the default data."""
 
     def made(count: int, seed: int, held_out: bool = False) -> Stream:
         for n, scene in enumerate(scenes(count, seed=seed, held_out=held_out)):
-            yield scene.image, f"scene {n}", [spoken(text) for text in scene.captions]
+            yield scene.image, f"scene {n}", [normalise_caption(text) for text in scene.captions]
 
-    held_out = made(JUDGED, seed + (2 << 64), held_out=True)
-    return CaptionSplits(made(SCENES, seed), made(JUDGED, seed + (1 << 64)), held_out)
+    held_out = made(EVALUATED, seed + (2 << 64), held_out=True)
+    return CaptionSplits(made(SCENES, seed), made(EVALUATED, seed + (1 << 64)), held_out)
 
 
-def album_parts(
-    sources: Sequence[Path], told: Rejected, *, share: float, validation_data: Sequence[Path]
+def split_album(
+    sources: Sequence[Path], told: PictureReading, *, share: float, validation_data: Sequence[Path]
 ) -> CaptionSplits:
     """Return the pictures of DATA for training and validation.
 
@@ -78,11 +78,11 @@ def album_parts(
         validation_data: sources for validation instead.
 
     Raises:
-        DataError: see `read_album` and `readable`; or there are too few.
+        DataError: see `read_album` and `read_pictures`; or there are too few.
     """
     album = read_album(sources)
     rows = album.part(album.only or TRAINING) or list(album.rows.values())
-    judged = readable_of(validation_data, told) if validation_data else None
+    judged = read_evaluation_pictures(validation_data, told) if validation_data else None
     source = picture_source(sources[1] if len(sources) > 1 else None, told.side)
     if judged is None:
         listed = None if album.only else album.part(VALIDATION)
@@ -96,22 +96,24 @@ def album_parts(
                     hint="--set validation_data=CAPTIONS",
                 )
             rows, listed = rows[:cut], rows[cut:]
-        judged = readable(listed, source, album, told)
-    return CaptionSplits(_short(readable(rows, source, album, told), told), judged, None)
+        judged = read_pictures(listed, source, album, told)
+    return CaptionSplits(_short(read_pictures(rows, source, album, told), told), judged, None)
 
 
-def readable_of(sources: Sequence[Path], told: Rejected) -> Stream:
+def read_evaluation_pictures(sources: Sequence[Path], told: PictureReading) -> Stream:
     """Yield the pictures of DATA to judge on: those for the test where a list says which, else all.
 
     Raises:
-        DataError: see `read_album` and `readable`.
+        DataError: see `read_album` and `read_pictures`.
     """
     album = read_album(sources)
     rows = album.part(album.only or TEST) or list(album.rows.values())
-    return readable(rows, picture_source(sources[1] if len(sources) > 1 else None, told.side), album, told)
+    return read_pictures(rows, picture_source(sources[1] if len(sources) > 1 else None, told.side), album, told)
 
 
-def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, told: Rejected) -> Stream:
+def read_pictures(
+    rows: Sequence[CaptionedPicture], source: PictureSource, album: Album, told: PictureReading
+) -> Stream:
     """Yield pictures with name and captions.
 
     Raises:
@@ -134,12 +136,12 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
             told.left_out.add(f"{error.what}: {error.found}")
             continue
         count += 1
-        yield values, row.name, [spoken(text) for text in row.captions]
+        yield values, row.name, [normalise_caption(text) for text in row.captions]
     if not count:
         raise DataError("every picture is missing or broken", should=f"such as {rows[0].path}", found="none")
 
 
-def _short(pictures: Stream, told: Rejected) -> Stream:
+def _short(pictures: Stream, told: PictureReading) -> Stream:
     """Leave out captions that are too long; a picture without another goes too."""
     count = 0
     for values, name, captions in pictures:

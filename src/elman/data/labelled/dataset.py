@@ -20,7 +20,7 @@ KINDS = ("symbols", "features", "frames")
 LARGEST = 1 << 24  # of a size that is read
 
 
-class Part(NamedTuple):
+class LabelledPart(NamedTuple):
     """Some labelled sequences.
 
     Attributes:
@@ -95,7 +95,7 @@ class LabelledFormat:
         return None
 
 
-def open_parts(folder: Path) -> tuple[Part, Part]:
+def open_parts(folder: Path) -> tuple[LabelledPart, LabelledPart]:
     """Return the training and the validation part of a run.
 
     Raises:
@@ -110,12 +110,12 @@ def open_parts(folder: Path) -> tuple[Part, Part]:
             found=f"{held.dtype} {held.shape}",
             hint=AGAIN,
         )
-    training = Part(examples, labels, np.flatnonzero(~held))
+    training = LabelledPart(examples, labels, np.flatnonzero(~held))
     if held.any():
-        return training, Part(examples, labels, np.flatnonzero(held))
-    return training, whole(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
+        return training, LabelledPart(examples, labels, np.flatnonzero(held))
+    return training, whole_part(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
 
 
-def whole(input: RaggedArrays, target: RaggedArrays) -> Part:
+def whole_part(input: RaggedArrays, target: RaggedArrays) -> LabelledPart:
     """Return all sequences as a part."""
-    return Part(input, target, np.arange(len(input)))
+    return LabelledPart(input, target, np.arange(len(input)))

@@ -29,7 +29,7 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReaderOptions:
     """What readers can be told; each looks at what concerns it."""
 
     columns: tuple[str, ...] = ()  # names of the columns of a table whose first line does not name them
@@ -65,4 +65,4 @@ class Reader:
 
     what: str
     takes: Callable[[Sequence[Path]], bool]
-    read: Callable[[Sequence[Path], Reading], Iterator[Example]]
+    read: Callable[[Sequence[Path], ReaderOptions], Iterator[Example]]

@@ -42,9 +42,9 @@ class Labels:
             DataError: there are fewer than two classes, or a number is none.
         """
         if target == "number":
-            values = np.array([number_of(label, "a label") for label in labels])
+            values = np.array([label_number(label, "a label") for label in labels])
             return cls(target, examples=len(labels), mean=float(values.mean()), deviation=float(values.std()) or 1.0)
-        counted = Counter(name for label in labels for name in names_of(label, target))
+        counted = Counter(name for label in labels for name in class_names(label, target))
         if len(counted) < 2:
             raise DataError(
                 "the training data has a single class" if counted else "the training data has no labels",
@@ -67,11 +67,11 @@ class Labels:
             DataError: there is none, it was not in the training data, or there are not as many tags as steps.
         """
         if self.target == "number":
-            return np.array([number_of(label, name)], np.float32)
-        found = names_of(label, self.target, name)
+            return np.array([label_number(label, name)], np.float32)
+        found = class_names(label, self.target, name)
         unseen = [one for one in found if one not in self.classes]
         if unseen:
-            raise unseen_label(unseen, self.classes, name)
+            raise unseen_label_error(unseen, self.classes, name)
         places = np.array([self.classes.index(one) for one in found], np.int32)
         if self.target == "classes":
             row = np.zeros((1, len(self.classes)), np.uint8)
@@ -111,7 +111,7 @@ class Labels:
         return self.target in TARGETS and numbers and names and counted and enough and self.deviation > 0
 
 
-def names_of(label: Any, target: str, name: str = "an example") -> list[str]:
+def class_names(label: Any, target: str, name: str = "an example") -> list[str]:
     """Return the classes that a label names: one, several (a list, or a text with ; between), or one for each step.
 
     Of several classes there may be none: an empty list, or an empty text as a table has it in an empty cell.
@@ -140,7 +140,7 @@ def names_of(label: Any, target: str, name: str = "an example") -> list[str]:
     return names
 
 
-def number_of(label: Any, name: str) -> float:
+def label_number(label: Any, name: str) -> float:
     """Return a label that is a number.
 
     Raises:
@@ -160,7 +160,7 @@ def number_of(label: Any, name: str) -> float:
     return value
 
 
-def unseen_label(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:
+def unseen_label_error(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:
     """Build the error for labels that the training data does not have."""
     return DataError(
         f"{name} has a label that is not in the training data",
@@ -179,13 +179,13 @@ def _natural(name: str) -> tuple[bool, float, str]:
     return (False, value, name) if np.isfinite(value) else (True, 0.0, name)
 
 
-def split(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:
+def split_examples(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:
     """Return which examples are for validation, (N,): about a share of each class, and never all of one.
 
     Several labels and tags are split without a look at them; an example whose label is in no other then goes back to
     the training part.
     """
-    names = [set() if target == "number" else set(names_of(label, target)) for label in labels]
+    names = [set() if target == "number" else set(class_names(label, target)) for label in labels]
     chance = np.random.Generator(np.random.Philox(key=seed % (1 << 64)))
     places: dict[str, list[int]] = {}
     for n in chance.permutation(len(names)).tolist():

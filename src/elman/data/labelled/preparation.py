@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, Part, whole
+from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, LabelledPart, whole_part
 from elman.data.labelled.example import Example, Values
-from elman.data.labelled.labels import Labels, names_of, number_of, split
+from elman.data.labelled.labels import Labels, class_names, label_number, split_examples
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
@@ -46,7 +46,8 @@ def prepare_examples(
         folder: where they go.
         reader: the name of their reader.
         target: a name in `elman.data.labelled.labels.TARGETS`.
-        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, or words.
+        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, else
+            words.
         vocabulary_size: most symbols.
         validation: the share that is kept for validation.
         validation_read: begins reading separate examples for validation instead.
@@ -59,8 +60,8 @@ def prepare_examples(
     Raises:
         DataError: there are too few examples, one is broken, or they are not all alike.
     """
-    first = survey(read, target, skip_bad)
-    held = split(first.labels, target, 0.0 if validation_read else validation, seed)
+    first = _survey(read, target, skip_bad)
+    held = split_examples(first.labels, target, 0.0 if validation_read else validation, seed)
     labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
     if not (held.any() or validation_read):
         raise DataError(
@@ -73,33 +74,40 @@ def prepare_examples(
     encoder = None
     if first.textual:
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
-        encoder = TextEncoder.build(partial(values_at, training, read, skip_bad), kind, vocabulary_size)
+        encoder = TextEncoder.build(partial(_values_at, training, read, skip_bad), kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
-    part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
+    part, places = write_examples(folder, EXAMPLES, read, make_encoder(labels, encoder), skip_bad, skipped)
     held = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
         np.save(file, held, allow_pickle=False)
     shape = part.input.values.shape[1:]
-    mean, deviation = ((0.0,), (1.0,)) if encoder else scale(part.input, np.flatnonzero(~held))
+    mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
     form = LabelledFormat(kind, shape, mean, deviation, labels, reader)
     form.save(folder)
     judged = int(held.sum())
     if validation_read:
-        other, _ = write_part(folder, VALIDATION, validation_read, encoding(labels, encoder, part), skip_bad, skipped)
+        other, _ = write_examples(
+            folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped
+        )
         judged = len(other.input)
-    return describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
+    return _describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
 
 
-def values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
+def _values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
     """Yield the values of the sound examples at some places."""
-    examples = sound(read, lambda name, values, label: values, skip_bad, SkippedRows())
+    examples = valid_examples(read, lambda name, values, label: values, skip_bad, SkippedRows())
     return (values for n, values in examples if n in places)
 
 
-def describe(
-    form: LabelledFormat, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: SkippedRows
+def _describe(
+    form: LabelledFormat,
+    part: LabelledPart,
+    encoder: TextEncoder | None,
+    training: int,
+    judged: int,
+    skipped: SkippedRows,
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
     lengths, labels = part.input.lengths, form.labels
@@ -107,7 +115,7 @@ def describe(
     step = f"one of {encoder.size} {encoder.vocabulary.kind}" if encoder else f"{form.kind} {form.shape}"
     return {
         "reader": form.reader,
-        "fingerprint": fingerprint(part),
+        "fingerprint": fingerprint_examples(part),
         "training_examples": training,
         "validation_examples": judged,
         "a_step": step,
@@ -117,12 +125,12 @@ def describe(
     }
 
 
-def fingerprint(part: Part) -> str:
+def fingerprint_examples(part: LabelledPart) -> str:
     """Return what changes with every change of the sequences or labels."""
     return hashlib.sha256((part.input.fingerprint + part.target.fingerprint).encode()).hexdigest()
 
 
-class Survey(NamedTuple):
+class _Survey(NamedTuple):
     """What a first look at the examples gave."""
 
     places: list[int]  # of the sound ones
@@ -131,7 +139,7 @@ class Survey(NamedTuple):
     words: float  # of a text, on average
 
 
-def survey(read: Read, target: str, skip_bad: bool) -> Survey:
+def _survey(read: Read, target: str, skip_bad: bool) -> _Survey:
     """Look at all examples once.
 
     Raises:
@@ -142,7 +150,7 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
     textual, words = False, 0
 
     def look(name: str, values: Values, label: Any) -> tuple[bool, int, Any]:
-        _ = number_of(label, name) if target == "number" else names_of(label, target, name)
+        _ = label_number(label, name) if target == "number" else class_names(label, target, name)
         text = isinstance(values, str | list)
         if labels and text != textual:
             raise DataError(f"{name} is not like the others", should="all text, or all numbers", found="both")
@@ -150,16 +158,16 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
         return text, count, label
 
     skipped = SkippedRows()
-    for n, (text, count, label) in sound(read, look, skip_bad, skipped):
+    for n, (text, count, label) in valid_examples(read, look, skip_bad, skipped):
         textual, words = text, words + count
         places.append(n)
         labels.append(label)
     if not labels:
-        raise nothing_left(skipped)
-    return Survey(places, labels, textual, words / len(labels))
+        raise no_examples_error(skipped)
+    return _Survey(places, labels, textual, words / len(labels))
 
 
-def sound(
+def valid_examples(
     read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: SkippedRows
 ) -> Iterator[tuple[int, Result]]:
     """Yield what is made of the examples that are not broken, with their places among all.
@@ -175,7 +183,7 @@ def sound(
     """
     for n, example in enumerate(read()):
         try:
-            made = made_of(example, make)
+            made = load_example(example, make)
         except DataError as error:
             if not skip_bad:
                 raise
@@ -184,7 +192,7 @@ def sound(
         yield n, made
 
 
-def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
+def load_example(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
     """Load an example and return what is made of it.
 
     Raises:
@@ -211,7 +219,7 @@ def _with_skip_bad(hint: str | None) -> str:
     return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
 
 
-def nothing_left(skipped: SkippedRows) -> DataError:
+def no_examples_error(skipped: SkippedRows) -> DataError:
     """Return the error for data without a single sound example."""
     return DataError(
         "there are no examples" + (" left" if skipped.count else ""),
@@ -220,7 +228,7 @@ def nothing_left(skipped: SkippedRows) -> DataError:
     )
 
 
-def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | None = None) -> Encode:
+def make_encoder(labels: Labels | None, encoder: TextEncoder | None, like: LabelledPart | None = None) -> Encode:
     """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
 
     Args:
@@ -251,9 +259,9 @@ def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | No
     return encode
 
 
-def write_part(
+def write_examples(
     folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: SkippedRows
-) -> tuple[Part, list[int]]:
+) -> tuple[LabelledPart, list[int]]:
     """Encode examples and write them, one by one; return them with their places among all that were read.
 
     Raises:
@@ -263,18 +271,18 @@ def write_part(
     places: list[int] = []
 
     def inputs() -> Iterator[NDArray[Any]]:
-        for n, (steps, target) in sound(read, make, skip_bad, skipped):
+        for n, (steps, target) in valid_examples(read, make, skip_bad, skipped):
             targets.append(target)
             places.append(n)
             yield steps
         if not places:
-            raise nothing_left(skipped)
+            raise no_examples_error(skipped)
 
     written = RaggedArrays.write(folder, name, inputs())
-    return whole(written, RaggedArrays.write(folder, name + LABELS, targets)), places
+    return whole_part(written, RaggedArrays.write(folder, name + LABELS, targets)), places
 
 
-def scale(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _moments(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and standard deviation of each feature over the chosen sequences; of bytes, one for all.
 
     A feature that never changes has the deviation 1.

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman.data.delimited import find_column, missing_column, read_table
-from elman.data.labelled.example import Example, Reader, Reading, Values
+from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.file_formats import load_file
-from elman.data.labelled.ts_archive import numbers
+from elman.data.labelled.ts_archive import parse_numbers
 from elman.data.text.documents import Document
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
@@ -48,19 +48,19 @@ class TableRow(NamedTuple):
     fault: str = ""
 
 
-def takes(sources: Sequence[Path]) -> bool:
+def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether all sources are tables."""
     return bool(sources) and all(path.suffix.lower() in SUFFIXES for path in sources)
 
 
-def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the examples of tables, in constant memory.
 
     Raises:
         DataError: a table cannot be read or is empty, or a column is missing.
     """
     for path in sources:
-        rows: Iterator[TableRow] = table_rows(path, reading)
+        rows: Iterator[TableRow] = _rows(path, reading)
         first = next(rows, None)
         if first is None:
             raise DataError(f"{path} has no rows", should="at least one example", found="none")
@@ -69,7 +69,7 @@ def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
         yield from _grouped(path, rows, columns) if columns.group else _single(path, rows, columns, reading)
 
 
-def table_rows(path: Path, reading: Reading) -> Iterator[TableRow]:
+def _rows(path: Path, reading: ReaderOptions) -> Iterator[TableRow]:
     """Yield the rows of a CSV, TSV or JSON-lines file.
 
     Raises:
@@ -114,7 +114,7 @@ class Columns(NamedTuple):
     group: str | None = None
 
     @classmethod
-    def choose(cls, path: Path, names: list[str], reading: Reading) -> Columns:
+    def choose(cls, path: Path, names: list[str], reading: ReaderOptions) -> Columns:
         """Choose columns by the settings, or by their usual names.
 
         Raises:
@@ -154,13 +154,13 @@ class Columns(NamedTuple):
         raise missing("text", None)
 
 
-def _single(path: Path, rows: Iterator[TableRow], columns: Columns, reading: Reading) -> Iterator[Example]:
+def _single(path: Path, rows: Iterator[TableRow], columns: Columns, reading: ReaderOptions) -> Iterator[Example]:
     for row in rows:
         label = row.cells.get(columns.label) if columns.label else None
         yield Example(row.name, partial(_row_values, path, row, columns, reading), label)
 
 
-def _row_values(path: Path, row: TableRow, columns: Columns, reading: Reading) -> Values:
+def _row_values(path: Path, row: TableRow, columns: Columns, reading: ReaderOptions) -> Values:
     _check(row, [*columns.values, *([columns.label] if columns.label else [])])
     values = [row.cells[name] for name in columns.values]
     if columns.kind == "path":
@@ -169,7 +169,7 @@ def _row_values(path: Path, row: TableRow, columns: Columns, reading: Reading) -
         text = values[0]
         return [str(part) for part in text] if isinstance(text, list) else str(text)
     if len(values) > 1:
-        return numbers(row.name, values)[:, None]
+        return parse_numbers(row.name, values)[:, None]
     return _series(row.name, values[0])
 
 
@@ -178,10 +178,10 @@ def _series(name: str, cell: Any) -> Values:
     if not isinstance(cell, list):
         cell = str(cell).replace(",", " ").replace(";", " ").split()
     if not (cell and isinstance(cell[0], list)):
-        return numbers(name, cell)[:, None]
+        return parse_numbers(name, cell)[:, None]
     if not all(isinstance(step, list) and len(step) == len(cell[0]) for step in cell):
         raise DataError(f"{name}: the steps differ in size", should=f"{len(cell[0])} numbers each", found="others")
-    return numbers(name, [number for step in cell for number in step]).reshape(len(cell), -1)
+    return parse_numbers(name, [number for step in cell for number in step]).reshape(len(cell), -1)
 
 
 def _grouped(path: Path, rows: Iterator[TableRow], columns: Columns) -> Iterator[Example]:
@@ -219,7 +219,7 @@ def _step_values(steps: list[TableRow], columns: Columns) -> Values:
         _check(step, columns.values)
     if columns.kind == "text":
         return [str(step.cells[columns.values[0]]) for step in steps]
-    return np.stack([numbers(step.name, [step.cells[name] for name in columns.values]) for step in steps])
+    return np.stack([parse_numbers(step.name, [step.cells[name] for name in columns.values]) for step in steps])
 
 
 def _check(row: TableRow, columns: list[str]) -> None:
@@ -233,4 +233,4 @@ def _broken(row: TableRow, fault: str) -> DataError:
     return DataError(f"{row.name} is broken", should="a cell for every column", found=fault, hint=hint)
 
 
-READER = Reader("tables", takes, read)
+READER = Reader("tables", _accepts, _read)

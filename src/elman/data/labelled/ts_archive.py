@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.data.labelled.example import Example, Reader, Reading, Values
+from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.errors import DataError
 
 
-def takes(sources: Sequence[Path]) -> bool:
+def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether all sources are `.ts` files."""
     return bool(sources) and all(path.suffix == ".ts" and path.is_file() for path in sources)
 
 
-def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the series of `.ts` files.
 
     Raises:
@@ -67,7 +67,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
 
 
 def _series(name: str, dimensions: list[str]) -> Values:
-    rows = [numbers(name, text.split(",")) for text in dimensions]
+    rows = [parse_numbers(name, text.split(",")) for text in dimensions]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
         found = " and ".join(map(str, sorted(lengths))) or "none"
@@ -75,7 +75,7 @@ def _series(name: str, dimensions: list[str]) -> Values:
     return np.stack(rows, 1)
 
 
-def numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Return numbers, (N,) float32.
 
     Raises:
@@ -105,4 +105,4 @@ def _is_finite(cell: object) -> bool:
         return False
 
 
-READER = Reader(".ts files", takes, read)
+READER = Reader(".ts files", _accepts, _read)

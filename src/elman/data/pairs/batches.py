@@ -14,11 +14,11 @@ from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
 from elman.data.text.subwords import hashed, pieces_of, split_sentence
 
-REMEMBERED = 1 << 17
+CACHED_WORDS = 1 << 17
 """Words whose pieces are kept at hand."""
 
 
-class Texts(NamedTuple):
+class TextBatch(NamedTuple):
     """Texts side by side. W is how many different words they have, B how many texts there are.
 
     Attributes:
@@ -37,9 +37,9 @@ class Texts(NamedTuple):
     place_TB: Tensor
     lengths_B: Tensor
 
-    def to(self, device: torch.device | str) -> Texts:
+    def to(self, device: torch.device | str) -> TextBatch:
         """Return the texts on a device."""
-        return Texts(*(tensor.to(device) for tensor in self))
+        return TextBatch(*(tensor.to(device) for tensor in self))
 
 
 class PairBatch(NamedTuple):
@@ -51,7 +51,7 @@ class PairBatch(NamedTuple):
         score_B: how alike the texts are; nan where nobody said.
     """
 
-    texts: Texts
+    texts: TextBatch
     alike_WW: Tensor
     score_B: Tensor
 
@@ -73,7 +73,7 @@ class PairCollator:
         self.lexicon, self.buckets, self.longest = lexicon, buckets, longest
         self._pieces: dict[str, NDArray[np.int64]] = {}
 
-    def texts(self, texts: Sequence[str]) -> Texts:
+    def texts(self, texts: Sequence[str]) -> TextBatch:
         """Return texts as tensors."""
         return self._tensors([split_sentence(text)[: self.longest] for text in texts])[0]
 
@@ -82,9 +82,9 @@ class PairCollator:
         both = [pair.first for pair in pairs] + [pair.second for pair in pairs]
         texts, words = self._tensors([split_sentence(text)[: self.longest] for text in both])
         score_B = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
-        return PairBatch(texts, torch.from_numpy(alike(words)), score_B)
+        return PairBatch(texts, torch.from_numpy(word_similarity(words)), score_B)
 
-    def _tensors(self, texts: list[list[str]]) -> tuple[Texts, list[str]]:
+    def _tensors(self, texts: list[list[str]]) -> tuple[TextBatch, list[str]]:
         place_of: dict[str, int] = {}
         places = [[place_of.setdefault(word, len(place_of)) for word in text] for text in texts]
         words = list(place_of) or [""]
@@ -94,7 +94,7 @@ class PairCollator:
             place_TB[: len(place), b] = place
         pieces = [self.pieces(word) for word in words]
         begins = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
-        return Texts(
+        return TextBatch(
             torch.tensor([self.lexicon.number(word) for word in words]),
             torch.tensor([self.lexicon.weight(word) for word in words], dtype=torch.float32),
             torch.from_numpy(np.concatenate(pieces)),
@@ -107,13 +107,13 @@ class PairCollator:
         """Return the buckets of a word's pieces."""
         found = self._pieces.get(word)
         if found is None:
-            if len(self._pieces) >= REMEMBERED:
+            if len(self._pieces) >= CACHED_WORDS:
                 self._pieces.clear()
             found = self._pieces[word] = hashed(pieces_of(word), max(1, self.buckets))
         return found
 
 
-def alike(words: Sequence[str]) -> NDArray[np.float32]:
+def word_similarity(words: Sequence[str]) -> NDArray[np.float32]:
     """Return Dice's coefficient of the pieces of every two words, (W, W): twice the common ones by all of both."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]
 

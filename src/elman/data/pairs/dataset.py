@@ -80,7 +80,7 @@ class PairDataset(Sequence[ScoredPair]):
         return np.fromiter((pair.score for pair in self), np.float64, len(self))
 
 
-def keep(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
+def write_pairs(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
     """Write a part of the pairs into a folder; it is `name` in the message where there is none.
 
     Raises:
@@ -98,7 +98,7 @@ def keep(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
     return PairDataset.write(folder, name, (pair for some in ([first], found) for pair in some))
 
 
-def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:
+def is_held_out(texts: Sequence[str], share: float, seed: int) -> bool:
     """Return whether what these texts stand for is one of about `share` of all that are kept for validation.
 
     The texts decide, in any order: a pair that occurs twice, or once with its texts exchanged, stands on one side.

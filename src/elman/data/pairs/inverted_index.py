@@ -16,7 +16,7 @@ PIECE = 1 << 16
 """Lines that are looked at together."""
 
 
-class LineWords:
+class InvertedIndex:
     """The different words of lines, as numbers, in a folder; memory does not grow with them.
 
     Args:
@@ -25,14 +25,14 @@ class LineWords:
     """
 
     def __init__(self, lines: Iterable[str], folder: Path) -> None:
-        self.rows = RaggedArrays.write(folder, "words", map(numbers_of, lines))
+        self.rows = RaggedArrays.write(folder, "words", map(word_hashes, lines))
 
     def nearest(self, text: str, count: int) -> list[int]:
         """Return the numbers, from 0, of the lines that share most with a text; none that shares nothing.
 
         How much is Dice's coefficient of the different words; of equal lines the first come first.
         """
-        own = numbers_of(text)
+        own = word_hashes(text)
         lengths, ends = self.rows.lengths, self.rows.ends
         best, places = np.zeros(0), np.zeros(0, np.int64)
         for begin in range(0, len(lengths), PIECE):
@@ -48,7 +48,7 @@ class LineWords:
         return found
 
 
-def numbers_of(text: str) -> NDArray[np.int64]:
+def word_hashes(text: str) -> NDArray[np.int64]:
     """Return a number for each different word, the same on every machine."""
     words = dict.fromkeys(split_sentence(text))
     return np.array([zlib.crc32(word.encode("utf-8", "replace")) for word in words], np.int64)

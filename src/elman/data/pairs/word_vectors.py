@@ -72,7 +72,7 @@ def _broken(path: Path, number: int, size: int, line: str) -> DataError:
     )
 
 
-def stacked(vectors: Vectors, words: list[str]) -> Iterator[NDArray[np.float32]]:
+def unit_vectors(vectors: Vectors, words: list[str]) -> Iterator[NDArray[np.float32]]:
     """Yield the vector of each word, (1, D), of length 1; zeros for a word that has none."""
     zeros = np.zeros_like(next(iter(vectors.values())))
     for word in words:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from elman.data.delimited import read_table
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
-from elman.data.series.regularisation import Rules, onto_grid, step_of
+from elman.data.series.regularisation import RegularisationRules, common_step, resample_to_grid
 from elman.data.series.timestamps import FORMS, Clock, is_time, read_times
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
@@ -44,7 +44,7 @@ class SeriesFormat:
     series: str | None = None
     columns: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
-    rules: Rules = field(default_factory=Rules)
+    rules: RegularisationRules = field(default_factory=RegularisationRules)
     skip_bad: bool = False
 
 
@@ -131,12 +131,14 @@ def _regular(
     ticks, read_clock = read_times(texts, written, place, lines)
     places = np.cumsum([len(rows.times) for rows in groups.values()])[:-1]
     split = np.split(np.asarray(ticks, np.int64), places)
-    split, step = step_of(split, read_clock, form.rules, clock, place, np.split(np.asarray(lines), places), texts)
+    split, step = common_step(split, read_clock, form.rules, clock, place, np.split(np.asarray(lines), places), texts)
     C = len(header.columns)
     starts, values, ahead = [], [], []
     for (name, rows), found in zip(groups.items(), split, strict=True):
         table = np.asarray(rows.values, np.float64).reshape(len(found), -1)
-        start, grid = onto_grid(found, table, np.asarray(rows.lines), step, form.rules, _named(place, name), counts)
+        start, grid = resample_to_grid(
+            found, table, np.asarray(rows.lines), step, form.rules, _named(place, name), counts
+        )
         length = len(grid) if not header.known else _last_value(grid[:, :C])
         missing_ahead = np.argwhere(np.isnan(grid[:, C:]))
         if len(missing_ahead):

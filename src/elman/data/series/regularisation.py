@@ -17,7 +17,7 @@ LARGEST_GRID = 100_000_000  # rows: a gap of centuries is a mistake in a time
 
 
 @dataclass(frozen=True)
-class Rules:
+class RegularisationRules:
     """What to do with what is irregular.
 
     Attributes:
@@ -33,10 +33,10 @@ class Rules:
     every: str | None = None
 
 
-def step_of(
+def common_step(
     ticks: Sequence[NDArray[np.int64]],
     clock: Clock,
-    rules: Rules,
+    rules: RegularisationRules,
     known: Clock | None,
     place: str,
     lines: Sequence[NDArray[np.int64]],
@@ -109,12 +109,12 @@ def _split(joined: NDArray[np.int64], like: Sequence[NDArray[np.int64]]) -> list
     return np.split(joined, np.cumsum([len(part) for part in like])[:-1])
 
 
-def onto_grid(
+def resample_to_grid(
     ticks: NDArray[np.int64],
     values: NDArray[np.float64],
     lines: NDArray[np.int64],
     clock: Clock,
-    rules: Rules,
+    rules: RegularisationRules,
     place: str,
     counts: Counter[str],
 ) -> tuple[int, NDArray[np.float64]]:
@@ -170,7 +170,7 @@ def _single(
     values: NDArray[np.float64],
     lines: NDArray[np.int64],
     clock: Clock,
-    rules: Rules,
+    rules: RegularisationRules,
     place: str,
     counts: Counter[str],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -123,7 +123,7 @@ class WindowBatch(NamedTuple):
     future_seen_FB: Tensor
 
 
-class Places(NamedTuple):
+class WindowPlaces(NamedTuple):
     """Where windows are, (B,) each: their group and column, and the row where their future begins."""
 
     groups: NDArray[np.int64]
@@ -190,11 +190,11 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def places(self, numbers: NDArray[np.int64]) -> Places:
+    def places(self, numbers: NDArray[np.int64]) -> WindowPlaces:
         """Return where windows are."""
         groups = np.searchsorted(self._ends, numbers, side="right")
         rows, columns = np.divmod(numbers - (self._ends - self._counts)[groups], len(self.panel.columns))
-        return Places(groups, columns, rows + self._begins[groups])
+        return WindowPlaces(groups, columns, rows + self._begins[groups])
 
     def batch(self, numbers: NDArray[np.int64]) -> WindowBatch:
         """Return the windows of these numbers."""
@@ -219,7 +219,7 @@ class Windows:
         """Return the last `steps` values before each future, (steps, B), scaled and forward-filled; 0 before any."""
         return forward_filled(self._values(self.places(numbers), np.arange(-steps, 0)))
 
-    def _values(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _values(self, places: WindowPlaces, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return scaled values at steps from each place on, (S, B); nan where there is none."""
         found_BS = np.empty((len(places.groups), len(steps_S)))  # a window is a row: it lies together in the series too
         for group in np.unique(places.groups):
@@ -234,7 +234,7 @@ class Windows:
             found_BS[here] = part
         return found_BS.T
 
-    def _known(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _known(self, places: WindowPlaces, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return scaled covariates at steps from each place on, (S, B, K); those of the first row before it."""
         found_SBK = np.zeros((len(steps_S), len(places.groups), len(self.panel.known)))
         for group in np.unique(places.groups) if self.panel.known else ():

@@ -45,7 +45,7 @@ class Sessions:
         return np.concatenate([[0], self.ends[:-1]])
 
 
-def sessions_of(events: Events, *, gap: float = 0.0) -> Sessions:
+def order_events(events: Events, *, gap: float = 0.0) -> Sessions:
     """Put events in order.
 
     Args:
@@ -65,7 +65,7 @@ def sessions_of(events: Events, *, gap: float = 0.0) -> Sessions:
 
 
 @dataclass(frozen=True)
-class Division:
+class SessionSplit:
     """Where each session is cut: its events up to a place are for training, the next for validation, then for test.
 
     Attributes:
@@ -79,7 +79,7 @@ class Division:
     said: str
 
 
-def by_time(sessions: Sessions, validation: float, test: float) -> Division:
+def split_by_time(sessions: Sessions, validation: float, test: float) -> SessionSplit:
     """Divide at two moments: nothing that is trained on is later than anything that is judged.
 
     Args:
@@ -106,10 +106,10 @@ def by_time(sessions: Sessions, validation: float, test: float) -> Division:
         for moment in (middle, last)
     )
     said = f"by time: training before {middle:.15g}, validation from there on"
-    return Division(training, validated, said + (f", test from {last:.15g} on" if test else ", no test"))
+    return SessionSplit(training, validated, said + (f", test from {last:.15g} on" if test else ", no test"))
 
 
-def leave_last_out(sessions: Sessions) -> Division:
+def leave_last_out(sessions: Sessions) -> SessionSplit:
     """Keep the last event of each session for test and the last but one for validation, where it has three or more.
 
     Raises:
@@ -124,11 +124,11 @@ def leave_last_out(sessions: Sessions) -> Division:
             hint="--set split=time",
         )
     said = "the last event of each session for test, the last but one for validation; sessions of 1 or 2 for training"
-    return Division(sessions.ends - 2 * long, sessions.ends - long, said)
+    return SessionSplit(sessions.ends - 2 * long, sessions.ends - long, said)
 
 
 def write_parts(
-    sessions: Sessions, division: Division, folder: Path, *, item_least: int, judged: int
+    sessions: Sessions, division: SessionSplit, folder: Path, *, item_least: int, judged: int
 ) -> tuple[ItemCatalogue, dict[str, Any]]:
     """Number the items by the training part alone, and write all parts.
 
@@ -201,7 +201,7 @@ def _write_part(
     return facts if part == "training" else {**facts, f"{part}_unknown_targets": int((target == UNKNOWN).sum())}
 
 
-def write_judged(sessions: Sessions, items: ItemCatalogue, folder: Path) -> RaggedArrays:
+def write_evaluated(sessions: Sessions, items: ItemCatalogue, folder: Path) -> RaggedArrays:
     """Write other sessions, all of whose events but the first are judged, by the items of a run.
 
     Raises:

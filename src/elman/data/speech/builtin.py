@@ -30,23 +30,23 @@ y -.--  z --..  0 ----- 1 .---- 2 ..--- 3 ...-- 4 ....- 5 ..... 6 -.... 7 --... 
 CODE = dict(zip(SIGNS.split()[::2], SIGNS.split()[1::2], strict=True))
 
 
-class Message(NamedTuple):
+class MorseMessage(NamedTuple):
     """A text and its sound."""
 
     samples: NDArray[np.float32]  # (N,)
     text: str
 
 
-def sentences(seed: int) -> tuple[Iterator[TranscribedFile], Iterator[TranscribedFile]]:
+def morse_sentences(seed: int) -> tuple[Iterator[TranscribedFile], Iterator[TranscribedFile]]:
     """Return messages out of the Python language reference, for training and for validation, as they are made."""
     text = "".join(python_reference().pieces())
-    train = messages(text, TRAINING, seed=seed, decibels=NOISE)
-    judged = messages(text, JUDGED, seed=seed + 2**32, decibels=NOISE_JUDGED)
+    train = morse_messages(text, TRAINING, seed=seed, decibels=NOISE)
+    judged = morse_messages(text, JUDGED, seed=seed + 2**32, decibels=NOISE_JUDGED)
     training, validation = ((TranscribedFile(made.samples, made.text) for made in part) for part in (train, judged))
     return training, validation
 
 
-def messages(text: str, count: int, *, seed: int, decibels: tuple[float, float]) -> Iterator[Message]:
+def morse_messages(text: str, count: int, *, seed: int, decibels: tuple[float, float]) -> Iterator[MorseMessage]:
     """Yield messages of two to four words out of a text, each by another hand.
 
     A hand has a speed of 18 to 30 words a minute, varies every mark and gap by some tenth, and a tone of 450 to 850 Hz
@@ -63,14 +63,14 @@ def messages(text: str, count: int, *, seed: int, decibels: tuple[float, float])
     chance = np.random.default_rng(seed)
     for _ in range(count):
         chosen = " ".join(words[n] for n in chance.integers(len(words), size=chance.integers(2, 5)))
-        yield Message(keyed(chosen, chance, float(chance.uniform(*decibels))), chosen)
+        yield MorseMessage(morse_sound(chosen, chance, float(chance.uniform(*decibels))), chosen)
 
 
-def keyed(text: str, chance: np.random.Generator, decibels: float) -> NDArray[np.float32]:
-    """Return the sound of a text as one hand keys it; see `messages`."""
+def morse_sound(text: str, chance: np.random.Generator, decibels: float) -> NDArray[np.float32]:
+    """Return the sound of a text as one hand keys it; see `morse_messages`."""
     dot = 1.2 / chance.uniform(18, 30)  # seconds; the word PARIS is 50 dots
     jitter = chance.uniform(0.03, 0.12)
-    marks = [(length * float(np.exp(jitter * chance.standard_normal())), down) for length, down in units(text)]
+    marks = [(length * float(np.exp(jitter * chance.standard_normal())), down) for length, down in morse_units(text)]
     edges = np.round(np.cumsum([0.0, *(length * dot for length, _ in marks)]) * RATE).astype(int)
     key = np.zeros(edges[-1])
     for (_, pressed), begin, end in zip(marks, edges, edges[1:], strict=False):
@@ -90,7 +90,7 @@ def keyed(text: str, chance: np.random.Generator, decibels: float) -> NDArray[np
     return loud
 
 
-def units(text: str) -> Iterator[tuple[int, bool]]:
+def morse_units(text: str) -> Iterator[tuple[int, bool]]:
     """Yield the marks and gaps of a text, each with its length in dots, and whether the key is down."""
     yield 3, False
     for w, word in enumerate(text.split()):

@@ -74,7 +74,7 @@ class SpeechDataset(NamedTuple):
         return SpeechBatch(*(torch.from_numpy(array) for array in found))
 
 
-def write_features(folder: Path, features: SoundFeatures | Lips) -> None:
+def save_extractor(folder: Path, features: SoundFeatures | Lips) -> None:
     """Keep how features are computed."""
     if isinstance(features, Lips):
         features.save(folder)
@@ -82,8 +82,8 @@ def write_features(folder: Path, features: SoundFeatures | Lips) -> None:
         write_json(folder / "features.json", asdict(features))
 
 
-def read_features(folder: Path) -> SoundFeatures | Lips:
-    """Return what `write_features` kept.
+def load_extractor(folder: Path) -> SoundFeatures | Lips:
+    """Return what `save_extractor` kept.
 
     Raises:
         RunError: it is missing or broken.

@@ -19,11 +19,11 @@ from elman.storage.ragged import RaggedArrays
 
 RAW = "raw"  # the name of the features of a part before they are normalised by speaker
 
-Featured = tuple[TranscribedFile, NDArray[np.float16]]
+ExtractedFeatures = tuple[TranscribedFile, NDArray[np.float16]]
 """A sentence and its features, (T, F)."""
 
 
-def featured(
+def extract_features(
     rows: Iterable[TranscribedFile],
     features: SoundFeatures | Lips,
     *,
@@ -31,7 +31,7 @@ def featured(
     leave_out: Callable[[str], object],
     notes: Counter[str],
     copies: int = 1,
-) -> Iterator[Featured]:
+) -> Iterator[ExtractedFeatures]:
     """Yield sentences with their features, in the memory of one.
 
     Args:
@@ -65,7 +65,7 @@ def featured(
         raise DataError("every file is broken", should="files that can be read", found=first or "no files")
 
 
-class Collected(NamedTuple):
+class CollectedFeatures(NamedTuple):
     """Sentences with their features.
 
     Attributes:
@@ -79,9 +79,9 @@ class Collected(NamedTuple):
     bad: list[str]
 
 
-def collected(
+def collect_features(
     rows: Iterable[TranscribedFile], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
-) -> Collected:
+) -> CollectedFeatures:
     """Hold the features of some sentences.
 
     Args:
@@ -91,10 +91,10 @@ def collected(
         by_speaker: the features are normalised over all sentences of a speaker.
 
     Raises:
-        DataError: as `featured`.
+        DataError: as `extract_features`.
     """
-    found = Collected([], [], [])
-    for row, values in featured(rows, features, skip_bad=skip_bad, leave_out=found.bad.append, notes=Counter()):
+    found = CollectedFeatures([], [], [])
+    for row, values in extract_features(rows, features, skip_bad=skip_bad, leave_out=found.bad.append, notes=Counter()):
         found.rows.append(row)
         found.features.append(values)
     if by_speaker:
@@ -102,7 +102,7 @@ def collected(
     return found
 
 
-class FeatureWriter(NamedTuple):
+class WrittenFeatures(NamedTuple):
     """What is known of a part whose features are in a folder.
 
     Attributes:
@@ -114,16 +114,18 @@ class FeatureWriter(NamedTuple):
     scale: dict[str, list[float]]
 
 
-def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = False) -> FeatureWriter:
+def write_features(
+    folder: Path, sentences: Iterable[ExtractedFeatures], *, by_speaker: bool = False
+) -> WrittenFeatures:
     """Write the features of sentences into a folder, as the sequences `input`, as they come; texts alone are held.
 
     Args:
         folder: where they go.
-        sentences: what `featured` yields.
+        sentences: what `extract_features` yields.
         by_speaker: the features are normalised over all sentences of a speaker, which takes a second pass over them.
 
     Raises:
-        DataError: as `featured`.
+        DataError: as `extract_features`.
         RunError: the files cannot be written.
     """
     texts: list[str] = []
@@ -139,7 +141,7 @@ def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = Fals
 
     if not by_speaker:
         RaggedArrays.write(folder, "input", noted())
-        return FeatureWriter(texts, _scale(moments[""]))
+        return WrittenFeatures(texts, _scale(moments[""]))
     raw = RaggedArrays.write(folder, RAW, noted())
     whole = Moments(raw.values.shape[1])
 
@@ -151,7 +153,7 @@ def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = Fals
 
     RaggedArrays.write(folder, "input", normalised())
     RaggedArrays.remove(folder, RAW)
-    return FeatureWriter(texts, _scale(whole))
+    return WrittenFeatures(texts, _scale(whole))
 
 
 def _scale(moments: Moments) -> dict[str, list[float]]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from elman.data.skipped import SkippedRows
-from elman.data.speech.dataset import SpeechDataset, write_features
+from elman.data.speech.dataset import SpeechDataset, save_extractor
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.features import featured, keep
+from elman.data.speech.features import extract_features, write_features
 from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.documents import Document
@@ -59,14 +59,14 @@ def prepare_speech(
         SettingError: the vocabulary cannot have this size.
     """
     left_out, notes = SkippedRows(), Counter[str]()
-    of = partial(featured, features=features, skip_bad=skip_bad, leave_out=left_out.add, notes=notes)
-    kept = keep(folder, of(training, copies=copies), by_speaker=by_speaker)
+    of = partial(extract_features, features=features, skip_bad=skip_bad, leave_out=left_out.add, notes=notes)
+    kept = write_features(folder, of(training, copies=copies), by_speaker=by_speaker)
     (folder / "validation").mkdir()
-    held = keep(folder / "validation", of(judged), by_speaker=by_speaker)
+    held = write_features(folder / "validation", of(judged), by_speaker=by_speaker)
     texts = Document("the texts", "".join(f"{text}\n" for text in kept.texts))
     symbols = build_vocabulary(vocabulary, [texts], size=vocabulary_size)
     symbols.save(folder)
-    write_features(folder, features)
+    save_extractor(folder, features)
     write_json(folder / "texts.json", {"training": kept.texts, "validation": held.texts})
     SpeechDataset.complete(folder / "validation", [""] * len(held.texts), symbols)
     speech = SpeechDataset.complete(folder, kept.texts, symbols)

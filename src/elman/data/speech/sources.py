@@ -31,7 +31,7 @@ def sentences(
         if settings.input == "video":
             raise DataError("there is no video to learn from", should="a table of videos", found="no DATA")
         refuse_settings_of_files(settings)
-        return default_morse.sentences(settings.seed)
+        return default_morse.morse_sentences(settings.seed)
     rows = [row for path in sources for row in read_transcripts(path, columns=settings.columns)]
     if settings.validation_data:
         return rows, list(read_transcripts(Path(settings.validation_data), columns=settings.columns))

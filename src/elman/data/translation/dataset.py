@@ -25,14 +25,14 @@ from elman.storage.ragged import RaggedArrays, growing
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
 
-LARGEST_LINES = 2**30
+MAX_BYTES = 2**30
 """Bytes of the pairs of lines that are kept to measure on."""
 
 Encoded = tuple[NDArray[np.int64], NDArray[np.int64]]
 """The token ids of a line and of its translation."""
 
 
-class Languages(NamedTuple):
+class VocabularyPair(NamedTuple):
     """The vocabularies of both sides; one and the same where they are joint."""
 
     source: Vocabulary
@@ -112,7 +112,7 @@ class ParallelDataset(NamedTuple):
     target: RaggedArrays
 
     @classmethod
-    def of(cls, pairs: Iterable[SentencePair], languages: Languages) -> Self:
+    def of(cls, pairs: Iterable[SentencePair], languages: VocabularyPair) -> Self:
         """Encode pairs at hand, at least one."""
         source, target = zip(*(languages.encode(pair) for pair in pairs), strict=True)
         return cls(RaggedArrays.of(source), RaggedArrays.of(target))
@@ -165,11 +165,11 @@ class ParallelDataset(NamedTuple):
         return ParallelBatch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 
-def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
+def write_validation_pairs(path: Path, pairs: Iterable[SentencePair]) -> int:
     """Keep pairs as they are, to measure on, written as they come; return how many they are.
 
     Raises:
-        DataError: they are more than `read_lines` reads.
+        DataError: they are more than `read_validation_pairs` reads.
         RunError: the file cannot be written.
     """
     count, end = 0, b"\n]\n"
@@ -178,10 +178,10 @@ def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
             sides = ",\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in pair)
             file.write(f"{',' if count else '['}\n  [\n{sides}\n  ]".encode())
             count += 1
-            if file.tell() + len(end) > LARGEST_LINES:
+            if file.tell() + len(end) > MAX_BYTES:
                 raise DataError(
                     "there are too many pairs for validation, which are held in training",
-                    should=f"at most {LARGEST_LINES} bytes of them",
+                    should=f"at most {MAX_BYTES} bytes of them",
                     found=f"more in the first {count}",
                     hint="--set validation=0.001, or a smaller --set validation_data=SOURCE,TARGET",
                 )
@@ -189,8 +189,8 @@ def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
     return count
 
 
-def read_lines(path: Path) -> list[SentencePair]:
-    """Return what `write_lines` kept.
+def read_validation_pairs(path: Path) -> list[SentencePair]:
+    """Return what `write_validation_pairs` kept.
 
     Raises:
         RunError: the file is missing or broken.
@@ -202,5 +202,5 @@ def read_lines(path: Path) -> list[SentencePair]:
             raise ValueError("no pairs of lines")
         return pairs
 
-    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=LARGEST_LINES)
+    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=MAX_BYTES)
     return pairs
