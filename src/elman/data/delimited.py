@@ -211,7 +211,7 @@ def _plain(name: str) -> str:
 
 
 def _lines(path: Path, encoding: str | None, max_line: int) -> Iterator[str]:
-    """Yield the lines of a file with their ends, \\n, \\r or \\r\\n."""
+    """Yield the lines of a file with their ends: line feed, carriage return, or both."""
     document = Document(str(path), path, encoding or "utf-8")
     number, carried = 1, ""  # a \r at the end of a piece may be half of an end
     held: list[str] = []  # what there is of the line

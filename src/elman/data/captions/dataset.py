@@ -41,14 +41,23 @@ def count_symbols(texts: Iterable[Sequence[str]], *, rare: int) -> int:
 
 
 class CaptionBatch(NamedTuple):
-    """B pictures with N captions."""
+    """B pictures with N captions.
 
-    picture_B: Tensor  # (B, H, W, 3) uint8, or features (B, S, F) float32
-    turns_B: Tensor  # whether a picture may be mirrored
-    target_TN: Tensor  # symbols, -100 beyond the ends
-    of_N: Tensor  # which picture each caption is of, rising
-    said_X: Tensor  # the different symbols of all captions of each picture, also of those that were not drawn
-    said_of_X: Tensor  # which picture each of these is of, rising
+    Attributes:
+        picture_B: (B, H, W, 3) uint8, or features (B, S, F) float32.
+        turns_B: whether a picture may be mirrored.
+        target_TN: token ids, -100 beyond the ends.
+        of_N: the number of the picture of each caption, rising.
+        symbol_X: the different symbols of all captions of each picture, also of those that were not drawn.
+        symbol_of_X: the number of the picture of each of these, rising.
+    """
+
+    picture_B: Tensor
+    turns_B: Tensor
+    target_TN: Tensor
+    of_N: Tensor
+    symbol_X: Tensor
+    symbol_of_X: Tensor
 
 
 class CaptionDataset:

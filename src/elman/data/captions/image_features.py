@@ -41,9 +41,11 @@ class PictureFiles:
     side: int
 
     def has(self, row: CaptionedPicture) -> bool:
+        """Return whether the picture is there."""
         return may_exist(row.path)
 
     def read(self, row: CaptionedPicture) -> NDArray[np.uint8]:
+        """Return the pixels, (H, W, 3)."""
         return read_image(row.path, (self.side, self.side), colour=True)
 
 
@@ -54,9 +56,11 @@ class FeatureFolder:
     folder: Path
 
     def has(self, row: CaptionedPicture) -> bool:
+        """Return whether the picture is there."""
         return may_exist(self._path(row))
 
     def read(self, row: CaptionedPicture) -> NDArray[np.float32]:
+        """Return the features, (S, F)."""
         return read_image_features(self._path(row))
 
     def _path(self, row: CaptionedPicture) -> Path:
@@ -73,9 +77,11 @@ class FeatureFile:
         self.names = set(self.file.keys())
 
     def has(self, row: CaptionedPicture) -> bool:
+        """Return whether the picture is there."""
         return row.name in self.names
 
     def read(self, row: CaptionedPicture) -> NDArray[np.float32]:
+        """Return the features, (S, F)."""
         return self.tensor(row.name)
 
     def tensor(self, name: str) -> NDArray[np.float32]:

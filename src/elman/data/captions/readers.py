@@ -27,10 +27,16 @@ LARGEST_JSON = 1 << 30
 
 
 class CaptionedPicture(NamedTuple):
-    """A picture and what is said of it."""
+    """A picture and its captions.
+
+    Attributes:
+        name: of the picture in the captions file.
+        path: of the picture, which may be missing.
+        captions: at least one.
+    """
 
     name: str
-    path: Path  # where it would be; nothing says that it is there
+    path: Path
     captions: tuple[str, ...]
 
 

@@ -46,7 +46,8 @@ class LabelledFormat:
     Attributes:
         kind: "symbols" (token ids), "features" (T, I) or "frames" (T, H, W[, C]).
         shape: of a step: () for symbols, (I,), or (H, W[, C]).
-        mean, deviation: of the training part, (1,) or (I,), by which numbers are standardised.
+        mean: of the training part, (1,) or (I,), by which numbers are standardised.
+        deviation: the standard deviation of it, likewise.
         labels: what the model can answer.
         reader: the name of the training data's reader.
     """

@@ -24,7 +24,8 @@ class Labels:
         classes: their names, in the order of the model's outputs; none for numbers.
         counts: how often each stands in the training part.
         examples: how many sequences the training part has.
-        mean, deviation: of the numbers in the training part; 0 and 1 for classes.
+        mean: of the numbers in the training part; 0 for classes.
+        deviation: the standard deviation of them; 1 for classes.
     """
 
     target: str
@@ -186,9 +187,9 @@ def split_examples(labels: Sequence[Any], target: str, share: float, seed: int) 
     the training part.
     """
     names = [set() if target == "number" else set(class_names(label, target)) for label in labels]
-    chance = np.random.Generator(np.random.Philox(key=seed % (1 << 64)))
+    rng = np.random.Generator(np.random.Philox(key=seed % (1 << 64)))
     places: dict[str, list[int]] = {}
-    for n in chance.permutation(len(names)).tolist():
+    for n in rng.permutation(len(names)).tolist():
         places.setdefault(next(iter(names[n])) if target == "class" else "", []).append(n)
     held = np.zeros(len(names), bool)
     for group in places.values():

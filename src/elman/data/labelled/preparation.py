@@ -131,12 +131,19 @@ def fingerprint_examples(part: LabelledPart) -> str:
 
 
 class _Survey(NamedTuple):
-    """What a first look at the examples gave."""
+    """What a first pass over the examples found.
 
-    places: list[int]  # of the sound ones
+    Attributes:
+        places: the numbers of the valid examples.
+        labels: their labels.
+        textual: whether they are text.
+        words: of a text, on average.
+    """
+
+    places: list[int]
     labels: list[Any]
     textual: bool
-    words: float  # of a text, on average
+    words: float
 
 
 def _survey(read: Read, target: str, skip_bad: bool) -> _Survey:

@@ -49,7 +49,9 @@ def common_step(
         clock: how they were written.
         rules: whose `every` is taken, where it is given.
         known: whose step is taken where there are too few times to tell.
-        place, lines, texts: for messages.
+        place: the file, for messages.
+        lines: where each time stands, for messages.
+        texts: the times as they are written, for messages.
 
     Returns:
         The ticks, in months where they are of that kind, and the clock with its step.

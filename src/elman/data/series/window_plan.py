@@ -26,7 +26,10 @@ class ForecastSpec:
     """Names, scale, calendar and sizes of a forecaster. Whatever is measured is measured before `cut`.
 
     Attributes:
-        groups, columns, known, clock: as of `Panel`.
+        groups: as of `Panel`.
+        columns: as of `Panel`.
+        known: as of `Panel`.
+        clock: as of `Panel`.
         scaler: mean and deviation of each series.
         calendar: which cycles are features.
         season: steps of the season that the naive forecast repeats.

@@ -22,8 +22,10 @@ class Scaler:
     """Mean and standard deviation of every series and every known column, of the training part.
 
     Attributes:
-        mean, deviation: (G, C), of what is forecast.
-        known_mean, known_deviation: (K,), of what is known ahead, over all groups.
+        mean: (G, C), of what is forecast.
+        deviation: (G, C), the standard deviation of it.
+        known_mean: (K,), of what is known ahead, over all groups.
+        known_deviation: (K,), the standard deviation of it.
     """
 
     mean: NDArray[np.float64]
@@ -136,7 +138,8 @@ class Windows:
 
     Args:
         panel: the series; for training nothing but the training part.
-        scaler, calendar: fitted on the training part.
+        scaler: fitted on the training part.
+        calendar: likewise.
         lookback: T.
         horizon: F.
         first: the tick from which on futures may begin; None: wherever there is a past.

@@ -84,7 +84,8 @@ def split_by_time(sessions: Sessions, validation: float, test: float) -> Session
 
     Args:
         sessions: all of them.
-        validation, test: about which shares of the events; events of one moment stay together.
+        validation: about which share of the events; events of one moment stay together.
+        test: likewise.
 
     Raises:
         DataError: there are too few different times.
@@ -133,7 +134,8 @@ def write_parts(
     """Number the items by the training part alone, and write all parts.
 
     Args:
-        sessions, division: what is written.
+        sessions: what is written.
+        division: where it is split.
         folder: of the run.
         item_least: events in the training part that an item must have to be known.
         judged: about how many events of the validation part are judged at most, spread over all sessions.

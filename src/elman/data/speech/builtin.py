@@ -31,9 +31,14 @@ CODE = dict(zip(SIGNS.split()[::2], SIGNS.split()[1::2], strict=True))
 
 
 class MorseMessage(NamedTuple):
-    """A text and its sound."""
+    """A text and its sound.
 
-    samples: NDArray[np.float32]  # (N,)
+    Attributes:
+        samples: (N,).
+        text: what they say.
+    """
+
+    samples: NDArray[np.float32]
     text: str
 
 
@@ -60,17 +65,17 @@ def morse_messages(text: str, count: int, *, seed: int, decibels: tuple[float, f
             frequencies up to half the rate.
     """
     words = re.findall(r"\b[a-z0-9]{2,7}\b", text.lower())
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for _ in range(count):
-        chosen = " ".join(words[n] for n in chance.integers(len(words), size=chance.integers(2, 5)))
-        yield MorseMessage(morse_sound(chosen, chance, float(chance.uniform(*decibels))), chosen)
+        chosen = " ".join(words[n] for n in rng.integers(len(words), size=rng.integers(2, 5)))
+        yield MorseMessage(morse_sound(chosen, rng, float(rng.uniform(*decibels))), chosen)
 
 
-def morse_sound(text: str, chance: np.random.Generator, decibels: float) -> NDArray[np.float32]:
+def morse_sound(text: str, rng: np.random.Generator, decibels: float) -> NDArray[np.float32]:
     """Return the sound of a text as one hand keys it; see `morse_messages`."""
-    dot = 1.2 / chance.uniform(18, 30)  # seconds; the word PARIS is 50 dots
-    jitter = chance.uniform(0.03, 0.12)
-    marks = [(length * float(np.exp(jitter * chance.standard_normal())), down) for length, down in morse_units(text)]
+    dot = 1.2 / rng.uniform(18, 30)  # seconds; the word PARIS is 50 dots
+    jitter = rng.uniform(0.03, 0.12)
+    marks = [(length * float(np.exp(jitter * rng.standard_normal())), down) for length, down in morse_units(text)]
     edges = np.round(np.cumsum([0.0, *(length * dot for length, _ in marks)]) * RATE).astype(int)
     key = np.zeros(edges[-1])
     for (_, pressed), begin, end in zip(marks, edges, edges[1:], strict=False):
@@ -78,13 +83,13 @@ def morse_sound(text: str, chance: np.random.Generator, decibels: float) -> NDAr
     ramp = np.hanning(round(0.01 * RATE) + 2)[1:-1]
     envelope = np.convolve(key, ramp / ramp.sum(), "same")
     time = np.arange(len(key)) / RATE
-    wave = np.sin(2 * np.pi * (chance.uniform(0.02, 0.2) * time + chance.uniform()))
-    tone = chance.uniform(450, 850) * (1 + chance.uniform(0, 0.05) * wave)
-    fade = 10 ** (-chance.uniform(0, 6) / 20 * (0.5 + 0.5 * np.sin(2 * np.pi * chance.uniform(0.05, 0.3) * time)))
+    wave = np.sin(2 * np.pi * (rng.uniform(0.02, 0.2) * time + rng.uniform()))
+    tone = rng.uniform(450, 850) * (1 + rng.uniform(0, 0.05) * wave)
+    fade = 10 ** (-rng.uniform(0, 6) / 20 * (0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.05, 0.3) * time)))
     signal = envelope * fade * np.sin(2 * np.pi * np.cumsum(tone) / RATE)
     down = key > 0
     power = float((signal[down] ** 2).mean())
-    noise = chance.standard_normal(len(signal)) * np.sqrt(power / 10 ** (decibels / 10))
+    noise = rng.standard_normal(len(signal)) * np.sqrt(power / 10 ** (decibels / 10))
     sound = signal + noise
     loud: NDArray[np.float32] = (0.5 * sound / np.abs(sound).max()).astype(np.float32)
     return loud

@@ -23,19 +23,31 @@ from elman.storage.ragged import RaggedArrays
 
 
 class SpeechBatch(NamedTuple):
-    """Sentences side by side."""
+    """Sentences side by side.
 
-    input_TBI: Tensor  # float32
+    Attributes:
+        input_TBI: the features, float32.
+        lengths_B: steps of each sentence.
+        target_BS: token ids, 0 beyond the sizes.
+        sizes_B: symbols of each sentence.
+    """
+
+    input_TBI: Tensor
     lengths_B: Tensor
-    target_BS: Tensor  # numbers of symbols, 0 beyond the sizes
+    target_BS: Tensor
     sizes_B: Tensor
 
 
 class SpeechDataset(NamedTuple):
-    """Features of sentences, and the numbers of what is said in them."""
+    """Features of sentences, and the token ids of their transcripts.
 
-    input: RaggedArrays  # float16, (T, I)
-    target: RaggedArrays  # int64, (S,)
+    Attributes:
+        input: float16, (T, I) of each sentence.
+        target: int64, (S,) of each sentence.
+    """
+
+    input: RaggedArrays
+    target: RaggedArrays
 
     @classmethod
     def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:

@@ -106,8 +106,8 @@ class Lips:
         frames = read_frames(source, most_frames=round(self.longest / self.step))
         place = np.array(motion_window(frames, self.crop))
         last = np.array(frames.shape[1:3]) - self.crop
-        chance = np.random.default_rng(crc32(source.name.encode()))
-        moves = [np.zeros(2, int), *(chance.integers(-MOVED, MOVED + 1, 2) for _ in range(copies - 1))]
+        rng = np.random.default_rng(crc32(source.name.encode()))
+        moves = [np.zeros(2, int), *(rng.integers(-MOVED, MOVED + 1, 2) for _ in range(copies - 1))]
         places = [np.clip(place + move, 0, last) for move in moves]
         return [Utterance(self._components(frames, (int(y), int(x)))) for y, x in places]
 

@@ -42,7 +42,8 @@ def prepare_speech(
 
     Args:
         folder: of the run.
-        training, judged: the sentences for training and for validation, each gone through once.
+        training: the sentences for training, read once.
+        judged: the sentences for validation, read once.
         features: how they are computed.
         vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`.
         vocabulary_size: most symbols.

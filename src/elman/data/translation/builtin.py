@@ -25,12 +25,12 @@ def dates_in_words(count: int, seed: int) -> Iterator[SentencePair]:
     """
     with extra("translate", "the default data of translation, dates in words,"):
         from babel.dates import format_date
-    chance = np.random.default_rng(seed)
-    days = chance.choice(DAYS, size=count, replace=False)
+    rng = np.random.default_rng(seed)
+    days = rng.choice(DAYS, size=count, replace=False)
     for n, day in enumerate(days):
         date = FIRST + datetime.timedelta(days=int(day))
         name, locale = list(LANGUAGES.items())[n % len(LANGUAGES)]
-        pattern = FORMATS[int(chance.integers(len(FORMATS)))]
+        pattern = FORMATS[int(rng.integers(len(FORMATS)))]
         source = format_date(date, pattern, locale="en_US")
         # The day of the week stands in the translation where it stands in the source.
         target = format_date(date, "full" if "EEE" in pattern else "long", locale=locale)

@@ -98,11 +98,17 @@ class VocabularyPair(NamedTuple):
 
 
 class ParallelBatch(NamedTuple):
-    """Pairs side by side."""
+    """Pairs side by side.
+
+    Attributes:
+        source_SB: token ids of the sources.
+        lengths_B: symbols of the sources.
+        target_TB: token ids of the targets, -100 beyond the ends.
+    """
 
     source_SB: Tensor
-    lengths_B: Tensor  # of the sources
-    target_TB: Tensor  # -100 beyond the ends
+    lengths_B: Tensor
+    target_TB: Tensor
 
 
 class ParallelDataset(NamedTuple):

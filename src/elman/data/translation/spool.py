@@ -19,7 +19,8 @@ class SpooledPairs:
     Attributes:
         path: the file: three lines for each pair, the number of the line that it is from, source and target.
         names: what messages call the file, or the two files, that they are from.
-        begin, end: the first pair that counts, and the one behind the last.
+        begin: the first pair that counts.
+        end: the one behind the last.
     """
 
     path: Path
