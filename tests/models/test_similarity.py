@@ -20,7 +20,7 @@ from elman.modules.word_embedding import WordEmbedding
 
 WORDS = ["cat", "cats", "dog", "the", "a", "sat", "unheard"]
 LEXICON = InverseFrequency.build(["the cat sat", "a dog", "the cats"], size=9)
-BATCHER = PairCollator(LEXICON, buckets=40, longest=8)
+BATCHER = PairCollator(LEXICON, buckets=40, max_words=8)
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4)
 
@@ -118,7 +118,7 @@ def test_every_part_learns() -> None:
 
 def test_an_unknown_word_lives_by_its_pieces() -> None:
     words = WordEmbedding(len(LEXICON), 5, buckets=4000)
-    texts = PairCollator(LEXICON, buckets=4000, longest=8).texts(["unheard unheards zzz"])
+    texts = PairCollator(LEXICON, buckets=4000, max_words=8).texts(["unheard unheards zzz"])
     one, alike, other = words(texts.word_W, texts.piece_N, texts.begin_W).detach()
     assert functional.cosine_similarity(one, alike, 0) > functional.cosine_similarity(one, other, 0)
     assert texts.word_W.tolist() == [0, 0, 0]

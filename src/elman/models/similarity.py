@@ -140,5 +140,5 @@ def between(batch: Any) -> Tensor:
     B = texts.place_TB.shape[1] // 2
     exist_BT = (torch.arange(len(texts.place_TB), device=texts.place_TB.device)[:, None] < texts.lengths_B).T
     place_BT = texts.place_TB.T
-    alike_BTT: Tensor = batch.alike_WW[place_BT[:B, :, None], place_BT[B:, None, :]]
+    alike_BTT: Tensor = batch.similarity_WW[place_BT[:B, :, None], place_BT[B:, None, :]]
     return alike_BTT.mul(exist_BT[:B, :, None]).mul(exist_BT[B:, None, :])

@@ -269,7 +269,7 @@ class CaptionPredictor:
             **({"cider_ratio": right["cider"] / shuffled["cider"]} if shuffled["cider"] else {}),
             **held_out,
             "pictures": len(judged),
-            **({"pictures_left_out": told.left_out.count, "left_out": told.left_out.lines()} if skip_bad else {}),
+            **({"pictures_left_out": told.skipped.count, "left_out": told.skipped.lines()} if skip_bad else {}),
             "one_caption": constant,
             "baselines": {
                 "the pictures shuffled": shuffled,

@@ -117,7 +117,7 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
         "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
         **described,
         "captions_left_out_as_too_long": told.too_long,
-        "skipped": told.left_out.lines(),
+        "skipped": told.skipped.lines(),
     }
 
 

@@ -101,7 +101,7 @@ def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) 
     division = (
         leave_last_out(sessions) if settings.split == "last" else split_by_time(sessions, settings.validation, settings.test)
     )
-    items, facts = write_parts(sessions, division, folder, item_least=settings.item_least, judged=settings.judged)
+    items, facts = write_parts(sessions, division, folder, item_least=settings.item_least, max_evaluated=settings.judged)
     items.save(folder)
     inside = len(events) - len(sessions.ends)
     return {
@@ -113,7 +113,7 @@ def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) 
         "sessions": len(sessions.ends),
         "items": f"{len(items)} known of {len(events.items)}",
         "order": f"by time; the file's among equal times, {int(sessions.tied.sum())} of {inside} neighbouring events",
-        "split": division.said,
+        "split": division.description,
         **facts,
         "fingerprint": open_part(folder, "training", len(items)).fingerprint,
     }

@@ -152,7 +152,7 @@ def build(settings: SimilaritySettings, folder: Path) -> SimilarityModel:
 
 def batcher(settings: SimilaritySettings, folder: Path) -> PairCollator:
     """Return what makes tensors of texts."""
-    return PairCollator(InverseFrequency.open(folder), buckets=settings.buckets, longest=settings.longest)
+    return PairCollator(InverseFrequency.open(folder), buckets=settings.buckets, max_words=settings.longest)
 
 
 def task(settings: SimilaritySettings, run: RunDirectory, model: nn.Module) -> Task:

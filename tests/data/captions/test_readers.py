@@ -107,8 +107,8 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "is no captions file of COCO's"),
-        ("{", "is no captions file of COCO's"),
+        ("[]", "is not a COCO captions file"),
+        ("{", "is not a COCO captions file"),
         ('{"images": [], "annotations": []}', "has no captions"),
         (
             '{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": "x"}]}',
@@ -124,11 +124,11 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
         ),
         (
             '{"images": [], "annotations": [{"id": 7, "image_id": [1], "caption": "x"}]}',
-            "is no captions file of COCO's",
+            "is not a COCO captions file",
         ),
-        ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is no text"),
+        ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is not a string"),
         ('{"images": [{"id": 1, "file_name": "\\ud800"}], "annotations": []}', "surrogates not allowed"),
-        ('{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}', "caption None of .* is no text"),
+        ('{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}', "caption None of .* is not a string"),
     ],
 )
 def test_json_that_is_not_cocos(tmp_path: Path, content: str, message: str) -> None:
@@ -170,7 +170,7 @@ def test_bad_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
     (folder / "images/a.png").write_bytes(b"no picture")
     told = PictureReading(16, skip_bad=True)
     assert [name for _, name, _ in read_evaluation_pictures([folder], told)] == ["b.png", "c.png"]
-    assert told.left_out.count == 1 and "a.png cannot be read as an image" in told.left_out.lines()[0]
+    assert told.skipped.count == 1 and "a.png cannot be read as an image" in told.skipped.lines()[0]
     for name in "bc":
         (folder / f"images/{name}.png").unlink()
     with pytest.raises(DataError, match="every picture is missing or broken"):
@@ -179,7 +179,7 @@ def test_bad_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
 
 def test_long_captions_are_left_out_of_training(tmp_path: Path) -> None:
     folder = made(tmp_path, train="a.png\nb.png\nc.png\n", dev="c.png\n")
-    told = PictureReading(16, longest=3)
+    told = PictureReading(16, max_symbols=3)
     parts = split_album([folder], told, share=0.3, validation_data=[])
     assert [(name, texts) for _, name, texts in parts.training] == [
         ("a.png", ["a dog runs", "a brown dog"]),
@@ -188,7 +188,7 @@ def test_long_captions_are_left_out_of_training(tmp_path: Path) -> None:
     assert told.too_long == 1
     assert [texts for *_, texts in parts.validation] == [["a boy with 3 on his shirt"]]
     with pytest.raises(DataError, match="every caption is too long"):
-        list(split_album([folder], PictureReading(16, longest=1), share=0.3, validation_data=[]).training)
+        list(split_album([folder], PictureReading(16, max_symbols=1), share=0.3, validation_data=[]).training)
 
 
 @pytest.mark.parametrize("name", [300 * "a" + ".png", "zero\0.png", "images", "loop.png", "pipe.png", "."])
@@ -212,7 +212,7 @@ def test_a_picture_of_an_impossible_name_is_named_or_left_out(tmp_path: Path, na
         assert name.split(".")[0] in caught.value.what and caught.value.found and "skip-bad" in str(caught.value)
         told = PictureReading(16, skip_bad=True)
         assert [row[1] for row in read_evaluation_pictures(sources, told)] == ["b.png"]
-        (line,) = told.left_out.lines()
+        (line,) = told.skipped.lines()
         assert line == f"{caught.value.what}: {caught.value.found}"
 
 
@@ -331,8 +331,10 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
     batch = found.batch(np.array([2, 0]))
     np.testing.assert_array_equal(batch.picture_B.numpy(), values[[2, 0]])
     assert batch.of_N.tolist() == [0, 1, 1]
-    assert [vocabulary.decode([int(v)]).strip() for v in batch.said_X[batch.said_of_X == 0]] == ["it"]
-    assert len(found.batch(np.array([0]), 1).said_X) == 5  # a, dog, left, of, it: also of the caption that is not drawn
+    assert [vocabulary.decode([int(v)]).strip() for v in batch.symbol_X[batch.symbol_of_X == 0]] == ["it"]
+    assert (
+        len(found.batch(np.array([0]), 1).symbol_X) == 5
+    )  # a, dog, left, of, it: also of captions not drawn
     said = [vocabulary.decode([int(t) for t in column if t >= 0]).strip() for column in batch.target_TN.T]
     assert said == ["it", "a dog left of it", "a dog"]
     torch.manual_seed(0)
@@ -372,7 +374,7 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     ):
         save_file({"a": bad}, tmp_path / "bad.safetensors")
         with pytest.raises(
-            DataError, match=rf"bad\.safetensors are broken\n.*a of finite numbers.*\n.*{found}\n.*anew"
+            DataError, match=rf"bad\.safetensors are broken\n.*a of finite numbers.*\n.*{found}\n.*again"
         ):
             read_pretrained_weights(tmp_path / "bad.safetensors", {"a": (2, 3)})
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04")

@@ -55,7 +55,7 @@ def test_broken_files_are_named(folder: Path) -> None:
     with pytest.raises(DataError, match=r"is broken\n.*11 bytes.*\n.*10 bytes"):
         list(READER.read([images], ReaderOptions()))
     labels.write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="is no IDX file"):
+    with pytest.raises(DataError, match="is not an IDX file"):
         read_idx(labels)
     labels.unlink()
     with pytest.raises(DataError, match="has no labels beside it"):

@@ -43,8 +43,8 @@ def test_several_classes_tags_and_numbers() -> None:
         ("class", ["a", "b"], r"x has several labels\n(.*\n)*.*target=classes"),
         ("tags", "a b", r"x has not as many tags as steps\n.*3 tags\n.*2"),
         ("tags", ["a", "", "b"], "a step without a tag"),
-        ("number", "a", "x has a label that is no number"),
-        ("number", "nan", "x has a label that is no number"),
+        ("number", "a", "x has a label that is not a number"),
+        ("number", "nan", "x has a label that is not a number"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(target: str, label: object, message: str) -> None:

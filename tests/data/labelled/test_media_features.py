@@ -41,7 +41,7 @@ def test_a_sound_becomes_its_energies(tmp_path: Path) -> None:
     assert len(trimmed) < 110 < len(load_file(tmp_path / "quiet.wav", reading))
     other = ReaderOptions()
     assert load_file(path, other).shape[1] == 40
-    assert other.notes == {"sound of 8000 samples a second is resampled to 16000"}
+    assert other.notes == {"sound resampled from 8000 to 16000 Hz"}
     with pytest.raises(DataError, match=r"ends before the part that is read\n.*more than 3 seconds\n.*1\n.*BEGIN,END"):
         load_file(path, replace(reading, seconds=(3.0, 4.0)))
     with pytest.raises(DataError, match=r"sound\.wav is too long\n.*at most 0\.5 seconds"):
@@ -70,10 +70,10 @@ def test_a_video_becomes_what_moves_in_it(tmp_path: Path, write_video) -> None:
 
 def test_impossible_settings_are_refused() -> None:
     assert parse_size("crop", ()) is None and parse_size("crop", (2, 3)) == (2, 3)
-    with pytest.raises(SettingError, match=r"crop is impossible\n.*a height and a width.*\n.*7\n.*--set crop=24,40"):
+    with pytest.raises(SettingError, match=r"invalid value for crop\n.*a height and a width.*\n.*7\n.*--set crop=24,40"):
         parse_size("crop", (7,))
     assert parse_span(()) == (0.0, None) and parse_span((1.0, 2.0)) == (1.0, 2.0)
     with pytest.raises(
-        SettingError, match=r"seconds is impossible\n.*a beginning and a later end.*\n.*2,1\n.*seconds="
+        SettingError, match=r"invalid value for seconds\n.*a beginning and a later end.*\n.*2,1\n.*seconds="
     ):
         parse_span((2.0, 1.0))

@@ -84,7 +84,7 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"e0: no numbers\n(.*\n)*.*--skip-bad"):
         prepare(tmp_path, *pairs)
     torn = (DataError("torn", hint="make it anew"), "a")
-    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad leaves broken examples out"):
+    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad skips broken examples"):
         prepare(tmp_path, torn, *series(1))
     described = prepare(tmp_path, *pairs, skip_bad=True)
     wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
@@ -113,9 +113,9 @@ def test_data_that_cannot_be_learned_from_is_refused(tmp_path: Path, pairs: list
 
 def test_that_everything_is_broken_is_said(tmp_path: Path) -> None:
     pairs = [(DataError("no numbers"), "a"), ("", "b")]
-    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 left out; e0: no numbers; e1 is empty"):
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 skipped; e0: no numbers; e1 is empty"):
         prepare(tmp_path, *pairs, skip_bad=True)
-    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 left out; e0 has a label"):
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 skipped; e0 has a label"):
         prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2)), "c")), skip_bad=True)
 
 

@@ -47,7 +47,7 @@ def test_a_broken_line_is_named_when_it_is_loaded(path: Path, line: str, message
 
 def test_files_that_are_none_are_refused(path: Path) -> None:
     for text, message in (
-        ("hello\n", "is no .ts file"),
+        ("hello\n", "is not a .ts file"),
         (HEAD.replace("@timeStamps false", "@timeStamps true"), "has time stamps"),
         (HEAD.replace("@classLabel true a b", "@classLabel false"), "has no labels"),
     ):

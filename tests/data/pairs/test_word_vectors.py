@@ -33,10 +33,10 @@ def test_stacked_vectors_have_length_one() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("the 1 2\ncat 1 x\n", r"line 2 is no word vector\n.*a word and 2 numbers"),
-        ("the 1 2\ncat 1 nan\n", "line 2 is no word vector"),
-        ("the 1 2\ncat 1\n", "line 2 is no word vector"),
-        ("the 1 2\nothers\n", "line 2 is no word vector"),
+        ("the 1 2\ncat 1 x\n", r"line 2 is not a word vector\n.*a word and 2 numbers"),
+        ("the 1 2\ncat 1 nan\n", "line 2 is not a word vector"),
+        ("the 1 2\ncat 1\n", "line 2 is not a word vector"),
+        ("the 1 2\nothers\n", "line 2 is not a word vector"),
         ("le 1 2\nchat 1 2\n", r"has a vector for no word of the data\n.*\n.*none"),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_division_by_time_does_not_look_into_the_future(rows: list[Row], test:
     try:
         division = split_by_time(sessions, 0.2, test)
     except DataError as error:
-        assert "cannot be divided by time" in str(error)
+        assert "cannot be split by time" in str(error)
         return
     parts: list[list[float]] = [[], [], []]
     for begin, first, last, end in zip(
@@ -83,13 +83,13 @@ def test_a_division_by_time_does_not_look_into_the_future(rows: list[Row], test:
 
 
 def test_events_of_one_moment_cannot_be_divided() -> None:
-    with pytest.raises(DataError, match=r"cannot be divided by time[\s\S]*1 different times in 3[\s\S]*split=last"):
+    with pytest.raises(DataError, match=r"cannot be split by time[\s\S]*1 different times in 3[\s\S]*split=last"):
         split_by_time(order_events(events([(0, 0, 1), (0, 1, 1), (1, 0, 1)])), 0.1, 0.1)
 
 
 def written(folder: Path, rows: list[Row], **options: int) -> tuple[list[str], dict[str, object]]:
     sessions = order_events(events(rows))
-    settings = {"item_least": 1, "judged": 100, **options}
+    settings = {"item_least": 1, "max_evaluated": 100, **options}
     items, facts = write_parts(sessions, leave_last_out(sessions), folder, **settings)
     return items.names, facts
 
@@ -124,7 +124,7 @@ def test_rare_items_are_left_out_of_training_and_unknown_elsewhere(tmp_path: Pat
 
 def test_fewer_judged_events_are_spread_over_the_sessions(tmp_path: Path) -> None:
     rows = [(session, (session + step) % 3, step) for session in range(40) for step in range(4)]
-    written(tmp_path, rows, judged=10)
+    written(tmp_path, rows, max_evaluated=10)
     assert len(open_part(tmp_path, "validation", 3)) == 10
     assert len(open_part(tmp_path, "test", 3)) == 40
 
@@ -137,13 +137,13 @@ def test_too_short_to_leave_the_last_out() -> None:
 def test_nothing_to_predict(tmp_path: Path) -> None:
     sessions = order_events(events([(n, n % 3, n) for n in range(20)]))
     with pytest.raises(DataError, match="the training part has nothing to predict"):
-        write_parts(sessions, split_by_time(sessions, 0.2, 0.2), tmp_path, item_least=1, judged=10)
+        write_parts(sessions, split_by_time(sessions, 0.2, 0.2), tmp_path, item_least=1, max_evaluated=10)
 
 
 def test_other_sessions_are_judged_by_the_items_of_a_run(tmp_path: Path) -> None:
     rows = [(0, 0, 0), (0, 1, 1), (0, 0, 2), (0, 1, 3), (0, 1, 4)]
     sessions = order_events(events(rows))
-    items, _ = write_parts(sessions, leave_last_out(sessions), tmp_path, item_least=1, judged=9)
+    items, _ = write_parts(sessions, leave_last_out(sessions), tmp_path, item_least=1, max_evaluated=9)
     part = write_evaluated(order_events(events([(0, 2, 0), (0, 1, 1), (1, 0, 0)])), items, tmp_path)
     assert shown(part) == [[(UNKNOWN, False), (1, True)]]
 

@@ -33,7 +33,7 @@ def test_one_item_is_no_choice() -> None:
         ('{"items": ["a", 1], "counts": [1, 1]}', "no list of items"),
         ('{"items": ["a", "a"], "counts": [1, 1]}', "twice"),
         ('{"items": ["a", "b"], "counts": [1]}', "no count for each item"),
-        ('{"items": ["a", "b"], "counts": [1, 0]}', "no positive number"),
+        ('{"items": ["a", "b"], "counts": [1, 0]}', "not a positive integer"),
         ('{"items": ["a", "b"], "counts": [1, 2]}', "falling frequency"),
     ],
 )

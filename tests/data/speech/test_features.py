@@ -25,7 +25,7 @@ def tone(hertz: float, loud: float = 0.4) -> np.ndarray:
 
 
 def stream(rows: list[TranscribedFile], notes: Counter[str] | None = None) -> Iterator[ExtractedFeatures]:
-    return extract_features(rows, FEATURES, skip_bad=False, leave_out=list[str]().append, notes=notes or Counter())
+    return extract_features(rows, FEATURES, skip_bad=False, on_skip=list[str]().append, notes=notes or Counter())
 
 
 def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> None:
@@ -40,10 +40,10 @@ def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> No
         collect_features(rows, FEATURES, skip_bad=False)
     bad: list[str] = []
     notes: Counter[str] = Counter()
-    found = list(extract_features(rows, FEATURES, skip_bad=True, leave_out=bad.append, notes=notes))
+    found = list(extract_features(rows, FEATURES, skip_bad=True, on_skip=bad.append, notes=notes))
     assert [row.text for row, _ in found] == ["a", "c"]
     assert len(bad) == 1
-    assert notes == {"resampled from 16000 to 8000 samples a second": 1}
+    assert notes == {"resampled from 16000 to 8000 Hz": 1}
     assert collect_features(rows, FEATURES, skip_bad=True).bad == bad
     with pytest.raises(DataError, match=r"every file is broken\n.*\n.*bad\.wav"):
         collect_features(rows[1:2], FEATURES, skip_bad=True)

@@ -74,9 +74,9 @@ def scenes(count: int, *, seed: int, held_out: bool = False) -> Iterator[Scene]:
         elif large in NEVER_LARGE or small in NEVER_SMALL:
             continue
         relation = list(RELATIONS)[rng.integers(len(RELATIONS))]
-        said = {"large": f"a large {' '.join(large)}", "small": f"a small {' '.join(small)}"}
+        shapes_of = {"large": f"a large {' '.join(large)}", "small": f"a small {' '.join(small)}"}
         image = draw_scene(large, small, RELATIONS[relation][0], rng)
-        yield Scene(image, tuple(sentence.format(**said) for sentence in RELATIONS[relation][1:]))
+        yield Scene(image, tuple(sentence.format(**shapes_of) for sentence in RELATIONS[relation][1:]))
         left -= 1
 
 

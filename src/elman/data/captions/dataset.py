@@ -1,4 +1,4 @@
-"""Captioned pictures as a run keeps them: pictures in a mapped file, captions beside it, and batches of both."""
+"""Data set of captioned pictures: pictures in a mapped file, captions beside it, and batches of both."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ class CaptionDataset:
             rows += [captions[k] for k in order]
             owners += [b] * len(order)
         target, _ = pad(rows, fill=-100)
-        said = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
+        symbols = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
         return CaptionBatch(
             torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),
             torch.from_numpy(self.turns[chosen]),
             torch.from_numpy(target),
             torch.tensor(owners),
-            torch.from_numpy(np.concatenate(said)),
-            torch.from_numpy(np.repeat(np.arange(len(said)), [len(each) for each in said])),
+            torch.from_numpy(np.concatenate(symbols)),
+            torch.from_numpy(np.repeat(np.arange(len(symbols)), [len(each) for each in symbols])),
         )
 
 
@@ -129,7 +129,7 @@ def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list
 def write_pictures(
     folder: Path, pictures: Iterable[tuple[NDArray[Any], str, Sequence[str]]]
 ) -> tuple[list[list[str]], str]:
-    """Keep pictures in a folder, one by one, and return their captions and what changes with every change of them.
+    """Write pictures into a folder, one by one, and return their captions and what changes with every change of them.
 
     Args:
         folder: where they go.
@@ -153,9 +153,9 @@ def write_pictures(
             texts.append(list(captions))
             yield array[None]
 
-    kept = RaggedArrays.write(folder, "picture", values())
+    written = RaggedArrays.write(folder, "picture", values())
     write_json(folder / "captions.json", {"names": names, "texts": texts})
-    return texts, fingerprint_pictures(kept.values, names, texts)
+    return texts, fingerprint_pictures(written.values, names, texts)
 
 
 def fingerprint_pictures(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequence[str]]) -> str:
@@ -168,7 +168,7 @@ def fingerprint_pictures(values: NDArray[Any], names: Sequence[str], texts: Sequ
 
 
 def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] = ()) -> CaptionDataset:
-    """Map what `write_pictures` kept.
+    """Map what `write_pictures` wrote.
 
     Raises:
         RunError: it is missing or broken.
@@ -206,5 +206,5 @@ def _understood(text: bytes) -> tuple[list[str], list[list[str]]]:
     if not lists or not all(isinstance(name, str) for name in names):
         raise ValueError("no names and captions")
     if not all(isinstance(each, list) and each and all(isinstance(text, str) for text in each) for each in texts):
-        raise ValueError("captions that are no texts")
+        raise ValueError("captions that are not strings")
     return names, texts

@@ -1,4 +1,4 @@
-"""What stands for a picture: the picture itself, brought to one size, or features that were computed before."""
+"""Image features: pixels of one size, or features that were computed before."""
 
 from __future__ import annotations
 
@@ -129,12 +129,12 @@ def _read(name: str, load: Callable[[], Any]) -> NDArray[np.float32]:
             or not array.size
         ):
             raise ValueError(f"{getattr(array, 'dtype', 'no')} numbers of shape {getattr(array, 'shape', 'none')}")
-    except Exception as error:  # a foreign file breaks in many ways
+    except Exception as error:  # an untrusted file breaks in many ways
         raise DataError(
             f"the features {name} cannot be read",
             should="numbers of shape (F), (S, F) or (F, H, W)",
             found=str(error)[:200],
-            hint="compute them anew",
+            hint="compute them again",
         ) from error
     if array.ndim == 3:
         array = array.reshape(len(array), -1).T
@@ -154,7 +154,12 @@ def _open(path: Path) -> Any:
 
 
 class PictureInput(NamedTuple):
-    """What is to be described: how it is called, and what reads it."""
+    """A picture to describe.
+
+    Attributes:
+        path: what messages call it.
+        read: returns its values.
+    """
 
     path: Path
     read: Callable[[], NDArray[Any]]

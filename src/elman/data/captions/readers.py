@@ -56,13 +56,13 @@ class Album:
     lists: Mapping[str, tuple[Path, Sequence[str]]]
     only: str | None = None
 
-    def part(self, *wanted: str) -> list[CaptionedPicture] | None:
+    def part(self, *parts: str) -> list[CaptionedPicture] | None:
         """Return the pictures of the first of these parts that has a list; None where none has.
 
         Raises:
             DataError: a name in the list has no captions.
         """
-        for name in wanted:
+        for name in parts:
             if name in self.lists:
                 path, names = self.lists[name]
                 for number, picture in enumerate(names, 1):
@@ -104,11 +104,11 @@ def read_album(sources: Sequence[Path]) -> Album:
             lists, only = {TEST: (source, _names(source))}, TEST
     else:
         file, lists = source, {}
-    said = _coco(file) if file.suffix == ".json" else _lines(file)
+    captions = _coco(file) if file.suffix == ".json" else _lines(file)
     if pictures is not None and not pictures.exists():
         raise DataError(f"{pictures} does not exist", should="a folder of pictures, or features", found="nothing there")
-    place = pictures or _pictures(home, list(said))
-    rows = {name: CaptionedPicture(name, place / name, tuple(captions)) for name, captions in said.items()}
+    place = pictures or _pictures(home, list(captions))
+    rows = {name: CaptionedPicture(name, place / name, tuple(texts)) for name, texts in captions.items()}
     return Album(file, rows, lists, only)
 
 
@@ -195,7 +195,7 @@ def _coco(path: Path) -> dict[str, list[str]]:
         pairs = [(note.get("id"), names.get(note["image_id"]), _text(note, "caption"), note) for note in notes]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{path} is no captions file of COCO's",
+            f"{path} is not a COCO captions file",
             should='{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}',
             found=f"{type(error).__name__}: {error}"[:200],
         ) from error
@@ -219,7 +219,7 @@ def _text(row: Mapping[str, Any], key: str) -> str:
     """Return a text of COCO's; a ValueError or TypeError says that there is none, or only half a character."""
     text = row[key]
     if not isinstance(text, str):
-        raise TypeError(f"{key} {text!r} of {str(row)[:80]} is no text")
+        raise TypeError(f"{key} {text!r} of {str(row)[:80]} is not a string")
     text.encode()
     return text
 

@@ -1,4 +1,4 @@
-"""Labelled sequences in the form that training takes: what lies in a run's folder, and how it is opened."""
+"""Data set of labelled sequences in the folder of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST = 1 << 24  # of a size that is read
 
 
 class LabelledPart(NamedTuple):
-    """Some labelled sequences.
+    """Labelled sequences of one part of the data.
 
     Attributes:
         input: the sequences, among others.
@@ -92,7 +92,7 @@ class LabelledFormat:
         numbers = (*self.mean, *self.deviation)
         finite = all(type(x) in (int, float) and np.isfinite(x) for x in numbers) and all(self.deviation)
         if not finite or len(self.mean) != len(self.deviation) or len(self.mean) not in (1, *self.shape[:1]):
-            return "a mean or deviation that cannot be"
+            return "an invalid mean or deviation"
         return None
 
 
@@ -103,17 +103,17 @@ def open_parts(folder: Path) -> tuple[LabelledPart, LabelledPart]:
         RunError: the files are missing or broken.
     """
     examples, labels = RaggedArrays.open(folder, EXAMPLES), RaggedArrays.open(folder, EXAMPLES + LABELS)
-    held = np.asarray(read_array(folder / HELD))
-    if held.dtype != bool or held.shape != (len(examples),) or len(labels) != len(examples) or held.all():
+    held_out = np.asarray(read_array(folder / HELD))
+    if held_out.dtype != bool or held_out.shape != (len(examples),) or len(labels) != len(examples) or held_out.all():
         raise RunError(
             f"{folder / HELD} does not fit the examples",
             should=f"which of {len(examples)} examples are for validation",
-            found=f"{held.dtype} {held.shape}",
+            found=f"{held_out.dtype} {held_out.shape}",
             hint=AGAIN,
         )
-    training = LabelledPart(examples, labels, np.flatnonzero(~held))
-    if held.any():
-        return training, LabelledPart(examples, labels, np.flatnonzero(held))
+    training = LabelledPart(examples, labels, np.flatnonzero(~held_out))
+    if held_out.any():
+        return training, LabelledPart(examples, labels, np.flatnonzero(held_out))
     return training, whole_part(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
 
 

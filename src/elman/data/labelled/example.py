@@ -1,4 +1,4 @@
-"""Labelled examples: what the readers of all kinds of data give, and what they can be told."""
+"""Labelled examples, their readers, and the options of readers."""
 
 from __future__ import annotations
 

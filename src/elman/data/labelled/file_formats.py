@@ -1,4 +1,4 @@
-"""What one file is, by its ending, and how it becomes a sequence; for class folders, manifests and predictions."""
+"""File formats by suffix, and how a file becomes a sequence; for class folders, manifests and predictions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _load_array(path: Path, reading: ReaderOptions) -> Values:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"cannot read {path}", should="an array of numbers", found=str(error)[:200]) from error
     if loaded.ndim < 1 or (loaded.dtype != np.uint8 and loaded.ndim > 2) or loaded.ndim > 4:
-        raise DataError(f"{path} is no sequence", should="(T,) or (T, I)", found=f"shape {loaded.shape}")
+        raise DataError(f"{path} is not a sequence", should="(T,) or (T, I)", found=f"shape {loaded.shape}")
     steps = loaded[:, None] if loaded.ndim == 1 else loaded
     if steps.dtype == np.uint8:
         return np.ascontiguousarray(steps)

@@ -80,7 +80,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     """Return the array of an IDX file, which may be compressed by gzip.
 
     Raises:
-        DataError: it cannot be read, is truncated, or is no IDX file.
+        DataError: it cannot be read, is truncated, or is not an IDX file.
     """
     try:
         raw = path.read_bytes()
@@ -88,7 +88,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}", should="an IDX file", found=str(error), hint="get it again") from error
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not raw[3] or len(raw) < 4 + 4 * raw[3]:
-        raise DataError(f"{path} is no IDX file", should="two zero bytes, a type, dimensions", found=repr(raw[:4]))
+        raise DataError(f"{path} is not an IDX file", should="two zero bytes, a type, dimensions", found=repr(raw[:4]))
     shape = [int(size) for size in np.frombuffer(raw, ">u4", raw[3], 4)]
     dtype = np.dtype(TYPES[raw[2]])
     should = 4 + 4 * raw[3] + math.prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""What labels are: one class, several classes, a number, or a tag for each step; and how they become arrays."""
+"""Labels: one class, several classes, a number, or a tag for each step; and their arrays."""
 
 from __future__ import annotations
 
@@ -153,10 +153,10 @@ def label_number(label: Any, name: str) -> float:
         value = np.nan
     if not np.isfinite(value):
         raise DataError(
-            f"{name} has a label that is no number",
+            f"{name} has a label that is not a number",
             should="a finite number",
             found=repr(label)[:60],
-            hint="--set target=class where labels are names, or leave it out with --skip-bad",
+            hint="--set target=class where labels are names, or skip it with --skip-bad",
         )
     return value
 
@@ -167,7 +167,7 @@ def unseen_label_error(unseen: Sequence[str], known: Sequence[str], name: str) -
         f"{name} has a label that is not in the training data",
         should=f"one of {', '.join(map(str, known[:20]))}{' ...' if len(known) > 20 else ''}",
         found=", ".join(map(repr, unseen[:5])),
-        hint="leave such examples out with --skip-bad, or train on data that has the label",
+        hint="skip such examples with --skip-bad, or train on data that has the label",
     )
 
 
@@ -191,12 +191,12 @@ def split_examples(labels: Sequence[Any], target: str, share: float, seed: int) 
     places: dict[str, list[int]] = {}
     for n in rng.permutation(len(names)).tolist():
         places.setdefault(next(iter(names[n])) if target == "class" else "", []).append(n)
-    held = np.zeros(len(names), bool)
+    held_out = np.zeros(len(names), bool)
     for group in places.values():
-        held[group[: min(round(share * len(group)), len(group) - 1)]] = True
-    known = {name for one, out in zip(names, held, strict=True) if not out for name in one}
-    for n in np.flatnonzero(held):
+        held_out[group[: min(round(share * len(group)), len(group) - 1)]] = True
+    known = {name for one, out in zip(names, held_out, strict=True) if not out for name in one}
+    for n in np.flatnonzero(held_out):
         if not names[n] <= known:
-            held[n] = False
+            held_out[n] = False
             known |= names[n]
-    return held
+    return held_out

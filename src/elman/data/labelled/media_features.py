@@ -1,4 +1,4 @@
-"""Pictures, sound and video as sequences: what the readers of one file give to a classifier."""
+"""Pictures, sound and video as sequences of features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sound_features(path: Path, reading: ReaderOptions) -> Values:
     """Return the log-mel energies of a sound at steps of 10 ms, (T, F) float32."""
     samples, rate, before = read_sound(path, reading.rate, longest=reading.longest)
     if before != rate:
-        reading.notes.add(f"sound of {before} samples a second is resampled to {rate}")
+        reading.notes.add(f"sound resampled from {before} to {rate} Hz")
     begin, end = parse_span(reading.seconds)
     part = samples[round(begin * rate) : None if end is None else round(end * rate)]
     if not len(part):
@@ -66,14 +66,14 @@ def parse_size(name: str, values: tuple[int, ...]) -> tuple[int, int] | None:
     """Return (height, width) out of a setting, None where it is empty.
 
     Raises:
-        SettingError: it is no pair of positive numbers.
+        SettingError: it is not a pair of positive integers.
     """
     if not values:
         return None
     if len(values) == 2 and min(values) >= 1:
         return values[0], values[1]
     raise SettingError(
-        f"the setting {name} is impossible",
+        f"invalid value for {name}",
         should="a height and a width, such as 24,40",
         found=",".join(map(str, values)),
         hint=f"--set {name}=24,40",
@@ -84,14 +84,14 @@ def parse_span(seconds: tuple[float, ...]) -> tuple[float, float | None]:
     """Return where the part that is read begins and ends; None for the end of the file.
 
     Raises:
-        SettingError: it is no beginning before an end.
+        SettingError: it is not a beginning and a later end.
     """
     if not seconds:
         return 0.0, None
     if len(seconds) == 2 and 0 <= seconds[0] < seconds[1]:
         return seconds[0], seconds[1]
     raise SettingError(
-        "the setting seconds is impossible",
+        "invalid value for seconds",
         should="a beginning and a later end, such as 0.5,2",
         found=",".join(f"{number:g}" for number in seconds),
         hint="--set seconds=0.5,2",

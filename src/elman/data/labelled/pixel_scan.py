@@ -1,4 +1,4 @@
-"""Pictures as sequences: row by row, pixel by pixel, or pixel by pixel in a fixed order that is no order."""
+"""Pictures as sequences: row by row, pixel by pixel, or pixel by pixel in a fixed random order."""
 
 from __future__ import annotations
 

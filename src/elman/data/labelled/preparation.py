@@ -1,4 +1,4 @@
-"""From the examples of a reader to the files of a run: classes, split, symbols and scales, in bounded memory."""
+"""Preparation of labelled sequences: classes, split, symbols and scales, in bounded memory."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ def prepare_examples(
         vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, else
             words.
         vocabulary_size: most symbols.
-        validation: the share that is kept for validation.
+        validation: the share for validation.
         validation_read: begins reading separate examples for validation instead.
         seed: of the split.
-        skip_bad: leave broken examples out.
+        skip_bad: skip broken examples.
 
     Returns:
         What config.json says about the data.
 
     Raises:
-        DataError: there are too few examples, one is broken, or they are not all alike.
+        DataError: there are too few examples, one is broken, or they differ in kind.
     """
     first = _survey(read, target, skip_bad)
-    held = split_examples(first.labels, target, 0.0 if validation_read else validation, seed)
-    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
-    if not (held.any() or validation_read):
+    held_out = split_examples(first.labels, target, 0.0 if validation_read else validation, seed)
+    labels = Labels.of(target, [label for label, out in zip(first.labels, held_out, strict=True) if not out])
+    if not (held_out.any() or validation_read):
         raise DataError(
             "there are too few examples",
             should="some for training and some for validation",
-            found=f"{len(held)} examples, of which {int(held.sum())} for validation",
+            found=f"{len(held_out)} examples, of which {int(held_out.sum())} for validation",
             hint="more data, or another --set validation=SHARE",
         )
-    training = {n for n, out in zip(first.places, held, strict=True) if not out}
+    training = {n for n, out in zip(first.places, held_out, strict=True) if not out}
     encoder = None
     if first.textual:
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
@@ -78,25 +78,25 @@ def prepare_examples(
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
     part, places = write_examples(folder, EXAMPLES, read, make_encoder(labels, encoder), skip_bad, skipped)
-    held = np.array([n not in training for n in places])
+    held_out = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
-        np.save(file, held, allow_pickle=False)
+        np.save(file, held_out, allow_pickle=False)
     shape = part.input.values.shape[1:]
-    mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held))
+    mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held_out))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
     form = LabelledFormat(kind, shape, mean, deviation, labels, reader)
     form.save(folder)
-    judged = int(held.sum())
+    validation_count = int(held_out.sum())
     if validation_read:
         other, _ = write_examples(
             folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped
         )
-        judged = len(other.input)
-    return _describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
+        validation_count = len(other.input)
+    return _describe(form, part, encoder, len(held_out) - int(held_out.sum()), validation_count, skipped)
 
 
 def _values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
-    """Yield the values of the sound examples at some places."""
+    """Yield the values of the valid examples of these numbers."""
     examples = valid_examples(read, lambda name, values, label: values, skip_bad, SkippedRows())
     return (values for n, values in examples if n in places)
 
@@ -106,7 +106,7 @@ def _describe(
     part: LabelledPart,
     encoder: TextEncoder | None,
     training: int,
-    judged: int,
+    validation_count: int,
     skipped: SkippedRows,
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
@@ -117,7 +117,7 @@ def _describe(
         "reader": form.reader,
         "fingerprint": fingerprint_examples(part),
         "training_examples": training,
-        "validation_examples": judged,
+        "validation_examples": validation_count,
         "a_step": step,
         "steps": f"{lengths.min()} to {lengths.max()}",
         "labels": names or "numbers",
@@ -182,7 +182,7 @@ def valid_examples(
     Args:
         read: begins reading.
         make: (name, values, label) -> anything. Raises DataError for an example that is broken.
-        skip_bad: leave broken examples out, and add them to `skipped`.
+        skip_bad: skip broken examples, and count them in `skipped`.
         skipped: grows.
 
     Raises:
@@ -223,7 +223,7 @@ def load_example(example: Example, make: Callable[[str, Values, Any], Result]) -
 def _with_skip_bad(hint: str | None) -> str:
     if hint and "--skip-bad" in hint:
         return hint
-    return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
+    return "; ".join([*([hint] if hint else []), "--skip-bad skips broken examples"])
 
 
 def no_examples_error(skipped: SkippedRows) -> DataError:
@@ -231,7 +231,7 @@ def no_examples_error(skipped: SkippedRows) -> DataError:
     return DataError(
         "there are no examples" + (" left" if skipped.count else ""),
         should="at least one, and two of each class for training",
-        found="; ".join([f"{skipped.count} left out", *skipped.lines()[:3]]) if skipped.count else "none",
+        found="; ".join([f"{skipped.count} skipped", *skipped.lines()[:3]]) if skipped.count else "none",
     )
 
 

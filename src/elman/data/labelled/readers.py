@@ -1,4 +1,4 @@
-"""Which reader a DATA of labelled sequences takes."""
+"""Readers of labelled sequences, by the kind of DATA."""
 
 from __future__ import annotations
 

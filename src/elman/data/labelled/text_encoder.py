@@ -19,7 +19,7 @@ Texts = Callable[[], Iterable[Values]]
 class TextEncoder:
     """Text to token ids, with one more id for what the training text does not have; a model has `size` symbols.
 
-    Words are lower-cased and parted from punctuation; a list of symbols is taken as it is.
+    Words are lower-cased and split from punctuation; a list of symbols is taken as it is.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:

@@ -62,7 +62,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
         elif word and not word.startswith(("#", "%")):
             break
     raise DataError(
-        f"{path} is no .ts file", should="lines that begin with @, and @data before the series", found="none"
+        f"{path} is not a .ts file", should="lines that begin with @, and @data before the series", found="none"
     )
 
 
@@ -93,7 +93,7 @@ def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], 
         f"{name} is not all numbers",
         should="finite numbers",
         found=f"{str(cell)[:40]!r} at place {n + 1}",
-        hint="fill what is missing, or leave such examples out with --skip-bad",
+        hint="fill what is missing, or skip such examples with --skip-bad",
     )
 
 

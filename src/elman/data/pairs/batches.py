@@ -15,7 +15,7 @@ from elman.data.pairs.readers import ScoredPair
 from elman.data.text.subwords import hashed, pieces_of, split_sentence
 
 CACHED_WORDS = 1 << 17
-"""Words whose pieces are kept at hand."""
+"""Words whose pieces are cached."""
 
 
 class TextBatch(NamedTuple):
@@ -47,17 +47,17 @@ class PairBatch(NamedTuple):
 
     Attributes:
         texts: the B first texts, then the B second ones.
-        alike_WW: Dice's coefficient of the pieces of two words: 1 for the same word, 0 for nothing in common.
-        score_B: how alike the texts are; nan where nobody said.
+        similarity_WW: Dice's coefficient of the pieces of two words: 1 for the same word, 0 for nothing in common.
+        score_B: the similarity of the texts; nan where it is unknown.
     """
 
     texts: TextBatch
-    alike_WW: Tensor
+    similarity_WW: Tensor
     score_B: Tensor
 
     def to(self, device: torch.device | str) -> PairBatch:
         """Return the pairs on a device."""
-        return PairBatch(self.texts.to(device), self.alike_WW.to(device), self.score_B.to(device))
+        return PairBatch(self.texts.to(device), self.similarity_WW.to(device), self.score_B.to(device))
 
 
 class PairCollator:
@@ -66,21 +66,21 @@ class PairCollator:
     Args:
         lexicon: numbers and weights of words.
         buckets: B, that pieces of words are hashed into.
-        longest: words of a text that are read; what comes after them is left out.
+        max_words: words of a text that are read; the rest is cut off.
     """
 
-    def __init__(self, lexicon: InverseFrequency, *, buckets: int, longest: int) -> None:
-        self.lexicon, self.buckets, self.longest = lexicon, buckets, longest
+    def __init__(self, lexicon: InverseFrequency, *, buckets: int, max_words: int) -> None:
+        self.lexicon, self.buckets, self.max_words = lexicon, buckets, max_words
         self._pieces: dict[str, NDArray[np.int64]] = {}
 
     def texts(self, texts: Sequence[str]) -> TextBatch:
         """Return texts as tensors."""
-        return self._tensors([split_sentence(text)[: self.longest] for text in texts])[0]
+        return self._tensors([split_sentence(text)[: self.max_words] for text in texts])[0]
 
     def pairs(self, pairs: Sequence[ScoredPair]) -> PairBatch:
         """Return pairs as tensors."""
         both = [pair.first for pair in pairs] + [pair.second for pair in pairs]
-        texts, words = self._tensors([split_sentence(text)[: self.longest] for text in both])
+        texts, words = self._tensors([split_sentence(text)[: self.max_words] for text in both])
         score_B = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
         return PairBatch(texts, torch.from_numpy(word_similarity(words)), score_B)
 

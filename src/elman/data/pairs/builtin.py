@@ -1,7 +1,7 @@
 """Pairs of sentences that need no download: sentences of the Python language reference, and edits of known weight.
 
 Each edit takes so many of 5 points as its kind is worth: a slip of the pen or a lost article next to nothing, a synonym
-a little, another word more, a denial most. Counting common words sees little of that.
+a little, another word more, a negation most. Counting common words sees little of that.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def replace_by_other(words: Words, rng: random.Random, every_word: Words) -> Wor
 
 
 def negate(words: Words, rng: random.Random, every_word: Words) -> Words | None:
-    """A verb is denied, or is no more."""
+    """A verb is negated, or its negation goes."""
     text = " ".join(words)
     found = list(re.finditer(r"\b(cannot|(?:is|are|may|must|will|can)(?: not)?)\b", text))
     if not found:

@@ -1,4 +1,4 @@
-"""Pairs of texts kept in the folder of a run, mapped into memory, and parted into training and validation."""
+"""Data set of scored pairs in the folder of a run, mapped into memory, and its split."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def write_pairs(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDat
         DataError: there is none.
     """
     try:
-        first = next(found := iter(pairs))
+        first = next(rest := iter(pairs))
     except StopIteration:
         raise DataError(
             f"there are no pairs for {name}",
@@ -95,11 +95,11 @@ def write_pairs(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDat
             found="none",
             hint="more data, or --set validation=0.2, or --set validation_data=FILE",
         ) from None
-    return PairDataset.write(folder, name, (pair for some in ([first], found) for pair in some))
+    return PairDataset.write(folder, name, (pair for group in ([first], rest) for pair in group))
 
 
 def is_held_out(texts: Sequence[str], share: float, seed: int) -> bool:
-    """Return whether what these texts stand for is one of about `share` of all that are kept for validation.
+    """Return whether what these texts stand for is among about `share` of all, which are held out for validation.
 
     The texts decide, in any order: a pair that occurs twice, or once with its texts exchanged, stands on one side.
     """

@@ -1,4 +1,4 @@
-"""Which lines of a file share most words with a text."""
+"""Inverted index: the lines of a file that share most words with a text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class InvertedIndex:
 
     Args:
         lines: one by one.
-        folder: where they are kept.
+        folder: where they are stored.
     """
 
     def __init__(self, lines: Iterable[str], folder: Path) -> None:
@@ -42,8 +42,8 @@ class InvertedIndex:
             common = np.bincount(owner[np.isin(words, own)], minlength=len(part))
             best = np.concatenate([best, 2 * common / np.maximum(1, part + len(own))])
             places = np.concatenate([places, np.arange(begin, begin + len(part))])
-            kept = np.argsort(-best, kind="stable")[:count]
-            best, places = best[kept], places[kept]
+            order = np.argsort(-best, kind="stable")[:count]
+            best, places = best[order], places[order]
         found: list[int] = places[best > 0].tolist()
         return found
 

@@ -31,12 +31,12 @@ class SeriesFormat:
 
     Attributes:
         time: the column of times, or those of year, month, day, hour, minute and second; none: found by its name.
-        time_format: as of `datetime.strptime`; None: ISO 8601 or whole numbers.
+        time_format: as of `datetime.strptime`; None: ISO 8601 or integers.
         series: the column that names the series of a row (long form); None: a column for each series (wide form).
         columns: what is forecast; none: every other column.
         known: columns that are known ahead.
         rules: what to do with what is irregular.
-        skip_bad: leave out rows that cannot be read, and count them.
+        skip_bad: skip broken rows, and count them.
     """
 
     time: tuple[str, ...] = ()
@@ -147,7 +147,7 @@ def _regular(
                 f"{_named(place, name)}: {header.known[column]} is known ahead, but has no value at "
                 f"{step.text(start + int(row) * step.every)}",
                 should="a value at every time",
-                hint=f"fill it in, or leave it out of known={','.join(header.known)}",
+                hint=f"fill it in, or take the column out of known={','.join(header.known)}",
             )
         starts.append(start)
         values.append(np.ascontiguousarray(grid[:length, :C]))

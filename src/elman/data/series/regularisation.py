@@ -1,4 +1,4 @@
-"""Times made regular: order, duplicates, gaps and odd steps are refused, or put right in the way one asks for."""
+"""Regularisation of times: order, duplicates, gaps and odd steps are refused, or repaired as the rules say."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def resample_to_grid(
             f"none between {clock.text(int(ticks[n]))} and {clock.text(int(ticks[n + 1]))}; {gaps:,} missing in all, "
             f"at a row every {clock.step}",
             1,
-            "--set gaps=missing" if length <= LARGEST_GRID else "mend the time",
+            "--set gaps=missing" if length <= LARGEST_GRID else "fix the time",
         )
         counts["times without a row"] += gaps
     grid = np.full((length, values.shape[1]), np.nan)

@@ -79,7 +79,7 @@ class Scaler:
         )
 
     def only(self, groups: list[int]) -> Scaler:
-        """Return the part for some of the groups."""
+        """Return the scaler of these groups."""
         return Scaler(self.mean[groups], self.deviation[groups], self.known_mean, self.known_deviation)
 
     def as_json(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Scaler:
         """Read what `as_json` made.
 
         Raises:
-            ValueError: it has other sizes, or holds what is no number.
+            ValueError: it has other sizes, or is not all numbers.
         """
         arrays = {name: np.asarray(found[name], np.float64) for name in cls.__dataclass_fields__}
         shapes = [(groups, columns)] * 2 + [(known,)] * 2
@@ -186,7 +186,7 @@ class Windows:
                 "the series lie too far apart",
                 should=f"at most {LARGEST_GRID:,} steps of {panel.clock.step} from the first to the last",
                 found=f"{(last - self._origin) // every:,}",
-                hint="mend the times, or train on them one by one",
+                hint="fix the times, or train on them one by one",
             )
         self._features = calendar.features(np.arange(self._origin, last, every))
 

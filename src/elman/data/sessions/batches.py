@@ -55,7 +55,7 @@ class WholeSessions(BucketBatches[SessionBatch]):
         sessions: structured steps with the fields `item` and `tied`, each of two events or more.
         batch_size: sessions in a batch, at most.
         events: steps in a batch at most, padding included; 0: no limit.
-        shuffle_ties: draw the order of events of one moment anew in every epoch.
+        shuffle_ties: draw the order of events of one moment again in every epoch.
         seed: of the order.
     """
 

@@ -1,4 +1,4 @@
-"""From events to sessions, and from sessions to the parts for training, validation and test."""
+"""Sessions of events, and their split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ class SessionSplit:
     Attributes:
         training: (sessions,) int64, where training ends and validation begins, a place in all events.
         validation: (sessions,) where validation ends and test begins.
-        said: how it was done, in words.
+        description: how the split was made, for messages.
     """
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
-    said: str
+    description: str
 
 
 def split_by_time(sessions: Sessions, validation: float, test: float) -> SessionSplit:
-    """Divide at two moments: nothing that is trained on is later than anything that is judged.
+    """Split at two moments: no training event is later than an evaluated one.
 
     Args:
         sessions: all of them.
@@ -96,7 +96,7 @@ def split_by_time(sessions: Sessions, validation: float, test: float) -> Session
     middle = moments[min(count - 1, round(count * (1 - test - validation)))]
     if not moments[0] < middle < last or (test and last > moments[-1]):
         raise DataError(
-            "the events cannot be divided by time",
+            "the events cannot be split by time",
             should="times of which some are early, some late, and some last",
             found=f"{len(np.unique(moments))} different times in {count} events",
             hint="--set split=last, which takes the last events of each session",
@@ -106,8 +106,8 @@ def split_by_time(sessions: Sessions, validation: float, test: float) -> Session
         sessions.begins + np.add.reduceat((sessions.time < moment).astype(np.int64), sessions.begins)
         for moment in (middle, last)
     )
-    said = f"by time: training before {middle:.15g}, validation from there on"
-    return SessionSplit(training, validated, said + (f", test from {last:.15g} on" if test else ", no test"))
+    description = f"by time: training before {middle:.15g}, validation from there on"
+    return SessionSplit(training, validated, description + (f", test from {last:.15g} on" if test else ", no test"))
 
 
 def leave_last_out(sessions: Sessions) -> SessionSplit:
@@ -124,12 +124,13 @@ def leave_last_out(sessions: Sessions) -> SessionSplit:
             found=f"{len(long)} shorter ones",
             hint="--set split=time",
         )
-    said = "the last event of each session for test, the last but one for validation; sessions of 1 or 2 for training"
-    return SessionSplit(sessions.ends - 2 * long, sessions.ends - long, said)
+    cuts = sessions.ends - 2 * long, sessions.ends - long
+    description = "the last event of each session for test, the last but one for validation"
+    return SessionSplit(*cuts, f"{description}; sessions of 1 or 2 for training")
 
 
 def write_parts(
-    sessions: Sessions, division: SessionSplit, folder: Path, *, item_least: int, judged: int
+    sessions: Sessions, division: SessionSplit, folder: Path, *, item_least: int, max_evaluated: int
 ) -> tuple[ItemCatalogue, dict[str, Any]]:
     """Number the items by the training part alone, and write all parts.
 
@@ -138,13 +139,13 @@ def write_parts(
         division: where it is split.
         folder: of the run.
         item_least: events in the training part that an item must have to be known.
-        judged: about how many events of the validation part are judged at most, spread over all sessions.
+        max_evaluated: about how many events of the validation part are evaluated at most, spread over all sessions.
 
     Returns:
         the items, and what there is to say.
 
     Raises:
-        DataError: a part has nothing to learn from, or nothing to judge.
+        DataError: a part has nothing to learn from, or nothing to evaluate.
     """
     begins, ends = sessions.begins, sessions.ends
     places = np.arange(len(sessions.item))
@@ -158,7 +159,7 @@ def write_parts(
     facts: dict[str, Any] = {}
     for part in PARTS:
         first, last = bounds[part]
-        limit = judged if part == "validation" else 0
+        limit = max_evaluated if part == "validation" else 0
         facts |= _write_part(part, steps, begins, first, last, folder, limit)
     once = int((ends - begins == 1).sum())
     return items, {**facts, "sessions_of_one_event": once}
@@ -204,7 +205,7 @@ def _write_part(
 
 
 def write_evaluated(sessions: Sessions, items: ItemCatalogue, folder: Path) -> RaggedArrays:
-    """Write other sessions, all of whose events but the first are judged, by the items of a run.
+    """Write other sessions, all of whose events but the first are evaluated, by the items of a run.
 
     Raises:
         DataError: no session has two events.

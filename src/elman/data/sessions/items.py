@@ -100,7 +100,7 @@ class ItemCatalogue:
 
 
 def _check(content: Any) -> None:
-    """Check what a stranger may have written.
+    """Check the content of an untrusted file.
 
     Raises:
         ValueError: it is not what `save` writes.
@@ -114,6 +114,6 @@ def _check(content: Any) -> None:
     if not isinstance(counts, list) or len(counts) != len(names):
         raise ValueError("no count for each item")
     if not all(type(count) is int and 0 < count < most for count in counts):
-        raise ValueError("a count that is no positive number")
+        raise ValueError("a count that is not a positive integer")
     if any(a < b for a, b in pairwise(counts)):
         raise ValueError("items that do not stand by falling frequency")

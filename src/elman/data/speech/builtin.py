@@ -17,10 +17,10 @@ from elman.data.speech.readers import TranscribedFile
 from elman.data.text.builtin import python_reference
 
 RATE = 4000
-"""Samples a second; the tones lie below 1 kHz."""
+"""Sample rate (Hz); the tones lie below 1 kHz."""
 
-TRAINING, JUDGED = 1200, 200  # messages for training and for validation
-NOISE, NOISE_JUDGED = (3.0, 20.0), (6.0, 6.0)  # decibels
+TRAINING, VALIDATION = 1200, 200  # messages for training and for validation
+NOISE, NOISE_VALIDATION = (3.0, 20.0), (6.0, 6.0)  # decibels
 
 SIGNS = """
 a .-    b -...  c -.-.  d -..   e .     f ..-.  g --.   h ....  i ..    j .---  k -.-   l .-..
@@ -45,10 +45,11 @@ class MorseMessage(NamedTuple):
 def morse_sentences(seed: int) -> tuple[Iterator[TranscribedFile], Iterator[TranscribedFile]]:
     """Return messages out of the Python language reference, for training and for validation, as they are made."""
     text = "".join(python_reference().pieces())
-    train = morse_messages(text, TRAINING, seed=seed, decibels=NOISE)
-    judged = morse_messages(text, JUDGED, seed=seed + 2**32, decibels=NOISE_JUDGED)
-    training, validation = ((TranscribedFile(made.samples, made.text) for made in part) for part in (train, judged))
-    return training, validation
+    training = morse_messages(text, TRAINING, seed=seed, decibels=NOISE)
+    validation = morse_messages(text, VALIDATION, seed=seed + 2**32, decibels=NOISE_VALIDATION)
+    parts = ((TranscribedFile(made.samples, made.text) for made in part) for part in (training, validation))
+    first, second = parts
+    return first, second
 
 
 def morse_messages(text: str, count: int, *, seed: int, decibels: tuple[float, float]) -> Iterator[MorseMessage]:

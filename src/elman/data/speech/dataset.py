@@ -1,4 +1,4 @@
-"""Spoken sentences in the folder of a run: their features, how these are computed, and what is said in them."""
+"""Data set of transcribed sentences in the folder of a run, and how its features are computed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SpeechDataset(NamedTuple):
 
     @classmethod
     def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:
-        """Write what is said beside the features that lie in a folder, and map both."""
+        """Write the transcripts beside the features in a folder, and map both."""
         RaggedArrays.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
         return cls.open(folder)
 
@@ -87,7 +87,7 @@ class SpeechDataset(NamedTuple):
 
 
 def save_extractor(folder: Path, features: SoundFeatures | Lips) -> None:
-    """Keep how features are computed."""
+    """Write how features are computed."""
     if isinstance(features, Lips):
         features.save(folder)
     else:
@@ -95,7 +95,7 @@ def save_extractor(folder: Path, features: SoundFeatures | Lips) -> None:
 
 
 def load_extractor(folder: Path) -> SoundFeatures | Lips:
-    """Return what `save_extractor` kept.
+    """Return what `save_extractor` wrote.
 
     Raises:
         RunError: it is missing or broken.

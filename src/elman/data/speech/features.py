@@ -1,4 +1,4 @@
-"""The features of spoken sentences, computed one by one: collected, or kept in a folder as they come."""
+"""Feature extraction, utterance by utterance: in memory, or streamed to a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def extract_features(
     features: SoundFeatures | Lips,
     *,
     skip_bad: bool,
-    leave_out: Callable[[str], object],
+    on_skip: Callable[[str], object],
     notes: Counter[str],
     copies: int = 1,
 ) -> Iterator[ExtractedFeatures]:
@@ -37,9 +37,9 @@ def extract_features(
     Args:
         rows: the sentences.
         features: how they are computed.
-        skip_bad: broken files are left out instead of refused.
-        leave_out: is told what is wrong with each of them.
-        notes: counts what was done to files, or is odd about them.
+        skip_bad: broken files are skipped instead of refused.
+        on_skip: called with what is wrong with each of them.
+        notes: counts what was done to files, and warnings about them.
         copies: of each video, a little moved.
 
     Raises:
@@ -52,9 +52,9 @@ def extract_features(
             several = features.varied(row.source, copies)  # type: ignore[arg-type]
         except DataError as error:
             if not skip_bad:
-                hint = f"{error.hint or 'mend the file'}, or --skip-bad"
+                hint = f"{error.hint or 'fix the file'}, or --skip-bad"
                 raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-            leave_out(error.what)
+            on_skip(error.what)
             first = first or error.what
             continue
         count += 1
@@ -71,7 +71,7 @@ class CollectedFeatures(NamedTuple):
     Attributes:
         features: (T, F) each.
         rows: the sentences, as many.
-        bad: the messages of the files that were left out.
+        bad: the messages of the files that were skipped.
     """
 
     features: list[NDArray[np.float16]]
@@ -82,19 +82,19 @@ class CollectedFeatures(NamedTuple):
 def collect_features(
     rows: Iterable[TranscribedFile], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
 ) -> CollectedFeatures:
-    """Hold the features of some sentences.
+    """Return the features of sentences, held in memory.
 
     Args:
         rows: the sentences.
         features: how they are computed.
-        skip_bad: broken files are left out instead of refused.
+        skip_bad: broken files are skipped instead of refused.
         by_speaker: the features are normalised over all sentences of a speaker.
 
     Raises:
         DataError: as `extract_features`.
     """
     found = CollectedFeatures([], [], [])
-    for row, values in extract_features(rows, features, skip_bad=skip_bad, leave_out=found.bad.append, notes=Counter()):
+    for row, values in extract_features(rows, features, skip_bad=skip_bad, on_skip=found.bad.append, notes=Counter()):
         found.rows.append(row)
         found.features.append(values)
     if by_speaker:
@@ -103,10 +103,10 @@ def collect_features(
 
 
 class WrittenFeatures(NamedTuple):
-    """What is known of a part whose features are in a folder.
+    """Transcripts and scale of the features in a folder.
 
     Attributes:
-        texts: what is said in each sentence.
+        texts: the transcript of each sentence.
         scale: the mean and the deviation of each feature over all steps.
     """
 

@@ -18,7 +18,7 @@ FIRST, DAYS = datetime.date(1900, 1, 1), 73_000  # two hundred years
 def dates_in_words(count: int, seed: int) -> Iterator[SentencePair]:
     """Yield pairs such as ("to German: Sunday, May 3, 1992", "Sonntag, 3. Mai 1992").
 
-    No date stands twice in one language, so that a part kept for validation holds dates that training never saw.
+    No date stands twice in one language, so that a validation part holds dates that training never saw.
 
     Raises:
         MissingExtraError: Babel is not installed.

@@ -26,7 +26,7 @@ JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
 
 MAX_BYTES = 2**30
-"""Bytes of the pairs of lines that are kept to measure on."""
+"""Bytes of the pairs of lines that are kept for evaluation."""
 
 Encoded = tuple[NDArray[np.int64], NDArray[np.int64]]
 """The token ids of a line and of its translation."""
@@ -45,7 +45,7 @@ class VocabularyPair(NamedTuple):
         """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
 
         Args:
-            parts: the pairs, which are gone through once for each vocabulary.
+            parts: the pairs, which are read once for each vocabulary.
             folder: where the vocabularies go.
             kind: a name in `VOCABULARIES`.
             size: the number of symbols, for the kinds that choose them.
@@ -69,7 +69,7 @@ class VocabularyPair(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load what `learn` kept.
+        """Load what `learn` wrote.
 
         Raises:
             RunError: a vocabulary is missing or broken.
@@ -84,17 +84,17 @@ class VocabularyPair(NamedTuple):
         return encode_line(self.source, pair.source), encode_line(self.target, pair.target)
 
     def encode_short(
-        self, pairs: SpooledPairs, longest: int, left_out: SkippedRows
+        self, pairs: SpooledPairs, max_symbols: int, skipped: SkippedRows
     ) -> Iterator[tuple[SentencePair, Encoded]]:
-        """Yield the pairs of which no line has more than `longest` symbols, encoded; of the others note is taken."""
+        """Yield the pairs of at most `max_symbols` symbols a line, encoded; the others are counted in `skipped`."""
         for number, pair in pairs.numbered():
             encoded = self.encode(pair)
             sizes = [len(ids) for ids in encoded]
-            if max(sizes) <= longest:
+            if max(sizes) <= max_symbols:
                 yield pair, encoded
             else:
-                side = 0 if sizes[0] > longest else -1
-                left_out.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
+                side = 0 if sizes[0] > max_symbols else -1
+                skipped.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
 
 
 class ParallelBatch(NamedTuple):
@@ -196,7 +196,7 @@ def write_validation_pairs(path: Path, pairs: Iterable[SentencePair]) -> int:
 
 
 def read_validation_pairs(path: Path) -> list[SentencePair]:
-    """Return what `write_validation_pairs` kept.
+    """Return what `write_validation_pairs` wrote.
 
     Raises:
         RunError: the file is missing or broken.

@@ -1,4 +1,4 @@
-"""Pairs of lines on their way into a run: read once, from files or pipes, and kept on disk while symbols are chosen."""
+"""Spool of pairs of lines: read once, from files or pipes, and stored on disk while symbols are chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from elman.storage.files import written_beside
 
 @dataclass(frozen=True)
 class SpooledPairs:
-    """Pairs in a file, which can be gone through again and again without being held.
+    """Pairs in a file, which can be read again and again in constant memory.
 
     Attributes:
         path: the file: three lines for each pair, the number of the line that it is from, source and target.
