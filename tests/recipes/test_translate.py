@@ -17,7 +17,7 @@ from elman import RNN, recipes
 from elman.data import delimited
 from elman.data.text import encoding
 from elman.data.text.encoding import encode_line, symbols_of
-from elman.data.translation.dataset import VocabularyPair
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import spoken_lines
 from elman.predictors.translator import TranslateOptions

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import VocabularyPair
 from elman.data.translation.readers import SentencePair
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
-from elman.data.translation.dataset import ParallelDataset, VocabularyPair, read_validation_pairs
+from elman.data.translation.dataset import ParallelDataset, read_validation_pairs
 from elman.data.translation.readers import SentencePair, read_parallel
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError, SettingError
 from elman.evaluation.metrics.translation import bleu_and_chrf, signatures

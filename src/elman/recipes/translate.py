@@ -16,15 +16,10 @@ from torch import Tensor, nn
 from elman.data.batching import BucketBatches
 from elman.data.skipped import SkippedRows
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import (
-    Encoded,
-    ParallelBatch,
-    ParallelDataset,
-    VocabularyPair,
-    write_validation_pairs,
-)
+from elman.data.translation.dataset import ParallelBatch, ParallelDataset, write_validation_pairs
 from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
+from elman.data.translation.vocabularies import EncodedPair, VocabularyPair
 from elman.errors import DataError
 from elman.models.translator import Translator
 from elman.predictors.translator import TranslateOptions, TranslationPredictor, nats_per_symbol, validation
@@ -87,14 +82,16 @@ def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) 
         seen = [pairs, judged] if kind == "characters" else [pairs]
         languages = VocabularyPair.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
 
-        def short(part: SpooledPairs, what: str) -> Iterator[tuple[SentencePair, Encoded]]:
+        def short(part: SpooledPairs, what: str) -> Iterator[tuple[SentencePair, EncodedPair]]:
             before = left_out.count
             yield from languages.encode_short(part, settings.longest, left_out)
             if left_out.count - before == len(part):
                 raise every_pair_is_too_long(what, settings.longest)
 
         kept = ParallelDataset.write(folder, (encoded for _, encoded in short(pairs, "pair")))
-        count = write_validation_pairs(folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation")))
+        count = write_validation_pairs(
+            folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation"))
+        )
     return {
         "sources": [str(source) for source in sources] or ["dates in words, English to German and French"],
         "fingerprint": kept.fingerprint,

@@ -128,7 +128,10 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
         ),
         ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is not a string"),
         ('{"images": [{"id": 1, "file_name": "\\ud800"}], "annotations": []}', "surrogates not allowed"),
-        ('{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}', "caption None of .* is not a string"),
+        (
+            '{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}',
+            "caption None of .* is not a string",
+        ),
     ],
 )
 def test_json_that_is_not_cocos(tmp_path: Path, content: str, message: str) -> None:
@@ -332,9 +335,7 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch.picture_B.numpy(), values[[2, 0]])
     assert batch.of_N.tolist() == [0, 1, 1]
     assert [vocabulary.decode([int(v)]).strip() for v in batch.symbol_X[batch.symbol_of_X == 0]] == ["it"]
-    assert (
-        len(found.batch(np.array([0]), 1).symbol_X) == 5
-    )  # a, dog, left, of, it: also of captions not drawn
+    assert len(found.batch(np.array([0]), 1).symbol_X) == 5  # a, dog, left, of, it: also of captions not drawn
     said = [vocabulary.decode([int(t) for t in column if t >= 0]).strip() for column in batch.target_TN.T]
     assert said == ["it", "a dog left of it", "a dog"]
     torch.manual_seed(0)

@@ -70,7 +70,9 @@ def test_a_video_becomes_what_moves_in_it(tmp_path: Path, write_video) -> None:
 
 def test_impossible_settings_are_refused() -> None:
     assert parse_size("crop", ()) is None and parse_size("crop", (2, 3)) == (2, 3)
-    with pytest.raises(SettingError, match=r"invalid value for crop\n.*a height and a width.*\n.*7\n.*--set crop=24,40"):
+    with pytest.raises(
+        SettingError, match=r"invalid value for crop\n.*a height and a width.*\n.*7\n.*--set crop=24,40"
+    ):
         parse_size("crop", (7,))
     assert parse_span(()) == (0.0, None) and parse_span((1.0, 2.0)) == (1.0, 2.0)
     with pytest.raises(

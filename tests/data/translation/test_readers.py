@@ -14,14 +14,10 @@ from elman.data.text import encoding
 from elman.data.text.encoding import symbols_of
 from elman.data.translation import dataset as bitext
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import (
-    ParallelDataset,
-    VocabularyPair,
-    read_validation_pairs,
-    write_validation_pairs,
-)
+from elman.data.translation.dataset import ParallelDataset, read_validation_pairs, write_validation_pairs
 from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError, RunError
 
 PAIRS = [

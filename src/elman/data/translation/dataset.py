@@ -1,9 +1,9 @@
-"""Encoded pairs of lines: the vocabularies of both sides, and both sides in mapped files."""
+"""Data set of encoded pairs of lines, both sides in mapped files, and batches of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,88 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import pad
-from elman.data.skipped import SkippedRows
-from elman.data.text.encoding import encode_line, in_pieces
-from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
 from elman.data.translation.readers import SentencePair
-from elman.data.translation.spool import SpooledPairs
+from elman.data.translation.vocabularies import EncodedPair, VocabularyPair
 from elman.errors import AGAIN, DataError, RunError
 from elman.storage.files import checked_json, read_checked, written_beside
 from elman.storage.ragged import RaggedArrays, growing
 
-JOINT = "symbols"
-"""The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
-
 MAX_BYTES = 2**30
 """Bytes of the pairs of lines that are kept for evaluation."""
-
-Encoded = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The token ids of a line and of its translation."""
-
-
-class VocabularyPair(NamedTuple):
-    """The vocabularies of both sides; one and the same where they are joint."""
-
-    source: Vocabulary
-    target: Vocabulary
-
-    @classmethod
-    def learn(
-        cls, parts: Sequence[Iterable[SentencePair]], folder: Path, *, kind: str, size: int | None, joint: bool
-    ) -> Self:
-        """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
-
-        Args:
-            parts: the pairs, which are read once for each vocabulary.
-            folder: where the vocabularies go.
-            kind: a name in `VOCABULARIES`.
-            size: the number of symbols, for the kinds that choose them.
-            joint: whether one vocabulary serves both sides.
-
-        Raises:
-            SettingError, DataError: as `build_vocabulary`.
-        """
-
-        def build(name: str, sides: slice) -> Vocabulary:
-            lines = (f" {line}\n" for part in parts for pair in part for line in pair[sides])
-            found = VOCABULARIES[kind].build([in_pieces(lines)], size=size)
-            (folder / name).mkdir()
-            found.save(folder / name)
-            return found
-
-        if joint:
-            both = build(JOINT, slice(2))
-            return cls(both, both)
-        return cls(build("source", slice(0, 1)), build("target", slice(1, 2)))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Load what `learn` wrote.
-
-        Raises:
-            RunError: a vocabulary is missing or broken.
-        """
-        if (folder / JOINT).exists():
-            both = load_vocabulary(folder / JOINT)
-            return cls(both, both)
-        return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
-
-    def encode(self, pair: SentencePair) -> Encoded:
-        """Return the token ids of both sides."""
-        return encode_line(self.source, pair.source), encode_line(self.target, pair.target)
-
-    def encode_short(
-        self, pairs: SpooledPairs, max_symbols: int, skipped: SkippedRows
-    ) -> Iterator[tuple[SentencePair, Encoded]]:
-        """Yield the pairs of at most `max_symbols` symbols a line, encoded; the others are counted in `skipped`."""
-        for number, pair in pairs.numbered():
-            encoded = self.encode(pair)
-            sizes = [len(ids) for ids in encoded]
-            if max(sizes) <= max_symbols:
-                yield pair, encoded
-            else:
-                side = 0 if sizes[0] > max_symbols else -1
-                skipped.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
 
 
 class ParallelBatch(NamedTuple):
@@ -112,7 +38,12 @@ class ParallelBatch(NamedTuple):
 
 
 class ParallelDataset(NamedTuple):
-    """Encoded pairs."""
+    """Encoded pairs.
+
+    Attributes:
+        source: the token ids of each source, int64.
+        target: the token ids of each target, int64.
+    """
 
     source: RaggedArrays
     target: RaggedArrays
@@ -141,7 +72,7 @@ class ParallelDataset(NamedTuple):
         return found
 
     @classmethod
-    def write(cls, folder: Path, encoded: Iterable[Encoded]) -> Self:
+    def write(cls, folder: Path, encoded: Iterable[EncodedPair]) -> Self:
         """Write encoded pairs into a folder as they come, and map them.
 
         Raises:
