@@ -265,7 +265,7 @@ def test_rows_that_cannot_be_read_are_named(elman: Elman, run: Path, tmp_path: P
     skipped = json.loads(elman("evaluate", run, tmp_path / "bad.csv", "--skip-bad", "--json").out)
     assert (skipped["rows_left_out"], skipped["windows"]) == (1, found["windows"])
     answer = elman("predict", run, broken, "--skip-bad")
-    assert answer.err.startswith(f"left out: {broken} line 122")
+    assert answer.err.startswith(f"left out: {broken}, line 122")
     assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))
 
 
@@ -280,7 +280,7 @@ def test_a_run_that_left_rows_out_in_training_leaves_out_new_ones_only_when_told
         answer = elman(command, tmp_path / "run", broken)
         assert (answer.code, answer.out) == (2, "") and "line 122" in answer.err
         answer = elman(command, tmp_path / "run", broken, "--skip-bad")
-        assert answer.code == 0 and f"left out: {broken} line 122" in answer.err
+        assert answer.code == 0 and f"left out: {broken}, line 122" in answer.err
 
 
 def test_series_that_are_too_short_are_named(elman: Elman, tmp_path: Path) -> None:

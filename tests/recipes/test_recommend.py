@@ -100,11 +100,11 @@ def test_other_sessions_with_strange_items_and_bad_rows(elman: Elman, run: Path,
     )
     answer = elman("evaluate", run, path)
     assert answer.code == 2
-    assert "row 145 cannot be read" in answer.err
+    assert "line 145: invalid time" in answer.err
     metrics = json.loads(elman("evaluate", run, path, "--skip-bad", "--json").out)
     assert (metrics["judged_on"], metrics["events"]) == ("DATA", 121)
     assert metrics["rows_left_out"] == 1
-    assert metrics["left_out"] == [f"{path}, row 145: the time 'late'"]
+    assert metrics["left_out"] == [f"{path}, line 145: invalid time: 'late'"]
     assert (metrics["of_unknown_items"], metrics["without_history"]) == (1, 1)
 
 

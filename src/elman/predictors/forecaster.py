@@ -54,7 +54,7 @@ class ForecastPredictor:
         told: dict[str, Any] = {}
         if data:
             found = read(data, settings, plan, skip_bad=skip_bad)
-            told = {"rows_left_out": found.left_out.count, "left_out": found.left_out.lines()} if skip_bad else {}
+            told = {"rows_left_out": found.skipped.count, "left_out": found.skipped.lines()} if skip_bad else {}
             windows, most = plan.all_of(found.panel, str(data[0])), None
         else:
             windows, most = plan.validation(panel_of(run)), settings.validation_windows

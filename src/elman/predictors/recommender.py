@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from elman.data.sessions import builtin as shop
-from elman.data.sessions.dataset import open_part, sessions_of, write_judged
-from elman.data.sessions.events import read_events
+from elman.data.sessions.dataset import open_part, order_events, write_evaluated
 from elman.data.sessions.items import ItemCatalogue
+from elman.data.sessions.readers import read_events
 from elman.errors import BrokenRun
 from elman.evaluation.baselines.next_item import build_baselines
 from elman.evaluation.baselines.shop_oracle import shop_oracle
@@ -78,9 +78,9 @@ class RecommendPredictor:
         with TemporaryDirectory() as folder:
             if data:
                 events = read_events(data, replace(self.settings.table(), skip_bad=skip_bad))
-                left_out = {"rows_left_out": events.left_out.count, "left_out": events.left_out.lines()}
-                sessions = sessions_of(events, gap=self.settings.gap)
-                name, part = "DATA", write_judged(sessions, self.items, Path(folder))
+                left_out = {"rows_left_out": events.skipped.count, "left_out": events.skipped.lines()}
+                sessions = order_events(events, gap=self.settings.gap)
+                name, part = "DATA", write_evaluated(sessions, self.items, Path(folder))
             else:
                 name = "test" if self.run.config["data"].get("test_events") else "validation"
                 part = open_part(self.run.path, name, len(self.items))

@@ -15,7 +15,7 @@ from torch import nn
 from elman.data.batching import BucketBatches
 from elman.data.series.builtin import SEASON, sunspots
 from elman.data.series.readers import SeriesFormat, read_series
-from elman.data.series.regularisation import Rules
+from elman.data.series.regularisation import RegularisationRules
 from elman.data.series.window_plan import LONGEST, ForecastSpec
 from elman.data.series.windows import WindowBatch, spread_evenly
 from elman.errors import SettingError
@@ -90,7 +90,7 @@ class ForecastSettings(NetworkSettings):
     @property
     def form(self) -> SeriesFormat:
         """How files are read."""
-        rules = Rules(self.order, self.duplicates, self.gaps, self.every)
+        rules = RegularisationRules(self.order, self.duplicates, self.gaps, self.every)
         return SeriesFormat(self.time, self.time_format, self.series, self.columns, self.known, rules, self.skip_bad)
 
 

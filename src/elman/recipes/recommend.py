@@ -19,15 +19,15 @@ from elman.data.sessions import builtin as shop
 from elman.data.sessions.batches import SessionStreams, WholeSessions, seen_before
 from elman.data.sessions.dataset import (
     EVENT,
-    by_time,
     leave_last_out,
     open_part,
-    sessions_of,
-    write_judged,
+    order_events,
+    split_by_time,
+    write_evaluated,
     write_parts,
 )
-from elman.data.sessions.events import EventTable, read_events
 from elman.data.sessions.items import ItemCatalogue
+from elman.data.sessions.readers import EventTable, read_events
 from elman.errors import DataError
 from elman.evaluation.result import Metrics
 from elman.models.recommender import RankingLoss, Recommender
@@ -98,23 +98,27 @@ class RecommendSettings(NetworkSettings):
 def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) -> dict[str, Any]:
     """Read the events, divide them, and write the parts into the folder."""
     events = read_events(sources, settings.table()) if sources else shop.shop_events()
-    sessions = sessions_of(events, gap=settings.gap)
+    sessions = order_events(events, gap=settings.gap)
     division = (
-        leave_last_out(sessions) if settings.split == "last" else by_time(sessions, settings.validation, settings.test)
+        leave_last_out(sessions)
+        if settings.split == "last"
+        else split_by_time(sessions, settings.validation, settings.test)
     )
-    items, facts = write_parts(sessions, division, folder, item_least=settings.item_least, judged=settings.judged)
+    items, facts = write_parts(
+        sessions, division, folder, item_least=settings.item_least, max_evaluated=settings.judged
+    )
     items.save(folder)
     inside = len(events) - len(sessions.ends)
     return {
         "sources": [str(source) for source in sources] or [shop.NAME],
         "columns": events.columns,
         "events": len(events),
-        "bad_rows_left_out": events.left_out.count,
-        **({"left_out": told} if (told := events.left_out.lines()) else {}),
+        "bad_rows_left_out": events.skipped.count,
+        **({"left_out": told} if (told := events.skipped.lines()) else {}),
         "sessions": len(sessions.ends),
         "items": f"{len(items)} known of {len(events.items)}",
         "order": f"by time; the file's among equal times, {int(sessions.tied.sum())} of {inside} neighbouring events",
-        "split": division.said,
+        "split": division.description,
         **facts,
         "fingerprint": open_part(folder, "training", len(items)).fingerprint,
     }
@@ -199,7 +203,7 @@ def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Pat
     items = ItemCatalogue.load(run.path)
     with TemporaryDirectory() as folder:
         part = (
-            write_judged(sessions_of(read_events(sources, settings.table()), gap=settings.gap), items, Path(folder))
+            write_evaluated(order_events(read_events(sources, settings.table()), gap=settings.gap), items, Path(folder))
             if sources
             else open_part(run.path, "validation", len(items))
         )

@@ -24,14 +24,23 @@ from elman.storage.ragged import RaggedArrays
 
 @dataclass(frozen=True)
 class SessionBatch:
-    """T steps of B sessions or streams."""
+    """T steps of B sessions or streams.
 
-    input_TB: Tensor  # int64, the items that are read
-    target_TB: Tensor  # int64, the item after each; IGNORED where there is none
-    lengths_B: Tensor | None  # int64, of whole sessions; None for streams
-    resets_TB: Tensor | None  # bool, true where a session begins in a stream; None for whole sessions
-    first: bool  # whether no state is carried into it
-    count: int  # targets that are not IGNORED
+    Attributes:
+        input_TB: int64, the items that are read.
+        target_TB: int64, the item after each; IGNORED where there is none.
+        lengths_B: int64, of whole sessions; None for streams.
+        resets_TB: bool, true where a session begins in a stream; None for whole sessions.
+        first: whether no state is carried into it.
+        count: of the targets that are not IGNORED.
+    """
+
+    input_TB: Tensor
+    target_TB: Tensor
+    lengths_B: Tensor | None
+    resets_TB: Tensor | None
+    first: bool
+    count: int
 
 
 class WholeSessions(BucketBatches[SessionBatch]):
@@ -41,7 +50,7 @@ class WholeSessions(BucketBatches[SessionBatch]):
         sessions: structured steps with the fields `item` and `tied`, each of two events or more.
         batch_size: sessions in a batch, at most.
         events: steps in a batch at most, padding included; 0: no limit.
-        shuffle_ties: draw the order of events of one moment anew in every epoch.
+        shuffle_ties: draw the order of events of one moment again in every epoch.
         seed: of the order.
     """
 
@@ -154,8 +163,8 @@ def session_items(sessions: RaggedArrays, n: int, seed: int, epoch: int, shuffle
         return items
     key = np.array([(seed ^ 0x7469_6573) % (1 << 64), epoch], np.uint64)
     counter = np.array([0, 0, 0, n], np.uint64)
-    chance = np.random.Generator(np.random.Philox(key=key, counter=counter)).random(len(items))
-    return items[np.argsort(np.cumsum(~steps["tied"]) + chance)]
+    draws = np.random.Generator(np.random.Philox(key=key, counter=counter)).random(len(items))
+    return items[np.argsort(np.cumsum(~steps["tied"]) + draws)]
 
 
 def seen_before(batch: SessionBatch) -> tuple[Tensor, Tensor]:
