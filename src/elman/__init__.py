@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elman.layers.lstm import LSTM
     from elman.layers.recurrent import Recurrent
     from elman.layers.rnn import RNN
-    from elman.recipes.run import load
+    from elman.recipes.use import load
 
 __version__ = "0.1.0"
 
@@ -47,7 +47,7 @@ _HOMES = {
     "accelerate": "elman.layers.accelerate",
     "diagnose": "elman.inspection",
     "explain": "elman.layers.explain",
-    "load": "elman.recipes.run",
+    "load": "elman.recipes.use",
     "strict": "elman.kernels.dispatch",
 }
 

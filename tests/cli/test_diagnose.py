@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from elman.inspection import diagnose
-from elman.recipes.run import diagnosable
+from elman.recipes.use import diagnosable
 
 Elman = Callable[..., Any]
 
@@ -70,7 +70,7 @@ def test_a_page_that_cannot_be_drawn_is_refused_first(
     def never(*arguments: Any, **options: Any) -> None:
         raise AssertionError("nothing is measured first")
 
-    monkeypatch.setattr("elman.recipes.run.diagnosable", never)
+    monkeypatch.setattr("elman.recipes.use.diagnosable", never)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     answer = elman("diagnose", run, "--out", tmp_path / "page.html")
     assert answer.code == 2

@@ -15,7 +15,7 @@ import torch
 
 import elman as package
 from elman import cli
-from elman.recipes import registry
+from elman.recipes import registry, use
 from elman.recipes import run as runs
 from elman.storage import tensors
 
@@ -51,7 +51,7 @@ def test_generate_by_seed(elman: Elman, run: Path) -> None:
 
 
 def test_generate_streams_and_python_gives_the_same(run: Path, elman: Elman) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     pieces = trained.generate("ein", length=None, seed=5)
     text = "".join(next(pieces) for _ in range(40))
     assert elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 5).out == f"ein{text}\n"
@@ -176,7 +176,7 @@ def test_a_failure_of_ours_is_told_from_a_mistake(elman: Elman, run: Path, monke
     def fail(path: Path) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(runs, "evaluate", fail)
+    monkeypatch.setattr(use, "evaluate", fail)
     answer = elman("evaluate", run)
     assert answer.code == cli.FAILURE == 1
     assert "defect of elman" in answer.err

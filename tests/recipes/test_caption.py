@@ -13,7 +13,7 @@ from PIL import Image
 
 from elman import RNN
 from elman.errors import DataError
-from elman.recipes import run as runs
+from elman.recipes import use
 from elman.storage import tensors
 
 Elman = Callable[..., Any]
@@ -132,7 +132,7 @@ def test_pictures_of_one_name_are_drawn_apart_and_none_is_written_over(
 
 
 def test_a_description_without_words_is_drawn_too(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     with torch.no_grad():  # a model that ends at once
         trained.model.output.bias[trained.model.boundary] += 100
     [answer] = trained.predict([data / "images/0.png"], pictures=str(tmp_path))
@@ -302,7 +302,7 @@ def test_odd_pictures_are_described_and_broken_ones_named(elman: Elman, run: Pat
     (images / "text.png").write_text("no picture")
     (images / "none.png").write_bytes(b"")
     bad = ["cut.jpg", "text.png", "none.png"]
-    trained = runs.load(run)
+    trained = use.load(run)
     assert [answer.answered for answer in trained.predict([images / name for name in odd])] == [True] * len(odd)
     answer = elman("predict", run, images, "--skip-bad")
     assert len(answer.out.splitlines()) == 120 + len(odd)
@@ -344,7 +344,7 @@ def test_scenes_need_no_data(elman: Elman, tmp_path: Path, monkeypatch: pytest.M
     metrics = json.loads(elman("evaluate", out, "--json").out)
     assert metrics["held_out_pictures"] == metrics["pictures"] == 10
     assert 0 <= metrics["held_out_exact"] <= 1
-    assert runs.load(out).shape == (48, 48, 3)
+    assert use.load(out).shape == (48, 48, 3)
     Image.new("RGB", (70, 60)).save(tmp_path / "new.png")
     assert elman("predict", out, tmp_path / "new.png").code == 0  # brought to the size of the scenes
     assert "a size of their own" in elman("train", "caption", "--out", tmp_path / "other", "--set", "size=64").err
@@ -363,7 +363,7 @@ def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, 
         "learning_rate=1e-9",
     ]
     assert elman("train", "caption", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
-    layers = [module for module in runs.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    layers = [module for module in use.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
     assert len(layers) == 2 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)

@@ -13,7 +13,7 @@ import torch
 
 from elman import cli
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
-from elman.recipes import registry
+from elman.recipes import registry, use
 from elman.recipes import run as runs
 from elman.storage import tensors
 
@@ -103,7 +103,7 @@ def test_predictions_go_on_from_the_end(elman: Elman, run: Path, file: Path, mon
 
 def test_a_forecast_does_not_know_what_comes(run: Path, file: Path, tmp_path: Path) -> None:
     """The forecast from row 200 on is the same, whatever stands behind row 200."""
-    trained = runs.load(run)
+    trained = use.load(run)
     cut = write(tmp_path / "cut.csv", series()[:200])
     expected = [answer.fields["forecast"] for answer in trained.predict([str(cut)])]
     values = series()
@@ -150,7 +150,7 @@ def test_a_run_that_stopped_goes_on_exactly(tmp_path: Path, file: Path, settings
     runs.resume(RECIPE, {"steps": 13}, parts)
     for name in ("metrics.jsonl", "model.safetensors", "config.json", "series.json"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
-    trained = runs.load(whole)
+    trained = use.load(whole)
     assert len(list(trained.predict())) == 2
     if settings.get("decoding") == "recursive":
         assert len(next(iter(trained.predict(horizon=20))).fields["times"]) == 20
@@ -164,13 +164,13 @@ def test_a_run_is_of_use_without_its_series(run: Path, file: Path, tmp_path: Pat
     shutil.copytree(run, bare)
     for path in [*bare.glob("values.*"), *bare.glob("ahead.*")]:
         path.unlink()
-    trained = runs.load(bare)
+    trained = use.load(bare)
     assert [a.fields for a in trained.predict([str(file)])] == [
-        {**a.fields} for a in runs.load(run).predict([str(file)])
+        {**a.fields} for a in use.load(run).predict([str(file)])
     ]
     assert trained.evaluate([file])["crps"] > 0
-    assert runs.diagnosable(bare, [file]).sample.window is None
-    for call in (trained.evaluate, lambda: list(trained.predict()), lambda: runs.diagnosable(bare)):
+    assert use.diagnosable(bare, [file]).sample.window is None
+    for call in (trained.evaluate, lambda: list(trained.predict()), lambda: use.diagnosable(bare)):
         with pytest.raises(RunError, match=r"came without its series"):
             call()
 
@@ -182,21 +182,21 @@ def test_a_broken_run_is_refused(run: Path, file: Path, tmp_path: Path) -> None:
         shutil.copytree(run, broken)
         (broken / name).write_bytes((broken / name).read_bytes()[:50])
         with pytest.raises(RunError):
-            runs.load(broken).evaluate()
+            use.load(broken).evaluate()
     shutil.rmtree(broken)
     shutil.copytree(run, broken)
     np.save(broken / "naive-12.errors_NSQ.npy", np.zeros((1, 1, 9)))
     with pytest.raises(RunError, match=r"does not fit the run\n.*2 series with 9 quantiles"):
-        runs.load(broken).evaluate([file])
+        use.load(broken).evaluate([file])
     shutil.copy(run / "naive-12.errors_NSQ.npy", broken)
     values = np.array(np.load(run / "values.values.npy"))
     np.save(broken / "values.values.npy", values + 1)
     with pytest.raises(RunError, match=r"not those that the run began with"):
-        runs.load(broken).evaluate()
+        use.load(broken).evaluate()
 
 
 def test_weights_that_are_no_numbers_are_said(run: Path, file: Path) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     with torch.no_grad():
         next(trained.model.network.parameters()).fill_(torch.nan)
     for call in (trained.evaluate, lambda: list(trained.predict([str(file)]))):
@@ -212,7 +212,7 @@ def test_pictures(elman: Elman, run: Path, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_said(run: Path, tmp_path: Path) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     with pytest.raises(DataError, match=r"unknown column of .*'b'"):
         path = tmp_path / "one.csv"
         path.write_text("month,a\n2000-01,1\n2000-02,2\n")
@@ -237,11 +237,11 @@ def test_counts_are_never_forecast_below_nothing(tmp_path: Path) -> None:
     config = json.loads((least / "config.json").read_text())
     config["settings"]["least"] = 0.0
     (least / "config.json").write_text(json.dumps(config))
-    for one, other in zip(runs.load(free).predict(), runs.load(least).predict(), strict=True):
+    for one, other in zip(use.load(free).predict(), use.load(least).predict(), strict=True):
         for level, values in one.fields["quantiles"].items():
             np.testing.assert_array_equal(other.fields["quantiles"][level], np.maximum(values, 0))
         assert min(one.fields["quantiles"]["0.1"]) < 0, "else there is nothing to see"
-    found, clipped = (runs.load(run).evaluate() for run in (free, least))
+    found, clipped = (use.load(run).evaluate() for run in (free, least))
     assert clipped["crps"] < found["crps"]
     assert clipped["coverage_80"] == found["coverage_80"]
 

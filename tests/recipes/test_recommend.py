@@ -16,7 +16,7 @@ import torch
 
 from elman.data.sessions.dataset import open_part
 from elman.errors import RunError
-from elman.recipes import registry
+from elman.recipes import registry, use
 from elman.recipes import run as runs
 from elman.storage import tensors
 
@@ -161,7 +161,7 @@ def test_answers_come_as_events_do(run: Path, monkeypatch: pytest.MonkeyPatch) -
             yield f'"p{n}"\n'
 
     monkeypatch.setattr(sys, "stdin", lines())
-    for n, answer in enumerate(runs.load(run).predict(["-"], k=1)):
+    for n, answer in enumerate(use.load(run).predict(["-"], k=1)):
         assert asked == list(range(n + 1))
         assert answer.fields["events"] == n + 1
 
@@ -177,12 +177,12 @@ def test_a_state_is_saved_and_continued(elman: Elman, run: Path, tmp_path: Path)
     assert continued == whole
     again = elman("predict", run, *options)  # asks without a new event
     assert json.loads(again.out) == whole
-    session = runs.load(run).session(state)
+    session = use.load(run).session(state)
     assert (session.events, session.unknown) == (3, 1)
 
 
 def test_a_step_costs_a_step(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = runs.load(run).session()
+    session = use.load(run).session()
     read_items = []
     original = session.model.read
     monkeypatch.setattr(session.model, "read", lambda item, state: read_items.append(item) or original(item, state))
@@ -203,7 +203,7 @@ def test_a_step_costs_a_step(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_foreign_state_is_refused(run: Path, tmp_path: Path, facts: dict, held: dict, message: str) -> None:
-    trained, path = runs.load(run), tmp_path / "state"
+    trained, path = use.load(run), tmp_path / "state"
     session = trained.session()
     session.push("p1")
     session.save(path)

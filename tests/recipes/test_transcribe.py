@@ -28,8 +28,7 @@ from elman.decoding.ctc import TimedSequence, greedy
 from elman.errors import DataError, SettingError
 from elman.predictors import stream_transcriber as listener
 from elman.predictors import word_timings as heard
-from elman.recipes import run as runs
-from elman.recipes import transcribe
+from elman.recipes import transcribe, use
 from elman.storage import tensors
 
 Elman = Callable[..., Any]
@@ -95,7 +94,7 @@ def test_a_step_is_as_long_as_the_letters_allow_and_is_told(
         return float(json.loads((folder / "config.json").read_text())["data"]["seconds_of_a_step"])
 
     elman("train", "transcribe", data, "--out", tmp_path / "run", "--steps", 1, "--set", "vocabulary=words", *TINY)
-    assert runs.load(tmp_path / "run").model.stride == 4
+    assert use.load(tmp_path / "run").model.stride == 4
     assert (told(run), told(tmp_path / "run")) == (0.03, 0.04)
 
 
@@ -121,7 +120,7 @@ def test_a_stream_is_heard_word_by_word(elman: Elman, run: Path, monkeypatch: py
     lines = elman("predict", run, "-").out.splitlines()
     assert [line.split()[-1] for line in lines[:-1]] == ["ab", "cd", "dac"]
     assert lines[-1].startswith("delay: ")
-    trained = runs.load(run)
+    trained = use.load(run)
     # A word of letters is certain when the space behind it is written, and the last one at the end.
     assert "ms for most words" in lines[-1]
     blocks = [piece.astype(np.float32) / 32767 for piece in np.array_split(np.frombuffer(raw, "<i2"), 7)]
@@ -148,7 +147,7 @@ def test_a_list_does_not_go_on_with_answers_of_other_files(elman: Elman, run: Pa
 def test_words_are_certain_at_once(elman: Elman, data: Path, tmp_path: Path) -> None:
     words = ["train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *TINY]
     assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
-    trained = runs.load(tmp_path / "run")
+    trained = use.load(tmp_path / "run")
     first = trained.vocabulary.encode("cd ab").astype(int) + 1
     ready, left = trained.listener().certain([(int(first[0]), 3), (int(first[1]), 9)])
     assert ([word.text for word in ready], left) == (["cd", "ab"], [])
@@ -182,7 +181,7 @@ def test_speakers_are_normalised_over_all_that_they_say(elman: Elman, data: Path
     assert elman(*words, "--set", "speaker_column=who").code == 0
     assert json.loads(elman("evaluate", tmp_path / "run", table, "--json").out)["sentences"] == 12
     files = [data.parent / "train" / f"{n}.wav" for n in range(3)]
-    trained = runs.load(tmp_path / "run")
+    trained = use.load(tmp_path / "run")
     alone = [u.features for _, u in trained._utterances(files, trained.features, set(), one_speaker=False)]
     assert all(abs(features.astype(float).mean()) < 0.01 for features in alone)
     one = np.concatenate([u.features for _, u in trained._utterances(files, trained.features, set(), one_speaker=True)])
@@ -434,7 +433,7 @@ def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, 
         "learning_rate=1e-9",
     ]
     assert elman("train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
-    layers = [module for module in runs.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    layers = [module for module in use.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
     assert len(layers) == 1 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
@@ -444,7 +443,7 @@ def test_a_stream_remembers_only_its_latest_delays(run: Path, monkeypatch: pytes
     blocks = np.array_split(np.concatenate([whistled("ab cd dac ba"), np.zeros(RATE // 5, np.float32)]), 9)
     monkeypatch.setattr(listener, "LATEST", 2)
     monkeypatch.setattr(listener, "median", len)
-    *words, last = runs.load(run).listener().listen(iter(blocks))
+    *words, last = use.load(run).listener().listen(iter(blocks))
     assert len(words) >= 3
     assert last.fields["delay"] == 2
 
@@ -458,7 +457,7 @@ def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, m
         alive.append(sum(batch() is not None for batch in batches))
         return greedy(log_p_TBV, steps)
 
-    trained = runs.load(run)
+    trained = use.load(run)
     settings = transcribe.TranscribeSettings.parse(trained.run.config["settings"])
     evaluate = transcribe.task(settings, trained.run, trained.model).evaluate
     expected = evaluate(trained.model)
@@ -476,7 +475,7 @@ def test_a_stream_takes_no_settings_of_files(elman: Elman, run: Path, pair: str)
 
 
 def test_who_cannot_hear_a_stream_says_so_before_it_comes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     trained.model.streaming = False
     monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
     with pytest.raises(SettingError, match="cannot stream"):

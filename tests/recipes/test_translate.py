@@ -21,8 +21,7 @@ from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import input_lines
 from elman.predictors.options import TranslateOptions
-from elman.recipes import run as runs
-from elman.recipes import translate
+from elman.recipes import translate, use
 from elman.recipes.translate import TranslateSettings
 from elman.storage import tensors
 
@@ -77,7 +76,7 @@ def test_what_predict_answers(elman: Elman, run: Path, tmp_path: Path) -> None:
 
 
 def test_the_probability_of_a_translation_is_the_models(run: Path) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     [answer] = trained.predict(["one two"])
     source = torch.tensor(trained.languages.source.encode(" one two").astype(int))[:, None]
     target = torch.tensor(trained.languages.target.encode(" zwei eins").astype(int))[:, None]
@@ -86,7 +85,7 @@ def test_the_probability_of_a_translation_is_the_models(run: Path) -> None:
 
 
 def test_unknown_words_are_copied_when_asked(elman: Elman, run: Path) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     with torch.no_grad():  # a model that writes <unk> and ends
         trained.model.output.bias[trained.languages.target.encode(" Zebra").astype(int)] += 100
     [answer] = trained.predict(["Zebra"], beam=1, copy_unknown=True)
@@ -174,7 +173,7 @@ def test_what_is_too_long_is_refused_with_its_place(elman: Elman, run: Path, tmp
 
 
 def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     lines = [" ".join(NUMBERS[: 1 + n % 3]) for n in range(10)] + [20 * "one "]
     before = [answer.line for answer in trained.predict(lines)]
     sizes = []
@@ -192,7 +191,7 @@ def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytes
 
 
 def test_the_coverage_penalty_is_that_of_the_attention(run: Path) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     [plain] = trained.predict(["one two three"], n_best=5)
     [covered] = trained.predict(["one two three"], n_best=5, coverage_penalty=0.5)
     source = encode_line(trained.languages.source, "one two three")
@@ -315,7 +314,7 @@ def test_a_misspelt_file_is_not_translated(elman: Elman, run: Path, data: Path, 
     assert (answer.code, answer.out) == (2, "")
     assert "lnies.txt does not exist" in answer.err and "lines.txt?" in answer.err
     assert elman("predict", run, " one/two").code == 0
-    assert len(list(runs.load(run).predict([tmp_path / "lines.txt", "one"]))) == 2
+    assert len(list(use.load(run).predict([tmp_path / "lines.txt", "one"]))) == 2
 
 
 def test_what_predict_refuses(elman: Elman, run: Path) -> None:
@@ -323,7 +322,7 @@ def test_what_predict_refuses(elman: Elman, run: Path) -> None:
     assert "unknown setting 'beem'" in elman("predict", run, "one", "--set", "beem=9").err
     assert "nothing to answer" in elman("predict", run).err
     with pytest.raises(SettingError, match="beam"):
-        list(runs.load(run).predict(["one"], beam=0))
+        list(use.load(run).predict(["one"], beam=0))
 
 
 def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_path: Path) -> None:
@@ -351,7 +350,7 @@ def test_what_a_diagnosis_advises_reaches_every_layer(elman: Elman, data: Path, 
         "learning_rate=1e-9",
     ]
     assert elman("train", "translate", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
-    layers = [module for module in runs.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    layers = [module for module in use.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
     assert len(layers) == 3 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
@@ -374,7 +373,7 @@ def test_a_character_that_validation_alone_has_gets_a_symbol(elman: Elman, tmp_p
 
 
 def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     settings = TranslateSettings.parse(trained.run.config["settings"])
     evaluate = translate.task(settings, trained.run, trained.model).evaluate
     monkeypatch.setattr(VocabularyPair, "load", None)

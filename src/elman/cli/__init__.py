@@ -226,9 +226,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a trained run on DATA, by the metrics of its training, beside trivial predictors."""
-    from elman.recipes import run as runs
+    from elman.recipes import use
 
-    metrics = runs.evaluate(run, sources_of(data), out=out, skip_bad=skip_bad)
+    metrics = use.evaluate(run, sources_of(data), out=out, skip_bad=skip_bad)
     if as_json:
         print_json(metrics)
         return
@@ -256,9 +256,9 @@ def predict(
 
     The exit code is 2 if an input has no answer and --skip-bad did not allow for that.
     """
-    from elman.recipes import run as runs
+    from elman.recipes import use
 
-    trained, settings = runs.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
+    trained, settings = use.predictor(run, gather({"skip_bad": skip_bad or None}, set_ or []))
     answers, missing = [], False
     for answer in trained.predict(inputs or [], **settings):
         missing |= not answer.answered
@@ -288,11 +288,11 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.", show_default=False)] = None,
 ) -> None:
     """Write text with a trained language model, as it comes, on standard output."""
-    from elman.recipes import run as runs
+    from elman.recipes import use
 
     if length < -1:
         raise SettingError("the length is impossible", should="0 or more, or -1 for no end", found=str(length))
-    trained = runs.load(run)
+    trained = use.load(run)
     if not hasattr(trained, "generate"):
         raise SettingError(f"{run} cannot generate", should="a run of a recipe that writes text")
     pieces = trained.generate(
@@ -340,14 +340,14 @@ def diagnose(
 ) -> None:
     """Say how gradients flow through a trained run, what is wrong with them, and what to try."""
     from elman import inspection
-    from elman.recipes import run as runs
+    from elman.recipes import use
 
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         found = "a directory" if out.is_dir() else f"no directory {out.parent}"
         raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
     if out is not None:
         inspection.require_matplotlib()  # now, not when all is measured
-    patient = runs.diagnosable(run, sources_of(data))
+    patient = use.diagnosable(run, sources_of(data))
     model, sample = patient.model, patient.sample
     settings = patient.settings.as_dict()
     report = inspection.diagnose(

@@ -12,8 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from elman.recipes.run import Trained
-    from elman.training.loop import TrainingProgress
+    from elman.recipes.run import Trained, TrainingProgress
 
 PERIOD = 0.2  # seconds between two pictures of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines

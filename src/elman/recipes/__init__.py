@@ -1,1 +1,1 @@
-"""The recipes, one per application: the contract (`base`), the driver (`run`), the registry, and a file for each."""
+"""Recipes, one per application: the contract (`base`), the driver (`run`, `use`), the registry, and a file for each."""

@@ -1,6 +1,6 @@
 """The contract of a recipe: the data, model, loss and metrics of one application, and nothing else.
 
-`elman.recipes.run` does the rest the same way for all: device, training, resuming, other data, skipped rows,
+`elman.recipes.run` and `use` do the rest the same way for all: device, training, resuming, other data, skipped rows,
 baselines, reports. Settings, help texts and data are read without torch: a recipe imports models and predictors inside
 the methods that build them.
 """
