@@ -54,7 +54,7 @@ def test_what_a_diagnosis_refuses(elman: Elman, run: Path, tmp_path: Path) -> No
     (alone / "text.tokens").unlink()
     cases = {
         "came without its text": ("diagnose", alone),
-        "a file in a directory that exists": ("diagnose", run, "--out", tmp_path / "no" / "page.html"),
+        "a file in an existing directory": ("diagnose", run, "--out", tmp_path / "no" / "page.html"),
         "nope": ("diagnose", run, tmp_path / "nope.txt"),
     }
     for message, arguments in cases.items():

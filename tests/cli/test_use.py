@@ -22,7 +22,7 @@ from elman.storage import tensors
 Elman = Callable[..., Any]
 
 
-def test_evaluate_says_what_training_reported(elman: Elman, run: Path, text: Path) -> None:
+def test_evaluate_agrees_with_training(elman: Elman, run: Path, text: Path) -> None:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min((row["validation"] for row in rows), key=lambda metrics: metrics["nats_per_symbol"])
     answer = elman("evaluate", run, "--json")
@@ -83,7 +83,7 @@ def test_a_terminal_gets_no_control_characters(capfd: pytest.CaptureFixture, mon
     assert capfd.readouterr().out == "a\ufffd[2J\tb\n"
 
 
-def test_broken_weights_are_said_and_not_printed_as_json(elman: Elman, broken: Path) -> None:
+def test_broken_weights_are_an_error_and_not_printed_as_json(elman: Elman, broken: Path) -> None:
     weights, facts = tensors.read(broken / "model.safetensors")
     weights["output.bias"][0] = float("nan")
     tensors.write(broken / "model.safetensors", weights, facts)
@@ -100,14 +100,14 @@ def test_an_empty_name_is_not_the_current_folder(elman: Elman, run: Path, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["recipes language-model", "evaluate {run}", "diagnose {run} --json"])
-def test_every_command_may_lose_its_reader(run: Path, command: str) -> None:
+def test_standard_output_of_every_command_may_be_closed(run: Path, command: str) -> None:
     program = f"{sys.executable} -c 'from elman.cli import main; main()'"
     line = f"{program} {command.format(run=run)} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("0", "")
 
 
-def test_training_goes_on_when_nobody_reads_its_progress(text: Path, tiny: list, tmp_path: Path) -> None:
+def test_training_continues_when_standard_error_is_closed(text: Path, tiny: list, tmp_path: Path) -> None:
     options = " ".join([*tiny, "--steps 30 --set evaluate_every=10"])
     line = (
         f"{sys.executable} -c 'from elman.cli import main; main()' train language-model {text} --out {tmp_path}/r "
@@ -118,7 +118,7 @@ def test_training_goes_on_when_nobody_reads_its_progress(text: Path, tiny: list,
     assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_reader_that_goes_away_is_no_failure(run: Path) -> None:
+def test_closed_standard_output_is_not_an_error(run: Path) -> None:
     program = "import sys; from elman import cli; sys.exit(cli.run(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "generate", str(run), "--length", "-1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -135,7 +135,7 @@ def test_recipes(elman: Elman) -> None:
     for name, recipe in registry.RECIPES.items():
         assert name in elman("recipes").out
         assert recipe.example in elman("recipes").out
-        assert f"left out: {recipe.default}\n" in elman("recipes").out
+        assert f"; if omitted: {recipe.default}\n" in elman("recipes").out
         assert "--set hidden=" in elman("recipes", name).out
         assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
     assert elman("recipes", "poetry").code == 2
@@ -172,14 +172,14 @@ def test_help_loads_no_recipe() -> None:
     assert "train" in done.stdout
 
 
-def test_a_failure_of_ours_is_told_from_a_mistake(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_has_its_own_exit_code(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr(use, "evaluate", fail)
     answer = elman("evaluate", run)
-    assert answer.code == cli.FAILURE == 1
-    assert "defect of elman" in answer.err
+    assert answer.code == cli.INTERNAL_ERROR == 1
+    assert "internal error: this is a bug in elman" in answer.err
 
 
 @pytest.fixture

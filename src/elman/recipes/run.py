@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elman.errors import BrokenRun, RunError
 from elman.evaluation.result import Metrics
@@ -20,14 +20,11 @@ from elman.storage.run_directory import RunDirectory
 from elman.training.checkpoint import to_device
 from elman.training.device import choose_device
 from elman.training.loop import Outcome, TrainingProgress, Watch, train
-from elman.training.non_finite import Autopsy
 from elman.training.run_report import described, write_report
 from elman.training.settings import TrainingSettings
-from elman.training.task import Loss, Probe, Task
+from elman.training.task import Loss, Task
 
-MakeProbe = Callable[[Task], Probe]
-
-__all__ = ["Trained", "TrainingProgress", "commands", "resume", "start", "task_of"]
+__all__ = ["Trained", "TrainingProgress", "commands", "free_directory", "resume", "start", "task_of"]
 
 BUDGET = ("steps", "epochs", "minutes")
 
@@ -47,6 +44,12 @@ class Trained:
     headline: str
 
 
+def free_directory(recipe: str) -> Path:
+    """Return the first name under runs/ that is free."""
+    paths = (Path("runs") / f"{recipe}-{number}" for number in range(1, 1_000_000))
+    return next(path for path in paths if not path.exists())
+
+
 def start(
     recipe: type[AnyRecipe],
     sources: Sequence[Path],
@@ -54,9 +57,9 @@ def start(
     out: Path,
     *,
     watch: Watch | None = None,
-    probe: MakeProbe | None = None,
-    autopsy: Autopsy | None = None,
+    diagnose: int = 0,
     say: Callable[[str], None] | None = None,
+    origin: str = "",
 ) -> Trained:
     """Prepare the data, create the run directory `out`, and train.
 
@@ -66,9 +69,9 @@ def start(
         settings: those that differ from the default; the values may be text.
         out: the run directory; nothing, or an empty directory, may be there.
         watch: is called after every step and evaluation.
-        probe: makes a measurement that is taken every so many steps.
-        autopsy: names the sequences of a batch after which a number is not finite.
+        diagnose: steps between two measurements of the gradient's horizon; 0: none.
         say: is called with each line about the data, before the first step.
+        origin: what config.json calls the sources; empty: as the recipe does.
 
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
@@ -78,7 +81,7 @@ def start(
 
     def fill(folder: Path) -> dict[str, Any]:
         new = recipe(parsed, folder)
-        description = new.prepare(sources)
+        description = {**new.prepare(sources), **({"sources": [origin]} if origin else {})}
         build(new, device="meta")  # settings that do not fit the data are refused before there is a run
         if isinstance(new, Legacy):  # goes with recipes/legacy.py
             return description
@@ -88,7 +91,7 @@ def start(
     if say:
         for line in described(run.config["data"]):
             say(line)
-    return _train(recipe(parsed, run.path), run, resume=False, watch=watch, probe=probe, autopsy=autopsy)
+    return _train(recipe(parsed, run.path), run, resume=False, watch=watch, diagnose=diagnose)
 
 
 def _counts(recipe: AnyRecipe) -> dict[str, Any]:
@@ -108,8 +111,7 @@ def resume(
     out: Path,
     *,
     watch: Watch | None = None,
-    probe: MakeProbe | None = None,
-    autopsy: Autopsy | None = None,
+    diagnose: int = 0,
 ) -> Trained:
     """Resume the run at `out`, exactly where its last checkpoint is.
 
@@ -118,8 +120,7 @@ def resume(
         settings: those that change, for example the budget; the values may be text.
         out: the run directory.
         watch: is called after every step and evaluation.
-        probe: makes a measurement that is taken every so many steps.
-        autopsy: names the sequences of a batch after which a number is not finite.
+        diagnose: steps between two measurements of the gradient's horizon; 0: none.
 
     Raises:
         RunError: there is no such run, it is broken, or another process trains it.
@@ -142,7 +143,7 @@ def resume(
     before.refuse_fixed_changes(after)
     run = run.with_settings(after.as_dict())
     choose_device(after.device)
-    return _train(recipe(after, run.path), run, resume=True, watch=watch, probe=probe, autopsy=autopsy)
+    return _train(recipe(after, run.path), run, resume=True, watch=watch, diagnose=diagnose)
 
 
 def _train(
@@ -151,8 +152,7 @@ def _train(
     *,
     resume: bool,
     watch: Watch | None,
-    probe: MakeProbe | None,
-    autopsy: Autopsy | None,
+    diagnose: int,
 ) -> Trained:
     settings: TrainingSettings = recipe.settings
     torch.manual_seed(settings.seed)
@@ -166,8 +166,8 @@ def _train(
         # Nothing is written that a refusal could leave behind: the run is ours by then, and its checkpoint is sound.
         begun=run.save_config if resume else None,
         watch=watch,
-        probes=[probe(task)] if probe else [],
-        autopsy=autopsy,
+        probes=[_horizon_probe(task, diagnose)] if diagnose else [],
+        autopsy=_explain_non_finite,
     )
     if isinstance(recipe, Legacy):  # goes with recipes/legacy.py
         baselines = recipe.run_baselines(run)
@@ -184,6 +184,18 @@ def _train(
         baselines=baselines,
     )
     return Trained(run, outcome, headline(outcome.best["validation"]) if outcome.best else "not evaluated yet")
+
+
+def _horizon_probe(task: Task, steps: int) -> Any:
+    from elman.inspection import GradientProbe  # only then: training does without it
+
+    return GradientProbe(steps, lambda model, batch, state: task.objective(model, batch, state).mean)
+
+
+def _explain_non_finite(model: nn.Module, again: Callable[[], Tensor]) -> str | None:
+    from elman.inspection import explain_non_finite
+
+    return explain_non_finite(model, again)
 
 
 def commands(recipe: AnyRecipe) -> list[tuple[str, str]]:
