@@ -59,7 +59,7 @@ class DoublePredictor(Predictor):
 
     Options = DoubleOptions
 
-    def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         digits = DoubleOptions(**options).digits
         for text in inputs:
             number = self.model(torch.tensor([[float(text)]])).item()

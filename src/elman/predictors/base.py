@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from elman.data.in_memory import RowFormat, as_frame, input_files, is_frame
 from elman.errors import NonFiniteError
 from elman.predictors.answer import Answer
 from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
 
 
-class Predictor(ABC):
+class Predictor:
     """What `elman.load` returns.
 
     Args:
@@ -27,9 +27,16 @@ class Predictor(ABC):
         Options: what `predict` may be told, by name.
         model: as given.
         run: as given.
+        rows: what inputs in memory may be, as for training; None: only texts and files are read.
     """
 
     Options: ClassVar[type[Settings]]
+    rows: RowFormat | None = None
+
+    def __init_subclass__(cls) -> None:
+        if "predict" in cls.__dict__:  # goes when every subclass defines `answers`
+            cls.answers = cls.predict  # type: ignore[method-assign]
+            del cls.predict
 
     def __init__(self, model: nn.Module, run: Path) -> None:
         self.model, self.run = model, run
@@ -43,9 +50,36 @@ class Predictor(ABC):
         """
         return RunDirectory(self.run, {}).best_metrics()
 
-    @abstractmethod
-    def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
-        """Yield the answers to inputs, in order, as they are made.
+    def predict(self, inputs: Any = (), **options: Any) -> Any:
+        """Answer inputs.
+
+        Args:
+            inputs: a text, the name of a file, or "-" for standard input; a list of those; NumPy arrays, or tuples and
+                dictionaries, one for each row; or a DataFrame or Series of pandas. Which of them depends on the recipe.
+            options: the fields of `Options`.
+
+        Returns:
+            An iterator of `Answer`, in order, as they are made; for a DataFrame or Series a DataFrame of their fields,
+            on the same index where each row has an answer.
+
+        Raises:
+            DataError: an input is broken, or of a type that cannot be read; what came before it is answered.
+            NonFiniteError: the model gives numbers that are not finite.
+            SettingError: an option has an unknown name or an invalid value.
+        """
+        frame = as_frame(inputs)
+        if frame is None:
+            return self._answers(inputs, options)
+        answers = list(self._answers(inputs if is_frame(inputs) else list(inputs), options))
+        aligned = len(answers) == len(frame) and all(answer.answered for answer in answers)
+        return type(frame)([answer.fields for answer in answers], index=frame.index if aligned else None)
+
+    def _answers(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
+        with input_files(inputs, self.rows) as files:
+            yield from self.answers(files, **options)
+
+    def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
+        """Yield the answers to texts and files, for `predict`.
 
         Args:
             inputs: texts, the names of files, or "-" for standard input; which of them depends on the recipe.
@@ -56,6 +90,7 @@ class Predictor(ABC):
             NonFiniteError: the model gives numbers that are not finite.
             SettingError: an option has an unknown name or an invalid value.
         """
+        raise NotImplementedError
 
 
 def non_finite_output(run: Path) -> NonFiniteError:

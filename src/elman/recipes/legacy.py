@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from torch import Tensor, nn
 
+from elman.data.in_memory import RowFormat
 from elman.errors import SettingError
 from elman.evaluation.result import Metrics
 from elman.recipes import base
@@ -103,6 +104,18 @@ class Legacy(base.Recipe[Any, Any]):
         raise NotImplementedError
 
 
+# The attribute `rows` of each recipe, which moves into its class.
+ROWS = {
+    "language-model": RowFormat(("text",), ".txt", header=False),
+    "classify": RowFormat(("text", "label"), files="path"),
+    "forecast": RowFormat(("value",), counter="time"),
+    "recommend": RowFormat(("session", "item", "time")),
+    "translate": RowFormat(("source", "target"), ".tsv", header=False),
+    "transcribe": RowFormat(("path", "text"), files="path"),
+    "caption": RowFormat(("path", "caption"), ".tsv", header=False, files="path"),
+}
+
+
 def adapted(functions: LegacyRecipe) -> type[Legacy]:
     """Return a recipe of functions as a class."""
     attributes = {
@@ -110,6 +123,7 @@ def adapted(functions: LegacyRecipe) -> type[Legacy]:
         "Settings": functions.settings,
         "Options": functions.predict,
         "headline": staticmethod(functions.headline),
+        "rows": ROWS[functions.name],
         **{name: getattr(functions, name) for name in ("name", "summary", "data", "default", "example")},
     }
     return type(f"Legacy_{functions.name}", (Legacy,), attributes)

@@ -117,8 +117,14 @@ def load(run: str | Path) -> Predictor:
     Raises:
         RunError: the directory is missing, not a run, broken, or made by a newer version, or there are no weights yet.
     """
-    recipe, directory = opened(run)
-    return recipe.predictor(trained_model(recipe, directory))
+    return _predictor(*opened(run))
+
+
+def _predictor(recipe: AnyRecipe, run: RunDirectory) -> Predictor:
+    predictor = recipe.predictor(trained_model(recipe, run))
+    if not isinstance(recipe, Legacy):  # goes with recipes/legacy.py
+        predictor.rows = recipe.rows
+    return predictor
 
 
 def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
@@ -144,7 +150,7 @@ def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, d
             hint=f"elman generate {run}" if recipe.name == "language-model" else None,
         )
     parsed = recipe.Options.parse(options)
-    return recipe.predictor(trained_model(recipe, directory)), dict(vars(parsed))
+    return _predictor(recipe, directory), dict(vars(parsed))
 
 
 def evaluate(
