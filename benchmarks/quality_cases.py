@@ -83,7 +83,7 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
     return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
 
 
-ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
+ETT = ("segment=48", "window_norm=last", "hidden=256", "calendar_features=false", "validation=0.25", "batch_size=512")
 
 DIGITS = (
     "rate=8000",

@@ -1,4 +1,4 @@
-"""What every test runs under, commands that run in this process, videos to read, and a run of text similarity."""
+"""What every test runs under, commands that run in this process, videos to read, and runs of two recipes."""
 
 import importlib
 import importlib.util
@@ -135,3 +135,54 @@ def similarity_pairs() -> Callable[..., list[tuple[str, str, float]]]:
 def similarity_options() -> list[str]:
     """Options of `elman train similarity` for a small model."""
     return [word for name, value in SIMILARITY_SETTINGS.items() for word in ("--set", f"{name}={value}")]
+
+
+FORECAST_SETTINGS = {
+    **{"horizon": 6, "lookback": 24, "segment": 6},
+    **{"hidden": 16, "batch_size": 32, "learning_rate": 0.01},
+}
+
+
+def seasonal_series(rows: int = 300, seed: int = 1) -> np.ndarray:
+    """Return two seasonal series with noise, (rows, 2)."""
+    noise = np.random.default_rng(seed).normal(0, 0.5, (rows, 2))
+    t = np.arange(rows)[:, None]
+    return 20 + 5 * np.array([1, 3]) * (np.sin(2 * np.pi * t / 12 + np.array([0, 1])) + noise)
+
+
+def write_monthly(path: Path, values: np.ndarray, first: str = "2000-01") -> Path:
+    """Write two monthly series, a and b, as CSV."""
+    months = np.datetime64(first) + np.arange(len(values))
+    rows = (f"{month},{a:.6f},{b:.6f}\n" for month, (a, b) in zip(months, values, strict=True))
+    path.write_text("month,a,b\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def series() -> Callable[..., np.ndarray]:
+    return seasonal_series
+
+
+@pytest.fixture(scope="session")
+def monthly() -> Callable[..., Path]:
+    return write_monthly
+
+
+@pytest.fixture(scope="session")
+def forecast_settings() -> dict[str, float]:
+    return FORECAST_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def forecast_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_monthly(tmp_path_factory.mktemp("series") / "x.csv", seasonal_series())
+
+
+@pytest.fixture(scope="session")
+def forecast_run(forecast_data: Path) -> Path:
+    from elman.recipes.forecast import Forecast
+    from elman.recipes.run import start
+
+    out = forecast_data.with_name("run")
+    start(Forecast, [forecast_data], {"steps": 250, **FORECAST_SETTINGS}, out)
+    return out

@@ -19,10 +19,10 @@ class ClassifyOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOptions(Settings):
-    """What `elman predict` can be told of a forecast."""
+    """Options of forecasting."""
 
     horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=1_000_000)
-    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
+    skip_bad: bool = setting(False, "skip broken rows, and name them")
 
 
 @dataclass(frozen=True, kw_only=True)

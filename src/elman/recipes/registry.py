@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, forecast, language_model, recommend, transcribe, translate
+from elman.recipes import caption, classify, language_model, recommend, transcribe, translate
 from elman.recipes.base import Recipe
+from elman.recipes.forecast import Forecast
 from elman.recipes.legacy import adapted
 from elman.recipes.similarity import Similarity
 from elman.storage.run_directory import RunDirectory
@@ -18,7 +19,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
     for recipe in (
         adapted(language_model.RECIPE),
         adapted(classify.RECIPE),
-        adapted(forecast.RECIPE),
+        Forecast,
         Similarity,
         adapted(recommend.RECIPE),
         adapted(translate.RECIPE),

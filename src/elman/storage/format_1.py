@@ -8,6 +8,19 @@ from typing import Any
 SHARED_SETTINGS = {"variational": "variational_dropout"}
 
 SETTINGS: dict[str, dict[str, str]] = {
+    "forecast": {
+        "time": "time_columns",
+        "series": "series_column",
+        "columns": "target_columns",
+        "known": "known_columns",
+        "every": "frequency",
+        "order": "unsorted",
+        "constants": "constant_series",
+        "normalise": "window_norm",
+        "least": "min_value",
+        "calendar": "calendar_features",
+        "validation_windows": "max_validation_windows",
+    },
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -22,6 +35,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
+    "forecast": {"rows_left_out": "skipped_rows", "left_out": "skipped", "series_left_out": "skipped_series"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""

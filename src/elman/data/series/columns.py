@@ -86,6 +86,6 @@ def _time_column(path: Path, names: list[str]) -> str:
             f"{path} has several columns that could be the time",
             should="one, or their parts from the year on",
             found=", ".join(found),
-            hint=f"--set time={','.join(parts) if len(parts) > 1 else found[0]}",
+            hint=f"--set time_columns={','.join(parts) if len(parts) > 1 else found[0]}",
         )
     return found[0] if found else names[0]

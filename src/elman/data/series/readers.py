@@ -61,7 +61,7 @@ class SeriesTable(NamedTuple):
 
     panel: Panel
     counts: dict[str, int]  # rows, missing values, and whatever was put right
-    left_out: SkippedRows  # the rows that cannot be read
+    skipped: SkippedRows  # the broken rows
 
 
 def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None = None) -> SeriesTable:
@@ -79,10 +79,10 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
     files = list(_files(sources))
     counts: Counter[str] = Counter()
     groups: dict[str, SeriesRows] = {}
-    left_out = SkippedRows()
+    skipped = SkippedRows()
     header: Header | None = None
     for path in files:
-        found = _read_file(path, form, groups, counts, left_out, path.stem if len(files) > 1 else "")
+        found = _read_file(path, form, groups, counts, skipped, path.stem if len(files) > 1 else "")
         if header is not None and (header.columns, header.known) != (found.columns, found.known):
             raise DataError(
                 f"{path} has other columns than {files[0]}",
@@ -98,10 +98,10 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
     except DataError as error:
         if form.time or header.time[0].lower() in TIME_NAMES:
             raise
-        guess = f"--set time=NAME, if {header.time[0]}, the first column, does not hold the times"
+        guess = f"--set time_columns=NAME, if {header.time[0]}, the first column, does not hold the times"
         hint = f"{error.hint}; {guess}" if error.hint else guess
         raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
-    return SeriesTable(panel, {name: count for name, count in counts.items() if count}, left_out)
+    return SeriesTable(panel, {name: count for name, count in counts.items() if count}, skipped)
 
 
 def _regular(
@@ -133,7 +133,7 @@ def _regular(
                 f"{_named(place, name)}: {header.known[column]} is known ahead, but has no value at "
                 f"{step.text(start + int(row) * step.every)}",
                 should="a value at every time",
-                hint=f"fill it in, or leave it out of known={','.join(header.known)}",
+                hint=f"fill it in, or leave it out of known_columns={','.join(header.known)}",
             )
         starts.append(start)
         values.append(np.ascontiguousarray(grid[:length, :C]))
@@ -146,7 +146,7 @@ def _regular(
             f"{place}: the series do not share their times",
             should=f"steps of {step.step} from {step.text(starts[0])} on, as {names[0] or 'the first file'}",
             found=f"{step.text(starts[odd[0]])} in {names[odd[0]]}",
-            hint=f"--set every={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
+            hint=f"--set frequency={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
         )
     return Panel(
         tuple(groups),
@@ -187,7 +187,7 @@ def _read_file(
     form: SeriesFormat,
     groups: dict[str, SeriesRows],
     counts: Counter[str],
-    left_out: SkippedRows,
+    skipped: SkippedRows,
     name: str,
 ) -> Header:
     """Add the rows of a file to their groups."""
@@ -212,8 +212,7 @@ def _read_file(
                 except DataError as error:
                     if not form.skip_bad:
                         raise
-                    counts["rows left out"] += 1
-                    left_out.add(f"{error.what}: {error.found}")
+                    skipped.add(f"{error.what}: {error.found}")
                     continue
                 key = row[group].strip() if group is not None else name
                 rows = groups.setdefault(key, SeriesRows([], [], []))
@@ -277,5 +276,5 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
         f"{path} line {line}: {column} is no number",
         should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",
         found=repr(text[:40]),
-        hint="leave the column out with --set columns=A,B naming the others, or such rows with --skip-bad",
+        hint="leave the column out with --set target_columns=A,B naming the others, or such rows with --skip-bad",
     )
