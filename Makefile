@@ -19,7 +19,7 @@ help:
 	@echo "make wheel   build a manylinux wheel and test it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
 
-ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp)
+ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp src/elman/kernels/cpu/*.def)
 
 $(BIN)/elman: pyproject.toml constraints.txt $(ENGINE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

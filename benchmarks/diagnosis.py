@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import elman
-from elman.inspection import Probe, diagnose
+from elman.inspection import GradientProbe, diagnose
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -50,7 +50,7 @@ for kind, far in {"RNN": "orthogonal", "GRU": "chrono=1000", "LSTM": "chrono=100
             loss(small, batch).backward()
             by.step()
 
-        probe = Probe(every=100, loss=lambda model, batch, state: loss(model, batch))
+        probe = GradientProbe(every=100, loss=lambda model, batch, state: loss(model, batch))
         horizons.append(probe(small, batch)["horizon, model layer 0"])
         steps.append(seconds(lambda small=small, batch=batch, probe=probe: probe(small, batch)) / seconds(step))
     print(

@@ -246,11 +246,11 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     report = examine(task, model, sick, options.seed)
     remedies = report.layers[0].remedies
     if options.no_gates:
-        remedies = tuple(r for r in remedies if "--cell lstm" not in r.paste and "--cell gru" not in r.paste)
-    line |= {"verdict": report.verdict, "words": report.layers[0].findings[0].words}
+        remedies = tuple(r for r in remedies if "--cell lstm" not in r.options and "--cell gru" not in r.options)
+    line |= {"verdict": report.verdict, "words": report.layers[0].findings[0].message}
     if not remedies:
         return {**line, "remedy": "", "after": before, "solved": False, "steps": 0}
-    remedy = remedies[0].paste
+    remedy = remedies[0].options
     print(f"{name}: {report.verdict}; {line['words']}\n{name}: {remedy}", file=sys.stderr)
     _, after, at = train(task, sick.changed(remedy), steps, options.seed)
     minutes = (time.perf_counter() - start) / 60

@@ -229,7 +229,7 @@ def machine() -> dict[str, Any]:
     ]
     versions = {"python": platform.python_version(), "torch": torch.__version__, "elman": elman.__version__}
     threads = torch.get_num_threads()
-    isa = cpu.calls._engine.isa()
+    isa = cpu.passes._engine.isa()
     return {"processor": model[0], "threads": threads, "isa": isa, "commit": commit, **versions}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from elman.inspection import Probe
+from elman.inspection import GradientProbe
 from elman.recipes.registry import find
 from elman.recipes.run import start
 
@@ -31,7 +31,7 @@ class Timed:
 
     def __init__(self, task: Any) -> None:
         self.every, self.seconds = EVERY, 0.0
-        self.probe = Probe(EVERY, lambda model, batch, state: task.objective(model, batch, state).mean)
+        self.probe = GradientProbe(EVERY, lambda model, batch, state: task.objective(model, batch, state).mean)
 
     def __call__(self, model: Any, batch: Any, state: Any = None) -> dict[str, float]:
         began = time.perf_counter()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from elman.errors import MissingExtraError, extra, unknown_name
+from elman.errors import BrokenRun, MissingExtraError, extra, unknown_name
 
 
 def test_a_missing_library_is_named_with_what_installs_it() -> None:
@@ -35,3 +35,16 @@ def test_of_many_names_the_near_ones_are_told() -> None:
     far = str(unknown_name("setting", "x", known, listed="a list")).splitlines()
     assert far[1].endswith(", or 8 others")
     assert far[3] == "  try:       a list"
+
+
+def test_an_amended_error_is_of_the_same_class_and_keeps_what_is_not_replaced() -> None:
+    error = BrokenRun("a file is broken", should="JSON", found="nothing")
+    amended = error.amended("config.json is broken")
+    assert type(amended) is BrokenRun
+    assert str(amended).splitlines() == [
+        "config.json is broken",
+        "  should be: JSON",
+        "  is:        nothing",
+        "  try:       restore the run directory from a backup, or train again",
+    ]
+    assert error.amended(hint="another file").hint == "another file"

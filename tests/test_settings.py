@@ -51,17 +51,17 @@ def test_values_are_read_from_text(text: dict, value: object) -> None:
     [
         ({"sise": 3}, "unknown setting 'sise'"),
         ({"sise": 3}, "did you mean 'size'?"),
-        ({"size": "many"}, "a whole number"),
-        ({"size": "1.5"}, "a whole number"),
-        ({"size": True}, "a whole number"),
-        ({"size": "none"}, "a whole number"),
+        ({"size": "many"}, "an integer"),
+        ({"size": "1.5"}, "an integer"),
+        ({"size": True}, "an integer"),
+        ({"size": "none"}, "an integer"),
         ({"size": 0}, "at least 1, at most 10"),
         ({"size": 11}, "out of range"),
         ({"rate": "nan"}, "out of range"),
         ({"rate": "fast"}, "a number"),
         ({"flag": "maybe"}, "true or false"),
         ({"name": "tow"}, "did you mean 'two'?"),
-        ({"name": 3}, "a text"),
+        ({"name": 3}, "a string"),
         ({"cuts": "1,x"}, "values with commas between"),
         ({"most": 0}, "at least 1"),
         ({"sizes": "5"}, "2 values with commas between"),
@@ -87,14 +87,14 @@ def test_json_and_back() -> None:
 def test_a_run_that_has_begun_keeps_what_is_fixed() -> None:
     before = Example()
     before.refuse_fixed_changes(before.changed({"rate": "0.1"}))
-    with pytest.raises(SettingError, match="size cannot change in a run that has begun"):
+    with pytest.raises(SettingError, match="size cannot change in a resumed run"):
         before.refuse_fixed_changes(before.changed({"size": "4"}))
 
 
 def test_every_setting_has_a_meaning_and_no_two_budgets() -> None:
     assert all(meaning for _, meaning in TrainingSettings.meanings().values())
     assert TrainingSettings.meanings()["steps"][0] == "none"
-    with pytest.raises(SettingError, match="the budget is given more than once"):
+    with pytest.raises(SettingError, match="more than one training budget"):
         TrainingSettings(steps=3, minutes=1.0)
 
 

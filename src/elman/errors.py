@@ -1,8 +1,8 @@
-"""The errors that a user can meet, and how their messages are built.
+"""Errors for users, and their messages.
 
 Every message answers three questions: what should be, what is, and what to try. A user's mistake is always an
 `ElmanError`, which is a `ValueError`; the command line prints it without a traceback and exits with code 2.
-Anything else that escapes is a defect of ours.
+Any other exception is a bug in elman.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
-MOST_NAMES = 12  # that a message tells
+MOST_NAMES = 12
+"""The most names that a message lists."""
 
 
 class ElmanError(ValueError):
-    """A mistake that the user can mend.
+    """A mistake that the user can fix.
 
     Args:
-        what: one sentence that says what is wrong.
-        should: what should be there.
-        found: what is there instead.
+        what: one sentence that names the mistake.
+        should: the expected value.
+        found: the actual value.
         hint: what to try.
     """
 
@@ -37,21 +39,43 @@ class ElmanError(ValueError):
             lines.append(f"  try:       {hint}")
         super().__init__("\n".join(lines))
 
+    def amended(
+        self, what: str | None = None, *, should: str | None = None, found: str | None = None, hint: str | None = None
+    ) -> Self:
+        """Return an error of the same class with the given parts replaced."""
+        return type(self)(
+            what or self.what, should=should or self.should, found=found or self.found, hint=hint or self.hint
+        )
+
 
 class ShapeError(ElmanError):
     """A tensor or array has the wrong shape or type."""
 
 
 class SettingError(ElmanError):
-    """A setting has an unknown name or an impossible value."""
+    """A setting has an unknown name or an invalid value."""
 
 
 class DataError(ElmanError):
-    """A data file is missing, broken, or not what was asked for."""
+    """A data file is missing, broken, or not of the expected kind."""
 
 
 class RunError(ElmanError):
-    """A run directory is missing, foreign, broken, occupied, or made by a newer version."""
+    """A run directory is missing, untrusted, broken, occupied, or made by a newer version."""
+
+
+class BrokenRun(RunError):  # noqa: N818 - the state of a run, beside RunError
+    """A file of a run directory is missing, damaged, or contradicts another one."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        should: str | None = None,
+        found: str | None = None,
+        hint: str | None = "restore the run directory from a backup, or train again",
+    ) -> None:
+        super().__init__(what, should=should, found=found, hint=hint)
 
 
 class NonFiniteError(ElmanError):
@@ -62,14 +86,10 @@ class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
 
 
-AGAIN = "take the run again from where it was made"
-"""What to try where a file of a run is broken."""
-
-
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was most likely meant to be, or None."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """Return the known name most similar to `name`, or None."""
+    names = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return names[0] if names else None
 
 
 def unknown_name(
@@ -80,21 +100,21 @@ def unknown_name(
     *,
     listed: str | None = None,
 ) -> ElmanError:
-    """Build the error for a name that is not in a registry, with "did you mean" where one is near.
+    """Build the error for a name that is not in a registry, with "did you mean" for a similar one.
 
     Args:
-        kind: of thing, such as "setting".
-        name: that is unknown.
-        known: names. The near ones come first, and of many only some are told.
-        error: the kind of error.
-        listed: where all of the names can be read.
+        kind: the kind of thing, such as "setting".
+        name: the unknown name.
+        known: the names of the registry. Similar ones are listed first, and at most `MOST_NAMES`.
+        error: the class of the error.
+        listed: where all of the names are listed.
     """
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    names = [*near, *(other for other in known if other not in near)]
+    names = [*near, *(name for name in known if name not in near)]
     if len(names) > MOST_NAMES:
-        told = len(near) or MOST_NAMES
-        names = [*names[:told], f"or {len(names) - told} others"]
+        count = len(near) or MOST_NAMES
+        names = [*names[:count], f"or {len(names) - count} others"]
     guess = nearest(str(name), known)
     hints = [f"did you mean {guess!r}?"] if guess else []
     return error(
@@ -107,11 +127,13 @@ def unknown_name(
 
 @contextmanager
 def extra(name: str, what: str) -> Iterator[None]:
-    """Name the extra to install where an import inside fails: `with extra("sound", "reading sound"): import soundfile`.
+    """Check an import of an optional dependency, and name the extra that installs it.
+
+    Use it as `with extra("sound", "reading sound"): import soundfile`.
 
     Args:
-        name: of the extra in pyproject.toml.
-        what: needs it, as the beginning of a sentence.
+        name: the extra in pyproject.toml.
+        what: what needs it, as the beginning of a sentence.
 
     Raises:
         MissingExtraError: the import failed.

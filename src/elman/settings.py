@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses whose fields say their meaning and limits, and how text becomes one of them."""
+"""Settings: frozen dataclasses with a meaning and limits for each field, parsed from text."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def setting(
     choices: tuple[str, ...] = (),
     fixed: bool = False,
 ) -> Any:
-    """Declare a field: its default, its meaning in one line, and its limits (both included).
+    """Field of a settings class.
 
     Args:
-        default: the value where the user says nothing.
-        meaning: the field's comment, which `elman recipes NAME` prints.
-        low: the least value.
-        high: the greatest value.
-        choices: the names that a text may be.
-        fixed: a run that has begun cannot change it.
+        default: the value if the user gives none.
+        meaning: one line, which `elman recipes NAME` prints.
+        low: the least value, included.
+        high: the greatest value, included.
+        choices: the valid strings.
+        fixed: whether a resumed run must keep the value.
     """
     limits = {"meaning": meaning, "low": low, "high": high, "choices": choices, "fixed": fixed}
     return dataclasses.field(default=default, metadata=limits)
@@ -40,7 +40,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every frozen group of settings can do: check itself, be read from text, and become JSON."""
+    """Base class of settings, which check themselves, are parsed from text, and convert to JSON."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -48,14 +48,14 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Check what holds between the fields; a subclass says what."""
+        """Check that the fields fit each other, in a subclass."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Make settings from values that may be text, as `--set key=value` gives them.
+        """Return settings from values that may be text, as `--set key=value` gives them.
 
         Raises:
-            SettingError: an unknown name, or a value that is not of the field's type or outside its limits.
+            SettingError: a name is unknown, or a value is not of the field's type or outside its limits.
         """
         kinds = typing.get_type_hints(cls)
         names = {field.name for field in dataclasses.fields(cls)}
@@ -81,66 +81,66 @@ class Settings:
         }
 
     def changed(self, values: Mapping[str, Any]) -> Self:
-        """Return these settings with some values replaced, each of which may be text."""
+        """Return these settings with some values replaced, which may be text."""
         return self.parse({**self.as_dict(), **values})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON knows them."""
+        """Return the settings in types that JSON has."""
         pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
 
     def refuse_fixed_changes(self, new: Self) -> None:
-        """Check that `new` changes nothing that a run which has begun cannot change.
+        """Check that `new` keeps every fixed setting.
 
         Raises:
-            SettingError: it does.
+            SettingError: it changes one.
         """
         for field in dataclasses.fields(self):
             before, after = getattr(self, field.name), getattr(new, field.name)
             if field.metadata.get("fixed") and before != after:
                 raise SettingError(
-                    f"{field.name} cannot change in a run that has begun",
-                    should=f"{before!r}, as the run has it",
+                    f"{field.name} cannot change in a resumed run",
+                    should=f"{before!r}, as in the run",
                     found=repr(after),
-                    hint="leave it out, or start a new run with another --out",
+                    hint="omit it, or start a new run with another --out",
                 )
 
 
 def one_of(choices: Sequence[str]) -> str:
-    """Return the choices of a setting as its meaning ends with them, or nothing."""
+    """Return the choices of a setting as the end of its meaning, empty without choices."""
     return f" (one of {', '.join(choices)})" if choices else ""
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:
-    """Return `value` as the field's type, reading it from text where it is text."""
+    """Return `value` as the field's type, parsed where it is text."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
         if types.NoneType in options or str in options:
             return None if types.NoneType in options else value
         raise _wrong(name, options[0], value)
-    main = next(option for option in options if option is not types.NoneType)
+    kind = next(option for option in options if option is not types.NoneType)
     try:
-        if typing.get_origin(main) is tuple:
+        if typing.get_origin(kind) is tuple:
             parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-            kinds = typing.get_args(main)
+            kinds = typing.get_args(kind)
             if kinds[-1] is not Ellipsis and len(parts) != len(kinds):
                 raise ValueError
             return tuple(_convert(name, kinds[0], part) for part in parts)
-        if main is bool:
+        if kind is bool:
             return _WORDS[value.strip().lower()] if isinstance(value, str) else {True: True, False: False}[value]
-        if main is int:
-            return _whole(value)
-        if main is float:
+        if kind is int:
+            return _integer(value)
+        if kind is float:
             return float(value.strip()) if isinstance(value, str) else float(value)
         if not isinstance(value, str):
             raise TypeError
         return value
     except (ValueError, TypeError, KeyError, OverflowError):
-        raise _wrong(name, main, value) from None
+        raise _wrong(name, kind, value) from None
 
 
-def _whole(value: Any) -> int:
-    """Return a whole number from 12, 12.0, "12", "1e6" or "1_000"; refuse 1.5 and True."""
+def _integer(value: Any) -> int:
+    """Return an integer from 12, 12.0, "12", "1e6" or "1_000"; refuse 1.5 and True."""
     if isinstance(value, bool):
         raise TypeError
     if isinstance(value, str):
@@ -154,14 +154,14 @@ def _whole(value: Any) -> int:
 
 
 def _wrong(name: str, kind: Any, value: Any) -> SettingError:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
     count = 0 if kind in names or typing.get_args(kind)[-1] is Ellipsis else len(typing.get_args(kind))
-    several = f"{count} values with commas between" if count else "values with commas between"
-    return SettingError(f"the setting {name} has a wrong value", should=names.get(kind, several), found=repr(value))
+    values = f"{count} values with commas between" if count else "values with commas between"
+    return SettingError(f"invalid value for the setting {name}", should=names.get(kind, values), found=repr(value))
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
-    """Check a value, or each of several, against the limits of its field."""
+    """Check a value, or each value of a tuple, against the limits of its field."""
     if isinstance(value, tuple):
         for part in value:
             _check(field, part)

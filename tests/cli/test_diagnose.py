@@ -118,8 +118,8 @@ def test_training_watches_the_horizon_and_trains_the_same(
 def test_the_norm_is_shown_before_and_after_clipping(elman: Elman, text: Path, tiny: list[str], tmp_path: Path) -> None:
     options = ["--steps", 4, "--set", "clip=0.01", "--diagnose", 1, "--out", tmp_path / "run"]
     assert ", clipped to 0.01  horizon, " in elman("train", "language-model", text, *options, *tiny).err
-    found = json.loads(elman("diagnose", tmp_path / "run", "--json").out)["history"]
-    assert found["steps"] == 4 and found["clip"] == 0.01 and found["clipped"] == 1.0 and found["median"] > 0.01
+    found = json.loads(elman("diagnose", tmp_path / "run", "--json").out)["gradient_norms"]
+    assert found["steps"] == 4 and found["clip"] == 0.01 and found["clipped_share"] == 1.0 and found["median"] > 0.01
 
 
 def test_the_memory_that_the_task_needs_can_be_given(elman: Elman, run: Path) -> None:

@@ -146,7 +146,7 @@ def refused(answer: Any, *messages: str) -> None:
         (None, [], "does not exist"),
         (b"", [], "is empty"),
         (b"abc\0def" * 100, [], "is a binary file"),
-        ("Größe ".encode("latin-1") * 100, [], "is not UTF-8 text"),
+        ("Größe ".encode("latin-1") * 100, [], "is not valid UTF-8"),
         (b"short", [], "too short"),
         (b"a" * 300, ["--set", "hiden=3"], "did you mean 'hidden'?"),
         (b"a" * 300, ["--set", "hidden"], "--set key=value"),
@@ -155,16 +155,16 @@ def refused(answer: Any, *messages: str) -> None:
         (b"a" * 300, ["--layers", "0"], "out of range"),
         (b"a" * 300, ["--set", "window=0"], "out of range"),
         (b"a" * 300, ["--set", "batch_size=1000"], "shorter than one window"),
-        (b"a" * 300, ["--set", "validation=1"], "the part for validation is impossible"),
+        (b"a" * 300, ["--set", "validation=1"], "invalid value for the validation share"),
         (b"a" * 300, ["--set", "softmax=adaptive"], "needs symbols in the order of their frequency"),
         (b"a" * 300, ["--set", "validation_data=/nowhere.txt"], "does not exist"),
         (b"a" * 300, ["--cell", "lsmt"], "did you mean 'lstm'?"),
         (b"a" * 300, ["--set", "init=ortogonal"], "did you mean 'orthogonal'?"),
         (b"a" * 300, ["--set", "nonlinearity=tan", "--cell", "rnn"], "did you mean 'tanh'?"),
-        (b"a" * 300, ["--set", "tied=true"], "a tied output layer does not fit"),
-        (b"a" * 300, ["--set", "device=abacus"], "there is no device 'abacus'"),
-        (b"a" * 300, ["--set", "encoding=klingon"], "the encoding is unknown"),
-        (b"a" * 300, ["--minutes", "1"], "the budget is given more than once"),
+        (b"a" * 300, ["--set", "tied=true"], "tied weights do not match"),
+        (b"a" * 300, ["--set", "device=abacus"], "device 'abacus' is not available"),
+        (b"a" * 300, ["--set", "encoding=klingon"], "unknown encoding"),
+        (b"a" * 300, ["--minutes", "1"], "more than one training budget"),
         (b"a" * 300, ["--set", "vocabulary=runes"], "unknown value of the setting vocabulary"),
     ],
 )
@@ -202,8 +202,8 @@ def test_an_occupied_place(elman: Elman, text: Path, run: Path, tmp_path: Path, 
 
 def test_what_cannot_be_gone_on_with(elman: Elman, text: Path, run: Path, tmp_path: Path) -> None:
     train = ("train", "language-model", "--resume", "--out")
-    refused(elman(*train, tmp_path / "none"), "no run directory")
-    refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a run that has begun")
+    refused(elman(*train, tmp_path / "none"), "is not a run directory")
+    refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a resumed run")
     refused(elman("train", "language-model", "--resume"), "--resume needs the run to go on with")
     refused(elman("train", "language-model", text, "--resume", "--out", run), "the run's own data")
     other = tmp_path / "r"

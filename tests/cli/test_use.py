@@ -61,9 +61,9 @@ def test_generate_streams_and_python_gives_the_same(run: Path, elman: Elman) -> 
     ("options", "message"),
     [
         (["--prompt", "xyz"], "no symbol for the character 'x'"),
-        (["--temperature", "-1"], "the temperature is impossible"),
-        (["--top-k", "0"], "top-k is impossible"),
-        (["--top-p", "1.5"], "top-p is impossible"),
+        (["--temperature", "-1"], "invalid value for temperature"),
+        (["--top-k", "0"], "invalid value for top-k"),
+        (["--top-p", "1.5"], "invalid value for top-p"),
         (["--length", "-5"], "should be: 0 or more, or -1 for no end"),
         (["--seed", str(10**22)], "the seed is out of range"),
         (["--seed", "-1"], "the seed is out of range"),
@@ -204,11 +204,11 @@ def lengthen(path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "looks like a pickle"),
+    "pickle": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps([1])), "a pickle, which is never opened"),
     "truncated": (lambda r: (r / "model.safetensors").write_bytes(b"abc"), "is broken"),
     "no weights": (lambda r: (r / "model.safetensors").unlink(), "has no weights yet"),
     "no vocabulary": (lambda r: (r / "vocabulary.json").unlink(), "has no vocabulary"),
-    "no config": (lambda r: (r / "config.json").unlink(), "is no run directory"),
+    "no config": (lambda r: (r / "config.json").unlink(), "is not a run directory"),
     "newer": (lambda r: edit(r / "config.json", lambda c: c.update(format=99)), "newer version"),
     "other recipe": (lambda r: edit(r / "config.json", lambda c: c.update(recipe="poetry")), "'poetry'"),
     "a size that lies": (

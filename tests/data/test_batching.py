@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.batching import BucketBatches, in_order, pad
+from elman.data.batching import BucketBatches, chunked, in_order, pad
 from elman.errors import RunError, SettingError
 
 LENGTHS = st.lists(st.integers(0, 20), min_size=1, max_size=60)
@@ -69,8 +69,8 @@ def test_batches_hold_similar_lengths() -> None:
 @pytest.mark.parametrize(
     "place", [{}, {"epoch": 0, "batch": 9}, {"epoch": -1, "batch": 0}, {"epoch": 0, "batch": True}]
 )
-def test_an_impossible_place_is_refused(place: dict) -> None:
-    with pytest.raises(RunError, match="the place in the data is impossible"):
+def test_an_invalid_position_is_refused(place: dict) -> None:
+    with pytest.raises(RunError, match="invalid position in the data"):
         batches_of([1] * 8).seek(place)
 
 
@@ -88,3 +88,8 @@ def test_padding() -> None:
     assert lengths.tolist() == [1, 2, 0]
     assert padded[:, 0].tolist() == [[1, 2], [9, 9]]
     assert padded[:, 2].tolist() == [[9, 9], [9, 9]]
+
+
+def test_chunks() -> None:
+    assert list(chunked(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(chunked([], 2)) == []

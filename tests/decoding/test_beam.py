@@ -19,8 +19,8 @@ class Chain:
     """A model whose next symbol depends on the row, the number of steps, and the last two symbols."""
 
     def __init__(self, seed: int, rows: int) -> None:
-        chance = torch.Generator().manual_seed(seed)
-        self.logits = 3 * torch.randn(rows, 8, V + 1, V + 1, V, generator=chance)
+        rng = torch.Generator().manual_seed(seed)
+        self.logits = 3 * torch.randn(rows, 8, V + 1, V + 1, V, generator=rng)
 
     def begin(self, rows: int) -> Tensor:
         """Row, steps done, the symbol before the last; V stands for none."""
@@ -70,8 +70,8 @@ class LookingChain(Chain):
     def __init__(self, seed: int, lengths: list[int]) -> None:
         super().__init__(seed, len(lengths))
         self.lengths = lengths
-        chance = torch.Generator().manual_seed(seed + 1)
-        self.looks = (2 * torch.randn(len(lengths), 8, V + 1, max(lengths), generator=chance)).double()
+        rng = torch.Generator().manual_seed(seed + 1)
+        self.looks = (2 * torch.randn(len(lengths), 8, V + 1, max(lengths), generator=rng)).double()
         for row, length in enumerate(lengths):
             self.looks[row, :, :, length:] = -torch.inf
         self.looks = self.looks.softmax(-1)
@@ -175,5 +175,5 @@ def test_a_sequence_that_ended_stands_before_one_that_was_cut() -> None:
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"length_penalty": -1.0}])
 def test_an_impossible_beam_is_refused(options: dict) -> None:
-    with pytest.raises(SettingError, match="the beam is impossible"):
+    with pytest.raises(SettingError, match="invalid beam"):
         beam_of(Chain(1, 1), **options)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from elman.decoding.ctc import Greedy, PrefixBeam, greedy
+from elman.decoding.ctc import GreedyDecoder, PrefixBeam, greedy
 from elman.decoding.ngrams import NGrams
 from elman.errors import SettingError
 
@@ -22,11 +22,11 @@ def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def by_all_paths(log_p_TV: Tensor) -> dict[tuple[int, ...], float]:
-    found: dict[tuple[int, ...], float] = {}
+    result: dict[tuple[int, ...], float] = {}
     for path in itertools.product(range(V), repeat=len(log_p_TV)):
         p = math.exp(sum(float(log_p_TV[t, symbol]) for t, symbol in enumerate(path)))
-        found[collapse(path)] = found.get(collapse(path), 0.0) + p
-    return found
+        result[collapse(path)] = result.get(collapse(path), 0.0) + p
+    return result
 
 
 def random_scores(seed: int, T: int, B: int = 1) -> Tensor:
@@ -37,11 +37,11 @@ def random_scores(seed: int, T: int, B: int = 1) -> Tensor:
 def test_a_wide_beam_sums_over_all_paths(seed: int, T: int) -> None:
     scores_TV = random_scores(seed, T)[:, 0]
     expected = by_all_paths(scores_TV.log_softmax(1))
-    found = PrefixBeam(width=1000).search(scores_TV)
-    assert {tuple(timed.token_ids) for timed in found} == set(expected)
-    for timed in found:
+    result = PrefixBeam(width=1000).search(scores_TV)
+    assert {tuple(timed.token_ids) for timed in result} == set(expected)
+    for timed in result:
         assert math.exp(timed.score) == pytest.approx(expected[tuple(timed.token_ids)], rel=1e-4)
-    assert tuple(found[0].token_ids) == max(expected, key=lambda sequence: expected[sequence])
+    assert tuple(result[0].token_ids) == max(expected, key=lambda sequence: expected[sequence])
 
 
 def steps_of_best_path(log_p_TV: Tensor, sequence: tuple[int, ...]) -> list[int]:
@@ -61,8 +61,8 @@ def test_the_times_are_those_of_the_best_path(seed: int, T: int) -> None:
 
 def test_an_extension_that_comes_late_moves_no_time() -> None:
     p_TV = torch.tensor([[0.01, 0.98, 0.01], [0.54, 0.01, 0.45], *[[0.85, 0.005, 0.145]] * 3])
-    found = {tuple(timed.token_ids): timed.steps for timed in PrefixBeam(width=8).search(p_TV.log())}
-    assert found[1, 2] == [0, 1]
+    result = {tuple(timed.token_ids): timed.steps for timed in PrefixBeam(width=8).search(p_TV.log())}
+    assert result[1, 2] == [0, 1]
 
 
 @given(st.integers(0, 10**6))
@@ -89,9 +89,9 @@ def test_greedy_is_the_most_probable_path(seed: int, lengths: list[int]) -> None
 @given(st.integers(0, 10**6), st.integers(0, 6))
 def test_greedy_may_be_cut_anywhere(seed: int, cut: int) -> None:
     scores_TV = random_scores(seed, 6)[:, 0]
-    decoder = Greedy()
+    decoder = GreedyDecoder()
     pieces = decoder.push(scores_TV[:cut]) + decoder.push(scores_TV[cut:])
-    assert pieces == Greedy().push(scores_TV)
+    assert pieces == GreedyDecoder().push(scores_TV)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4))
@@ -99,15 +99,15 @@ def test_a_language_model_is_weighed_in(seed: int, T: int) -> None:
     scores_TV = random_scores(seed, T)[:, 0]
     language = NGrams([[1, 2], [1, 2, 1], [2]], V)
     expected = by_all_paths(scores_TV.log_softmax(1))
-    found = PrefixBeam(width=1000, language=language, weight=0.7, bonus=0.3).search(scores_TV)
-    for timed in found:
+    result = PrefixBeam(width=1000, language=language, weight=0.7, bonus=0.3).search(scores_TV)
+    for timed in result:
         symbols, state, total = timed.token_ids, language.begin(), 0.0
         for symbol in symbols:
             gain, state = language.extend(state, symbol)
             total += gain
         total = 0.7 * (total + language.end(state)) + 0.3 * len(symbols)
         assert timed.score == pytest.approx(math.log(expected[tuple(symbols)]) + total, abs=1e-3)
-    assert [timed.score for timed in found] == sorted((timed.score for timed in found), reverse=True)
+    assert [timed.score for timed in result] == sorted((timed.score for timed in result), reverse=True)
 
 
 def test_few_candidates_lose_only_the_improbable() -> None:
@@ -118,5 +118,5 @@ def test_few_candidates_lose_only_the_improbable() -> None:
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"candidates": -1}])
 def test_an_impossible_beam_is_refused(options: dict) -> None:
-    with pytest.raises(SettingError, match="the beam is impossible"):
+    with pytest.raises(SettingError, match="invalid beam"):
         PrefixBeam(**options)

@@ -110,5 +110,5 @@ def test_length_zero_takes_no_step() -> None:
 def test_impossible_requests_are_refused_at_the_call() -> None:
     with pytest.raises(SettingError, match=r"the prompt is empty\n.*at least one symbol.*\n.*none\n.*--prompt TEXT"):
         generate(step, 0, [], sampler=greedy)
-    with pytest.raises(SettingError, match=r"the length is impossible\n.*0 or more\n.*-1\n.*--length 300"):
+    with pytest.raises(SettingError, match=r"invalid value for length\n.*0 or more\n.*-1\n.*--length 300"):
         generate(step, 0, [1], sampler=greedy, length=-1)

@@ -52,11 +52,11 @@ def test_discounted_counts_by_hand() -> None:
 
 def test_the_longer_they_look_back_the_better_they_know_what_comes() -> None:
     sequences = [[0, 1, 2, 0, 0, 1, 2, 1, 1]] * 3
-    found = [log_p(NGrams(sequences, SIZE, order=order), sequences[0]) for order in (1, 2, 3)]
-    assert found[0] < found[1] < found[2] < 0
+    result = [log_p(NGrams(sequences, SIZE, order=order), sequences[0]) for order in (1, 2, 3)]
+    assert result[0] < result[1] < result[2] < 0
 
 
 @pytest.mark.parametrize("options", [{"order": 0}, {"discount": 1.5}])
 def test_impossible_ones_are_refused(options: dict) -> None:
-    with pytest.raises(SettingError, match="the n-grams are impossible"):
+    with pytest.raises(SettingError, match="invalid n-grams"):
         NGrams([[0]], SIZE, **options)

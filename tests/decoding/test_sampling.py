@@ -41,9 +41,9 @@ def test_the_distribution_is_the_one_asked_for(
     logits: list[float], temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     row_BV = torch.tensor([logits], dtype=torch.float64)
-    found = distribution(row_BV, temperature=temperature, top_k=top_k, top_p=top_p)
+    result = distribution(row_BV, temperature=temperature, top_k=top_k, top_p=top_p)
     judge = expected(logits, temperature, top_k, top_p)
-    torch.testing.assert_close(found, torch.tensor([judge], dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(result, torch.tensor([judge], dtype=torch.float64), atol=1e-12, rtol=0)
 
 
 def test_top_k_keeps_exactly_k_of_equals() -> None:
@@ -89,8 +89,8 @@ def test_draws_follow_the_distribution(settings: dict[str, float]) -> None:
     counts_V = torch.bincount(drawn, minlength=len(logits_V)).double()
     possible = p_V > 0
     assert counts_V[~possible].sum() == 0
-    wanted = p_V[possible] * 40_000
-    chi_square = float(((counts_V[possible] - wanted) ** 2 / wanted).sum())
+    expected_N = p_V[possible] * 40_000
+    chi_square = float(((counts_V[possible] - expected_N) ** 2 / expected_N).sum())
     freedom = int(possible.sum()) - 1
     assert chi_square < freedom + 4 * math.sqrt(2 * freedom)
 
@@ -160,17 +160,17 @@ def test_logits_of_another_shape_are_refused() -> None:
 
 
 IMPOSSIBLE = [
-    ({"temperature": -0.1}, r"the temperature is impossible\n.*positive number\n.*-0.1\n.*--temperature 0.8"),
-    ({"temperature": float("nan")}, "the temperature is impossible"),
-    ({"temperature": float("inf")}, "the temperature is impossible"),
-    ({"top_k": 0}, r"top-k is impossible\n.*from 1 on\n.*0\n.*--top-k 40"),
-    ({"top_k": -2}, "top-k is impossible"),
-    ({"top_k": 1.5}, "top-k is impossible"),
-    ({"top_k": float("inf")}, r"top-k is impossible\n.*\n.*inf"),
-    ({"top_k": float("nan")}, r"top-k is impossible\n.*\n.*nan"),
-    ({"top_p": 0.0}, r"top-p is impossible\n.*above 0, at most 1\n.*0.0\n.*--top-p 0.9"),
-    ({"top_p": 1.01}, "top-p is impossible"),
-    ({"top_p": float("nan")}, "top-p is impossible"),
+    ({"temperature": -0.1}, r"invalid value for temperature\n.*positive number\n.*-0.1\n.*--temperature 0.8"),
+    ({"temperature": float("nan")}, "invalid value for temperature"),
+    ({"temperature": float("inf")}, "invalid value for temperature"),
+    ({"top_k": 0}, r"invalid value for top-k\n.*of at least 1\n.*0\n.*--top-k 40"),
+    ({"top_k": -2}, "invalid value for top-k"),
+    ({"top_k": 1.5}, "invalid value for top-k"),
+    ({"top_k": float("inf")}, r"invalid value for top-k\n.*\n.*inf"),
+    ({"top_k": float("nan")}, r"invalid value for top-k\n.*\n.*nan"),
+    ({"top_p": 0.0}, r"invalid value for top-p\n.*above 0, at most 1\n.*0.0\n.*--top-p 0.9"),
+    ({"top_p": 1.01}, "invalid value for top-p"),
+    ({"top_p": float("nan")}, "invalid value for top-p"),
 ]
 
 

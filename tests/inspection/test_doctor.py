@@ -50,10 +50,10 @@ def test_layers_anywhere_in_a_module_are_found(loss) -> None:
     report = diagnose(Deep(), [batch_of()], lambda m, b: (m(b[0]) - b[1][0]).square().mean())
     assert [layer.name for layer in report.layers] == ["parts.a layer 0", "parts.b layer 0", "parts.b layer 0 reverse"]
     for layer in report.layers:
-        assert layer.measured.flow.error > 0
-        assert layer.measured.parts.beyond <= 1e-5 * layer.measured.parts.total
+        assert layer.measurements.flow.error_norm > 0
+        assert layer.measurements.contributions.remainder <= 1e-5 * layer.measurements.contributions.total_norm
     # Only the last state of b is read: its error is at one step, and 12 lags have one pair in each sequence.
-    assert report.layers[1].measured.flow.pairs == (3,) * 12
+    assert report.layers[1].measurements.flow.counts == (3,) * 12
 
 
 def test_several_batches_are_one_sample(reader, loss) -> None:
@@ -61,42 +61,43 @@ def test_several_batches_are_one_sample(reader, loss) -> None:
     long, short = [tuple(t.double() for t in batch_of(T)) for T in (12, 7)]
     report = diagnose(model, [long, short], loss)
     assert (report.batches, report.sequences, report.steps, report.memory) == (2, 6, 12, 3)
-    layer = report.layers[0].measured
-    assert layer.flow.pairs[0] == 3 * 19 and layer.flow.pairs[7] == 3 * 5
+    layer = report.layers[0].measurements
+    assert layer.flow.counts[0] == 3 * 19 and layer.flow.counts[7] == 3 * 5
     (loss(model, long) + loss(model, short)).backward()
-    assert layer.parts.total == pytest.approx(float(model.layer.weight_hh_l0.grad.norm()), rel=1e-9)
+    assert layer.contributions.total_norm == pytest.approx(float(model.layer.weight_hh_l0.grad.norm()), rel=1e-9)
     assert report.loss == pytest.approx((loss(model, long) + loss(model, short)).item() / 2)
-    total = sum(heavy.norm for heavy in report.heaviest)
-    assert sum(heavy.share for heavy in report.heaviest) == pytest.approx(1)
-    assert report.heaviest[0].share == pytest.approx(report.heaviest[0].norm / total)
-    assert report.heaviest == tuple(sorted(report.heaviest, key=lambda heavy: -heavy.norm))
+    total = sum(sequence.norm for sequence in report.largest_gradients)
+    assert sum(sequence.share for sequence in report.largest_gradients) == pytest.approx(1)
+    assert report.largest_gradients[0].share == pytest.approx(report.largest_gradients[0].norm / total)
+    assert report.largest_gradients == tuple(sorted(report.largest_gradients, key=lambda sequence: -sequence.norm))
 
 
 def test_the_sequence_that_holds_most_is_named(reader, loss) -> None:
     x, target = batch_of()
     target[:, 2] *= 100
     report = diagnose(reader(nn.GRU(3, 5)), [(x, target)], loss)
-    assert (report.heaviest[0].batch, report.heaviest[0].row) == (0, 2) and report.heaviest[0].share > 0.9
-    assert report.half == pytest.approx(1 / 3)
+    first = report.largest_gradients[0]
+    assert (first.batch, first.row) == (0, 2) and first.share > 0.9
+    assert report.half_gradient_share == pytest.approx(1 / 3)
 
 
 def test_fewer_lags_leave_the_rest_beyond(reader, loss) -> None:
     torch.manual_seed(0)
     model = reader(elman.RNN(3, 6, init="orthogonal"))
-    parts = diagnose(model, [batch_of()], loss, lags=3).layers[0].measured.parts
-    whole = diagnose(model, [batch_of()], loss).layers[0].measured.parts
-    assert parts.size == pytest.approx(whole.size[:4]) and len(parts.size) == 4
-    assert parts.beyond > 0.01 * parts.total and parts.share[-1] < 1
-    assert sum(parts.along) == pytest.approx(sum(whole.along[:4]), abs=1e-5)
+    parts = diagnose(model, [batch_of()], loss, lags=3).layers[0].measurements.contributions
+    whole = diagnose(model, [batch_of()], loss).layers[0].measurements.contributions
+    assert parts.norms == pytest.approx(whole.norms[:4]) and len(parts.norms) == 4
+    assert parts.remainder > 0.01 * parts.total_norm and parts.cumulative_share[-1] < 1
+    assert sum(parts.projections) == pytest.approx(sum(whole.projections[:4]), abs=1e-5)
 
 
 def test_what_the_walk_cannot_afford_it_does_for_fewer_sequences(reader, loss, monkeypatch) -> None:
     model = reader(elman.LSTM(3, 6))
-    assert diagnose(model, [batch_of()], loss).layers[0].measured.parts_sequences == 0
-    monkeypatch.setattr(doctor, "WORK", 1e5)
-    layer = diagnose(model, [batch_of()], loss).layers[0].measured
-    assert layer.parts_sequences == 1 and layer.flow.pairs[0] == 12
-    assert layer.parts.beyond <= 1e-5 * layer.parts.total
+    assert diagnose(model, [batch_of()], loss).layers[0].measurements.sampled_sequences == 0
+    monkeypatch.setattr(doctor, "MAX_WORK", 1e5)
+    layer = diagnose(model, [batch_of()], loss).layers[0].measurements
+    assert layer.sampled_sequences == 1 and layer.flow.counts[0] == 12
+    assert layer.contributions.remainder <= 1e-5 * layer.contributions.total_norm
 
 
 def test_a_diagnosis_draws_no_random_number_and_repeats(reader) -> None:
@@ -118,8 +119,8 @@ def test_a_diagnosis_draws_no_random_number_and_repeats(reader) -> None:
 def test_where_gradients_are_switched_off_it_measures_them_all_the_same(reader, loss, mode: type) -> None:
     model, batch = reader(elman.GRU(3, 6)), batch_of()
     with mode():
-        found = diagnose(model, [batch], loss).to_json()
-    assert found == diagnose(model, [batch], loss).to_json()
+        result = diagnose(model, [batch], loss).to_json()
+    assert result == diagnose(model, [batch], loss).to_json()
 
 
 def test_settings_make_the_remedies_concrete(reader, loss) -> None:
@@ -128,10 +129,11 @@ def test_settings_make_the_remedies_concrete(reader, loss) -> None:
     report = diagnose(
         model, [batch_of()], loss, settings={"learning_rate": 0.01, "clip": 0.5}, norms=[0.1, 0.4, 0.6, 2]
     )
-    pastes = [remedy.paste for remedy in report.layers[0].remedies]
+    pastes = [remedy.options for remedy in report.layers[0].remedies]
     assert report.verdict == "exploding" and pastes[0] == "--set clip=0.125"
     assert "--set learning_rate=0.001" in pastes
-    assert report.history is not None and report.history.clipped == 0.5 and report.history.largest == 2
+    assert report.gradient_norms is not None and report.gradient_norms.clipped_share == 0.5
+    assert report.gradient_norms.maximum == 2
 
 
 @pytest.mark.parametrize("name", ["lags", "memory", "window"])
@@ -150,7 +152,7 @@ def test_bad_input_is_refused(reader, loss) -> None:
     assert "at least 6 steps" in str(caught.value) and "lags=4" in str(caught.value)
     with pytest.raises(DataError, match="too short for the lags"):
         diagnose(model, [batch_of(1)], loss)
-    with pytest.raises(DataError, match="too few digits to be measured"):
+    with pytest.raises(DataError, match="half precision cannot be diagnosed"):
         diagnose(model.bfloat16(), [tuple(part.bfloat16() for part in batch_of())], loss)
     with pytest.raises(ElmanError, match="no recurrent layer"):
         diagnose(nn.Linear(3, 3), [batch_of()], lambda m, b: m(b[0]).sum())
@@ -188,7 +190,7 @@ def test_memory_is_bounded(reader, loss) -> None:
 def test_the_report_is_json(reader, loss) -> None:
     report = diagnose(reader(nn.GRU(3, 5)), [batch_of()], loss)
     read = json.loads(report.to_json())
-    assert read["format"] == "elman.diagnosis" and read["version"] == 1
+    assert read["format"] == "elman.diagnosis" and read["version"] == 2
     assert read == report.as_dict()
 
 
@@ -198,15 +200,15 @@ def test_a_large_layer_is_followed_over_all_its_lags(reader, loss) -> None:
     model = reader(elman.RNN(32, 256, init="orthogonal"))
     batch = torch.randn(512, 16, 32), torch.randn(512, 16, 3)
     report = diagnose(model, [batch], loss, window=128)
-    assert report.layers[0].measured.flow.lags == 511
+    assert report.layers[0].measurements.flow.lags == 511
 
 
 def test_a_sequences_norm_is_over_all_layers(reader, loss) -> None:
     model = reader(nn.GRU(3, 5, 2, bidirectional=True))
     x, target = batch_of(B=1)
     report = diagnose(model, [(x, target)], loss)
-    totals = [layer.measured.parts.total for layer in report.layers]
-    assert report.heaviest[0].norm == pytest.approx(sum(t * t for t in totals) ** 0.5, rel=1e-5)
+    totals = [layer.measurements.contributions.total_norm for layer in report.layers]
+    assert report.largest_gradients[0].norm == pytest.approx(sum(t * t for t in totals) ** 0.5, rel=1e-5)
 
 
 def test_a_layer_that_saw_no_step_is_named(reader, loss) -> None:
@@ -218,6 +220,6 @@ def test_a_layer_that_saw_no_step_is_named(reader, loss) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.read(x) + self.idle(x[:0])[1].sum()
 
-    with pytest.raises(DataError, match="idle layer 0 saw no step") as refused:
+    with pytest.raises(DataError, match="idle layer 0 has no step") as refused:
         diagnose(Two(), [batch_of()], loss)
     assert "at least one step" in str(refused.value)

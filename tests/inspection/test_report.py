@@ -13,10 +13,10 @@ from torch import nn
 import elman
 from elman.errors import MissingExtraError
 from elman.inspection import Report, Thresholds, diagnose
-from elman.inspection.rendering import charts as plots
+from elman.inspection.rendering import charts
 from elman.inspection.rendering.terminal import WIDTH, chart
-from elman.inspection.rendering.unrolled_svg import places, unrolled
-from elman.inspection.results import history_of
+from elman.inspection.rendering.unrolled_svg import drawn_lags, unrolled
+from elman.inspection.results import GradientNorms
 from elman.inspection.verdict import VERDICTS
 
 
@@ -75,33 +75,42 @@ def test_the_page_stands_alone(page: str) -> None:
     outside = re.findall(r"https?://[^\"' <]*", page)
     assert {link.split("/")[2] for link in outside} <= {"www.w3.org"}  # names of XML vocabularies, never fetched
     assert 'name="viewport"' in page and "prefers-color-scheme: dark" in page
-    assert not set(plots.PAGE_COLOURS) & set(re.findall("#[0-9a-f]{6}", page))
+    assert not set(charts.PAGE_COLOURS) & set(re.findall("#[0-9a-f]{6}", page))
     assert len(page) < 500_000
 
 
 def test_the_page_says_what_was_found(report: Report, page: str) -> None:
     for layer in report.layers:
-        assert layer.name in page and layer.verdict in page and layer.findings[0].words in page
-        assert all(remedy.paste in page for remedy in layer.remedies)
+        assert layer.name in page and layer.verdict in page and layer.findings[0].message in page
+        assert all(remedy.options in page for remedy in layer.remedies)
     assert page.count("<svg") == 2 * 4
 
 
 def test_a_chart_is_the_same_every_time(report: Report) -> None:
-    first, second = (plots.svg(plots.truncation, report.layers[0], "a") for _ in range(2))
+    first, second = (charts.svg(charts.truncation, report.layers[0], "a") for _ in range(2))
     assert first == second
-    assert plots.svg(plots.truncation, report.layers[0], "b") != first
+    assert charts.svg(charts.truncation, report.layers[0], "b") != first
 
 
 def test_the_unrolled_network_carries_the_numbers(report: Report) -> None:
     layer = report.layers[0]
     drawn = unrolled(layer)
-    assert places(layer)[-4:] == [3, 2, 1, 0] and 7 in places(layer)  # the horizon of 0.5^k
-    assert drawn.count("×0.50") == len(places(layer)) - 1
-    assert drawn.count("<circle") == len(places(layer))
-    share = layer.measured.parts.share
+    assert drawn_lags(layer)[-4:] == [3, 2, 1, 0] and 7 in drawn_lags(layer)  # the horizon of 0.5^k
+    assert drawn.count("×0.50") == len(drawn_lags(layer)) - 1
+    assert drawn.count("<circle") == len(drawn_lags(layer))
+    share = layer.measurements.contributions.cumulative_share
     assert f">{share[0]:.0%}<" in drawn and f">{share[1] - share[0]:.0%}<" in drawn
-    assert all(f">{left}<" in drawn for left in ("100%", "50%", "25%", "12%", "&lt;1%"))
+    median = layer.measurements.flow.median
+    assert median[:4] == pytest.approx([1, 0.5, 0.25, 0.125])
+    assert all(f">{left}<" in drawn for left in (*(f"{m:.0%}" for m in median[:4]), "&lt;1%"))
     assert ">(t-1)<" in drawn and ">(t+1)<" in unrolled(report.layers[1])  # the reverse direction runs from the end
+
+
+def test_the_diagram_begins_at_lag_0_whatever_else_it_shows() -> None:
+    torch.manual_seed(0)
+    layer, target = elman.RNN(3, 8, nonlinearity="identity", init="orthogonal=0.9"), torch.randn(60, 3, 8)
+    report = diagnose(layer, [torch.randn(60, 3, 3)], lambda m, b: ((m(b)[0] - target) ** 2).sum())
+    assert drawn_lags(report.layers[0]) == [59, 44, 7, 3, 2, 1, 0]  # 0.9^7 < 1/2, 0.9^44 < 1 %
 
 
 def test_the_terminal_shows_verdicts_numbers_and_remedies(report: Report) -> None:
@@ -110,8 +119,8 @@ def test_the_terminal_shows_verdicts_numbers_and_remedies(report: Report) -> Non
     text = console.export_text()
     assert "model layer 0 reverse  (rnn_identity, 8 units): " in text
     for layer in report.layers:
-        assert layer.findings[0].words in text and layer.remedies[0].paste in text
-    assert "half at lag 1, 1 % at lag 7" in text
+        assert layer.findings[0].message in text and layer.remedies[0].options in text
+    assert "half-life lag 1, 1 % horizon lag 7" in text
     assert "gradient by lag    █▇▇▆▆▅▄▄▃▃▂▁▁ " in text  # 0.5^k, a block for every factor of 3.2
     assert "spectral radius of W h 0.5" in text and "50% clipped" in text
 
@@ -154,12 +163,18 @@ def test_numbers_beyond_all_bounds_stay_json(reader, loss) -> None:
     report.to_html()
 
 
-def test_the_history_of_norms() -> None:
-    found = history_of([float(k) for k in range(1, 12)], clip=9.0)
-    assert found is not None
-    assert (found.steps, found.median, found.high, found.largest, found.clipped) == (11, 6.0, 10.0, 11.0, 2 / 11)
-    assert history_of([], 1.0) is None
-    assert history_of([5.0], 0.0).clipped == 0.0  # type: ignore[union-attr]
+def test_the_distribution_of_gradient_norms() -> None:
+    result = GradientNorms.of([float(k) for k in range(1, 12)], clip=9.0)
+    assert result is not None
+    assert (result.steps, result.median, result.p90, result.maximum, result.clipped_share) == (
+        11,
+        6.0,
+        10.0,
+        11.0,
+        2 / 11,
+    )
+    assert GradientNorms.of([], 1.0) is None
+    assert GradientNorms.of([5.0], 0.0).clipped_share == 0.0  # type: ignore[union-attr]
 
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "diagnose.md"
@@ -169,11 +184,11 @@ def test_the_guide_names_every_key(report: Report) -> None:
     guide = GUIDE.read_text()
     read = report.as_dict()
     layer = read["layers"][0]
-    for key in [*read, *(layer.keys() - {"measured"}), *(f"measured.{key}" for key in layer["measured"])]:
+    for key in [*read, *(layer.keys() - {"measurements"}), *(f"measurements.{key}" for key in layer["measurements"])]:
         assert f"`{key}`" in guide, key
-    for group in ("flow", "parts", "jacobians", "saturation", "drift"):
-        row = next(line for line in guide.splitlines() if line.startswith(f"| `measured.{group}` |"))
-        assert set(layer["measured"][group]) <= set(re.findall(r"\w+", row)), group
+    for group in ("flow", "contributions", "jacobians", "saturation", "state_drift"):
+        row = next(line for line in guide.splitlines() if line.startswith(f"| `measurements.{group}` |"))
+        assert set(layer["measurements"][group]) <= set(re.findall(r"\w+", row)), group
 
 
 def test_the_guide_holds_the_table_of_thresholds() -> None:
@@ -184,11 +199,15 @@ def test_the_guide_holds_the_table_of_thresholds() -> None:
     limit = Thresholds()
     rows = {line.split(" | ")[0][2:]: line for line in table}
     for verdict, words in {
-        "chaotic": [f"over {limit.exponent:g}", f"over {limit.departed:g}", f"factor of {limit.steady:g}"],
-        "exploding": [f"{limit.explosion:g}-fold", f"{limit.fast_explosion:g}-fold", f"{limit.fast_growth - 1:.0%}"],
+        "chaotic": [
+            f"over {limit.lyapunov_exponent:g}",
+            f"over {limit.divergence:g}",
+            f"factor of {limit.state_growth:g}",
+        ],
+        "exploding": [f"{limit.explosion:g}-fold", f"{limit.least_growth:g}-fold", f"{limit.growth_per_lag - 1:.0%}"],
         "dead": [f"{limit.dead:.0%}"],
-        "saturated": [f"over {limit.flat:.0%}", f"over {limit.candidate:.0%}", f"or {limit.shut:.0%}"],
-        "truncated too short": [f"under {limit.cosine:g}", f"over {limit.error:.0%}"],
+        "saturated": [f"over {limit.saturated:.0%}", f"over {limit.saturated_candidate:.0%}", f"or {limit.stuck:.0%}"],
+        "truncated too short": [f"under {limit.cosine:g}", f"over {limit.relative_error:.0%}"],
     }.items():
         for word in words:
             assert word.replace("%", " %") in rows[verdict], (verdict, word)

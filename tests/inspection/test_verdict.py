@@ -1,4 +1,4 @@
-"""Twenty seeds of health and of each illness: no false alarm, no miss."""
+"""Verdicts on twenty seeds of healthy layers and of each problem: no false positives, no false negatives."""
 
 import math
 
@@ -16,7 +16,7 @@ SEEDS = range(20)
 
 
 def examine(layer: nn.Module, x_TBI: torch.Tensor, **options: object) -> LayerReport:
-    """Diagnose a layer whose error at each step is a random direction."""
+    """Diagnose a layer with a random error direction at each step."""
     direction_TBH = torch.randn(*x_TBI.shape[:2], layer.hidden_size)
 
     def loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ HEALTHY = {
     "lstm, forget bias": lambda: (elman.LSTM(4, H, init="forget_bias=2"), noise()),
     "gru": lambda: (elman.GRU(4, H, init=f"chrono={T}"), noise()),
 }
-ILL = {
+PROBLEMS = {
     "linear 0.5": ("vanishing", lambda: (elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise())),
     "tanh 0.6": ("vanishing", lambda: (elman.RNN(4, H, init="orthogonal=0.6"), noise())),
     "torch's rnn": ("vanishing", lambda: (nn.RNN(4, H), noise())),
@@ -82,7 +82,7 @@ ILL = {
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_health_is_no_illness(name: str) -> None:
+def test_healthy_layers_have_no_findings(name: str) -> None:
     for seed in SEEDS:
         torch.manual_seed(seed)
         layer, x = HEALTHY[name]()
@@ -91,25 +91,25 @@ def test_health_is_no_illness(name: str) -> None:
         assert report.remedies == ()
 
 
-@pytest.mark.parametrize("name", ILL)
-def test_illness_is_not_missed(name: str) -> None:
-    wanted, make = ILL[name]
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_each_problem_is_found(name: str) -> None:
+    expected, make = PROBLEMS[name]
     for seed in SEEDS:
         torch.manual_seed(seed)
         report = examine(*make())
-        assert report.verdict == wanted, (seed, report.findings)
+        assert report.verdict == expected, (seed, report.findings)
         assert report.remedies
 
 
 @pytest.mark.parametrize("name", ["tanh rotation", "lstm"])
-def test_a_window_too_short_is_told_from_one_that_is_long_enough(name: str) -> None:
+def test_only_a_window_that_is_too_short_is_reported(name: str) -> None:
     for seed in SEEDS:
         torch.manual_seed(seed)
         layer, x = HEALTHY[name]()
         assert examine(layer, x, window=2).verdict == "truncated too short"
         torch.manual_seed(seed)
         report = examine(nn.RNN(4, H), noise(), window=24, memory=12)
-        assert report.verdict == "vanishing", (seed, report.findings)  # the window is not to blame
+        assert report.verdict == "vanishing", (seed, report.findings)  # the window is not the cause
 
 
 def test_a_layer_without_an_error_is_idle() -> None:
@@ -123,50 +123,50 @@ def test_a_layer_without_an_error_is_idle() -> None:
 
     report = diagnose(Two(), [noise()], lambda m, b: m(b).square().sum(), memory=2)
     assert [layer.verdict for layer in report.layers] == ["healthy", "idle"]
-    assert "no gradient arrives" in report.layers[1].findings[0].words
+    assert "no gradient arrives" in report.layers[1].findings[0].message
     assert report.verdict == "idle"
 
 
-def test_gates_that_let_nothing_out_or_in_are_saturated() -> None:
+def test_stuck_gates_are_saturated() -> None:
     lstm, gru = elman.LSTM(4, H), elman.GRU(4, H)
     with torch.no_grad():
         lstm.bias_ih_l0[3 * H :] = -20.0
         gru.bias_ih_l0[H : 2 * H] = 20.0
-    assert "output gate of 100%" in examine(lstm, noise()).findings[0].words
-    assert "update gate of 100%" in examine(gru, noise()).findings[0].words
+    assert "output gate of 100%" in examine(lstm, noise()).findings[0].message
+    assert "update gate of 100%" in examine(gru, noise()).findings[0].message
 
 
-def test_the_memory_that_is_asked_for_decides_what_has_vanished() -> None:
+def test_the_required_memory_decides_on_vanishing() -> None:
     torch.manual_seed(0)
     layer = elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5")  # 1 % is passed at lag 7
     assert examine(layer, noise(), memory=7).verdict == "healthy"
     assert examine(layer, noise(), memory=8).verdict == "vanishing"
 
 
-def test_one_number_to_be_said_is_no_narrow_state() -> None:
+def test_errors_that_are_parallel_from_the_start_are_not_narrow() -> None:
     """The errors of a sum have one direction from the start: none was lost. Nor is it known of a few errors."""
-    for rows, target, wanted in ((16, 1, "healthy"), (16, 8, "narrow"), (4, 8, "healthy")):
+    for rows, target, expected in ((16, 1, "healthy"), (16, 8, "narrow"), (4, 8, "healthy")):
         torch.manual_seed(0)
         layer = one_way(elman.RNN(4, H, nonlinearity="identity"))
         read_BH = torch.randn(rows, target) @ torch.randn(target, H)
         loss = lambda m, b, read_BH=read_BH: (m(b)[1][0] * read_BH).sum()  # noqa: E731
         report = diagnose(layer, [torch.randn(T, rows, 4)], loss, memory=20)
-        assert report.verdict == wanted, (rows, target, report.layers[0].findings)
+        assert report.verdict == expected, (rows, target, report.layers[0].findings)
 
 
-def test_the_words_carry_the_numbers() -> None:
+def test_the_messages_contain_the_numbers() -> None:
     torch.manual_seed(0)
-    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise()).findings[0].words
-    assert words == (
-        "7 steps back less than 1 % of the gradient is left, a factor of 0.500 with every step; 12 steps are asked for"
+    message = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=0.5"), noise()).findings[0].message
+    assert message == (
+        "less than 1 % of the gradient is left at lag 7, a factor of 0.500 per step; 12 steps are required"
     )
-    words = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise()).findings[0].words
-    assert words.startswith(f"{T - 1} steps back the gradient is {1.5 ** (T - 1):.3g} times as large")
-    words = examine(one_way(elman.RNN(4, H, nonlinearity="identity")), noise()).findings[0].words
-    assert words.startswith("12 steps back all errors have come to point one way (in 1.0 directions, from 1")
-    words = examine(with_gain(elman.RNN(4, 64), 3.0), noise(0.1)).findings[0].words
-    assert "Lyapunov exponent is +" in words and not math.isnan(float(words.split("is ")[1].split(" per")[0]))
+    message = examine(elman.RNN(4, H, nonlinearity="identity", init="orthogonal=1.5"), noise()).findings[0].message
+    assert message.startswith(f"the gradient at lag {T - 1} is {1.5 ** (T - 1):.3g} times as large")
+    message = examine(one_way(elman.RNN(4, H, nonlinearity="identity")), noise()).findings[0].message
+    assert message.startswith("the errors at lag 12 are parallel (participation ratio 1.0; at lag 0 1")
+    message = examine(with_gain(elman.RNN(4, 64), 3.0), noise(0.1)).findings[0].message
+    assert "Lyapunov exponent is +" in message and not math.isnan(float(message.split("is ")[1].split(" per")[0]))
 
 
-def test_every_rule_says_what_it_looks_for() -> None:
+def test_every_rule_has_a_docstring() -> None:
     assert all(rule.__doc__ for rule in VERDICTS.values())

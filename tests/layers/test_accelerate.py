@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import elman
-from elman.kernels import dispatch as choose
-from elman.kernels import eager
+from elman.kernels import dispatch, eager
 from elman.kernels.dispatch import SlowPathError
 from elman.testing import TOLERANCE
 
@@ -121,7 +120,7 @@ class Refusing:
 
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "KERNELS", {"short": Refusing, "eager": eager})
+    monkeypatch.setattr(dispatch, "KERNELS", {"short": Refusing, "eager": eager})
 
 
 @pytest.mark.usefixtures("refusing")
@@ -150,7 +149,7 @@ def test_explain_asks_with_the_options_of_the_call(monkeypatch: pytest.MonkeyPat
 
         unroll = staticmethod(eager.unroll)
 
-    monkeypatch.setattr(choose, "KERNELS", {"picky": Picky, "eager": eager})
+    monkeypatch.setattr(dispatch, "KERNELS", {"picky": Picky, "eager": eager})
     layer = elman.GRU(3, 4, bidirectional=option == "reverse")
     assert elman.explain(layer, torch.zeros(3, 2, 3)).choices["l0"].name == "picky"
     last = list(elman.explain(layer, torch.zeros(3, 2, 3), **call).choices.values())[-1]

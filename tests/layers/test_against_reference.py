@@ -13,14 +13,14 @@ from torch import Tensor
 
 from elman import GRU, LSTM, RNN, Recurrent
 from elman.reference import gru, lstm, rnn, unroll
-from elman.reference.weights import Weights
+from elman.reference.weights import LayerWeights
 from elman.testing import TOLERANCE
 
 KINDS: dict[str, tuple[type[Recurrent], dict[str, Any], unroll.Cell]] = {
-    **{f"rnn-{f}": (RNN, {"nonlinearity": f}, rnn.RNN(f)) for f in ("tanh", "relu", "sigmoid", "identity")},
-    "gru": (GRU, {}, gru.GRU()),
-    "lstm": (LSTM, {}, lstm.LSTM()),
-    "lstm-projected": (LSTM, {"proj_size": 2}, lstm.LSTM()),
+    **{f"rnn-{f}": (RNN, {"nonlinearity": f}, rnn.RNNStep(f)) for f in ("tanh", "relu", "sigmoid", "identity")},
+    "gru": (GRU, {}, gru.GRUStep()),
+    "lstm": (LSTM, {}, lstm.LSTMStep()),
+    "lstm-projected": (LSTM, {"proj_size": 2}, lstm.LSTMStep()),
 }
 
 
@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, cell: unroll.Cell, layer: Recurrent) -> None:
         self.cell, self.layers, self.directions = cell, layer.num_layers, layer.num_directions
         self.weights = {
-            (k, d): Weights(**{name: array(w) for name, w in layer.weights(k, d)._asdict().items()})
+            (k, d): LayerWeights(**{name: array(w) for name, w in layer.weights(k, d)._asdict().items()})
             for k in range(self.layers)
             for d in range(self.directions)
         }
@@ -56,9 +56,9 @@ class Judge:
             x = np.concatenate(outputs, axis=2)
         return x, [np.stack(each) for each in zip(*last, strict=True)]
 
-    def backward(self, d_y: Any, d_state: Any) -> tuple[Any, list[Any], dict[tuple[int, int], Weights]]:
+    def backward(self, d_y: Any, d_state: Any) -> tuple[Any, list[Any], dict[tuple[int, int], LayerWeights]]:
         d_before: dict[tuple[int, int], Any] = {}
-        d_weights: dict[tuple[int, int], Weights] = {}
+        d_weights: dict[tuple[int, int], LayerWeights] = {}
         for k in reversed(range(self.layers)):
             halves = np.split(d_y, self.directions, axis=2)
             d_y = 0

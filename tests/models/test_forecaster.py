@@ -1,24 +1,26 @@
-"""The forecaster: its laws under shift and scale, its segments by a loop, and honest quantiles."""
+"""The forecaster: equivariant to location and scale, rows are independent, missing values have no effect."""
 
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
-from sklearn.metrics import mean_pinball_loss
-from torch import nn
 
 from elman.errors import SettingError
 from elman.models.forecaster import DECODINGS, Forecaster
-from elman.modules.forecast_heads import OUTPUTS, Quantiles, build_output
-from elman.modules.segment_rnn import Covariates, SegmentNetwork
+from elman.modules.forecast_heads import OUTPUTS
+from elman.modules.segment_rnn import Covariates
 
 T, F, B = 11, 7, 5
-SIZES: dict[str, Any] = {"horizon": F, "segment": 3, "series": 4, "calendar": 2, "known": 1, "hidden": 6, "cell": "gru"}
+SIZES: dict[str, Any] = {
+    "horizon": F,
+    "segment": 3,
+    "series": 4,
+    "calendar_features": 2,
+    "known_covariates": 1,
+    "hidden": 6,
+    "cell": "gru",
+}
 
 
 def batch(B: int = B, steps: int = T + F) -> tuple:
@@ -40,132 +42,64 @@ def forecaster(**options: Any) -> Forecaster:
 @pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_window_alone_is_forecast_as_in_company(decoding: str, output: str, cell: str) -> None:
+def test_rows_are_independent(decoding: str, output: str, cell: str) -> None:
     model = forecaster(decoding=decoding, output=output, cell=cell, layers=2)
-    x_TB, seen_TB, covariates, series_B = batch()
-    said_FBP = model(x_TB, seen_TB, covariates, series_B)
-    assert said_FBP.shape == (F, B, model.output.parameters_of_a_step)
+    x_TB, observed_TB, covariates, series_B = batch()
+    forecast_FBP = model(x_TB, observed_TB, covariates, series_B)
+    assert forecast_FBP.shape == (F, B, model.output.parameters_per_step)
     for b in range(B):
         one = slice(b, b + 1)
         part = Covariates(*(c_SBK[:, one] for c_SBK in covariates))
-        alone_FBP = model(x_TB[:, one], seen_TB[:, one], part, series_B[one])
-        torch.testing.assert_close(alone_FBP, said_FBP[:, one], rtol=1e-12, atol=1e-12)
+        alone_FBP = model(x_TB[:, one], observed_TB[:, one], part, series_B[one])
+        torch.testing.assert_close(alone_FBP, forecast_FBP[:, one], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_forecasts_follow_the_level_and_the_scale_of_the_series(decoding: str, output: str) -> None:
+def test_forecasts_follow_location_and_scale_of_the_series(decoding: str, output: str) -> None:
     x_TB, *rest = batch()
-    for normalise, scale in (("last", 1.0), ("revin", 3.0)):
-        model = forecaster(decoding=decoding, output=output, normalise=normalise)
+    for window_norm, scale in (("last", 1.0), ("revin", 3.0)):
+        model = forecaster(decoding=decoding, output=output, window_norm=window_norm)
         before = model.output.quantiles(model(x_TB, *rest))
         after = model.output.quantiles(model(scale * x_TB - 20, *rest))
         torch.testing.assert_close(after, scale * before - 20, rtol=1e-4, atol=1e-4)  # a variance has 1e-5 added
-    plain = forecaster(decoding=decoding, normalise="none")
+    plain = forecaster(decoding=decoding, window_norm="none")
     assert (plain(x_TB + 1, *rest) - plain(x_TB, *rest) - 1).abs().max() > 1e-3
 
 
-def test_segments_by_a_loop() -> None:
-    """The same weights, one window and one segment at a time, with torch's own cell."""
-    torch.manual_seed(1)
-    net = SegmentNetwork(segment=3, horizon=F, outputs=2, series=4, calendar=2, known=1, hidden=6, cell="gru").double()
-    net.eval()
-    judge = nn.GRUCell(6, 6).double()
-    judge.load_state_dict({name.removesuffix("_l0"): w for name, w in net.recurrent.state_dict().items()})
-    x_TB, seen_TB, (calendar_SBK, known_SBK), series_B = batch()
-    seen_TB[2] = 0
-    found_FBP = net(x_TB, seen_TB, Covariates(calendar_SBK, known_SBK), series_B)
-    for b in range(B):
-
-        def covariates(first: int, b: int = b) -> torch.Tensor:
-            rows = [min(max(first + w, 0), T + F - 1) for w in range(3)]
-            return torch.cat([calendar_SBK[max(first, 0), b], *(known_SBK[row, b] for row in rows)])
-
-        state = torch.zeros(6, dtype=torch.float64)
-        for first in range(-1, T, 3):  # eleven steps are four segments, the first with a step before the window
-            inside = [first + w for w in range(3)]
-            values = torch.stack([x_TB[t, b] * seen_TB[t, b] if t >= 0 else torch.zeros(()).double() for t in inside])
-            seen = torch.stack([seen_TB[t, b] if t >= 0 else torch.zeros(()).double() for t in inside])
-            e_H = net.past(torch.cat([values, seen])) + net.covariates(covariates(first))
-            state = judge(torch.relu(e_H), state)
-        said = []
-        for place in range(3):
-            e_H = net.place[place] + net.identity(series_B[b]) + net.covariates(covariates(T + 3 * place))
-            said.append(net.head(judge(torch.relu(e_H), state)).view(3, 2))
-        torch.testing.assert_close(torch.cat(said)[:F], found_FBP[:, b], rtol=1e-10, atol=1e-10)
-
-
-def test_what_is_missing_is_not_read() -> None:
-    x_TB, seen_TB, *rest = batch()
-    seen_TB[[0, 4, 5]] = 0
+def test_missing_values_are_not_read() -> None:
+    x_TB, observed_TB, *rest = batch()
+    observed_TB[[0, 4, 5]] = 0
     model = forecaster()
-    other_TB = torch.where(seen_TB > 0, x_TB, 1e3 * torch.randn_like(x_TB))
-    torch.testing.assert_close(model(x_TB, seen_TB, *rest), model(other_TB, seen_TB, *rest))
+    other_TB = torch.where(observed_TB > 0, x_TB, 1e3 * torch.randn_like(x_TB))
+    torch.testing.assert_close(model(x_TB, observed_TB, *rest), model(other_TB, observed_TB, *rest))
     nothing = model(x_TB, torch.zeros_like(x_TB), *rest)
     assert torch.isfinite(nothing).all()
 
 
-def test_a_recursive_forecast_may_go_on_as_far_as_one_likes() -> None:
+def test_a_recursive_forecast_has_any_horizon() -> None:
     model = forecaster(decoding="recursive")
-    x_TB, seen_TB, covariates, series_B = batch(steps=T + 30)
-    far = model(x_TB, seen_TB, covariates, series_B)
-    near = model(x_TB, seen_TB, Covariates(*(c[: T + F] for c in covariates)), series_B)
+    x_TB, observed_TB, covariates, series_B = batch(steps=T + 30)
+    far = model(x_TB, observed_TB, covariates, series_B)
+    near = model(x_TB, observed_TB, Covariates(*(c[: T + F] for c in covariates)), series_B)
     assert far.shape[0] == 30
     torch.testing.assert_close(far[:F], near)
 
 
-@given(st.integers(0, 100))
-def test_quantiles_never_cross(seed: int) -> None:
-    output = Quantiles((0.05, 0.25, 0.5, 0.75, 0.95))
-    torch.manual_seed(seed)
-    found_FBQ = output(100 * torch.randn(3, 2, 5))
-    assert (found_FBQ.diff(dim=-1) >= 0).all()
-    assert torch.equal(output.point(found_FBQ), found_FBQ[..., 2])
-
-
-def test_the_pinball_loss_is_that_of_scikit_learn() -> None:
-    levels = (0.1, 0.5, 0.9)
-    torch.manual_seed(1)
-    said_FBQ, target_FB = torch.randn(4, 6, 3), torch.randn(4, 6)
-    loss = Quantiles(levels).loss(said_FBQ, target_FB).mean()
-    judged = [
-        mean_pinball_loss(target_FB.ravel(), said_FBQ[..., q].ravel(), alpha=level) for q, level in enumerate(levels)
-    ]
-    assert float(loss) == pytest.approx(2 * np.mean(judged), rel=1e-5)
-
-
-@pytest.mark.parametrize(("name", "judge"), [("normal", stats.norm), ("laplace", stats.laplace)])
-def test_distributions_are_those_of_scipy(name: str, judge: Any) -> None:
-    levels = (0.1, 0.5, 0.9)
-    output = build_output(name, levels)
-    said_FBP = output(torch.randn(4, 3, 2).double())
-    location, scale = said_FBP[..., 0].numpy(), said_FBP[..., 1].numpy()
-    target_FB = torch.randn(4, 3).double()
-    np.testing.assert_allclose(output.loss(said_FBP, target_FB), -judge.logpdf(target_FB, location, scale))
-    expected = judge.ppf(np.array(levels), location[..., None], scale[..., None])
-    np.testing.assert_allclose(output.quantiles(said_FBP), expected, atol=1e-6)
-
-
-def test_missing_futures_do_not_count() -> None:
+def test_missing_targets_have_no_loss() -> None:
     model = forecaster().requires_grad_(False)
-    said_FBP = model(*batch())
-    target_FB, seen_FB = torch.randn(F, B).double(), torch.ones(F, B).double()
-    seen_FB[3:, 1] = 0
-    loss, count = model.loss(said_FBP, target_FB, seen_FB)
+    forecast_FBP = model(*batch())
+    target_FB, observed_FB = torch.randn(F, B).double(), torch.ones(F, B).double()
+    observed_FB[3:, 1] = 0
+    loss, count = model.loss(forecast_FBP, target_FB, observed_FB)
     assert count == F * B - 4
-    other_FB = torch.where(seen_FB > 0, target_FB, 1e6)
-    assert float(model.loss(said_FBP, other_FB, seen_FB)[0]) == float(loss)
-    assert model.loss(said_FBP, target_FB, torch.zeros_like(seen_FB))[1] == 0
-    assert math.isfinite(model.loss(said_FBP, target_FB, torch.zeros_like(seen_FB))[0])
+    other_FB = torch.where(observed_FB > 0, target_FB, 1e6)
+    assert float(model.loss(forecast_FBP, other_FB, observed_FB)[0]) == float(loss)
+    assert model.loss(forecast_FBP, target_FB, torch.zeros_like(observed_FB))[1] == 0
+    assert math.isfinite(model.loss(forecast_FBP, target_FB, torch.zeros_like(observed_FB))[0])
 
 
-@pytest.mark.parametrize("levels", [(), (0.1, 0.9), (0.5, 0.1), (0.1, 0.5, 0.8), (0.0, 0.5, 1.0)])
-def test_levels_that_do_not_fit_are_refused(levels: tuple) -> None:
-    with pytest.raises(SettingError, match="the quantiles do not fit together"):
-        build_output("quantiles", levels)
-
-
-def test_unknown_names_are_refused() -> None:
-    for name, kind in (("decoding", "decoding"), ("output", "output"), ("normalise", "normalisation")):
+def test_unknown_names() -> None:
+    for name, kind in (("decoding", "decoding"), ("output", "output"), ("window_norm", "normalisation")):
         with pytest.raises(SettingError, match=f"unknown {kind} 'x'"):
             Forecaster(**{**SIZES, name: "x"})

@@ -7,15 +7,14 @@ from torch.nn import functional
 from elman.errors import SettingError
 from elman.models.language_model import LanguageModel
 from elman.modules import softmax as output
-from elman.modules.dropout import SequenceDropout
-from elman.modules.softmax import IGNORED, AdaptiveSoftmax
+from elman.modules.softmax import IGNORE_INDEX
 
 SMALL = {"embedding": 5, "hidden": 7, "layers": 2}
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("cutoffs", [(), (3, 6)])
-def test_pieces_and_single_steps_give_what_the_whole_gives(cell: str, cutoffs: tuple) -> None:
+def test_pieces_and_single_steps_equal_the_whole(cell: str, cutoffs: tuple) -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, cell=cell, cutoffs=cutoffs, **SMALL).double().eval()
     input_TB = torch.randint(11, (9, 3))
@@ -34,27 +33,27 @@ def test_nats_are_the_cross_entropy_of_the_logits(cutoffs: tuple) -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, cutoffs=cutoffs, **SMALL).double()
     input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
-    target_TB[2, 1] = IGNORED
+    target_TB[2, 1] = IGNORE_INDEX
     logits_TBV, _ = model(input_TB)
     p_TBV = torch.softmax(logits_TBV, -1)
     by_hand = sum(
-        -torch.log(p_TBV[t, b, target_TB[t, b]]) for t in range(6) for b in range(2) if target_TB[t, b] != IGNORED
+        -torch.log(p_TBV[t, b, target_TB[t, b]]) for t in range(6) for b in range(2) if target_TB[t, b] != IGNORE_INDEX
     )
     torch.testing.assert_close(model.nats(input_TB, target_TB)[0], by_hand)
 
 
-def test_an_evaluation_holds_few_logits_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_splits_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, **SMALL).double()
     input_TB, target_TB = torch.randint(11, (6, 2)), torch.randint(11, (6, 2))
-    target_TB[2, 1] = IGNORED
-    wanted, _ = model.nats(input_TB, target_TB)
+    target_TB[2, 1] = IGNORE_INDEX
+    expected, _ = model.nats(input_TB, target_TB)
     sizes = []
     logits = model.output.logits
     monkeypatch.setattr(model.output, "logits", lambda s_NH: sizes.append(len(s_NH)) or logits(s_NH))
-    monkeypatch.setattr(output, "LOGITS_AT_ONCE", 60)
+    monkeypatch.setattr(output, "MAX_LOGITS", 60)
     with torch.no_grad():
-        torch.testing.assert_close(model.nats(input_TB, target_TB)[0], wanted)
+        torch.testing.assert_close(model.nats(input_TB, target_TB)[0], expected)
     assert sizes == [5, 5, 2]
 
 
@@ -69,7 +68,7 @@ def test_the_equations_with_torch_alone() -> None:
     torch.testing.assert_close(model(input_TB)[0], expected)
 
 
-def test_a_reset_begins_anew() -> None:
+def test_a_reset_restarts_the_state() -> None:
     torch.manual_seed(1)
     model = LanguageModel(11, learn_initial_state=True, **SMALL).double()
     input_TB = torch.randint(11, (6, 1))
@@ -79,8 +78,8 @@ def test_a_reset_begins_anew() -> None:
     torch.testing.assert_close(together[4:], model(input_TB[4:])[0])
 
 
-def test_tied_weights_are_one_and_stored_once() -> None:
-    model = LanguageModel(11, embedding=7, hidden=7, tied=True)
+def test_tied_weights_are_stored_once() -> None:
+    model = LanguageModel(11, embedding=7, hidden=7, tie_weights=True)
     assert [name for name in model.state_dict() if name.startswith("output")] == ["output.bias"]
     model.nats(torch.zeros(2, 1, dtype=torch.long), torch.ones(2, 1, dtype=torch.long))[0].backward()
     # Every symbol's vector has a gradient through the output, though one symbol alone was read.
@@ -91,60 +90,42 @@ def test_tied_weights_are_one_and_stored_once() -> None:
     ("options", "message"),
     [
         ({"cell": "lsmt"}, "did you mean 'lstm'?"),
-        ({"tied": True}, "--set embedding=7"),
+        ({"tie_weights": True}, "--set embedding=7"),
         ({"cutoffs": (6, 3)}, "cutoffs of the adaptive softmax do not fit"),
         ({"cutoffs": (3, 11)}, "from 1 to 10"),
         ({"cutoffs": (0,)}, "from 1 to 10"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict, message: str) -> None:
+def test_invalid_arguments(options: dict, message: str) -> None:
     with pytest.raises(SettingError) as error:
         LanguageModel(11, **{**SMALL, **options})
     assert message in str(error.value)
 
 
-def test_dropout_masks() -> None:
-    torch.manual_seed(1)
-    x_TBF = torch.ones(40, 3, 50)
-    once = SequenceDropout(0.25, variational=True)(x_TBF)
-    assert bool((once == once[0]).all())
-    assert sorted(set(once.flatten().tolist())) == pytest.approx([0.0, 4 / 3])
-    each = SequenceDropout(0.25)(x_TBF)
-    assert not bool((each == each[0]).all())
-    assert float(each.mean()) == pytest.approx(1.0, abs=0.05)
-    assert torch.equal(SequenceDropout(0.25).eval()(x_TBF), x_TBF)
-    assert not SequenceDropout(1.0, variational=True)(x_TBF).any()
-
-
-def test_an_adaptive_softmax_with_nothing_to_judge_costs_nothing() -> None:
-    softmax = AdaptiveSoftmax(7, 11, (3,))
-    assert float(softmax.nats(torch.rand(2, 7), torch.full((2,), IGNORED))) == 0.0
-
-
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_training_on_few_symbols_takes_no_vectors_and_gives_the_same(cell: str, tied: bool) -> None:
+def test_small_vocabularies_skip_the_embedding_with_the_same_result(cell: str, tied: bool) -> None:
     torch.manual_seed(1)
-    options = {"embedding": 8, "hidden": 8, "layers": 2, "tied": tied, "learn_initial_state": True}
+    options = {"embedding": 8, "hidden": 8, "layers": 2, "tie_weights": tied, "learn_initial_state": True}
     model = LanguageModel(5, cell=cell, **options).double()
     input_TB, target_TB = torch.randint(5, (2, 6, 3))
     resets = torch.rand(6, 3) < 0.3
-    seen, found = [], []
+    calls, results = [], []
     for watched in (False, True):
-        handle = model.embedding.register_forward_hook(lambda *_: seen.append(1)) if watched else None
+        handle = model.embedding.register_forward_hook(lambda *_: calls.append(1)) if watched else None
         model.zero_grad()
         nats, state = model.nats(input_TB, target_TB, resets=resets)
         last = state[0] if isinstance(state, tuple) else state
         (nats + last.sum()).backward()
-        found.append([nats, last, *(p.grad for p in model.parameters())])
-        assert bool(seen) == watched
+        results.append([nats, last, *(p.grad for p in model.parameters())])
+        assert bool(calls) == watched
         if handle is not None:
             handle.remove()
-    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("change", ["no gradients", "dropout", "many symbols", "a hook of the layers"])
-def test_otherwise_the_vectors_are_made(change: str) -> None:
+def test_other_cases_use_the_embedding(change: str) -> None:
     model = LanguageModel(9 if change == "many symbols" else 5, **{**SMALL, "embedding": 8})
     called = []
     plain = type(model.embedding).forward

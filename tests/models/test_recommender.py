@@ -24,12 +24,12 @@ def model_of(**options: object) -> Recommender:
     "options",
     [
         {"cell": "gru"},
-        {"cell": "lstm", "tied": False, "layers": 2},
+        {"cell": "lstm", "tie_weights": False, "layers": 2},
         {"cell": "rnn", "hidden": 5, "learn_initial_state": True},
     ],
     ids=str,
 )
-def test_event_by_event_is_the_whole_session(options: dict) -> None:
+def test_single_steps_equal_the_whole(options: dict) -> None:
     model = model_of(**options)
     items = torch.tensor([[3, 1, 4, 1, 5]]).T
     with torch.no_grad():
@@ -49,14 +49,14 @@ def test_tied_scores_use_the_embedding() -> None:
     f = torch.randn(3, 5)
     torch.testing.assert_close(model.scores(f), f @ model.embedding.weight.T + model.bias)
     assert "weight" not in model.state_dict()
-    assert model_of(tied=False).state_dict()["weight"].shape == (11, 5)
+    assert model_of(tie_weights=False).state_dict()["weight"].shape == (11, 5)
     chosen = torch.tensor([7, 2])
-    for other in (model, model_of(tied=False, hidden=5)):
+    for other in (model, model_of(tie_weights=False, hidden=5)):
         torch.testing.assert_close(other.scores(f, chosen), other.scores(f)[:, chosen])
         torch.testing.assert_close(other.score(f, torch.tensor([1, 2, 3])), other.scores(f)[range(3), [1, 2, 3]])
 
 
-def test_item_dropout_hides_whole_items() -> None:
+def test_item_dropout_masks_whole_items() -> None:
     model = model_of(item_dropout=0.5, cell="rnn").train()
     seen = []
     model.recurrent.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
@@ -66,8 +66,8 @@ def test_item_dropout_hides_whole_items() -> None:
     assert torch.equal(hidden, (seen[0] == 0).any(-1))
 
 
-def test_it_reads_in_one_direction() -> None:
-    with pytest.raises(SettingError, match="reads in one direction only"):
+def test_it_is_unidirectional() -> None:
+    with pytest.raises(SettingError, match="is unidirectional"):
         model_of(bidirectional=True)
 
 
@@ -79,7 +79,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def by_hand(name: str, r: np.ndarray, i: int, others: list[int], decay: float) -> float:
+def expected_loss(name: str, r: np.ndarray, i: int, others: list[int], decay: float) -> float:
     s = np.exp(r[others]) / np.exp(r[others]).sum()
     if name == "bpr-max":
         return float(-math.log((s * sigmoid(r[i] - r[others])).sum()) + decay * (s * r[others] ** 2).sum())
@@ -91,26 +91,26 @@ def by_hand(name: str, r: np.ndarray, i: int, others: list[int], decay: float) -
 @pytest.mark.parametrize("name", ["cross-entropy", "bpr-max", "top1-max"])
 def test_losses_over_all_items(name: str) -> None:
     model, f, target = model_of(), torch.randn(4, 5), torch.tensor([0, 10, 3, 3])
-    out = (torch.tensor([0, 0, 2]), torch.tensor([4, 5, 10]))
+    excluded = (torch.tensor([0, 0, 2]), torch.tensor([4, 5, 10]))
     loss = RankingLoss(name, torch.ones(11), decay=0.3)
     r = scores_of(model, f)
-    for pairs in (None, out):
-        gone = set() if pairs is None else set(zip(out[0].tolist(), out[1].tolist(), strict=True))
+    for indices in (None, excluded):
+        excluded_pairs = set() if indices is None else set(zip(excluded[0].tolist(), excluded[1].tolist(), strict=True))
         expected = [
-            by_hand(name, r[n], i, [j for j in range(11) if j != i and (n, j) not in gone], 0.3)
+            expected_loss(name, r[n], i, [j for j in range(11) if j != i and (n, j) not in excluded_pairs], 0.3)
             for n, i in enumerate(target.tolist())
         ]
-        assert loss(model, f, target, pairs).item() == pytest.approx(np.mean(expected), rel=1e-5)
+        assert loss(model, f, target, indices).item() == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bpr-max", "top1-max"])
-def test_losses_over_drawn_items(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_over_sampled_items(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, f, target = model_of(), torch.randn(2, 5), torch.tensor([0, 2])
     uniform = torch.tensor([0.05, 0.25, 0.95, 0.25], dtype=torch.float64)  # of eleven equal parts: 0, 2, 10, 2
     monkeypatch.setattr(torch, "rand", lambda *size, **options: uniform)
     loss = RankingLoss(name, torch.ones(11), negatives=4, power=1.0, decay=0.3)
     r = scores_of(model, f)
-    expected = [by_hand(name, r[0], 0, [2, 10, 2], 0.3), by_hand(name, r[1], 2, [0, 10], 0.3)]
+    expected = [expected_loss(name, r[0], 0, [2, 10, 2], 0.3), expected_loss(name, r[1], 2, [0, 10], 0.3)]
     assert loss(model, f, target).item() == pytest.approx(np.mean(expected), rel=1e-5)
 
 
@@ -123,6 +123,6 @@ def test_the_sampled_cross_entropy_approaches_the_whole_one() -> None:
     assert sampled == pytest.approx(whole, rel=0.01)
 
 
-def test_an_unknown_loss_is_refused() -> None:
+def test_unknown_loss() -> None:
     with pytest.raises(SettingError, match="unknown loss 'bpr'"):
         RankingLoss("bpr", torch.ones(3))

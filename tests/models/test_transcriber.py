@@ -1,14 +1,12 @@
-"""The transcriber: cut anywhere, padding changes nothing, the loss is torch's, and a stream never looks ahead."""
+"""The transcriber: rows are independent, streams equal the whole, and the losses by their formulas."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.models.transcriber import Transcriber, spread_nats, stretched, warped
-from elman.modules.causal_convolution import CausalConvolution
+from elman.models.transcriber import Transcriber, flat_start_loss
 
 
 def built(**options: object) -> Transcriber:
@@ -17,31 +15,8 @@ def built(**options: object) -> Transcriber:
     return model.double().eval()
 
 
-@given(st.integers(1, 3), st.integers(0, 3), st.lists(st.integers(0, 7), min_size=1, max_size=4))
-def test_a_causal_convolution_may_be_cut_anywhere(stride: int, more: int, pieces: list[int]) -> None:
-    torch.manual_seed(1)
-    layer = CausalConvolution(2, 4, kernel=stride + more, stride=stride).double()
-    x_TBI = torch.randn(sum(pieces), 3, 2, dtype=torch.float64)
-    whole, _ = layer(x_TBI)
-    assert whole.shape == (sum(pieces) // stride, 3, 4)
-    left, found = None, []
-    for piece in x_TBI.split(pieces):
-        y, left = layer(piece, left)
-        found.append(y)
-    torch.testing.assert_close(torch.cat(found), whole, rtol=1e-12, atol=1e-12)
-
-
-def test_a_causal_convolution_is_torchs_over_zeros_before_the_beginning() -> None:
-    layer = CausalConvolution(2, 4, kernel=6, stride=2)
-    x_TBI = torch.randn(9, 3, 2)
-    kernel = layer.linear.weight.view(4, 6, 2).transpose(1, 2)
-    padded = functional.pad(x_TBI.permute(1, 2, 0), (4, 0))
-    expected = functional.conv1d(padded, kernel, layer.linear.bias, stride=2)
-    torch.testing.assert_close(layer(x_TBI)[0], expected.permute(2, 0, 1))
-
-
-@pytest.mark.parametrize("options", [{"streaming": True}, {"own_scale": True}, {}])
-def test_a_sentence_alone_is_heard_as_in_company(options: dict[str, bool]) -> None:
+@pytest.mark.parametrize("options", [{"streaming": True}, {"utterance_norm": True}, {}])
+def test_rows_are_independent(options: dict[str, bool]) -> None:
     model = built(**options)
     lengths = [9, 4, 1, 0]
     x_TBI = torch.full((11, 4, 3), 1e6, dtype=torch.float64)
@@ -56,19 +31,19 @@ def test_a_sentence_alone_is_heard_as_in_company(options: dict[str, bool]) -> No
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=4))
-def test_a_stream_gives_what_the_whole_gives(pieces: list[int]) -> None:
+def test_a_stream_equals_the_whole(pieces: list[int]) -> None:
     model = built(streaming=True)
     x_TBI = torch.randn(sum(pieces), 1, 3, dtype=torch.float64)
     whole, steps = model(x_TBI, torch.tensor([len(x_TBI)]))
-    hearing, found = None, []
+    state, chunks = None, []
     for piece in x_TBI.split(pieces):
-        logits, hearing = model.hear(piece, hearing)
-        found.append(logits)
-    torch.testing.assert_close(torch.cat(found), whole[: int(steps)], rtol=1e-10, atol=1e-10)
+        logits, state = model.forward_chunk(piece, state)
+        chunks.append(logits)
+    torch.testing.assert_close(torch.cat(chunks), whole[: int(steps)], rtol=1e-10, atol=1e-10)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=4))
-def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[int, int]]) -> None:
+def test_the_flat_start_loss_by_a_loop(sizes: list[tuple[int, int]]) -> None:
     torch.manual_seed(1)
     nats_TBV, symbols_BS = torch.rand(9, len(sizes), 5, dtype=torch.float64), torch.randint(1, 5, (len(sizes), 4))
     expected = 0.0
@@ -76,23 +51,25 @@ def test_symbols_spread_evenly_cost_what_they_cost_one_by_one(sizes: list[tuple[
         shares = [[float(nats_TBV[t, b, symbols_BS[b, t * size // steps]]) for t in range(steps)]] if size else []
         expected += sum(size * sum(share) / steps for share in shares if share)
     steps_B, sizes_B = torch.tensor(sizes).T
-    torch.testing.assert_close(float(spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B)), expected)
+    torch.testing.assert_close(float(flat_start_loss(nats_TBV, steps_B, symbols_BS, sizes_B)), expected)
 
 
 @pytest.mark.parametrize("symbols", [[[], []], [[99], [-7]]])
-def test_sequences_without_symbols_cost_nothing_whatever_stands_there(symbols: list[list[int]]) -> None:
+def test_empty_targets_have_no_loss(symbols: list[list[int]]) -> None:
     nats_TBV, none_B = torch.full((3, 2, 5), torch.inf), torch.zeros(2, dtype=torch.long)
     symbols_BS = torch.tensor(symbols, dtype=torch.long)
-    assert spread_nats(nats_TBV, torch.tensor([3, 2]), symbols_BS, none_B).item() == 0
+    assert flat_start_loss(nats_TBV, torch.tensor([3, 2]), symbols_BS, none_B).item() == 0
 
 
-def test_the_loss_is_mixed_with_symbols_spread_evenly() -> None:
+def test_the_loss_mixes_ctc_and_flat_start() -> None:
     model = built()
     batch = torch.randn(8, 2, 3), torch.tensor([8, 6]), torch.tensor([[3, 0], [2, 0]]), torch.tensor([2, 1])
-    ctc, evenly, mixed = (model.loss(batch[0].double(), *batch[1:], spread=share).item() for share in (0.0, 1.0, 0.25))
+    ctc, flat, mixed = (
+        model.loss(batch[0].double(), *batch[1:], flat_start=share).item() for share in (0.0, 1.0, 0.25)
+    )
     logits_TBV, steps_B = model(batch[0].double(), batch[1])
-    assert evenly == pytest.approx(spread_nats(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
-    assert mixed == pytest.approx(0.25 * evenly + 0.75 * ctc) and ctc != pytest.approx(evenly)
+    assert flat == pytest.approx(flat_start_loss(-logits_TBV.log_softmax(2), steps_B, batch[2] + 1, batch[3]).item())
+    assert mixed == pytest.approx(0.25 * flat + 0.75 * ctc) and ctc != pytest.approx(flat)
 
 
 def test_the_loss_is_the_sum_over_all_paths() -> None:
@@ -104,71 +81,37 @@ def test_the_loss_is_the_sum_over_all_paths() -> None:
     total = torch.zeros((), dtype=torch.float64)
     for b, (steps, target) in enumerate([(4, (4, 1)), (3, (3,))]):
         paths = torch.cartesian_prod(*[torch.arange(5)] * steps)
-        joined = [torch.unique_consecutive(path) for path in paths]
-        ways = [
+        collapsed = [torch.unique_consecutive(path) for path in paths]
+        path_log_p = [
             log_p_TBV[range(steps), b, path].sum()
-            for path, symbols in zip(paths, joined, strict=True)
+            for path, symbols in zip(paths, collapsed, strict=True)
             if tuple(symbols[symbols != 0].tolist()) == target
         ]
-        total = total - torch.stack(ways).logsumexp(0)
+        total = total - torch.stack(path_log_p).logsumexp(0)
     torch.testing.assert_close(loss, total)
 
 
-def test_stretching_changes_the_speed() -> None:
-    x_TBI = torch.arange(20.0).view(10, 2, 1)
-    slow_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.5)
-    assert slow_TBI.shape == (15, 2, 1)
-    assert lengths_B.tolist() == [15, 7]
-    torch.testing.assert_close(slow_TBI[:, 0].diff(dim=0)[3:-3], torch.full((8, 1), 2 / 1.5))
-    torch.testing.assert_close(slow_TBI[:7, 1].diff(dim=0)[1:], torch.full((5, 1), 2 / 1.5))
-    same_TBI, lengths_B = stretched(x_TBI, torch.tensor([10, 5]), 1.0)
-    torch.testing.assert_close(same_TBI[:, 0], x_TBI[:, 0])
-    torch.testing.assert_close(same_TBI[:5, 1], x_TBI[:5, 1])
-    assert lengths_B.tolist() == [10, 5]
-
-
-@given(st.floats(0.5, 1.5), st.lists(st.integers(1, 12), min_size=2, max_size=2))
-def test_stretching_sees_nothing_beyond_an_end(factor: float, lengths: list[int]) -> None:
-    x_TBI, lengths_B = torch.ones(12, 3, 2), torch.tensor([12, *lengths])
-    for b, length in enumerate(lengths_B):
-        x_TBI[length:, b] = 1e6
-    found_TBI, sizes_B = stretched(x_TBI, lengths_B, factor)
-    for b, size in enumerate(sizes_B):
-        torch.testing.assert_close(found_TBI[:size, b], torch.ones(int(size), 2))
-
-
-def test_stretching_nothing_gives_nothing() -> None:
-    found_TBI, sizes_B = stretched(torch.ones(4, 2, 1), torch.tensor([4, 0]), 1.5)
-    assert found_TBI[:, 0].tolist() == [[1.0]] * 6 and sizes_B.tolist() == [6, 0]
-
-
-def test_warping_moves_each_sequence_along_its_features() -> None:
-    x_TBI = torch.arange(6.0).expand(3, 2, 6)
-    found_TBI = warped(x_TBI, torch.tensor([2.0, 0.5]))
-    torch.testing.assert_close(found_TBI[:, 0], torch.arange(0, 3, 0.5).expand(3, 6))
-    torch.testing.assert_close(found_TBI[:, 1], torch.tensor([0.0, 2, 4, 5, 5, 5]).expand(3, 6))
-    torch.testing.assert_close(warped(x_TBI, torch.ones(2)), x_TBI)
-
-
-def test_only_training_is_varied() -> None:
-    model = built(own_scale=True, stretch=0.3, warp=0.3, mask_steps=3, mask_features=1, dropout=0.0)
+def test_augmentation_in_training_only() -> None:
+    model = built(
+        utterance_norm=True, max_time_stretch=0.3, max_frequency_warp=0.3, mask_steps=3, mask_features=1, dropout=0.0
+    )
     x_TBI, lengths_B = torch.randn(12, 2, 3, dtype=torch.float64), torch.tensor([12, 9])
-    plain = built(own_scale=True)(x_TBI, lengths_B)[0]
+    plain = built(utterance_norm=True)(x_TBI, lengths_B)[0]
     torch.testing.assert_close(model(x_TBI, lengths_B)[0], plain)
     varied = model.train()(x_TBI, lengths_B)[0]
     assert varied.shape != plain.shape or not torch.allclose(varied, plain)
 
 
-def test_a_scale_of_its_own_forgives_a_louder_microphone() -> None:
-    model, x_TBI = built(own_scale=True), torch.randn(8, 1, 3, dtype=torch.float64)
+def test_utterance_norm_ignores_location_and_scale() -> None:
+    model, x_TBI = built(utterance_norm=True), torch.randn(8, 1, 3, dtype=torch.float64)
     lengths_B = torch.tensor([8])
     torch.testing.assert_close(model(3 * x_TBI + 5, lengths_B)[0], model(x_TBI, lengths_B)[0], atol=1e-3, rtol=1e-3)
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(SettingError, match="a stream cannot be scaled by its own mean"):
-        built(streaming=True, own_scale=True)
-    with pytest.raises(SettingError, match="cannot hear a stream"):
-        built().hear(torch.zeros(2, 1, 3, dtype=torch.float64))
-    with pytest.raises(SettingError, match="the scale does not fit"):
+def test_invalid_arguments() -> None:
+    with pytest.raises(SettingError, match="a stream cannot be normalised by its own mean"):
+        built(streaming=True, utterance_norm=True)
+    with pytest.raises(SettingError, match="cannot stream"):
+        built().forward_chunk(torch.zeros(2, 1, 3, dtype=torch.float64))
+    with pytest.raises(SettingError, match="mean and deviation do not match"):
         Transcriber(3, 4, mean=[0.0], deviation=[1.0])

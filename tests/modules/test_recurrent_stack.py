@@ -1,4 +1,4 @@
-"""The encoder and its poolings: padding and company change nothing, and each pooling is what its name says."""
+"""Recurrent stack: rows are independent, padding has no effect, and poolings of both directions."""
 
 import pytest
 import torch
@@ -16,9 +16,9 @@ from elman.modules.recurrent_stack import RecurrentStack, build_layers
     st.booleans(),
     st.lists(st.integers(0, 6), min_size=1, max_size=4),
 )
-def test_a_sequence_alone_is_encoded_as_in_company(pooling: str, cell: str, both: bool, lengths: list[int]) -> None:
+def test_rows_are_independent(pooling: str, cell: str, bidirectional: bool, lengths: list[int]) -> None:
     torch.manual_seed(1)
-    encoder = RecurrentStack(3, 5, cell=cell, bidirectional=both, layers=2, pooling=pooling).double().eval()
+    encoder = RecurrentStack(3, 5, cell=cell, bidirectional=bidirectional, layers=2, pooling=pooling).double().eval()
     T = max(lengths) + 2
     x_TBI = torch.full((T, len(lengths), 3), 1e6, dtype=torch.float64)
     alone = [torch.randn(n, 3, dtype=torch.float64) for n in lengths]
@@ -35,7 +35,7 @@ def test_a_sequence_alone_is_encoded_as_in_company(pooling: str, cell: str, both
 
 
 @pytest.mark.parametrize("nonlinearity", ["relu", "nonsense"])
-def test_a_gated_cell_has_no_nonlinearity_to_choose(nonlinearity: str) -> None:
+def test_gated_cells_have_no_nonlinearity_to_choose(nonlinearity: str) -> None:
     for cell in ("gru", "lstm"):
         with pytest.raises(SettingError, match=rf"the cell {cell} has no nonlinearity(.|\n)*should be: (.|\n)*try: "):
             build_layers(cell, 2, 3, nonlinearity=nonlinearity)
@@ -43,11 +43,11 @@ def test_a_gated_cell_has_no_nonlinearity_to_choose(nonlinearity: str) -> None:
         build_layers("rnn", 2, 3, nonlinearity="nonsense")
 
 
-def test_what_the_poolings_take() -> None:
+def test_poolings_of_both_directions() -> None:
     x_TBI, lengths_B = torch.randn(5, 2, 3), torch.tensor([5, 2])
-    for both in (False, True):
+    for bidirectional in (False, True):
         for pooling in ("last", "mean", "max"):
-            encoder = RecurrentStack(3, 4, bidirectional=both, pooling=pooling).eval()
+            encoder = RecurrentStack(3, 4, bidirectional=bidirectional, pooling=pooling).eval()
             pooled_BF, y_TBF = encoder(x_TBI, lengths_B)
             rows = [y_TBF[:length, b] for b, length in enumerate(lengths_B)]
             expected = {
@@ -59,7 +59,7 @@ def test_what_the_poolings_take() -> None:
             torch.testing.assert_close(pooled_BF, torch.stack(expected))
 
 
-def test_attention_is_a_weighted_mean_of_the_steps() -> None:
+def test_attention_pooling() -> None:
     encoder = RecurrentStack(3, 4, pooling="attention").eval()
     x_TBI, lengths_B = torch.randn(5, 2, 3), torch.tensor([5, 3])
     pooled_BF, y_TBF = encoder(x_TBI, lengths_B)
@@ -70,7 +70,7 @@ def test_attention_is_a_weighted_mean_of_the_steps() -> None:
         torch.testing.assert_close(pooled_BF[b], weights_T @ y_TF)
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names() -> None:
     with pytest.raises(SettingError, match="unknown pooling 'maxx'"):
         RecurrentStack(3, 4, pooling="maxx")
     with pytest.raises(SettingError, match="unknown cell 'gruu'"):

@@ -90,7 +90,7 @@ def test_a_line_with_the_same_words_is_found_among_many(
 ) -> None:
     monkeypatch.setattr("elman.predictors.similarity.CANDIDATES", 1)
     # By their vectors all lines are as near: the first of them would hide the right one.
-    same = "elman.models.similarity.SimilarityModel.closeness"
+    same = "elman.models.similarity.SimilarityModel.vector_similarity"
     monkeypatch.setattr(same, lambda model, query_QF, rows_MF: torch.zeros(len(query_QF), len(rows_MF)))
     (tmp_path / "lines.txt").write_text("a cat sings today\n" * 9 + "one dog sleeps here\n")
     answer = elman("predict", run, "a dog sleeps", "--set", f"nearest={tmp_path / 'lines.txt'}", "--set", "top=1")

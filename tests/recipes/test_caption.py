@@ -123,7 +123,7 @@ def test_pictures_of_one_name_are_drawn_apart_and_none_is_written_over(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     answer = elman("predict", run, tmp_path / "a", "--set", f"pictures={tmp_path / 'a'}")
     assert (answer.code, answer.out) == (2, "")
-    assert "would write over what is described" in answer.err
+    assert "would overwrite an input image" in answer.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
     rows = [f"{tmp_path}/{folder}/x.png\tred" for folder in "ab"]
     (tmp_path / "two.tsv").write_text("\n".join(rows))
@@ -134,7 +134,7 @@ def test_pictures_of_one_name_are_drawn_apart_and_none_is_written_over(
 def test_a_description_without_words_is_drawn_too(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
     trained = runs.load(run)
     with torch.no_grad():  # a model that ends at once
-        trained.model.output.bias[trained.model.mark] += 100
+        trained.model.output.bias[trained.model.boundary] += 100
     [answer] = trained.predict([data / "images/0.png"], pictures=str(tmp_path))
     assert answer.fields["caption"] == ""
     assert Path(answer.fields["picture"]).stat().st_size > 1000
@@ -210,11 +210,11 @@ def test_it_begins_with_weights_of_others(
 ) -> None:
     from safetensors.torch import save_file
 
-    from elman.modules.resnet import RESNETS, ResidualNet
+    from elman.modules.resnet import RESNETS, ResNet
 
     monkeypatch.setitem(RESNETS, "resnet18", (1, 1, 1))  # so that it is quick
     torch.manual_seed(3)
-    weights = ResidualNet(RESNETS["resnet18"]).state_dict()
+    weights = ResNet(RESNETS["resnet18"]).state_dict()
     weights = {
         name: tensor for name, tensor in weights.items() if "num_batches" not in name
     }  # as in torchvision's files

@@ -244,5 +244,5 @@ def test_a_broken_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="came without its data"):
         package.load(run).evaluate()
     (run / "examples.json").unlink()
-    with pytest.raises(RunError, match=r"examples.json is broken"):
+    with pytest.raises(RunError, match=r"examples.json cannot be read"):
         package.load(run)

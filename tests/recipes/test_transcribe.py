@@ -24,7 +24,7 @@ import torch
 from elman import RNN, cli
 from elman.data.batching import in_order
 from elman.data.speech.utterance import SoundFeatures, Utterance
-from elman.decoding.ctc import Timed, greedy
+from elman.decoding.ctc import TimedSequence, greedy
 from elman.errors import DataError, SettingError
 from elman.predictors import stream_transcriber as listener
 from elman.predictors import word_timings as heard
@@ -451,7 +451,7 @@ def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, m
     alive: list[int] = []
     batches: list[weakref.ref] = []
 
-    def watched(log_p_TBV: torch.Tensor, steps: list[int]) -> list[Timed]:
+    def watched(log_p_TBV: torch.Tensor, steps: list[int]) -> list[TimedSequence]:
         batches.append(weakref.ref(log_p_TBV))
         alive.append(sum(batch() is not None for batch in batches))
         return greedy(log_p_TBV, steps)
@@ -477,7 +477,7 @@ def test_who_cannot_hear_a_stream_says_so_before_it_comes(run: Path, monkeypatch
     trained = runs.load(run)
     trained.model.streaming = False
     monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
-    with pytest.raises(SettingError, match="cannot hear a stream"):
+    with pytest.raises(SettingError, match="cannot stream"):
         list(trained.predict([run / "no file", "-"]))
 
 

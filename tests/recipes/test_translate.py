@@ -214,7 +214,7 @@ def test_the_attention_is_drawn(elman: Elman, run: Path, tmp_path: Path) -> None
     names = [prediction["picture"] for prediction in json.loads(answer.out)["predictions"]]
     assert names == [str(folder / f"attention-{n}.png") for n in (1, 2)]
     assert all(Path(name).stat().st_size > 1000 for name in names)
-    assert "is no folder" in elman("predict", run, "one", "--set", f"pictures={names[0]}").err
+    assert "is not a folder" in elman("predict", run, "one", "--set", f"pictures={names[0]}").err
 
 
 def test_other_pairs_than_the_run_began_with_are_refused(elman: Elman, run: Path, tmp_path: Path) -> None:

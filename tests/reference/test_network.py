@@ -15,7 +15,7 @@ from elman.errors import DataError, SettingError, ShapeError
 from elman.reference import network
 from elman.reference.activations import ACTIVATIONS
 from elman.reference.network import Network
-from elman.reference.output import PAIRS
+from elman.reference.output import OUTPUT_LOSSES
 
 F = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda a: a}
 G = {"softmax": lambda a: a.softmax(-1), "sigmoid": torch.sigmoid, "identity": lambda a: a}
@@ -64,7 +64,7 @@ def cases(draw):
         H=draw(size),
         V=draw(size),
         f=draw(st.sampled_from(sorted(ACTIVATIONS))),
-        pair=draw(st.sampled_from(sorted(PAIRS))),
+        pair=draw(st.sampled_from(sorted(OUTPUT_LOSSES))),
         bias=draw(st.booleans()),
         seed=draw(st.integers(0, 2**31)),
     )
@@ -125,7 +125,7 @@ def test_contributions_sum_to_the_total(case, close):
         close("same sum", got.sum(axis=(0, 1)), total, scale=np.abs(got).sum(axis=(0, 1)).max(initial=0.0))
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", OUTPUT_LOSSES)
 @pytest.mark.parametrize("f", ACTIVATIONS)
 def test_each_contribution_equals_autograd_of_an_untied_copy(f, pair, close):
     case = make(f=f, pair=pair)
@@ -160,7 +160,7 @@ def test_jacobians_equal_autograd(f, close):
             close("same equations", J[t, i], want)
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", OUTPUT_LOSSES)
 @pytest.mark.parametrize("f", ["tanh", "sigmoid", "identity"])
 def test_bptt_equals_central_differences(f, pair, close):
     case = make(T=3, H=3, f=f, pair=pair)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from elman.errors import DataError, SettingError
-from elman.reference.output import PAIRS, check_targets, pair
+from elman.reference.output import OUTPUT_LOSSES, check_targets, output_loss
 
 OUTPUTS = {"softmax": lambda a: a.softmax(-1), "sigmoid": torch.sigmoid, "identity": lambda a: a}
 ERRORS = {
@@ -25,10 +25,10 @@ def some(V, n=4, scale=1.0):
 
 
 @pytest.mark.parametrize("V", [1, 2, 5])
-@pytest.mark.parametrize(("g", "error"), PAIRS)
+@pytest.mark.parametrize(("g", "error"), OUTPUT_LOSSES)
 def test_value_and_slope_equal_torch(g, error, V, close):
     a, y = some(V)
-    chosen = pair(g, error)
+    chosen = output_loss(g, error)
     o = chosen.output(a)
     at = torch.tensor(a, requires_grad=True)
     ot = OUTPUTS[g](at)
@@ -39,25 +39,25 @@ def test_value_and_slope_equal_torch(g, error, V, close):
     close("same equations", chosen.slope(o, y), d_a)
 
 
-@pytest.mark.parametrize(("g", "error"), PAIRS)
+@pytest.mark.parametrize(("g", "error"), OUTPUT_LOSSES)
 def test_value_is_the_formula_of_the_table(g, error, close):
     a, y = some(3)
-    o = pair(g, error).output(a)
+    o = output_loss(g, error).output(a)
     formula = {
         "cross-entropy": lambda: -y * np.log(o),
         "binary cross-entropy": lambda: -y * np.log(o) - (1 - y) * np.log(1 - o),
         "squared error": lambda: 0.5 * (o - y) ** 2,
     }[error]()
-    close("same equations", pair(g, error).error(a, o, y), formula.sum(axis=-1))
+    close("same equations", output_loss(g, error).error(a, o, y), formula.sum(axis=-1))
 
 
-@pytest.mark.parametrize(("g", "error"), [p for p in PAIRS if p[0] != "identity"])
+@pytest.mark.parametrize(("g", "error"), [p for p in OUTPUT_LOSSES if p[0] != "identity"])
 def test_large_values_stay_finite(g, error):
     a, y = some(3, scale=1e4)
-    o = pair(g, error).output(a)
+    o = output_loss(g, error).output(a)
     assert np.isfinite(o).all()
-    assert np.isfinite(pair(g, error).error(a, o, y)).all()
-    assert np.isfinite(pair(g, error).slope(o, y)).all()
+    assert np.isfinite(output_loss(g, error).error(a, o, y)).all()
+    assert np.isfinite(output_loss(g, error).slope(o, y)).all()
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def test_large_values_stay_finite(g, error):
 )
 def test_a_senseless_pair_is_refused(g, error, advice):
     with pytest.raises(SettingError) as caught:
-        pair(g, error)
+        output_loss(g, error)
     assert f"{error} does not fit the output function {g}" in str(caught.value)
     assert advice in str(caught.value)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(SettingError, match=r"unknown output function g 'softmx'(.|\n)*did you mean 'softmax'"):
-        pair("softmx", "cross-entropy")
+        output_loss("softmx", "cross-entropy")
     with pytest.raises(SettingError, match=r"unknown error 'crossentropy'(.|\n)*did you mean 'cross-entropy'"):
-        pair("softmax", "crossentropy")
+        output_loss("softmax", "crossentropy")
 
 
 def test_targets_that_are_no_probabilities_are_refused():

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from elman.layers import LAYERS
+
 PAGES = Path(__file__).parents[2] / "docs" / "maths"
-CELLS = ("rnn", "gru", "lstm")
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 def test_the_python_of_the_page_runs(cell):
     text = (PAGES / f"{cell}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
@@ -22,7 +23,7 @@ def test_the_python_of_the_page_runs(cell):
         exec(compile(block, f"docs/maths/{cell}.md, block {i + 1}", "exec"), names)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 def test_the_links_of_the_page_lead_somewhere(cell):
     page = PAGES / f"{cell}.md"
     links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))

@@ -9,15 +9,15 @@ from elman.errors import SettingError
 from elman.reference import network, rnn
 from elman.reference.activations import ACTIVATIONS
 from elman.reference.network import Network
-from elman.reference.rnn import RNN
-from elman.reference.weights import Weights
+from elman.reference.rnn import RNNStep
+from elman.reference.weights import LayerWeights
 
 
 @pytest.mark.parametrize("nonlinearity", ACTIVATIONS)
 def test_step_backward_equals_the_complex_step(nonlinearity, close):
     rng = np.random.default_rng(0)
     gx, gh, past, d_h = rng.normal(size=(4, 2, 3))
-    cell = RNN(nonlinearity)
+    cell = RNNStep(nonlinearity)
     _, kept = cell.step([gx], [gh], (past,))
     (d_gx,), (d_gh,), (d_past,) = cell.step_backward(kept, (d_h,))
     step = 1e-30
@@ -41,7 +41,7 @@ def test_layer_is_the_network_without_its_output(f, close):
     whole = network.bptt(net, run, np.zeros((T, B, H)))
     pairs = network.contributions(net, run, np.zeros((T, B, H)))
 
-    y, _, tape = rnn.forward(x, (s0,), Weights(U, W, b), nonlinearity=f)
+    y, _, tape = rnn.forward(x, (s0,), LayerWeights(U, W, b), nonlinearity=f)
     grads = rnn.backward(tape, run.s_TBH)
     layer_pairs = rnn.contributions(tape, run.s_TBH)
     scale = max(1.0, np.abs(whole.W_HH).max())
@@ -57,4 +57,6 @@ def test_layer_is_the_network_without_its_output(f, close):
 
 def test_an_unknown_nonlinearity_is_refused_with_the_nearest():
     with pytest.raises(SettingError, match=r"unknown function f 'sigmiod'(.|\n)*did you mean 'sigmoid'"):
-        rnn.forward(np.zeros((1, 1, 1)), (np.zeros((1, 1)),), Weights(np.eye(1), np.eye(1)), nonlinearity="sigmiod")
+        rnn.forward(
+            np.zeros((1, 1, 1)), (np.zeros((1, 1)),), LayerWeights(np.eye(1), np.eye(1)), nonlinearity="sigmiod"
+        )

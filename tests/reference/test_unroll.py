@@ -18,7 +18,7 @@ from torch import nn
 
 from elman.errors import ShapeError
 from elman.reference import gru, lstm, rnn
-from elman.reference.weights import Weights
+from elman.reference.weights import LayerWeights
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 MODULES = {"rnn": rnn, "gru": gru, "lstm": lstm}
@@ -33,7 +33,7 @@ class Case:
     kind: str
     x: np.ndarray
     state: tuple[np.ndarray, ...]
-    weights: Weights
+    weights: LayerWeights
     d_y: np.ndarray
     d_state: tuple[np.ndarray, ...]
     options: dict[str, Any]  # of forward
@@ -50,7 +50,7 @@ def make(kind, T=4, B=2, I=3, H=3, P=0, bias=True, initial=True, nonlinearity="t
     rng = np.random.default_rng(seed)
     G, out = GATES[kind] * H, P or H
     widths = (out, H) if kind == "lstm" else (out,)
-    weights = Weights(
+    weights = LayerWeights(
         rng.normal(size=(G, I)),
         rng.normal(size=(G, out)) / np.sqrt(out),
         rng.normal(size=G) if bias else None,

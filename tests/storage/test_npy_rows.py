@@ -16,6 +16,6 @@ def test_numpy_reads_what_was_written(tmp_path: Path) -> None:
 
 
 def test_no_rows_are_refused_and_leave_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is nothing to write"):
+    with pytest.raises(DataError, match="there are no rows"):
         write_rows(tmp_path / "rows.npy", [])
     assert list(tmp_path.iterdir()) == []

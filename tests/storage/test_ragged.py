@@ -16,8 +16,8 @@ def test_what_was_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory, sizes: list, kind: str, wide: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("sequences")
-    chance = np.random.default_rng(1)
-    arrays = [chance.integers(0, 200, (size, 3) if wide else (size,)).astype(kind) for size in sizes]
+    rng = np.random.default_rng(1)
+    arrays = [rng.integers(0, 200, (size, 3) if wide else (size,)).astype(kind) for size in sizes]
     written = RaggedArrays.write(folder, "input", iter(arrays))
     for found in (written, RaggedArrays.open(folder, "input"), RaggedArrays.of(arrays)):
         assert len(found) == len(sizes)

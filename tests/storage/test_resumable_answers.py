@@ -1,4 +1,4 @@
-"""Answers that are kept while they are made."""
+"""Answers in a growing file: resumed, and refused where it is another file."""
 
 from pathlib import Path
 
@@ -10,22 +10,22 @@ from elman.storage.resumable_answers import ResumableAnswers
 NAMES = ("input", "answer", "beam")
 
 
-def test_a_stopped_measurement_goes_on_from_whole_lines(tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_resumes_after_complete_lines(tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
     rows = [("a\tb", "\u2028 x", "so"), ("", "y", ""), ('c"\\', "", "\n")]
-    with ResumableAnswers(file, NAMES) as kept:
-        assert kept.done == []
+    with ResumableAnswers(file, NAMES) as answers:
+        assert answers.done == []
         for row in rows:
-            kept.add(*row)
+            answers.add(*row)
             assert file.read_bytes().endswith(b"\n")  # at once
     whole = file.read_bytes()
     file.write_bytes(whole + '{"input": "\u00e4'.encode()[:-1])  # cut inside a character
-    with ResumableAnswers(file, NAMES) as kept:
-        assert kept.done == rows
+    with ResumableAnswers(file, NAMES) as answers:
+        assert answers.done == rows
         assert file.read_bytes() == whole
-        kept.add("d", "z", "zz")
-    with ResumableAnswers(file, NAMES) as kept:
-        assert kept.done == [*rows, ("d", "z", "zz")]
+        answers.add("d", "z", "zz")
+    with ResumableAnswers(file, NAMES) as answers:
+        assert answers.done == [*rows, ("d", "z", "zz")]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_stopped_measurement_goes_on_from_whole_lines(tmp_path: Path) -> None:
 def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "answers.jsonl"
     file.write_bytes(content)
-    with pytest.raises(RunError, match="holds no answers") as refused:
+    with pytest.raises(RunError, match="is not a file of answers") as refused:
         ResumableAnswers(file, NAMES)
     assert "a JSON object with input, answer, beam on each line" in str(refused.value)
     assert file.read_bytes() == content

@@ -24,7 +24,7 @@ def test_a_second_process_at_the_same_place_is_refused(tmp_path: Path, existing:
 
     def fill(folder: Path) -> Any:
         (folder / "text").write_text("mine")
-        with pytest.raises(RunError, match=r"another process is making a run at(.|\n)*should(.|\n)*is: (.|\n)*try: "):
+        with pytest.raises(RunError, match=r"another process is creating a run at(.|\n)*should(.|\n)*is: (.|\n)*try: "):
             make(out)
         assert (folder / "text").read_text() == "mine"
         return {}

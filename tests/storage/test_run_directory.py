@@ -28,7 +28,7 @@ def test_it_is_made_and_opened(tmp_path: Path) -> None:
 def test_other_data_than_it_began_with_are_refused(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     run.check_data("0", "pairs")
-    with pytest.raises(RunError, match=r"the pairs in .*run are not those .*\n.*fingerprint 0\n.*1\n.*take the run"):
+    with pytest.raises(RunError, match=r"the pairs in .*run are not those .*\n.*fingerprint 0\n.*1\n.*restore the run"):
         run.check_data("1", "pairs")
 
 
@@ -100,7 +100,7 @@ def config(**changes: Any) -> str:
         (config(data={"n": float("nan")}), "is broken"),
     ],
 )
-def test_a_foreign_directory_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+def test_another_directory_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(RunError, match=message):
@@ -108,10 +108,10 @@ def test_a_foreign_directory_is_refused(tmp_path: Path, content: str | None, mes
 
 
 def test_what_is_not_there_or_no_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no run directory(.|\n)*nothing of that name"):
+    with pytest.raises(RunError, match=r"is not a run directory(.|\n)*nothing of that name"):
         RunDirectory.open(tmp_path / "none")
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"no run directory(.|\n)*a file"):
+    with pytest.raises(RunError, match=r"is not a run directory(.|\n)*a file"):
         RunDirectory.open(tmp_path / "file")
 
 
@@ -124,7 +124,7 @@ def test_a_config_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "checkpoint/../../secret"])
 def test_no_path_climbs_out(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RunError, match="lies outside of the run"):
+    with pytest.raises(RunError, match="is outside of the run"):
         make(tmp_path / "run").file(name)
 
 
@@ -159,7 +159,7 @@ def test_metrics_come_back(tmp_path: Path) -> None:
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
 
 
-def test_a_row_that_a_kill_left_half_is_none(tmp_path: Path) -> None:
+def test_an_incomplete_row_is_skipped(tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     run.write_metrics([ROW])
     path = run.path / "metrics.jsonl"
@@ -179,7 +179,7 @@ def test_metrics_of_very_many_evaluations_are_read(tmp_path: Path) -> None:
     assert len(run.read_metrics()) == 2500
 
 
-def test_metrics_that_are_gone_are_not_begun_anew(tmp_path: Path) -> None:
+def test_missing_metrics_are_not_replaced_by_empty_ones(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"metrics\.jsonl cannot be written"):
         make(tmp_path / "run").append_metrics(ROW)
 

@@ -13,7 +13,7 @@ from elman.training.task import Loss, Task
 
 
 class Numbers:
-    """Four batches an epoch, each a number; the place is kept as JSON."""
+    """Four batches an epoch, each a number; the position is JSON."""
 
     def __init__(self) -> None:
         self.done = 0

@@ -1,4 +1,4 @@
-"""A program, run by test_kill.py: trains a small run, kills it, goes on, and compares it with one never killed.
+"""A program, run by test_kill.py: trains a small run, kills it, resumes it, and compares it with an uninterrupted one.
 
     python kill_trials.py random FOLDER TRIALS    SIGKILL at random moments
     python kill_trials.py points FOLDER           SIGKILL before every single write to the disk, and in the middle of it
@@ -110,13 +110,13 @@ def die_at(point, half):
 
 
 def random_kills(text, folder, expected, duration, trials):
-    chance = random.Random(20)
+    rng = random.Random(20)
     wrong, killed = [], 0
     for trial in range(trials):
         out = folder / f"random-{trial}"
         for _ in range(2):
             child = in_child(lambda out=out: attempt(text, out))
-            time.sleep(chance.uniform(0, duration))
+            time.sleep(rng.uniform(0, duration))
             os.kill(child, signal.SIGKILL)
             killed += finish(child) == -signal.SIGKILL
         if finish(in_child(lambda out=out: attempt(text, out))) != 0:
@@ -149,8 +149,8 @@ def main():
     kind, folder = sys.argv[1], Path(sys.argv[2])
     settings = SETTINGS if kind == "random" else SETTINGS | FEW
     text = folder / "text.txt"
-    chance = random.Random(1)
-    text.write_text("".join(chance.choice("abc de\n") for _ in range(500)))
+    rng = random.Random(1)
+    text.write_text("".join(rng.choice("abc de\n") for _ in range(500)))
     read, write = os.pipe()
 
     def whole():

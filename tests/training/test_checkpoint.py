@@ -31,7 +31,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
         for remembered in optimiser.state.values():
             change(remembered)
         path = tmp_path / "checkpoint" / "state.safetensors"
-        checkpoint.save(path, model=model, optimiser=optimiser, carried=None, memory={})
+        checkpoint.save(path, model=model, optimiser=optimiser, carried=None, state={})
         return path
 
     return save
@@ -87,19 +87,19 @@ def test_changed_settings_of_the_optimiser_take_effect(saved: Callable[..., Path
     assert torch.allclose(model.weight, before * (1 - 0.1 * 0.5) - change)
 
 
-@pytest.mark.parametrize("kept", [0, 1])
-def test_momentum_that_some_parameters_lack_begins_at_zero(saved: Callable[..., Path], kept: int) -> None:
+@pytest.mark.parametrize("number_with", [0, 1])
+def test_momentum_that_some_parameters_lack_begins_at_zero(saved: Callable[..., Path], number_with: int) -> None:
     shapes = [(3, 2), (3,)]
     path = saved("sgd")
     model = nn.Linear(2, 3)
     optimiser = build_optimiser(model, TrainingSettings(optimiser="sgd", weight_decay=0))
     step(model, optimiser)
     for number, p in enumerate(model.parameters()):
-        if number != kept:
+        if number != number_with:
             del optimiser.state[p]
-    checkpoint.save(path, model=model, optimiser=optimiser, carried=None, memory={})
+    checkpoint.save(path, model=model, optimiser=optimiser, carried=None, state={})
     model, optimiser = load(path, optimiser="sgd", momentum=0.5, weight_decay=0)
     step(model, optimiser)
     for number, p in enumerate(model.parameters()):
-        expected = 1.5 if number == kept else 1.0
+        expected = 1.5 if number == number_with else 1.0
         assert torch.equal(optimiser.state[p]["momentum_buffer"], torch.full(shapes[number], expected))

@@ -48,22 +48,22 @@ def test_slow_evaluations_are_few_in_a_timed_run_and_the_last_one_is_within_it(m
     assert outcome.seconds < 1.2 + 0.35
 
 
-def test_every_row_says_how_it_went(make_task: Any, make_run: Any) -> None:
+def test_the_rows_of_metrics(make_task: Any, make_run: Any) -> None:
     run = make_run("run")
     outcome = train(make_task(), TrainingSettings(steps=10, evaluate_every=4, clip=0.01), run)
-    found = rows(run)
-    assert [row["step"] for row in found] == [4, 8, 10]
-    assert found[0]["epoch"] == 1.0
-    assert all(row["share_clipped"] == 1.0 for row in found)
-    assert all(row["gradient_norm_clipped"] == pytest.approx(0.01) for row in found)
-    assert all(row["gradient_norm_largest"] >= row["gradient_norm"] > 0.01 for row in found)
-    assert [len(row["gradient_norms"]) for row in found] == [4, 4, 2]
-    for row in found:
+    table = rows(run)
+    assert [row["step"] for row in table] == [4, 8, 10]
+    assert table[0]["epoch"] == 1.0
+    assert all(row["share_clipped"] == 1.0 for row in table)
+    assert all(row["gradient_norm_clipped"] == pytest.approx(0.01) for row in table)
+    assert all(row["gradient_norm_largest"] >= row["gradient_norm"] > 0.01 for row in table)
+    assert [len(row["gradient_norms"]) for row in table] == [4, 4, 2]
+    for row in table:
         assert sum(row["gradient_norms"]) / len(row["gradient_norms"]) == pytest.approx(row["gradient_norm"], rel=1e-3)
-    assert min(found, key=lambda row: row["validation"]["error"])["step"] == outcome.best_step
+    assert min(table, key=lambda row: row["validation"]["error"])["step"] == outcome.best_step
 
 
-def test_the_best_weights_are_kept(make_task: Any, make_run: Any) -> None:
+def test_the_best_weights_are_saved(make_task: Any, make_run: Any) -> None:
     errors = iter([3.0, 1.0, 2.0, 2.5])
     weights = []
 
@@ -76,8 +76,8 @@ def test_the_best_weights_are_kept(make_task: Any, make_run: Any) -> None:
     task = make_task(evaluate=evaluate)
     outcome = train(task, TrainingSettings(steps=8, evaluate_every=2), run)
     assert outcome.best_step == 4
-    kept, facts = tensors.read(run.model)
-    assert all(torch.equal(kept[name], weights[1][name]) for name in kept)
+    best, facts = tensors.read(run.model)
+    assert all(torch.equal(best[name], weights[1][name]) for name in best)
     assert facts == {"step": 4, "metrics": {"error": 1.0}}
     assert task.model.training
 
@@ -88,7 +88,7 @@ def test_higher_is_better_where_the_task_says_so(make_task: Any, make_run: Any) 
     assert train(task, TrainingSettings(steps=6, evaluate_every=2), make_run("run")).best_step == 4
 
 
-def test_looking_does_not_change_the_run(make_task: Any, make_run: Any) -> None:
+def test_an_evaluation_does_not_change_the_run(make_task: Any, make_run: Any) -> None:
     """Evaluations and probes that draw random numbers leave the weights as they would be without them."""
 
     class Probe:
@@ -128,13 +128,13 @@ def test_the_state_is_carried_and_its_gradient_cut(make_task: Any, make_run: Any
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_ctrl_c_saves_and_the_run_goes_on_exactly(make_task: Any, make_run: Any, schedule: str) -> None:
+def test_ctrl_c_saves_and_the_run_is_resumed_exactly(make_task: Any, make_run: Any, schedule: str) -> None:
     settings = TrainingSettings(steps=20, evaluate_every=6, schedule=schedule, plateau_patience=1)
     whole, broken = make_run("whole"), make_run("broken")
     train(make_task(), settings, whole)
 
-    def press(moment: Any) -> None:
-        if moment.step == 10:
+    def press(progress: Any) -> None:
+        if progress.step == 10:
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
@@ -147,7 +147,7 @@ def test_ctrl_c_saves_and_the_run_goes_on_exactly(make_task: Any, make_run: Any,
 
 
 def test_a_second_ctrl_c_stops_at_once(make_task: Any, make_run: Any) -> None:
-    def press(moment: Any) -> None:
+    def press(progress: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -168,13 +168,13 @@ def test_training_in_a_thread_leaves_signals_alone(make_task: Any, make_run: Any
     assert ended == ["budget"]
 
 
-def test_a_second_process_is_kept_away(make_task: Any, make_run: Any) -> None:
+def test_a_second_process_is_refused(make_task: Any, make_run: Any) -> None:
     run = make_run("run")
     with run.locked(), pytest.raises(RunError, match="another process is training"):
         train(make_task(), TrainingSettings(steps=2), run)
 
 
-def test_a_larger_budget_goes_on_and_a_used_one_does_nothing(make_task: Any, make_run: Any) -> None:
+def test_a_larger_budget_is_resumed_and_an_exhausted_one_does_nothing(make_task: Any, make_run: Any) -> None:
     run = make_run("run")
     train(make_task(), TrainingSettings(steps=4), run)
     before = (run.path / "metrics.jsonl").read_bytes()
@@ -188,10 +188,10 @@ def test_each_evaluation_adds_a_line_and_writes_no_other_again(make_task: Any, m
     run = make_run("run")
     places: list[tuple[int, int]] = []
 
-    def look(moment: Any) -> None:
-        if moment.row is not None:
-            found = (run.path / "metrics.jsonl").stat()
-            places.append((found.st_ino, found.st_size))
+    def look(progress: Any) -> None:
+        if progress.row is not None:
+            status = (run.path / "metrics.jsonl").stat()
+            places.append((status.st_ino, status.st_size))
 
     train(make_task(), TrainingSettings(steps=8, evaluate_every=2), run, watch=look)
     assert len({file for file, _ in places}) == 1
@@ -199,11 +199,11 @@ def test_each_evaluation_adds_a_line_and_writes_no_other_again(make_task: Any, m
     assert len(places) == len(rows(run)) == 4
 
 
-def test_metrics_that_the_checkpoint_knows_must_be_there(make_task: Any, make_run: Any) -> None:
+def test_missing_metrics_of_the_checkpoint_are_refused(make_task: Any, make_run: Any) -> None:
     run = make_run("run")
     train(make_task(), TrainingSettings(steps=4, evaluate_every=2), run)
     (run.path / "metrics.jsonl").write_text("")
-    with pytest.raises(RunError, match=r"metrics\.jsonl is shorter than the checkpoint knows"):
+    with pytest.raises(RunError, match=r"metrics\.jsonl has fewer rows than the checkpoint"):
         train(make_task(), TrainingSettings(steps=9), run, resume=True)
 
 
@@ -298,7 +298,7 @@ def test_any_metric_that_is_not_finite_stops_the_run(make_task: Any, make_run: A
     assert rows(run) == []
 
 
-def test_a_metric_may_be_beyond_numbers_but_not_the_deciding_one(make_task: Any, make_run: Any) -> None:
+def test_a_metric_may_overflow_but_not_the_deciding_one(make_task: Any, make_run: Any) -> None:
     run = make_run("run")
     train(make_task(evaluate=lambda model: {"error": 1.0, "other": None}), TrainingSettings(steps=3), run)
     assert rows(run)[0]["validation"] == {"error": 1.0, "other": None}
@@ -329,10 +329,10 @@ def test_an_evaluation_without_the_deciding_metric_is_one_message_and_loses_no_s
     make_task: Any, make_run: Any
 ) -> None:
     run = make_run("run")
-    with pytest.raises(DataError, match=r"step 3 found no error, which decides(.|\n)*is: +other alone(.|\n)*--resume"):
+    with pytest.raises(DataError, match=r"step 3 has no error, which decides(.|\n)*is: +other alone(.|\n)*--resume"):
         train(make_task(evaluate=lambda model: {"other": 1.0}), TrainingSettings(steps=3), run)
     steps: list[int] = []
-    train(make_task(), TrainingSettings(steps=3), run, resume=True, watch=lambda moment: steps.append(moment.step))
+    train(make_task(), TrainingSettings(steps=3), run, resume=True, watch=lambda progress: steps.append(progress.step))
     assert steps == [3]
 
 
@@ -358,14 +358,14 @@ def test_a_probe_that_finds_no_number_does_not_stop_the_run(make_task: Any, make
         {"position": None},
     ],
 )
-def test_a_checkpoint_that_remembers_something_else_is_refused(make_task: Any, make_run: Any, change: dict) -> None:
+def test_an_invalid_checkpoint_is_refused(make_task: Any, make_run: Any, change: dict) -> None:
     run = make_run("run")
     train(make_task(), TrainingSettings(steps=2), run)
     model = make_task().model
     optimiser = build_optimiser(model, TrainingSettings())
-    _, memory = checkpoint.load(run.checkpoint, model=model, optimiser=optimiser)
+    _, state = checkpoint.load(run.checkpoint, model=model, optimiser=optimiser)
     if "step" in change.get("run", {}):
-        change = {"run": {**memory["run"], **change["run"]}}
-    checkpoint.save(run.checkpoint, model=model, optimiser=optimiser, carried=None, memory={**memory, **change})
+        change = {"run": {**state["run"], **change["run"]}}
+    checkpoint.save(run.checkpoint, model=model, optimiser=optimiser, carried=None, state={**state, **change})
     with pytest.raises(RunError, match=r"is broken(.|\n)*should be: (.|\n)*is: (.|\n)*try: "):
         train(make_task(), TrainingSettings(steps=9), run, resume=True)

@@ -1,4 +1,4 @@
-"""A language model that stops and goes on ends, bit for bit, as one that never stopped; a refusal changes nothing."""
+"""A resumed language model ends, bit for bit, as an uninterrupted one; a refusal changes nothing."""
 
 import os
 import random
@@ -23,15 +23,15 @@ TINY = {"hidden": 6, "embedding": 4, "batch_size": 2, "window": 5, "steps": 24, 
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    chance = random.Random(1)
+    rng = random.Random(1)
     path = tmp_path / "text.txt"
-    path.write_text("".join(chance.choice("abc de\n") for _ in range(300)))
+    path.write_text("".join(rng.choice("abc de\n") for _ in range(300)))
     return path
 
 
 def press_at(step: int) -> Callable[[Any], None]:
-    def watch(moment: Any) -> None:
-        if moment.step == step and moment.row is None:
+    def watch(progress: Any) -> None:
+        if progress.step == step and progress.row is None:
             os.kill(os.getpid(), signal.SIGINT)
 
     return watch
@@ -52,7 +52,7 @@ def press_at(step: int) -> Callable[[Any], None]:
     ],
     ids=lambda settings: "-".join(settings),
 )
-def test_a_run_that_stopped_goes_on_exactly(tmp_path: Path, text: Path, settings: dict) -> None:
+def test_an_interrupted_run_is_resumed_exactly(tmp_path: Path, text: Path, settings: dict) -> None:
     chosen = {**TINY, **settings}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert runs.start(RECIPE, [text], chosen, whole).outcome.ended == "budget"
@@ -64,9 +64,9 @@ def test_a_run_that_stopped_goes_on_exactly(tmp_path: Path, text: Path, settings
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     assert len((whole / "metrics.jsonl").read_text().splitlines()) == 6
     expected, _ = tensors.read(whole / "checkpoint/state.safetensors")
-    found, _ = tensors.read(parts / "checkpoint/state.safetensors")
-    assert expected.keys() == found.keys()
-    different = [name for name in expected if expected[name].numpy().tobytes() != found[name].numpy().tobytes()]
+    resumed, _ = tensors.read(parts / "checkpoint/state.safetensors")
+    assert expected.keys() == resumed.keys()
+    different = [name for name in expected if expected[name].numpy().tobytes() != resumed[name].numpy().tobytes()]
     assert different == []
 
 
@@ -113,8 +113,8 @@ def test_a_run_that_another_process_trains_keeps_its_settings(run: Path) -> None
 def test_changed_settings_are_written_and_used(run: Path) -> None:
     trained = runs.resume(RECIPE, {"steps": 9, "dropout": 0.5}, run)
     assert trained.outcome.step == 9
-    kept = RunDirectory.open(run).config["settings"]
-    assert (kept["steps"], kept["dropout"], kept["hidden"]) == (9, 0.5, 6)
+    settings = RunDirectory.open(run).config["settings"]
+    assert (settings["steps"], settings["dropout"], settings["hidden"]) == (9, 0.5, 6)
     assert "- dropout = 0.5" in (run / "report.md").read_text()
 
 

@@ -32,7 +32,7 @@ def test_plateau_falls_after_evaluations_without_a_new_best() -> None:
     schedule = Schedule(settings)
     rates = []
     for improved in (True, False, True, False, False, False, False):
-        schedule.judge(improved)
+        schedule.update(improved)
         rates.append(schedule.rate(0.5))
     assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01])
 

@@ -172,15 +172,15 @@ def autopsy(model: Any, again: Any) -> str | None:
     """Name the sequences of a batch after which a number is not finite."""
     from elman import inspection  # only then: training does without it
 
-    return inspection.autopsy(model, again)
+    return inspection.explain_non_finite(model, again)
 
 
 def horizon_every(steps: int) -> Any:
     """Return what makes the probe of `elman train --diagnose`, for the task of a recipe."""
-    from elman.inspection import Probe
+    from elman.inspection import GradientProbe
 
     def make(task: Any) -> Any:
-        return Probe(steps, lambda model, batch, state: task.objective(model, batch, state).mean)
+        return GradientProbe(steps, lambda model, batch, state: task.objective(model, batch, state).mean)
 
     return make
 
@@ -346,7 +346,7 @@ def diagnose(
         found = "a directory" if out.is_dir() else f"no directory {out.parent}"
         raise SettingError(f"--out {out} cannot be written", should="a file in a directory that exists", found=found)
     if out is not None:
-        inspection.require_drawing()  # now, not when all is measured
+        inspection.require_matplotlib()  # now, not when all is measured
     patient = runs.diagnosable(run, sources_of(data))
     model, sample = patient.model, patient.sample
     settings = patient.settings.as_dict()

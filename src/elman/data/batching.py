@@ -1,9 +1,11 @@
-"""Examples in batches: a new order in every epoch, sequences of similar length together, a place that can be kept."""
+"""Batches that training can resume: positions, length buckets, padding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +13,102 @@ from numpy.typing import NDArray
 from elman.errors import RunError, SettingError
 
 Batch = TypeVar("Batch")
+Item = TypeVar("Item")
 
-POOL = 50  # batches whose examples are sorted by length together
+IGNORED = -100
+"""A target that no loss counts; what torch's cross-entropy ignores by default."""
+
+POOL = 50
+"""Batches whose examples are sorted by length together."""
 
 
-class BucketBatches(Generic[Batch]):
-    """The batches of a set of examples, for training; `elman.training.task.Batches` says what it keeps to.
+class ResumableBatches(ABC, Generic[Batch]):
+    """Batches of epoch after epoch, with a position from which a new process continues.
+
+    Iterating yields the batches that are left of the current epoch; iterating again yields the next epoch. The
+    position moves before a batch is yielded. This is the contract `elman.training.task.Batches`.
+
+    Attributes:
+        unit: what an epoch consists of, and the key of its part of the position.
+    """
+
+    unit: ClassVar[str] = "offset"
+
+    def __init__(self) -> None:
+        self._epoch, self._offset = 0, 0
+
+    @abstractmethod
+    def epoch_length(self, epoch: int) -> int:
+        """Return how many units an epoch has."""
+
+    @abstractmethod
+    def _batch_end(self, epoch: int, start: int) -> int:
+        """Return the unit behind the batch that begins at `start`."""
+
+    @abstractmethod
+    def _batch(self, epoch: int, start: int, stop: int) -> Batch:
+        """Return the batch of these units."""
+
+    @property
+    def position(self) -> dict[str, int]:
+        """The position of the next batch as JSON: the epoch, and the units of it that are done."""
+        return {"epoch": self._epoch, self.unit: self._offset}
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Continue from a `position` of the same data and settings.
+
+        Raises:
+            RunError: there is no such position.
+        """
+        epoch: Any = position.get("epoch")
+        offset: Any = position.get(self.unit)
+        integers = type(epoch) is int and type(offset) is int and 0 <= epoch < 1 << 63
+        if not integers or not 0 <= offset < self.epoch_length(epoch):
+            raise RunError(
+                "invalid position in the data",
+                should=f"an epoch from 0 on, and an integer from 0 to {self.epoch_length(0) - 1} for {self.unit}",
+                found=repr(position)[:80],
+                hint="resume with the same data and settings as before",
+            )
+        self._epoch, self._offset = epoch, offset
+
+    @property
+    def progress(self) -> float:
+        """Epochs done, with the fraction of the current one."""
+        return self._epoch + self._offset / self.epoch_length(self._epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self._epoch
+        while self._epoch == epoch:
+            yield self.next_batch()
+
+    def next_batch(self) -> Batch:
+        """Return the batch at `position` and move on, into the next epoch where this one ends."""
+        epoch, start = self._epoch, self._offset
+        stop = self._batch_end(epoch, start)
+        self._epoch, self._offset = (epoch + 1, 0) if stop == self.epoch_length(epoch) else (epoch, stop)
+        return self._batch(epoch, start, stop)
+
+
+class BucketBatches(ResumableBatches[Batch]):
+    """Batches of examples of similar length, for training.
 
     The order of an epoch depends on the seed and the epoch alone: the examples are permuted, then sorted by length
-    within pools of `POOL` batches, cut into batches, and the batches permuted. So padding is rare and the order still
-    random. `seek(position)` goes on exactly where `position` was.
+    within pools of `POOL` batches, split into batches, and the batches permuted. So padding is rare and the order still
+    random.
 
     Args:
         lengths: (N,), the length of each example; all equal where there is nothing to sort.
         collate: makes a batch of the numbers of its examples.
         batch_size: examples in a batch; the last one of an epoch may have fewer.
-        seed: of the order.
-        tokens: steps in a batch at the most, padding included; 0 for no limit. A longer example has a batch to itself.
+        seed: the seed of the order.
+        tokens: the most steps of a batch, padding included; 0 for no limit. A longer example has a batch to itself.
 
     Raises:
         SettingError: a size is not positive, or there is no example.
     """
+
+    unit = "batch"
 
     def __init__(
         self,
@@ -42,85 +119,59 @@ class BucketBatches(Generic[Batch]):
         seed: int = 0,
         tokens: int = 0,
     ) -> None:
+        super().__init__()
         self.lengths = np.asarray(lengths, np.int64)
         if batch_size < 1 or tokens < 0 or not len(self.lengths):
             raise SettingError(
                 "there is nothing to make batches of",
-                should="at least one example, a batch_size of 1 or more, and no negative number of tokens",
+                should="at least one example, a batch_size of at least 1, and a number of tokens that is not negative",
                 found=f"{len(self.lengths)} examples, batch_size {batch_size}, tokens {tokens}",
             )
         self.collate, self.batch_size, self.seed, self.tokens = collate, batch_size, seed, tokens
-        self._epoch, self._index = 0, 0
         self._order: list[NDArray[np.int64]] = []
         self._ordered = -1
-
-    @property
-    def position(self) -> dict[str, int]:
-        """The place of the next batch: the epoch, and its number in it."""
-        return {"epoch": self._epoch, "batch": self._index}
-
-    def seek(self, position: dict[str, Any]) -> None:
-        """Go to a place that `position` returned.
-
-        Raises:
-            RunError: there is no such place.
-        """
-        epoch, index = position.get("epoch"), position.get("batch")
-        if type(epoch) is int and type(index) is int and 0 <= epoch < 1 << 63 and 0 <= index < len(self.order(epoch)):
-            self._epoch, self._index = epoch, index
-            return
-        raise RunError(
-            "the place in the data is impossible",
-            should="an epoch from 0 on, and a batch in it",
-            found=repr(position)[:80],
-            hint="go on with the same data and settings as before",
-        )
-
-    @property
-    def progress(self) -> float:
-        """Epochs done, with the fraction of the current one."""
-        return self._epoch + self._index / len(self.order(self._epoch))
 
     def __len__(self) -> int:
         """Batches of the current epoch."""
         return len(self.order(self._epoch))
 
-    def __iter__(self) -> Iterator[Batch]:
-        epoch = self._epoch
-        while self._epoch == epoch:
-            chosen = self.order(epoch)[self._index]
-            self._index += 1
-            if self._index == len(self.order(epoch)):
-                self._epoch, self._index = epoch + 1, 0
-            yield self.collate(chosen)
+    def epoch_length(self, epoch: int) -> int:
+        """Return how many batches an epoch has."""
+        return len(self.order(epoch))
+
+    def _batch_end(self, epoch: int, start: int) -> int:
+        return start + 1
+
+    def _batch(self, epoch: int, start: int, stop: int) -> Batch:
+        return self.collate(self.order(epoch)[start])
 
     def order(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Return the batches of an epoch, each as the numbers of its examples."""
+        """Return the batches of an epoch, each the numbers of its examples."""
         if self._ordered != epoch:
             key = np.array([self.seed % (1 << 64), epoch], np.uint64)
-            chance = np.random.Generator(np.random.Philox(key=key))
-            shuffled = chance.permutation(len(self.lengths))
+            rng = np.random.Generator(np.random.Philox(key=key))
+            shuffled = rng.permutation(len(self.lengths))
             pool = POOL * self.batch_size
             batches: list[NDArray[np.int64]] = []
             for begin in range(0, len(shuffled), pool):
-                part = shuffled[begin : begin + pool]
-                part = part[np.argsort(self.lengths[part], kind="stable")]
-                batches += _cut(part, self.lengths, self.batch_size, self.tokens)
-            self._order = [batches[n] for n in chance.permutation(len(batches))]
+                rows = shuffled[begin : begin + pool]
+                rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+                batches += _split(rows, self.lengths, self.batch_size, self.tokens)
+            self._order = [batches[n] for n in rng.permutation(len(batches))]
             self._ordered = epoch
         return self._order
 
 
 def in_order(lengths: Sequence[int] | NDArray[Any], *, batch_size: int, tokens: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield the numbers of all examples once, the shortest first, cut as `BucketBatches` does; for evaluation."""
+    """Yield the numbers of all examples once, the shortest first, in the batches of `BucketBatches`; for evaluation."""
     lengths = np.asarray(lengths, np.int64)
-    yield from _cut(np.argsort(lengths, kind="stable"), lengths, batch_size, tokens)
+    yield from _split(np.argsort(lengths, kind="stable"), lengths, batch_size, tokens)
 
 
-def _cut(
+def _split(
     numbers: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, tokens: int
 ) -> list[NDArray[np.int64]]:
-    """Cut examples in rising order of length into batches of at most so many examples and padded tokens."""
+    """Split examples in increasing order of length into batches of a greatest number of examples and padded tokens."""
     if not tokens:
         return [numbers[begin : begin + batch_size] for begin in range(0, len(numbers), batch_size)]
     batches, begin = [], 0
@@ -133,11 +184,11 @@ def _cut(
 
 
 def pad(sequences: Sequence[NDArray[Any]], fill: float = 0) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Put sequences, each (T_n, ...), side by side.
+    """Padded sequences side by side.
 
     Args:
-        sequences: at least one, all of one type and shape of step.
-        fill: what stands behind the end of a shorter one.
+        sequences: at least one, each (T_n, ...), all of one type and shape of step.
+        fill: the value behind the end of a shorter one.
 
     Returns:
         (T, B, ...), T the longest, and the lengths, (B,).
@@ -148,3 +199,10 @@ def pad(sequences: Sequence[NDArray[Any]], fill: float = 0) -> tuple[NDArray[Any
     for b, sequence in enumerate(sequences):
         padded[: len(sequence), b] = sequence
     return padded, lengths
+
+
+def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items in order; the last one may be shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,1 @@
+"""Decoding: from the outputs of a model to sequences of symbols."""

@@ -1,4 +1,4 @@
-"""Beam search: the most probable sequences that a step function can write, many rows at once."""
+"""Beam search over a step function, for many rows at once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from elman.errors import SettingError
 
 S = TypeVar("S")
 
-NEVER = -1e30  # the score of a hypothesis that is none
+NEVER = -1e30  # the score of an empty place in the beam
 
 
 class Hypothesis(NamedTuple):
-    """A sequence that was found.
+    """A decoded sequence.
 
     Attributes:
-        token_ids: what was written, the end symbol left out.
-        score: what it is ranked by; greater is better.
+        token_ids: the symbols, without the end symbol.
+        score: for ranking; greater is better.
         log_probability: of all its symbols, the end included, in nats.
-        ended: whether it came to its end, or was cut at the greatest length.
+        ended: whether it has an end symbol; otherwise it was cut at the maximum length.
     """
 
     token_ids: list[int]
@@ -34,21 +34,22 @@ class Hypothesis(NamedTuple):
 
 @dataclass(frozen=True)
 class Beam(Generic[S]):
-    """Beam search over any model that can take a step.
+    """Beam search over a model with a step function.
 
-    A finished sequence Y of n symbols, its end included, is ranked as in Wu et al. 2016 (https://arxiv.org/abs/1609.08144):
+    A finished sequence Y of n symbols, its end included, is ranked as in Wu et al. 2016
+    (https://arxiv.org/abs/1609.08144):
 
         score(Y) = log p(Y) / ((5 + n) / 6) ^ length_penalty + bonus(state)
 
-    A row ends when as many sequences as the beam is wide are finished and no living one can still surpass them.
+    A row ends when K sequences are finished and no unfinished one can surpass them.
 
     Args:
         step: (ids_N, state) -> (logits_NV, state), N rows of hypotheses.
         select: (state, rows_M) -> the state of these rows, each of 0 to N - 1, in this order.
-        begin: the token id that stands before a sequence.
+        begin: the token id before a sequence.
         end: the token id that ends one.
-        width: K, how many hypotheses live in each row; 1 is greedy search.
-        length_penalty: 0 ranks by probability, which favours the short; 0.6 to 1 is usual in translation.
+        width: K, the beam width; 1: greedy.
+        length_penalty: 0 ranks by probability, which favours short sequences; 0.6 to 1 is usual in translation.
         bonus: state -> (N,), at most 0, of a sequence that ends in this state, such as a weight times `coverage`.
 
     Raises:
@@ -66,7 +67,7 @@ class Beam(Generic[S]):
     def __post_init__(self) -> None:
         if self.width < 1 or self.length_penalty < 0:
             raise SettingError(
-                "the beam is impossible",
+                "invalid beam",
                 should="a width of 1 or more, and a length penalty of 0 or more",
                 found=f"width {self.width}, length penalty {self.length_penalty}",
                 hint="width 5, length penalty 0.6",
@@ -79,7 +80,7 @@ class Beam(Generic[S]):
         Args:
             state: of the B rows before the first symbol.
             rows: B.
-            limits: (B,), the greatest number of symbols of each row, the end included, at least 1.
+            limits: (B,), the maximum number of symbols of each row, the end included, at least 1.
         """
         K, search = self.width, _Search(self, rows, limits)
         state = self.select(state, torch.arange(rows).repeat_interleave(K))
@@ -89,7 +90,7 @@ class Beam(Generic[S]):
             bonus_N = self.bonus(state) if self.bonus else torch.zeros(rows * K)
             from_N, ids_N = search.advance(logits_NV.float().log_softmax(1).cpu(), bonus_N.cpu())
             state = self.select(state, from_N)
-        return search.found()
+        return search.results()
 
     def penalty(self, length: int) -> float:
         """Return what the log-probability of a sequence of `length` symbols is divided by."""
@@ -101,7 +102,7 @@ class _Search(Generic[S]):
 
     def __init__(self, beam: Beam[S], rows: int, limits: list[int]) -> None:
         self.beam, self.rows, self.limits, self.length = beam, rows, limits, 0
-        # At first the K hypotheses of a row are the same one: all but the first are none.
+        # At first the K hypotheses of a row are equal, so that all but the first are empty.
         self.total_BK = torch.full((rows, beam.width), NEVER)
         self.total_BK[:, 0] = 0.0
         self.written_BKT = torch.empty((rows, beam.width, 0), dtype=torch.int64)
@@ -114,30 +115,30 @@ class _Search(Generic[S]):
         return not any(self.open)
 
     def advance(self, log_p_NV: Tensor, bonus_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the probabilities of the next symbols; return which hypotheses go on, (N,), and with what, (N,)."""
+        """Take the log-probabilities of the next symbols; return the continued hypotheses, (N,), and their symbols."""
         B, K, V = self.rows, self.beam.width, log_p_NV.shape[1]
         self.length += 1
         sums_BC = (self.total_BK.reshape(-1, 1) + log_p_NV).view(B, K * V)
-        # The end symbol takes at most K of the 2 K best, so that at least K are left to go on.
+        # The end symbol takes at most K of the 2 K best, so that at least K are left to continue.
         best_BC, places_BC = sums_BC.topk(min(2 * K, K * V), 1)
         from_BC, ids_BC = places_BC // V, places_BC % V
         self._finish(best_BC, from_BC, ids_BC, bonus_N.view(B, K))
-        lives_BC = best_BC.masked_fill(ids_BC == self.beam.end, NEVER)
-        if lives_BC.shape[1] < K:
-            lives_BC = torch.nn.functional.pad(lives_BC, (0, K - lives_BC.shape[1]), value=NEVER)
+        scores_BC = best_BC.masked_fill(ids_BC == self.beam.end, NEVER)
+        if scores_BC.shape[1] < K:
+            scores_BC = torch.nn.functional.pad(scores_BC, (0, K - scores_BC.shape[1]), value=NEVER)
             from_BC = torch.nn.functional.pad(from_BC, (0, K - from_BC.shape[1]))
             ids_BC = torch.nn.functional.pad(ids_BC, (0, K - ids_BC.shape[1]), value=self.beam.end)
-        self.total_BK, places_BK = lives_BC.topk(K, 1)
+        self.total_BK, places_BK = scores_BC.topk(K, 1)
         self.total_BK = self.total_BK.clamp(min=NEVER)
         from_BK, ids_BK = from_BC.gather(1, places_BK), ids_BC.gather(1, places_BK)
-        kept = self.written_BKT.gather(1, from_BK[..., None].expand(-1, -1, self.written_BKT.shape[2]))
-        self.written_BKT = torch.cat([kept, ids_BK[..., None]], 2)
+        previous_BKT = self.written_BKT.gather(1, from_BK[..., None].expand(-1, -1, self.written_BKT.shape[2]))
+        self.written_BKT = torch.cat([previous_BKT, ids_BK[..., None]], 2)
         self.bonus_BK = bonus_N.view(B, K).gather(1, from_BK)
         self._close()
         return (from_BK + torch.arange(B)[:, None] * K).flatten(), ids_BK.flatten()
 
     def _finish(self, best_BC: Tensor, from_BC: Tensor, ids_BC: Tensor, bonus_BK: Tensor) -> None:
-        """Keep the sequences that end now; an end that is not among the K best of its row is no candidate."""
+        """Store the sequences that end now; an end symbol counts only among the K best of its row."""
         K, penalty = self.beam.width, self.beam.penalty(self.length)
         ends = (ids_BC == self.beam.end) & (best_BC > NEVER / 2)
         for b, c in ends[:, :K].nonzero().tolist():
@@ -147,7 +148,7 @@ class _Search(Generic[S]):
                 self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, True))
 
     def _close(self) -> None:
-        """Close the rows that are at their limit, or where nothing alive can come among the K best any more."""
+        """Close the rows at their limit, or without an unfinished sequence that can become one of the K best."""
         for b in range(self.rows):
             if not self.open[b]:
                 continue
@@ -160,21 +161,21 @@ class _Search(Generic[S]):
                 self.open[b] = False
                 continue
             self.finished[b].sort(key=_rank)
-            enough = len(self.finished[b]) >= self.beam.width
+            complete = len(self.finished[b]) >= self.beam.width
             bound = max((float(self.total_BK[b, k]) for k in alive), default=NEVER) / self.beam.penalty(self.limits[b])
-            self.open[b] = bool(alive) and not (enough and self.finished[b][self.beam.width - 1].score >= bound)
+            self.open[b] = bool(alive) and not (complete and self.finished[b][self.beam.width - 1].score >= bound)
 
-    def found(self) -> list[list[Hypothesis]]:
-        return [sorted(each, key=_rank)[: self.beam.width] for each in self.finished]
+    def results(self) -> list[list[Hypothesis]]:
+        return [sorted(hypotheses, key=_rank)[: self.beam.width] for hypotheses in self.finished]
 
 
 def coverage(attended_NS: Tensor, lengths_N: Tensor) -> Tensor:
-    """Return the sum of log(min(attention, 1)) over the symbols of each source, (N,): 0 where all were looked at.
+    """Return the sum of log(min(attention, 1)) over the symbols of each source, (N,): 0 if all are covered.
 
-    Wu et al. 2016, equation 14; a symbol that got less than a billionth counts as that.
+    Wu et al. 2016, equation 14, with attention clamped to at least 1e-9.
 
     Args:
-        attended_NS: the attention that each source symbol got, summed over all steps.
+        attended_NS: the attention on each source symbol, summed over all steps.
         lengths_N: symbols of each source.
     """
     exists_NS = torch.arange(attended_NS.shape[1], device=attended_NS.device) < lengths_N[:, None]
@@ -182,5 +183,5 @@ def coverage(attended_NS: Tensor, lengths_N: Tensor) -> Tensor:
 
 
 def _rank(hypothesis: Hypothesis) -> tuple[bool, float]:
-    """Order sequences that ended before those that were cut, then by score."""
+    """Order sequences with an end symbol before those that were cut, then by score."""
     return (not hypothesis.ended, -hypothesis.score)

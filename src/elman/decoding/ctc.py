@@ -1,9 +1,9 @@
-"""Connectionist temporal classification read out: from the probabilities of each step to a sequence of symbols.
+"""CTC decoding: greedy, and prefix beam search with a language model.
 
-A path names a symbol or the blank at every step; the sequence that it stands for is left when repetitions are joined
-and blanks removed (Graves et al. 2006). Greedy decoding takes the sequence of the most probable path; prefix beam
-search adds up the paths of each sequence (Hannun et al. 2014, https://arxiv.org/abs/1408.2873), and may weigh it with
-a language model.
+A path has a symbol or the blank at every step; it stands for the sequence that is left after repetitions are merged
+and blanks removed (Graves et al. 2006, connectionist temporal classification). Greedy decoding takes the sequence of
+the most probable path; prefix beam search adds up the paths of each sequence (Hannun et al. 2014,
+https://arxiv.org/abs/1408.2873), and can weight it with a language model.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from elman.errors import SettingError
 NEVER = -math.inf
 
 
-class Timed(NamedTuple):
-    """A decoded sequence.
+class TimedSequence(NamedTuple):
+    """A decoded sequence with the step of each symbol.
 
     Attributes:
         token_ids: the symbols.
-        steps: for each the step at which it first appears on the best path to it.
-        score: what it is ranked by; greater is better.
+        steps: of each symbol, its first step on the best path.
+        score: for ranking; greater is better.
     """
 
     token_ids: list[int]
@@ -36,20 +36,20 @@ class Timed(NamedTuple):
 
 
 class LanguageScore(Protocol):
-    """A language model as prefix beam search asks it; `state` is whatever the model wants to remember of a prefix."""
+    """Language model of prefix beam search; `state` is what the model stores of a prefix."""
 
     def begin(self) -> Any:
         """Return the state of the empty prefix."""
 
     def extend(self, state: Any, token_id: int) -> tuple[float, Any]:
-        """Return log p(symbol | prefix), in nats, and the state with the symbol behind it."""
+        """Return log p(symbol | prefix), in nats, and the state after the symbol."""
 
     def end(self, state: Any) -> float:
         """Return log p(end | prefix), in nats."""
 
 
-class Greedy:
-    """Greedy decoding of a stream: symbols as soon as they are certain, which here is at once.
+class GreedyDecoder:
+    """Greedy decoding of a stream: symbols are final at once.
 
     Args:
         blank: the number of the blank.
@@ -59,31 +59,31 @@ class Greedy:
         self.blank, self.last, self.step = blank, blank, 0
 
     def push(self, scores_TV: Tensor) -> list[tuple[int, int]]:
-        """Take some more steps, (T, V), and return the (symbol, step) that are new."""
-        found = []
+        """Take T more steps, (T, V), and return the new (symbol, step)."""
+        symbols = []
         for token_id in scores_TV.argmax(1).tolist():
             if token_id not in (self.last, self.blank):
-                found.append((token_id, self.step))
+                symbols.append((token_id, self.step))
             self.last, self.step = token_id, self.step + 1
-        return found
+        return symbols
 
 
-def greedy(scores_TBV: Tensor, lengths_B: Sequence[int], *, blank: int = 0) -> list[Timed]:
+def greedy(scores_TBV: Tensor, lengths_B: Sequence[int], *, blank: int = 0) -> list[TimedSequence]:
     """Return the sequence of the most probable path of each row.
 
     Args:
         scores_TBV: logits or log-probabilities.
-        lengths_B: how many steps each row has.
+        lengths_B: steps of each row.
         blank: the number of the blank.
     """
     log_p_TBV = scores_TBV.log_softmax(2)
-    found = []
+    sequences = []
     for b, length in enumerate(lengths_B):
         row_TV = log_p_TBV[:length, b]
-        pairs = Greedy(blank).push(row_TV)
+        pairs = GreedyDecoder(blank).push(row_TV)
         score = float(row_TV.amax(1).sum())
-        found.append(Timed([token_id for token_id, _ in pairs], [step for _, step in pairs], score))
-    return found
+        sequences.append(TimedSequence([token_id for token_id, _ in pairs], [step for _, step in pairs], score))
+    return sequences
 
 
 class _Path(NamedTuple):
@@ -98,13 +98,22 @@ NO_PATH = _Path()
 
 @dataclass
 class _Prefix:
-    """The paths that stand for one prefix, by their end: log p of those that end in a blank, and in a symbol."""
+    """The paths of one prefix.
+
+    Attributes:
+        blank: log p of the paths that end in a blank.
+        symbol: log p of the paths that end in a symbol.
+        best_blank: the most probable path that ends in a blank.
+        best_symbol: the most probable path that ends in a symbol.
+        language: weighted log p of the language model, with the bonus for each symbol.
+        state: of the language model.
+    """
 
     blank: float = NEVER
     symbol: float = NEVER
-    best_blank: _Path = NO_PATH  # the most probable of each
+    best_blank: _Path = NO_PATH
     best_symbol: _Path = NO_PATH
-    language: float = 0.0  # log p of the language model, weighted, with the bonus for each symbol
+    language: float = 0.0
     state: Any = None
 
     @property
@@ -125,15 +134,15 @@ class PrefixBeam:
     """Prefix beam search.
 
     Args:
-        width: prefixes that live at a time.
+        width: beam width.
         blank: the number of the blank.
-        language: scores prefixes; None for none.
+        language: a language model; None: no language model.
         weight: of the language model's log-probabilities.
-        bonus: added for each symbol, against a language model's liking for the short.
-        candidates: the most probable symbols of a step that prefixes are extended by; 0 for all.
+        bonus: added for each symbol, against the language model's bias to short sequences.
+        candidates: how many of the most probable symbols of a step extend a prefix; 0: all.
 
     Raises:
-        SettingError: an impossible width.
+        SettingError: an invalid width.
     """
 
     width: int = 16
@@ -146,24 +155,24 @@ class PrefixBeam:
     def __post_init__(self) -> None:
         if self.width < 1 or self.candidates < 0:
             raise SettingError(
-                "the beam is impossible",
+                "invalid beam",
                 should="a width of 1 or more, and 0 or more candidates",
                 found=f"width {self.width}, candidates {self.candidates}",
                 hint="width 16",
             )
 
-    def search(self, scores_TV: Tensor) -> list[Timed]:
+    def search(self, scores_TV: Tensor) -> list[TimedSequence]:
         """Return the best sequences of one row, (T, V) logits or log-probabilities, the best first, at most `width`."""
         log_p_TV = scores_TV.detach().float().log_softmax(1)
         start = _Prefix(blank=0.0, best_blank=_Path(0.0), state=self.language.begin() if self.language else None)
         alive: dict[tuple[int, ...], _Prefix] = {(): start}
         for step, log_p_V in enumerate(log_p_TV):
             alive = self._advance(alive, step, log_p_V)
-        found = []
-        for prefix, kept in alive.items():
-            end = self.weight * self.language.end(kept.state) if self.language else 0.0
-            found.append(Timed(list(prefix), list(kept.best.steps), kept.score + end))
-        return sorted(found, key=lambda timed: -timed.score)
+        sequences = []
+        for prefix, paths in alive.items():
+            end = self.weight * self.language.end(paths.state) if self.language else 0.0
+            sequences.append(TimedSequence(list(prefix), list(paths.best.steps), paths.score + end))
+        return sorted(sequences, key=lambda sequence: -sequence.score)
 
     def _advance(
         self, alive: dict[tuple[int, ...], _Prefix], step: int, log_p_V: Tensor
@@ -173,40 +182,40 @@ class PrefixBeam:
         count = min(self.candidates or len(log_p), len(log_p))
         chosen = [c for c in torch.topk(log_p_V, count).indices.tolist() if c != self.blank]
         grown: dict[tuple[int, ...], _Prefix] = {}
-        for prefix, kept in alive.items():
-            same = self._entry(grown, prefix, kept)
-            best = kept.best
-            same.blank = _add(same.blank, kept.total + log_p[self.blank])
+        for prefix, paths in alive.items():
+            same = self._entry(grown, prefix, paths)
+            best = paths.best
+            same.blank = _add(same.blank, paths.total + log_p[self.blank])
             same.best_blank = _Path(best.log_p + log_p[self.blank], best.steps)
             if prefix:
-                same.symbol = _add(same.symbol, kept.symbol + log_p[prefix[-1]])
-                again = _Path(kept.best_symbol.log_p + log_p[prefix[-1]], kept.best_symbol.steps)
+                same.symbol = _add(same.symbol, paths.symbol + log_p[prefix[-1]])
+                again = _Path(paths.best_symbol.log_p + log_p[prefix[-1]], paths.best_symbol.steps)
                 same.best_symbol = max(same.best_symbol, again)
             for token_id in chosen:
-                # A repetition counts as a new symbol only behind a blank.
+                # A repetition is a new symbol only after a blank.
                 repeated = prefix and token_id == prefix[-1]
-                before, path = (kept.blank, kept.best_blank) if repeated else (kept.total, best)
+                before, path = (paths.blank, paths.best_blank) if repeated else (paths.total, best)
                 if before == NEVER:
                     continue
-                longer = self._extended(grown, prefix, kept, token_id)
+                longer = self._extended(grown, prefix, paths, token_id)
                 longer.symbol = _add(longer.symbol, before + log_p[token_id])
                 if path.log_p + log_p[token_id] > longer.best_symbol.log_p:
                     longer.best_symbol = _Path(path.log_p + log_p[token_id], (*path.steps, step))
         return dict(sorted(grown.items(), key=lambda item: -item[1].score)[: self.width])
 
     @staticmethod
-    def _entry(grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix) -> _Prefix:
+    def _entry(grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], paths: _Prefix) -> _Prefix:
         if prefix not in grown:
-            grown[prefix] = _Prefix(language=kept.language, state=kept.state)
+            grown[prefix] = _Prefix(language=paths.language, state=paths.state)
         return grown[prefix]
 
     def _extended(
-        self, grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], kept: _Prefix, token_id: int
+        self, grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], paths: _Prefix, token_id: int
     ) -> _Prefix:
         longer = (*prefix, token_id)
         if longer not in grown:
-            gain, state = self.language.extend(kept.state, token_id) if self.language else (0.0, None)
-            language = kept.language + self.weight * gain + self.bonus
+            gain, state = self.language.extend(paths.state, token_id) if self.language else (0.0, None)
+            language = paths.language + self.weight * gain + self.bonus
             grown[longer] = _Prefix(language=language, state=state)
         return grown[longer]
 

@@ -1,4 +1,4 @@
-"""Generation: a model's own output as its next input, one symbol at a time, in constant memory."""
+"""Autoregressive generation, one symbol at a time, in constant memory."""
 
 from __future__ import annotations
 
@@ -25,27 +25,25 @@ def generate(
     length: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[int]:
-    """Yield token ids one by one, each as soon as it is made.
+    """Yield token ids one by one.
 
-    Nothing is kept but the state, so memory does not grow with the length.
+    Only the state is stored, so that memory does not grow with the length.
 
     Args:
         step: one step of the model, for one sequence: token ids (1,) and a state to logits (1, V) and the state.
         state: the state before `first`.
         first: the token ids of the prompt, at least one; they are read, not yielded.
-        sampler: logits (1, V) to token ids (1,): a `Sampler`, with its generator bound if it should have one.
-        length: how many token ids; None: without end.
-        device: where the model is; `step` gets its token ids there.
+        sampler: logits (1, V) to token ids (1,): a `Sampler`, with its generator bound if it has one.
+        length: how many token ids; None: endless.
+        device: of the model and of the token ids.
 
     Raises:
-        SettingError: the prompt is empty or the length negative; at the call, not at the first symbol.
+        SettingError: the prompt is empty or the length negative; raised at the call, not at the first symbol.
     """
     if len(first) == 0:
-        raise SettingError(
-            "the prompt is empty", should="at least one symbol to begin with", found="none", hint="--prompt TEXT"
-        )
+        raise SettingError("the prompt is empty", should="at least one symbol", found="none", hint="--prompt TEXT")
     if length is not None and length < 0:
-        raise SettingError("the length is impossible", should="0 or more", found=str(length), hint="--length 300")
+        raise SettingError("invalid value for length", should="0 or more", found=str(length), hint="--length 300")
     return _generate(step, state, first, sampler, length, torch.device(device))
 
 
@@ -60,16 +58,16 @@ def _generate(
     if length == 0:
         return
     for token_id in first[:-1]:
-        _, state = _quiet(step, int(token_id), state, device)
-    token_id, made = int(first[-1]), 0
-    while length is None or made < length:
-        logits_BV, state = _quiet(step, token_id, state, device)
+        _, state = _step_without_grad(step, int(token_id), state, device)
+    token_id, count = int(first[-1]), 0
+    while length is None or count < length:
+        logits_BV, state = _step_without_grad(step, token_id, state, device)
         token_id = int(sampler(logits_BV))
-        made += 1
+        count += 1
         yield token_id
 
 
-def _quiet(step: Step[S], token_id: int, state: S, device: torch.device) -> tuple[Tensor, S]:
-    """Take one step without a graph. The mode is left before each yield, so that it does not leak to the caller."""
+def _step_without_grad(step: Step[S], token_id: int, state: S, device: torch.device) -> tuple[Tensor, S]:
+    """Take one step without a graph; no_grad ends before each yield, so that it does not affect the caller."""
     with torch.no_grad():
         return step(torch.tensor([token_id], device=device), state)

@@ -1,4 +1,4 @@
-"""A language model of n-grams, to weigh what prefix beam search finds."""
+"""N-gram language model, for prefix beam search."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ State = tuple[int, ...]
 
 
 class NGrams:
-    """Symbols after the `order` - 1 symbols before them, by absolute discounting with interpolation.
+    """N-gram model with absolute discounting and interpolation.
 
     p(w | h) = max(0, c(h w) - d) / c(h) + d n(h) / c(h) p(w | h less its first symbol), where c counts in the training
-    sequences and n(h) is how many different symbols follow h; below the single symbols lies the even distribution (Ney,
-    Essen and Kneser 1994, "On structuring probabilistic dependences in stochastic language modelling").
+    sequences and n(h) is the number of different symbols that follow h; the lowest order is the uniform distribution
+    (Ney, Essen and Kneser 1994, "On structuring probabilistic dependences in stochastic language modelling").
 
     Args:
         sequences: for training, token ids below `size`.
-        size: how many symbols there are; the end counts as one more.
-        order: 1 knows how frequent each symbol is, 2 the symbol before as well, and so on.
+        size: number of symbols; the end counts as one more.
+        order: n; 1: unigrams, 2: bigrams, and so on.
         discount: d, from 0 to 1.
 
     Raises:
-        SettingError: an impossible order or discount.
+        SettingError: an invalid order or discount.
     """
 
     def __init__(self, sequences: Sequence[Sequence[int]], size: int, *, order: int = 2, discount: float = 0.5) -> None:
         if order < 1 or not 0 <= discount <= 1:
             raise SettingError(
-                "the n-grams are impossible",
+                "invalid n-grams",
                 should="an order of 1 or more, and a discount from 0 to 1",
                 found=f"order {order}, discount {discount:g}",
             )
@@ -38,19 +38,19 @@ class NGrams:
         self.followers: dict[State, dict[int, int]] = {}
         for sequence in sequences:
             marked = [self.edge, *sequence, self.edge]
-            for place in range(1, len(marked)):
-                for length in range(min(order, place + 1)):
-                    after = self.followers.setdefault(tuple(marked[place - length : place]), {})
-                    after[marked[place]] = after.get(marked[place], 0) + 1
+            for position in range(1, len(marked)):
+                for length in range(min(order, position + 1)):
+                    after = self.followers.setdefault(tuple(marked[position - length : position]), {})
+                    after[marked[position]] = after.get(marked[position], 0) + 1
         self.totals = {state: sum(after.values()) for state, after in self.followers.items()}
-        self._known: dict[tuple[State, int], float] = {}
+        self._cache: dict[tuple[State, int], float] = {}
 
     def begin(self) -> State:
         """Return the state of the empty prefix: the edge of a sequence."""
         return (self.edge,)[: self.order - 1]
 
     def extend(self, state: State, token_id: int) -> tuple[float, State]:
-        """Return log p(symbol | the symbols before), in nats, and the state with the symbol behind it."""
+        """Return log p(symbol | the symbols before), in nats, and the state after the symbol."""
         after = (*state, token_id)
         return self._log_p(state, token_id), after[max(0, len(after) - self.order + 1) :]
 
@@ -59,7 +59,7 @@ class NGrams:
         return self._log_p(state, self.edge)
 
     def _log_p(self, state: State, token_id: int) -> float:
-        if (state, token_id) not in self._known:
+        if (state, token_id) not in self._cache:
             p = 1 / (self.edge + 1)
             for length in range(len(state) + 1):
                 history = state[len(state) - length :]
@@ -67,5 +67,5 @@ class NGrams:
                     after, total = self.followers[history], self.totals[history]
                     left = self.discount * len(after) / total
                     p = max(0.0, after.get(token_id, 0) - self.discount) / total + left * p
-            self._known[state, token_id] = math.log(max(p, 1e-300))
-        return self._known[state, token_id]
+            self._cache[state, token_id] = math.log(max(p, 1e-300))
+        return self._cache[state, token_id]

@@ -1,4 +1,4 @@
-"""Probabilities from the scores of a model."""
+"""Probabilities from the scores of a model: softmax, sigmoid, and a check for NaN."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Floats = NDArray[np.floating[Any]]
 
 
 def softmax(logits_NC: Floats, temperature: float = 1.0) -> Floats:
-    """Return the probabilities, (N, C)."""
+    """Return the probabilities of classes that exclude each other, (N, C)."""
     scaled = np.asarray(logits_NC, np.float64) / temperature
-    risen = np.exp(scaled - scaled.max(1, keepdims=True))
-    share: Floats = risen / risen.sum(1, keepdims=True)
+    exponentials = np.exp(scaled - scaled.max(1, keepdims=True))
+    share: Floats = exponentials / exponentials.sum(1, keepdims=True)
     return share
 
 
@@ -27,15 +27,15 @@ def sigmoid(logits: Floats, temperature: float = 1.0) -> Floats:
 
 
 def refuse_nan(scores: Tensor) -> None:
-    """Check that all scores are numbers; infinity is one.
+    """Check that no score is NaN; infinity is allowed.
 
     Raises:
-        NonFiniteError: one is not.
+        NonFiniteError: a score is NaN.
     """
     if bool(scores.isnan().any()):
         raise NonFiniteError(
             "the model predicts no numbers",
             should="finite weights",
-            found="a score that is not a number",
-            hint="train anew, with a smaller learning rate",
+            found="a score that is NaN",
+            hint="train again with a smaller learning rate",
         )

@@ -1,4 +1,4 @@
-"""Choosing the next symbol from a model's output: greedy, by temperature, among the top k, from the nucleus."""
+"""Sampling of the next symbol: greedy, temperature, top-k and nucleus."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from elman.shapes import check_shape
 
 @dataclass(frozen=True)
 class Sampler:
-    """How to choose the next symbol; `sampler(logits_BV, generator)` chooses."""
+    """Settings of sampling; `sampler(logits_BV, generator)` draws.
 
-    temperature: float = 1.0  # the logits are divided by it; 0 takes the most probable symbol
-    top_k: int | None = None  # only so many of the most probable symbols; None: all
-    top_p: float | None = None  # only the most probable ones that together reach this probability; None: all
+    Attributes:
+        temperature: the logits are divided by it; 0 takes the most probable symbol.
+        top_k: only so many of the most probable symbols; None: all.
+        top_p: only the most probable ones that together reach this probability; None: all.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.temperature, self.top_k, self.top_p)
 
     def __call__(self, logits_BV: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw one token id for each row, as `sample`."""
         return sample(logits_BV, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, generator=generator)
 
 
@@ -38,25 +45,27 @@ def sample(
 
     Args:
         logits_BV: (B, V); minus infinity forbids a symbol.
-        temperature, top_k, top_p: as in `Sampler`.
+        temperature: the logits are divided by it; 0 takes the most probable symbol.
+        top_k: only so many of the most probable symbols; None: all.
+        top_p: only the most probable ones that together reach this probability; None: all.
         generator: the source of randomness; the same state gives the same token ids.
 
     Returns:
         ids_B: (B,) int64.
 
     Raises:
-        SettingError: a setting is impossible.
-        NonFiniteError: the logits are not numbers, infinite, or forbid every symbol.
+        SettingError: a setting has an invalid value.
+        NonFiniteError: the logits are NaN, infinite, or forbid every symbol.
     """
     probabilities_BV = distribution(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
     if temperature == 0:
         return probabilities_BV.argmax(dim=-1)
-    # Inverting the cumulated probabilities takes one random number a row, and no more memory than the row.
-    cumulated_BV = probabilities_BV.cumsum(dim=-1)
+    # Inverting the cumulative probabilities takes one random number a row, and the memory of one row.
+    cumulative_BV = probabilities_BV.cumsum(dim=-1)
     uniform_B1 = torch.rand(len(logits_BV), 1, dtype=torch.float64, device=logits_BV.device, generator=generator)
-    # At most 1 - 2^-53, it never rounds up to the total, beyond which there is no symbol; and an impossible symbol
-    # adds nothing, so that "the first sum above" never stops at it.
-    return torch.searchsorted(cumulated_BV, uniform_B1 * cumulated_BV[:, -1:], right=True).squeeze(-1)
+    # The random number is at most 1 - 2^-53, so that it never rounds up to the total. A symbol of probability 0 adds
+    # nothing to the sum and is never drawn.
+    return torch.searchsorted(cumulative_BV, uniform_B1 * cumulative_BV[:, -1:], right=True).squeeze(-1)
 
 
 def distribution(
@@ -83,7 +92,7 @@ def distribution(
         )
     shifted_BV = logits_BV - highest_B1
     if temperature > 0 and top_k is None and (top_p is None or top_p == 1):
-        return torch.softmax(shifted_BV / temperature, dim=-1)  # nothing to rank: most of the time of a small model
+        return torch.softmax(shifted_BV / temperature, dim=-1)  # sorting would take most of a small model's time
     order_BV = logits_BV.argsort(dim=-1, descending=True, stable=True)
     if temperature == 0:
         return torch.zeros_like(shifted_BV).scatter(-1, order_BV[:, :1], 1.0)
@@ -101,16 +110,16 @@ def distribution(
 def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
     if not 0 <= temperature < float("inf"):
         raise SettingError(
-            "the temperature is impossible",
+            "invalid value for temperature",
             should="0 (always the most probable symbol) or a positive number",
             found=str(temperature),
             hint="--temperature 0.8",
         )
     if top_k is not None and not (1 <= top_k < float("inf") and top_k == int(top_k)):
         raise SettingError(
-            "top-k is impossible", should="a whole number from 1 on", found=str(top_k), hint="--top-k 40"
+            "invalid value for top-k", should="an integer of at least 1", found=str(top_k), hint="--top-k 40"
         )
     if top_p is not None and not 0 < top_p <= 1:
         raise SettingError(
-            "top-p is impossible", should="a probability above 0, at most 1", found=str(top_p), hint="--top-p 0.9"
+            "invalid value for top-p", should="a probability above 0, at most 1", found=str(top_p), hint="--top-p 0.9"
         )

@@ -1,4 +1,4 @@
-"""Judging what predicts the next item of a session: the questions that a part of the data asks, and the answers."""
+"""Evaluation of next-item predictors: rankings for every question that a part of the sessions asks."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.sessions.questions import Predictor, Question, questions
 from elman.evaluation.metrics.ranking import RankingTally
+from elman.evaluation.result import Metrics
 from elman.storage.ragged import RaggedArrays
 
 SCORES_AT_ONCE = 1 << 23
-"""How many are in memory at a time: 32 MB in float32."""
+"""Scores in memory at a time: 32 MB in float32."""
 
 Features = Callable[[Tensor, Tensor], Tensor]
-"""(items (T, B), lengths (B,)) -> what scores are made of at each step, (T, B, F)."""
+"""(items (T, B), lengths (B,)) -> features of each step, (T, B, F), from which scores are computed."""
 
 
-def judge_predictor(
+def evaluate_predictor(
     predict: Predictor, part: RaggedArrays, counts: NDArray[np.int64], *, at: int, exclude_seen: bool
-) -> dict[str, Any]:
-    """Return the metrics of a predictor that sees the items of a session.
+) -> Metrics:
+    """Return the metrics of a predictor that takes the items of a session.
 
     Args:
-        predict: gives scores.
+        predict: the predictor.
         part: sessions of structured steps.
         counts: (V,), of each item in training.
         at: K, the length of a list.
-        exclude_seen: items of the session so far are left out of its lists.
+        exclude_seen: omit items of the session so far from its lists.
     """
     tally = RankingTally(at, counts)
     asked = (question for n in range(len(part)) for question in questions(part[n]))
-    for some in _batched(asked, max(1, SCORES_AT_ONCE // len(counts))):
-        scores_NV = predict([question.history for question in some])
-        _judge(tally, scores_NV, some, exclude_seen)
+    for batch in _batched(asked, max(1, SCORES_AT_ONCE // len(counts))):
+        _add_rankings(tally, predict([question.history for question in batch]), batch, exclude_seen)
     return _with_unanswered(tally, part)
 
 
-def judge_model(
+def evaluate_recommender(
     features: Features,
     scores: Callable[[Tensor], Tensor],
     part: RaggedArrays,
@@ -51,33 +51,37 @@ def judge_model(
     at: int,
     exclude_seen: bool,
     batch_events: int = 8192,
-) -> dict[str, Any]:
+) -> Metrics:
     """Return the metrics of a recurrent model, which reads each session once.
 
     Args:
         features: of the model, in evaluation mode.
         scores: features (N, F) -> (N, V).
-        part, counts, at, exclude_seen: as in `judge_predictor`.
+        part: sessions of structured steps.
+        counts: (V,), of each item in training.
+        at: K, the length of a list.
+        exclude_seen: omit items of the session so far from its lists.
         batch_events: steps at a time, padding included.
     """
     tally = RankingTally(at, counts)
     rows = max(1, SCORES_AT_ONCE // len(counts))
     with torch.no_grad():
-        for chosen in in_order(part.lengths, batch_size=256, tokens=batch_events):
-            asked = [list(questions(part[int(n)])) for n in chosen]
-            asked = [each for each in asked if each]
+        for numbers in in_order(part.lengths, batch_size=256, tokens=batch_events):
+            asked = [session for n in numbers if (session := list(questions(part[int(n)])))]
             if not asked:
                 continue
-            input_TB, lengths_B = pad([each[-1].history for each in asked])  # the longest holds the others
+            # The last history of a session contains the others.
+            input_TB, lengths_B = pad([session[-1].history for session in asked])
             f_TBF = features(torch.from_numpy(input_TB), torch.from_numpy(lengths_B)).cpu()
-            flat = [(question, len(question.history) - 1, b) for b, each in enumerate(asked) for question in each]
-            for some in _batched(iter(flat), rows):
-                steps, places = (torch.tensor([entry[k] for entry in some]) for k in (1, 2))
-                _judge(tally, scores(f_TBF[steps, places]).cpu(), [entry[0] for entry in some], exclude_seen)
+            flat = [(question, len(question.history) - 1, b) for b, session in enumerate(asked) for question in session]
+            for batch in _batched(iter(flat), rows):
+                steps, columns = (torch.tensor([entry[k] for entry in batch]) for k in (1, 2))
+                scores_NV = scores(f_TBF[steps, columns]).cpu()
+                _add_rankings(tally, scores_NV, [entry[0] for entry in batch], exclude_seen)
     return _with_unanswered(tally, part)
 
 
-def _judge(tally: RankingTally, scores_NV: Tensor, asked: Sequence[Question], exclude_seen: bool) -> None:
+def _add_rankings(tally: RankingTally, scores_NV: Tensor, asked: Sequence[Question], exclude_seen: bool) -> None:
     if exclude_seen:
         scores_NV = scores_NV.clone()
         rows = np.repeat(np.arange(len(asked)), [len(question.history) for question in asked])
@@ -86,10 +90,9 @@ def _judge(tally: RankingTally, scores_NV: Tensor, asked: Sequence[Question], ex
     tally.add(scores_NV, torch.tensor([question.target for question in asked]))
 
 
-def _with_unanswered(tally: RankingTally, part: RaggedArrays) -> dict[str, Any]:
-    """Add how many events were not judged because nothing known came before them."""
-    metrics = tally.metrics()
-    return {**metrics, "without_history": int(part.values["judged"].sum()) - metrics["events"]}
+def _with_unanswered(tally: RankingTally, part: RaggedArrays) -> Metrics:
+    """Add the number of events without a known item before them, which are not evaluated."""
+    return {**tally.metrics(), "without_history": int(part.values["judged"].sum()) - tally.events}
 
 
 def _batched(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -1,7 +1,8 @@
-"""Results of an evaluation."""
+"""Type of evaluation results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 Metrics = Mapping[str, float | None]
+"""Metrics by name; None where a metric is undefined."""

@@ -1,19 +1,19 @@
-"""The gradient doctor: see how gradients vanish or explode in one's own model, and be told what to do."""
+"""Gradient diagnosis: vanishing and exploding gradients in a model, verdicts and remedies."""
 
 from elman.inspection.doctor import diagnose
-from elman.inspection.nan_search import NonFiniteSource, autopsy, non_finite_sources
-from elman.inspection.probe import Probe
-from elman.inspection.rendering.charts import require_drawing
+from elman.inspection.nan_search import NonFiniteSource, explain_non_finite, non_finite_sources
+from elman.inspection.probe import GradientProbe
+from elman.inspection.rendering.charts import require_matplotlib
 from elman.inspection.report import Report
 from elman.inspection.verdict import Thresholds
 
 __all__ = [
+    "GradientProbe",
     "NonFiniteSource",
-    "Probe",
     "Report",
     "Thresholds",
-    "autopsy",
-    "non_finite_sources",
     "diagnose",
-    "require_drawing",
+    "explain_non_finite",
+    "non_finite_sources",
+    "require_matplotlib",
 ]

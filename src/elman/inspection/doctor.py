@@ -1,4 +1,4 @@
-"""The gradient doctor: run a sample of batches, measure every recurrent layer, say what is wrong and what to try."""
+"""Gradient diagnosis: run a sample of batches, measure every recurrent layer, and find verdicts and remedies."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import DataError, SettingError
-from elman.inspection.capture.recorder import LossFunction, Passage, Recording, Strand, record
+from elman.inspection.capture.recorder import CapturedCall, LayerDirection, LossFunction, Recording, record
 from elman.inspection.capture.replay import Linear, replay
-from elman.inspection.isolation import one_thread, untouched_random_state
-from elman.inspection.measures import gradient_flow as flow
-from elman.inspection.measures import jacobian, saturation, truncation
-from elman.inspection.measures import periodicity as spectrum
-from elman.inspection.measures import state_drift as drift
-from elman.inspection.remedies import LayerUnderTest, prescribe
+from elman.inspection.isolation import preserved_rng_state, single_thread
+from elman.inspection.measures import gradient_flow, jacobian, periodicity, saturation, state_drift, truncation
+from elman.inspection.remedies import LayerUnderTest, remedies_for
 from elman.inspection.report import Report
-from elman.inspection.results import LargestGradient, LayerReport, Measured, history_of
-from elman.inspection.verdict import Requirement, Thresholds, judge
+from elman.inspection.results import GradientNorms, LargestGradient, LayerReport, Measurements
+from elman.inspection.verdict import Requirement, Thresholds, apply_rules
 
-# Multiplications that the walk over all lags may take for each strand; some three seconds on one core.
-WORK = 1.5e11
-HEAVIEST = 8  # how many sequences are named
+# Multiplications for the walk over all lags, for each layer and direction; about three seconds on one core.
+MAX_WORK = 1.5e11
+MAX_LISTED = 8  # sequences
 
 
 @torch.inference_mode(mode=False)
@@ -41,31 +38,31 @@ def diagnose(
     norms: Sequence[float] = (),
     thresholds: Thresholds | None = None,
 ) -> Report:
-    """Measure how gradients flow through every recurrent layer of a model, and say what is wrong and what to try.
+    """Measure the gradient flow through every recurrent layer of a model, and find verdicts and remedies.
 
-    The model is run in evaluation mode and left as it was, `.grad` included. Its recurrent layers may be elman's or
-    torch.nn's, with any number of layers and directions, anywhere in it. What is exact and what is sampled, and the
-    meaning of every number, is in docs/guide/diagnose.md.
+    The model runs in evaluation mode and is left unchanged, `.grad` included. Its recurrent layers may be elman's or
+    torch.nn's, with any number of layers and directions, anywhere in it. docs/guide/diagnose.md explains every number,
+    and which of them are exact.
 
     Args:
         model: any module.
-        batches: a sample of real batches, of whatever `loss` takes; one is enough. All are held at once.
-        loss: `loss(model, batch)` returns the scalar that training descends.
+        batches: a sample of real batches, of any type that `loss` takes; one is enough. All are in memory at once.
+        loss: `loss(model, batch)` returns the scalar that training minimises.
         lags: K, how far back to follow the gradient; None: over the whole sequence.
         memory: how many steps back the gradient should reach; None: a quarter of the longest sequence, or an eighth of
-            the window, in which a step has half a window of past in the mean.
-        window: of truncated backpropagation through time in training; None: training goes over whole sequences.
-            To see what truncation loses the batches must be longer than the window, at best four times as long.
-        settings: of the run, such as learning_rate and clip, to make the remedies concrete.
+            the window, in which the mean past of a step is half a window.
+        window: of truncated backpropagation through time in training; None: training on whole sequences. To measure
+            the effect of truncation, the batches must be longer than the window, at best four times as long.
+        settings: of the run, such as learning_rate and clip, for the numbers in the remedies.
         norms: gradient norms of recent training steps, before clipping.
-        thresholds: where health ends.
+        thresholds: limits of the verdicts.
 
     Raises:
-        ElmanError: the model has no recurrent layer, or the loss is no scalar with a gradient.
+        ElmanError: the model has no recurrent layer, or the loss is not a scalar with a gradient.
         DataError: there is no batch, the sequences are too short for the lags, or a layer ran on empty ones alone or in
             half precision.
-        NonFiniteError: the loss is infinite or not a number.
-        SettingError: lags, memory or window is not a positive number.
+        NonFiniteError: the loss is infinite or NaN.
+        SettingError: lags, memory or window is not a positive integer.
     """
     for name, value in (("lags", lags), ("memory", memory), ("window", window)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -73,43 +70,43 @@ def diagnose(
     sample = list(batches)
     if not sample:
         raise DataError("there is no batch to diagnose", should="at least one batch", found="none")
-    with untouched_random_state(model):
+    with preserved_rng_state(model):
         recordings = [record(model, batch, loss) for batch in sample]
-        T = max(len(p.x_TBI) for r in recordings for p in r.passages)
+        T = max(len(p.x_TBI) for r in recordings for p in r.calls)
         _check_length(T, lags)
-        _check_precision({p.x_TBI.dtype for r in recordings for p in r.passages})
+        _check_precision({p.x_TBI.dtype for r in recordings for p in r.calls})
         strands = _by_strand(recordings)
-        full: dict[Strand, list[Tensor]] = {}
+        full: dict[LayerDirection, list[Tensor]] = {}
         for strand in strands:
             for recording in recordings:
                 truncation.add(full, strand, truncation.gradients_of(strand, recording.gradients))
         cuts = truncation.measure(model, sample, loss, full, truncation.windows(window, T))
-    need = Requirement(memory or max(1, min(window // 8 if window else T, T // 4)), window)
+    required = Requirement(memory or max(1, min(window // 8 if window else T, T // 4)), window)
     settings = settings or {}
     shares = _Shares()
-    with one_thread():
+    with single_thread():
         examined = [
-            _layer(strand, passages, full[strand], cuts.get(strand, ()), need, lags, settings, thresholds, shares)
+            _layer(strand, passages, full[strand], cuts.get(strand, ()), required, lags, settings, thresholds, shares)
             for strand, passages in strands.items()
         ]
-    heaviest, half = shares.ranked()
+    largest, half = shares.ranked()
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
         batches=len(sample),
-        sequences=sum(max(p.x_TBI.shape[1] for p in r.passages) for r in recordings),
+        sequences=sum(max(p.x_TBI.shape[1] for p in r.calls) for r in recordings),
         steps=T,
-        memory=need.memory,
+        memory=required.memory,
         window=window,
-        layers=_treated(examined),
-        heaviest=heaviest,
-        half=half,
-        history=history_of(norms, float(settings.get("clip", 0) or 0)),
+        layers=_with_remedies(examined),
+        largest_gradients=largest,
+        half_gradient_share=half,
+        gradient_norms=GradientNorms.of(norms, float(settings.get("clip", 0) or 0)),
     )
 
 
 @dataclass
 class _Shares:
-    """Squared gradient norms by batch and sequence, summed over strands."""
+    """Squared gradient norms by batch and sequence, summed over layers and directions."""
 
     squares: dict[tuple[int, int], float] = field(default_factory=dict)
 
@@ -126,15 +123,15 @@ class _Shares:
             if so_far >= total / 2:
                 half = count / len(norms)
                 break
-        return tuple(LargestGradient(batch, row, norm, norm / total) for norm, (batch, row) in norms[:HEAVIEST]), half
+        return tuple(LargestGradient(batch, row, norm, norm / total) for norm, (batch, row) in norms[:MAX_LISTED]), half
 
 
-def _by_strand(recordings: Sequence[Recording]) -> dict[Strand, list[tuple[int, Passage]]]:
-    found: dict[Strand, list[tuple[int, Passage]]] = {}
+def _by_strand(recordings: Sequence[Recording]) -> dict[LayerDirection, list[tuple[int, CapturedCall]]]:
+    calls: dict[LayerDirection, list[tuple[int, CapturedCall]]] = {}
     for batch, recording in enumerate(recordings):
-        for passage in recording.passages:
-            found.setdefault(passage.strand, []).append((batch, passage))
-    return found
+        for passage in recording.calls:
+            calls.setdefault(passage.strand, []).append((batch, passage))
+    return calls
 
 
 def _check_length(T: int, lags: int | None) -> None:
@@ -151,7 +148,7 @@ def _check_length(T: int, lags: int | None) -> None:
 def _check_precision(dtypes: set[torch.dtype]) -> None:
     if dtypes - {torch.float32, torch.float64}:
         raise DataError(
-            "the layers compute in too few digits to be measured",
+            "half precision cannot be diagnosed",
             should="float32 or float64",
             found=", ".join(sorted(str(dtype) for dtype in dtypes)),
             hint="diagnose model.float()",
@@ -159,48 +156,48 @@ def _check_precision(dtypes: set[torch.dtype]) -> None:
 
 
 def _layer(
-    strand: Strand,
-    passages: Sequence[tuple[int, Passage]],
+    strand: LayerDirection,
+    passages: Sequence[tuple[int, CapturedCall]],
     gradients: Sequence[Tensor],
     cuts: tuple[truncation.Truncation, ...],
-    need: Requirement,
+    required: Requirement,
     lags: int | None,
     settings: Mapping[str, Any],
     thresholds: Thresholds | None,
     shares: _Shares,
 ) -> tuple[LayerReport, LayerUnderTest]:
-    """Return the report of a strand, still without remedies, and what they depend on."""
+    """Return the report of a layer and direction, still without remedies, and what they depend on."""
     linears = []
     totals = []
     for batch, passage in passages:
         if not passage.x_TBI.numel():
             continue
         linear = Linear(replay(passage))
-        deltas = flow.backpropagate(linear)
-        shares.add(batch, deltas.norms_B)
+        backward = gradient_flow.backpropagate(linear)
+        shares.add(batch, backward.norms_B)
         linears.append(linear)
-        totals.append(deltas.d_W)
+        totals.append(backward.d_W)
     if not linears:
         raise DataError(
-            f"{strand} saw no step",
+            f"{strand} has no step",
             should="at least one step for each recurrent layer",
-            found="empty sequences alone",
-            hint="batches in which the layer has something to read, or a loss that leaves it out",
+            found="only empty sequences",
+            hint="batches with steps for this layer, or a loss that does not run it",
         )
-    measured = _measure(linears, totals, gradients, cuts, need, lags)
-    findings = judge(measured, need, thresholds)
+    measured = _measure(linears, totals, gradients, cuts, required, lags)
+    findings = apply_rules(measured, required, thresholds)
     cell = linears[0].trace.cell
     name = cell.kernel or type(cell).__name__
-    patient = LayerUnderTest(
+    tested = LayerUnderTest(
         cell=name,
         gated=len(cell.gates) > 1,
         measured=measured,
-        spoken=measured.flow.spoken,
-        directions=measured.flow.directions[0],
-        period=measured.period,
-        memory=need.memory,
+        supervised_share=measured.flow.supervised_share,
+        participation_ratio=measured.flow.participation_ratio[0],
+        shortest_period=measured.shortest_period,
+        memory=required.memory,
         steps=max(linear.trace.T for linear in linears),
-        window=need.window,
+        window=required.window,
         settings=settings,
     )
     report = LayerReport(
@@ -210,33 +207,38 @@ def _layer(
         direction=strand.direction,
         cell=name,
         hidden=linears[0].trace.gx_TBGH.shape[-1],
-        measured=measured,
+        measurements=measured,
         verdict=findings[0].verdict,
         findings=findings,
         remedies=(),
     )
-    return report, patient
+    return report, tested
 
 
-def _treated(examined: Sequence[tuple[LayerReport, LayerUnderTest]]) -> tuple[LayerReport, ...]:
-    """Return the reports with their remedies; the strands of one module have one cell, and so one treatment.
+def _with_remedies(examined: Sequence[tuple[LayerReport, LayerUnderTest]]) -> tuple[LayerReport, ...]:
+    """Return the reports with their remedies; all layers of a module have one cell, and so the same remedies.
 
-    The errors of a lower layer arrive at all steps, since the layer above has carried them back. How late the loss
-    speaks, and about how many things, is seen at the top. W of a layer must hear the fastest input of them all.
+    The errors of a lower layer arrive at all steps, since the layer above has carried them back. Which steps have a
+    loss, and how many directions its errors span, is measured at the top layer. The shortest period is that of all.
     """
     top: dict[str, LayerUnderTest] = {}
-    for report, patient in examined:
-        if 0 < patient.spoken <= top.get(report.module, patient).spoken:
-            top[report.module] = patient
+    for report, tested in examined:
+        if 0 < tested.supervised_share <= top.get(report.module, tested).supervised_share:
+            top[report.module] = tested
     period: dict[str, float] = {}
-    for report, patient in examined:
-        period[report.module] = min(patient.period, period.get(report.module, patient.period))
-    treated = []
-    for report, patient in examined:
-        seen = top.get(report.module, patient)
-        whole = replace(patient, spoken=seen.spoken, directions=seen.directions, period=period[report.module])
-        treated.append(replace(report, remedies=prescribe(report.findings, whole)))
-    return tuple(treated)
+    for report, tested in examined:
+        period[report.module] = min(tested.shortest_period, period.get(report.module, tested.shortest_period))
+    reports = []
+    for report, tested in examined:
+        upper = top.get(report.module, tested)
+        whole = replace(
+            tested,
+            supervised_share=upper.supervised_share,
+            participation_ratio=upper.participation_ratio,
+            shortest_period=period[report.module],
+        )
+        reports.append(replace(report, remedies=remedies_for(report.findings, whole)))
+    return tuple(reports)
 
 
 def _measure(
@@ -244,9 +246,9 @@ def _measure(
     totals: Sequence[Tensor],
     gradients: Sequence[Tensor],
     cuts: tuple[truncation.Truncation, ...],
-    need: Requirement,
+    required: Requirement,
     lags: int | None,
-) -> Measured:
+) -> Measurements:
     traces = [linear.trace for linear in linears]
     longest = max(linears, key=lambda linear: linear.trace.T)
     K = min(lags, longest.trace.T - 1) if lags else longest.trace.T - 1
@@ -254,33 +256,34 @@ def _measure(
     walked = list(linears)
     if rows:
         walked = [linear.rows(0, rows) for linear in linears]
-        totals = [flow.backpropagate(linear).d_W for linear in walked]
-    through, parts = flow.measure(walked, totals, K)
+        totals = [gradient_flow.backpropagate(linear).d_W for linear in walked]
+    flow, contributions = gradient_flow.measure(walked, totals, K)
     T = longest.trace.T
-    return Measured(
-        flow=through,
-        parts=parts,
-        parts_sequences=rows,
+    seen = required.window if required.window and required.window < T else max(1, T // 2)
+    return Measurements(
+        flow=flow,
+        contributions=contributions,
+        sampled_sequences=rows,
         jacobians=jacobian.measure(longest.rows(0, jacobian.SEQUENCES)),
-        period=spectrum.shortest_period(traces),
+        shortest_period=periodicity.shortest_period(traces),
         saturation=saturation.measure(linears),
-        state_growth=drift.growth(traces),
-        drift=drift.measure(traces, need.window if need.window and need.window < T else max(1, T // 2)),
+        state_growth=state_drift.growth(traces),
+        state_drift=state_drift.measure(traces, seen),
         truncation=cuts,
-        gradient=float(torch.cat([g.flatten() for g in gradients]).norm()) if gradients else 0.0,
+        gradient_norm=float(torch.cat([g.flatten() for g in gradients]).norm()) if gradients else 0.0,
     )
 
 
 def _affordable(linears: Sequence[Linear], lags: int) -> int:
-    """Return how many sequences of each batch the walk over the lags can afford; 0 for all of them."""
+    """Return how many sequences of each batch the walk over the lags takes; 0: all."""
     work = 0.0
     for linear in linears:
         trace = linear.trace
         _, B, G, H = trace.gh_TBGH.shape
         K = min(lags, trace.T - 1) + 1
-        # Two products with (G*H, H) for each of the T - k steps of lag k, and about 20 numbers handled per gate.
+        # Two products with (G*H, H) for each of the T - k steps of lag k, and about 20 operations a gate.
         work += B * (K * trace.T - K * K / 2) * G * H * (2 * H + 20)
-    if work <= WORK:
+    if work <= MAX_WORK:
         return 0
     most = max(linear.trace.B for linear in linears)
-    return max(1, int(most * WORK / work))
+    return max(1, int(most * MAX_WORK / work))

@@ -1,4 +1,4 @@
-"""Measurements that leave training untouched: random state and threads."""
+"""Isolation of measurements from training: random state and threads."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from torch import nn
 
 
 @contextmanager
-def untouched_random_state(model: nn.Module) -> Iterator[None]:
-    """Put the random states back that a run of the model changes."""
+def preserved_rng_state(model: nn.Module) -> Iterator[None]:
+    """Restore the random states that a run of the model changes."""
     devices = {p.device.index for p in model.parameters() if p.is_cuda}
     with torch.random.fork_rng(sorted(devices)):
         yield
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: thousands of small products in a row wait for a second one more than it helps them.
-
-    On a machine that does other work besides, this takes a fifth of the time.
-    """
+def single_thread() -> Iterator[None]:
+    """Compute with one thread: for thousands of small products in a row, synchronisation costs more than it saves."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What a diagnosis found: plain numbers that can be printed, drawn, and written as JSON for other programs."""
+"""Report of a diagnosis: text, charts, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -8,41 +8,30 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elman.inspection.results import History, LargestGradient, LayerReport
+from elman.inspection.results import Diagnosis
+from elman.inspection.verdict import VERDICTS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.console import Console
 
+    from elman.inspection.rendering.charts import Figure
+
 FORMAT = "elman.diagnosis"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
-class Report:
-    """A diagnosis. `print()`, `plot()`, `to_json()`, `to_html()`; `docs/guide/diagnose.md` says what each number is."""
-
-    loss: float  # mean over the batches
-    batches: int
-    sequences: int  # in all
-    steps: int  # T of the longest
-    memory: int  # how many steps back the gradient should reach
-    window: int | None  # of truncated backpropagation in training
-    layers: tuple[LayerReport, ...]
-    heaviest: tuple[LargestGradient, ...]  # the sequences with the largest gradients
-    half: float  # the share of all sequences, heaviest first, that holds half of the summed norms
-    history: History | None  # of training, where the caller had it
+class Report(Diagnosis):
+    """A diagnosis that can be printed, plotted and written as HTML or JSON; `docs/guide/diagnose.md` is its guide."""
 
     @property
     def verdict(self) -> str:
         """The worst verdict of all layers."""
-        from elman.inspection.verdict import VERDICTS
-
         order = [*VERDICTS, "healthy"]
         return min((layer.verdict for layer in self.layers), key=order.index)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON knows it; a number that is infinite or none becomes the text "inf" or "nan"."""
+        """Return everything as JSON values; infinity and NaN become the strings "inf", "-inf" and "nan"."""
         body = _plain(dataclasses.asdict(self))
         assert isinstance(body, dict)
         return {"format": FORMAT, "version": VERSION, "verdict": self.verdict, **body}
@@ -52,23 +41,23 @@ class Report:
         return json.dumps(self.as_dict(), indent=indent, allow_nan=False)
 
     def to_html(self, title: str = "Gradient diagnosis") -> str:
-        """Return one page that needs nothing else: no file, no network, no script.
+        """Return one self-contained page, without scripts.
 
         Raises:
-            MissingExtraError: matplotlib, which draws the charts, is not installed.
+            MissingExtraError: matplotlib is not installed.
         """
         from elman.inspection.rendering.html import page
 
         return page(self, title)
 
     def print(self, console: Console | None = None) -> None:
-        """Print the report in the terminal, on standard output unless a rich console is given."""
+        """Print the report to a rich console; by default to standard output."""
         from elman.inspection.rendering.terminal import print_report
 
         print_report(self, console)
 
     def plot(self) -> Figure:
-        """Return a matplotlib figure with one row for each layer; a notebook shows it.
+        """Return a matplotlib figure with one row of charts for each layer.
 
         Raises:
             MissingExtraError: matplotlib is not installed.

@@ -1,0 +1,1 @@
+"""Kernels: one layer in one direction over a sequence, on each kind of device."""

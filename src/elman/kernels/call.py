@@ -1,4 +1,4 @@
-"""A call of `unroll` as tensors in a row, and what goes on around it: what the compiled kernels share."""
+"""A call of `unroll` as a flat tuple of tensors, and the modes around it: what the compiled kernels share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,21 @@ from elman.kernels.weights import Weights
 
 
 class Call(NamedTuple):
-    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each."""
+    """The arguments of one layer in one direction, flat, as an operator takes them; see `eager.unroll` for each.
+
+    Attributes:
+        x_TBI: the input.
+        h_BH: the first state.
+        c_BH: the second state, if the cell has one.
+        ih: U, (G*H, I).
+        hh: W, (G*H, H).
+        b_ih: the bias beside U, (G*H,).
+        b_hh: the bias beside W, (G*H,).
+        h_initial: (H,), where a reset puts the first state; present exactly where there are resets.
+        c_initial: the same for the second state.
+        lengths: (B,) int64.
+        resets: (T, B) bool.
+    """
 
     x_TBI: Tensor
     h_BH: Tensor
@@ -22,13 +36,46 @@ class Call(NamedTuple):
     hh: Tensor
     b_ih: Tensor | None
     b_hh: Tensor | None
-    h_initial: Tensor | None  # (H,), given exactly where there are resets
+    h_initial: Tensor | None
     c_initial: Tensor | None
-    lengths: Tensor | None  # (B,) int64
-    resets: Tensor | None  # (T, B) bool
+    lengths: Tensor | None
+    resets: Tensor | None
+
+
+class GradientMask(NamedTuple):
+    """Which gradients the backward pass should make; those of the states and of the initial state always come.
+
+    Attributes:
+        x: of the input.
+        ih: of U.
+        hh: of W.
+        b_ih: of the bias beside U.
+        b_hh: of the bias beside W.
+    """
+
+    x: bool = True
+    ih: bool = True
+    hh: bool = True
+    b_ih: bool = True
+    b_hh: bool = True
+
+
+class Gradients(NamedTuple):
+    """One for each of the first nine fields of `Call`, in their order; None where there is nothing to give."""
+
+    x_TBI: Tensor | None
+    h_BH: Tensor | None
+    c_BH: Tensor | None
+    ih: Tensor | None
+    hh: Tensor | None
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    h_initial: Tensor | None
+    c_initial: Tensor | None
 
 
 def flatten(x_TBI: Tensor, state: State, weights: Weights, lengths: Tensor | None, resets: Tensor | None) -> Call:
+    """Return the arguments of `unroll` as a `Call`, with the initial state where there are resets."""
     initial: State = ()
     if resets is not None:
         initial = weights.initial or tuple(s.new_zeros(s.shape[1]) for s in state)
@@ -41,12 +88,13 @@ def flatten(x_TBI: Tensor, state: State, weights: Weights, lengths: Tensor | Non
 
 
 def tensors(state: State, weights: Weights) -> list[Tensor]:
-    given = [*state, *weights[:4], *(weights.initial or ())]
-    return [t for t in given if t is not None]
+    """Return every tensor of a call beside its input."""
+    every = [*state, *weights[:4], *(weights.initial or ())]
+    return [t for t in every if t is not None]
 
 
 def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
-    """Return what is going on around the call that the kernel cannot take part in."""
+    """Return the mode that is active and that the kernel does not support, or None."""
     if torch.onnx.is_in_onnx_export():
         return "the call is being exported to ONNX, which has no operator like it"
     if torch.compiler.is_compiling():
@@ -64,7 +112,7 @@ def _has_tangent(tensor: Tensor) -> bool:
 
 
 def is_traced(x_TBI: Tensor) -> bool:
-    """Whether somebody watches the operators that are called, so that this kernel has to be one of them."""
+    """Whether operators are traced or intercepted, so that this kernel has to be one of them."""
     if torch.compiler.is_compiling():
         return True
     return (
@@ -76,7 +124,7 @@ def is_traced(x_TBI: Tensor) -> bool:
 
 
 def eager_gradients(
-    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], given: tuple[Tensor | None, ...]
+    cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], d_outputs: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
     """Return the gradients of the call as a graph, by running the eager kernel over it again."""
     with torch.enable_grad():
@@ -88,13 +136,8 @@ def eager_gradients(
         y_TBH, after = eager.unroll(
             cell, call.x_TBI, state, weights, lengths=call.lengths, resets=call.resets, reverse=reverse
         )
-        pairs = [(r, g) for r, g in zip((y_TBH, *after), given, strict=False) if g is not None and r.requires_grad]
+        pairs = [(r, g) for r, g in zip((y_TBH, *after), d_outputs, strict=False) if g is not None and r.requires_grad]
         sources = [t for t, n in zip(call, need, strict=True) if n and t is not None]
         results, grads = [r for r, _ in pairs], [g for _, g in pairs]
-        found = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
-    return [next(found) if n else None for n in need]
-
-
-def full(tensor: Tensor | None, like: Tensor) -> Tensor:
-    """Return the tensor, or an empty one where there is none, since an operator returns tensors only."""
-    return like.new_empty(0) if tensor is None else tensor
+        gradients = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
+    return [next(gradients) if n else None for n in need]

@@ -1,4 +1,4 @@
-"""The only place that picks a kernel, and says why."""
+"""Dispatch: the only place that picks a kernel, and says why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
-from elman.kernels.cpu.stepper import Stepper
+from elman.kernels.cpu.stepper import Stepper as Stepper
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
 
@@ -25,11 +25,17 @@ class SlowPathError(ElmanError):
 
 
 class Choice(NamedTuple):
-    """Which kernel runs a call, and why each faster one does not."""
+    """Which kernel runs a call, and why each faster one does not.
+
+    Attributes:
+        name: of the kernel.
+        refusals: the reason of each faster kernel, by name.
+        how: in which of its ways, where the kernel has several; filled in by `explained`.
+    """
 
     name: str
     refusals: dict[str, str]
-    how: str = ""  # in which of its ways, where the kernel has several; filled in by `explain`
+    how: str = ""
 
 
 def choose(

@@ -1,4 +1,4 @@
-"""The plain kernel: any cell, any dtype, any device, double backward and all, in ordinary PyTorch operations.
+"""The eager kernel: any cell, dtype and device, double backward included, in ordinary PyTorch operations.
 
 It is the definition that the faster kernels are held to, and what runs where none of them can.
 """
@@ -20,12 +20,23 @@ class Steps(Protocol):
     """What this kernel needs of a cell (see `elman.layers.cell.Cell`)."""
 
     @property
-    def gates(self) -> tuple[str, ...]: ...
+    def gates(self) -> tuple[str, ...]:
+        """Names of the gates."""
+        ...
+
     @property
-    def states(self) -> tuple[str, ...]: ...
+    def states(self) -> tuple[str, ...]:
+        """Names of the states."""
+        ...
+
     @property
-    def kernel(self) -> str | None: ...
-    def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State: ...
+    def kernel(self) -> str | None:
+        """The name under which the fast kernels know it."""
+        ...
+
+    def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step."""
+        ...
 
 
 def refusal(

@@ -1,4 +1,4 @@
-"""Put elman's layers in the place of torch's, inside a model that exists."""
+"""Replacement of torch.nn's recurrent layers by elman's, inside an existing model."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from elman.layers.gru import GRU
-from elman.layers.lstm import LSTM
-from elman.layers.recurrent import Recurrent
-from elman.layers.rnn import RNN
+from elman.layers import LAYERS, Recurrent
 
 
 class Acceleration(NamedTuple):
-    """What `accelerate` did, by the name of each recurrent layer in the model ("" is the model itself)."""
+    """What `accelerate` did, by the name of each recurrent layer in the model ("" is the model itself).
 
-    model: nn.Module  # the model; another object than before only if it was a torch layer itself
+    Attributes:
+        model: the model; another object than before only if it was a torch layer itself.
+        swapped: the new layers.
+        kept: the layers that are left, each with the reason.
+    """
+
+    model: nn.Module
     swapped: dict[str, Recurrent]
-    kept: dict[str, str]  # why it was left alone
+    kept: dict[str, str]
 
     def __str__(self) -> str:
         lines = [f"{name or 'the model, as .model'}: now {layer!r}" for name, layer in self.swapped.items()]
@@ -26,7 +29,12 @@ class Acceleration(NamedTuple):
         return "\n".join(lines) or "no recurrent layers of torch.nn in this model"
 
 
-TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
+# The layers that torch.nn has too, under the same name.
+TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {
+    theirs: ours
+    for ours in LAYERS.values()
+    if isinstance(theirs := getattr(nn, ours.__name__, None), type) and issubclass(theirs, nn.RNNBase)
+}
 
 
 def accelerate(model: nn.Module) -> Acceleration:
@@ -51,7 +59,7 @@ def accelerate(model: nn.Module) -> Acceleration:
             kept[name] = why
             continue
         if module not in of_module:
-            of_module[module] = _twin(module)
+            of_module[module] = twin_of(module)
         twins[name] = of_module[module]
     for name, twin in twins.items():
         parent, _, attribute = name.rpartition(".")
@@ -80,7 +88,8 @@ def _why_not(module: nn.RNNBase) -> str | None:
     return None
 
 
-def _twin(module: nn.RNNBase) -> Recurrent:
+def twin_of(module: nn.RNNBase) -> Recurrent:
+    """Return the layer of ours that does what a layer of torch.nn does, with the same parameters."""
     options: dict[str, object] = {
         "num_layers": module.num_layers,
         "bias": module.bias,
@@ -92,10 +101,14 @@ def _twin(module: nn.RNNBase) -> Recurrent:
         options["nonlinearity"] = module.nonlinearity
     if isinstance(module, nn.LSTM):
         options["proj_size"] = module.proj_size
+    build: Any = next(ours for theirs, ours in TWINS.items() if isinstance(module, theirs))
     # On the meta device nothing is allocated or drawn: the random state stays as it was.
     with torch.device("meta"):
-        twin = TWINS[type(module)](module.input_size, module.hidden_size, **options)  # type: ignore[arg-type]
-    # Duplicates too: the second name of a weight that is tied inside the layer would stay on the meta device.
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        twin.register_parameter(name, parameter)
+        twin: Recurrent = build(module.input_size, module.hidden_size, **options)
+    share_weights(module, twin)
     return twin.train(module.training)
+
+
+def share_weights(module: nn.RNNBase, twin: Recurrent) -> None:
+    """Give `twin` the weights of `module`: the same objects, or what a parametrisation makes of its own now."""
+    twin._parameters.update({name: getattr(module, name) for name in module._flat_weights_names})

@@ -1,4 +1,4 @@
-"""The extension point: a cell declares its gates, its states and one step; a runner does the rest."""
+"""Cells, the extension point: a cell declares its gates, its states and one step; a runner does the rest."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ class Cell:
         states: names of the states; the first one is the output.
         keeps: the gate that keeps the past where it is 1, if there is one; initialisations of long memory set its bias.
         writes: the gate that lets new content in beside it, if there is one.
-        kernel: the name under which the fast kernels know exactly this step, or None. It is not inherited by a
-            subclass that writes its own step, so that a changed cell never runs the old equations.
+        sigmoid_gates: the gates that are a sigmoid of the sum of their two parts.
+        candidate: the gate that is a tanh of the sum of its two parts and becomes new content, if there is one.
+        candidate_reset: the sigmoid gate that multiplies the past's part of the candidate, if there is one.
+        kernel: the name under which the reference and the fast kernels know exactly this step, or None. It is not
+            inherited by a subclass that writes its own step, so that a changed cell never runs the old equations.
     """
 
     gates: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str, ...]] = ("h",)
     keeps: ClassVar[str | None] = None
     writes: ClassVar[str | None] = None
+    sigmoid_gates: ClassVar[tuple[str, ...]] = ()
+    candidate: ClassVar[str | None] = None
+    candidate_reset: ClassVar[str | None] = None
     kernel: ClassVar[str | None] = None
 
     def __init_subclass__(cls) -> None:

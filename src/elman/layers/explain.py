@@ -1,4 +1,4 @@
-"""Which kernel runs a call, and why each faster one does not."""
+"""Explanation of a call: which kernel runs it, and why each faster one does not."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from elman.layers.recurrent import Hidden, Recurrent
 
 
 class Explanation(NamedTuple):
-    """The choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...)."""
+    """The choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...).
 
-    layer: str  # the layer's repr
+    Attributes:
+        layer: the layer's repr.
+        choices: the choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...).
+    """
+
+    layer: str
     choices: dict[str, Choice]
 
     def __str__(self) -> str:

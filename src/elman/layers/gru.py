@@ -25,9 +25,13 @@ class GRUCell(Cell):
 
     gates: ClassVar[tuple[str, ...]] = ("r", "z", "n")
     keeps: ClassVar[str | None] = "z"
+    sigmoid_gates: ClassVar[tuple[str, ...]] = ("r", "z")
+    candidate: ClassVar[str | None] = "n"
+    candidate_reset: ClassVar[str | None] = "r"
     kernel: ClassVar[str | None] = "gru"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step, see `Cell.step`."""
         (h_BH,) = state
         r, z = torch.sigmoid(gx_BGH[:, :2] + gh_BGH[:, :2]).unbind(1)
         n = torch.tanh(gx_BGH[:, 2] + r * gh_BGH[:, 2])
@@ -45,7 +49,8 @@ class GRU(Recurrent):
         batch_first: input and output are (B, T, ...) instead of (T, B, ...).
         dropout: probability of dropping an output between layers, while training.
         bidirectional: a second set of weights runs from the last step to the first.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
@@ -53,8 +58,10 @@ class GRU(Recurrent):
     Calling it, see `Recurrent.forward`. The state is one (L*D, B, H) tensor.
 
     Raises:
-        SettingError: an impossible size, or an unknown initialisation.
+        SettingError: an invalid size, or an unknown initialisation.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = (GRUCell,)
 
     def __init__(
         self,

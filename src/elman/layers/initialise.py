@@ -33,13 +33,13 @@ def orthogonal(cell: Cell, weights: Weights, hidden_size: int, value: float) -> 
 
 
 def identity(cell: Cell, weights: Weights, hidden_size: int, value: float) -> None:
-    """W `value` times the unit matrix, U normal with deviation 0.001, biases zero: the IRNN, for relu.
+    """W `value` times the identity matrix, U normal with deviation 0.001, biases zero: the IRNN, for relu.
 
     Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
 
     Raises:
-        SettingError: the cell has gates or the layer a projection; a unit matrix is meant for the plain network, such
-            as RNN with nonlinearity='relu'.
+        SettingError: the cell has gates or the layer a projection; the identity is meant for the plain network, such as
+            RNN with nonlinearity='relu'.
     """
     _refuse_gates(cell, weights, "identity")
     _glorot_input_zero_biases(weights, hidden_size)
@@ -110,10 +110,15 @@ def forget_bias(cell: Cell, weights: Weights, hidden_size: int, value: float) ->
 
 
 class Initialisation(NamedTuple):
-    """How a layer's weights are filled, and the value of its number where the name stands alone."""
+    """How a layer's weights are filled, and the value of its number where the name stands alone.
+
+    Attributes:
+        fill: from (cell, weights, hidden size, value); it changes the weights in place.
+        default: the value where none is given; None: it takes no number.
+    """
 
     fill: Callable[[Cell, Weights, int, float], None]
-    default: float | None  # None: it takes no number
+    default: float | None
 
 
 INITIALISATIONS: dict[str, Initialisation] = {
@@ -132,6 +137,9 @@ def initialise(spec: str, cell: Cell, weights: Weights, hidden_size: int) -> Non
 
     Args:
         spec: a name in `INITIALISATIONS`, or `name=number`.
+        cell: of the layer.
+        weights: of one layer and direction.
+        hidden_size: H.
 
     Raises:
         SettingError: an unknown name, a number that is none or not taken, or a cell that it does not fit.

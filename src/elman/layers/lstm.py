@@ -29,9 +29,12 @@ class LSTMCell(Cell):
     states: ClassVar[tuple[str, ...]] = ("h", "c")
     keeps: ClassVar[str | None] = "f"
     writes: ClassVar[str | None] = "i"
+    sigmoid_gates: ClassVar[tuple[str, ...]] = ("i", "f", "o")
+    candidate: ClassVar[str | None] = "g"
     kernel: ClassVar[str | None] = "lstm"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step, see `Cell.step`."""
         _, c_BH = state
         i, f, g, o = (gx_BGH + gh_BGH).unbind(1)
         c_BH = torch.sigmoid(f) * c_BH + torch.sigmoid(i) * torch.tanh(g)
@@ -39,10 +42,15 @@ class LSTMCell(Cell):
 
 
 class LSTMState(NamedTuple):
-    """The state of an LSTM."""
+    """The state of an LSTM.
 
-    h: Tensor  # (L*D, B, P), what the layers show
-    c: Tensor  # (L*D, B, H), what the cells hold
+    Attributes:
+        h: (L*D, B, P), what the layers show.
+        c: (L*D, B, H), what the cells hold.
+    """
+
+    h: Tensor
+    c: Tensor
 
 
 class LSTM(Recurrent):
@@ -57,7 +65,8 @@ class LSTM(Recurrent):
         dropout: probability of dropping an output between layers, while training.
         bidirectional: a second set of weights runs from the last step to the first.
         proj_size: P, size of a projection of h (Sak, Senior and Beaufays, 2014); 0 stands for none.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
@@ -65,8 +74,10 @@ class LSTM(Recurrent):
     Calling it, see `Recurrent.forward`. The state is a pair (h, c), (L*D, B, P) and (L*D, B, H).
 
     Raises:
-        SettingError: an impossible size, or an unknown initialisation.
+        SettingError: an invalid size, or an unknown initialisation.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = (LSTMCell,)
 
     def __init__(
         self,

@@ -1,10 +1,11 @@
-"""The runner: a cell, layers and directions of it, with torch's parameters, states and conventions."""
+"""`Recurrent`, the runner of a cell: layers and directions, with torch's parameters, states and conventions."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.cpu.stepper import Stepper
-from elman.kernels.dispatch import prepare_steps, step, unroll
+from elman.kernels.dispatch import Stepper, prepare_steps, step, unroll
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise
@@ -21,6 +21,31 @@ from elman.shapes import check_shape
 
 Hidden = Tensor | tuple[Tensor, ...]
 """A state as the user sees it: a tensor for a cell with one state, a tuple of them for one with more."""
+
+
+class Observer(Protocol):
+    """What runs each layer and direction of a `Recurrent` in the kernels' place, as `Recurrent._observer`.
+
+    It takes what `elman.kernels.dispatch.unroll` takes, after the number of the layer and of the direction (0 forward,
+    1 reverse), and returns what that returns; on the way it sees all inputs and outputs.
+    """
+
+    def __call__(
+        self,
+        layer: int,
+        direction: int,
+        /,
+        cell: Cell,
+        x_TBI: Tensor,
+        state: State,
+        weights: Weights,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        reverse: bool = False,
+    ) -> tuple[Tensor, State]:
+        """Return the output and the state after the last step."""
+        ...
 
 
 class Recurrent(nn.Module):
@@ -36,14 +61,20 @@ class Recurrent(nn.Module):
         dropout: probability of dropping an output between layers, while training.
         bidirectional: a second set of weights runs from the last step to the first.
         proj_size: P, size of a projection of the first state; 0 stands for none.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
 
     Raises:
-        SettingError: an impossible size or probability, or an unknown initialisation.
+        SettingError: an invalid size or probability, or an unknown initialisation.
+
+    Attributes:
+        cells: of a subclass that chooses its cell, those that it can choose.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = ()
 
     def __init__(
         self,
@@ -79,6 +110,7 @@ class Recurrent(nn.Module):
         self.bidirectional, self.proj_size = bidirectional, proj_size
         self.variational, self.init, self.learn_initial_state = variational, init, learn_initial_state
         self._stepper = Stepper()
+        self._observer: Observer | None = None
         self._create_parameters(device, dtype)
         self.reset_parameters()
 
@@ -92,12 +124,18 @@ class Recurrent(nn.Module):
         """Features of the output at each step: D * (P or H)."""
         return self.num_directions * self._state_sizes()[0]
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether a call is more than its own `forward`: an `Observer` runs the layers, or hooks are registered."""
+        hooks = (value for name, value in vars(self).items() if name.startswith(("_forward", "_backward")))
+        return self._observer is not None or any(hooks)
+
     def _state_sizes(self) -> tuple[int, ...]:
         return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
 
     def _first_weight(self) -> Tensor:
-        found = self._parameters.get("weight_ih_l0")  # quicker than the attribute; a parametrised weight is not there
-        return self.weight_ih_l0 if found is None else found  # type: ignore[return-value]
+        weight = self._parameters.get("weight_ih_l0")  # quicker than the attribute; a parametrised weight is not there
+        return self.weight_ih_l0 if weight is None else weight  # type: ignore[return-value]
 
     def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         rows = len(self.cell.gates) * self.hidden_size
@@ -127,14 +165,13 @@ class Recurrent(nn.Module):
 
     def weights(self, layer: int = 0, direction: int = 0) -> Weights:
         """Return the parameters of one layer in one direction (0 forward, 1 reverse)."""
-
         suffix = _suffix(layer, direction)
         parameters = self._parameters
 
         def get(name: str) -> Any:
             # The dictionary first: a module's attributes take a microsecond each. Parametrised weights are not in it.
-            found = parameters.get(name + suffix)
-            return getattr(self, name + suffix) if found is None else found
+            weight = parameters.get(name + suffix)
+            return getattr(self, name + suffix) if weight is None else weight
 
         return Weights(
             get("weight_ih"),
@@ -166,7 +203,7 @@ class Recurrent(nn.Module):
 
         Args:
             input: (T, B, I), (B, T, I) with `batch_first`, (T, I) for a single sequence, or a PackedSequence.
-            hx: the state to go on from, of the shape that comes back; None stands for the initial state.
+            hx: the state to continue from, of the shape that comes back; None stands for the initial state.
             lengths: (B,), how many steps of each sequence exist, 0 to T, in any order. The output beyond is zero
                 and what the input holds there changes nothing.
             resets: booleans of the shape of the input without its features, true where a step begins a new
@@ -182,7 +219,7 @@ class Recurrent(nn.Module):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths, resets)
         x_TBI, state, lengths_B, resets_TB = self.prepare(input, hx, lengths, resets)
-        y_TBH, state = self._unroll_layers(x_TBI, state, lengths_B, resets_TB)
+        y_TBH, state = self._unroll(x_TBI, state, lengths_B, resets_TB)
         if input.dim() == 2:
             return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
@@ -199,7 +236,8 @@ class Recurrent(nn.Module):
         Args:
             symbols: numbers from 0 to V - 1, (T, B), or (B, T) with `batch_first`.
             table_VI: the row of each symbol, of an embedding for example.
-            hx, resets: as in `forward`.
+            hx: as in `forward`.
+            resets: as in `forward`.
 
         Returns:
             As `forward`.
@@ -218,7 +256,7 @@ class Recurrent(nn.Module):
         )
         lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
         lowest = [weights._replace(ih=weights.ih @ table_VI.t()) for weights in lowest]
-        y_TBH, state = self._unroll_from(lowest, x_TBV, state, None, resets_TB)
+        y_TBH, state = self._unroll(x_TBV, state, None, resets_TB, lowest)
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
 
     def prepare(
@@ -318,31 +356,26 @@ class Recurrent(nn.Module):
         rows = [self.weights(k, d).initial or () for k in range(self.num_layers) for d in range(self.num_directions)]
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
-    def _unroll_layers(
-        self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None
-    ) -> tuple[Tensor, State]:
-        lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
-        return self._unroll_from(lowest, x_TBI, state, lengths_B, resets_TB)
-
-    def _unroll_from(
+    def _unroll(
         self,
-        lowest: Sequence[Weights],
         x_TBI: Tensor,
         state: State,
         lengths_B: Tensor | None,
         resets_TB: Tensor | None,
+        lowest: Sequence[Weights] | None = None,
     ) -> tuple[Tensor, State]:
-        """Run all layers, the first one with the given weights for each direction."""
+        """Run all layers, the lowest one with the given weights for each direction, or with its own."""
         after: list[State] = []
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
             for direction in range(self.num_directions):
                 before = tuple(s[len(after)] for s in state)
-                y_TBH, last = unroll(
+                run = unroll if self._observer is None else partial(self._observer, layer, direction)
+                y_TBH, last = run(
                     self.cell,
                     x_TBI,
                     before,
-                    self.weights(layer, direction) if layer else lowest[direction],
+                    self.weights(layer, direction) if layer or lowest is None else lowest[direction],
                     lengths=lengths_B,
                     resets=resets_TB,
                     reverse=direction == 1,
@@ -434,11 +467,11 @@ class Recurrent(nn.Module):
             )
         count = self.num_layers * self.num_directions
         for name, tensor, size in zip(names, state, self._state_sizes(), strict=True):
-            wanted = (count, size) if batch_size is None else (count, batch_size, size)
-            if tuple(tensor.shape) != wanted:
+            shape = (count, size) if batch_size is None else (count, batch_size, size)
+            if tuple(tensor.shape) != shape:
                 letters = "(L*D, H)" if batch_size is None else "(L*D, B, H)"
                 raise ShapeError(
-                    f"hx ({name}) has a wrong shape", should=f"{letters} = {wanted}", found=str(tuple(tensor.shape))
+                    f"hx ({name}) has a wrong shape", should=f"{letters} = {shape}", found=str(tuple(tensor.shape))
                 )
             self._check_type(f"hx ({name})", tensor)
         return state if batch_size is not None else tuple(s.unsqueeze(1) for s in state)
@@ -467,19 +500,19 @@ def _suffix(layer: int, direction: int) -> str:
 
 
 def _check_size(name: str, size: object, least: int = 1, most: int | None = None) -> None:
-    whole = isinstance(size, int) and not isinstance(size, bool)
-    if whole and size >= least and (most is None or size <= most):  # type: ignore[operator]
+    is_integer = isinstance(size, int) and not isinstance(size, bool)
+    if is_integer and size >= least and (most is None or size <= most):  # type: ignore[operator]
         return
-    limits = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
+    limits = f"an integer of {least} or more" if most is None else f"an integer from {least} to {most}"
     raise SettingError(f"{name} is not a size", should=limits, found=repr(size))
 
 
 def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
     lengths_B = torch.as_tensor(lengths)
     check_shape("lengths", lengths_B, "B", B=B)
-    whole = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-    if B and lengths_B.dtype not in whole:
-        raise ShapeError("lengths are not whole numbers", should="torch.int64", found=str(lengths_B.dtype))
+    integers = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    if B and lengths_B.dtype not in integers:
+        raise ShapeError("lengths are not integers", should="torch.int64", found=str(lengths_B.dtype))
     lengths_B = lengths_B.to(torch.int64)
     # A compiled graph cannot look at values; there the caller answers for them.
     if B and not torch.compiler.is_compiling():

@@ -19,6 +19,7 @@ class TanhCell(Cell):
     kernel: ClassVar[str | None] = "rnn_tanh"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step, see `Cell.step`."""
         return (torch.tanh(gx_BGH[:, 0] + gh_BGH[:, 0]),)
 
 
@@ -29,6 +30,7 @@ class ReluCell(Cell):
     kernel: ClassVar[str | None] = "rnn_relu"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step, see `Cell.step`."""
         return (torch.relu(gx_BGH[:, 0] + gh_BGH[:, 0]),)
 
 
@@ -39,6 +41,7 @@ class SigmoidCell(Cell):
     kernel: ClassVar[str | None] = "rnn_sigmoid"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step, see `Cell.step`."""
         return (torch.sigmoid(gx_BGH[:, 0] + gh_BGH[:, 0]),)
 
 
@@ -49,6 +52,7 @@ class IdentityCell(Cell):
     kernel: ClassVar[str | None] = "rnn_identity"
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
+        """Return the state after one step, see `Cell.step`."""
         return (gx_BGH[:, 0] + gh_BGH[:, 0],)
 
 
@@ -72,7 +76,8 @@ class RNN(Recurrent):
         batch_first: input and output are (B, T, ...) instead of (T, B, ...).
         dropout: probability of dropping an output between layers, while training.
         bidirectional: a second set of weights runs from the last step to the first.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
@@ -80,8 +85,10 @@ class RNN(Recurrent):
     Calling it, see `Recurrent.forward`. The state is one (L*D, B, H) tensor.
 
     Raises:
-        SettingError: an impossible size, or an unknown nonlinearity or initialisation.
+        SettingError: an invalid size, or an unknown nonlinearity or initialisation.
     """
+
+    cells: ClassVar[tuple[type[Cell], ...]] = tuple(CELLS.values())
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Models: the networks of the eight applications."""

@@ -1,19 +1,19 @@
-"""The captioner: a picture becomes a map of features, and a decoder writes what it sees, looking at places of the map.
+"""The captioner: an image encoder, and a recurrent decoder with attention over the regions of the image.
 
-    m_s = place s of the picture's features, with a learned mark of where it is
+    m_s = features of region s of the image, plus a learned position embedding
     g   = mean over s of relu(A m_s)
     d_t = lower layer (embedding of y_{t-1}, d_{t-1}),  d_0 = tanh(B g)
     a_t = attention of d_t over m
     s_t = upper layers ([d_t, a_t], s_{t-1}),  s_0 like d_0
     p(y_t) = softmax(V tanh(R [s_t, a_t]))
 
-Soft attention as of Xu et al. 2015 (https://arxiv.org/abs/1502.03044), with the query from a lower layer that does not
-see the attention, so that every layer runs over whole captions at once (Anderson et al. 2018 have two layers too,
-https://arxiv.org/abs/1707.07998). Without attention the picture is in d_0 alone, and there is no upper layer (Vinyals
+Soft attention (Xu et al. 2015, https://arxiv.org/abs/1502.03044). The query comes from a lower layer that does not read
+the attention, so that each layer runs over whole captions at once (as the two layers of Anderson et al. 2018,
+https://arxiv.org/abs/1707.07998). Without attention only d_0 depends on the image, and there is no upper layer (Vinyals
 et al. 2015, https://arxiv.org/abs/1411.4555).
 
-Beside the captions the features are trained to tell which symbols the captions have, in no order (Fang et al. 2015,
-https://arxiv.org/abs/1411.4952): the decoder alone learns the language long before it looks.
+An auxiliary bag-of-words loss predicts from the features which symbols the captions contain (Fang et al. 2015,
+https://arxiv.org/abs/1411.4952); the captions alone train the language of the decoder long before its attention.
 """
 
 from __future__ import annotations
@@ -27,54 +27,60 @@ from torch.nn import functional
 
 from elman.modules.attention import attend, build_attention
 from elman.modules.dropout import SequenceDropout
-from elman.modules.recurrent_stack import build_layers
+from elman.modules.recurrent_stack import build_layers, select_rows
 from elman.modules.softmax import FullSoftmax
+from elman.modules.teacher_forcing import teacher_forcing
+from elman.modules.word_embedding import normal_embedding
 
 
 @dataclass(frozen=True)
 class CaptionerState:
-    """Where the decoder is in N captions."""
+    """The state of the decoder in N captions.
 
-    memory_NSM: Tensor  # the picture of each caption
-    keys_NSQ: Tensor | None  # what attention compares with
-    lower: Any  # state of the lower layer
-    upper: Any  # state of the upper layers; None without attention
+    Attributes:
+        memory_NSM: the features of each caption's image, (N, S, M).
+        keys_NSQ: the keys of the attention, (N, S, Q); None without attention.
+        lower: the state of the lower layer.
+        upper: the state of the upper layers; None without attention.
+    """
+
+    memory_NSM: Tensor
+    keys_NSQ: Tensor | None
+    lower: Any
+    upper: Any
 
     def select(self, rows_M: Tensor) -> CaptionerState:
         """Return the state of these rows."""
-
-        def of(state: Any) -> Any:
-            if state is None:
-                return None
-            return state[:, rows_M] if isinstance(state, Tensor) else tuple(s[:, rows_M] for s in state)
-
         keys = None if self.keys_NSQ is None else self.keys_NSQ[rows_M]
-        return CaptionerState(self.memory_NSM[rows_M], keys, of(self.lower), of(self.upper))
+        upper = None if self.upper is None else select_rows(self.upper, rows_M)
+        return CaptionerState(self.memory_NSM[rows_M], keys, select_rows(self.lower, rows_M), upper)
 
 
 class Captioner(nn.Module):
-    """Pictures to sequences.
+    """Image captioning network: images -> sequences of symbols.
 
     Args:
-        seeing: makes (B, S, M) of the pictures; it has `output_size`, M, and `places`, S.
-        symbols: V of the captions; one more begins and ends each: its number is `symbols`.
+        encoder: images -> features (B, S, M), such as `elman.modules.image_encoder.PixelEncoder`; it has `output_size`,
+            M, and `regions`, S.
+        symbols: V, the size of the vocabulary; symbol V begins and ends each caption.
         embedding: E, size of the vector of a symbol.
         hidden: H, units of a decoder layer.
-        layers: upper layers, or, without attention, layers.
+        layers: number of upper layers, or, without attention, of layers.
         cell: a name in `elman.layers.LAYERS`.
-        nonlinearity, init: see `elman.modules.recurrent_stack.build_layers`.
+        nonlinearity: see `elman.modules.recurrent_stack.build_layers`.
+        init: see `elman.modules.recurrent_stack.build_layers`.
         attention: a name in `elman.modules.attention.ATTENTIONS`, or "none".
-        dropout: of embeddings, features, between layers, and before the output.
-        forgetting: probability that a symbol that was written is not read, in training: the decoder has to look.
-        never: symbols that are never written.
+        dropout: probability of dropping a feature of embeddings, image, between layers, and before the output.
+        word_dropout: probability of masking a decoder input in training, so that the decoder uses the image.
+        suppressed: symbols that are never predicted.
 
     Raises:
-        SettingError: an unknown name or an impossible size.
+        SettingError: an unknown name or an invalid size.
     """
 
     def __init__(
         self,
-        seeing: Any,
+        encoder: Any,
         symbols: int,
         *,
         embedding: int = 256,
@@ -85,120 +91,127 @@ class Captioner(nn.Module):
         init: str = "torch",
         attention: str = "multiplicative",
         dropout: float = 0.3,
-        forgetting: float = 0.0,
-        never: tuple[int, ...] = (),
+        word_dropout: float = 0.0,
+        suppressed: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
-        self.mark, self.never, self.forgetting = symbols, list(never), forgetting
-        self.seeing = seeing
-        features: int = seeing.output_size
-        self.place = nn.Parameter(0.1 * torch.randn(seeing.places, features))
+        self.boundary, self.suppressed, self.word_dropout = symbols, list(suppressed), word_dropout
+        # The names of the parts below are those of the weights file.
+        self.seeing = encoder
+        features: int = encoder.output_size
+        self.place = nn.Parameter(0.1 * torch.randn(encoder.regions, features))
         self.glance = nn.Linear(features, features)
         self.bag = nn.Linear(features, symbols)
         if not self.bag.bias.is_meta:
             nn.init.constant_(self.bag.bias, -3.0)  # most symbols are in few captions
-        self.embedding = nn.Embedding(symbols + 1, embedding, _weight=torch.empty(symbols + 1, embedding))
-        if not self.embedding.weight.is_meta:
-            nn.init.normal_(self.embedding.weight, std=embedding**-0.5)  # tied to the output: logits of unit size
+        # The weight is tied to the output: logits of unit variance.
+        self.embedding = normal_embedding(symbols + 1, embedding, embedding**-0.5)
         self.drop = SequenceDropout(dropout)
-        looks = attention != "none"
+        attends = attention != "none"
         options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}
-        self.lower = build_layers(input_size=embedding, hidden=hidden, layers=1 if looks else layers, **options)
-        self.attention = build_attention(attention, hidden, features) if looks else None
+        self.lower = build_layers(input_size=embedding, hidden=hidden, layers=1 if attends else layers, **options)
+        self.attention = build_attention(attention, hidden, features) if attends else None
         self.upper = (
-            build_layers(input_size=hidden + features, hidden=hidden, layers=layers, **options) if looks else None
+            build_layers(input_size=hidden + features, hidden=hidden, layers=layers, **options) if attends else None
         )
         self.states = len(self.lower.cell.states)
-        self.bridge = nn.Linear(features, hidden * self.states * (1 + layers if looks else layers))
-        self.readout = nn.Linear(hidden + features if looks else hidden, embedding)
+        self.bridge = nn.Linear(features, hidden * self.states * (1 + layers if attends else layers))
+        self.readout = nn.Linear(hidden + features if attends else hidden, embedding)
         self.output = FullSoftmax(embedding, symbols + 1, tied=self.embedding)
 
-    def see(self, picture_B: Tensor, turns_B: Tensor | None = None) -> Tensor:
-        """Return the features of pictures, (B, S, M).
+    def encode(self, image_B: Tensor, flips_B: Tensor | None = None) -> Tensor:
+        """Return the features of images, (B, S, M).
 
         Args:
-            picture_B: (B, H, W, 3) or features (B, S, F).
-            turns_B: which may be mirrored; none if None.
+            image_B: pixels (B, H, W, 3) or region features (B, S, F).
+            flips_B: (B,), which images may be flipped horizontally in training; None: none of them.
         """
-        memory_BSM: Tensor = self.seeing(picture_B, turns_B)
+        memory_BSM: Tensor = self.seeing(image_B, flips_B)
         return memory_BSM
 
-    def begin(self, memory_BSM: Tensor, of_N: Tensor | None = None) -> CaptionerState:
+    def initial_state(self, memory_BSM: Tensor, image_N: Tensor | None = None) -> CaptionerState:
         """Return the state before the first symbol.
 
         Args:
-            memory_BSM: what `see` returned.
-            of_N: which picture each caption is of; None for one of each.
+            memory_BSM: the features that `encode` returned.
+            image_N: (N,), the index of each caption's image; None: one caption of each.
         """
         memory_BSM = self.drop(memory_BSM + self.place)
-        begin_BX = torch.tanh(self.bridge(self.drop(functional.relu(self.glance(memory_BSM)).mean(1)[None])[0]))
+        initial_BX = torch.tanh(self.bridge(self.drop(functional.relu(self.glance(memory_BSM)).mean(1)[None])[0]))
         keys_BSQ = None if self.attention is None else self.attention.keys(memory_BSM)
-        begin_LBH = begin_BX.view(len(begin_BX), -1, self.lower.hidden_size).transpose(0, 1)
+        initial_LBH = initial_BX.view(len(initial_BX), -1, self.lower.hidden_size).transpose(0, 1)
         count = self.states * self.lower.num_layers
-        lower = self._state(torch.split(begin_LBH[:count].contiguous(), self.lower.num_layers))
+        lower = self._state(torch.split(initial_LBH[:count].contiguous(), self.lower.num_layers))
         upper = None
         if self.upper is not None:
-            upper = self._state(torch.split(begin_LBH[count:].contiguous(), self.upper.num_layers))
-        at = CaptionerState(memory_BSM, keys_BSQ, lower, upper)
-        return at if of_N is None else at.select(of_N)
+            upper = self._state(torch.split(initial_LBH[count:].contiguous(), self.upper.num_layers))
+        state = CaptionerState(memory_BSM, keys_BSQ, lower, upper)
+        return state if image_N is None else state.select(image_N)
 
     def _state(self, parts: tuple[Tensor, ...]) -> Any:
         return parts if self.states > 1 else parts[0]
 
-    def write(self, target_TN: Tensor, at: CaptionerState) -> tuple[Tensor, Tensor | None, CaptionerState]:
-        """Read symbols; return the readout after each, (T, N, E), where it looked, (N, T, S) or None, and the state."""
-        e_TNE = self.drop(self.embedding(target_TN))
-        if self.training and self.forgetting:
-            e_TNE = e_TNE * (torch.rand(target_TN.shape, device=e_TNE.device) >= self.forgetting)[:, :, None]
-        d_TNH, lower = self.lower(e_TNE, at.lower)
-        if self.attention is None or self.upper is None or at.keys_NSQ is None:
-            return self.drop(torch.tanh(self.readout(self.drop(d_TNH)))), None, replace(at, lower=lower)
-        memory_NSM = at.memory_NSM
-        places_N = torch.full((len(memory_NSM),), memory_NSM.shape[1], device=memory_NSM.device)
-        a_NTM, weights_NTS = attend(self.attention.scores(d_TNH.transpose(0, 1), at.keys_NSQ), memory_NSM, places_N)
+    def decode(self, input_TN: Tensor, state: CaptionerState) -> tuple[Tensor, Tensor | None, CaptionerState]:
+        """Read symbols.
+
+        Args:
+            input_TN: symbols, (T, N).
+            state: the state before them.
+
+        Returns:
+            The readout after each symbol, (T, N, E), the attention weights, (N, T, S), None without attention, and the
+            state after the last symbol.
+        """
+        e_TNE = self.drop(self.embedding(input_TN))
+        if self.training and self.word_dropout:
+            e_TNE = e_TNE * (torch.rand(input_TN.shape, device=e_TNE.device) >= self.word_dropout)[:, :, None]
+        d_TNH, lower = self.lower(e_TNE, state.lower)
+        if self.attention is None or self.upper is None or state.keys_NSQ is None:
+            return self.drop(torch.tanh(self.readout(self.drop(d_TNH)))), None, replace(state, lower=lower)
+        memory_NSM = state.memory_NSM
+        regions_N = torch.full((len(memory_NSM),), memory_NSM.shape[1], device=memory_NSM.device)
+        a_NTM, weights_NTS = attend(self.attention.scores(d_TNH.transpose(0, 1), state.keys_NSQ), memory_NSM, regions_N)
         a_TNM = a_NTM.transpose(0, 1)
-        s_TNH, upper = self.upper(torch.cat((self.drop(d_TNH), a_TNM), 2), at.upper)
+        s_TNH, upper = self.upper(torch.cat((self.drop(d_TNH), a_TNM), 2), state.upper)
         r_TNE = self.drop(torch.tanh(self.readout(torch.cat((s_TNH, a_TNM), 2))))
-        return r_TNE, weights_NTS, replace(at, lower=lower, upper=upper)
+        return r_TNE, weights_NTS, replace(state, lower=lower, upper=upper)
 
     def nats(
-        self, memory_BSM: Tensor, target_TN: Tensor, of_N: Tensor | None = None, *, smoothing: float = 0.0
+        self, memory_BSM: Tensor, target_TN: Tensor, image_N: Tensor | None = None, *, label_smoothing: float = 0.0
     ) -> tuple[Tensor, int]:
-        """Return the cross-entropy of captions, summed, and over how many symbols, their ends included.
+        """Return the cross-entropy of captions, summed, and the number of their symbols, the ends included.
 
         Args:
-            memory_BSM: what `see` returned.
+            memory_BSM: the features that `encode` returned.
             target_TN: the captions, -100 beyond their ends.
-            of_N: which picture each is of; None for one of each.
-            smoothing: share of each symbol's probability that is spread over all (Szegedy et al. 2016).
+            image_N: (N,), the index of each caption's image; None: one caption of each.
+            label_smoothing: probability that is distributed over all symbols (Szegedy et al. 2016).
         """
-        N = target_TN.shape[1]
-        input_TN = torch.cat((target_TN.new_full((1, N), self.mark), target_TN.clamp(min=0)))
-        following_TN = torch.cat((target_TN, target_TN.new_full((1, N), -100)))
-        following_TN[(target_TN >= 0).sum(0), torch.arange(N)] = self.mark
-        r_TNE, _, _ = self.write(input_TN, self.begin(memory_BSM, of_N))
-        judged = following_TN >= 0
-        logits_XV = self.output.logits(r_TNE[judged])
-        wanted_X = following_TN[judged]
-        return functional.cross_entropy(logits_XV, wanted_X, reduction="sum", label_smoothing=smoothing), len(wanted_X)
+        input_TN, label_TN = teacher_forcing(target_TN, self.boundary)
+        r_TNE, _, _ = self.decode(input_TN, self.initial_state(memory_BSM, image_N))
+        counted_TN = label_TN >= 0
+        logits_XV, label_X = self.output.logits(r_TNE[counted_TN]), label_TN[counted_TN]
+        nats = functional.cross_entropy(logits_XV, label_X, reduction="sum", label_smoothing=label_smoothing)
+        return nats, len(label_X)
 
-    def bag_nats(self, memory_BSM: Tensor, said_X: Tensor, of_X: Tensor) -> Tensor:
-        """Return the cross-entropy of which symbols the captions of each picture have, per symbol that they have.
+    def bag_of_words_nats(self, memory_BSM: Tensor, symbol_X: Tensor, image_X: Tensor) -> Tensor:
+        """Return the auxiliary bag-of-words loss: the binary cross-entropy per symbol of the captions, a scalar.
 
         Args:
-            memory_BSM: what `see` returned.
-            said_X: symbols.
-            of_X: which picture has each in its captions.
+            memory_BSM: the features that `encode` returned.
+            symbol_X: symbols of the captions, (X,).
+            image_X: the index of each symbol's image, (X,).
         """
-        has_BV = memory_BSM.new_zeros(len(memory_BSM), self.mark)
-        has_BV[of_X, said_X] = 1
+        target_BV = memory_BSM.new_zeros(len(memory_BSM), self.boundary)
+        target_BV[image_X, symbol_X] = 1
         logits_BV = self.bag(self.drop(memory_BSM.mean(1)[None])[0])
-        return functional.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum") / max(1, len(said_X))
+        nats = functional.binary_cross_entropy_with_logits(logits_BV, target_BV, reduction="sum")
+        return nats / max(1, len(symbol_X))
 
     @torch.no_grad()
-    def step(self, ids_N: Tensor, at: CaptionerState) -> tuple[Tensor, CaptionerState]:
-        """Return the logits of the next symbol of each row, (N, V), and the state after one more symbol."""
-        r_TNE, _, at = self.write(ids_N[None], at)
+    def step(self, ids_N: Tensor, state: CaptionerState) -> tuple[Tensor, CaptionerState]:
+        """Return the logits of the next symbol, (N, V + 1), and the state after one more symbol of each row, (N,)."""
+        r_TNE, _, state = self.decode(ids_N[None], state)
         logits_NV = self.output.logits(r_TNE[0])
-        logits_NV[:, self.never] = -1e9
-        return logits_NV, at
+        logits_NV[:, self.suppressed] = -1e9
+        return logits_NV, state

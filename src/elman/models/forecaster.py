@@ -1,4 +1,4 @@
-"""The forecaster: instance normalisation around a network, and what it says of every step to come."""
+"""The forecaster: instance normalisation, a recurrent network and a forecast head."""
 
 from __future__ import annotations
 
@@ -8,46 +8,50 @@ from typing import Any
 from torch import Tensor, nn
 
 from elman.errors import unknown_name
-from elman.modules.forecast_heads import Quantiles, Spread, build_output
+from elman.modules.forecast_heads import DistributionHead, QuantileHead, build_output
 from elman.modules.instance_norm import InstanceNorm
-from elman.modules.segment_rnn import Covariates, SegmentNetwork
-from elman.modules.step_rnn import DirectNetwork, RecursiveNetwork
+from elman.modules.segment_rnn import Covariates, SegmentRNN
+from elman.modules.step_rnn import DirectRNN, RecursiveRNN
 
-Output = Quantiles | Spread
-
-
-def _segments(output: Output, horizon: int, segment: int, calendar: int, known: int, **rest: Any) -> nn.Module:
-    size = output.parameters_of_a_step
-    return SegmentNetwork(segment=segment, horizon=horizon, outputs=size, calendar=calendar, known=known, **rest)
+Output = QuantileHead | DistributionHead
 
 
-def _direct(output: Output, horizon: int, segment: int, calendar: int, known: int, **rest: Any) -> nn.Module:
-    return DirectNetwork(horizon=horizon, outputs=output.parameters_of_a_step, covariates=calendar + known, **rest)
-
-
-def _recursive(output: Output, horizon: int, segment: int, calendar: int, known: int, **rest: Any) -> nn.Module:
-    return RecursiveNetwork(output=output, covariates=calendar + known, **rest)
-
-
-DECODINGS: dict[str, Callable[..., nn.Module]] = {"segments": _segments, "direct": _direct, "recursive": _recursive}
+DECODINGS: dict[str, Callable[..., nn.Module]] = {
+    "segments": lambda output, horizon, segment, calendar, known, **network: SegmentRNN(
+        segment=segment,
+        horizon=horizon,
+        outputs=output.parameters_per_step,
+        calendar_features=calendar,
+        known_covariates=known,
+        **network,
+    ),
+    "direct": lambda output, horizon, segment, calendar, known, **network: DirectRNN(
+        horizon=horizon, outputs=output.parameters_per_step, covariates=calendar + known, **network
+    ),
+    "recursive": lambda output, horizon, segment, calendar, known, **network: RecursiveRNN(
+        output=output, covariates=calendar + known, **network
+    ),
+}
+"""Builders of the network by the decoding strategy."""
 
 
 class Forecaster(nn.Module):
-    """Windows of many series, one number a step -> what is said of each step to come.
+    """Forecaster: windows of many univariate series -> the predictive distribution of each step of the horizon.
 
     Args:
-        decoding: a key of `DECODINGS`.
-        output: a key of `elman.modules.forecast_heads.OUTPUTS`.
-        levels: of the quantiles.
-        normalise: a key of `elman.modules.instance_norm.NORMALISATIONS`.
+        decoding: a name in `DECODINGS`.
+        output: a name in `elman.modules.forecast_heads.OUTPUTS`.
+        quantiles: the quantile levels.
+        window_norm: a name in `elman.modules.instance_norm.NORMALISATIONS`.
         horizon: F, steps to forecast.
         segment: steps in a segment, for the decoding "segments".
-        series: how many series there are.
-        calendar, known: how many covariates of each kind there are.
-        network: hidden, dropout, and what `elman.modules.recurrent_stack.build_layers` takes.
+        series: number of series.
+        calendar_features: number of calendar features.
+        known_covariates: number of other covariates.
+        network: hidden, dropout, and arguments of `elman.modules.recurrent_stack.build_layers`.
 
     Raises:
-        SettingError: an unknown name or an impossible size.
+        SettingError: an unknown name or an invalid size.
     """
 
     def __init__(
@@ -55,41 +59,42 @@ class Forecaster(nn.Module):
         *,
         decoding: str = "segments",
         output: str = "quantiles",
-        levels: Sequence[float] = (0.1, 0.5, 0.9),
-        normalise: str = "revin",
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        window_norm: str = "revin",
         horizon: int,
         segment: int,
         series: int,
-        calendar: int = 0,
-        known: int = 0,
+        calendar_features: int = 0,
+        known_covariates: int = 0,
         **network: Any,
     ) -> None:
         super().__init__()
         if decoding not in DECODINGS:
             raise unknown_name("decoding", decoding, DECODINGS)
-        self.normalise = InstanceNorm(normalise, series)
-        self.output = build_output(output, levels)
-        self.network = DECODINGS[decoding](self.output, horizon, segment, calendar, known, series=series, **network)
+        self.normalise = InstanceNorm(window_norm, series)
+        self.output = build_output(output, quantiles)
+        covariates = (calendar_features, known_covariates)
+        self.network = DECODINGS[decoding](self.output, horizon, segment, *covariates, series=series, **network)
 
-    def forward(self, x_TB: Tensor, seen_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
-        """Return what is said of each step to come, (F, B, P), in the units of the windows.
-
-        Args:
-            x_TB: the past; where a value was missing, the last one before it.
-            seen_TB: 1 where there was a value, 0 where it was missing.
-            covariates: of the T steps and the F to come.
-            series_B: the number of each window's series.
-        """
-        z_TB, scale = self.normalise(x_TB, seen_TB, series_B)
-        return self.output.rescale(self.output(self.network(z_TB, seen_TB, covariates, series_B)), scale)
-
-    def loss(self, said_FBP: Tensor, target_FB: Tensor, seen_FB: Tensor) -> tuple[Tensor, int]:
-        """Return the mean loss over the steps to come that were seen, and how many they are.
+    def forward(self, x_TB: Tensor, observed_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
+        """Return the predictive distribution of each step of the horizon, (F, B, P), in the units of the windows.
 
         Args:
-            said_FBP: what `forward` returned.
-            target_FB: what came; any number where it was missing.
-            seen_FB: 1 where there was a value, 0 where it was missing.
+            x_TB: the past; a missing value is replaced by the last one before it.
+            observed_TB: 1 where there is a value, 0 where it is missing.
+            covariates: of the T past and the F future steps.
+            series_B: index of each window's series.
         """
-        count = int(seen_FB.sum())
-        return (self.output.loss(said_FBP, target_FB) * seen_FB).sum() / max(1, count), count
+        z_TB, window = self.normalise(x_TB, observed_TB, series_B)
+        return self.output.rescale(self.output(self.network(z_TB, observed_TB, covariates, series_B)), window)
+
+    def loss(self, forecast_FBP: Tensor, target_FB: Tensor, observed_FB: Tensor) -> tuple[Tensor, int]:
+        """Return the mean loss over the observed steps of the horizon, and their number.
+
+        Args:
+            forecast_FBP: what `forward` returned.
+            target_FB: the true values; any number where one is missing.
+            observed_FB: 1 where there is a value, 0 where it is missing.
+        """
+        count = int(observed_FB.sum())
+        return (self.output.loss(forecast_FBP, target_FB) * observed_FB).sum() / max(1, count), count

@@ -1,10 +1,10 @@
-"""The language model: what comes next, given all that came before.
+"""The language model: probabilities of the next symbol, given all symbols before.
 
     e_t = embedding of symbol t
     s_t = recurrent layers (e_t, s_{t-1})
     p(symbol t+1) = softmax(V s_t + c)
 
-Mikolov et al. 2010, "Recurrent neural network based language model", with any of the layers in the middle.
+Mikolov et al. 2010, "Recurrent neural network based language model".
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from elman.errors import SettingError
 from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers
 from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
+from elman.modules.word_embedding import normal_embedding
 
 
 class LanguageModel(nn.Module):
-    """Embedding, recurrent layers and an output layer over the vocabulary.
+    """Recurrent language model: embedding, recurrent layers and an output layer over the vocabulary.
 
     Args:
-        vocabulary: V, how many symbols there are.
+        vocabulary: V, number of symbols.
         cell: a name in `elman.layers.LAYERS`.
         embedding: size of the vector of a symbol.
         hidden: H, units of each layer.
-        layers: L, how many layers.
-        nonlinearity: of the plain RNN; the other cells have none to choose.
-        init: how the recurrent layers are filled at first, by name.
-        tied: the output layer uses the weight of the embedding; `embedding` must equal `hidden`.
-        cutoffs: of the adaptive softmax; empty for the full one.
+        layers: L, number of layers.
+        nonlinearity: see `elman.modules.recurrent_stack.build_layers`.
+        init: see `elman.modules.recurrent_stack.build_layers`.
+        tie_weights: whether the output layer uses the weight of the embedding; `embedding` must equal `hidden`.
+        cutoffs: the cutoffs of the adaptive softmax; empty for the full softmax.
         embedding_dropout: probability of dropping a feature of the embedding.
-        dropout: the same between layers and before the output.
-        variational: one dropout mask for all steps of a window.
-        learn_initial_state: the state before the first symbol is learned.
+        dropout: probability of dropping a feature between layers and before the output.
+        variational_dropout: one dropout mask for all steps of a window.
+        learn_initial_state: whether the state before the first symbol is learned.
 
     Raises:
-        SettingError: an unknown name, or sizes that do not fit each other.
+        SettingError: an unknown name, or sizes that do not match.
     """
 
     def __init__(
@@ -52,25 +53,23 @@ class LanguageModel(nn.Module):
         layers: int = 1,
         nonlinearity: str = "tanh",
         init: str = "torch",
-        tied: bool = False,
+        tie_weights: bool = False,
         cutoffs: tuple[int, ...] = (),
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
-        variational: bool = False,
+        variational_dropout: bool = False,
         learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
-        if tied and (embedding != hidden or cutoffs):
+        if tie_weights and (embedding != hidden or cutoffs):
             raise SettingError(
-                "a tied output layer does not fit",
+                "tied weights do not match",
                 should="embedding equal to hidden, and the full softmax",
                 found=f"embedding={embedding}, hidden={hidden}, cutoffs={','.join(map(str, cutoffs)) or 'none'}",
-                hint=f"--set embedding={hidden} --set softmax=full, or --set tied=false",
+                hint=f"--set embedding={hidden} --set softmax=full, or --set tie_weights=false",
             )
-        self.embedding = nn.Embedding(vocabulary, embedding, _weight=torch.empty(vocabulary, embedding))
-        if not self.embedding.weight.is_meta:  # where it would do nothing but load the compiler of torch
-            nn.init.normal_(self.embedding.weight, std=embedding**-0.5 if tied else 1.0)
-        self.embedding_dropout = SequenceDropout(embedding_dropout, variational)
+        self.embedding = normal_embedding(vocabulary, embedding, embedding**-0.5 if tie_weights else 1.0)
+        self.embedding_dropout = SequenceDropout(embedding_dropout, variational_dropout)
         self.recurrent = build_layers(
             cell,
             embedding,
@@ -78,24 +77,24 @@ class LanguageModel(nn.Module):
             layers=layers,
             nonlinearity=nonlinearity,
             dropout=dropout,
-            variational=variational,
+            variational_dropout=variational_dropout,
             init=init,
             learn_initial_state=learn_initial_state,
         )
-        self.dropout = SequenceDropout(dropout, variational)
+        self.dropout = SequenceDropout(dropout, variational_dropout)
         self.output: FullSoftmax | AdaptiveSoftmax
         if cutoffs:
             self.output = AdaptiveSoftmax(hidden, vocabulary, cutoffs)
         else:
-            self.output = FullSoftmax(hidden, vocabulary, tied=self.embedding if tied else None)
+            self.output = FullSoftmax(hidden, vocabulary, tied=self.embedding if tie_weights else None)
 
     def features(self, input_TB: Tensor, state: Any = None, *, resets: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Return what the output layer sees, (T, B, H), and the state after the last step.
+        """Return the features of the output layer, (T, B, H), and the state after the last step.
 
         Args:
-            input_TB: numbers of symbols.
-            state: as returned before, None for the initial one.
-            resets: (T, B), true where a text begins: the state is put back to the initial one there.
+            input_TB: symbols, (T, B).
+            state: the state that an earlier call returned; None for the initial one.
+            resets: (T, B), true where a text begins, which resets the state to the initial one.
         """
         if self._symbols_are_few():
             s_TBH, state = self.recurrent.over_symbols(input_TB, self.embedding.weight, state, resets=resets)
@@ -113,7 +112,8 @@ class LanguageModel(nn.Module):
         if not torch.is_grad_enabled() or self.embedding.num_embeddings > self.embedding.embedding_dim:
             return False
         dropped = self.embedding_dropout.training and self.embedding_dropout.probability > 0
-        return not dropped and not any(_is_watched(m) for m in (self.embedding, self.embedding_dropout, self.recurrent))
+        hooked = _has_hooks(self.embedding) or _has_hooks(self.embedding_dropout)
+        return not (dropped or hooked or self.recurrent.is_observed)
 
     def forward(self, input_TB: Tensor, state: Any = None, *, resets: Tensor | None = None) -> tuple[Tensor, Any]:
         """Return the logits of the symbol after each step, (T, B, V), and the state; arguments as in `features`."""
@@ -124,7 +124,7 @@ class LanguageModel(nn.Module):
     def nats(
         self, input_TB: Tensor, target_TB: Tensor, state: Any = None, *, resets: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Return -log p of the targets, summed over those that are not -100, and the state."""
+        """Return -log p of the targets (T, B), summed over those that are not -100, and the state."""
         s_TBH, state = self.features(input_TB, state, resets=resets)
         return self.output.nats(s_TBH.flatten(0, 1), target_TB.flatten()), state
 
@@ -135,7 +135,6 @@ class LanguageModel(nn.Module):
         return self.output.logits(s_BH), state
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Whether a call of the module is more than its own `forward`: hooks, or another forward put in its place."""
+def _has_hooks(module: nn.Module) -> bool:
     own = vars(module)
-    return "forward" in own or any(own[name] for name in own if name.startswith(("_forward", "_backward")))
+    return any(own[name] for name in own if name.startswith(("_forward", "_backward")))

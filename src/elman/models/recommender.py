@@ -1,9 +1,9 @@
-"""The recommender: which item comes next, given the items of a session so far.
+"""The recommender: scores of the next item, given the items of a session so far.
 
     e_t = embedding of item t
     s_t = recurrent layers (e_t, s_{t-1})
-    f_t = P s_t                     where the size of the embedding is not that of the layers, else f_t = s_t
-    score of item j = v_j . f_t + c_j        v: the embedding again (tied), or weights of its own
+    f_t = P s_t                     if embedding and layers differ in size, else f_t = s_t
+    score of item j = v_j . f_t + c_j        v: the embedding (tied weights), or its own weights
 
 Hidasi et al. 2016, "Session-based recommendations with recurrent neural networks", https://arxiv.org/abs/1511.06939.
 """
@@ -20,25 +20,26 @@ from torch.nn import functional
 from elman.errors import SettingError, unknown_name
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import last_output
-from elman.modules.ranking_loss import LOSSES, OUT, Pairs
+from elman.modules.ranking_loss import EXCLUDED, LOSSES, ScoreIndices
 from elman.modules.recurrent_stack import build_layers
+from elman.modules.word_embedding import normal_embedding
 
 
 class Recommender(nn.Module):
-    """Embedding, recurrent layers, and a score for every item.
+    """Session-based recommender: embedding, recurrent layers, and a score for each item.
 
     Args:
-        items: V, how many items there are.
+        items: V, number of items.
         hidden: H, units of each layer.
         embedding: E, size of the vector of an item.
-        tied: the scores use the weight of the embedding (Press and Wolf 2017, https://arxiv.org/abs/1608.05859).
-        embedding_dropout: probability of dropping a feature of an embedding while training.
-        item_dropout: probability that the vector of a whole item is zero, as if one did not know which it was.
-        dropout: of features of the layers' outputs; between layers too.
-        network: cell, layers, nonlinearity, variational, init, learn_initial_state of `build_layers`.
+        tie_weights: whether the scores use the weight of the embedding (Press and Wolf 2017, https://arxiv.org/abs/1608.05859).
+        embedding_dropout: probability of dropping a feature of an embedding.
+        item_dropout: probability of masking an item, whose vector becomes zero.
+        dropout: probability of dropping a feature between layers and after them.
+        network: cell and other arguments of `elman.modules.recurrent_stack.build_layers`.
 
     Raises:
-        SettingError: an unknown name or an impossible size.
+        SettingError: an unknown name or an invalid size.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Recommender(nn.Module):
         hidden: int,
         *,
         embedding: int,
-        tied: bool = True,
+        tie_weights: bool = True,
         embedding_dropout: float = 0.0,
         item_dropout: float = 0.0,
         dropout: float = 0.0,
@@ -56,32 +57,29 @@ class Recommender(nn.Module):
         super().__init__()
         if network.get("bidirectional"):
             raise SettingError(
-                "a recommender reads in one direction only",
+                "a recommender is unidirectional",
                 should="bidirectional=false",
-                found="bidirectional=true, which would read the item that is to be predicted",
+                found="bidirectional=true, which would read the target item",
             )
-        self.embedding = nn.Embedding(items, embedding, _weight=torch.empty(items, embedding))
-        self.tied, self.item_dropout = tied, item_dropout
-        if not tied:
-            self.weight = nn.Parameter(torch.empty(items, embedding))
+        self.embedding = normal_embedding(items, embedding, embedding**-0.5)
+        self.tie_weights, self.item_dropout = tie_weights, item_dropout
+        if not tie_weights:
+            self.weight = normal_embedding(items, embedding, embedding**-0.5).weight
         self.bias = nn.Parameter(torch.zeros(items))
-        for weight in (self.embedding.weight, *(() if tied else (self.weight,))):
-            if not weight.is_meta:
-                nn.init.normal_(weight, std=embedding**-0.5)
-        self.embedding_dropout = SequenceDropout(embedding_dropout, bool(network.get("variational")))
+        self.embedding_dropout = SequenceDropout(embedding_dropout, bool(network.get("variational_dropout")))
         self.recurrent = build_layers(network.pop("cell", "gru"), embedding, hidden, dropout=dropout, **network)
         self.project = nn.Linear(hidden, embedding, bias=False) if hidden != embedding else nn.Identity()
-        self.dropout = SequenceDropout(dropout, bool(network.get("variational")))
+        self.dropout = SequenceDropout(dropout, bool(network.get("variational_dropout")))
 
     def features(
         self, input_TB: Tensor, state: Any = None, *, lengths: Tensor | None = None, resets: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Return what the scores are made of, (T, B, E), and the state after the last step.
+        """Return the features of the scores, (T, B, E), and the state after the last step.
 
         Args:
-            input_TB: numbers of items.
-            state: as returned before, None for the initial one.
-            lengths: (B,), how many steps each session has.
+            input_TB: items, (T, B).
+            state: the state that an earlier call returned; None for the initial one.
+            lengths: (B,), the number of steps of each session.
             resets: (T, B), true where a session begins.
         """
         e_TBE = self.embedding_dropout(self.embedding(input_TB))
@@ -91,15 +89,20 @@ class Recommender(nn.Module):
         return self.dropout(self.project(s_TBH)), state
 
     def scores(self, f_NE: Tensor, items_K: Tensor | None = None) -> Tensor:
-        """Return the scores of the items K, (N, K), or of all, (N, V)."""
-        weight = self.embedding.weight if self.tied else self.weight
+        """Return the scores of some items, (N, K), or of all, (N, V).
+
+        Args:
+            f_NE: what `features` returned.
+            items_K: the items, (K,); None for all.
+        """
+        weight = self.embedding.weight if self.tie_weights else self.weight
         if items_K is None:
             return functional.linear(f_NE, weight, self.bias)
         return functional.linear(f_NE, functional.embedding(items_K, weight), self.bias[items_K])
 
     def score(self, f_NE: Tensor, item_N: Tensor) -> Tensor:
-        """Return the score of one item for each row, (N,)."""
-        weight = self.embedding.weight if self.tied else self.weight
+        """Return the score of one item of each row, (N,)."""
+        weight = self.embedding.weight if self.tie_weights else self.weight
         return (f_NE * functional.embedding(item_N, weight)).sum(-1) + self.bias[item_N]
 
     def forward(self, input_TB: Tensor, state: Any = None, *, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
@@ -109,24 +112,24 @@ class Recommender(nn.Module):
 
     @torch.no_grad()
     def read(self, input_B: Tensor, state: Any = None) -> Any:
-        """Return the state after one more item of each row; the work is that of one step."""
+        """Return the state after one more item of each row, (B,)."""
         return self.recurrent.step(self.embedding(input_B), state)[1]
 
     @torch.no_grad()
     def answer(self, state: Any) -> Tensor:
-        """Return the scores of all items after what a state has read, (B, V)."""
+        """Return the scores of all items in a state, (B, V)."""
         return self.scores(self.project(last_output(state, 1)))
 
 
 @dataclass
 class RankingLoss:
-    """A loss over the items that may come next.
+    """Ranking loss over the next items, with all items or sampled ones as negatives.
 
-    Args:
-        name: in `LOSSES`.
-        counts: (V,), how often each item occurs.
-        negatives: K, how many others are drawn for each batch, with replacement; 0: all items.
-        power: they are drawn in proportion to counts^power.
+    Attributes:
+        name: a name in `elman.modules.ranking_loss.LOSSES`.
+        counts: occurrences of each item, (V,).
+        negatives: K, number of negative items that are sampled for each batch, with replacement; 0: all items.
+        power: the sampling probability is proportional to counts^power.
         decay: lambda of BPR-max.
 
     Raises:
@@ -142,39 +145,41 @@ class RankingLoss:
     def __post_init__(self) -> None:
         if self.name not in LOSSES:
             raise unknown_name("loss", self.name, LOSSES)
-        chance_V = self.counts.double() ** self.power
-        self._chance_V = chance_V / chance_V.sum()
-        self._sum_V = self._chance_V.cumsum(0)
+        probability_V = self.counts.double() ** self.power
+        self._probability_V = probability_V / probability_V.sum()
+        self._cumulative_V = self._probability_V.cumsum(0)
 
-    def __call__(self, model: Recommender, f_NE: Tensor, target_N: Tensor, out: Pairs | None = None) -> Tensor:
-        """Return the mean over the rows.
+    def __call__(
+        self, model: Recommender, f_NE: Tensor, target_N: Tensor, excluded: ScoreIndices | None = None
+    ) -> Tensor:
+        """Return the mean loss over the rows, a scalar.
 
         Args:
-            model: makes scores of features.
-            f_NE: features.
-            target_N: the items that came.
-            out: items that cannot come; with sampled negatives they stay.
+            model: maps features to scores.
+            f_NE: features, (N, E).
+            target_N: the target items, (N,).
+            excluded: scores that are no negatives; not used with sampled negatives.
         """
         if self.negatives:
             return self._sampled(model, f_NE, target_N)
         scores_NV = model.scores(f_NE)
-        if out is not None:
-            scores_NV = scores_NV.index_put(out, scores_NV.new_tensor(OUT))
+        if excluded is not None:
+            scores_NV = scores_NV.index_put(excluded, scores_NV.new_tensor(EXCLUDED))
         if self.name == "cross-entropy":
             return functional.cross_entropy(scores_NV, target_N)
         positive_N = scores_NV.gather(1, target_N[:, None])[:, 0]
-        others_NV = scores_NV.scatter(1, target_N[:, None], OUT)
-        return LOSSES[self.name](positive_N, others_NV, self.decay).mean()
+        negative_NV = scores_NV.scatter(1, target_N[:, None], EXCLUDED)
+        return LOSSES[self.name](positive_N, negative_NV, self.decay).mean()
 
     def _sampled(self, model: Recommender, f_NE: Tensor, target_N: Tensor) -> Tensor:
-        drawn_K = torch.searchsorted(self._sum_V, torch.rand(self.negatives, dtype=torch.float64))
-        drawn_K = drawn_K.clamp(max=len(self._sum_V) - 1)
-        items_K = drawn_K.to(f_NE.device)
+        sample_K = torch.searchsorted(self._cumulative_V, torch.rand(self.negatives, dtype=torch.float64))
+        sample_K = sample_K.clamp(max=len(self._cumulative_V) - 1)
+        items_K = sample_K.to(f_NE.device)
         negative_NK = model.scores(f_NE, items_K)
         if self.name == "cross-entropy":
-            # Each item drawn stands for 1 / (K q) items, so that the sum of exponentials is right on average
+            # Each sample has weight 1 / (K q), which makes the sum of exponentials unbiased
             # (Bengio and Senecal 2008; Jean et al. 2015, https://arxiv.org/abs/1412.2007).
-            correction_K = torch.log(self.negatives * self._chance_V[drawn_K])
+            correction_K = torch.log(self.negatives * self._probability_V[sample_K])
             negative_NK = negative_NK - correction_K.to(negative_NK)
-        negative_NK = negative_NK.masked_fill(items_K == target_N[:, None], OUT)
+        negative_NK = negative_NK.masked_fill(items_K == target_N[:, None], EXCLUDED)
         return LOSSES[self.name](model.score(f_NE, target_N), negative_NK, self.decay).mean()

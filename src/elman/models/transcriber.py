@@ -1,10 +1,10 @@
-"""The transcriber: features of sound or video -> the probability of each symbol, or none, at each step, for CTC.
+"""The transcriber: features of sound or video -> symbol probabilities at each step, trained by CTC.
 
     z_t = relu(convolution over the last steps), every `stride` steps
     s_t = recurrent layers, of both directions or of one
     p(symbol or blank at t) = softmax(V s_t)
 
-Graves et al. 2006, "Connectionist temporal classification".
+Connectionist temporal classification: Graves et al. 2006.
 """
 
 from __future__ import annotations
@@ -17,46 +17,52 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.modules.augmentation import MaskFeatures, MaskSteps
+from elman.modules.augmentation import FrequencyMasking, TimeMasking, frequency_warp, time_stretch
 from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import steps_exist
 from elman.modules.recurrent_stack import build_layers
 
 BLANK = 0
-"""The number of the blank; symbol n of the vocabulary is number n + 1."""
+"""Index of the blank; symbol n of the vocabulary has index n + 1."""
 
 
 class TranscriberState(NamedTuple):
-    """Where a streaming transcriber is."""
+    """The state of a streaming transcriber.
 
-    left_KBI: Tensor | None
-    state: Any
+    Attributes:
+        front: the state of the convolution, (K, B, I).
+        recurrent: the state of the recurrent layers.
+    """
+
+    front: Tensor | None
+    recurrent: Any
 
 
 class Transcriber(nn.Module):
-    """Convolution, recurrent layers and an output for CTC.
+    """CTC network: causal convolution, recurrent layers and an output layer.
 
     Args:
-        features: I, of the input at each step.
+        features: I, features of an input step.
         symbols: V, without the blank.
-        mean, deviation: (I,), of the features in the training data.
-        streaming: one direction, and nothing that needs the future.
-        own_scale: each sequence is scaled by its own mean and deviation instead, which no stream knows.
-        hidden: H.
-        layers: L.
+        mean: of each feature in the training data, (I,).
+        deviation: standard deviation of each feature in the training data, (I,).
+        streaming: whether to use one direction and nothing that needs future steps.
+        utterance_norm: normalise each sequence by its own mean and standard deviation; not for streams.
+        hidden: H, units of each layer and direction.
+        layers: L, number of recurrent layers.
         cell: a name in `elman.layers.LAYERS`.
-        nonlinearity, init: see `elman.modules.recurrent_stack.build_layers`.
-        stride: steps of the input for one of the layers.
-        dropout: of the input of each layer and of the output.
-        mask_steps, mask_features: the longest run of steps and of features that is hidden in training, each twice.
-        stretch: greatest change of speed in training: 0.1 stands for 90 to 110 %.
-        warp: greatest change of pitch in training, of each sequence by itself, for features that lie on a scale of
-            pitch: 0.1 moves what lies at feature i to 0.9 i to 1.1 i (Jaitly and Hinton 2013, "Vocal tract length
-            perturbation improves speech recognition", along the mel scale).
+        nonlinearity: see `elman.modules.recurrent_stack.build_layers`.
+        init: see `elman.modules.recurrent_stack.build_layers`.
+        stride: input steps of one step of the recurrent layers.
+        dropout: probability of dropping a feature, before each layer and before the output.
+        mask_steps: greatest length of each of two runs of steps that are masked in training.
+        mask_features: greatest width of each of two runs of features that are masked in training.
+        max_time_stretch: greatest relative change of duration in training; 0.1 means 90 to 110 %.
+        max_frequency_warp: greatest relative shift of the features along their axis in training, for each sequence.
 
     Raises:
-        SettingError: an unknown name or an impossible size.
+        SettingError: an unknown name or an invalid size.
     """
 
     mean_I: Tensor
@@ -70,7 +76,7 @@ class Transcriber(nn.Module):
         mean: Sequence[float],
         deviation: Sequence[float],
         streaming: bool = False,
-        own_scale: bool = False,
+        utterance_norm: bool = False,
         hidden: int = 128,
         layers: int = 2,
         cell: str = "gru",
@@ -80,23 +86,25 @@ class Transcriber(nn.Module):
         dropout: float = 0.2,
         mask_steps: int = 0,
         mask_features: int = 0,
-        stretch: float = 0.0,
-        warp: float = 0.0,
+        max_time_stretch: float = 0.0,
+        max_frequency_warp: float = 0.0,
     ) -> None:
         super().__init__()
         if len(mean) != features or len(deviation) != features:
             raise SettingError(
-                "the scale does not fit the features", should=f"{features} numbers", found=f"{len(mean)}"
+                "mean and deviation do not match the features", should=f"{features} numbers", found=f"{len(mean)}"
             )
-        if streaming and own_scale:
+        if streaming and utterance_norm:
             raise SettingError(
-                "a stream cannot be scaled by its own mean", should="the training data's", found="streaming, own_scale"
+                "a stream cannot be normalised by its own mean",
+                should="that of the training data",
+                found="streaming, utterance_norm",
             )
         self.register_buffer("mean_I", torch.tensor(mean))
         self.register_buffer("deviation_I", torch.tensor(deviation))
-        self.streaming, self.own_scale = streaming, own_scale
-        self.stretch, self.warp = stretch, warp
-        self.mask_steps, self.mask_features = MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2)
+        self.streaming, self.utterance_norm = streaming, utterance_norm
+        self.max_time_stretch, self.max_frequency_warp = max_time_stretch, max_frequency_warp
+        self.mask_steps, self.mask_features = TimeMasking(mask_steps, 2), FrequencyMasking(mask_features, 2)
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
         self.recurrent = build_layers(
@@ -113,21 +121,22 @@ class Transcriber(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Steps of the input for one of the output."""
+        """Input steps of one output step."""
         return self.front.stride
 
     def forward(self, x_TBI: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits of the blank and the symbols, (T', B, V + 1), and how many steps of them each sequence has.
+        """Return the logits of the blank and the symbols, (T', B, V + 1), and the output lengths, (B,).
 
         Args:
-            x_TBI: features; what stands beyond a sequence's length changes nothing.
+            x_TBI: features, (T, B, I); values beyond a sequence's length have no effect.
             lengths_B: (B,).
         """
-        if self.training and self.stretch:
-            x_TBI, lengths_B = stretched(x_TBI, lengths_B, 1 + self.stretch * (2 * float(torch.rand(())) - 1))
-        x_TBI = self._scaled(x_TBI, lengths_B)
-        if self.training and self.warp:
-            x_TBI = warped(x_TBI, 1 + self.warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
+        if self.training and self.max_time_stretch:
+            factor = 1 + self.max_time_stretch * (2 * float(torch.rand(())) - 1)
+            x_TBI, lengths_B = time_stretch(x_TBI, lengths_B, factor)
+        x_TBI = self._normalise(x_TBI, lengths_B)
+        if self.training and self.max_frequency_warp:
+            x_TBI = frequency_warp(x_TBI, 1 + self.max_frequency_warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
         x_TBI = self.mask_features(self.mask_steps(x_TBI, lengths_B))
         z_TBC, _ = self.front(x_TBI)
         lengths_B = lengths_B // self.stride
@@ -135,9 +144,9 @@ class Transcriber(nn.Module):
         logits_TBV: Tensor = self.output(self.drop(s_TBF))
         return logits_TBV, lengths_B
 
-    def _scaled(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
+    def _normalise(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
         exists_TB1 = steps_exist(x_TBI, lengths_B)[..., None]
-        if not self.own_scale:
+        if not self.utterance_norm:
             return ((x_TBI - self.mean_I) / self.deviation_I).masked_fill(~exists_TB1, 0.0)
         count_B1 = lengths_B.clamp(min=1).to(x_TBI)[:, None]
         mean_BI = x_TBI.masked_fill(~exists_TB1, 0.0).sum(0) / count_B1
@@ -145,99 +154,80 @@ class Transcriber(nn.Module):
         return centred_TBI / (centred_TBI.square().sum(0) / count_B1 + 1e-4).sqrt()
 
     def loss(
-        self, x_TBI: Tensor, lengths_B: Tensor, target_BS: Tensor, sizes_B: Tensor, *, spread: float = 0.0
+        self, x_TBI: Tensor, lengths_B: Tensor, target_BS: Tensor, sizes_B: Tensor, *, flat_start: float = 0.0
     ) -> Tensor:
-        """Return the CTC loss, -log p of the targets, summed; a target that cannot fit counts nothing.
+        """Return the CTC loss, -log p of the targets, summed; a target that is too long for its input has no loss.
 
         Args:
-            x_TBI, lengths_B: as in `forward`.
-            target_BS: numbers of symbols of the vocabulary, anything beyond their sizes.
-            sizes_B: (B,).
-            spread: share of the loss, 0 to 1, that is `spread_nats` instead.
+            x_TBI: as in `forward`.
+            lengths_B: as in `forward`.
+            target_BS: symbols of the vocabulary, (B, S), any beyond their sizes.
+            sizes_B: the number of symbols of each target, (B,).
+            flat_start: weight, 0 to 1, of `flat_start_loss`, which replaces that share of the CTC loss.
         """
         logits_TBV, steps_B = self(x_TBI, lengths_B)
         nats_TBV, symbols_BS = -logits_TBV.log_softmax(2), target_BS + 1
         nats: Tensor = functional.ctc_loss(
             -nats_TBV, symbols_BS, steps_B, sizes_B, blank=BLANK, reduction="sum", zero_infinity=True
         )
-        if not spread:
+        if not flat_start:
             return nats
-        return spread * spread_nats(nats_TBV, steps_B, symbols_BS, sizes_B) + (1 - spread) * nats
+        return flat_start * flat_start_loss(nats_TBV, steps_B, symbols_BS, sizes_B) + (1 - flat_start) * nats
 
     @torch.no_grad()
-    def hear(self, x_TBI: Tensor, hearing: TranscriberState | None = None) -> tuple[Tensor, TranscriberState]:
-        """Return the logits of some more steps of a stream, (T', B, V + 1), and where it is then.
+    def forward_chunk(self, x_TBI: Tensor, state: TranscriberState | None = None) -> tuple[Tensor, TranscriberState]:
+        """Return the logits of the next steps of a stream, (T', B, V + 1), and the state after them.
+
+        Args:
+            x_TBI: features of the next steps, (T, B, I).
+            state: the state before them; None at the beginning.
 
         Raises:
-            SettingError: as `refuse_streams`.
+            SettingError: as `check_streaming`.
         """
-        self.refuse_streams()
-        left, state = hearing or TranscriberState(None, None)
-        z_TBC, left = self.front((x_TBI - self.mean_I) / self.deviation_I, left)
+        self.check_streaming()
+        front, recurrent = state or TranscriberState(None, None)
+        z_TBC, front = self.front((x_TBI - self.mean_I) / self.deviation_I, front)
         if not len(z_TBC):
-            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), TranscriberState(left, state)
-        s_TBF, state = self.recurrent(functional.relu(z_TBC), state)
-        return self.output(s_TBF), TranscriberState(left, state)
+            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), TranscriberState(front, recurrent)
+        s_TBF, recurrent = self.recurrent(functional.relu(z_TBC), recurrent)
+        return self.output(s_TBF), TranscriberState(front, recurrent)
 
-    def refuse_streams(self) -> None:
-        """Refuse to hear a stream where the future is needed.
+    def check_streaming(self) -> None:
+        """Check that the model can transcribe a stream.
 
         Raises:
-            SettingError: the model is not a streaming one.
+            SettingError: it needs future steps.
         """
         if not self.streaming:
             raise SettingError(
-                "this transcriber cannot hear a stream",
+                "this transcriber cannot stream",
                 should="a run that was trained with streaming=true",
-                found="one that reads both directions",
+                found="a bidirectional one",
                 hint="elman train transcribe ... --set streaming=true",
             )
 
 
-def spread_nats(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: Tensor) -> Tensor:
-    """Return the cost of writing each symbol for its even share of the steps, summed over symbols, averaged over steps.
+def flat_start_loss(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: Tensor) -> Tensor:
+    """Return the cross-entropy of a uniform alignment, in which each symbol takes an equal share of the steps.
 
-    Where nothing is known yet, this is the guess of hidden Markov models' flat start (Young et al. 2006, The HTK Book,
-    section 3.2.2). CTC alone may learn a long way round from there: layers of both directions learn first to write all
-    symbols where a sentence begins and ends.
+    It is the flat start of hidden Markov models (Young et al. 2006, The HTK Book, section 3.2.2), and shortens the
+    start of CTC, in which bidirectional layers first learn to emit all symbols at the two ends of a sequence.
 
     Args:
-        nats_TBV: -log p of each symbol at each step.
-        steps_B: how many steps each sequence has.
-        symbols_BS: numbers of symbols among the V, anything beyond their sizes.
-        sizes_B: how many symbols each sequence has; one without any costs nothing.
+        nats_TBV: -log p of each symbol at each step, (T, B, V).
+        steps_B: number of steps of each sequence, (B,).
+        symbols_BS: symbols among the V, (B, S), any beyond their sizes.
+        sizes_B: number of symbols of each sequence, (B,); an empty one has no loss.
 
     Returns:
-        The cost in nats, a scalar.
+        The loss in nats, a scalar: the mean over the steps times the number of symbols, summed over the sequences.
     """
     step_T1 = torch.arange(len(nats_TBV), device=nats_TBV.device)[:, None]
-    place_TB = (step_T1 * sizes_B // steps_B.clamp(min=1)).minimum(sizes_B - 1)
-    some_TB = (step_T1 < steps_B) & (sizes_B > 0)
-    padded_SB = functional.pad(symbols_BS, (0, 1)).T  # one more, for sequences without any
-    symbol_TB = padded_SB.gather(0, place_TB.clamp(min=0)).where(some_TB, BLANK)
-    nats_TB = nats_TBV.gather(2, symbol_TB[..., None])[..., 0].where(some_TB, 0.0)
+    index_TB = (step_T1 * sizes_B // steps_B.clamp(min=1)).minimum(sizes_B - 1)
+    counted_TB = (step_T1 < steps_B) & (sizes_B > 0)
+    padded_SB = functional.pad(symbols_BS, (0, 1)).T  # one more, for empty sequences
+    symbol_TB = padded_SB.gather(0, index_TB.clamp(min=0)).where(counted_TB, BLANK)
+    nats_TB = nats_TBV.gather(2, symbol_TB[..., None])[..., 0].where(counted_TB, 0.0)
     nats: Tensor = (nats_TB.sum(0) * sizes_B / steps_B.clamp(min=1)).sum()
     return nats
-
-
-def stretched(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Return sequences spoken more slowly (`factor` above 1) or faster, by linear interpolation, and their lengths.
-
-    What stands beyond a sequence's length changes nothing: its last step is repeated there.
-    """
-    size = max(1, round(len(x_TBI) * factor))
-    last_B = (lengths_B - 1).clamp(min=0).to(x_TBI.device)
-    step_TB = torch.arange(len(x_TBI), device=x_TBI.device)[:, None].minimum(last_B)
-    x_TBI = x_TBI.gather(0, step_TB[..., None].expand_as(x_TBI))
-    y_BIT = functional.interpolate(x_TBI.permute(1, 2, 0), size=size, mode="linear", align_corners=False)
-    return y_BIT.permute(2, 0, 1), (lengths_B * size // len(x_TBI)).clamp(max=size)
-
-
-def warped(x_TBI: Tensor, factors_B: Tensor) -> Tensor:
-    """Return sequences whose feature i is what was at i / factor, by linear interpolation; the last one is repeated."""
-    T, B, size = x_TBI.shape
-    place_BI = (torch.arange(size) / factors_B[:, None]).clamp(max=size - 1).to(x_TBI)
-    below_BI = place_BI.long()
-    above_BI, share_BI = (below_BI + 1).clamp(max=size - 1), place_BI - below_BI
-    below_TBI, above_TBI = (x_TBI.gather(2, index_BI.expand(T, B, size)) for index_BI in (below_BI, above_BI))
-    return below_TBI + share_BI * (above_TBI - below_TBI)

@@ -1,0 +1,1 @@
+"""Modules: building blocks of networks, which know no application."""

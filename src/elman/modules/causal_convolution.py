@@ -1,4 +1,4 @@
-"""A convolution over time that never looks ahead, so that a stream can be cut anywhere."""
+"""Causal convolution over time, with a state so that a stream can be cut anywhere."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class CausalConvolution(nn.Module):
-    """Features of the last `kernel` steps, every `stride` steps.
+    """Causal 1-D convolution: features of the last `kernel` steps, every `stride` steps.
 
-    Output j sees the inputs up to (j + 1) * stride and no later one; before the beginning there are zeros. T steps give
-    T // stride outputs; what is left waits in the state for the steps to come.
+    Output j depends on the inputs before (j + 1) * stride; zeros precede the first one. T steps give T // stride
+    outputs; the state keeps the inputs that later outputs need.
 
     Args:
-        input_size: I.
-        output_size: C.
-        kernel: steps that an output sees, at least `stride`.
+        input_size: I, input features.
+        output_size: C, output features.
+        kernel: steps that an output depends on, at least `stride`.
         stride: steps from one output to the next.
     """
 
@@ -24,19 +24,19 @@ class CausalConvolution(nn.Module):
         self.kernel, self.stride = kernel, stride
         self.linear = nn.Linear(kernel * input_size, output_size)
 
-    def forward(self, x_TBI: Tensor, left_KBI: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the outputs, (T', B, C), and the state: the steps that the next output begins with.
+    def forward(self, x_TBI: Tensor, state_KBI: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the outputs, (T', B, C), and the state: the inputs that the next output begins with, (K, B, I).
 
         Args:
-            x_TBI: some more steps.
-            left_KBI: the state before them; None at the beginning.
+            x_TBI: the next steps, (T, B, I).
+            state_KBI: the state before them; None at the beginning.
         """
         _, B, size = x_TBI.shape
-        if left_KBI is None:
-            left_KBI = x_TBI.new_zeros(self.kernel - self.stride, B, size)
-        x_TBI = torch.cat((left_KBI, x_TBI))
+        if state_KBI is None:
+            state_KBI = x_TBI.new_zeros(self.kernel - self.stride, B, size)
+        x_TBI = torch.cat((state_KBI, x_TBI))
         count = max(0, (len(x_TBI) - self.kernel) // self.stride + 1)
         if not count:
             return self.linear(x_TBI.new_zeros(0, B, self.kernel * size)), x_TBI
-        seen_TBIK = x_TBI.unfold(0, self.kernel, self.stride)[:count]
-        return self.linear(seen_TBIK.transpose(2, 3).flatten(2)), x_TBI[count * self.stride :]
+        windows_TBIK = x_TBI.unfold(0, self.kernel, self.stride)[:count]
+        return self.linear(windows_TBIK.transpose(2, 3).flatten(2)), x_TBI[count * self.stride :]

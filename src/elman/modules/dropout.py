@@ -1,4 +1,4 @@
-"""Dropout on sequences: a fresh mask for every step, or one mask for all steps of a sequence."""
+"""Dropout of sequences: a mask for each step, or one mask for all steps (variational dropout)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 class SequenceDropout(nn.Module):
-    """Drops features of (T, B, F) sequences while training.
+    """Dropout of features of (T, B, F) sequences.
 
     Args:
-        probability: of dropping a feature.
+        probability: probability of dropping a feature.
         variational: one mask for all steps of a sequence (Gal and Ghahramani 2016, https://arxiv.org/abs/1512.05287).
     """
 
@@ -20,7 +20,7 @@ class SequenceDropout(nn.Module):
         self.probability, self.variational = probability, variational
 
     def forward(self, x_TBF: Tensor) -> Tensor:
-        """Return the sequences with features dropped and the rest scaled up, or as they are in evaluation."""
+        """Return the sequences, (T, B, F), with features dropped and the others scaled up in training."""
         if not self.training or self.probability == 0:
             return x_TBF
         if not self.variational:

@@ -1,4 +1,4 @@
-"""What stands before the recurrent layers: from symbols, numbers or frames to vectors, each step for itself."""
+"""Input layers: symbol and feature encoders, and their builder."""
 
 from __future__ import annotations
 
@@ -10,45 +10,47 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import unknown_name
-from elman.modules.augmentation import MaskFeatures, MaskSteps
+from elman.modules.augmentation import FrequencyMasking, TimeMasking
 from elman.modules.frame_encoder import FrameEncoder
 
 
 class SymbolInput(nn.Module):
-    """Token ids (T, B) to vectors (T, B, E).
+    """Symbol embedding: token ids (T, B) -> vectors (T, B, E).
 
-    The last symbol stands for what is unknown. While training each symbol becomes it with a small probability, so that
-    its vector is learned and no symbol is relied on alone (word dropout, Iyyer et al. 2015, deep averaging networks).
+    The last symbol is the unknown one. Word dropout (Iyyer et al. 2015, deep averaging networks) replaces symbols by
+    it in training, so that its vector is learned.
 
     Args:
         symbols: V, the unknown one included.
-        size: E.
-        dropout: the probability of becoming unknown.
+        size: E, size of the vectors.
+        word_dropout: probability that a symbol becomes unknown in training.
     """
 
-    def __init__(self, symbols: int, size: int, dropout: float = 0.0) -> None:
+    def __init__(self, symbols: int, size: int, word_dropout: float = 0.0) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, size)
         nn.init.normal_(self.embedding.weight, std=size**-0.5)
-        self.dropout, self.output_size = dropout, size
+        self.word_dropout, self.output_size = word_dropout, size
 
     def forward(self, x_TB: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """Return (T, B, E); the lengths (B,) change nothing, each step is read for itself."""
+        """Return the vectors, (T, B, E); the lengths (B,) have no effect."""
         x_TB = x_TB.long()
-        if self.training and self.dropout:
-            gone_TB = torch.rand(x_TB.shape, device=x_TB.device) < self.dropout
-            x_TB = x_TB.masked_fill(gone_TB, self.embedding.num_embeddings - 1)
+        if self.training and self.word_dropout:
+            dropped_TB = torch.rand(x_TB.shape, device=x_TB.device) < self.word_dropout
+            x_TB = x_TB.masked_fill(dropped_TB, self.embedding.num_embeddings - 1)
         vectors: Tensor = functional.embedding(x_TB, self.embedding.weight)
         return vectors
 
 
 class FeatureInput(nn.Module):
-    """Numbers (T, B, I) less their mean, by their standard deviation; while training, runs of them are masked.
+    """Standardisation of features (T, B, I), with time and frequency masking (SpecAugment) in training.
 
     Args:
-        size: I.
-        mean, deviation: of each feature, or one for all.
-        mask_steps, mask_features: steps and features of the two runs of each that are masked, at the most.
+        size: I, number of features.
+        mean: of each feature, or one for all.
+        deviation: standard deviation of each feature, or one for all.
+        mask_steps: greatest length of each of two masked runs of steps.
+        mask_features: greatest width of each of two masked runs of features.
     """
 
     mean: Tensor
@@ -63,13 +65,13 @@ class FeatureInput(nn.Module):
         mask_features: int = 0,
     ) -> None:
         super().__init__()
-        self.masks = nn.Sequential(MaskSteps(mask_steps, 2), MaskFeatures(mask_features, 2))
+        self.masks = nn.Sequential(TimeMasking(mask_steps, 2), FrequencyMasking(mask_features, 2))
         self.register_buffer("mean", torch.tensor(tuple(mean)))
         self.register_buffer("deviation", torch.tensor(tuple(deviation)))
         self.output_size = size
 
     def forward(self, x_TBI: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """Return (T, B, I) as floating-point numbers; masks keep within the lengths (B,), None where all have T."""
+        """Return the standardised features, (T, B, I); masks lie within the lengths (B,), None if all have T steps."""
         mask_steps, mask_features = self.masks
         scaled_TBI = (x_TBI.to(self.mean.dtype) - self.mean) / self.deviation
         masked: Tensor = mask_features(mask_steps(scaled_TBI, lengths_B))
@@ -77,30 +79,36 @@ class FeatureInput(nn.Module):
 
 
 INPUT_LAYERS: dict[str, Callable[..., Any]] = {
-    "symbols": lambda shape, *, symbols, embedding, symbol_dropout, **_: SymbolInput(
-        symbols, embedding, symbol_dropout
-    ),
+    "symbols": lambda shape, *, symbols, embedding, word_dropout, **_: SymbolInput(symbols, embedding, word_dropout),
     "features": lambda shape, *, mean, deviation, mask_steps=0, mask_features=0, **_: FeatureInput(
         shape[0], mean, deviation, mask_steps, mask_features
     ),
-    "frames": lambda shape, *, mean, deviation, embedding, dropout=0.0, shift=0, mirror=False, **_: FrameEncoder(
-        shape, embedding, mean=mean[0], deviation=deviation[0], dropout=dropout, margin=shift, mirror=mirror
+    "frames": lambda shape, *, mean, deviation, embedding, dropout=0.0, max_shift=0, horizontal_flip=False, **_: (
+        FrameEncoder(
+            shape,
+            embedding,
+            mean=mean[0],
+            deviation=deviation[0],
+            dropout=dropout,
+            max_shift=max_shift,
+            horizontal_flip=horizontal_flip,
+        )
     ),
 }
-"""By what a step is; each takes the shape of a step and what it needs of the settings."""
+"""Builders by the kind of a step: (shape of a step, options) -> an input layer."""
 
 
 def build_input_layer(kind: str, shape: Sequence[int], **options: Any) -> Any:
-    """Return the front for steps of a kind and shape; it has `output_size`.
+    """Build the input layer for a kind of step; it has `output_size`.
 
     Args:
         kind: a name in `INPUT_LAYERS`.
-        shape: of a step.
-        options: symbols, embedding, symbol_dropout, mean, deviation, mask_steps, mask_features, dropout, shift, mirror;
-            each front takes its own.
+        shape: the shape of a step.
+        options: symbols, embedding, word_dropout, mean, deviation, mask_steps, mask_features, dropout, max_shift and
+            horizontal_flip; each layer uses some of them.
 
     Raises:
-        SettingError: there is none of this name.
+        SettingError: an unknown name.
     """
     if kind not in INPUT_LAYERS:
         raise unknown_name("kind of step", kind, INPUT_LAYERS)

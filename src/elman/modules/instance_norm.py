@@ -1,4 +1,4 @@
-"""Instance normalisation: each window of a series is judged against itself, and its forecast is put back afterwards."""
+"""Reversible instance normalisation of the windows of a series (RevIN)."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch import Tensor, nn
 
 from elman.errors import unknown_name
 
-SMALLEST = 1e-5  # what is added to a variance, so that a window that does not move has a spread
+EPSILON = 1e-5  # added to a variance, so that the scale of a constant window is not 0
 
-Scale = tuple[Tensor, Tensor]
-"""The level and the spread of each window, (B,) each: normalised = (x - level) / spread."""
+LocationScale = tuple[Tensor, Tensor]
+"""Location and scale of each window, (B,) each: normalised = (x - location) / scale."""
 
 
-def no_scale(x_TB: Tensor, seen_TB: Tensor) -> Scale:
-    """Level 0, spread 1: the network sees the values as they are."""
+def no_scale(x_TB: Tensor, observed_TB: Tensor) -> LocationScale:
+    """Return location 0 and scale 1: no normalisation."""
     return torch.zeros_like(x_TB[0]), torch.ones_like(x_TB[0])
 
 
-def last_value(x_TB: Tensor, seen_TB: Tensor) -> Scale:
-    """The level is the last value (Zeng et al. 2023, NLinear, https://arxiv.org/abs/2205.13504)."""
+def last_value(x_TB: Tensor, observed_TB: Tensor) -> LocationScale:
+    """Return the last value as location, and scale 1 (NLinear, Zeng et al. 2023, https://arxiv.org/abs/2205.13504)."""
     return x_TB[-1], torch.ones_like(x_TB[0])
 
 
-def mean_and_deviation(x_TB: Tensor, seen_TB: Tensor) -> Scale:
-    """Mean and standard deviation of the values that were seen; 0 and nearly 0 where there was none."""
-    count_B = seen_TB.sum(0).clamp(min=1)
-    level_B = (x_TB * seen_TB).sum(0) / count_B
-    variance_B = ((x_TB - level_B).square() * seen_TB).sum(0) / count_B
-    return level_B, (variance_B + SMALLEST).sqrt()
+def mean_and_deviation(x_TB: Tensor, observed_TB: Tensor) -> LocationScale:
+    """Return mean and standard deviation of the observed values; 0 and sqrt(EPSILON) if there are none."""
+    count_B = observed_TB.sum(0).clamp(min=1)
+    location_B = (x_TB * observed_TB).sum(0) / count_B
+    variance_B = ((x_TB - location_B).square() * observed_TB).sum(0) / count_B
+    return location_B, (variance_B + EPSILON).sqrt()
 
 
-NORMALISATIONS: dict[str, Callable[[Tensor, Tensor], Scale]] = {
+NORMALISATIONS: dict[str, Callable[[Tensor, Tensor], LocationScale]] = {
     "none": no_scale,
     "last": last_value,
     "revin": mean_and_deviation,
@@ -41,16 +41,16 @@ NORMALISATIONS: dict[str, Callable[[Tensor, Tensor], Scale]] = {
 
 
 class InstanceNorm(nn.Module):
-    """Reversible instance normalisation (Kim et al. 2022, RevIN, https://openreview.net/forum?id=cGDAkQo1C0p).
+    """Instance normalisation (RevIN, Kim et al. 2022, https://openreview.net/forum?id=cGDAkQo1C0p).
 
-    For "revin" each series has a gain and a shift of its own, learned, as in the paper.
+    With "revin" each series has a learned gain and shift, as in the paper.
 
     Args:
-        name: of the scale: a key of `NORMALISATIONS`.
-        series: how many series there are.
+        name: a name in `NORMALISATIONS`.
+        series: number of series.
 
     Raises:
-        SettingError: there is no scale of this name.
+        SettingError: an unknown name.
     """
 
     def __init__(self, name: str, series: int) -> None:
@@ -62,28 +62,24 @@ class InstanceNorm(nn.Module):
             self.gain = nn.Parameter(torch.ones(series))
             self.shift = nn.Parameter(torch.zeros(series))
 
-    def forward(self, x_TB: Tensor, seen_TB: Tensor, series_B: Tensor) -> tuple[Tensor, Scale]:
-        """Return the normalised windows, and the scale that puts their forecasts back.
+    def forward(self, x_TB: Tensor, observed_TB: Tensor, series_B: Tensor) -> tuple[Tensor, LocationScale]:
+        """Return the normalised windows, (T, B), and the location and scale that undo it.
 
         Args:
-            x_TB: values; where one was missing, the last one before it.
-            seen_TB: 1 where there was a value, 0 where it was missing.
-            series_B: the number of each window's series.
+            x_TB: values; a missing one is replaced by the last one before it.
+            observed_TB: 1 where there is a value, 0 where it is missing.
+            series_B: index of each window's series.
         """
-        level_B, spread_B = NORMALISATIONS[self.name](x_TB, seen_TB)
+        location_B, scale_B = NORMALISATIONS[self.name](x_TB, observed_TB)
         if not self.learned:
-            return (x_TB - level_B) / spread_B, (level_B, spread_B)
-        gain_B, shift_B = self.gain[series_B], self.shift[series_B]
-        # gain * (x - level) / spread + shift, written as one level and one spread, so that undoing it is the same.
-        spread_B = spread_B / _away_from_zero(gain_B)
-        level_B = level_B - shift_B * spread_B
-        return (x_TB - level_B) / spread_B, (level_B, spread_B)
+            return (x_TB - location_B) / scale_B, (location_B, scale_B)
+        gain_B = self.gain[series_B].clamp(min=1e-2)  # at least 0.01, so that dividing by it is safe
+        shift_B = self.shift[series_B]
+        # gain * (x - location) / scale + shift, written as one location and one scale.
+        scale_B = scale_B / gain_B
+        location_B = location_B - shift_B * scale_B
+        return (x_TB - location_B) / scale_B, (location_B, scale_B)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
         return repr(self.name)
-
-
-def _away_from_zero(gain_B: Tensor) -> Tensor:
-    """Return the gains, none nearer to zero than a hundredth: what is divided by one must stay a number."""
-    return gain_B.clamp(min=1e-2)

@@ -1,4 +1,4 @@
-"""The encoder: recurrent layers over a ragged batch, and one vector for each sequence."""
+"""Recurrent stack: recurrent layers built from settings, pooling and dropout."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def build_layers(
     bidirectional: bool = False,
     nonlinearity: str = "tanh",
     dropout: float = 0.0,
-    variational: bool = False,
+    variational_dropout: bool = False,
     init: str = "torch",
     learn_initial_state: bool = False,
 ) -> Any:
-    """Build recurrent layers out of settings.
+    """Build recurrent layers from settings.
 
     Args:
         cell: a name in `elman.layers.LAYERS`.
-        input_size: I.
+        input_size: I, input features.
         hidden: H, units of each layer and direction.
-        layers: L.
-        bidirectional: a second set of weights runs from the last step to the first.
-        nonlinearity: of the plain RNN; the other cells have none to choose.
+        layers: L, number of layers.
+        bidirectional: whether a second set of weights reads from the last step to the first.
+        nonlinearity: the nonlinearity of the plain RNN; the other cells have no choice.
         dropout: probability of dropping an output between layers.
-        variational: one dropout mask for all steps.
-        init: how they are filled at first, by name.
-        learn_initial_state: the initial state is learned.
+        variational_dropout: one dropout mask for all steps.
+        init: the initialisation of the recurrent weights, by name.
+        learn_initial_state: whether the initial state is learned.
 
     Raises:
-        SettingError: an unknown name, an impossible size, or a nonlinearity for a cell that has none to choose.
+        SettingError: an unknown name, an invalid size, or a nonlinearity for a cell that has no choice.
     """
     if cell not in LAYERS:
         raise unknown_name("cell", cell, LAYERS)
@@ -50,7 +50,7 @@ def build_layers(
             f"the cell {cell} has no nonlinearity to choose",
             should="nonlinearity=tanh, or cell=rnn",
             found=f"cell={cell}, nonlinearity={nonlinearity}",
-            hint="leave nonlinearity out, or --cell rnn",
+            hint="omit nonlinearity, or --cell rnn",
         )
     build: Any = LAYERS[cell]
     return build(
@@ -59,25 +59,32 @@ def build_layers(
         num_layers=layers,
         bidirectional=bidirectional,
         dropout=dropout if layers > 1 else 0.0,
-        variational=variational,
+        variational=variational_dropout,
         init=init,
         learn_initial_state=learn_initial_state,
         **({"nonlinearity": nonlinearity} if cell == "rnn" else {}),
     )
 
 
+def select_rows(state: Any, rows_N: Tensor) -> Any:
+    """Return the recurrent state of these rows: a tensor (L, N, H) or a tuple of them, as `state` is."""
+    return state[:, rows_N] if isinstance(state, Tensor) else tuple(part[:, rows_N] for part in state)
+
+
 class RecurrentStack(nn.Module):
-    """Dropout, recurrent layers, pooling: (T, B, I) and lengths -> (B, F), and the outputs at all steps, (T, B, F).
+    """Recurrent layers, pooling and dropout: (T, B, I) and lengths -> (B, F), and the outputs at all steps, (T, B, F).
 
     Args:
-        input_size: I.
-        hidden: H.
-        cell, layers, bidirectional, nonlinearity, dropout, variational, init, learn_initial_state: see `build_layers`;
-            the dropout is applied to the pooled vector and the outputs too.
+        input_size: I, input features.
+        hidden: H, units of each layer and direction.
+        cell: a name in `elman.layers.LAYERS`.
+        dropout: probability of dropping a feature, between layers, of the pooled vector and of the outputs.
+        variational_dropout: one dropout mask for all steps.
         pooling: a name in `elman.modules.pooling.POOLINGS`.
+        network: the other arguments of `build_layers`.
 
     Raises:
-        SettingError: an unknown name or an impossible size.
+        SettingError: an unknown name or an invalid size.
     """
 
     def __init__(
@@ -86,40 +93,26 @@ class RecurrentStack(nn.Module):
         hidden: int,
         *,
         cell: str = "gru",
-        layers: int = 1,
-        bidirectional: bool = False,
-        nonlinearity: str = "tanh",
         dropout: float = 0.0,
-        variational: bool = False,
-        init: str = "torch",
-        learn_initial_state: bool = False,
+        variational_dropout: bool = False,
         pooling: str = "last",
+        **network: Any,
     ) -> None:
         super().__init__()
-        self.recurrent = build_layers(
-            cell,
-            input_size,
-            hidden,
-            layers=layers,
-            bidirectional=bidirectional,
-            nonlinearity=nonlinearity,
-            dropout=dropout,
-            variational=variational,
-            init=init,
-            learn_initial_state=learn_initial_state,
-        )
+        options: dict[str, Any] = {"dropout": dropout, "variational_dropout": variational_dropout, **network}
+        self.recurrent = build_layers(cell, input_size, hidden, **options)
         self.output_size: int = self.recurrent.output_size
         self.pooling = build_pooling(pooling, self.output_size)
-        self.dropout = SequenceDropout(dropout, variational)
+        self.dropout = SequenceDropout(dropout, variational_dropout)
 
     def forward(self, x_TBI: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the vector of each sequence, (B, F), and the outputs at all steps, (T, B, F).
 
         Args:
-            x_TBI: the batch; what stands beyond a sequence's length changes nothing.
-            lengths_B: (B,), None where all have T steps.
+            x_TBI: the batch, (T, B, I); values beyond a sequence's length have no effect.
+            lengths_B: (B,), None if all have T steps.
         """
         y_TBF, state = self.recurrent(x_TBI, lengths=lengths_B)
-        known = torch.full((y_TBF.shape[1],), len(y_TBF)) if lengths_B is None else lengths_B
-        pooled_BF = self.pooling(y_TBF, known.to(y_TBF.device), last_output(state, self.recurrent.num_directions))
+        sizes_B = torch.full((y_TBF.shape[1],), len(y_TBF)) if lengths_B is None else lengths_B
+        pooled_BF = self.pooling(y_TBF, sizes_B.to(y_TBF.device), last_output(state, self.recurrent.num_directions))
         return self.dropout(pooled_BF[None])[0], self.dropout(y_TBF)

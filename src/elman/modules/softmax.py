@@ -1,4 +1,4 @@
-"""From features to symbols: the full softmax, with weights of its own or the embedding's, and the adaptive one."""
+"""Output layers over a vocabulary: full softmax, with own or tied weights, and adaptive softmax."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from torch.nn import functional
 
 from elman.errors import SettingError
 
-IGNORED = -100
-"""A target that does not count, as in torch."""
+IGNORE_INDEX = -100
+"""The target that has no loss, as in torch."""
 
-
-LOGITS_AT_ONCE = 1 << 24
-"""How many an evaluation has in memory at a time: 64 MB in float32, a few times that with the steps of the softmax."""
+MAX_LOGITS = 1 << 24
+"""Logits in memory at a time without gradients: 64 MB in float32, and several times that in the softmax."""
 
 
 class FullSoftmax(nn.Module):
-    """p = softmax(V s + c) over all symbols.
+    """Full softmax: p = softmax(V s + c) over all symbols.
 
     Args:
         features: H, size of the features s.
-        vocabulary: V, how many symbols there are.
+        vocabulary: V, number of symbols.
         tied: the embedding whose weight (V, H) is used as V (Press and Wolf 2017, https://arxiv.org/abs/1608.05859).
     """
 
     def __init__(self, features: int, vocabulary: int, tied: nn.Embedding | None = None) -> None:
         super().__init__()
-        # The embedding is kept out of the children, so that the state dict holds the shared weight once.
+        # A list hides the embedding from the children, so that the state dict holds the shared weight once.
         self._tied = [tied] if tied is not None else []
         if tied is None:
             self.weight = nn.Parameter(torch.empty(vocabulary, features))
@@ -37,32 +36,35 @@ class FullSoftmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def logits(self, s_NH: Tensor) -> Tensor:
-        """Return the logits of every symbol, (N, V)."""
+        """Return the logits of all symbols, (N, V)."""
         return functional.linear(s_NH, self._tied[0].weight if self._tied else self.weight, self.bias)
 
     def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
-        """Return -log p of the targets that count, summed."""
+        """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""
 
-        def piece(s_NH: Tensor, target_N: Tensor) -> Tensor:
-            return functional.cross_entropy(self.logits(s_NH), target_N, ignore_index=IGNORED, reduction="sum")
+        def chunk_nats(s_NH: Tensor, target_N: Tensor) -> Tensor:
+            return functional.cross_entropy(self.logits(s_NH), target_N, ignore_index=IGNORE_INDEX, reduction="sum")
 
-        if torch.is_grad_enabled():  # all logits are kept for the backward pass in any case
-            return piece(s_NH, target_N)
-        rows = max(1, LOGITS_AT_ONCE // self.bias.numel())
-        pieces = zip(torch.split(s_NH, rows), torch.split(target_N, rows), strict=True)
-        return torch.stack([piece(s, target) for s, target in pieces]).sum()
+        if torch.is_grad_enabled():  # the backward pass keeps all logits in any case
+            return chunk_nats(s_NH, target_N)
+        rows = max(1, MAX_LOGITS // self.bias.numel())
+        chunks = zip(torch.split(s_NH, rows), torch.split(target_N, rows), strict=True)
+        return torch.stack([chunk_nats(s, target) for s, target in chunks]).sum()
 
 
 class AdaptiveSoftmax(nn.Module):
-    """Frequent symbols in one softmax, rare ones in clusters with fewer features, for vocabularies that are large.
+    """Adaptive softmax for large vocabularies: rare symbols lie in clusters with fewer features.
 
-    Grave et al. 2017, https://arxiv.org/abs/1609.04309; torch's `AdaptiveLogSoftmaxWithLoss`. Symbols must be numbered
-    by falling frequency.
+    Grave et al. 2017, https://arxiv.org/abs/1609.04309; torch's `AdaptiveLogSoftmaxWithLoss`. Symbols are numbered by
+    falling frequency.
 
     Args:
         features: H, size of the features.
-        vocabulary: V, how many symbols there are.
-        cutoffs: where clusters begin, rising, each inside the vocabulary.
+        vocabulary: V, number of symbols.
+        cutoffs: the first symbol of each cluster, rising, from 1 to V - 1.
+
+    Raises:
+        SettingError: invalid cutoffs.
     """
 
     def __init__(self, features: int, vocabulary: int, cutoffs: tuple[int, ...]) -> None:
@@ -74,18 +76,18 @@ class AdaptiveSoftmax(nn.Module):
                 found=",".join(map(str, cutoffs)) or "none",
                 hint=f"--set cutoffs={max(1, vocabulary // 20)},{max(2, vocabulary // 4)}",
             )
-        # Each cluster has so many times fewer features than the one before; the last one must have one.
-        shrink = min(4.0, 0.999 * features ** (1 / len(cutoffs)))
-        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(features, vocabulary, list(cutoffs), div_value=shrink)
+        # Each cluster has so many times fewer features than the one before; the last one has at least 1.
+        div_value = min(4.0, 0.999 * features ** (1 / len(cutoffs)))
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(features, vocabulary, list(cutoffs), div_value=div_value)
 
     def logits(self, s_NH: Tensor) -> Tensor:
-        """Return log p of every symbol, (N, V): logits whose softmax is p."""
+        """Return log p of all symbols, (N, V): logits whose softmax is p."""
         log_p_NV: Tensor = self.softmax.log_prob(s_NH)
         return log_p_NV
 
     def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
-        """Return -log p of the targets that count, summed."""
-        counts_N = target_N != IGNORED
+        """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""
+        counts_N = target_N != IGNORE_INDEX
         if not bool(counts_N.any()):
             return s_NH.sum() * 0
         log_p_N: Tensor = self.softmax(s_NH[counts_N], target_N[counts_N]).output

@@ -1,4 +1,4 @@
-"""Recurrent over the steps of a series: all of the future out of the last state, or step by step out of itself."""
+"""Step-wise recurrent forecasters: direct (the whole horizon at once) and recursive (step by step)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import torch
 from torch import Tensor, nn
 
 from elman.modules.dropout import SequenceDropout
-from elman.modules.forecast_heads import Quantiles, Spread
+from elman.modules.forecast_heads import DistributionHead, QuantileHead
 from elman.modules.pooling import last_output
 from elman.modules.recurrent_stack import build_layers
 from elman.modules.segment_rnn import Covariates
 
-IDENTITY = 8  # size of the vector of a series
+IDENTITY = 8  # size of the embedding of a series
 
 
-class DirectNetwork(nn.Module):
-    """Recurrent layers read the past step by step; their last state says the whole future.
+class DirectRNN(nn.Module):
+    """Direct multi-horizon forecaster: a linear decoder maps the last state to the whole horizon.
 
-    (The multi-horizon forecaster of Wen et al. 2017, https://arxiv.org/abs/1711.11053, with a linear decoder.)
+    Wen et al. 2017, https://arxiv.org/abs/1711.11053.
 
     Args:
         horizon: F, steps to forecast.
-        outputs: P, numbers for each of them.
-        series: how many series there are.
-        covariates: how many there are in all.
-        hidden: H.
-        dropout: before the output and between layers.
-        network: of the recurrent layers, see `elman.modules.recurrent_stack.build_layers`.
+        outputs: P, outputs for each of them.
+        series: number of series.
+        covariates: number of covariates.
+        hidden: H, units of each layer.
+        dropout: probability of dropping a feature between layers and before the output.
+        network: other arguments of `elman.modules.recurrent_stack.build_layers`.
     """
 
     def __init__(
@@ -52,33 +52,37 @@ class DirectNetwork(nn.Module):
         self.head = nn.Linear(hidden, horizon * outputs)
         self.ahead = nn.Linear(covariates, outputs, bias=False) if covariates else None
 
-    def forward(self, x_TB: Tensor, seen_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
-        """Return what is said of each step to come, (F, B, P), for normalised windows."""
+    def forward(self, x_TB: Tensor, observed_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
+        """Return the outputs for each step of the horizon, (F, B, P); arguments as in `Forecaster`, normalised."""
         T, B = x_TB.shape
         known_SBK = covariates.joined()
         e_TBE = self.identity(series_B).expand(T, B, IDENTITY)
-        values_TB2 = torch.stack([x_TB, seen_TB], -1)
+        values_TB2 = torch.stack([x_TB, observed_TB], -1)
         _, state = self.recurrent(torch.cat([values_TB2, known_SBK[:T], e_TBE], -1))
         s_BH = self.dropout(last_output(state, 1)[None])[0]
-        said_FBP: Tensor = self.head(s_BH).view(B, self.horizon, self.outputs).transpose(0, 1)
-        return said_FBP if self.ahead is None else said_FBP + self.ahead(known_SBK[T:])
+        output_FBP: Tensor = self.head(s_BH).view(B, self.horizon, self.outputs).transpose(0, 1)
+        return output_FBP if self.ahead is None else output_FBP + self.ahead(known_SBK[T:])
 
 
-class RecursiveNetwork(nn.Module):
-    """Recurrent layers read the past step by step, say one step, and read what they said; as far as one likes.
+class RecursiveRNN(nn.Module):
+    """Recursive (autoregressive) forecaster: one step ahead, whose point forecast is the next input.
 
-    In training too the network reads its own forecast of the horizon, not the truth, so that what it says of a far
-    step is trained on what it will have there. Beside a value stand the covariates of the step that comes after it.
+    In training too it reads its own forecasts and not the true values, so that training and forecasting have the same
+    inputs. A value is read with the covariates of the step after it. The horizon is not limited.
 
     Args:
-        output: what is said of a step; its point is what is read.
-        series, covariates, hidden, dropout, network: as of `DirectNetwork`.
+        output: the forecast head; its point forecast is read.
+        series: number of series.
+        covariates: number of covariates.
+        hidden: H, units of each layer.
+        dropout: probability of dropping a feature between layers and before the output.
+        network: other arguments of `elman.modules.recurrent_stack.build_layers`.
     """
 
     def __init__(
         self,
         *,
-        output: Quantiles | Spread,
+        output: QuantileHead | DistributionHead,
         series: int,
         covariates: int,
         hidden: int,
@@ -92,23 +96,23 @@ class RecursiveNetwork(nn.Module):
             network.pop("cell"), 2 + covariates + IDENTITY, hidden, dropout=dropout, **network
         )
         self.dropout = SequenceDropout(dropout)
-        self.head = nn.Linear(hidden, output.parameters_of_a_step)
+        self.head = nn.Linear(hidden, output.parameters_per_step)
 
-    def forward(self, x_TB: Tensor, seen_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
-        """Return what is said of each step to come, (F, B, P), as many as the covariates have behind the past."""
+    def forward(self, x_TB: Tensor, observed_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
+        """Return the outputs for each step, (F, B, P), where F is the covariates' length minus T; see `DirectRNN`."""
         T, B = x_TB.shape
         known_SBK, e_BE = covariates.joined(), self.identity(series_B)
-        values_TB2 = torch.stack([x_TB, seen_TB], -1)
+        values_TB2 = torch.stack([x_TB, observed_TB], -1)
         y_TBH, state = self.recurrent(torch.cat([values_TB2, known_SBK[1 : T + 1], e_BE.expand(T, B, IDENTITY)], -1))
-        y_BH, said = y_TBH[-1], []
+        y_BH, outputs = y_TBH[-1], []
         for step in range(T, len(known_SBK)):
             raw_BP = self.head(self.dropout(y_BH[None])[0])
-            said.append(raw_BP)
+            outputs.append(raw_BP)
             if step + 1 < len(known_SBK):
                 point_B = self.output.point(self.output(raw_BP))
                 value_B2 = torch.stack([point_B, torch.ones_like(point_B)], -1)
                 y_BH, state = self._read(torch.cat([value_B2, known_SBK[step + 1], e_BE], -1), state)
-        return torch.stack(said)
+        return torch.stack(outputs)
 
     def _read(self, x_BI: Tensor, state: Any) -> tuple[Tensor, Any]:
         y_1BH, state = self.recurrent(x_BI[None], state)

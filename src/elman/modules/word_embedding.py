@@ -1,4 +1,4 @@
-"""The vector of a word: one of its own, the mean of its pieces', and one that is given."""
+"""Embeddings: normally distributed symbol vectors, and word vectors with subwords and pretrained vectors."""
 
 from __future__ import annotations
 
@@ -6,33 +6,49 @@ import torch
 from torch import Tensor, nn
 
 
-class WordEmbedding(nn.Module):
-    """[e_w + mean of the vectors of the word's pieces, P g_w], where g_w is a given vector that is not trained.
+def normal_embedding(symbols: int, size: int, deviation: float) -> nn.Embedding:
+    """Build an embedding (V, E) with normally distributed weights."""
+    embedding = nn.Embedding(symbols, size, _weight=torch.empty(symbols, size))
+    if not embedding.weight.is_meta:  # on meta it would do nothing but load torch's compiler
+        nn.init.normal_(embedding.weight, std=deviation)
+    return embedding
 
-    A word without a vector of its own lives by its pieces (Bojanowski et al. 2017, https://arxiv.org/abs/1607.04606).
+
+class WordEmbedding(nn.Module):
+    """Word vectors [e_w + mean of the word's subword vectors, g_w], where g_w is pretrained and fixed.
+
+    Subwords represent unknown words too (fastText, Bojanowski et al. 2017, https://arxiv.org/abs/1607.04606).
 
     Args:
-        words: V; number 0 stands for every word that is not known.
-        size: E, of the vector of a word.
-        buckets: of the pieces; 0: words have no pieces.
-        given: D, size of the vectors that are given; 0: none are.
-        word_dropout: probability, while training, that all occurrences of a word in a batch count as unknown.
+        words: V, number of words; 0 is the unknown word.
+        size: E, size of the learned vectors.
+        subword_buckets: number of hashed subwords; 0: no subwords.
+        pretrained: D, size of the pretrained vectors; 0: no pretrained vectors.
+        word_dropout: probability that a word of a batch, with all its occurrences, becomes unknown in training.
     """
 
-    def __init__(self, words: int, size: int, *, buckets: int = 0, given: int = 0, word_dropout: float = 0.0) -> None:
+    def __init__(
+        self, words: int, size: int, *, subword_buckets: int = 0, pretrained: int = 0, word_dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.own = nn.Embedding(words, size)
         nn.init.normal_(self.own.weight, std=0.1)
-        self.pieces = nn.EmbeddingBag(buckets, size, mode="mean") if buckets else None
+        self.pieces = nn.EmbeddingBag(subword_buckets, size, mode="mean") if subword_buckets else None
         if self.pieces is not None:
             nn.init.normal_(self.pieces.weight, std=0.1)
         self.given: Tensor | None
-        self.register_buffer("given", torch.zeros(words, given) if given else None)
+        self.register_buffer("given", torch.zeros(words, pretrained) if pretrained else None)
         self.word_dropout = word_dropout
-        self.output_size = size + given
+        self.output_size = size + pretrained
 
     def forward(self, word_W: Tensor, piece_N: Tensor, begin_W: Tensor) -> Tensor:
-        """Return (W, E + D) for W words with their pieces, end to end in `piece_N` from `begin_W` on."""
+        """Return the word vectors, (W, E + D).
+
+        Args:
+            word_W: word ids, (W,).
+            piece_N: the subwords of all words, one word after the other, (N,).
+            begin_W: where the subwords of each word begin in `piece_N`, (W,).
+        """
         known_W = word_W
         if self.training and self.word_dropout:
             known_W = word_W.masked_fill(torch.rand(word_W.shape, device=word_W.device) < self.word_dropout, 0)

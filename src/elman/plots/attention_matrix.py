@@ -1,4 +1,4 @@
-"""Attention as a picture: how much each symbol that was written looked at each that was read."""
+"""Plot of an attention matrix: output symbols against input symbols."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
 
-MOST = 100  # symbols on a side
+MAX_SYMBOLS = 100  # on a side
 
 
-def drawing_folder(path: Path) -> Path:
-    """Return a folder for drawings, made if it is not there.
+def create_plot_folder(path: Path) -> Path:
+    """Return a folder for plots, created if it does not exist.
 
     Raises:
-        SettingError: it cannot be made.
+        SettingError: it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingError(f"pictures={path} is no folder", found=error.strerror, hint="another place") from error
+        raise SettingError(f"pictures={path} is not a folder", found=error.strerror, hint="another place") from error
     return path
 
 
-def draw_attention(
-    weights_TS: NDArray[np.floating[Any]], written: Sequence[str], read: Sequence[str], path: Path
+def draw_attention_matrix(
+    weights_TS: NDArray[np.floating[Any]], output: Sequence[str], source: Sequence[str], path: Path
 ) -> None:
-    """Draw the weights as shades of grey, as Bahdanau et al. 2015 do: white is all of the attention.
+    """Draw the weights in shades of grey, as Bahdanau et al. 2015: white is a weight of 1.
 
     Args:
-        weights_TS: T symbols written, S read; each row sums to 1. Beyond `MOST` symbols nothing is drawn.
-        written: T symbols.
-        read: S symbols.
-        path: of the picture; its ending says the format.
+        weights_TS: T output symbols, S source symbols; each row sums to 1. Only `MAX_SYMBOLS` of each are drawn.
+        output: T symbols.
+        source: S symbols.
+        path: of the image file; its extension selects the format.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        SettingError: the picture cannot be written.
+        SettingError: the file cannot be written.
     """
-    with extra("plot", "the picture of the attention"):
+    with extra("plot", "plotting attention"):
         from matplotlib.figure import Figure
-    shown_TS = weights_TS[:MOST, :MOST]
+    shown_TS = weights_TS[:MAX_SYMBOLS, :MAX_SYMBOLS]
     height, width = (1.5 + 0.25 * size for size in shown_TS.shape)
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shown_TS, cmap="gray", vmin=0, vmax=1, aspect="auto")
-    for set_ticks, symbols, size, turn in (
-        (axes.set_xticks, read, shown_TS.shape[1], 90),
-        (axes.set_yticks, written, shown_TS.shape[0], 0),
+    for set_ticks, symbols, size, rotation in (
+        (axes.set_xticks, source, shown_TS.shape[1], 90),
+        (axes.set_yticks, output, shown_TS.shape[0], 0),
     ):
-        set_ticks(range(size), [symbol[:20] for symbol in symbols[:size]], rotation=turn, parse_math=False)
+        set_ticks(range(size), [symbol[:20] for symbol in symbols[:size]], rotation=rotation, parse_math=False)
     axes.xaxis.tick_top()
     try:
         figure.savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""What each word of a description looked at, drawn over the picture."""
+"""Plot of the attention of each word of a caption over the image."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
 
-ACROSS = 6  # panels in a row
-STEM = 50  # characters of a picture's name in that of its drawing, at the most
+COLUMNS = 6  # panels in a row
+MAX_STEM = 50  # characters of an image's name in the name of its plot
 
 
-def drawing_paths(pictures: Sequence[str | Path], folder: Path, *, spared: Iterable[Path] = ()) -> list[Path]:
-    """Return where the drawing of each picture goes: attention-STEM.png, and with -2, -3 ... behind if stems are alike.
+def overlay_paths(images: Sequence[str | Path], folder: Path, *, protected: Iterable[Path] = ()) -> list[Path]:
+    """Return the path of the plot of each image: attention-STEM.png, with a suffix -2, -3 ... for repeated stems.
 
-    Names are also told apart on a disk that takes capital and small letters for the same.
+    The names differ on case-insensitive file systems, too.
 
     Args:
-        pictures: their names.
-        folder: of the drawings.
-        spared: files that a drawing must not take the place of.
+        images: their names.
+        folder: of the plots.
+        protected: files that must not be overwritten.
 
     Raises:
-        SettingError: one would.
+        SettingError: a plot would overwrite one of them.
     """
     taken: set[str] = set()
     latest: dict[str, int] = {}
-    found: list[Path] = []
-    for picture in pictures:
-        stem = f"attention-{Path(picture).stem[:STEM]}"
+    paths: list[Path] = []
+    for image in images:
+        stem = f"attention-{Path(image).stem[:MAX_STEM]}"
         for n in count(latest.get(stem, 0) + 1):
             latest[stem], name = n, stem if n == 1 else f"{stem}-{n}"
             if name.casefold() not in taken:
                 break
         taken.add(name.casefold())
-        found.append(folder / f"{name}.png")
-    there = {realpath(path) for path in spared}  # Path.resolve refuses names that lead round in a circle
-    for path in found:
-        if realpath(path) in there:
+        paths.append(folder / f"{name}.png")
+    existing = {realpath(path) for path in protected}  # Path.resolve refuses symlink loops
+    for path in paths:
+        if realpath(path) in existing:
             raise SettingError(
-                f"pictures={folder} would write over what is described",
-                should="another folder than that of the pictures",
+                f"pictures={folder} would overwrite an input image",
+                should="another folder than that of the images",
                 found=str(path),
-                hint=f"pictures={folder / 'looked'}",
+                hint=f"pictures={folder / 'attention'}",
             )
-    return found
+    return paths
 
 
-def draw_attention_over(
-    picture_HWC: NDArray[np.uint8], maps_TYX: NDArray[np.floating[Any]], words: Sequence[str], path: Path
+def draw_attention_overlay(
+    image_HWC: NDArray[np.uint8], maps_TYX: NDArray[np.floating[Any]], words: Sequence[str], path: Path
 ) -> None:
-    """Draw the picture, and for each word again, the brighter the more the word looked there.
+    """Draw the image, and once more for each word, brighter where the attention is larger.
 
     Args:
-        picture_HWC: (H, W, 3).
-        maps_TYX: of each word the weights of the places, row by row.
+        image_HWC: (H, W, 3).
+        maps_TYX: the attention weights of each word, on a grid over the image.
         words: T.
-        path: of the picture that is drawn; its ending says the format.
+        path: of the image file; its extension selects the format.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        SettingError: the picture cannot be written.
+        SettingError: the file cannot be written.
     """
-    with extra("plot", "the picture of what words looked at"):
+    with extra("plot", "plotting attention"):
         from matplotlib.figure import Figure
-    rows = -(-(len(words) + 1) // ACROSS)
-    figure = Figure(figsize=(2 * ACROSS, 2.3 * rows), layout="constrained")
-    panels = figure.subplots(rows, ACROSS, squeeze=False).flatten()
-    height, width = picture_HWC.shape[:2]
+    rows = -(-(len(words) + 1) // COLUMNS)
+    figure = Figure(figsize=(2 * COLUMNS, 2.3 * rows), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    height, width = image_HWC.shape[:2]
     for panel in panels:
         panel.axis("off")
-    panels[0].imshow(picture_HWC)
+    panels[0].imshow(image_HWC)
     for panel, word, map_YX in zip(panels[1:], words, maps_TYX, strict=False):
-        panel.imshow(picture_HWC, extent=(0, width, height, 0))
+        panel.imshow(image_HWC, extent=(0, width, height, 0))
         shade = 1 - map_YX / max(float(map_YX.max()), 1e-9)
         dark = np.zeros((*shade.shape, 4))
         dark[..., 3] = 0.8 * shade

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture."""
+"""Plot of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from elman.errors import extra
 
-WRITTEN = 30  # classes up to which the numbers are written into the cells
+MAX_NUMBERED = 30  # classes with numbers in the cells
 
 
-def draw_confusion(table_CC: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> None:
-    """Draw how often each class was answered as each; the colour is the share of the row.
+def draw_confusion_matrix(table_CC: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix; the colour is the share of the row.
 
     Args:
-        table_CC: rows are what is right, columns what was answered.
+        table_CC: counts; rows are true classes, columns predicted ones.
         classes: their names.
-        path: of the picture; its ending says the format.
+        path: of the image file; its extension selects the format.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with extra("plot", "the picture of the confusion matrix"):
+    with extra("plot", "plotting a confusion matrix"):
         from matplotlib.figure import Figure
     share = table_CC / np.maximum(1, table_CC.sum(1, keepdims=True))
     side = min(24.0, 2.5 + 0.4 * len(classes))
@@ -34,9 +34,9 @@ def draw_confusion(table_CC: NDArray[np.integer[Any]], classes: Sequence[str], p
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), [name[:20] for name in classes], rotation=90, parse_math=False)
     axes.set_yticks(range(len(classes)), [name[:20] for name in classes], parse_math=False)
-    axes.set_xlabel("answered")
-    axes.set_ylabel("right")
-    if len(classes) <= WRITTEN:
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(classes) <= MAX_NUMBERED:
         for row, column in zip(*np.nonzero(table_CC), strict=True):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, str(table_CC[row, column]), ha="center", va="center", color=colour, fontsize=8)

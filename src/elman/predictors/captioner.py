@@ -19,10 +19,10 @@ from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
 from elman.errors import DataError, SettingError
-from elman.evaluation.metrics.captions import cider, constant_caption, exact, metrics
+from elman.evaluation.metrics.captions import caption_metrics, cider, constant_caption, exact_match
 from elman.models.captioner import Captioner
-from elman.plots.attention_matrix import drawing_folder
-from elman.plots.attention_overlay import draw_attention_over, drawing_paths
+from elman.plots.attention_matrix import create_plot_folder
+from elman.plots.attention_overlay import draw_attention_overlay, overlay_paths
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.options import DescribeOptions
 from elman.storage.ragged import RaggedArrays
@@ -40,13 +40,13 @@ def described(
     beam = Beam(
         lambda ids_N, state: model.step(ids_N.to(memory_BSM.device), state),
         lambda state, rows: state.select(rows.to(memory_BSM.device)),
-        model.mark,
-        model.mark,
+        model.boundary,
+        model.boundary,
         width=wanted.beam,
         length_penalty=wanted.length_penalty,
     )
     longest = LONGEST * (6 if vocabulary.kind == "characters" else 1)
-    return beam.search(model.begin(memory_BSM), len(memory_BSM), [longest] * len(memory_BSM))
+    return beam.search(model.initial_state(memory_BSM), len(memory_BSM), [longest] * len(memory_BSM))
 
 
 def written(
@@ -63,7 +63,7 @@ def written(
         for begin in range(0, len(pictures), TOGETHER):
             batch = pictures.batch(np.arange(begin, min(begin + TOGETHER, len(pictures))))
             picture_B, _, target_TN, of_N, *_ = (tensor.to(device) for tensor in batch)
-            memory_BSM = model.see(picture_B)
+            memory_BSM = model.encode(picture_B)
             nats, symbols = model.nats(memory_BSM, target_TN, of_N)
             total, count = total + float(nats), count + symbols
             best = described(model, memory_BSM, vocabulary, wanted)
@@ -83,7 +83,7 @@ def judge_in_training(
     return {
         "nats_per_symbol": nats,
         "cider": score,
-        "exact": exact(texts, pictures.texts),
+        "exact": exact_match(texts, pictures.texts),
         "decides": score - nats / 100,
     }
 
@@ -160,14 +160,14 @@ class CaptionPredictor:
         if wanted.pictures is not None:
             self._check_drawable()
             paths = [path for path, _ in given]
-            drawings = [*drawing_paths(paths, Path(wanted.pictures), spared=paths)]
+            drawings = [*overlay_paths(paths, Path(wanted.pictures), protected=paths)]
         for (path, read), drawing in zip(given, drawings, strict=True):
             try:
                 values = read()
             except DataError as error:
                 if not wanted.skip_bad:
                     hint = f"{error.hint or 'leave it out'}; --skip-bad names such pictures and describes the others"
-                    raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                    raise error.amended(hint=hint) from error
                 yield no_answer(str(path), error)
             else:
                 yield self._answer(path, values, wanted, drawing)
@@ -179,7 +179,7 @@ class CaptionPredictor:
 
     @torch.no_grad()
     def _answer(self, path: Path, values: Any, wanted: DescribeOptions, drawing: Path | None) -> Answer:
-        memory_BSM = self.model.see(torch.from_numpy(np.array(values))[None])
+        memory_BSM = self.model.encode(torch.from_numpy(np.array(values))[None])
         best = described(self.model, memory_BSM, self.vocabulary, wanted)[0][: wanted.n_best]
         texts = [_text(self.vocabulary, hypothesis) for hypothesis in best]
         n_best = [
@@ -197,8 +197,8 @@ class CaptionPredictor:
     @torch.no_grad()
     def attention(self, memory_BSM: Tensor, hypothesis: Hypothesis) -> Tensor | None:
         """Return how much each symbol, the end included, looked at each place, (T, S); None without attention."""
-        read_TN = torch.tensor([self.model.mark, *hypothesis.token_ids])[:, None]
-        weights_NTS = self.model.write(read_TN, self.model.begin(memory_BSM))[1]
+        read_TN = torch.tensor([self.model.boundary, *hypothesis.token_ids])[:, None]
+        weights_NTS = self.model.decode(read_TN, self.model.initial_state(memory_BSM))[1]
         return None if weights_NTS is None else weights_NTS[0]
 
     def _check_drawable(self) -> None:
@@ -215,8 +215,8 @@ class CaptionPredictor:
         assert weights_TS is not None
         height, width = self.model.seeing.grid
         maps_TYX = weights_TS[:-1].view(-1, height, width).numpy()  # the end is not shown
-        drawing_folder(drawing.parent)
-        draw_attention_over(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), drawing)
+        create_plot_folder(drawing.parent)
+        draw_attention_overlay(values, maps_TYX, symbols_of(self.vocabulary, best.token_ids), drawing)
 
     def evaluate(
         self, data: Sequence[Path] | None = None, *, skip_bad: bool = False, pictures: Path | None = None
@@ -243,14 +243,14 @@ class CaptionPredictor:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
         texts, nats = written(self.model, judged, self.vocabulary, DescribeOptions())
         constant = constant_caption(read_texts(self.run.path)[1])
-        right, shuffled = metrics(texts, judged.texts), metrics(texts, shuffle(judged.texts))
+        right, shuffled = caption_metrics(texts, judged.texts), caption_metrics(texts, shuffle(judged.texts))
         held_out: dict[str, Any] = {}
         if not data and (self.run.path / "held_out").exists():
             other = open_pictures(self.run.path / "held_out", self.vocabulary)
             told_there, _ = written(self.model, other, self.vocabulary, DescribeOptions())
-            held_out = {"held_out_exact": exact(told_there, other.texts), "held_out_pictures": len(other)}
+            held_out = {"held_out_exact": exact_match(told_there, other.texts), "held_out_pictures": len(other)}
         if pictures is not None:
-            for n, drawing in enumerate(drawing_paths(judged.names[:DRAWN], pictures)):
+            for n, drawing in enumerate(overlay_paths(judged.names[:DRAWN], pictures)):
                 self._answer(Path(judged.names[n]), judged.values[n], DescribeOptions(), drawing)
         return {
             "nats_per_symbol": nats,
@@ -262,7 +262,7 @@ class CaptionPredictor:
             "one_caption": constant,
             "baselines": {
                 "the pictures shuffled": shuffled,
-                "one caption for all": metrics([constant] * len(judged), judged.texts),
+                "one caption for all": caption_metrics([constant] * len(judged), judged.texts),
             },
         }
 

@@ -26,10 +26,10 @@ from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import load_vocabulary
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
-from elman.evaluation.labelling import answers_of, metrics_of, trivial
-from elman.evaluation.metrics.classification import confusion
+from elman.evaluation.labelling import labelling_metrics, predict_part, prior_baseline
+from elman.evaluation.metrics.classification import confusion_matrix
 from elman.models.classifier import Classifier
-from elman.plots.confusion_matrix import draw_confusion
+from elman.plots.confusion_matrix import draw_confusion_matrix
 from elman.predictors.answer import Answer, no_answer
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
@@ -69,15 +69,15 @@ class ClassificationPredictor:
         """
         labels = self.form.labels
         with judged_part(self.told, self.run.path, self.form, data or [], skip_bad) as (part, skipped):
-            answers = answers_of(self.model, labels, part)
-            baselines = trivial(labels, part)
+            answers = predict_part(self.model, labels, part)
+            baselines = prior_baseline(labels, part)
         self._check_finite(answers.scores)
         if pictures is not None:
             if labels.target not in ("class", "tags"):
                 raise SettingError("there is no confusion matrix to draw", should="target=class", found=labels.target)
-            table = confusion(answers.scores.argmax(1), answers.target, len(labels.classes))
-            draw_confusion(table, labels.classes, pictures / "confusion.png")
-        found = {**metrics_of(answers, labels, self.temperature), "baselines": baselines}
+            table = confusion_matrix(answers.scores.argmax(1), answers.target, len(labels.classes))
+            draw_confusion_matrix(table, labels.classes, pictures / "confusion.png")
+        found = {**labelling_metrics(answers, labels, self.temperature), "baselines": baselines}
         return {**found, "skipped": skipped.count, "left_out": skipped.lines()} if skip_bad else found
 
     def predict(
@@ -166,7 +166,7 @@ class ClassificationPredictor:
     def _running(self, name: str, steps: Iterable[Tensor], every: int, top: int) -> Iterator[Answer]:
         """Yield an answer after every so many steps, and after the last one where there is none else."""
         count, scores = 0, None
-        for count, scores in enumerate(self.model.running(steps), 1):
+        for count, scores in enumerate(self.model.stream(steps), 1):
             if every and count % every == 0:
                 yield self._answer(name, scores, top, step=count)
         if scores is None:

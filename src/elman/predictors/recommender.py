@@ -14,10 +14,10 @@ from elman.data.sessions import builtin as shop
 from elman.data.sessions.dataset import open_part, sessions_of, write_judged
 from elman.data.sessions.events import read_events
 from elman.data.sessions.items import ItemCatalogue
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun
 from elman.evaluation.baselines.next_item import build_baselines
-from elman.evaluation.baselines.shop_oracle import best_possible
-from elman.evaluation.next_item import judge_model, judge_predictor
+from elman.evaluation.baselines.shop_oracle import shop_oracle
+from elman.evaluation.next_item import evaluate_predictor, evaluate_recommender
 from elman.evaluation.result import Metrics
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
@@ -70,10 +70,9 @@ class RecommendPredictor:
             DataError, RunError: the data cannot be read, or the run has none.
         """
         if not (self.run.path / "training.ends.npy").exists():
-            raise RunError(
+            raise BrokenRun(
                 f"{self.run.path} came without its training sessions, which the trivial predictors are made of",
                 should="training.values.npy and training.ends.npy",
-                hint=AGAIN,
             )
         left_out: dict[str, Any] = {}
         with TemporaryDirectory() as folder:
@@ -98,16 +97,16 @@ def judge(settings: Any, model: Any, part: RaggedArrays, items: ItemCatalogue, d
         return found
 
     options: dict[str, Any] = {"at": settings.at, "exclude_seen": settings.exclude_seen}
-    return judge_model(features, lambda f_NE: model.scores(f_NE.to(device)), part, items.counts, **options)
+    return evaluate_recommender(features, lambda f_NE: model.scores(f_NE.to(device)), part, items.counts, **options)
 
 
 def trivial(settings: Any, run: RunDirectory, items: ItemCatalogue, part: RaggedArrays) -> dict[str, Metrics]:
     """Return the metrics of trivial predictors on a part; of the made-up shop also the best there can be."""
     predictors = build_baselines(training_part(run, items), items.counts)
     if run.config["data"].get("sources") == [shop.NAME] and set(items.names) <= set(shop.shop().names):
-        predictors["best possible"] = best_possible(shop.shop(), items.names)
+        predictors["best possible"] = shop_oracle(shop.shop(), items.names)
     options: dict[str, Any] = {"at": settings.at, "exclude_seen": settings.exclude_seen}
-    return {name: judge_predictor(each, part, items.counts, **options) for name, each in predictors.items()}
+    return {name: evaluate_predictor(each, part, items.counts, **options) for name, each in predictors.items()}
 
 
 def training_part(run: RunDirectory, items: ItemCatalogue) -> RaggedArrays:
@@ -119,10 +118,9 @@ def training_part(run: RunDirectory, items: ItemCatalogue) -> RaggedArrays:
     training = open_part(run.path, "training", len(items))
     usable = int(training.lengths.min()) > 1 and int(training.values["item"].min()) >= 0
     if training.fingerprint != run.config["data"].get("fingerprint") or not usable:
-        raise RunError(
+        raise BrokenRun(
             f"the sessions in {run.path} are not those that the run began with",
             should=f"fingerprint {run.config['data'].get('fingerprint')}",
             found=training.fingerprint,
-            hint=AGAIN,
         )
     return training

@@ -17,7 +17,7 @@ from elman.data.pairs.dataset import PairDataset
 from elman.data.pairs.inverted_index import LineWords
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.pairs.score_scale import ScoreScale
-from elman.data.text.lines import KeptLines
+from elman.data.text.lines import LineStore
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
 from elman.predictors.answer import Answer
@@ -112,11 +112,11 @@ class SimilarityPredictor(Predictor):
                 vectors_NF[numbers] = self.model.encode(batch).vector_BF.cpu().numpy()
         return vectors_NF
 
-    def closeness(self, queries: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
-        """Return the closeness of the vectors of texts, (queries, candidates)."""
+    def vector_similarity(self, queries: Sequence[str], candidates: Sequence[str]) -> NDArray[np.float32]:
+        """Return the similarity of the vectors of texts, (queries, candidates)."""
         query_QF, candidate_NF = (torch.from_numpy(self.embed(texts)) for texts in (queries, candidates))
         with torch.no_grad():
-            close_QN: NDArray[np.float32] = self.model.closeness(query_QF, candidate_NF).numpy()
+            close_QN: NDArray[np.float32] = self.model.vector_similarity(query_QF, candidate_NF).numpy()
         return close_QN
 
     def _scores(self, pairs: Sequence[ScoredPair]) -> torch.Tensor:
@@ -148,7 +148,7 @@ class SimilarityPredictor(Predictor):
 
     def _nearest(self, inputs: Sequence[str | Path], path: Path, top: int) -> Iterator[Answer]:
         with TemporaryDirectory() as folder:
-            lines = KeptLines(path, Path(folder), encoding=self.encoding)
+            lines = LineStore(path, Path(folder), encoding=self.encoding)
             write_rows(Path(folder) / "rows.npy", map(self.embed, batched(lines, BLOCK)))
             rows_NF = read_array(Path(folder) / "rows.npy")
             words = LineWords(lines, Path(folder))
@@ -156,11 +156,11 @@ class SimilarityPredictor(Predictor):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: KeptLines, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+    def _nearest_to(self, text: str, lines: LineStore, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():
-            _, place_QK = nearest(query_QF, rows_NF, count, self.model.closeness)
+            _, place_QK = nearest(query_QF, rows_NF, count, self.model.vector_similarity)
         places = dict.fromkeys([*place_QK[0].tolist(), *words.nearest(text, count)])
         candidates = [(place, lines[place]) for place in places if lines[place].strip()]
         scores = self.score([ScoredPair(text, line, float("nan")) for _, line in candidates])

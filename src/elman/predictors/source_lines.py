@@ -35,7 +35,7 @@ def encoded(
         ids = encode_line(vocabulary, text)
     except DataError as error:
         what, hint = f"{where}: {error.what}", f"{error.hint or 'leave it out'}; {skip}"
-        raise DataError(what, should=error.should, found=error.found, hint=hint) from error
+        raise error.amended(what, hint=hint) from error
     if len(ids) > longest:
         raise DataError(
             f"{where} is too long",

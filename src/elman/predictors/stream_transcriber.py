@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from elman.data.speech.utterance import QUIET, SoundFeatures
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
-from elman.decoding.ctc import Greedy, Timed
+from elman.decoding.ctc import GreedyDecoder, TimedSequence
 from elman.errors import DataError
 from elman.models.transcriber import Transcriber
 from elman.predictors.answer import Answer
@@ -61,7 +61,7 @@ class Listener:
         """
         rate = self.features.rate
         width, hop = round(0.025 * rate), round(self.features.step * rate)
-        decoder, hearing, rest = Greedy(), None, np.zeros(0, np.float32)
+        decoder, hearing, rest = GreedyDecoder(), None, np.zeros(0, np.float32)
         pending: list[tuple[int, int]] = []
         heard, spent, longest, loudest = 0.0, 0.0, 0.0, 0.0
         delays: deque[float] = deque(maxlen=LATEST)
@@ -75,7 +75,7 @@ class Listener:
                 continue
             x_TI = self.features.of_samples(rest[: (count - 1) * hop + width])
             rest = rest[count * hop :]
-            logits_TBV, hearing = self.model.hear(torch.from_numpy(x_TI)[:, None], hearing)
+            logits_TBV, hearing = self.model.forward_chunk(torch.from_numpy(x_TI)[:, None], hearing)
             pending += decoder.push(logits_TBV[:, 0])
             ready, pending = self.certain(pending)
             spent = max(spent, time.perf_counter() - began)
@@ -98,7 +98,7 @@ class Listener:
             yield Answer(line, {"delay": median(delays), "longest_delay": longest, "computing": spent})
 
     def _words(self, pending: list[tuple[int, int]]) -> list[Word]:
-        timed = Timed([token_id for token_id, _ in pending], [step for _, step in pending], 0.0)
+        timed = TimedSequence([token_id for token_id, _ in pending], [step for _, step in pending], 0.0)
         return words_of(self.vocabulary, timed, self.seconds)
 
     def certain(self, pending: list[tuple[int, int]]) -> tuple[list[Word], list[tuple[int, int]]]:

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from elman.data.batching import chunked
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
@@ -149,7 +149,7 @@ class TranscriptionPredictor:
             except DataError as error:
                 if not skip_bad:
                     hint = f"{error.hint or 'leave it out'}; --skip-bad names such files and transcribes the others"
-                    raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                    raise error.amended(hint=hint) from error
                 yield path, error
                 continue
             if not self.by_speaker:
@@ -194,7 +194,7 @@ class TranscriptionPredictor:
         """
         if not isinstance(self.features, SoundFeatures):
             raise SettingError("a run on video reads no samples", should="files", found="-")
-        self.model.refuse_streams()
+        self.model.check_streaming()
         return Listener(self.model, self.vocabulary, self.features)
 
     def evaluate(
@@ -264,7 +264,7 @@ class TranscriptionPredictor:
         with table or nullcontext():
             left = [row for row in rows if (str(row.source), row.text) not in known]
             parts = featured(rows if self.by_speaker and left else left)  # a speaker's scale needs all sentences
-            while some := list(islice(parts, AT_ONCE)):
+            for some in chunked(parts, AT_ONCE):
                 for (row, _), (timed, log_p_TV) in zip(some, read_out(self.model, [f for _, f in some]), strict=True):
                     texts = spelled(self.vocabulary, timed), spelled(self.vocabulary, beam.search(log_p_TV)[0])
                     made = Transcript(str(row.source), row.text, *texts)

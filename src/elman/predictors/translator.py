@@ -21,9 +21,9 @@ from elman.data.translation.dataset import Languages, ParallelDataset, read_line
 from elman.data.translation.parallel import SentencePair, read_parallel
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError
-from elman.evaluation.metrics.translation import bleu_and_chrf, signatures
+from elman.evaluation.metrics.translation import signatures, translation_metrics
 from elman.models.translator import DecoderState, Translator
-from elman.plots.attention_matrix import draw_attention, drawing_folder
+from elman.plots.attention_matrix import create_plot_folder, draw_attention_matrix
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.inputs import InputLine, batched, count_lines, input_lines, resolved
 from elman.predictors.options import TranslateOptions
@@ -103,7 +103,7 @@ class TranslationPredictor:
         for chosen in in_order([len(ids) for _, ids in full], batch_size=TOGETHER, tokens=SYMBOLS) if full else ():
             some = [full[int(c)] for c in chosen]
             source, lengths = pad([ids for _, ids in some])
-            at = self.model.read(torch.from_numpy(source), torch.from_numpy(lengths))
+            at = self.model.encode(torch.from_numpy(source), torch.from_numpy(lengths))
             limits = [3 * int(n) + 10 for n in lengths]
             for (n, _), hypotheses in zip(some, self._beam(wanted).search(at, len(some), limits), strict=True):
                 found[n] = hypotheses
@@ -116,8 +116,8 @@ class TranslationPredictor:
         return Beam(
             self.model.step,
             DecoderState.select,
-            self.model.mark,
-            self.model.mark,
+            self.model.boundary,
+            self.model.boundary,
             width=wanted.beam,
             length_penalty=wanted.length_penalty,
             bonus=penalty if wanted.coverage_penalty else None,
@@ -150,18 +150,18 @@ class TranslationPredictor:
         return {"translation": _one_line(symbols), **fields}
 
     def _draw(self, line: str, hypothesis: Hypothesis, folder: Path, number: int) -> Path:
-        path = drawing_folder(folder) / f"attention-{number}.png"
+        path = create_plot_folder(folder) / f"attention-{number}.png"
         written = [*symbols_of(self.languages.target, hypothesis.token_ids), "(end)"]
         weights_TS = self.attention(line, hypothesis).numpy()
-        draw_attention(weights_TS, written, self._source_symbols(line), path)
+        draw_attention_matrix(weights_TS, written, self._source_symbols(line), path)
         return path
 
     @torch.no_grad()
     def attention(self, line: str, hypothesis: Hypothesis) -> Tensor:
         """Return how much each symbol of a translation, its end included, looked at each of the source, (T, S)."""
         source = torch.from_numpy(encode_line(self.languages.source, line))[:, None]
-        read = torch.tensor([self.model.mark, *hypothesis.token_ids])[:, None]
-        return self.model.write(read, self.model.read(source, torch.tensor([len(source)])))[1][0]
+        read = torch.tensor([self.model.boundary, *hypothesis.token_ids])[:, None]
+        return self.model.decode(read, self.model.encode(source, torch.tensor([len(source)])))[1][0]
 
     def _source_symbols(self, line: str) -> list[str]:
         if self.languages.source.kind == "words":
@@ -190,12 +190,12 @@ class TranslationPredictor:
         exact = sum(text == wanted for text, wanted in zip(written, references, strict=True)) / len(pairs)
         return {
             "nats_per_symbol": nats,
-            **bleu_and_chrf(written, references),
+            **translation_metrics(written, references),
             "exact": exact,
             "pairs": len(pairs),
             **({"pairs_left_out": left_out.count, "left_out": left_out.lines()} if skip_bad else {}),
             "signatures": shown,
-            "baselines": {"a copy of the source": bleu_and_chrf([pair.source for pair in pairs], references)},
+            "baselines": {"a copy of the source": translation_metrics([pair.source for pair in pairs], references)},
         }
 
     def _translations(self, sources: Sequence[str], folder: Path | None) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from elman.data.batching import in_order
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
-from elman.decoding.ctc import Timed, greedy
+from elman.decoding.ctc import TimedSequence, greedy
 from elman.models.transcriber import Transcriber
 
 
@@ -27,7 +27,7 @@ class Word(NamedTuple):
 
 def read_out(
     model: Transcriber, features: Sequence[NDArray[Any]], device: torch.device | str = "cpu"
-) -> list[tuple[Timed, Tensor]]:
+) -> list[tuple[TimedSequence, Tensor]]:
     """Return the greedy transcription of each sentence, and its log-probabilities (T', V + 1)."""
     found = {n: (timed, log_p_TV) for n, timed, log_p_TV in read_each(model, features, device)}
     return [found[n] for n in range(len(features))]
@@ -36,7 +36,7 @@ def read_out(
 @torch.no_grad()
 def read_each(
     model: Transcriber, features: Sequence[NDArray[Any]], device: torch.device | str = "cpu"
-) -> Iterator[tuple[int, Timed, Tensor]]:
+) -> Iterator[tuple[int, TimedSequence, Tensor]]:
     """Yield the same, the number of each sentence before it, as they are made, like lengths together."""
     for chosen in in_order([len(f) for f in features], batch_size=16):
         rows = [np.asarray(features[int(n)], np.float32) for n in chosen]
@@ -47,12 +47,12 @@ def read_each(
             yield int(chosen[b]), timed, log_p_TBV[: steps[b], b]
 
 
-def spelled(vocabulary: Vocabulary, timed: Timed) -> str:
+def spelled(vocabulary: Vocabulary, timed: TimedSequence) -> str:
     """Return a transcription as text."""
     return " ".join(vocabulary.decode([token_id - 1 for token_id in timed.token_ids]).split())
 
 
-def words_of(vocabulary: Vocabulary, timed: Timed, seconds: float, begin: float = 0.0) -> list[Word]:
+def words_of(vocabulary: Vocabulary, timed: TimedSequence, seconds: float, begin: float = 0.0) -> list[Word]:
     """Return the words and when they are heard.
 
     Args:

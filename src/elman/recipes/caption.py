@@ -20,6 +20,7 @@ from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary, load_vocabulary
 from elman.data.text.words import Words
 from elman.errors import SettingError
+from elman.layers import LAYERS
 from elman.models.captioner import Captioner
 from elman.modules.image_encoder import PixelEncoder, RegionEncoder
 from elman.modules.resnet import RESNETS, weight_shapes
@@ -66,7 +67,7 @@ class CaptionSettings(CellSettings):
     attention: str = setting(
         "multiplicative", "how places are compared", choices=("multiplicative", "additive", "none"), fixed=True
     )
-    cell: str = setting("lstm", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
+    cell: str = setting("lstm", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int | None = setting(
         None, "units of a decoder layer; 256, or 128 up to 64 pixels", low=1, high=65536, fixed=True
@@ -152,9 +153,9 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
             name=settings.encoder,
             width=settings.width or (16 if little else 32),
             blocks=settings.blocks,
-            shift=settings.shift,
-            zoom=settings.zoom,
-            light=settings.light,
+            max_shift_share=settings.shift,
+            max_zoom=settings.zoom,
+            max_brightness_change=settings.light,
         )
     never = (vocabulary.unknown, vocabulary.end_of_line) if isinstance(vocabulary, Words) else ()
     return Captioner(
@@ -166,8 +167,8 @@ def build(settings: CaptionSettings, folder: Path) -> Captioner:
         **settings.layer(),
         attention=settings.attention,
         dropout=settings.dropout,
-        forgetting=settings.forgetting,
-        never=never,
+        word_dropout=settings.forgetting,
+        suppressed=never,
     )
 
 
@@ -179,7 +180,7 @@ def task(settings: CaptionSettings, run: RunDirectory, model: nn.Module) -> Task
     run.check_data(pictures.fingerprint, "pictures")
     judged = open_pictures(run.path / "validation", vocabulary)
     if isinstance(model.seeing, RegionEncoder):
-        model.seeing.measure(torch.from_numpy(np.array(pictures.values[:MEASURED])))
+        model.seeing.fit_normalisation(torch.from_numpy(np.array(pictures.values[:MEASURED])))
     if settings.weights is not None and not run.checkpoint.exists():
         # Not strict: all that matters has been checked, and the counts of batches may be missing.
         model.seeing.net.load_state_dict(outside_weights(settings), strict=False)  # type: ignore[union-attr]
@@ -210,11 +211,11 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
 
     def loss(model: Any, batch: CaptionBatch) -> Loss:
         picture_B, turns_B, target_TN, of_N, said_X, said_of_X = (tensor.to(device) for tensor in batch)
-        memory_BSM = model.see(picture_B, turns_B if settings.mirror else None)
-        nats, count = model.nats(memory_BSM, target_TN, of_N, smoothing=settings.smoothing)
+        memory_BSM = model.encode(picture_B, turns_B if settings.mirror else None)
+        nats, count = model.nats(memory_BSM, target_TN, of_N, label_smoothing=settings.smoothing)
         mean = nats / count
         if settings.bag:
-            mean = mean + settings.bag * model.bag_nats(memory_BSM, said_X, said_of_X)
+            mean = mean + settings.bag * model.bag_of_words_nats(memory_BSM, said_X, said_of_X)
         return Loss(mean, count)
 
     return loss

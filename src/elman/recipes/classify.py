@@ -20,11 +20,10 @@ from elman.data.labelled.labels import TARGETS
 from elman.data.labelled.preparation import fingerprint, prepare_examples
 from elman.data.labelled.readers import read_examples, reader_name
 from elman.data.text.vocabularies import load_vocabulary
-from elman.evaluation.labelling import judge_in_training, trivial
+from elman.evaluation.labelling import evaluate_calibrated, prior_baseline
 from elman.evaluation.result import Metrics
-from elman.models.classifier import Classifier
+from elman.models.classifier import TARGET_LOSSES, Classifier, class_weights
 from elman.modules.input_layers import build_input_layer
-from elman.modules.label_losses import TARGET_LOSSES, class_weights
 from elman.modules.recurrent_stack import RecurrentStack
 from elman.predictors.classifier import ClassificationPredictor, judged_part, kept_temperature
 from elman.predictors.options import ClassifyOptions
@@ -112,14 +111,14 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
         form.shape,
         symbols=len(load_vocabulary(folder)) + 1 if form.kind == "symbols" else 0,
         embedding=settings.embedding,
-        symbol_dropout=settings.symbol_dropout,
+        word_dropout=settings.symbol_dropout,
         mean=form.mean,
         deviation=form.deviation,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
         dropout=settings.dropout,
-        shift=settings.shift,
-        mirror=settings.mirror,
+        max_shift=settings.shift,
+        horizontal_flip=settings.mirror,
     )
     encoder = RecurrentStack(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
     return Classifier(front, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
@@ -132,7 +131,7 @@ def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Tas
     loss = objective(settings, form, choose_device(settings.device))
 
     def evaluate(model: nn.Module) -> Metrics:
-        return judge_in_training(model, form.labels, validation)
+        return evaluate_calibrated(model, form.labels, validation)
 
     return Task(
         model,
@@ -168,7 +167,7 @@ def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path
 
 def baselines(settings: ClassifySettings, run: RunDirectory) -> Mapping[str, Metrics]:
     """Return what the most frequent class, or the mean, gets on the validation part."""
-    return trivial(LabelledFormat.open(run.path).labels, open_parts(run.path)[1])
+    return prior_baseline(LabelledFormat.open(run.path).labels, open_parts(run.path)[1])
 
 
 def load(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> ClassificationPredictor:

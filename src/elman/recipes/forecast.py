@@ -19,10 +19,10 @@ from elman.data.series.window_plan import LONGEST, ForecastSpec
 from elman.data.series.windows import WindowBatch, Windows, spread_evenly
 from elman.data.skipped import SkippedRows
 from elman.errors import RunError, SettingError
-from elman.evaluation.backtest import beside, judge, naives_of
-from elman.evaluation.baselines.seasonal_naive import Naive
+from elman.evaluation.backtest import evaluate_baselines, evaluate_forecaster, open_baselines
+from elman.evaluation.baselines.seasonal_naive import SeasonalNaive
 from elman.evaluation.result import Metrics
-from elman.plots.forecasts import draw_windows
+from elman.plots.forecasts import draw_forecasts
 from elman.predictors.options import ForecastOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings
@@ -126,8 +126,8 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         return Panel.open(self.folder, self.facts)
 
     @cached_property
-    def naives(self) -> list[Naive]:
-        return naives_of(self.folder, self.spec, self.settings.quantiles)
+    def naives(self) -> list[SeasonalNaive]:
+        return open_baselines(self.folder, self.spec, self.settings.quantiles)
 
     def own_series(self) -> Panel:
         """Return the series of the run, which are checked to be those that it began with."""
@@ -149,7 +149,7 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         spec.save(self.folder, panel)
         training = panel.before(spec.cut)
         for steps in {spec.season, 1}:
-            Naive.fit(training, spec.scaler, steps, spec.horizon, s.quantiles).save(self.folder)
+            SeasonalNaive.fit(training, spec.scaler, steps, spec.horizon, s.quantiles).save(self.folder)
         skipped_series = [name for name in table.panel.groups if name not in panel.groups]
         return {
             "sources": [str(source) for source in sources] or [self.default],
@@ -167,13 +167,13 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         return Forecaster(
             decoding=s.decoding,
             output=s.output,
-            levels=s.quantiles,
-            normalise=s.window_norm,
+            quantiles=s.quantiles,
+            window_norm=s.window_norm,
             horizon=spec.horizon,
             segment=spec.segment,
             series=spec.series,
-            calendar=spec.calendar.size,
-            known=len(spec.known),
+            calendar_features=spec.calendar.size,
+            known_covariates=len(spec.known),
             hidden=s.hidden,
             **network,
         )
@@ -203,15 +203,17 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         return Loss(*model.loss(model_output(model, batch), batch.future_FB, batch.future_seen_FB))
 
     def measure(self, model: Forecaster, data: Windows) -> Metrics:
-        return judge(self.predictor(model).forecast, data, self.naives, self.settings.quantiles, data.most)
+        levels = self.settings.quantiles
+        return evaluate_forecaster(self.predictor(model).forecast, data, self.naives, levels, data.most)
 
     def evaluate(self, model: Forecaster, data: Windows, *, out: Path | None) -> dict[str, Any]:
         if out is not None:
-            draw_windows(out, data, self.predictor(model).forecast, self.naives[0], self.settings.quantiles)
+            naive = self.naives[0].forecaster(data)
+            draw_forecasts(out, data, self.predictor(model).forecast, naive, self.settings.quantiles)
         return dict(self.measure(model, data))
 
     def baselines(self, data: Windows) -> dict[str, Metrics]:
-        return {**beside(data, self.naives, self.settings.quantiles, data.most)}
+        return evaluate_baselines(data, self.naives, self.settings.quantiles, data.most)
 
     def sample(self, data: Windows) -> tuple[list[WindowBatch], None]:
         parts = np.array_split(spread_evenly(len(data), self.sample_size), min(2, len(data)))

@@ -23,10 +23,11 @@ from elman.data.text.token_file import TokenFile, encode_text
 from elman.data.text.vocabularies import Vocabulary, build_vocabulary, load_vocabulary
 from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
-from elman.errors import DataError, NonFiniteError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, NonFiniteError, RunError, SettingError
 from elman.evaluation.baselines.symbol_frequencies import text_baselines
 from elman.evaluation.metrics.perplexity import perplexity
 from elman.evaluation.result import Metrics
+from elman.layers import LAYERS
 from elman.models.language_model import LanguageModel
 from elman.recipes.legacy import LegacyRecipe, LegacySample
 from elman.recipes.network_settings import CellSettings
@@ -51,7 +52,7 @@ class LanguageModelSettings(CellSettings):
     validation: float = setting(0.1, "share of the text, at its end, that is kept for validation", fixed=True)
     validation_data: str | None = setting(None, "file or folder for validation instead", fixed=True)
     validation_symbols: int = setting(1_000_000, "most symbols of it that are used", low=2, fixed=True)
-    cell: str = setting("lstm", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
+    cell: str = setting("lstm", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(512, "units of a layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)
@@ -105,11 +106,10 @@ def parts(settings: LanguageModelSettings, folder: Path) -> tuple[TokenFile, Tok
     size = load_vocabulary(folder).size
     for part in (training, judged):
         if part.vocabulary_size != size:
-            raise RunError(
+            raise BrokenRun(
                 f"the text in {folder} was encoded with another vocabulary",
                 should=f"{size} symbols",
                 found=f"{part.vocabulary_size} symbols",
-                hint="take the run again from where it was made",
             )
     return training, judged.part(0, min(len(judged), settings.validation_symbols))
 
@@ -144,11 +144,11 @@ def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
         embedding=settings.embedding,
         hidden=settings.hidden,
         layers=settings.layers,
-        tied=settings.tied,
+        tie_weights=settings.tied,
         cutoffs=cutoffs if adaptive else (),
         embedding_dropout=settings.embedding_dropout,
         dropout=settings.dropout,
-        variational=settings.variational_dropout,
+        variational_dropout=settings.variational_dropout,
         learn_initial_state=settings.learn_initial_state,
     )
 
@@ -172,7 +172,7 @@ def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -
         nats, state = model.nats(batch.input_TB.to(device), batch.target_TB.to(device), state, resets=resets)
         return Loss(nats / max(1, batch.count), batch.count, state)
 
-    def evaluate(model: Any) -> dict[str, float | None]:
+    def evaluate(model: Any) -> Mapping[str, float | None]:
         return perplexity(model.nats, validation, characters=characters, device=device)
 
     return Task(model, streams(settings, training), objective, evaluate, metric="nats_per_symbol")
@@ -283,7 +283,7 @@ class TrainedLanguageModel:
         """
         with encoded(self.settings, self.run, data or []) as text:
             characters = count_characters(self.vocabulary, text)
-            metrics: dict[str, Any] = perplexity(self.model.nats, text, characters=characters)
+            metrics = dict[str, Any](perplexity(self.model.nats, text, characters=characters))
             if (self.run.path / "text.tokens").exists():
                 training, _ = parts(self.settings, self.run.path)
                 metrics["baselines"] = text_baselines(training, text, characters=characters)

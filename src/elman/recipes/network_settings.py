@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from elman.layers import LAYERS
 from elman.settings import Settings, setting
 from elman.training.settings import TrainingSettings
 
@@ -13,7 +14,7 @@ from elman.training.settings import TrainingSettings
 class CellSettings(TrainingSettings):
     """Settings of training, and of any recurrent layer: all that a diagnosis advises is here."""
 
-    cell: str = setting("gru", "the recurrent layer", choices=("rnn", "gru", "lstm"), fixed=True)
+    cell: str = setting("gru", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
     nonlinearity: str = setting("tanh", "of the cell rnn", choices=("tanh", "relu", "sigmoid", "identity"), fixed=True)
     init: str = setting("torch", "initialisation of the recurrent weights", fixed=True)
 
@@ -38,7 +39,7 @@ class NetworkSettings(CellSettings):
         """Return the arguments of `elman.modules.recurrent_stack.build_layers`."""
         names = ("layers", "bidirectional", "learn_initial_state", "dropout")
         own = {name: getattr(self, name) for name in names}
-        return {**self.layer(), **own, "variational": self.variational_dropout}
+        return {**self.layer(), **own, "variational_dropout": self.variational_dropout}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from elman.data.batching import IGNORED
 from elman.data.sessions import batches as session_batches
 from elman.data.sessions import builtin as shop
 from elman.data.sessions.batches import SessionStreams, WholeSessions, seen_before
@@ -125,7 +126,7 @@ def build(settings: RecommendSettings, folder: Path) -> Recommender:
         len(ItemCatalogue.load(folder)),
         settings.hidden,
         embedding=settings.embedding,
-        tied=settings.tied,
+        tie_weights=settings.tied,
         embedding_dropout=settings.embedding_dropout,
         item_dropout=settings.item_dropout,
         **settings.network(),
@@ -156,7 +157,7 @@ def objective_of(settings: RecommendSettings, items: ItemCatalogue, device: torc
         state = None if batch.first else state
         f_TBE, state = model.features(batch.input_TB.to(device), state, lengths=batch.lengths_B, resets=resets)
         target_TB = batch.target_TB.to(device)
-        counted_TB = target_TB != session_batches.IGNORED
+        counted_TB = target_TB != IGNORED
         out = seen_before(batch) if settings.exclude_seen and not drawn else None
         out = None if out is None else (out[0].to(device), out[1].to(device))
         mean = loss(model, f_TBE[counted_TB], target_TB[counted_TB], out)

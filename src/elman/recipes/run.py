@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.skipped import SkippedRows
-from elman.errors import AGAIN, ElmanError, RunError, SettingError
+from elman.errors import BrokenRun, ElmanError, RunError, SettingError
 from elman.evaluation.result import Metrics
 from elman.predictors.base import Predictor, non_finite_output
 from elman.recipes.legacy import Legacy
@@ -211,11 +211,10 @@ def _checked(headline: Callable[[Metrics], str], run: RunDirectory) -> Callable[
         try:
             return headline(metrics)
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(
+            raise BrokenRun(
                 f"{run.path}/metrics.jsonl is broken",
                 should=f"the metrics of {run.config['recipe']}",
                 found=", ".join(metrics) or "none",
-                hint=AGAIN,
             ) from error
 
     return checked
@@ -486,11 +485,10 @@ def trained_model(recipe: AnyRecipe, run: RunDirectory) -> nn.Module:
     shapes, _ = tensors.header(run.model)
     wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
     if wrong:
-        raise RunError(
+        raise BrokenRun(
             f"{run.model} does not fit config.json",
             should=f"{wrong[0]} of size {expected.get(wrong[0], 'none')}",
             found=f"size {shapes.get(wrong[0], 'none')}",
-            hint=AGAIN,
         )
     model = build(recipe)
     weights, _ = tensors.read(run.model)

@@ -113,10 +113,12 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
         s, words = self.settings, len(self.collator.lexicon)
         size = 0 if s.word_vectors is None else read_rows(self.folder / "vectors.npy", words).shape[1]
         return SimilarityModel(
-            WordEmbedding(words, s.embedding, given=size, buckets=s.subword_buckets, word_dropout=s.word_dropout),
+            WordEmbedding(
+                words, s.embedding, subword_buckets=s.subword_buckets, pretrained=size, word_dropout=s.word_dropout
+            ),
             s.hidden,
             comparison=s.comparison,
-            grades=2 if self.scale.yes_no else s.score_bins,
+            score_bins=2 if self.scale.yes_no else s.score_bins,
             embedding_dropout=s.embedding_dropout,
             vector_weight=s.vector_weight,
             pooling=s.pooling,
@@ -150,7 +152,7 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
         return agreement(scores_B, data.scores(), yes_no=self.scale.yes_no)
 
     def evaluate(self, model: SimilarityModel, data: PairDataset, *, out: Path | None) -> dict[str, Any]:
-        return {**self.measure(model, data), **partner_rank(data, self.scale, self.predictor(model).closeness)}
+        return {**self.measure(model, data), **partner_rank(data, self.scale, self.predictor(model).vector_similarity)}
 
     def baselines(self, data: PairDataset) -> dict[str, Metrics]:
         return OverlapBaselines.open(self.folder).metrics(data, self.scale)

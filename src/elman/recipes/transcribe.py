@@ -19,7 +19,7 @@ from elman.data.speech.preparation import prepare_speech
 from elman.data.speech.sources import features_for, sentences
 from elman.data.speech.table import read_table
 from elman.data.text.vocabularies import load_vocabulary
-from elman.errors import AGAIN, RunError, SettingError
+from elman.errors import BrokenRun, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.models.transcriber import Transcriber
 from elman.predictors.options import TranscribeOptions
@@ -144,7 +144,7 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         mean=mean,
         deviation=deviation,
         streaming=settings.streaming,
-        own_scale=settings.scaled_by == "utterance",
+        utterance_norm=settings.scaled_by == "utterance",
         hidden=settings.hidden,
         layers=settings.layers,
         **settings.layer(),
@@ -152,8 +152,8 @@ def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
         dropout=settings.dropout,
         mask_steps=settings.mask_steps,
         mask_features=settings.mask_features,
-        stretch=settings.stretch,
-        warp=settings.warp if settings.input == "sound" else 0.0,
+        max_time_stretch=settings.stretch,
+        max_frequency_warp=settings.warp if settings.input == "sound" else 0.0,
     )
 
 
@@ -161,11 +161,10 @@ def _stride(scale: Mapping[str, Any], folder: Path) -> int:
     """Return the steps of the input for one of the network, which `prepare_speech` left in scale.json."""
     stride = scale.get("stride")
     if type(stride) is not int or not 1 <= stride <= MOST_STRIDE:
-        raise RunError(
+        raise BrokenRun(
             f"{folder}/scale.json has no stride that can be",
             should=f"a whole number from 1 to {MOST_STRIDE}",
             found=repr(stride)[:80],
-            hint=AGAIN,
         )
     return stride
 
@@ -184,9 +183,9 @@ def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> T
     def objective(model: Any, batch: SpeechBatch, state: Any) -> Loss:
         symbols = int(batch.sizes_B.sum())
         spread = max(0.0, 1 - batches.progress / flat) if flat else 0.0
-        return Loss(model.loss(*(t.to(device) for t in batch), spread=spread) / max(1, symbols), symbols)
+        return Loss(model.loss(*(t.to(device) for t in batch), flat_start=spread) / max(1, symbols), symbols)
 
-    def evaluate(model: Any) -> dict[str, float | None]:
+    def evaluate(model: Any) -> Mapping[str, float | None]:
         features = [judged.input[n] for n in range(len(judged.input))]
         found = {n: spelled(vocabulary, timed) for n, timed, _ in read_each(model, features, device)}
         return error_rates([found[n] for n in range(len(features))], references)

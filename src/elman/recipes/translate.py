@@ -143,7 +143,7 @@ def build(settings: TranslateSettings, folder: Path) -> Translator:
     return Translator(
         languages.source.size,
         languages.target.size,
-        shared=settings.joint,
+        joint_vocabulary=settings.joint,
         embedding=settings.embedding,
         hidden=settings.hidden,
         layers=settings.layers,
@@ -170,7 +170,9 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
 
     def objective(model: Any, batch: ParallelBatch, state: Any) -> Loss:
         guesses = settings.sampling * min(1.0, batches.progress / SAMPLING_EPOCHS)
-        nats, count = model.nats(*(t.to(device) for t in batch), smoothing=settings.smoothing, guesses=guesses)
+        nats, count = model.nats(
+            *(t.to(device) for t in batch), label_smoothing=settings.smoothing, scheduled_sampling=guesses
+        )
         return Loss(nats / count, count)
 
     def evaluate(model: Any) -> dict[str, float | None]:

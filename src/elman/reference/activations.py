@@ -24,10 +24,15 @@ Array = NDArray[np.float64]
 
 
 class Activation(NamedTuple):
-    """A function of one number, applied to every element."""
+    """A function of one number, applied to every element.
 
-    value: Callable[[Array], Array]  # f(a)
-    slope: Callable[[Array], Array]  # f'(a), but as a function of s = f(a)
+    Attributes:
+        value: f(a).
+        slope: f'(a), but as a function of s = f(a).
+    """
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
 
 
 def tanh(a: Array) -> Array:

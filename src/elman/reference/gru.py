@@ -22,10 +22,10 @@ from numpy.typing import ArrayLike
 from elman.reference import unroll
 from elman.reference.activations import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
 from elman.reference.unroll import Tape
-from elman.reference.weights import State, Weights
+from elman.reference.weights import LayerWeights, State
 
 
-class GRU:
+class GRUStep:
     """One step of the gated recurrent unit, forward and backward."""
 
     gates: ClassVar[tuple[str, ...]] = ("r", "z", "n")
@@ -57,10 +57,14 @@ class GRU:
         return [d_a_r, d_a_z, d_a_n], [d_a_r, d_a_z, d_gh_n], (d_past,)
 
 
+# By the name that a layer's cell gives as its `kernel`.
+STEPS: dict[str, unroll.CellStep] = {"gru": GRUStep()}
+
+
 def forward(
     x_TBI: Array,
     state: State,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
@@ -71,7 +75,7 @@ def forward(
     Raises:
         ShapeError: sizes do not fit each other.
     """
-    return unroll.forward(GRU(), x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    return unroll.forward(GRUStep(), x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
 
 
 backward = unroll.backward

@@ -27,10 +27,10 @@ from numpy.typing import ArrayLike
 from elman.reference import unroll
 from elman.reference.activations import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
 from elman.reference.unroll import Tape
-from elman.reference.weights import State, Weights
+from elman.reference.weights import LayerWeights, State
 
 
-class LSTM:
+class LSTMStep:
     """One step of the long short-term memory, forward and backward."""
 
     gates: ClassVar[tuple[str, ...]] = ("i", "f", "g", "o")
@@ -60,10 +60,14 @@ class LSTM:
         return d_a, d_a, (np.zeros_like(past_h), d_past_c)
 
 
+# By the name that a layer's cell gives as its `kernel`.
+STEPS: dict[str, unroll.CellStep] = {"lstm": LSTMStep()}
+
+
 def forward(
     x_TBI: Array,
     state: State,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
@@ -74,7 +78,7 @@ def forward(
     Raises:
         ShapeError: sizes do not fit each other.
     """
-    return unroll.forward(LSTM(), x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    return unroll.forward(LSTMStep(), x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
 
 
 backward = unroll.backward

@@ -66,43 +66,49 @@ def softmax_squared(o: Array, y: Array) -> Array:
     return np.asarray(o * (d_o - (o * d_o).sum(axis=-1, keepdims=True)))
 
 
-class Pair(NamedTuple):
-    """An output function with an error that fits it."""
+class OutputLoss(NamedTuple):
+    """An output function with an error that fits it.
 
-    output: Callable[[Array], Array]  # o = g(a)
-    error: Callable[[Array, Array, Array], Array]  # E_t from (a, o, y), summed over the outputs
-    slope: Callable[[Array, Array], Array]  # dE_t/da from (o, y)
+    Attributes:
+        output: o = g(a).
+        error: E_t from (a, o, y), summed over the outputs.
+        slope: dE_t/da from (o, y).
+    """
+
+    output: Callable[[Array], Array]
+    error: Callable[[Array, Array, Array], Array]
+    slope: Callable[[Array, Array], Array]
 
 
-PAIRS = {
-    ("softmax", "cross-entropy"): Pair(softmax, cross_entropy, difference),
-    ("sigmoid", "binary cross-entropy"): Pair(sigmoid, binary_cross_entropy, difference),
-    ("identity", "squared error"): Pair(identity, squared_error, difference),
-    ("sigmoid", "squared error"): Pair(sigmoid, squared_error, sigmoid_squared),
-    ("softmax", "squared error"): Pair(softmax, squared_error, softmax_squared),
+OUTPUT_LOSSES = {
+    ("softmax", "cross-entropy"): OutputLoss(softmax, cross_entropy, difference),
+    ("sigmoid", "binary cross-entropy"): OutputLoss(sigmoid, binary_cross_entropy, difference),
+    ("identity", "squared error"): OutputLoss(identity, squared_error, difference),
+    ("sigmoid", "squared error"): OutputLoss(sigmoid, squared_error, sigmoid_squared),
+    ("softmax", "squared error"): OutputLoss(softmax, squared_error, softmax_squared),
 }
 
 
-def pair(g: str, error: str) -> Pair:
+def output_loss(g: str, error: str) -> OutputLoss:
     """Return the pair with these names.
 
     Raises:
         SettingError: a name is unknown, or the two do not fit each other.
     """
-    outputs, errors = {g for g, _ in PAIRS}, {e for _, e in PAIRS}
+    outputs, errors = {g for g, _ in OUTPUT_LOSSES}, {e for _, e in OUTPUT_LOSSES}
     if g not in outputs:
         raise unknown_name("output function g", g, outputs)
     if error not in errors:
         raise unknown_name("error", error, errors)
-    if (g, error) not in PAIRS:
-        fitting = [e for o, e in PAIRS if o == g]
+    if (g, error) not in OUTPUT_LOSSES:
+        fitting = [e for o, e in OUTPUT_LOSSES if o == g]
         raise SettingError(
             f"{error} does not fit the output function {g}",
             should=" or ".join(f"{g} with {e}" for e in fitting),
             found=f"{g} with {error}",
             hint=f"error={fitting[0]!r}",
         )
-    return PAIRS[g, error]
+    return OUTPUT_LOSSES[g, error]
 
 
 def check_targets(error: str, y_TBV: Array) -> None:

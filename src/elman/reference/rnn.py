@@ -20,16 +20,20 @@ from numpy.typing import ArrayLike
 from elman.reference import unroll
 from elman.reference.activations import Array, activation
 from elman.reference.unroll import Tape
-from elman.reference.weights import State, Weights
+from elman.reference.weights import LayerWeights, State
 
 
 @dataclass(frozen=True)
-class RNN:
-    """One step of the plain recurrent layer, forward and backward."""
+class RNNStep:
+    """One step of the plain recurrent layer, forward and backward.
+
+    Attributes:
+        nonlinearity: the name of f.
+    """
 
     gates: ClassVar[tuple[str, ...]] = ("h",)
     states: ClassVar[tuple[str, ...]] = ("h",)
-    nonlinearity: str = "tanh"  # the name of f
+    nonlinearity: str = "tanh"
 
     def step(self, gx: list[Array], gh: list[Array], state: State) -> tuple[State, State]:
         """Return h_t, and what the way back needs."""
@@ -45,10 +49,14 @@ class RNN:
         return [d_a], [d_a], (np.zeros_like(past),)
 
 
+# By the name that a layer's cell gives as its `kernel`.
+STEPS: dict[str, unroll.CellStep] = {f"rnn_{f}": RNNStep(f) for f in ("tanh", "relu", "sigmoid", "identity")}
+
+
 def forward(
     x_TBI: Array,
     state: State,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     nonlinearity: str = "tanh",
     lengths: ArrayLike | None = None,
@@ -62,7 +70,7 @@ def forward(
         ShapeError: sizes do not fit each other.
     """
     activation(nonlinearity)
-    cell = RNN(nonlinearity)
+    cell = RNNStep(nonlinearity)
     return unroll.forward(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
 
 

@@ -1,6 +1,6 @@
 """A layer over a whole sequence: the order of the steps, ragged batches, resets, and the sums of the gradients.
 
-What one step does is the cell's affair (rnn.py, gru.py, lstm.py). All cells have in common that the input and the
+What one step does is defined by the cell (rnn.py, gru.py, lstm.py). All cells have in common that the input and the
 past reach the gates by one matrix product each, and that the first state, the output, may be projected:
 
     gx_t = U x_t + b_ih                the weights `ih`; G blocks of H rows, one for each gate
@@ -25,17 +25,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from elman.errors import ShapeError
 from elman.reference.activations import Array
-from elman.reference.weights import State, Weights, Whole, as_state, complete
+from elman.reference.weights import CompleteWeights, LayerWeights, State, as_state, complete
 from elman.shapes import check_shape
 
 
-class Cell(Protocol):
+class CellStep(Protocol):
     """One step of a recurrent layer, forward and backward. Gates are lists of (B, H) arrays in the cell's order."""
 
     @property
-    def gates(self) -> tuple[str, ...]: ...
+    def gates(self) -> tuple[str, ...]:
+        """Names of the gates."""
+        ...
+
     @property
-    def states(self) -> tuple[str, ...]: ...
+    def states(self) -> tuple[str, ...]:
+        """Names of the states."""
+        ...
 
     def step(self, gx: list[Array], gh: list[Array], state: State) -> tuple[State, State]:
         """Return the state after the step, and the arrays that `step_backward` needs."""
@@ -46,56 +51,82 @@ class Cell(Protocol):
         ...
 
 
-class Gradients(NamedTuple):
+class LayerGradients(NamedTuple):
     """dE/dx, dE/d the state that was passed in, and dE/d every weight."""
 
     x_TBI: Array
     state: State
-    weights: Weights
+    weights: LayerWeights
 
 
-class Contributions(NamedTuple):
+class LayerContributions(NamedTuple):
     """What the step k adds to a gradient for the error given at step t: entry [t, k] of each array.
 
     It is zero where step k cannot reach step t: where k lies after t in the order of the run, beyond a reset, or in
     the padding. Summed over both axes the first two are the totals of `backward` (without an error on the last state).
+
+    Attributes:
+        ih: (T, T, G*H, I).
+        hh: (T, T, G*H, P).
+        state: for each state, (T, T, B, P) or (T, T, B, H): dE_t/d the state that step k hands on.
     """
 
-    ih: Array  # (T, T, G*H, I)
-    hh: Array  # (T, T, G*H, P)
-    state: State  # for each state, (T, T, B, P) or (T, T, B, H): dE_t/d the state that step k hands on
+    ih: Array
+    hh: Array
+    state: State
 
 
 class Tape(NamedTuple):
-    """What a forward pass leaves for the backward pass."""
+    """What a forward pass leaves for the backward pass.
 
-    cell: Cell
-    given: Weights
-    whole: Whole
-    order: range  # the steps in the order in which they ran
-    exists_TB1: NDArray[np.bool_]  # false in the padding
-    fresh_TB1: NDArray[np.bool_]  # true where the state is put back before the step
-    x_TBI: Array  # zero in the padding
-    past_TBP: Array  # h_{t-1}, after a reset if there is one
-    m_TBH: Array  # the output before the projection
-    kept: list[State]  # for each step, what the cell keeps
+    Attributes:
+        cell: that ran.
+        given: the weights as they were passed.
+        whole: the same with nothing missing.
+        order: the steps in the order in which they ran.
+        exists_TB1: false in the padding.
+        fresh_TB1: true where the state is put back before the step.
+        x_TBI: zero in the padding.
+        past_TBP: h_{t-1}, after a reset if there is one.
+        m_TBH: the output before the projection.
+        kept: for each step, what the cell keeps.
+    """
+
+    cell: CellStep
+    given: LayerWeights
+    whole: CompleteWeights
+    order: range
+    exists_TB1: NDArray[np.bool_]
+    fresh_TB1: NDArray[np.bool_]
+    x_TBI: Array
+    past_TBP: Array
+    m_TBH: Array
+    kept: list[State]
 
 
-class Deltas(NamedTuple):
-    """The gradients that arrive at each step, before they are summed to gradients of the weights."""
+class StepGradients(NamedTuple):
+    """The gradients that arrive at each step, before they are summed to gradients of the weights.
 
-    gx_TBG: Array  # (T, B, G*H)
-    gh_TBG: Array  # (T, B, G*H)
-    after: State  # of the states after the step
-    before: State  # of the states that the step starts from
-    state: State  # of the state that was passed in
+    Attributes:
+        gx_TBG: (T, B, G*H).
+        gh_TBG: (T, B, G*H).
+        after: of the states after the step.
+        before: of the states that the step starts from.
+        state: of the state that was passed in.
+    """
+
+    gx_TBG: Array
+    gh_TBG: Array
+    after: State
+    before: State
+    state: State
 
 
 def forward(
-    cell: Cell,
+    cell: CellStep,
     x_TBI: Array,
     state: State,
-    weights: Weights,
+    weights: LayerWeights,
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
@@ -107,7 +138,7 @@ def forward(
         cell: what happens in one step.
         x_TBI: the input.
         state: the state before the first step that is run, (B, P) for the first of the cell's states, (B, H) else.
-        weights: see `Weights`.
+        weights: see `LayerWeights`.
         lengths: (B,) integers in 0..T, how many steps of each row exist. Beyond them the output is zero, the state
             stays, and what input and resets hold there changes nothing.
         resets: (T, B) booleans, true where a step begins a new sequence: the state is put back to `weights.initial`
@@ -146,7 +177,7 @@ def forward(
     return y_TBP, state, tape
 
 
-def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Gradients:
+def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> LayerGradients:
     """Return the gradients of x, the state that was passed in, and every weight.
 
     Args:
@@ -160,7 +191,7 @@ def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Gradie
     d, given = deltas(tape, d_y_TBH, d_state), tape.given
     # Where a step started from the initial state, the gradient of what it started from is the initial state's.
     d_initial = tuple(np.where(tape.fresh_TB1, d_s, 0.0).sum(axis=(0, 1)) for d_s in d.before)
-    weights = Weights(
+    weights = LayerWeights(
         ih=np.einsum("tbg,tbi->gi", d.gx_TBG, tape.x_TBI),
         hh=np.einsum("tbg,tbp->gp", d.gh_TBG, tape.past_TBP),
         b_ih=None if given.b_ih is None else d.gx_TBG.sum(axis=(0, 1)),
@@ -168,10 +199,10 @@ def backward(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Gradie
         hr=None if given.hr is None else np.einsum("tbp,tbh->ph", d.after[0], tape.m_TBH),
         initial=None if given.initial is None else d_initial,
     )
-    return Gradients(d.gx_TBG @ tape.whole.ih, d.state, weights)
+    return LayerGradients(d.gx_TBG @ tape.whole.ih, d.state, weights)
 
 
-def contributions(tape: Tape, d_y_TBH: Array) -> Contributions:
+def contributions(tape: Tape, d_y_TBH: Array) -> LayerContributions:
     """Return, for every pair of an error step t and a step k, what k adds to dE_t/dU and dE_t/dW.
 
     The error of each step is sent back alone, and the sums over steps that make a weight gradient are left open.
@@ -193,10 +224,10 @@ def contributions(tape: Tape, d_y_TBH: Array) -> Contributions:
         hh[t] = np.einsum("kbg,kbp->kgp", d.gh_TBG, tape.past_TBP)
         for s, d_s in zip(state, d.after, strict=True):
             s[t] = d_s
-    return Contributions(ih, hh, state)
+    return LayerContributions(ih, hh, state)
 
 
-def deltas(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Deltas:
+def deltas(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> StepGradients:
     """Walk the steps backward and return the gradients that arrive at each; arguments are those of `backward`."""
     cell, whole = tape.cell, tape.whole
     T, B, P = tape.past_TBP.shape
@@ -221,10 +252,10 @@ def deltas(tape: Tape, d_y_TBH: Array, d_state: State | None = None) -> Deltas:
         d_state = _where(exists, _where(fresh, nothing, d_before), d_state)
         for all_T, d_t in zip((*d_after_T, *d_before_T), (*d_after, *d_before), strict=True):
             all_T[t] = d_t
-    return Deltas(d_gx_TBG, d_gh_TBG, d_after_T, d_before_T, d_state)
+    return StepGradients(d_gx_TBG, d_gh_TBG, d_after_T, d_before_T, d_state)
 
 
-def _split(cell: Cell, g_BG: Array) -> list[Array]:
+def _split(cell: CellStep, g_BG: Array) -> list[Array]:
     return np.split(g_BG, len(cell.gates), axis=1)
 
 

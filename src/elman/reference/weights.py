@@ -1,4 +1,4 @@
-"""What one layer and direction is given beside its input, and the check that all of it fits together."""
+"""The weights of one layer and direction, and the check that they fit together."""
 
 from __future__ import annotations
 
@@ -16,18 +16,27 @@ State = tuple[Array, ...]
 with a projection."""
 
 
-class Weights(NamedTuple):
-    """The weights of one layer in one direction; also their gradients, with None where there is no weight."""
+class LayerWeights(NamedTuple):
+    """The weights of one layer in one direction; also their gradients, with None where there is no weight.
 
-    ih: Array  # U, (G*H, I): from the input, a block of H rows for each gate
-    hh: Array  # W, (G*H, P): from the past
-    b_ih: Array | None = None  # (G*H,)
-    b_hh: Array | None = None  # (G*H,)
-    hr: Array | None = None  # R, (P, H): the projection, for the LSTM only
-    initial: State | None = None  # what a reset puts each state back to, a vector each; None stands for zeros
+    Attributes:
+        ih: U, (G*H, I): from the input, a block of H rows for each gate.
+        hh: W, (G*H, P): from the past.
+        b_ih: (G*H,).
+        b_hh: (G*H,).
+        hr: R, (P, H): the projection, for the LSTM only.
+        initial: what a reset puts each state back to, a vector each; None stands for zeros.
+    """
+
+    ih: Array
+    hh: Array
+    b_ih: Array | None = None
+    b_hh: Array | None = None
+    hr: Array | None = None
+    initial: State | None = None
 
 
-class Whole(NamedTuple):
+class CompleteWeights(NamedTuple):
     """The same with nothing missing: zero biases, zero initial states, the identity for the projection."""
 
     ih: Array
@@ -38,7 +47,7 @@ class Whole(NamedTuple):
     initial: State
 
 
-def complete(weights: Weights, gates: tuple[str, ...], states: tuple[str, ...], I: int) -> Whole:
+def complete(weights: LayerWeights, gates: tuple[str, ...], states: tuple[str, ...], I: int) -> CompleteWeights:
     """Fill in what `weights` leaves out.
 
     Raises:
@@ -50,7 +59,7 @@ def complete(weights: Weights, gates: tuple[str, ...], states: tuple[str, ...], 
     hr = np.eye(H) if weights.hr is None else np.asarray(weights.hr, dtype=np.float64)
     P = check_shape("weights.hr", hr, "PH", H=H)["P"]
     zeros = (np.zeros(P), *(np.zeros(H) for _ in states[1:]))
-    whole = Whole(
+    whole = CompleteWeights(
         np.asarray(weights.ih, dtype=np.float64),
         hh,
         np.zeros(G) if weights.b_ih is None else np.asarray(weights.b_ih, dtype=np.float64),

@@ -1,9 +1,9 @@
-"""Writing files so that a crash at any moment leaves the old content or the new one, never a part.
+"""Atomic file writes: a crash at any moment leaves the old content or the new one, never a part.
 
-Everything that is kept goes through here: the bytes are written beside the file, forced to the disk, renamed over it,
-and the folder is forced to the disk too. What a kill leaves has a fixed name, so the next write replaces it. A file of
-lines alone may grow in place, by `append_line`: there a kill leaves a last line without its end, which readers leave
-out.
+Every file of a run is written here: the bytes go to a temporary file beside it, are flushed to the disk, and renamed
+over it, and the folder is flushed too. The temporary file has a fixed name, so the next write replaces what a crash
+left. Only a file of lines may grow in place, by `append_line`: there a crash leaves an incomplete last line, which
+readers skip.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun, RunError
 
 BESIDE = ".new"
-"""What the name of a file that is being written ends in."""
+"""The suffix of a file that is being written."""
 
 LARGEST_JSON = 16 * 2**20
-"""Bytes of JSON that are read; ours are far smaller."""
+"""The most bytes of JSON that are read; files of elman are far smaller."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -32,18 +32,18 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[BinaryIO]:
-    """Give an open file that takes the place of `path` on success, and goes on failure.
+    """Open a temporary file that replaces `path` on success and is deleted on failure.
 
     Raises:
-        RunError: the disk is full, the folder cannot be written to, or another process writes the same file. What was
-            at `path` is untouched.
+        RunError: the disk is full, the folder cannot be written to, or another process writes the same file. The old
+            file at `path` is unchanged.
     """
     with _replacing(path) as handle, open(handle, "wb", closefd=False) as file:
         yield file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content`, whole or not at all.
+    """Replace the file at `path` by `content` atomically.
 
     Raises:
         RunError: as `written_beside`.
@@ -55,10 +55,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a file that is there, and force it to the disk; a crash may leave a part of it, without its end.
+    """Append a line to an existing file and flush it to the disk; a crash may leave an incomplete line.
 
     Raises:
-        RunError: the disk is full, or the file is not there or cannot be written to.
+        RunError: the disk is full, or the file is missing or cannot be written to.
     """
     with disk_errors(path):
         handle = os.open(path, _APPEND)
@@ -72,7 +72,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON with one key a line, so that a person can read it and a diff shows what changed."""
+    """Write `content` as JSON with a key on each line, so that people and diffs can read it."""
     write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
@@ -80,45 +80,57 @@ def checked_json(text: bytes) -> Any:
     """Read JSON in UTF-8, and check that it can be written again.
 
     Raises:
-        ValueError, RecursionError: it is no JSON, or holds a number that is not finite or half a character.
+        ValueError: it is not JSON, or holds a number that is not finite or a lone surrogate.
+        RecursionError: it is nested too deeply.
     """
     content = json.loads(text.decode())
     json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     return content
 
 
+def checked_object(text: bytes) -> dict[str, Any]:
+    """Read a JSON object as `checked_json` does.
+
+    Raises:
+        ValueError: as `checked_json`, or it is not an object.
+        RecursionError: as `checked_json`.
+    """
+    content = checked_json(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__}, not a JSON object")
+    return content
+
+
 def read_checked(
-    path: Path, should: str, understand: Callable[[bytes], Any] = checked_json, *, largest: int = LARGEST_JSON
+    path: Path, should: str, parse: Callable[[bytes], Any] = checked_json, *, largest: int = LARGEST_JSON
 ) -> Any:
-    """Read a file of a run, which a stranger may have made.
+    """Read an untrusted file of a run.
 
     Args:
         path: the file.
         should: what it holds, for the message.
-        understand: makes something of its bytes; a ValueError, TypeError or LookupError says that they are broken.
-        largest: bytes that are read.
+        parse: converts its bytes; a ValueError, TypeError or LookupError means that they are broken.
+        largest: the most bytes that are read.
 
     Raises:
-        RunError: it is missing, too large, or broken.
+        BrokenRun: it is missing, too large, or broken.
     """
     try:
         size = path.stat().st_size
         if size > largest:
-            raise RunError(
-                f"{path} is too large to be ours", should=f"{largest:,} at most", found=f"{size:,} bytes", hint=AGAIN
-            )
-        return understand(path.read_bytes())
+            raise BrokenRun(f"{path} is too large", should=f"at most {largest:,} bytes", found=f"{size:,} bytes")
+        return parse(path.read_bytes())
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(f"{path} is broken", should=should, found=str(error)[:200], hint=AGAIN) from error
+        raise BrokenRun(f"{path} is broken", should=should, found=str(error)[:200]) from error
     except OSError as error:
-        raise RunError(f"{path} cannot be read", should="a file", found=error.strerror, hint=AGAIN) from error
+        raise BrokenRun(f"{path} cannot be read", should="a file", found=error.strerror) from error
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[int]:
-    """Give the descriptor of a new file that is renamed to `path` at the end."""
+    """Open the descriptor of a new file that is renamed to `path` at the end."""
     beside = path.with_name(path.name + BESIDE)
     with disk_errors(path):
         handle, ours = _create(beside), True
@@ -131,12 +143,12 @@ def _replacing(path: Path) -> Iterator[int]:
                 os.close(handle)
             if not ours:
                 raise RunError(
-                    f"{path} was not written: another process writes it too",
+                    f"{path} was not written: another process is writing it",
                     should="one process at a time",
                     found=f"another {beside.name}",
                     hint="wait for the other process, or choose another folder with --out",
                 )
-            os.replace(beside, path)  # noqa: PTH105 - the operation that everything here rests on, by its own name
+            os.replace(beside, path)  # noqa: PTH105 - the atomic operation, by its own name
         except BaseException:
             if ours:
                 beside.unlink(missing_ok=True)
@@ -145,7 +157,7 @@ def _replacing(path: Path) -> Iterator[int]:
 
 
 def _create(beside: Path) -> int:
-    """Open a file that nobody else has open: one that a kill left, or another process is at, loses its name."""
+    """Open a file that no other process has open; a leftover, or the file of another process, is unlinked."""
     try:
         return os.open(beside, _CREATE, 0o644)
     except FileExistsError:
@@ -163,7 +175,7 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, where the system can do that."""
+    """Flush the names in a folder to the disk, where the system supports it."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -175,7 +187,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says about a write to `path` into a message for the user.
+    """Turn an OSError of a write to `path` into a message for the user.
 
     Raises:
         RunError: the disk is full, or `path` cannot be written.
@@ -188,12 +200,12 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk is full, {path} was not written",
                 should="room for the new file beside the old one",
                 found=error.strerror,
-                hint="free some space, then go on with --resume, or choose another folder with --out",
+                hint="free some space, then resume with --resume, or choose another folder with --out",
             ) from error
         forbidden = error.errno in _FORBIDDEN
         raise RunError(
             f"{path} cannot be written",
-            should="a folder that you may write to" if forbidden else "a folder that exists, on a disk that works",
+            should="a writable folder" if forbidden else "an existing folder on a working disk",
             found=error.strerror or str(error),
             hint="choose another folder with --out",
         ) from error

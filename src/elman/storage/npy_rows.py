@@ -1,4 +1,4 @@
-"""Rows of numbers written to a .npy file as they come, so that memory does not grow with their number."""
+"""Rows of numbers appended to a .npy file, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import AGAIN, DataError, RunError
-from elman.storage.files import written_beside
-from elman.storage.ragged import npy_header, read_array
+from elman.errors import BrokenRun
+from elman.storage.ragged import growing_array, read_array
 
 
 def write_rows(path: Path, parts: Iterable[NDArray[Any]]) -> int:
     """Write arrays, each (n, F), one below the other into one array (N, F), and return N.
 
     Raises:
-        DataError: there is no row.
+        DataError: there is no row, or an array is not like the first.
         RunError: the file cannot be written.
     """
-    first, count = None, 0
-    with written_beside(path) as file:
+    count = 0
+    with growing_array(path, "row") as append:
         for part in parts:
-            part = np.ascontiguousarray(part)
-            if first is None:
-                first = part[:0]
-                file.write(npy_header(first, 0))
-            file.write(part.data)
-            count += len(part)
-        if first is None:
-            raise DataError("there is nothing to write", should="at least one row", found="none")
-        file.seek(0)
-        file.write(npy_header(first, count))
+            count = append(part)
     return count
 
 
@@ -45,10 +35,9 @@ def read_rows(path: Path, count: int) -> NDArray[np.float32]:
     """
     rows_NF: NDArray[np.float32] = read_array(path)
     if rows_NF.ndim != 2 or len(rows_NF) != count or rows_NF.dtype != "f4":
-        raise RunError(
+        raise BrokenRun(
             f"{path} does not fit the vocabulary",
             should=f"{count} vectors",
             found=f"{rows_NF.dtype} of shape {rows_NF.shape}",
-            hint=AGAIN,
         )
     return rows_NF

@@ -1,7 +1,7 @@
-"""Ragged sequences in files that are mapped into memory, so that a data set larger than memory can be trained on.
+"""Ragged arrays in files that are mapped into memory, for data sets larger than memory.
 
-Two files of NumPy's own format, written in one pass without knowing how many sequences will come: `NAME.values.npy`
-holds all sequences end to end, (N, ...), and `NAME.ends.npy` where each ends, (sequences,) int64.
+Two files of NumPy's format, written in one pass before the number of sequences is known: `NAME.values.npy` holds all
+sequences end to end, (N, ...), and `NAME.ends.npy` the end of each, (sequences,) int64.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import written_beside
 
 
 class RaggedArrays:
-    """Sequences of numbers of one type and one shape of step; `sequences[n]` is (T_n, ...), a view.
+    """Sequences of one type and one shape of step; `arrays[n]` is (T_n, ...), a view.
 
     Attributes:
         values: all steps, end to end, (N, ...).
@@ -34,7 +34,7 @@ class RaggedArrays:
 
     @classmethod
     def of(cls, arrays: Iterable[Any]) -> Self:
-        """Join arrays at hand, each (T_n, ...) of one type.
+        """Ragged arrays of arrays in memory, each (T_n, ...) of one type.
 
         Raises:
             DataError: there is none, or one is not like the first.
@@ -56,7 +56,7 @@ class RaggedArrays:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many steps each sequence has, (sequences,)."""
+        """The number of steps of each sequence, (sequences,)."""
         return np.diff(self.ends, prepend=0)
 
     @property
@@ -86,74 +86,91 @@ class RaggedArrays:
         """Map sequences that `write` wrote.
 
         Raises:
-            RunError: a file is missing, truncated, or what it says does not fit.
+            BrokenRun: a file is missing or truncated, or the two do not fit each other.
         """
         values = read_array(folder / f"{name}.values.npy")
         ends = read_array(folder / f"{name}.ends.npy")
         fits = ends.ndim == 1 and ends.dtype == np.int64 and len(ends) and values.ndim >= 1
         if not (fits and ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(values)):
-            raise RunError(
+            raise BrokenRun(
                 f"{folder}/{name}.ends.npy does not fit the values",
-                should=f"rising places up to {len(values) if values.ndim else 0}",
-                found=f"{len(ends) if ends.ndim else 0} places up to {ends[-1] if fits else 'nowhere'}",
-                hint=AGAIN,
+                should=f"increasing ends up to {len(values) if values.ndim else 0}",
+                found=f"{len(ends) if ends.ndim else 0} ends up to {ends[-1] if fits else 'nowhere'}",
             )
         return cls(values, np.asarray(ends))
 
     @staticmethod
     def remove(folder: Path, name: str) -> None:
-        """Delete the files of sequences that were kept for a while."""
+        """Delete the files of sequences."""
         for part in ("values", "ends"):
             (folder / f"{name}.{part}.npy").unlink()
 
 
 @contextmanager
 def growing(folder: Path, name: str) -> Iterator[Callable[[Any], None]]:
-    """Give what writes one more sequence, (T_n, ...); memory grows by the 8 bytes of where each ends alone.
+    """Give a function that writes one more sequence, (T_n, ...); memory grows by the 8 bytes of its end.
 
-    The files are there, whole, once the context is left; after an error nothing is.
+    The files are there, whole, when the context is left; after an error neither is.
 
     Raises:
         DataError: there is no sequence, or one is not like the first.
         RunError: the files cannot be written.
     """
-    first: NDArray[Any] | None = None
     ends = array("q")
-    with written_beside(folder / f"{name}.values.npy") as file:
-
-        def add(sequence: Any) -> None:
-            nonlocal first
-            steps = np.ascontiguousarray(sequence)
-            if first is None:
-                first = steps[:0].copy()
-                file.write(npy_header(first, 0))
-            _check_alike(f"sequence {len(ends)}", steps, first)
-            file.write(steps.data)
-            ends.append(len(steps) + (ends[-1] if ends else 0))
-
-        yield add
-        if first is None:
-            raise DataError("there are no sequences", should="at least one", found="none")
-        file.seek(0)
-        file.write(npy_header(first, ends[-1]))
+    with growing_array(folder / f"{name}.values.npy", "sequence") as append:
+        yield lambda sequence: ends.append(append(sequence))
     with written_beside(folder / f"{name}.ends.npy") as file:
         np.save(file, np.frombuffer(ends, np.int64), allow_pickle=False)
 
 
-def read_array(path: Path) -> NDArray[Any]:
-    """Map a file of NumPy's format into memory; one that would run code is refused.
+@contextmanager
+def growing_array(path: Path, kind: str) -> Iterator[Callable[[Any], int]]:
+    """Give a function that appends steps, (n, ...), to a new .npy file, and returns how many steps it has then.
+
+    Args:
+        path: the file.
+        kind: what is appended each time, for the message.
 
     Raises:
-        RunError: the file is missing, truncated or no such file.
+        DataError: nothing is appended, or something that is not like the first.
+        RunError: the file cannot be written.
+    """
+    first: NDArray[Any] | None = None
+    parts = count = 0
+    with written_beside(path) as file:
+
+        def append(steps: Any) -> int:
+            nonlocal first, parts, count
+            steps = np.ascontiguousarray(steps)
+            if first is None:
+                first = steps[:0].copy()
+                file.write(_npy_header(first, 0))
+            _check_alike(f"{kind} {parts}", steps, first)
+            file.write(steps.data)
+            parts, count = parts + 1, count + len(steps)
+            return count
+
+        yield append
+        if first is None:
+            raise DataError(f"there are no {kind}s", should="at least one", found="none")
+        file.seek(0)
+        file.write(_npy_header(first, count))
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Map a file of NumPy's format into memory; one that could run code is refused.
+
+    Raises:
+        BrokenRun: the file is missing, truncated, or not of this format.
     """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path} is broken", should="an array of numbers", found=str(error)[:200], hint=AGAIN) from error
+        raise BrokenRun(f"{path} is broken", should="an array of numbers", found=str(error)[:200]) from error
 
 
-def npy_header(like: NDArray[Any], count: int) -> bytes:
-    """Return the header for `count` steps; NumPy leaves room in it, so that its length is the same for every count."""
+def _npy_header(like: NDArray[Any], count: int) -> bytes:
+    """Return the header for `count` steps, of one length for every count: NumPy leaves room in it."""
     buffer = io.BytesIO()
     shape = (count, *like.shape[1:])
     fields = {"descr": np.lib.format.dtype_to_descr(like.dtype), "fortran_order": False, "shape": shape}

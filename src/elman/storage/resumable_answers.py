@@ -1,4 +1,4 @@
-"""Answers in a file that grows as they are made, so that a measurement that is stopped can be gone on with."""
+"""Answers in a growing file, so that an interrupted evaluation can be resumed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from elman.storage.files import disk_errors, write_bytes
 
 
 class ResumableAnswers:
-    """Inputs and their answers, a JSON object on each line; what an earlier one left in the same place is added to.
+    """Inputs and their answers, a JSON object on each line; an existing file is continued.
 
     Args:
-        file: where; a last line that was cut off is dropped.
-        names: of the texts in each object.
+        file: the file; an incomplete last line is dropped.
+        names: the keys of each object.
 
     Attributes:
-        done: the texts of each line, in the order of the names.
+        done: the values of each line, in the order of the names.
+        names: the keys of each object.
 
     Raises:
-        RunError: the file is another one, or cannot be read or written.
+        RunError: the file is not such a file, or cannot be read or written.
     """
 
     def __init__(self, file: Path, names: Sequence[str]) -> None:
@@ -36,12 +37,12 @@ class ResumableAnswers:
                 row = json.loads(line)
                 self.done.append(tuple(row[name] for name in self.names))
             if not all(isinstance(text, str) for texts in self.done for text in texts):
-                raise ValueError("something else than text")
+                raise ValueError("a value that is not a string")
         except OSError as error:
             raise RunError(f"{file} cannot be used", found=error.strerror, hint="another --out") from error
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunError(
-                f"{file} holds no answers",
+                f"{file} is not a file of answers",
                 should=f"a JSON object with {', '.join(self.names)} on each line",
                 found=str(error)[:200],
                 hint="another --out",
@@ -60,7 +61,7 @@ class ResumableAnswers:
         self._file.close()
 
     def add(self, *texts: str) -> None:
-        """Write the texts of a line at once."""
+        """Write a line and flush it."""
         self.done.append(texts)
         self._file.write(json.dumps(dict(zip(self.names, texts, strict=True)), ensure_ascii=False) + "\n")
         self._file.flush()

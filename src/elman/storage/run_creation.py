@@ -1,4 +1,4 @@
-"""The place of a new run: whether it is free, and filling it so that there is a whole run or none."""
+"""Creation of a run directory: it is claimed, locked and filled so that there is a complete run or none."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from elman.errors import RunError
 from elman.storage.files import disk_errors, sync_folder
 
 UNFINISHED = ".unfinished"
-"""The folder in an empty directory, or the end of the name of the folder beside a new one, where a run is made."""
+"""The name of the staging folder in an empty directory, or the suffix of one beside a new directory."""
 
-_FREE = "a directory that does not exist yet, or an empty one"
+_FREE = "a new or an empty directory"
 
 
 def refuse_occupied(path: Path) -> None:
-    """Check that a new run can be made at `path`.
+    """Check that a new run can be created at `path`.
 
     Raises:
-        RunError: a run is there already, or something else.
+        RunError: `path` holds a run or anything else.
     """
     if not path.exists() and not path.is_symlink():
         return
@@ -37,7 +37,7 @@ def refuse_occupied(path: Path) -> None:
             f"--out {path} holds a run already",
             should=_FREE,
             found="its config.json",
-            hint=f"go on with it by --out {path} --resume, or choose another --out",
+            hint=f"resume it with --out {path} --resume, or choose another --out",
         )
     names = sorted(entry.name for entry in path.iterdir())
     if any(name != UNFINISHED for name in names):
@@ -51,31 +51,31 @@ def refuse_occupied(path: Path) -> None:
 
 @contextmanager
 def staged(path: Path, folder: Path) -> Iterator[None]:
-    """Keep an empty folder for a run that is being made for `path`, and remove it on failure.
+    """Create and lock an empty staging folder for a run at `path`, and remove it on failure.
 
-    What a crash left in it goes first. The folder is locked, so that of two processes one is refused.
+    The leftovers of a crash are removed. Of two processes, one is refused.
 
     Raises:
-        RunError: another process makes a run for `path` now, or has made one, or it cannot be written.
+        RunError: another process creates a run at `path`, or has created one, or it cannot be written.
     """
     while True:
-        with _nothing_to_go_on_with(), disk_errors(path):
+        with _nothing_to_resume(), disk_errors(path):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
                 folder.mkdir()
         with folder_lock(folder) as ours:
             if ours is None:
-                continue  # another process finished, or gave up, since then
+                continue  # another process finished, or failed, meanwhile
             if not ours:
                 raise RunError(
-                    f"another process is making a run at {path}",
+                    f"another process is creating a run at {path}",
                     should="one process at a time",
                     found=f"a lock of another process on {folder.name}",
                     hint="wait for it, or choose another --out",
                 )
             try:
                 refuse_occupied(path)
-                with _nothing_to_go_on_with():
+                with _nothing_to_resume():
                     with disk_errors(path):
                         empty(folder)
                     yield
@@ -86,7 +86,7 @@ def staged(path: Path, folder: Path) -> Iterator[None]:
 
 
 def empty(folder: Path) -> None:
-    """Remove everything in a folder, but not the folder, which is locked."""
+    """Remove the contents of a folder, but not the folder, which is locked."""
     for entry in list(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -95,7 +95,7 @@ def empty(folder: Path) -> None:
 
 
 def move_into(folder: Path, path: Path) -> None:
-    """Move everything in `folder` up into `path`, config.json last: before that there is no run."""
+    """Move the contents of `folder` up into `path`, config.json last: without it there is no run."""
     names = sorted((entry.name for entry in folder.iterdir()), key=lambda name: name == "config.json")
     for name in names:
         (folder / name).rename(path / name)
@@ -105,9 +105,9 @@ def move_into(folder: Path, path: Path) -> None:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[bool | None]:
-    """Lock a folder, and say whether that worked: None where the folder was gone meanwhile.
+    """Lock a folder, and yield whether that worked: None if the folder was removed meanwhile.
 
-    The lock goes with the process, however it ends. Systems without such locks say yes to everybody.
+    The lock ends with the process. On systems without such locks every process gets it.
     """
     if os.name != "posix":
         yield True
@@ -141,12 +141,12 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 @contextmanager
-def _nothing_to_go_on_with() -> Iterator[None]:
-    """Take the advice to go on with the run out of the message of a full disk: there is no run yet."""
+def _nothing_to_resume() -> Iterator[None]:
+    """Remove the hint to resume from the message of a full disk, because there is no run yet."""
     try:
         yield
     except RunError as error:
         if error.hint is None or "--resume" not in error.hint or not isinstance(error.__cause__, OSError):
             raise
         hint = "free some space, or choose another folder with --out"
-        raise RunError(error.what, should=error.should, found=error.found, hint=hint) from error.__cause__
+        raise error.amended(hint=hint) from error.__cause__

@@ -1,9 +1,9 @@
-"""The run directory: what training leaves and everything else takes. Nothing in it can run code.
+"""The run directory, which training writes and everything else reads. Nothing in it can run code.
 
 config.json            recipe, settings, versions, fingerprint of the data
 vocabulary.json        whatever files the recipe adds
 model.safetensors      the best weights so far
-checkpoint/            everything needed to go on exactly
+checkpoint/            everything needed to resume exactly
 metrics.jsonl          one line per evaluation
 report.md              what was trained, on what, how well
 """
@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun, RunError
 from elman.storage import format_1
 from elman.storage.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
 from elman.storage.records import is_number
@@ -34,12 +34,17 @@ from elman.storage.run_validation import (
     refuse_extraordinary,
 )
 
-_LARGEST_METRICS = 2**30  # bytes of metrics.jsonl that are read: more than a million evaluations
+_LARGEST_METRICS = 2**30  # bytes of metrics.jsonl: more than a million evaluations
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """A directory that is known to hold a run; `config` is what config.json says."""
+    """A directory that holds a run.
+
+    Attributes:
+        path: the directory.
+        config: the content of config.json.
+    """
 
     path: Path
     config: dict[str, Any]
@@ -49,23 +54,23 @@ class RunDirectory:
         """Open a run.
 
         Raises:
-            RunError: there is none, it is foreign or broken, or a newer version made it.
+            RunError: there is none, it is not a run or broken, or a newer version made it.
         """
         if not path.is_dir():
             found = "a file" if path.exists() else "nothing of that name"
             raise RunError(
-                f"{path} is no run directory",
+                f"{path} is not a run directory",
                 should="a directory that `elman train` made",
                 found=found,
-                hint="look at the spelling of the name",
+                hint="check the spelling of the name",
             )
         if not os.path.lexists(path / "config.json"):
             names = sorted(entry.name for entry in path.iterdir())
             raise RunError(
-                f"{path} is no run directory",
+                f"{path} is not a run directory",
                 should="a directory that `elman train` made, with a config.json",
                 found=", ".join(names[:5]) + (" ..." if len(names) > 5 else "") if names else "an empty directory",
-                hint="look at the spelling of the name",
+                hint="check the spelling of the name",
             )
         refuse_extraordinary(path)
         config = cls(path, {}).read_json("config.json")
@@ -74,25 +79,24 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, recipe: str, settings: dict[str, Any], fill: Callable[[Path], Any]) -> RunDirectory:
-        """Make a run whole or not at all: it is filled beside `path` and renamed.
+        """Create a run atomically: it is filled beside `path` and renamed.
 
         Args:
-            path: where; nothing, or an empty directory, may be there, and a directory that is there is filled.
+            path: a new or an empty directory; an empty one is filled.
             recipe: the name of the recipe.
-            settings: what config.json keeps of the settings.
-            fill: puts the recipe's own files into the directory it is given and returns what config.json is to say
-                about the data.
+            settings: the settings, for config.json.
+            fill: writes the recipe's own files into a directory and returns the facts about the data for config.json.
 
         Raises:
-            RunError: `path` holds something, cannot be written, or another process makes a run there.
+            RunError: `path` is not empty, cannot be written, or another process creates a run there.
         """
         refuse_occupied(path)
         name, path = path.absolute(), path.resolve()
-        # An empty directory that is there stays: it may be a mount, or the place where somebody stands.
+        # An empty directory stays: it may be a mount, or the working directory of a shell.
         inside = path.is_dir()
         beside = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
         with staged(path, beside):
-            data = fill(beside)  # whose own reads must not be taken for writes to `path` that failed
+            data = fill(beside)  # outside of disk_errors: its own reads are not failed writes to `path`
             with disk_errors(path):
                 write_json(beside / "config.json", describe(recipe, settings, data))
                 if inside:
@@ -127,34 +131,31 @@ class RunDirectory:
         metrics = facts.get("metrics") if isinstance(facts, dict) else None
         if not isinstance(metrics, dict) or not all(value is None or is_number(value) for value in metrics.values()):
             found = str(metrics)[:80]
-            raise RunError(f"{self.model} is broken", should="the metrics of its weights", found=found, hint=AGAIN)
+            raise BrokenRun(f"{self.model} is broken", should="the metrics of its weights", found=found)
         return metrics
 
     @property
     def checkpoint(self) -> Path:
-        """The one file that holds everything to go on exactly, so that it is replaced in one operation."""
+        """The one file that holds everything to resume exactly, so that it is replaced in one operation."""
         return self.file("checkpoint/state.safetensors")
 
     def file(self, name: str) -> Path:
         """Return the path of a file of the run.
 
         Raises:
-            RunError: the name climbs out of the run, or a link stands on the way.
+            RunError: the name leads outside of the run, or through a link.
         """
         path = self.path / name
         parts = Path(name).parts
         if Path(name).is_absolute() or ".." in parts:
-            raise RunError(
-                f"{name} lies outside of the run {self.path}",
-                should="a name inside the run directory",
-                found=name,
-                hint=AGAIN,
+            raise BrokenRun(
+                f"{name} is outside of the run {self.path}", should="a name inside the run directory", found=name
             )
-        here = self.path
+        parent = self.path
         for part in parts:
-            here = here / part
-            if here.is_symlink():
-                raise extraordinary(here, "a link")
+            parent = parent / part
+            if parent.is_symlink():
+                raise extraordinary(parent, "a link")
         return path
 
     def read_json(self, name: str) -> Any:
@@ -166,28 +167,27 @@ class RunDirectory:
         return read_checked(self.file(name), "JSON")
 
     def check_data(self, fingerprint: str, what: str) -> None:
-        """Refuse to go on with other data than the run began with.
+        """Check that the data are those that the run began with.
 
         Args:
-            fingerprint: of the data that lie in the run.
-            what: they are, for the message; more than one, such as "pairs".
+            fingerprint: the fingerprint of the data in the run.
+            what: the data in the plural, for the message, such as "pairs".
 
         Raises:
             RunError: config.json has another fingerprint.
         """
         expected = self.config["data"].get("fingerprint")
         if fingerprint != expected:
-            raise RunError(
+            raise BrokenRun(
                 f"the {what} in {self.path} are not those that the run began with",
                 should=f"fingerprint {expected}",
                 found=fingerprint,
-                hint=AGAIN,
             )
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl, none where there was no evaluation yet.
+        """Return the rows of metrics.jsonl, none before the first evaluation.
 
-        A last line without its end is what a kill left of a row that was being written, and no row.
+        An incomplete last line, which a crash may leave, is skipped.
 
         Raises:
             RunError: a row is broken, or the file is too large.
@@ -208,7 +208,7 @@ class RunDirectory:
         append_line(self.file("metrics.jsonl"), _line(row))
 
     def sweep(self) -> None:
-        """Remove what a crash left of files that were being written."""
+        """Remove the temporary files that a crash left."""
         for folder in (self.path, self.path / "checkpoint"):
             for leftover in folder.glob(f"*{BESIDE}"):
                 leftover.unlink()
@@ -220,10 +220,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second process from training the same run; the lock goes with the process, however it ends.
+        """Lock the run against training by a second process; the lock ends with the process.
 
         Raises:
-            RunError: another process trains this run now.
+            RunError: another process is training this run.
         """
         with folder_lock(self.path.resolve()) as ours:
             if not ours:
@@ -241,7 +241,7 @@ def _line(row: dict[str, Any]) -> bytes:
 
 
 def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]:
-    """Return what config.json says of a new run."""
+    """Return the content of config.json of a new run."""
     return {
         "format": FORMAT,
         "elman": version("elman"),

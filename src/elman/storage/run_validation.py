@@ -1,4 +1,4 @@
-"""What is checked of a run directory before it is used: a stranger may have made it, or broken it."""
+"""Validation of an untrusted run directory before it is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun, RunError
 from elman.storage.files import checked_json
 from elman.storage.records import is_number
 
@@ -18,10 +18,10 @@ _NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")
 
 
 def refuse_extraordinary(folder: Path) -> None:
-    """Check that a run holds ordinary files and folders only: a link reaches outside, and a pipe waits for ever.
+    """Check that a run holds regular files and folders only: links lead outside, and pipes block for ever.
 
     Raises:
-        RunError: something else stands in it.
+        RunError: it holds something else.
     """
     folders = [folder]
     while folders:
@@ -29,11 +29,9 @@ def refuse_extraordinary(folder: Path) -> None:
             entries = list(folders.pop().iterdir())
         except OSError as error:
             found = f"{error.filename}: {error.strerror}"
-            raise RunError(
-                f"{folder} cannot be read", should="folders that you may read", found=found, hint=AGAIN
-            ) from error
+            raise BrokenRun(f"{folder} cannot be read", should="readable folders", found=found) from error
         for entry in entries:
-            with suppress(FileNotFoundError):  # written beside and renamed by a training that goes on
+            with suppress(FileNotFoundError):  # a temporary file of a running training
                 mode = entry.lstat().st_mode
                 if stat.S_ISDIR(mode):
                     folders.append(entry)
@@ -42,29 +40,28 @@ def refuse_extraordinary(folder: Path) -> None:
 
 
 def extraordinary(path: Path, found: str) -> RunError:
-    """Build the error for something in a run that is neither a file nor a folder."""
+    """Build the error for an entry of a run that is neither a regular file nor a folder."""
     return RunError(
         f"{path} is {found}",
-        should="an ordinary file, so that a run cannot reach outside of itself",
+        should="a regular file, so that a run cannot lead outside of itself",
         found=found,
-        hint="put the file itself there, or take it away",
+        hint="replace it by the file itself, or delete it",
     )
 
 
 def check_config(folder: Path, config: Any) -> None:
-    """Check that config.json is one of ours.
+    """Check the content of config.json.
 
     Raises:
-        RunError: it is not, it lacks something, or a newer version made it.
+        RunError: it is not elman's, incomplete, or of a newer version.
     """
     path = folder / "config.json"
     made = config.get("format") if isinstance(config, dict) else None
     if type(made) is not int or made < 1 or "recipe" not in config:
-        raise RunError(
+        raise BrokenRun(
             f"{path} is not elman's",
             should="the config.json that `elman train` wrote",
             found="no format or no recipe in it",
-            hint=AGAIN,
         )
     if made > FORMAT:
         raise RunError(
@@ -76,16 +73,15 @@ def check_config(folder: Path, config: Any) -> None:
     kinds = {"settings": dict, "data": dict, "recipe": str, "elman": str, "torch": str}
     wrong = [name for name, kind in kinds.items() if not isinstance(config.get(name), kind)]
     if wrong:
-        raise RunError(
-            f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it", hint=AGAIN
-        )
+        raise BrokenRun(f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it")
 
 
 def checked_rows(content: bytes) -> list[dict[str, Any]]:
-    """Read metrics.jsonl as far as its lines have ends; every row is checked to have what is read of it anywhere.
+    """Return the complete lines of metrics.jsonl, each checked for every value that is read anywhere.
 
     Raises:
-        ValueError, RecursionError: as `checked_json`, or a row is no evaluation.
+        ValueError: as `checked_json`, or a row is not an evaluation.
+        RecursionError: as `checked_json`.
     """
     rows = [checked_json(line) for line in content.split(b"\n")[:-1] if line]
     for number, row in enumerate(rows, 1):

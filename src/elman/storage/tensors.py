@@ -1,4 +1,4 @@
-"""Trees of tensors in one safetensors file: what a checkpoint and a model are stored as. Never a pickle."""
+"""Trees of tensors in safetensors files: the format of checkpoints and models. Never a pickle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from elman.errors import RunError
+from elman.errors import BrokenRun, RunError
 from elman.storage.files import write_bytes
 
 _KEY = "elman"
@@ -18,12 +18,17 @@ _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def flatten(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Put the tensors of a tree of dicts, tuples and lists into `tensors`, and return the rest as JSON.
+    """Move the tensors of a tree of dicts, tuples and lists into `tensors`, and return the rest as JSON.
 
     `unflatten` is the inverse. Named tuples come back as plain ones.
 
+    Args:
+        tree: the tree.
+        name: the prefix of the names of its tensors.
+        tensors: the tensors by name, extended in place.
+
     Raises:
-        TypeError: something in the tree is neither a tensor nor JSON, a defect of the caller's.
+        TypeError: a leaf of the tree is neither a tensor nor JSON.
     """
     if isinstance(tree, Tensor):
         tensors[name] = tree
@@ -36,11 +41,11 @@ def flatten(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return [flatten(value, f"{name}/{i}", tensors) for i, value in enumerate(tree)]
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
-    raise TypeError(f"{name} is a {type(tree).__name__}, which no checkpoint can hold")
+    raise TypeError(f"{name} is a {type(tree).__name__}, which cannot be stored in a checkpoint")
 
 
 def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """Put the tensors back into a tree that `flatten` returned."""
+    """Return the tree that `flatten` split, with its tensors."""
     if isinstance(tree, list):
         return [unflatten(value, tensors) for value in tree]
     if not isinstance(tree, dict):
@@ -53,20 +58,20 @@ def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def write(path: Path, tensors: dict[str, Tensor], facts: Any) -> None:
-    """Write tensors, and `facts` as JSON in the header, as one file that is replaced whole or not at all."""
+    """Write tensors, and `facts` as JSON in the header, into one file, atomically."""
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, safetensors.torch.save(own, {_KEY: json.dumps(facts, allow_nan=False)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Read what `write` wrote, as fresh tensors on the CPU, with the facts.
+    """Return the tensors of a file, on the CPU, and its facts.
 
     Raises:
-        RunError: the file is missing, a link, truncated, or no safetensors file of ours.
+        RunError: the file is missing, a link, truncated, or not a safetensors file that `write` wrote.
     """
     header(path)
     with _safe(path) as file:
-        # Clones own aligned memory, so that vector code takes the same path as in the run that wrote them.
+        # Clones own aligned memory, so that vectorised code takes the same path as in the run that wrote them.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
         return tensors, _facts(path, file.metadata())
 
@@ -75,11 +80,11 @@ def header(path: Path) -> tuple[dict[str, tuple[int, ...]], Any]:
     """Return the shape of every tensor in a file, and its facts, without reading any tensor.
 
     Raises:
-        RunError: as for `read`. The sizes that the header states are checked against the size of the file.
+        RunError: as for `read`. The sizes in the header are checked against the size of the file.
     """
     if path.is_symlink() or not path.is_file():
         raise RunError(
-            f"{path} is missing" if not path.exists() else f"{path} is not an ordinary file",
+            f"{path} is missing" if not path.exists() else f"{path} is not a regular file",
             should="a safetensors file that a training run wrote",
         )
     with _safe(path) as file:
@@ -93,11 +98,10 @@ def _safe(path: Path) -> Any:
     except (SafetensorError, OSError) as error:
         with path.open("rb") as file:
             pickled = file.read(4).startswith(_PICKLES)
-        raise RunError(
+        raise BrokenRun(
             f"{path.name} is not a safetensors file" if pickled else f"{path.name} is broken",
-            should="a whole safetensors file, as a training run writes it",
-            found="what looks like a pickle, which is never opened: it could run code" if pickled else str(error),
-            hint="take the run again from where it was made",
+            should="a complete safetensors file that a training run wrote",
+            found="a pickle, which is never opened because it could run code" if pickled else str(error),
         ) from error
 
 

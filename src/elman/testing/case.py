@@ -1,4 +1,4 @@
-"""What a law is tried on: a case, the arguments that follow from it, and how results are compared."""
+"""Cases of the laws, the arguments that follow from them, and the comparison of results."""
 
 from __future__ import annotations
 
@@ -38,25 +38,42 @@ class Kernel(Protocol):
         lengths: Tensor | None = None,
         resets: Tensor | None = None,
         reverse: bool = False,
-    ) -> tuple[Tensor, State]: ...
+    ) -> tuple[Tensor, State]:
+        """Run one layer in one direction, see `elman.kernels.eager.unroll`."""
+        ...
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a law is tried on; everything follows from the fields, so that a failure can be repeated."""
+    """What a law is tried on; everything follows from the fields, so that a failure can be repeated.
 
-    T: int = 5  # steps
-    B: int = 3  # sequences
-    I: int = 2  # features
-    H: int = 3  # units
-    P: int = 0  # size of the projection, 0 for none
-    bias: bool = True  # whether b_ih and b_hh exist
-    initial: bool = False  # whether the initial state is learned
-    lengths: bool = False  # whether sequences differ in length
-    resets: bool = False  # whether sequences begin anew inside
-    reverse: bool = False  # whether time runs backwards
-    dtype: torch.dtype = torch.float64  # of all numbers
-    seed: int = 0  # of all random numbers
+    Attributes:
+        T: steps.
+        B: sequences.
+        I: features.
+        H: units.
+        P: size of the projection, 0 for none.
+        bias: whether b_ih and b_hh exist.
+        initial: whether the initial state is learned.
+        lengths: whether sequences differ in length.
+        resets: whether sequences begin anew inside.
+        reverse: whether time runs backwards.
+        dtype: of all numbers.
+        seed: of all random numbers.
+    """
+
+    T: int = 5
+    B: int = 3
+    I: int = 2
+    H: int = 3
+    P: int = 0
+    bias: bool = True
+    initial: bool = False
+    lengths: bool = False
+    resets: bool = False
+    reverse: bool = False
+    dtype: torch.dtype = torch.float64
+    seed: int = 0
 
 
 class Arguments(NamedTuple):
@@ -114,29 +131,31 @@ def run(kernel: Kernel, cell: Cell, arguments: Arguments) -> tuple[Tensor, State
     return kernel.unroll(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
 
 
-def check_close(what: str, found: Tensor, wanted: Tensor) -> None:
+def check_close(what: str, actual: Tensor, expected: Tensor) -> None:
     """Compare two tensors under `TOLERANCE`.
 
     Raises:
         LawBroken: they differ in shape or type, by too much, or one of them holds a NaN.
     """
-    if found.shape != wanted.shape or found.dtype != wanted.dtype:
-        raise LawBroken(f"{what}: {found.dtype} {tuple(found.shape)}, not {wanted.dtype} {tuple(wanted.shape)}")
-    if not found.numel():
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        raise LawBroken(f"{what}: {actual.dtype} {tuple(actual.shape)}, not {expected.dtype} {tuple(expected.shape)}")
+    if not actual.numel():
         return
-    scale = max(1.0, wanted.abs().max().item())
-    worst = (found - wanted).abs().max().item() / scale
-    if not worst <= TOLERANCE[wanted.dtype]:  # a NaN is not
-        raise LawBroken(f"{what}: differs by {worst:.3g}, allowed is {TOLERANCE[wanted.dtype]:.3g}")
+    scale = max(1.0, expected.abs().max().item())
+    worst = (actual - expected).abs().max().item() / scale
+    if not worst <= TOLERANCE[expected.dtype]:  # a NaN is not
+        raise LawBroken(f"{what}: differs by {worst:.3g}, allowed is {TOLERANCE[expected.dtype]:.3g}")
 
 
-def check_results(what: str, found: tuple[Tensor, State], wanted: tuple[Tensor, State]) -> None:
-    check_close(f"{what}: y", found[0], wanted[0])
-    for k, (f, w) in enumerate(zip(found[1], wanted[1], strict=True)):
+def check_results(what: str, actual: tuple[Tensor, State], expected: tuple[Tensor, State]) -> None:
+    """Compare outputs and states under `TOLERANCE`."""
+    check_close(f"{what}: y", actual[0], expected[0])
+    for k, (f, w) in enumerate(zip(actual[1], expected[1], strict=True)):
         check_close(f"{what}: state[{k}]", f, w)
 
 
 def directions(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return fixed random tensors of the same shapes, to project results onto."""
     generator = torch.Generator().manual_seed(7)
     return [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype) for t in tensors]
 
@@ -148,11 +167,13 @@ def gradients(kernel: Kernel, cell: Cell, arguments: Arguments) -> dict[str, Ten
         y, state = run(kernel, cell, with_tensors(arguments, leaves))
         results = (y, *state)
         total = torch.stack([(r * d).sum() for r, d in zip(results, directions(results), strict=True)]).sum()
-        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(leaves, found, strict=True))
+        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, grads, strict=True))
 
 
 def with_tensors(arguments: Arguments, tensors: dict[str, Tensor]) -> Arguments:
+    """Return the arguments with other tensors in place of those of `Arguments.tensors`."""
+
     def several(name: str) -> Iterator[Tensor]:
         return (tensor for key, tensor in tensors.items() if key.startswith(name + "["))
 

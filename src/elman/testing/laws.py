@@ -88,8 +88,8 @@ def batch_order(kernel: Kernel, cell: Cell, case: Case) -> None:
     y, state = run(kernel, cell, arguments)
     order = torch.randperm(case.B, generator=torch.Generator().manual_seed(case.seed))
     for rows in [order, *torch.arange(case.B)[:, None]] if case.B else []:
-        wanted = y[:, rows], tuple(s[rows] for s in state)
-        check_results(f"rows {rows.tolist()}", run(kernel, cell, _rows(arguments, rows)), wanted)
+        expected = y[:, rows], tuple(s[rows] for s in state)
+        check_results(f"rows {rows.tolist()}", run(kernel, cell, _rows(arguments, rows)), expected)
 
 
 def padding_changes_nothing(kernel: Kernel, cell: Cell, case: Case) -> None:
@@ -108,8 +108,8 @@ def padding_changes_nothing(kernel: Kernel, cell: Cell, case: Case) -> None:
         alone = _rows(arguments, torch.tensor([row]))
         resets = None if alone.resets is None else alone.resets[:length]
         alone = alone._replace(x_TBI=alone.x_TBI[:length], resets=resets, lengths=None)
-        found = y[:length, row : row + 1], tuple(s[row : row + 1] for s in state)
-        check_results(f"row {row} of length {length}", found, run(kernel, cell, alone))
+        actual = y[:length, row : row + 1], tuple(s[row : row + 1] for s in state)
+        check_results(f"row {row} of length {length}", actual, run(kernel, cell, alone))
     zeros = arguments._replace(x_TBI=arguments.x_TBI.masked_fill(beyond_TB[:, :, None], 0))
     for (name, found_d), wanted_d in zip(
         gradients(kernel, cell, poisoned).items(), gradients(kernel, cell, zeros).values(), strict=True
@@ -131,11 +131,11 @@ def resets_start_anew(kernel: Kernel, cell: Cell, case: Case) -> None:
         pieces = list(pairwise(edges))
         for number, (start, stop) in enumerate(reversed(pieces) if case.reverse else pieces):
             before = one.state if number == 0 else tuple(i[row : row + 1] for i in initial)
-            wanted_y, wanted_state = run(kernel, cell, _piece(one, start, stop, before))
+            wanted_y, expected_state = run(kernel, cell, _piece(one, start, stop, before))
             check_close(f"row {row} from {start} to {stop}", y[start:stop, row : row + 1], wanted_y)
         if not (case.reverse and starts[:1] == [0]):  # then nothing runs after the last reset
-            for k, wanted in enumerate(wanted_state):
-                check_close(f"row {row}: state[{k}]", state[k][row : row + 1], wanted)
+            for k, expected in enumerate(expected_state):
+                check_close(f"row {row}: state[{k}]", state[k][row : row + 1], expected)
 
 
 def reverse_is_flipped(kernel: Kernel, cell: Cell, case: Case) -> None:
@@ -160,8 +160,8 @@ def gradient_is_right(kernel: Kernel, cell: Cell, case: Case) -> None:
                 strict=True,
             )
         )
-        for name, found in gradients(kernel, cell, arguments).items():
-            check_close(f"gradient of {name} without a step", found, arrived.get(name, torch.zeros_like(found)))
+        for name, actual in gradients(kernel, cell, arguments).items():
+            check_close(f"gradient of {name} without a step", actual, arrived.get(name, torch.zeros_like(actual)))
         return
     names = list(arguments.tensors())
     leaves = [tensor.clone().requires_grad_() for tensor in arguments.tensors().values()]

@@ -1,4 +1,4 @@
-"""The checkpoint: everything that a new process needs to go on exactly where another one stopped."""
+"""The checkpoint: everything that a new process needs to resume exactly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from elman.errors import RunError
+from elman.errors import BrokenRun
 from elman.storage import tensors
 from elman.storage.files import disk_errors, sync_folder
 from elman.training.optimiser import restore_state
@@ -26,7 +26,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put the random generators back to what `random_states` returned."""
+    """Restore the random generators to what `random_states` returned."""
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     torch.set_rng_state(states["torch"])
@@ -34,15 +34,15 @@ def restore_random_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def save(path: Path, *, model: nn.Module, optimiser: Optimizer, carried: Any, memory: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
+def save(path: Path, *, model: nn.Module, optimiser: Optimizer, carried: Any, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically.
 
     Args:
         path: the file.
-        model: its weights and buffers are kept.
-        optimiser: its state is kept.
+        model: its weights and buffers are saved.
+        optimiser: its state is saved.
         carried: the tree of tensors that the next batch begins with.
-        memory: all else that training remembers, as JSON.
+        state: the rest of the state of training, as JSON.
     """
     with disk_errors(path):
         if not path.parent.is_dir():
@@ -54,7 +54,7 @@ def save(path: Path, *, model: nn.Module, optimiser: Optimizer, carried: Any, me
         "optimiser": optimiser.state_dict(),
         "carried": carried,
         "random": random_states(),
-        "memory": memory,
+        "memory": state,
     }
     tensors.write(path, own, tensors.flatten(tree, "", own))
 
@@ -64,7 +64,7 @@ def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, di
 
     Returns:
         carried: the tree of tensors that the next batch begins with, on the model's device.
-        memory: all else that training remembers.
+        state: the rest of the state of training.
 
     Raises:
         RunError: the file is broken, or belongs to another model.
@@ -75,15 +75,14 @@ def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, di
         model.load_state_dict(tree["model"])
         restore_state(optimiser, tree["optimiser"]["state"])
         restore_random_states(tree["random"])
-        memory = tree["memory"]
+        state = tree["memory"]
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        return to_device(tree["carried"], device), dict(memory)
+        return to_device(tree["carried"], device), dict(state)
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise RunError(
+        raise BrokenRun(
             f"{path} does not fit the run",
             should="the checkpoint of this model and optimiser",
             found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            hint="take the run again from where it was made",
         ) from error
 
 

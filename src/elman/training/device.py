@@ -1,4 +1,4 @@
-"""Where a model runs."""
+"""The device of a training run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from elman.errors import SettingError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is a GPU where there is one, else the CPU.
+    """Return the device of a name; "auto" is a GPU if there is one, else the CPU.
 
     Raises:
-        SettingError: there is no such device here.
+        SettingError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -21,7 +21,7 @@ def choose_device(name: str) -> torch.device:
         return device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(
-            f"there is no device {name!r} here",
+            f"device {name!r} is not available",
             should="auto, cpu, or a GPU of this machine",
             found=str(error).splitlines()[0],
             hint="--set device=auto",

@@ -1,9 +1,8 @@
-"""The training loop: truncated backpropagation through time, evaluation, checkpoints, and going on exactly.
+"""The training loop: truncated backpropagation through time, evaluation, checkpoints, exact resumption.
 
-The order of the writes at an evaluation makes a crash between any two of them harmless. First a line is added to
-metrics.jsonl, which may then be longer than the checkpoint knows, and is cut back on resuming; then the checkpoint, in
-one rename; then the best weights, which a resumed run copies from the checkpoint again if the checkpoint is where they
-are from.
+The order of the writes at an evaluation makes a crash between any two of them harmless. First a line is appended to
+metrics.jsonl, whose lines after the checkpoint are dropped on resuming; then the checkpoint is written, in one rename;
+then the best weights, which a resumed run writes again if they are those of the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.errors import DataError, NonFiniteError, RunError
+from elman.errors import BrokenRun, DataError, NonFiniteError
 from elman.storage import tensors
 from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
@@ -27,31 +26,51 @@ from elman.training.interruption import Interruption
 from elman.training.loop_state import LoopState, RunningStats
 from elman.training.non_finite import Autopsy, non_finite_error, non_finite_evaluation
 from elman.training.optimiser import Norms, build_optimiser, clip_gradients
-from elman.training.schedule import Budget, Schedule, ScheduleMemory
+from elman.training.schedule import Budget, Schedule, ScheduleState
 from elman.training.settings import TrainingSettings
 from elman.training.task import Batches, Probe, Task
 
-EVALUATIONS = 20  # over a run, where the settings say nothing
-FEWEST_STEPS = 25  # between two of them, then
-LARGEST_SHARE = 0.1  # of a timed run that evaluations may take
+EVALUATIONS = 20
+"""The evaluations of a run if the settings do not give their interval."""
+
+FEWEST_STEPS = 25
+"""The fewest steps between two of them."""
+
+LARGEST_SHARE = 0.1
+"""The largest share of a timed run that evaluations may take."""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What a watcher is told after every step and evaluation."""
+    """Progress of a training, for a callback after every step and evaluation.
+
+    Attributes:
+        step: steps so far.
+        epoch: epochs so far.
+        done: share of the budget that is used.
+        loss: the training loss.
+        norms: the norm of the gradient before and after clipping.
+        rate: the learning rate.
+        symbols: symbols trained on so far.
+        seconds: training time so far.
+        probes: the last measurements since the last evaluation.
+        row: the new row of metrics.jsonl, after an evaluation.
+        best: whether the evaluation is the best so far.
+        unit: what `symbols` counts.
+    """
 
     step: int
     epoch: float
-    done: float  # share of the budget that is used
+    done: float
     loss: float
     norms: Norms
     rate: float
-    symbols: int  # trained on so far
-    seconds: float  # trained so far
-    probes: Mapping[str, float] = field(default_factory=dict)  # what was measured last, since the last evaluation
-    row: dict[str, Any] | None = None  # the new row of metrics.jsonl, after an evaluation
-    best: bool = False  # whether it is the best so far
-    unit: str = "symbols"  # what `symbols` counts
+    symbols: int
+    seconds: float
+    probes: Mapping[str, float] = field(default_factory=dict)
+    row: dict[str, Any] | None = None
+    best: bool = False
+    unit: str = "symbols"
 
 
 Watch = Callable[[TrainingProgress], None]
@@ -59,16 +78,16 @@ Watch = Callable[[TrainingProgress], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
         ended: "budget", "early" (no new best for `patience` evaluations) or "interrupted" (by Ctrl-C, after saving).
-        step: steps in all.
+        step: total steps.
         best_step: the step of the best weights.
         best: their row of metrics.jsonl.
-        seconds: of training in all.
-        symbols: trained on in all.
-        unit: what these are, as `Task.unit` says.
+        seconds: total training time.
+        symbols: total symbols trained on.
+        unit: what `symbols` counts, as in `Task.unit`.
     """
 
     ended: str
@@ -91,24 +110,24 @@ def train(
     probes: Sequence[Probe] = (),
     autopsy: Autopsy | None = None,
 ) -> Outcome:
-    """Train until the budget is used, the best is long past, or Ctrl-C.
+    """Train until the budget is exhausted, early stopping, or Ctrl-C.
 
     Args:
-        task: what the recipe gives: model, batches, objective, evaluation.
-        settings: budget, optimiser, schedule.
-        run: where to write; checkpoint, best weights and metrics go there as training goes.
-        resume: go on from the run's checkpoint, if it has one.
-        begun: is called once the run is locked and its checkpoint read, before the first step.
-        watch: is told of every step and evaluation.
-        probes: measurements every so many steps.
-        autopsy: names the sequences of a batch after which a number is not finite.
+        task: the model, batches, objective and evaluation of a recipe.
+        settings: the budget, optimiser and schedule.
+        run: the run directory for checkpoint, best weights and metrics.
+        resume: continue from the run's checkpoint, if it has one.
+        begun: called when the run is locked and its checkpoint read, before the first step.
+        watch: called after every step and evaluation.
+        probes: periodic measurements.
+        autopsy: finds the sequences of a batch whose loss or gradient is not finite.
 
     Raises:
         NonFiniteError: the loss or gradient is infinite or not a number; the last checkpoint is kept.
         RunError: the disk is full, or the checkpoint is broken.
     """
     with run.locked(), Interruption() as interruption:
-        loop = _Loop(task, settings, run, watch or (lambda moment: None), probes, autopsy, resume)
+        loop = _Loop(task, settings, run, watch or (lambda progress: None), probes, autopsy, resume)
         if begun:
             begun()
         return loop.run_through(interruption)
@@ -130,30 +149,30 @@ class _Loop:
         self.optimiser = build_optimiser(task.model, settings)
         self.schedule = Schedule(settings)
         self.budget = Budget(settings, task.default_minutes)
-        self.memory = LoopState()
+        self.state = LoopState()
         self.carried: Any = None
         self.best: dict[str, Any] | None = None  # row of metrics.jsonl
-        self.saved: int | None = None
-        self.before = 0.0  # share of the budget when the last step began
+        self.saved: int | None = None  # step of the last checkpoint
+        self.before = 0.0  # share of the budget at the beginning of the last step
         run.sweep()
         if resume and run.checkpoint.exists():
             self._load()
         else:
-            self._forget()
-        self.started = time.monotonic() - self.memory.seconds
+            self._begin()
+        self.started = time.monotonic() - self.state.seconds
 
     def run_through(self, interruption: Interruption) -> Outcome:
-        model, memory = self.task.model, self.memory
+        model, state = self.task.model, self.state
         model.train()
         ended = "budget"
         batches = endless(self.task.batches)
         while True:
-            self.before, memory.done = memory.done, self._done()
-            if self._mark_passed(self.before, memory.done):
+            self.before, state.done = state.done, self._done()
+            if self._evaluation_is_due(self.before, state.done):
                 self._evaluate()
-            if memory.done >= 1:
+            if state.done >= 1:
                 break
-            if self.settings.patience and memory.stale >= self.settings.patience:
+            if self.settings.patience and state.stale >= self.settings.patience:
                 ended = "early"
                 break
             if interruption.asked:
@@ -161,41 +180,41 @@ class _Loop:
                 break
             self._step(next(batches))
             every = self.settings.checkpoint_every
-            if every and memory.step % every == 0:
+            if every and state.step % every == 0:
                 self._save()
         if ended == "interrupted":
             self._save()
-        elif memory.evaluated != memory.step:
+        elif state.evaluated != state.step:
             self._evaluate()
-        return Outcome(ended, memory.step, memory.best_step, self.best, memory.seconds, memory.symbols, self.task.unit)
+        return Outcome(ended, state.step, state.best_step, self.best, state.seconds, state.symbols, self.task.unit)
 
     def _done(self) -> float:
-        """Return the share of the budget that is used, the evaluation at the end counted in."""
-        memory = self.memory
-        memory.seconds = time.monotonic() - self.started
-        reserve = memory.evaluation_seconds if self.budget.timed and memory.step else 0.0
-        return self.budget.done(step=memory.step, epoch=self.task.batches.progress, seconds=memory.seconds + reserve)
+        """Return the share of the budget that is used, with the time of the final evaluation."""
+        state = self.state
+        state.seconds = time.monotonic() - self.started
+        reserve = state.evaluation_seconds if self.budget.timed and state.step else 0.0
+        return self.budget.done(step=state.step, epoch=self.task.batches.progress, seconds=state.seconds + reserve)
 
-    def _mark_passed(self, before: float, now: float) -> bool:
-        """Return whether it is time to evaluate: every so many steps, or each time a 20th of the budget is used."""
-        memory = self.memory
-        if memory.evaluated == memory.step or memory.step == 0:
+    def _evaluation_is_due(self, before: float, now: float) -> bool:
+        """Return whether an evaluation is due: at an interval of steps, or after each 20th of the budget."""
+        state = self.state
+        if state.evaluated == state.step or state.step == 0:
             return False
         if self.settings.evaluate_every:
-            return memory.step % self.settings.evaluate_every == 0
-        since = memory.step - max(0, memory.evaluated)
+            return state.step % self.settings.evaluate_every == 0
+        since = state.step - max(0, state.evaluated)
         if math.floor(now * EVALUATIONS) == math.floor(before * EVALUATIONS) or since < FEWEST_STEPS:
             return False
-        return not self.budget.timed or memory.evaluation_seconds * memory.rows <= LARGEST_SHARE * memory.seconds
+        return not self.budget.timed or state.evaluation_seconds * state.rows <= LARGEST_SHARE * state.seconds
 
     def _step(self, batch: Any) -> None:
-        task, memory = self.task, self.memory
+        task, state = self.task, self.state
         for probe in self.probes:
-            if memory.step % probe.every == 0:
-                with random_states_kept():
-                    found = probe(task.model, batch, self.carried)
-                memory.probes = {name: number for name, number in found.items() if math.isfinite(number)}
-        rate = self.schedule.rate(memory.done)
+            if state.step % probe.every == 0:
+                with restored_random_states():
+                    numbers = probe(task.model, batch, self.carried)
+                state.probes = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        rate = self.schedule.rate(state.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         before = checkpoint.random_states()
@@ -211,16 +230,16 @@ class _Loop:
         assert norms is not None
         self.optimiser.step()
         self.carried = checkpoint.detach(result.state)
-        memory.step += 1
-        memory.symbols += result.items
-        memory.tally.add(loss, result.items, norms)
-        self.watch(self._moment(loss, norms, rate))
+        state.step += 1
+        state.symbols += result.items
+        state.tally.add(loss, result.items, norms)
+        self.watch(self._progress(loss, norms, rate))
 
-    def _moment(self, loss: float, norms: Norms, rate: float) -> TrainingProgress:
-        memory, epoch = self.memory, self.task.batches.progress
-        counts = memory.symbols, memory.seconds
-        told: dict[str, Any] = {"probes": memory.probes, "unit": self.task.unit}
-        return TrainingProgress(memory.step, epoch, memory.done, loss, norms, rate, *counts, **told)
+    def _progress(self, loss: float, norms: Norms, rate: float) -> TrainingProgress:
+        state, epoch = self.state, self.task.batches.progress
+        counts = state.symbols, state.seconds
+        options: dict[str, Any] = {"probes": state.probes, "unit": self.task.unit}
+        return TrainingProgress(state.step, epoch, state.done, loss, norms, rate, *counts, **options)
 
     def _stop_non_finite(self, batch: Any, states: dict[str, Any], loss: float, norms: Norms | None) -> None:
         def again() -> Tensor:
@@ -228,68 +247,70 @@ class _Loop:
             return self.task.objective(self.task.model, batch, self.carried).mean
 
         norm = None if norms is None else norms.before
-        step, model = self.memory.step + 1, self.task.model
-        raise non_finite_error(model, again, step=step, loss=loss, norm=norm, kept=self.saved, autopsy=self.autopsy)
+        step, model = self.state.step + 1, self.task.model
+        raise non_finite_error(
+            model, again, step=step, loss=loss, norm=norm, checkpoint=self.saved, autopsy=self.autopsy
+        )
 
     def _evaluate(self) -> None:
-        """Evaluate, add a row to metrics.jsonl, write the checkpoint, and keep the weights if they are the best."""
-        task, memory = self.task, self.memory
+        """Evaluate, append to metrics.jsonl, write the checkpoint, and save the weights if they are the best."""
+        task, state = self.task, self.state
         began = time.monotonic()
         metrics = self._measure()
-        memory.evaluation_seconds = time.monotonic() - began
+        state.evaluation_seconds = time.monotonic() - began
         for name, number in metrics.items():
             if (number is None and name == task.metric) or (number is not None and not math.isfinite(number)):
-                raise non_finite_evaluation(name, number, step=memory.step, kept=self.saved)
+                raise non_finite_evaluation(name, number, step=state.step, checkpoint=self.saved)
         value = float(metrics[task.metric])
-        better = memory.best is None or (value < memory.best if task.lower_is_better else value > memory.best)
-        rate = self.schedule.rate(memory.done)
-        self.schedule.judge(better)
-        memory.stale = 0 if better else memory.stale + 1
+        better = state.best is None or (value < state.best if task.lower_is_better else value > state.best)
+        rate = self.schedule.rate(state.done)
+        self.schedule.update(better)
+        state.stale = 0 if better else state.stale + 1
         if better:
-            memory.best, memory.best_step = value, memory.step
-        where = {"step": memory.step, "epoch": task.batches.progress, "symbols": memory.symbols, "learning_rate": rate}
-        row: dict[str, Any] = {**where, **memory.tally.row(), **memory.probes, "validation": metrics}
+            state.best, state.best_step = value, state.step
+        counts = {"step": state.step, "epoch": task.batches.progress, "symbols": state.symbols, "learning_rate": rate}
+        row: dict[str, Any] = {**counts, **state.tally.row(), **state.probes, "validation": metrics}
         self.best = row if better else self.best
-        memory.rows, memory.evaluated = memory.rows + 1, memory.step
-        tally, memory.tally, memory.probes = memory.tally, RunningStats(), {}
-        memory.seconds = time.monotonic() - self.started
+        state.rows, state.evaluated = state.rows + 1, state.step
+        tally, state.tally, state.probes = state.tally, RunningStats(), {}
+        state.seconds = time.monotonic() - self.started
         self.run.append_metrics(row)
         self._save()
         if better:
-            self._keep_best()
+            self._save_best()
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
-        moment = asdict(self._moment(row["training_loss"], norms, rate))
-        self.watch(TrainingProgress(**{**moment, "norms": norms, "row": row, "best": better}))
+        progress = asdict(self._progress(row["training_loss"], norms, rate))
+        self.watch(TrainingProgress(**{**progress, "norms": norms, "row": row, "best": better}))
 
     def _measure(self) -> dict[str, Any]:
-        """Return the metrics; where they cannot be had a checkpoint is written first, so that no step is lost."""
+        """Return the metrics; if they cannot be computed, a checkpoint is written, so that no step is lost."""
         metric = self.task.metric
         try:
             metrics = evaluate(self.task)
             if metric not in metrics:
                 raise DataError(
-                    f"the evaluation at step {self.memory.step} found no {metric}, which decides what is best",
+                    f"the evaluation at step {self.state.step} has no {metric}, which decides what is best",
                     should=f"validation data that {metric} can be computed on",
                     found=f"{', '.join(metrics) or 'no metric'} alone",
-                    hint="more validation data, or data that differs more; the run can go on with --resume",
+                    hint="more validation data, or data that differs more; then resume with --resume",
                 )
             return metrics
         except NonFiniteError:
-            raise  # the weights are spoilt: the last checkpoint is the one to go on from
+            raise  # the weights are not finite: the last checkpoint is the one to resume from
         except Exception:
-            self.memory.done = self.before  # the run that goes on evaluates here
+            self.state.done = self.before  # so that the resumed run evaluates here
             self._save()
             raise
 
-    def _keep_best(self) -> None:
-        """Write the present weights as the best ones."""
-        facts = {"step": self.memory.best_step, "metrics": self.best["validation"] if self.best else {}}
+    def _save_best(self) -> None:
+        """Save the current weights as the best ones."""
+        facts = {"step": self.state.best_step, "metrics": self.best["validation"] if self.best else {}}
         tensors.write(self.run.model, dict(self.task.model.state_dict()), facts)
 
     def _save(self) -> None:
-        memory = {
-            "run": asdict(self.memory),
-            "schedule": asdict(self.schedule.memory),
+        state = {
+            "run": asdict(self.state),
+            "schedule": asdict(self.schedule.state),
             "position": self.task.batches.position,
         }
         checkpoint.save(
@@ -297,65 +318,63 @@ class _Loop:
             model=self.task.model,
             optimiser=self.optimiser,
             carried=self.carried,
-            memory=memory,
+            state=state,
         )
-        self.saved = self.memory.step
+        self.saved = self.state.step
 
     def _load(self) -> None:
-        """Go back to the checkpoint: cut metrics.jsonl back to it, and mend the best weights if they are its own."""
-        self.carried, kept = checkpoint.load(self.run.checkpoint, model=self.task.model, optimiser=self.optimiser)
+        """Restore the checkpoint: truncate metrics.jsonl to it, and save the best weights again if they are its own."""
+        self.carried, record = checkpoint.load(self.run.checkpoint, model=self.task.model, optimiser=self.optimiser)
         try:
-            self.memory = read_record(LoopState, kept["run"])
-            self.schedule.memory = read_record(ScheduleMemory, kept["schedule"])
-            self.task.batches.seek(kept["position"])
+            self.state = read_record(LoopState, record["run"])
+            self.schedule.state = read_record(ScheduleState, record["schedule"])
+            self.task.batches.seek(record["position"])
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise RunError(
+            raise BrokenRun(
                 f"{self.run.checkpoint} is broken",
-                should="what a training run remembers",
+                should="the state of a training run",
                 found=str(error) or type(error).__name__,
-                hint="take the run again from where it was made",
             ) from error
         rows = self.run.read_metrics()
-        if len(rows) < self.memory.rows:
-            raise RunError(
-                f"{self.run.path}/metrics.jsonl is shorter than the checkpoint knows",
-                should=f"{self.memory.rows} rows",
+        if len(rows) < self.state.rows:
+            raise BrokenRun(
+                f"{self.run.path}/metrics.jsonl has fewer rows than the checkpoint",
+                should=f"{self.state.rows} rows",
                 found=f"{len(rows)} rows",
-                hint="take the run again from where it was made",
             )
-        rows = rows[: self.memory.rows]
-        self.run.write_metrics(rows)  # without what the checkpoint does not know, and a line that a kill left half
-        self.best = next((row for row in rows if row["step"] == self.memory.best_step), None)
-        self.saved = self.memory.step
-        if self.memory.best_step == self.memory.step:
-            self._keep_best()
+        rows = rows[: self.state.rows]
+        self.run.write_metrics(rows)  # without rows after the checkpoint, and without an incomplete line
+        self.best = next((row for row in rows if row["step"] == self.state.best_step), None)
+        self.saved = self.state.step
+        if self.state.best_step == self.state.step:
+            self._save_best()
 
-    def _forget(self) -> None:
-        """Begin anew: what a process left that died before its first checkpoint is no part of the run."""
+    def _begin(self) -> None:
+        """Begin a run without the metrics of a process that crashed before its first checkpoint."""
         self.run.write_metrics([])
         torch.manual_seed(self.settings.seed)
 
 
 def endless(batches: Batches) -> Iterator[Any]:
-    """Yield the batches of epoch after epoch."""
+    """Yield the batches of all epochs."""
     while True:
         yield from batches
 
 
 def evaluate(task: Task) -> dict[str, Any]:
-    """Return the metrics of the task's model on its validation data; training mode and random states are kept."""
+    """Return the metrics of the task's model on its validation data; training mode and random states stay unchanged."""
     was_training = task.model.training
     task.model.eval()
     try:
-        with torch.no_grad(), random_states_kept():
+        with torch.no_grad(), restored_random_states():
             return dict(task.evaluate(task.model))
     finally:
         task.model.train(was_training)
 
 
 @contextmanager
-def random_states_kept() -> Iterator[None]:
-    """Put the random generators back afterwards, so that looking does not change the run."""
+def restored_random_states() -> Iterator[None]:
+    """Restore the random generators afterwards, so that a measurement does not change the run."""
     states = checkpoint.random_states()
     try:
         yield

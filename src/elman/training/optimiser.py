@@ -1,4 +1,4 @@
-"""The optimisers, and the clipping of gradients by the norm of the whole."""
+"""Optimisers, and gradient clipping by the global norm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def adamw(groups: Groups, settings: TrainingSettings, fused: bool) -> Optimizer:
 
 
 def sgd(groups: Groups, settings: TrainingSettings, fused: bool) -> Optimizer:
-    """Stochastic gradient descent with Nesterov's momentum where there is momentum."""
+    """Stochastic gradient descent, with Nesterov momentum if the momentum is not 0."""
     momentum = settings.momentum
     optimiser = SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
     fill_momentum(optimiser)
@@ -33,7 +33,7 @@ OPTIMISERS: dict[str, Callable[[Groups, TrainingSettings, bool], Optimizer]] = {
 
 
 def build_optimiser(model: nn.Module, settings: TrainingSettings) -> Optimizer:
-    """Return the optimiser that the settings name, with weight decay on matrices and none on vectors."""
+    """Return the optimiser of the settings, with weight decay on matrices and none on vectors."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups: Groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
@@ -43,49 +43,50 @@ def build_optimiser(model: nn.Module, settings: TrainingSettings) -> Optimizer:
     return OPTIMISERS[settings.optimiser]([group for group in groups if group["params"]], settings, fused)
 
 
-REMEMBERED: dict[type[Optimizer], frozenset[str]] = {
+STATE_NAMES: dict[type[Optimizer], frozenset[str]] = {
     AdamW: frozenset({"step", "exp_avg", "exp_avg_sq"}),
     SGD: frozenset({"momentum_buffer"}),
 }
-"""What each optimiser remembers of a parameter: `step` is one number, all else has the parameter's shape."""
+"""The state of each optimiser for a parameter: `step` is a number, the others have the parameter's shape."""
 
 
 def restore_state(optimiser: Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """Give an optimiser the state of its parameters back, as `state_dict()["state"]` has it.
+    """Restore the state of an optimiser's parameters, as in `state_dict()["state"]`.
 
-    The groups stay as they were built, so that a resumed run takes its present settings. The fused optimisers check no
-    shape: a wrong one would be read and written beyond its end, so everything is checked before.
+    The groups stay as they were built, so that a resumed run takes its current settings. The fused optimisers check no
+    shapes and would read and write out of bounds, so everything is checked before.
 
     Raises:
-        ValueError: the state is not the one of these parameters.
+        ValueError: the state does not belong to these parameters.
     """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    for place, remembered in state.items():
-        if type(place) is not int or not 0 <= place < len(parameters):
-            raise ValueError(f"the optimiser has no parameter {place!r}")
-        if not isinstance(remembered, dict) or remembered.keys() != REMEMBERED[type(optimiser)]:
-            raise ValueError(f"the optimiser's state of parameter {place} has other parts than it should")
-        for name, value in remembered.items():
-            _check_remembered(f"{name} of parameter {place}", name, value, parameters[place])
+    for number, values in state.items():
+        if type(number) is not int or not 0 <= number < len(parameters):
+            raise ValueError(f"the optimiser has no parameter {number!r}")
+        names = STATE_NAMES[type(optimiser)]
+        if not isinstance(values, dict) or values.keys() != names:
+            raise ValueError(f"the optimiser's state of parameter {number} has other names than {sorted(names)}")
+        for name, value in values.items():
+            _check_state(f"{name} of parameter {number}", name, value, parameters[number])
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
     if isinstance(optimiser, SGD):
         fill_momentum(optimiser)
 
 
-def _check_remembered(where: str, name: str, value: Any, parameter: Tensor) -> None:
+def _check_state(where: str, name: str, value: Any, parameter: Tensor) -> None:
     """Check one tensor of an optimiser's state against its parameter; the device follows the parameter on loading."""
     shape = torch.Size() if name == "step" else parameter.shape
     dtype = torch.float32 if name == "step" else parameter.dtype
     if not isinstance(value, Tensor) or value.shape != shape or value.dtype != dtype:
-        found = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{where} is {found} and should be {tuple(shape)} of {dtype}")
+        kind = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{where} is {kind} and should be {tuple(shape)} of {dtype}")
 
 
 def fill_momentum(optimiser: Optimizer) -> None:
-    """Give parameters without momentum a zero one, which is the same.
+    """Set the momentum of parameters without one to zero, which is equivalent.
 
-    The fused SGD takes all or none, and a part of the model that a batch does not reach has none in its first steps.
+    The fused SGD needs all or none, and a part of the model that a batch does not reach has none in the first steps.
     """
     for group in optimiser.param_groups:
         for parameter in group["params"] if group["momentum"] else ():
@@ -94,16 +95,21 @@ def fill_momentum(optimiser: Optimizer) -> None:
 
 
 class Norms(NamedTuple):
-    """The norm of the whole gradient before and after clipping."""
+    """Global norm of the gradient.
+
+    Attributes:
+        before: before clipping.
+        after: after clipping.
+    """
 
     before: float
     after: float
 
 
 def clip_gradients(model: nn.Module, largest: float) -> Norms:
-    """Scale the gradients of `model` so that their norm as one vector is at most `largest`; 0 only measures.
+    """Clip the gradients of `model` to a global norm of at most `largest`; 0 only measures.
 
-    (Pascanu, Mikolov and Bengio 2013, https://arxiv.org/abs/1211.5063.) A gradient that is not finite is left as it is.
+    (Pascanu, Mikolov and Bengio 2013, https://arxiv.org/abs/1211.5063.) A gradient that is not finite stays unchanged.
     """
     gradients: list[Tensor] = [p.grad for p in model.parameters() if p.grad is not None]
     before = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0

@@ -1,4 +1,4 @@
-"""report.md: what was trained, on what, how well, and how to use it next."""
+"""report.md: the data, metrics, settings and next commands of a run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from elman.storage.run_directory import RunDirectory
 from elman.training.loop import Outcome
 
 _ENDS = {
-    "budget": "the budget was used",
-    "early": "there was no new best any more (early stopping)",
-    "interrupted": "it was interrupted, and can go on",
+    "budget": "training budget exhausted",
+    "early": "early stopping: no improvement",
+    "interrupted": "interrupted, can be resumed",
 }
-_SHOWN = 25  # rows of the table
+_SHOWN = 25
 
 
 def write_report(
@@ -33,11 +33,11 @@ def write_report(
     Args:
         run: the run.
         outcome: how the training ended.
-        parameters: how many numbers were trained.
-        model: the model as its `repr` shows it.
-        headline: turns metrics into a few words.
-        commands: what to do next, and the command for it.
-        baselines: the metrics of trivial predictors on the same validation data, by their names.
+        parameters: the number of trained parameters.
+        model: the `repr` of the model.
+        headline: formats metrics in a few words.
+        commands: next steps, each with its command.
+        baselines: metrics of the baselines on the same validation data, by their names.
     """
     config = run.config
     best = outcome.best
@@ -45,32 +45,32 @@ def write_report(
     lines = [
         f"# {config['recipe']}: {headline(best['validation']) if best else 'not evaluated yet'}",
         "",
-        f"Trained for {outcome.step:,} steps in {duration(outcome.seconds)} until {_ENDS[outcome.ended]}.",
-        *([f"The best weights, kept in model.safetensors, are from step {outcome.best_step:,}."] if best else []),
+        f"Trained for {outcome.step:,} steps in {duration(outcome.seconds)} ({_ENDS[outcome.ended]}).",
+        *([f"The best weights, in model.safetensors, are from step {outcome.best_step:,}."] if best else []),
         "",
-        "## The data",
+        "## Data",
         "",
         *[f"- {line}" for line in described(config["data"])],
         "",
-        "## How well",
+        "## Validation",
         "",
         *_table(run.read_metrics(), headline, outcome.best_step),
         "",
-        *(_beside(best["validation"], baselines) if best and baselines else []),
-        "## What next",
+        *(_baseline_table(best["validation"], baselines) if best and baselines else []),
+        "## Next steps",
         "",
         *[line for what, command in commands for line in (f"{what}:", "", f"    {command}", "")],
-        "## The model",
+        "## Model",
         "",
         f"{parameters:,} parameters.",
         "",
         *[f"    {line}" for line in model.splitlines()],
         "",
-        "## The settings",
+        "## Settings",
         "",
         *[f"- {key} = {_shown(value)}" for key, value in config["settings"].items()],
         "",
-        "## The machine",
+        "## Machine",
         "",
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
         f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} {outcome.unit} a second, "
@@ -80,19 +80,19 @@ def write_report(
 
 
 def described(data: Mapping[str, Any]) -> list[str]:
-    """Return what config.json says of the data, a line each."""
+    """Return the facts about the data in config.json, a line each."""
     return [f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in data.items()]
 
 
-def _beside(model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """Return a table of the model beside trivial predictors, so that a number means something."""
+def _baseline_table(model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Return a table of the model and the baselines."""
     names = [name for name in model if any(name in metrics for metrics in baselines.values())]
     head = [f"| | {' | '.join(name.replace('_', ' ') for name in names)} |", f"| --- |{' ---: |' * len(names)}"]
     rows = [
         f"| {title} | {' | '.join(_number(metrics.get(name)) for name in names)} |"
-        for title, metrics in {"the model": model, **baselines}.items()
+        for title, metrics in {"model": model, **baselines}.items()
     ]
-    return ["Beside it, what trivial predictors get on the same data:", "", *head, *rows, ""]
+    return ["The model and the baselines on the same data:", "", *head, *rows, ""]
 
 
 def _number(value: Any) -> str:
@@ -100,13 +100,13 @@ def _number(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it: 42 s, 3 min 5 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """Return a duration as text: 42 s, 3 min 5 s, 2 h 10 min."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
 def _shown(value: Any) -> str:
@@ -118,9 +118,9 @@ def _shown(value: Any) -> str:
 
 
 def _table(rows: list[dict[str, Any]], headline: Callable[[Mapping[str, float]], str], best: int | None) -> list[str]:
-    """Return the evaluations as a table, thinned out where there are many; the best and the last always stand in it."""
+    """Return the evaluations as a table of at most about `_SHOWN` rows, with the best and the last."""
     if not rows:
-        return ["There was no evaluation yet."]
+        return ["No evaluation yet."]
     stride = -(-len(rows) // _SHOWN)
     shown = [row for i, row in enumerate(rows) if i % stride == 0 or row["step"] == best or row is rows[-1]]
     head = ["| step | epoch | training loss | validation | clipped |", "| ---: | ---: | ---: | --- | ---: |"]

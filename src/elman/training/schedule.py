@@ -1,4 +1,4 @@
-"""How far a run is in its budget, and the learning rate that belongs there."""
+"""Training budgets and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from elman.training.settings import TrainingSettings
 
 
 class Budget:
-    """How much training there is to do: steps, epochs or minutes, whichever the settings give."""
+    """The training budget in steps, epochs or minutes.
+
+    Args:
+        settings: give at most one of the three.
+        default_minutes: the budget if they give none.
+    """
 
     def __init__(self, settings: TrainingSettings, default_minutes: float = 2.0) -> None:
         self.steps, self.epochs = settings.steps, settings.epochs
@@ -19,7 +24,7 @@ class Budget:
             self.minutes = default_minutes
 
     def done(self, *, step: int, epoch: float, seconds: float) -> float:
-        """Return the share of the budget that is used, 1 or more at the end."""
+        """Return the share of the budget that is used, at least 1 at the end."""
         if self.steps is not None:
             return step / self.steps
         if self.epochs is not None:
@@ -29,7 +34,7 @@ class Budget:
 
     @property
     def timed(self) -> bool:
-        """Whether the clock decides, so that two runs are never quite the same."""
+        """Whether the budget is a time, so that two runs differ."""
         return self.minutes is not None
 
     def __str__(self) -> str:
@@ -38,53 +43,63 @@ class Budget:
 
 
 def constant(done: float, settings: TrainingSettings) -> float:
-    """Return 1, after a straight rise over the warm-up."""
+    """Constant rate: 1, after a linear warm-up."""
     return min(1.0, done / settings.warmup) if settings.warmup > 0 else 1.0
 
 
 def cosine(done: float, settings: TrainingSettings) -> float:
-    """Return half a cosine wave from 1 down to `final_rate`, after a straight rise over the warm-up."""
+    """Cosine annealing from 1 to `final_rate`, after a linear warm-up."""
     if done < settings.warmup:
         return done / settings.warmup
-    place = min(1.0, (done - settings.warmup) / max(1e-9, 1 - settings.warmup))
-    return settings.final_rate + (1 - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * place))
+    phase = min(1.0, (done - settings.warmup) / max(1e-9, 1 - settings.warmup))
+    return settings.final_rate + (1 - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * phase))
 
 
-# Plateau is constant but for the scale that `Schedule.judge` lowers.
+# Plateau is constant but for the scale that `Schedule.update` reduces.
 SCHEDULES: dict[str, Callable[[float, TrainingSettings], float]] = {
     "constant": constant,
     "cosine": cosine,
     "plateau": constant,
 }
 
-_LEAST = 1e-3  # of the learning rate: the first step of a warm-up is small, and not lost
+_LEAST = 1e-3  # share of the learning rate, so that the first step of a warm-up is not lost
 
 
 @dataclass
-class ScheduleMemory:
-    """What a schedule remembers from evaluation to evaluation; it is in the checkpoint, as JSON."""
+class ScheduleState:
+    """State of a schedule, which the checkpoint holds as JSON.
 
-    scale: float = 1.0  # of the learning rate
-    stale: int = 0  # evaluations since the best, or since the rate was lowered
+    Attributes:
+        scale: factor of the learning rate.
+        stale: evaluations since the best, or since the last reduction of the rate.
+    """
+
+    scale: float = 1.0
+    stale: int = 0
 
 
 class Schedule:
-    """The learning rate at each moment of a run."""
+    """The learning rate over a run.
+
+    Attributes:
+        settings: the settings of the run.
+        state: what changes from evaluation to evaluation.
+    """
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
-        self.memory = ScheduleMemory()
+        self.state = ScheduleState()
 
     def rate(self, done: float) -> float:
-        """Return the learning rate where the share `done` of the budget is used."""
+        """Return the learning rate at the share `done` of the budget."""
         factor = SCHEDULES[self.settings.schedule](done, self.settings)
-        return self.settings.learning_rate * max(_LEAST, factor) * self.memory.scale
+        return self.settings.learning_rate * max(_LEAST, factor) * self.state.scale
 
-    def judge(self, improved: bool) -> None:
-        """Take note of an evaluation; the plateau schedule lowers the rate after too many without a new best."""
+    def update(self, improved: bool) -> None:
+        """Count an evaluation; the plateau schedule reduces the rate after too many without a new best."""
         if self.settings.schedule != "plateau":
             return
-        self.memory.stale = 0 if improved else self.memory.stale + 1
-        if self.memory.stale >= self.settings.plateau_patience:
-            self.memory.scale *= self.settings.plateau_factor
-            self.memory.stale = 0
+        self.state.stale = 0 if improved else self.state.stale + 1
+        if self.state.stale >= self.settings.plateau_patience:
+            self.state.scale *= self.settings.plateau_factor
+            self.state.stale = 0

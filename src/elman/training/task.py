@@ -1,4 +1,4 @@
-"""What training is given: a model, batches with a place that can be kept, an objective and an evaluation.
+"""The task of a training: model, resumable batches, objective, evaluation.
 
 Training knows nothing else of a recipe: no concrete model, no files.
 """
@@ -18,26 +18,26 @@ class Batches(Protocol):
 
     @property
     def position(self) -> Any:
-        """The place of the next batch, as JSON: `seek(position)` in a new process goes on exactly there."""
+        """The position of the next batch, as JSON; `seek(position)` in a new process continues exactly there."""
 
     @property
     def progress(self) -> float:
-        """How many epochs are done, with the part of the present one."""
+        """Epochs done, with the fraction of the current one."""
 
     def seek(self, position: Any) -> None:
-        """Go to a place that `position` returned."""
+        """Continue from a `position`."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Return the batches that are left of the present epoch; `position` moves before a batch is handed out."""
+        """Return the batches left of the current epoch; `position` moves before a batch is yielded."""
 
 
 class Loss(NamedTuple):
-    """What an objective returns.
+    """The result of an objective.
 
     Attributes:
-        mean: the loss to descend, the mean over what it counts.
-        items: over how many symbols, steps or sequences it is the mean.
-        state: what the next batch begins with, any tree of tensors, or None; training cuts its gradient.
+        mean: the loss to minimise, a mean.
+        items: the number of symbols, steps or sequences in the mean.
+        state: the initial state of the next batch, any tree of tensors, or None; training detaches it.
     """
 
     mean: Tensor
@@ -50,23 +50,38 @@ Objective = Callable[["nn.Module", Any, Any], Loss]
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a recipe hands to training."""
+    """Everything that a recipe gives to training.
+
+    Attributes:
+        model: the model.
+        batches: the training data.
+        objective: (model, batch, state) -> Loss.
+        evaluate: returns the metrics of the model, in evaluation mode, on the validation data; one that overflows is
+            None.
+        metric: the metric that decides which weights are best; never None.
+        lower_is_better: whether the best value is the lowest.
+        default_minutes: the budget if the settings give none.
+        unit: what `Loss.items` counts, in the plural.
+    """
 
     model: nn.Module
     batches: Batches
-    objective: Objective  # (model, batch, state) -> Loss
-    # On the validation data, the model in evaluation mode; a metric is None where it is beyond what a number can say.
+    objective: Objective
     evaluate: Callable[[nn.Module], Mapping[str, float | None]]
-    metric: str  # the number among the metrics that decides which weights are best; never None
+    metric: str
     lower_is_better: bool = True
-    default_minutes: float = 2.0  # the budget where the settings give none
-    unit: str = "symbols"  # what `Loss.items` counts, in the plural
+    default_minutes: float = 2.0
+    unit: str = "symbols"
 
 
 class Probe(Protocol):
-    """A measurement during training, every so many steps, whose numbers go to metrics.jsonl."""
+    """A periodic measurement during training, whose numbers go to metrics.jsonl.
+
+    Attributes:
+        every: steps between measurements.
+    """
 
     every: int
 
     def __call__(self, model: nn.Module, batch: Any, state: Any) -> dict[str, float]:
-        """Measure on a batch that is about to be trained on; weights and random states are as before afterwards."""
+        """Measure on the next training batch, without a change of weights or random states."""

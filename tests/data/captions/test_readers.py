@@ -143,7 +143,7 @@ def _remove(name: str) -> Callable[[Path], None]:
         (lambda f: (f / "Other.token.txt").write_text("x"), "has several captions files"),
         (lambda f: (f / "x.trainImages.txt").write_text(""), "x.trainImages.txt is empty"),
         (lambda f: (f / "x.trainImages.txt").write_text("a.png\nz.png\n"), "line 2: z.png has no captions"),
-        (lambda f: (f / "Tiny.token.txt").write_bytes(b"a.png#0\t\xff\n"), "line 1 is no UTF-8"),
+        (lambda f: (f / "Tiny.token.txt").write_bytes(b"a.png#0\t\xff\n"), "line 1 is not valid UTF-8"),
         (lambda f: [(f / "images" / f"{n}.png").unlink() for n in "abc"], "missing"),
     ],
 )
@@ -299,7 +299,7 @@ def test_what_predict_is_given(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             [read() for _, read in picture_inputs(inputs, 16, (16, 16, 3))]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no pictures"):
+    with pytest.raises(DataError, match="empty has no pictures"):
         list(picture_inputs([tmp_path / "empty"], 16, (16, 16, 3)))
     np.save(tmp_path / "x.npy", np.ones((3, 7)))
     with pytest.raises(DataError, match="does not fit the model"):

@@ -1,6 +1,7 @@
 """Labels of every kind as arrays, and the split by classes."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.labelled.labels import Labels, split
-from elman.errors import DataError, RunError
+from elman.errors import DataError
+from elman.storage.records import read_record
 
 
 def test_classes_are_sorted_and_counted() -> None:
@@ -60,8 +62,8 @@ def test_a_single_class_is_refused() -> None:
 
 def test_labels_come_back_from_json_and_broken_ones_are_refused() -> None:
     labels = Labels.of("class", ["a", "b", "b"])
-    fields = json.loads(json.dumps(labels.to_json()))
-    assert Labels.from_json(fields) == labels
+    fields = json.loads(json.dumps(asdict(labels)))
+    assert read_record(Labels, fields) == labels
     for change in (
         {"target": "x"},
         {"classes": ["a", "a"]},
@@ -72,10 +74,10 @@ def test_labels_come_back_from_json_and_broken_ones_are_refused() -> None:
         {"classes": 3},
         {"examples": -1},
     ):
-        with pytest.raises(RunError, match="labels of the run are broken"):
-            Labels.from_json({**fields, **change})
-    with pytest.raises(RunError):
-        Labels.from_json([])
+        with pytest.raises(ValueError, match=f"{next(iter(change))} is|has the fields|classes|a deviation of 0"):
+            read_record(Labels, {**fields, **change})
+    with pytest.raises(ValueError, match="a Labels has the fields"):
+        read_record(Labels, [])
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0, 1), st.integers(0, 99))

@@ -115,12 +115,14 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"sound\.wav is empty"):
         read_sound(path)
     path.write_bytes(b"RIFF and nothing of the kind")
-    with pytest.raises(DataError, match=r"sound\.wav cannot be read as a sound\n.*whole\n.*\n.*make it anew"):
+    with pytest.raises(
+        DataError, match=r"sound\.wav cannot be read as a sound\n.*complete file\n.*\n.*export it again"
+    ):
         read_sound(path)
     text = tmp_path / "notes.txt"
     text.write_text("no sound at all")
     with pytest.raises(
-        DataError, match=r"notes\.txt cannot be read as a sound\n.*one that ends in \.wav, .*\n.*\n.*name a sound"
+        DataError, match=r"notes\.txt cannot be read as a sound\n.*a file with the suffix \.wav, .*\n.*\n.*name a sound"
     ):
         read_sound(text)
     film = tmp_path / "film.mp4"
@@ -129,13 +131,13 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_sound(film)
 
 
-def test_empty_silent_endless_and_impossible_sounds_are_refused(tmp_path: Path) -> None:
+def test_empty_silent_endless_and_invalid_sounds_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "sound.wav"
     soundfile.write(path, TONE[:0], RATE)
-    with pytest.raises(DataError, match=r"sound\.wav has no sound in it\n.*samples\n.*none"):
+    with pytest.raises(DataError, match=r"sound\.wav has no samples\n.*at least one\n.*none"):
         read_sound(path)
     soundfile.write(path, np.zeros(50), RATE)
-    with pytest.raises(DataError, match=r"sound\.wav is silent\n.*sound\n.*50 samples, all of them 0\n.*leave it out"):
+    with pytest.raises(DataError, match=r"sound\.wav is silent\n.*sound\n.*50 samples, all of them 0\n.*remove it"):
         read_sound(path)
     assert len(read_sound(path, silent=True).samples) == 50
     soundfile.write(path, TONE, RATE)
@@ -143,16 +145,18 @@ def test_empty_silent_endless_and_impossible_sounds_are_refused(tmp_path: Path) 
         read_sound(path, longest=0.9)
     assert len(read_sound(path, longest=1).samples) == RATE
     soundfile.write(path, np.where(TONE > 0.4, np.nan, TONE), RATE, subtype="FLOAT")
-    with pytest.raises(DataError, match=r"sound\.wav holds numbers that are no sound\n.*infinite or nan"):
+    with pytest.raises(DataError, match=r"sound\.wav has samples that are not finite"):
         read_sound(path)
     flac = tmp_path / "sound.flac"
     soundfile.write(flac, np.random.default_rng(1).uniform(-1, 1, 200_000), RATE)
     flac.write_bytes(flac.read_bytes()[:250_000])
-    with pytest.raises(DataError, match=r"sound\.flac (is cut off|cannot be read as a sound)"):
+    with pytest.raises(DataError, match=r"sound\.flac (is truncated|cannot be read as a sound)"):
         read_sound(flac)
 
 
 def test_a_rate_that_would_make_a_short_sound_endless_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "fast.wav", TONE, HIGHEST_RATE + 1)
-    with pytest.raises(DataError, match=r"fast\.wav has an absurd rate\n.*at most 768000 .*\n.*768001\n.*leave it out"):
+    with pytest.raises(
+        DataError, match=r"fast\.wav has an unsupported sample rate\n.*at most 768000 Hz\n.*768001\n.*remove it"
+    ):
         read_sound(tmp_path / "fast.wav")

@@ -6,7 +6,7 @@ import pytest
 from elman.data.pairs.batches import PairCollator, alike
 from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
-from elman.data.text.subwords import pieces_of, split_sentence
+from elman.data.text.subwords import character_ngrams, split_sentence
 
 LEXICON = InverseFrequency.build(["the cat sat", "the dog"], size=9)
 
@@ -24,7 +24,7 @@ def test_every_word_stands_where_it_should() -> None:
         np.testing.assert_allclose(batch.texts.weight_W[places], [LEXICON.weight(word) for word in words], rtol=1e-6)
         assert not batch.texts.place_TB[len(words) :, b].any()
     ends = [*batch.texts.begin_W.tolist()[1:], len(batch.texts.piece_N)]
-    assert ends[0] == len(pieces_of("the"))
+    assert ends[0] == len(character_ngrams("the"))
 
 
 def test_long_texts_are_cut() -> None:
@@ -44,6 +44,6 @@ def test_likeness_of_spelling_is_dices_coefficient() -> None:
     found = alike(words)
     for i, one in enumerate(words):
         for j, other in enumerate(words):
-            p, q = set(pieces_of(one)), set(pieces_of(other))
+            p, q = set(character_ngrams(one)), set(character_ngrams(other))
             assert found[i, j] == pytest.approx(2 * len(p & q) / (len(p) + len(q)))
     assert (np.diag(found) == 1).all()

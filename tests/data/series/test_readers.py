@@ -80,7 +80,11 @@ def test_a_time_in_parts(write: Write) -> None:
 
 
 IRREGULAR = {
-    "order": ("1,10\n3,30\n2,20\n4,40\n", "not in the order of their times\n.*\n.*2 in line 4 after 3", "unsorted=sort"),
+    "order": (
+        "1,10\n3,30\n2,20\n4,40\n",
+        "not in the order of their times\n.*\n.*2 in line 4 after 3",
+        "unsorted=sort",
+    ),
     "duplicates": (
         "1,10\n2,20\n2,21\n3,30\n",
         "a time stands in several rows\n.*\n.*2 in lines 3 and 4",

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.sessions.batches import IGNORED, SessionBatch, SessionStreams, WholeSessions, seen_before
+from elman.data.batching import IGNORED
+from elman.data.sessions.batches import SessionBatch, SessionStreams, WholeSessions, seen_before
 from elman.data.sessions.dataset import EVENT
 from elman.errors import RunError
 from elman.storage.ragged import RaggedArrays
@@ -93,7 +94,7 @@ def test_a_place_can_be_kept(kind: str) -> None:
             assert torch.equal(a.target_TB, b.target_TB)
             assert a.first == b.first
     for wrong in ({}, {"epoch": -1, "offset": 0, "batch": 0}, {"epoch": 0, "offset": 10**6, "batch": 10**6}):
-        with pytest.raises(RunError, match="the place in the data is impossible"):
+        with pytest.raises(RunError, match="invalid position in the data"):
             make().seek(wrong)
 
 

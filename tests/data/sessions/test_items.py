@@ -28,13 +28,14 @@ def test_one_item_is_no_choice() -> None:
     ("content", "found"),
     [
         ("[", "Expecting value"),
-        ("[]", "no list of items"),
-        ('{"items": ["a"], "counts": [1]}', "no list of items"),
-        ('{"items": ["a", 1], "counts": [1, 1]}', "no list of items"),
-        ('{"items": ["a", "a"], "counts": [1, 1]}', "twice"),
-        ('{"items": ["a", "b"], "counts": [1]}', "no count for each item"),
-        ('{"items": ["a", "b"], "counts": [1, 0]}', "no positive number"),
-        ('{"items": ["a", "b"], "counts": [1, 2]}', "falling frequency"),
+        ("[]", "has the fields items, counts"),
+        ('{"items": ["a"], "counts": [1]}', "at least two different names"),
+        ('{"items": ["a", 1], "counts": [1, 1]}', "items is '1'"),
+        ('{"items": ["a", ""], "counts": [1, 1]}', "at least two different names"),
+        ('{"items": ["a", "a"], "counts": [1, 1]}', "at least two different names"),
+        ('{"items": ["a", "b"], "counts": [1]}', "1 counts for 2 items"),
+        ('{"items": ["a", "b"], "counts": [1, 0]}', "counts is '0'"),
+        ('{"items": ["a", "b"], "counts": [1, 2]}', "decreasing frequency"),
     ],
 )
 def test_a_broken_file_is_said(tmp_path: Path, content: str, found: str) -> None:
@@ -44,5 +45,5 @@ def test_a_broken_file_is_said(tmp_path: Path, content: str, found: str) -> None
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"items.json is broken[\s\S]*No such file"):
+    with pytest.raises(RunError, match=r"items.json cannot be read[\s\S]*No such file"):
         ItemCatalogue.load(tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from elman.data.text import bpe
-from elman.data.text.bpe import BytePairs, cut_before_whitespace
+from elman.data.text.bpe import BytePairs, split_before_whitespace
 from elman.data.text.vocabularies import load_vocabulary
 from elman.errors import RunError, SettingError
 
@@ -34,7 +34,7 @@ def test_parts_encode_as_the_whole(vocabulary: BytePairs, tmp_path_factory: Any,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bpe, "LONGEST_PART", 7)
         cut = vocabulary.encode(text).tolist()
-        parts = list(cut_before_whitespace([text]))
+        parts = list(split_before_whitespace([text]))
     whole = vocabulary._tokenizer.encode(text).ids
     assert vocabulary.decode(cut) == text == vocabulary._tokenizer.decode(whole)
     if all(not left[-1].isspace() and right[0] in " \n" for left, right in pairwise(parts)):
@@ -43,7 +43,7 @@ def test_parts_encode_as_the_whole(vocabulary: BytePairs, tmp_path_factory: Any,
 
 def test_parts_of_ordinary_text_encode_as_the_whole(vocabulary: BytePairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe, "LONGEST_PART", 20)
-    assert len(list(cut_before_whitespace([TEXT]))) > 10
+    assert len(list(split_before_whitespace([TEXT]))) > 10
     assert vocabulary.encode(TEXT).tolist() == vocabulary._tokenizer.encode(TEXT).ids
 
 
@@ -51,7 +51,7 @@ def test_a_part_ends_before_the_last_whitespace_that_fits(monkeypatch: pytest.Mo
     monkeypatch.setattr(bpe, "LONGEST_PART", 7)
     for sign in "\n ":
         text = f"aaaa{sign}bbbb{sign}c{sign}{sign}d"
-        assert list(cut_before_whitespace([text])) == ["aaaa", f"{sign}bbbb{sign}c", f"{sign}{sign}d"]
+        assert list(split_before_whitespace([text])) == ["aaaa", f"{sign}bbbb{sign}c", f"{sign}{sign}d"]
 
 
 @given(text=st.text(st.sampled_from("ab \n"), max_size=60), cuts=st.lists(st.integers(0, 60), max_size=5))
@@ -60,8 +60,8 @@ def test_parts_do_not_depend_on_the_pieces(text: str, cuts: list[int]) -> None:
     pieces = [text[start:stop] for start, stop in pairwise(places)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bpe, "LONGEST_PART", 5)
-        parts = list(cut_before_whitespace(pieces))
-        assert parts == list(cut_before_whitespace([text]))
+        parts = list(split_before_whitespace(pieces))
+        assert parts == list(split_before_whitespace([text]))
     assert "".join(parts) == text
     assert all(0 < len(part) <= 5 for part in parts)
 
@@ -87,8 +87,8 @@ def test_only_symbols_and_merges_are_taken_from_a_file(vocabulary: BytePairs, tm
 
 
 @pytest.mark.parametrize("size", [255, -3, 1 << 25])
-def test_impossible_sizes_are_refused(size: int) -> None:
-    with pytest.raises(SettingError, match=rf"vocabulary_size is impossible\n.*from 256 .*\n.*{size}"):
+def test_invalid_sizes_are_refused(size: int) -> None:
+    with pytest.raises(SettingError, match=rf"invalid value for vocabulary_size\n.*from 256 .*\n.*{size}"):
         BytePairs.build([[TEXT]], size=size)
 
 

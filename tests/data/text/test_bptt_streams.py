@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elman.data.batching import IGNORED
 from elman.data.text import bptt_streams as streams_module
-from elman.data.text.bptt_streams import IGNORED, Streams, Window, varied_length
+from elman.data.text.bptt_streams import Streams, Window, varied_length
 from elman.data.text.documents import Document
 from elman.data.text.token_file import TokenFile, encode_text
 from elman.data.text.vocabularies import build_vocabulary
@@ -149,13 +150,13 @@ def test_a_break_changes_nothing(vary: bool, seed: int, broken_at: int, window: 
     text = counting(100, [0, 17, 50])
     unbroken = Streams(text, **settings)
     for _ in range(broken_at):
-        unbroken.next_window()
+        unbroken.next_batch()
     position = json.loads(json.dumps(unbroken.position))
     resumed = Streams(text, **settings)
     resumed.seek(position)
     assert resumed.progress == unbroken.progress
     for _ in range(40):
-        assert same(resumed.next_window(), unbroken.next_window())
+        assert same(resumed.next_batch(), unbroken.next_batch())
         assert resumed.position == unbroken.position
 
 
@@ -223,8 +224,8 @@ def test_a_text_that_is_too_short_says_what_would_fit(drop: bool) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("window", 0), ("window", -5), ("warmup", -1)])
-def test_impossible_sizes_are_refused(name: str, value: int) -> None:
-    with pytest.raises(SettingError, match=rf"{name} is impossible\n.*at least .\n.*{value}\n  try: +{name}=\d"):
+def test_invalid_sizes_are_refused(name: str, value: int) -> None:
+    with pytest.raises(SettingError, match=rf"invalid value for {name}\n.*at least .\n.*{value}\n  try: +{name}=\d"):
         Streams(counting(100), **{"batch_size": 2, "window": 3, name: value})
 
 
@@ -242,10 +243,10 @@ def test_impossible_sizes_are_refused(name: str, value: int) -> None:
         {"epoch": 0, "offset": "1"},
     ],
 )
-def test_an_impossible_place_is_refused(position: dict[str, Any]) -> None:
+def test_an_invalid_position_is_refused(position: dict[str, Any]) -> None:
     streams = Streams(counting(100), batch_size=3, window=4)
     streams.seek({"epoch": 4, "offset": 32})
-    with pytest.raises(RunError, match=r"the place in the data is impossible\n.*offset from 0 to 32\n.*\n.*same data"):
+    with pytest.raises(RunError, match=r"invalid position in the data\n.*from 0 to 32 for offset\n.*\n.*same data"):
         streams.seek(position)
     assert streams.position == {"epoch": 4, "offset": 32}
 

@@ -19,7 +19,7 @@ def test_an_unknown_character_is_named_with_its_place() -> None:
         "the vocabulary has no symbol for the character '\\xe9' (U+00E9)\n"
         "  should be: one of the 3 characters of the training text\n"
         "  is:        '\\xe9' at character 7 of the text\n"
-        "  try:       leave the character out; a model trained with --set vocabulary=bytes knows every text"
+        "  try:       remove the character; a model trained with --set vocabulary=bytes encodes every text"
     )
 
 

@@ -93,19 +93,25 @@ NOT_TEXT = {
     "binary": (b"ab\0c", r"is a binary file\n.*text\n.*a zero byte at byte offset 2\n.*vocabulary=bytes"),
     "latin-1": (
         b"caf\xe9 au lait",
-        r"is not UTF-8 text\n.*\n.*byte 0xe9 at byte offset 3\n.*encoding=latin-1.*vocabulary=bytes",
+        r"is not valid UTF-8\n.*\n.*byte 0xe9 at byte offset 3\n.*encoding=latin-1.*vocabulary=bytes",
     ),
-    "cut": ("aé".encode()[:-1], r"is not UTF-8 text\n.*\n.*byte 0xc3 at byte offset 1\n"),
-    "marked": (b"\xef\xbb\xbfa\xff", r"is not UTF-8 text\n.*\n.*byte 0xff at byte offset 4\n"),
-    "no mark": (b"abcd\xff\xfeef", r"is not UTF-8 text\n.*\n.*byte 0xff at byte offset 4\n"),
-    "utf-16": ("ab".encode("utf-16"), r"is not UTF-8 text\n.*\n.*the mark of UTF-16 .*\n.*--set encoding=utf-16"),
-    "utf-32": ("ab".encode("utf-32"), r"is not UTF-8 text\n.*\n.*the mark of UTF-32 .*\n.*--set encoding=utf-32"),
+    "cut": ("aé".encode()[:-1], r"is not valid UTF-8\n.*\n.*byte 0xc3 at byte offset 1\n"),
+    "marked": (b"\xef\xbb\xbfa\xff", r"is not valid UTF-8\n.*\n.*byte 0xff at byte offset 4\n"),
+    "no mark": (b"abcd\xff\xfeef", r"is not valid UTF-8\n.*\n.*byte 0xff at byte offset 4\n"),
+    "utf-16": (
+        "ab".encode("utf-16"),
+        r"is not valid UTF-8\n.*\n.*the byte order mark of UTF-16\n.*--set encoding=utf-16",
+    ),
+    "utf-32": (
+        "ab".encode("utf-32"),
+        r"is not valid UTF-8\n.*\n.*the byte order mark of UTF-32\n.*--set encoding=utf-32",
+    ),
 }
 
 
 @pytest.mark.parametrize("piece", [1 << 20, 4])
 @pytest.mark.parametrize("case", sorted(NOT_TEXT))
-def test_what_is_no_utf8_is_refused(case: str, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_utf8_is_refused(case: str, piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_module, "PIECE", piece)
     content, message = NOT_TEXT[case]
     path = tmp_path / "a.txt"
@@ -126,13 +132,13 @@ def test_the_offset_counts_bytes_across_pieces(cut: int, tmp_path: Path, monkeyp
 
 def test_a_file_of_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"abc")
-    with pytest.raises(DataError, match=r"is not UTF-16 text\n.*a file in UTF-16\n.*\n.*encoding=utf-8.*=bytes"):
+    with pytest.raises(DataError, match=r"is not valid UTF-16\n.*a file in UTF-16\n.*\n.*encoding=utf-8.*=bytes"):
         contents(tmp_path / "a.txt", encoding="utf-16")
 
 
 @pytest.mark.parametrize("encoding", ["utf-9", "zip", "hex", "a\0b"])
 def test_an_unknown_encoding_is_refused(encoding: str) -> None:
-    with pytest.raises(SettingError, match=r"the encoding is unknown\n(.*\n)*.*--set encoding=utf-8"):
+    with pytest.raises(SettingError, match=r"unknown encoding\n(.*\n)*.*--set encoding=utf-8"):
         read_text("a.txt", encoding=encoding)
 
 
@@ -142,7 +148,7 @@ def test_missing_empty_and_odd_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     with pytest.raises(DataError, match=r"empty\.txt is empty\n.*a text\n.*0 bytes"):
         read_text([tmp_path / "empty.txt"])
-    with pytest.raises(DataError, match=r"the folder .* holds no text\n.*the ending \.txt, .*\n.*\n.*one by one"):
+    with pytest.raises(DataError, match=r"the folder .* has no text\n.*the suffix \.txt, .*\n.*\n.*name the files"):
         read_text(tmp_path)
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(DataError, match=r"is not a file\n(.*\n)*.*cat .*pipe\.txt > "):
@@ -160,7 +166,7 @@ def test_a_file_that_goes_away_is_one_message(tmp_path: Path) -> None:
     path.unlink()
     for use in (document.stamp, lambda: list(document.pieces())):
         with pytest.raises(
-            DataError, match=r"cannot read .*a\.txt: No such file.*\n.*a file .* may read\n(.*\n)*.*try:"
+            DataError, match=r"cannot read .*a\.txt: No such file.*\n.*a readable file or folder\n(.*\n)*.*try:"
         ):
             use()
 
@@ -188,7 +194,7 @@ def test_what_the_system_refuses_is_one_message(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "all").chmod(0o755)
     tmp_path.chmod(0o755)
     monkeypatch.chdir(tmp_path)  # the folders above are closed to others
-    message = r"cannot read .*{}.*: Permission denied\n.*that you may read\n.*\n.*ls -l"
+    message = r"cannot read .*{}.*: Permission denied\n.*a readable file or folder\n.*\n.*ls -l"
     try:
         with unprivileged():
             for path, named in (
@@ -255,20 +261,22 @@ def test_links_are_followed_and_each_file_counts_once(tmp_path: Path, monkeypatc
     ("encoding", "content", "place"),
     [("utf-7", b"ab+2AA-", 3), ("unicode_escape", b"\\ud800", 1), ("utf-7", b"abcdefgh+2AA-", 9)],
 )
-def test_half_a_character_is_refused(
+def test_lone_surrogate_is_refused(
     encoding: str, content: bytes, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_module, "PIECE", 6)
     (tmp_path / "a.txt").write_bytes(content)
-    message = rf"a\.txt holds half a character\n.*whole characters.*\n.*U\+D800 at character {place}\n.*--set encoding="
+    message = (
+        rf"a\.txt has a lone surrogate\n.*characters of Unicode\n.*U\+D800 at character {place}\n.*--set encoding="
+    )
     with pytest.raises(DataError, match=message):
         contents(tmp_path / "a.txt", encoding=encoding)
 
 
-def test_half_a_character_at_hand_is_refused() -> None:
+def test_lone_surrogate_in_memory_is_refused() -> None:
     document = Document("prompt", "ab\ud800")
     for use in (document.stamp, lambda: list(document.pieces()), lambda: list(document.chunks())):
-        with pytest.raises(DataError, match=r"prompt holds half a character\n.*\n.*U\+D800 at character 3"):
+        with pytest.raises(DataError, match=r"prompt has a lone surrogate\n.*\n.*U\+D800 at character 3"):
             use()
 
 

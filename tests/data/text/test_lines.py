@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from elman.data.text import documents as text_module
 from elman.data.text.documents import Document
-from elman.data.text.lines import KeptLines, document_lines
+from elman.data.text.lines import LineStore, document_lines
 
 
 @given(st.text(st.sampled_from("ab\n"), min_size=1, max_size=20), st.integers(1, 4))
@@ -21,6 +21,6 @@ def test_lines_are_those_of_the_text_wherever_it_is_cut(text: str, piece: int) -
 def test_kept_lines(tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
     path.write_bytes("one\r\n\nüber\nlast".encode())
-    lines = KeptLines(path, tmp_path)
+    lines = LineStore(path, tmp_path)
     assert list(lines) == ["one", "", "über", "last"]
     assert (len(lines), lines[2]) == (4, "über")

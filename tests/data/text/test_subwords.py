@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.text.subwords import hashed, pieces_of, split_sentence
+from elman.data.text.subwords import character_ngrams, hash_buckets, split_sentence
 
 
 def test_words_and_signs() -> None:
@@ -20,11 +20,11 @@ def test_blanks_and_capitals_do_not_matter(text: str) -> None:
 
 
 def test_pieces() -> None:
-    assert pieces_of("cat") == ["<ca", "cat", "at>", "<cat", "cat>"]
-    assert (pieces_of("a"), pieces_of("")) == (["<a>"], ["<>"])
-    assert pieces_of("aaaa").count("aaa") == 1
+    assert character_ngrams("cat") == ["<ca", "cat", "at>", "<cat", "cat>"]
+    assert (character_ngrams("a"), character_ngrams("")) == (["<a>"], ["<>"])
+    assert character_ngrams("aaaa").count("aaa") == 1
 
 
 def test_buckets_are_the_same_on_every_machine() -> None:
-    assert hashed(pieces_of("cat"), 1000).tolist() == [524, 832, 276, 679, 239]
-    assert max(hashed(pieces_of("internationalisation"), 7)) < 7
+    assert hash_buckets(character_ngrams("cat"), 1000).tolist() == [524, 832, 276, 679, 239]
+    assert max(hash_buckets(character_ngrams("internationalisation"), 7)) < 7

@@ -123,12 +123,14 @@ def test_a_split_keeps_every_token_in_order() -> None:
     assert (len(train), len(valid)) == (75, 25)
 
 
-def test_an_impossible_split_is_refused() -> None:
+def test_an_invalid_split_is_refused() -> None:
     text = TokenFile.from_token_ids(np.zeros(10), vocabulary_size=1)
     for validation in (0.0, 1.0, -0.5, float("nan")):
         with pytest.raises(SettingError, match=rf"between 0 and 1\n.*{validation}\n.*--set validation=0.1"):
             text.split(validation)
-    with pytest.raises(DataError, match=r"too short to keep .*\n.*at least 2 tokens .*\n.*9 for training and 1 for"):
+    with pytest.raises(
+        DataError, match=r"too short for a validation part\n.*at least 2 tokens .*\n.*9 for training and 1 for"
+    ):
         text.split(0.1)
 
 
@@ -163,27 +165,27 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda raw: b"", r"at least 64 bytes\n.*0 bytes"),
     "another file": (lambda raw: b"\x80\x04" + raw[2:], "a file of encoded text"),
     "newer": (header(version=2), r"newer elman\n.*version 1 or older\n.*version 2\n.*pip install"),
-    "truncated": (lambda raw: raw[:-5], r"as its first bytes say"),
-    "longer": (lambda raw: raw + b"x", r"as its first bytes say"),
-    "too many tokens": (header(count=1 << 60), "as its first bytes say"),
-    "an odd width": (header(width=3), "sizes that are possible"),
-    "a width of 0": (header(width=0), "sizes that are possible"),
-    "no documents": (header(documents=0), "sizes that are possible"),
-    "more documents than tokens": (header(documents=21), "sizes that are possible"),
-    "long notes": (header(notes=1 << 60), "sizes that are possible"),
+    "truncated": (lambda raw: raw[:-5], r"as its header says"),
+    "longer": (lambda raw: raw + b"x", r"as its header says"),
+    "too many tokens": (header(count=1 << 60), "as its header says"),
+    "an odd width": (header(width=3), "valid sizes"),
+    "a width of 0": (header(width=0), "valid sizes"),
+    "no documents": (header(documents=0), "valid sizes"),
+    "more documents than tokens": (header(documents=21), "valid sizes"),
+    "long notes": (header(notes=1 << 60), "valid sizes"),
     "documents out of order": (at(STARTS + 8, struct.pack("<q", 0)), "documents that begin in order"),
     "a late first document": (at(STARTS, struct.pack("<q", 1)), "documents that begin in order"),
     "a document beyond the end": (at(STARTS + 16, struct.pack("<q", 20)), "documents that begin in order"),
     "a token id too large": (at(64, b"\xff"), r"token ids below 16\n.*the token id 255"),
-    "notes that are not JSON": (lambda raw: raw[:-1] + b"\xff", "notes in JSON"),
-    "other notes": (notes(fingerprint=3), "notes with the fingerprint"),
-    "an absurd vocabulary": (notes(vocabulary_size=1 << 40), "notes with the fingerprint"),
-    "a vocabulary that is true": (notes(vocabulary_size=True), "notes with the fingerprint"),
+    "notes that are not JSON": (lambda raw: raw[:-1] + b"\xff", "in JSON"),
+    "other notes": (notes(fingerprint=3), "the fingerprint and the size of the vocabulary"),
+    "an absurd vocabulary": (notes(vocabulary_size=1 << 40), "the fingerprint and the size of the vocabulary"),
+    "a vocabulary that is true": (notes(vocabulary_size=True), "the fingerprint and the size of the vocabulary"),
 }
 
 
 @pytest.mark.parametrize("case", sorted(BROKEN))
-def test_a_file_that_lies_is_refused(case: str, texts: list[Document], tmp_path: Path) -> None:
+def test_an_inconsistent_file_is_refused(case: str, texts: list[Document], tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     encode_text(texts, build(texts), path)
     spoil, message = BROKEN[case]
@@ -201,7 +203,9 @@ def test_the_spoilers_change_nothing_by_themselves(texts: list[Document], tmp_pa
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot read .*tokens: No such file.*\n.*may read\n.*\n.*make it again"):
+    with pytest.raises(
+        RunError, match=r"cannot read .*tokens: No such file.*\n.*may read\n.*\n.*encode the text again"
+    ):
         TokenFile.open(tmp_path / "tokens")
 
 

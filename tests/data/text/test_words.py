@@ -48,9 +48,9 @@ def test_spaces_stand_between_words_of_a_line_only() -> None:
     ]
 
 
-def test_impossible_sizes_are_refused() -> None:
+def test_invalid_sizes_are_refused() -> None:
     for size in (2, -1, 1 << 25):
-        with pytest.raises(SettingError, match=rf"vocabulary_size is impossible\n.*from 3 to .*\n.*{size}"):
+        with pytest.raises(SettingError, match=rf"invalid value for vocabulary_size\n.*from 3 to .*\n.*{size}"):
             Words.build([["a"]], size=size)
 
 

@@ -48,7 +48,7 @@ def test_two_files_one_file_and_compressed(tmp_path: Path) -> None:
         ("a\n", "a\nb\n", r"different numbers of lines\n.*x\.txt as in .*y\.txt\n.*x\.txt ends after line 1"),
         ("a\n\n", "a\nb\n", r"x\.txt, line 2: a line is empty"),
         ("a\nb\n", "a\n\n", r"y\.txt, line 2: a line is empty"),
-        (b"a\n\xff\n", "a\nb\n", r"x\.txt, line 2 is no UTF-8\n.*\n.*0xff at place 0\n.*iconv"),
+        (b"a\n\xff\n", "a\nb\n", r"x\.txt, line 2 is not valid UTF-8\n.*\n.*0xff at offset 0\n.*iconv"),
         ("", "", "has no lines"),
         ("a\n", "", r"y\.txt is empty"),
         ("a" * (1 << 20) + "b", "a", r"x\.txt, line 1 is too long"),
@@ -112,15 +112,6 @@ def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
     languages = Languages.learn([PAIRS], tmp_path, kind="characters", size=None, joint=True)
     with pytest.raises(DataError, match=r"'\\u2603' at character 2 of the text"):
         ParallelDataset.of([*PAIRS, SentencePair("a\u2603", "a")], languages)
-
-
-@given(st.lists(st.text("ab\n", max_size=9), max_size=9), st.integers(1, 5))
-def test_lines_are_learned_from_as_one_text(lines: list[str], size: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bitext, "PIECE", size)
-        pieces = list(bitext.in_pieces(lines))
-    assert "".join(pieces) == "".join(lines)
-    assert all(len(piece) == size for piece in pieces[:-1])
 
 
 @given(st.lists(st.builds(SentencePair, st.text(max_size=5), st.text(max_size=5)), max_size=4))

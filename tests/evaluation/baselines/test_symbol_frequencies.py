@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elman.data.text.token_file import TokenFile
-from elman.evaluation.baselines import symbol_frequencies as room
+from elman.evaluation.baselines import symbol_frequencies
 from elman.evaluation.baselines.symbol_frequencies import text_baselines
 
 
@@ -34,16 +34,16 @@ def by_hand(training: list[list[int]], judged: list[list[int]], size: int) -> tu
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 1000])
 def test_both_are_what_counting_by_hand_gives(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(room, "_AT_ONCE", at_once)
+    monkeypatch.setattr(symbol_frequencies, "_AT_ONCE", at_once)
     training = [[0, 1, 1, 2, 0], [2], [1, 0, 1]]
     judged = [[1, 3, 0, 1], [2, 2]]
     files = tokens([*chain(*training)], 5, 6), tokens([*chain(*judged)], 4)
-    found = text_baselines(*files, characters=8)
+    result = text_baselines(*files, characters=8)
     one, two, count = by_hand(training, judged, 4)
-    assert found["frequencies"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
-    assert found["pairs"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)
-    assert found["pairs"]["symbols"] == count == 4
-    assert found["pairs"]["bits_per_character"] == pytest.approx(two * 4 / math.log(2) / 8, rel=1e-12)
+    assert result["frequencies"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
+    assert result["pairs"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)
+    assert result["pairs"]["symbols"] == count == 4
+    assert result["pairs"]["bits_per_character"] == pytest.approx(two * 4 / math.log(2) / 8, rel=1e-12)
 
 
 def test_the_probabilities_of_what_may_follow_add_up_to_1() -> None:
@@ -51,10 +51,10 @@ def test_the_probabilities_of_what_may_follow_add_up_to_1() -> None:
     for u in range(4):
         each = [text_baselines(training, tokens([u, v])) for v in range(4)]
         for name in ("frequencies", "pairs"):
-            assert sum(math.exp(-found[name]["nats_per_symbol"]) for found in each) == pytest.approx(1, rel=1e-12)
+            assert sum(math.exp(-result[name]["nats_per_symbol"]) for result in each) == pytest.approx(1, rel=1e-12)
 
 
 def test_no_more_than_so_many_symbols_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MOST", 3)
+    monkeypatch.setattr(symbol_frequencies, "MAX_SYMBOLS", 3)
     judged = tokens([1, 2, 0])
     assert text_baselines(tokens([0, 1, 1, 2, 0, 1]), judged) == text_baselines(tokens([0, 1, 1]), judged)

@@ -54,10 +54,10 @@ def test_partners_are_searched_among_all_second_texts() -> None:
     scale = ScoreScale(1.0, 5.0, yes_no=False)
     searches: list[tuple[list[str], list[str]]] = []
 
-    def closeness(queries: list[str], candidates: list[str]) -> np.ndarray:
+    def vector_similarity(queries: list[str], candidates: list[str]) -> np.ndarray:
         searches.append((queries, candidates))
         return np.array([[3, 1, 2], [1, 3, 2]])
 
-    assert partner_rank(pairs, scale, closeness) == {"mean_reciprocal_rank": pytest.approx((1 + 1 / 3) / 2)}
+    assert partner_rank(pairs, scale, vector_similarity) == {"mean_reciprocal_rank": pytest.approx((1 + 1 / 3) / 2)}
     assert searches == [(["a", "c"], ["x", "y", "z"])]
-    assert partner_rank(pairs[1:2], scale, closeness) == {}
+    assert partner_rank(pairs[1:2], scale, vector_similarity) == {}

@@ -1,12 +1,12 @@
-"""Measures of captions, against the numbers of the COCO evaluation's own program (pycocoevalcap 1.2)."""
+"""Caption metrics, against the numbers of the COCO evaluation's own program (pycocoevalcap 1.2)."""
 
 import math
 
 import pytest
 
-from elman.evaluation.metrics.captions import Cider, bleu, cider, constant_caption, exact, metrics
+from elman.evaluation.metrics.captions import Cider, bleu, caption_metrics, cider, constant_caption, exact_match
 
-WRITTEN = ["a man rides a brown horse on the beach", "two dogs play in the snow", "a girl", "the cat sat on the mat"]
+CAPTIONS = ["a man rides a brown horse on the beach", "two dogs play in the snow", "a girl", "the cat sat on the mat"]
 REFERENCES = [
     ["a man is riding a horse on a beach", "a person rides a brown horse near the sea"],
     ["two dogs are playing in snow", "two brown dogs play in the white snow", "dogs run"],
@@ -17,28 +17,28 @@ REFERENCES = [
 
 def test_the_numbers_of_the_coco_evaluation() -> None:
     scores = [2.883049077959371, 2.613533522910871, 0.8260928292713342, 4.458819119171941]
-    assert Cider(REFERENCES).scores(WRITTEN) == pytest.approx(scores, rel=1e-12)
-    assert cider(WRITTEN, REFERENCES) == pytest.approx(2.6953736373283794, rel=1e-12)
-    wanted = [76.96317948529781, 67.54960220472772, 55.54097630593199, 43.08659488633984]
-    assert list(bleu(WRITTEN, REFERENCES).values()) == pytest.approx(wanted, rel=1e-8)
+    assert Cider(REFERENCES).scores(CAPTIONS) == pytest.approx(scores, rel=1e-12)
+    assert cider(CAPTIONS, REFERENCES) == pytest.approx(2.6953736373283794, rel=1e-12)
+    expected = [76.96317948529781, 67.54960220472772, 55.54097630593199, 43.08659488633984]
+    assert list(bleu(CAPTIONS, REFERENCES).values()) == pytest.approx(expected, rel=1e-8)
 
 
-def test_the_best_and_the_worst() -> None:
-    best = metrics([each[0] for each in REFERENCES], [each[:1] for each in REFERENCES])
+def test_perfect_and_unrelated_captions() -> None:
+    best = caption_metrics([each[0] for each in REFERENCES], [each[:1] for each in REFERENCES])
     assert best["cider"] == pytest.approx(10)
     assert best["exact"] == 1
     assert best["bleu_4"] == pytest.approx(100)
-    assert metrics(["z y x w"] * 4, REFERENCES) == {**dict.fromkeys(best, 0.0)}
-    assert metrics([""] * 4, REFERENCES)["cider"] == 0
-    assert exact(["a", "b"], [["b", "a"], ["a"]]) == 0.5
+    assert caption_metrics(["z y x w"] * 4, REFERENCES) == {**dict.fromkeys(best, 0.0)}
+    assert caption_metrics([""] * 4, REFERENCES)["cider"] == 0
+    assert exact_match(["a", "b"], [["b", "a"], ["a"]]) == 0.5
 
 
 def test_the_best_constant_caption_is_the_best() -> None:
     references = [*REFERENCES, ["two dogs play in the snow", "dogs"], ["two dogs play in the sea"]]
-    found = constant_caption(references)
+    result = constant_caption(references)
 
     def all_the_same(text: str) -> float:
         return bleu([text] * len(references), references)["bleu_4"]
 
-    assert all_the_same(found) == max(all_the_same(text) for each in references for text in each)
-    assert not math.isclose(all_the_same(found), 0)
+    assert all_the_same(result) == max(all_the_same(text) for each in references for text in each)
+    assert not math.isclose(all_the_same(result), 0)

@@ -6,17 +6,16 @@ from scipy.stats import norm
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss, mean_squared_error
 
 from elman.data.series.windows import spread_evenly
-from elman.evaluation.baselines.seasonal_naive import error_quantiles, seasonal_errors, seasonal_naive
 from elman.evaluation.metrics.forecasts import ForecastScore, coverage_name
 
 LEVELS = (0.1, 0.5, 0.9)
 
 
 def some(B: int = 40, F: int = 5, seed: int = 1) -> tuple:
-    chance = np.random.default_rng(seed)
-    quantiles_FBQ = np.sort(chance.normal(size=(F, B, 3)), -1)
-    seen_FB = (chance.random((F, B)) < 0.8).astype(float)
-    return quantiles_FBQ[..., 1], quantiles_FBQ, chance.normal(size=(F, B)), seen_FB, chance.integers(0, 3, B)
+    rng = np.random.default_rng(seed)
+    quantiles_FBQ = np.sort(rng.normal(size=(F, B, 3)), -1)
+    seen_FB = (rng.random((F, B)) < 0.8).astype(float)
+    return quantiles_FBQ[..., 1], quantiles_FBQ, rng.normal(size=(F, B)), seen_FB, rng.integers(0, 3, B)
 
 
 def test_the_metrics_are_those_of_scikit_learn() -> None:
@@ -24,19 +23,19 @@ def test_the_metrics_are_those_of_scikit_learn() -> None:
     errors_S = np.array([2.0, 0.5, np.nan])
     score = ForecastScore(LEVELS, errors_S)
     score.add(point_FB, quantiles_FBQ, target_FB, seen_FB, series_B)
-    found, there = score.metrics(), seen_FB > 0
+    result, there = score.metrics(), seen_FB > 0
     truth = target_FB[there]
-    assert found["mse"] == pytest.approx(mean_squared_error(truth, point_FB[there]))
-    assert found["mae"] == pytest.approx(mean_absolute_error(truth, point_FB[there]))
+    assert result["mse"] == pytest.approx(mean_squared_error(truth, point_FB[there]))
+    assert result["mae"] == pytest.approx(mean_absolute_error(truth, point_FB[there]))
     pinball = [mean_pinball_loss(truth, quantiles_FBQ[there][:, q], alpha=a) for q, a in enumerate(LEVELS)]
-    assert found["crps"] == pytest.approx(2 * np.mean(pinball))
+    assert result["crps"] == pytest.approx(2 * np.mean(pinball))
     low, high = quantiles_FBQ[there][:, 0], quantiles_FBQ[there][:, 2]
-    assert found["coverage_80"] == pytest.approx(np.mean((low <= truth) & (truth <= high)))
+    assert result["coverage_80"] == pytest.approx(np.mean((low <= truth) & (truth <= high)))
     mase = []
     for s in range(2):  # the third series has nothing to be compared with
         own = there & (series_B == s)
         mase.append(mean_absolute_error(target_FB[own], point_FB[own]) / errors_S[s])
-    assert found["mase"] == pytest.approx(np.mean(mase))
+    assert result["mase"] == pytest.approx(np.mean(mase))
     assert score.steps == there.sum()
 
 
@@ -53,8 +52,8 @@ def test_batches_change_nothing() -> None:
 def test_many_quantiles_give_the_crps_of_the_distribution() -> None:
     """Of a normal distribution it is sigma (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))."""
     levels = (np.arange(2001) + 0.5) / 2001
-    chance = np.random.default_rng(1)
-    target_FB = chance.normal(size=(1, 50))
+    rng = np.random.default_rng(1)
+    target_FB = rng.normal(size=(1, 50))
     quantiles_FBQ = np.broadcast_to(norm.ppf(levels, 0.3, 1.5), (1, 50, len(levels)))
     score = ForecastScore(levels.tolist(), np.ones(1))
     score.add(np.full((1, 50), 0.3), quantiles_FBQ, target_FB, np.ones((1, 50)), np.zeros(50, np.int64))
@@ -70,35 +69,3 @@ def test_names_and_places() -> None:
     assert spread_evenly(100, 3).tolist() == [0, 50, 99]
     none = ForecastScore(LEVELS, np.array([np.nan]))
     assert none.metrics()["mase"] is None
-
-
-def test_the_seasonal_naive_forecast_repeats_the_season() -> None:
-    history_TB = np.arange(14.0).reshape(7, 2)
-    for season in (1, 3, 7):
-        found = seasonal_naive(history_TB, season, 8)
-        for f in range(8):
-            back = season
-            while back <= f:
-                back += season
-            np.testing.assert_array_equal(found[f], history_TB[7 + f - back])
-
-
-def test_a_series_that_is_its_season_makes_no_error() -> None:
-    series = [np.tile([1.0, 5.0, 2.0], 9), np.arange(27.0)]
-    assert seasonal_errors(series, 3).tolist() == [0.0, 3.0]
-    found = error_quantiles(series, 3, 7, LEVELS)
-    assert found.shape == (3, 2, 3)
-    assert found[:, 0].tolist() == [[0.0] * 3] * 3
-    assert found[:, 1].tolist() == [[3.0] * 3, [6.0] * 3, [9.0] * 3]
-
-
-def test_errors_of_the_naive_forecast_as_numpy_counts_them() -> None:
-    chance = np.random.default_rng(1)
-    values_T = chance.normal(size=50)
-    values_T[[3, 20]] = np.nan
-    found = error_quantiles([values_T, np.ones(4)], 4, 9, LEVELS)
-    for cycle in range(3):
-        errors = [values_T[t] - values_T[t - 4 * (cycle + 1)] for t in range(4 * (cycle + 1), 50)]
-        np.testing.assert_allclose(found[cycle, 0], np.quantile([e for e in errors if e == e], LEVELS))
-    assert found[:, 1].tolist() == [[0.0] * 3] * 3  # too short to tell
-    assert np.isnan(seasonal_errors([np.ones(4)], 4)).all()

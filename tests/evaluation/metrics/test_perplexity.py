@@ -8,7 +8,7 @@ import torch
 
 from elman.data.text.token_file import TokenFile
 from elman.errors import DataError
-from elman.evaluation.metrics.perplexity import perplexity, summary
+from elman.evaluation.metrics.perplexity import perplexity, perplexity_metrics
 from elman.models.language_model import LanguageModel
 
 
@@ -25,11 +25,11 @@ def model() -> LanguageModel:
 def test_a_model_that_knows_nothing_is_as_perplexed_as_there_are_symbols() -> None:
     ignorant = model()
     torch.nn.init.zeros_(ignorant.output.weight)
-    found = perplexity(ignorant.nats, text(300), characters=598)
-    assert found["perplexity"] == pytest.approx(9)
-    assert found["nats_per_symbol"] == pytest.approx(math.log(9))
-    assert found["symbols"] == 299
-    assert found["bits_per_character"] == pytest.approx(math.log2(9) / 2)
+    result = perplexity(ignorant.nats, text(300), characters=598)
+    assert result["perplexity"] == pytest.approx(9)
+    assert result["nats_per_symbol"] == pytest.approx(math.log(9))
+    assert result["symbols"] == 299
+    assert result["bits_per_character"] == pytest.approx(math.log2(9) / 2)
     assert "bits_per_character" not in perplexity(ignorant.nats, text(300))
 
 
@@ -41,9 +41,9 @@ def test_one_stream_is_the_sum_over_the_whole_text_at_once() -> None:
     targets = numbers[1:].clone()
     targets[122] = -100
     nats, _ = judged.nats(numbers[:-1], targets, resets=resets)
-    found = perplexity(judged.nats, whole)
-    assert found["symbols"] == 498
-    assert found["nats_per_symbol"] == pytest.approx(nats.item() / 498, abs=1e-12)
+    result = perplexity(judged.nats, whole)
+    assert result["symbols"] == 498
+    assert result["nats_per_symbol"] == pytest.approx(nats.item() / 498, abs=1e-12)
 
 
 @pytest.mark.parametrize("window", [1, 7, 100, 100_000])
@@ -70,4 +70,4 @@ def test_a_text_with_nothing_to_predict_is_refused() -> None:
 
 
 def test_a_perplexity_beyond_numbers_is_none() -> None:
-    assert summary(1e6, 10)["perplexity"] is None
+    assert perplexity_metrics(1e6, 10)["perplexity"] is None

@@ -36,8 +36,8 @@ def test_ties_get_the_mean_over_all_orders(rows: list[tuple[list[int], int]], at
         tally.add(torch.tensor([scores], dtype=torch.float32), torch.tensor([target]))
     metrics = tally.metrics()
     expected = np.mean([by_hand([float(s) for s in scores], target, at) for scores, target in rows], 0)
-    found = [metrics[f"{name}_{at}"] for name in ("recall", "mrr", "ndcg")]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    result = [metrics[f"{name}_{at}"] for name in ("recall", "mrr", "ndcg")]
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
     assert metrics["events"] == len(rows)
 
 
@@ -71,7 +71,7 @@ def test_lists_are_no_longer_than_there_are_items() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(SettingError, match="a list has no length"):
+    with pytest.raises(SettingError, match="invalid length of a list"):
         RankingTally(0, np.ones(3, np.int64))
     with pytest.raises(NonFiniteError, match="predicts no numbers"):
         RankingTally(1, np.ones(2, np.int64)).add(torch.tensor([[1.0, torch.nan]]), torch.tensor([0]))

@@ -21,15 +21,15 @@ def distance(a: list[str], b: list[str]) -> int:
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4))
 def test_rates_are_edits_over_what_was_said(pairs: list[tuple[list[str], list[str]]]) -> None:
     heard, said = [" ".join(a) for a, _ in pairs], [" ".join(b) for _, b in pairs]
-    found = error_rates(heard, said)
+    result = error_rates(heard, said)
     edits = sum(distance(a, b) for a, b in pairs)
-    assert found["word_error_rate"] == pytest.approx(edits / sum(len(b) for _, b in pairs))
+    assert result["word_error_rate"] == pytest.approx(edits / sum(len(b) for _, b in pairs))
     letters = sum(distance(list(a), list(b)) for a, b in zip(heard, said, strict=True))
-    assert found["character_error_rate"] == pytest.approx(letters / sum(map(len, said)))
-    kinds = [found[name] for name in ("substituted", "deleted", "inserted")]
-    assert sum(kinds) == pytest.approx(found["word_error_rate"])
+    assert result["character_error_rate"] == pytest.approx(letters / sum(map(len, said)))
+    kinds = [result[name] for name in ("substituted", "deleted", "inserted")]
+    assert sum(kinds) == pytest.approx(result["word_error_rate"])
 
 
 def test_the_kinds_of_errors_by_hand() -> None:
-    found = error_rates(["one too", "four five six"], ["one two three", "four six"])
-    assert [found[name] for name in ("substituted", "deleted", "inserted")] == [0.2, 0.2, 0.2]
+    result = error_rates(["one too", "four five six"], ["one two three", "four six"])
+    assert [result[name] for name in ("substituted", "deleted", "inserted")] == [0.2, 0.2, 0.2]

@@ -41,6 +41,32 @@ def test_recorded_layers_give_the_same_outputs_and_gradients(name: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def test_parametrised_layers_of_torch_are_recorded() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.GRU(3, 5), "weight_hh_l0").double()
+    x = torch.randn(6, 2, 3, dtype=torch.float64)
+    recorded = record(layer, x, lambda m, b: m(b)[0].square().sum())
+    layer(x)[0].square().sum().backward()
+    assert "parametrizations.weight_hh_l0.original1" in recorded.gradients
+    for name, p in layer.named_parameters():
+        torch.testing.assert_close(recorded.gradients[name], p.grad)
+
+
+def test_a_model_that_changes_outputs_in_place_is_recorded() -> None:
+    layer = elman.GRU(3, 5)
+    x = torch.randn(6, 2, 3)
+    recorded = record(layer, x, lambda m, b: m(b)[0].mul_(2).square().sum())
+    y = layer(x)[0].detach()
+    torch.testing.assert_close(recorded.calls[0].d_y_TBP, 8 * y)
+
+
+def test_a_recorded_layer_is_observed() -> None:
+    layer = elman.LSTM(3, 5)
+    assert not layer.is_observed
+    with recording(layer):
+        assert layer.is_observed
+    assert not layer.is_observed
+
+
 def test_recorded_layers_take_packed_sequences_and_states() -> None:
     layer = nn.GRU(3, 5, bidirectional=True).double()
     x = torch.randn(6, 3, 3, dtype=torch.float64)
@@ -82,11 +108,11 @@ def test_the_gradients_are_autograds_also_for_frozen_layers(reader, loss) -> Non
     recorded = record(model, batch, loss)
     for name, p in model.named_parameters():
         torch.testing.assert_close(recorded.gradients[name], p.grad)
-    errors = [p.d_y_TBP for p in recorded.passages]
+    errors = [p.d_y_TBP for p in recorded.calls]
     for p in model.layer.parameters():
         p.requires_grad_(False)
     frozen = record(model, batch, loss)
-    torch.testing.assert_close(frozen.passages[1].d_y_TBP, errors[1])
+    torch.testing.assert_close(frozen.calls[1].d_y_TBP, errors[1])
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -151,5 +177,5 @@ def test_a_kernel_whose_last_state_is_a_part_of_its_output_is_not_counted_twice(
     layer = elman.GRU(3, 5).double()
     x = torch.randn(6, 2, 3, dtype=torch.float64)
     recorded = record(layer, x, lambda m, b: (m(b)[0] ** 2).sum() + m(b)[1].sin().sum())
-    totals = [flow.backpropagate(Linear(replay(passage))).d_W for passage in recorded.passages]
+    totals = [flow.backpropagate(Linear(replay(passage))).d_W for passage in recorded.calls]
     torch.testing.assert_close(sum(totals), recorded.gradients["weight_hh_l0"])

@@ -12,7 +12,7 @@ CELLS = {"tanh": elman.RNN, "gru": elman.GRU, "lstm": elman.LSTM}
 
 
 def linear_of(layer: torch.nn.Module, x: torch.Tensor) -> Linear:
-    return Linear(replay(record(layer, x, lambda m, b: m(b)[0].sum()).passages[0]))
+    return Linear(replay(record(layer, x, lambda m, b: m(b)[0].sum()).calls[0]))
 
 
 @pytest.mark.parametrize("matrix", ["random", "rotation", "nilpotent", "zero"])
@@ -24,8 +24,8 @@ def test_the_spectral_radius_is_the_largest_eigenvalue(matrix: str) -> None:
         "nilpotent": torch.diag(torch.ones(9), 1),
         "zero": torch.zeros(3, 3),
     }[matrix]
-    wanted = float(torch.linalg.eigvals(W.double()).abs().max())
-    assert jacobian.spectral_radius(W) == pytest.approx(wanted, rel=1e-4, abs=1e-12)
+    expected = float(torch.linalg.eigvals(W.double()).abs().max())
+    assert jacobian.spectral_radius(W) == pytest.approx(expected, rel=1e-4, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -33,11 +33,11 @@ def test_jacobians_are_autograds(name: str) -> None:
     torch.manual_seed(0)
     layer = CELLS[name](3, 5).double()
     linear = linear_of(layer, torch.randn(6, 2, 3, dtype=torch.float64))
-    trace, found = linear.trace, jacobian.sample(linear)
+    trace, result = linear.trace, jacobian.sample(linear)
     places = trace.thread_TB.nonzero()
-    picked = places[torch.linspace(0, len(places) - 1, len(found)).long()].tolist()
-    assert len(found) == 8
-    for J, (t, b) in zip(found, picked, strict=True):
+    picked = places[torch.linspace(0, len(places) - 1, len(result)).long()].tolist()
+    assert len(result) == 8
+    for J, (t, b) in zip(result, picked, strict=True):
 
         def step(before: torch.Tensor, t: int = t, b: int = b) -> torch.Tensor:
             state = before.view(1, -1).split(5, dim=1)
@@ -46,7 +46,7 @@ def test_jacobians_are_autograds(name: str) -> None:
 
         before = torch.cat([s[t, b] for s in trace.before])
         torch.testing.assert_close(J, torch.autograd.functional.jacobian(step, before))
-    values = torch.stack([torch.linalg.svdvals(J) for J in found])
+    values = torch.stack([torch.linalg.svdvals(J) for J in result])
     measured = jacobian.measure(linear)
     assert measured.singular_values[2] == pytest.approx(float(values[:, 0].median()))
     assert measured.samples == 8
@@ -91,6 +91,6 @@ def test_resets_and_padding_are_left_out() -> None:
     resets = torch.zeros(30, 2, dtype=torch.bool)
     resets[10] = True
     x = torch.randn(30, 2, 2)
-    passages = record(layer, x, lambda m, b: m(b, resets=resets, lengths=[30, 20])[0].sum()).passages
+    passages = record(layer, x, lambda m, b: m(b, resets=resets, lengths=[30, 20])[0].sum()).calls
     exponents_BK, _ = jacobian.lyapunov(Linear(replay(passages[0])))
     assert exponents_BK.flatten().tolist() == pytest.approx([math.log(0.9)] * 8, abs=1e-5)

@@ -11,7 +11,7 @@ from elman.inspection import diagnose
 
 def period(*x: torch.Tensor, **options: torch.Tensor) -> float:
     layer = elman.RNN(x[0].shape[2], 6)
-    return diagnose(layer, x, lambda m, b: m(b, **options)[0].sum(), memory=1).layers[0].measured.period
+    return diagnose(layer, x, lambda m, b: m(b, **options)[0].sum(), memory=1).layers[0].measurements.shortest_period
 
 
 def wave(steps: float, T: int = 60) -> torch.Tensor:

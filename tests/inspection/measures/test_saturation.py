@@ -10,7 +10,7 @@ from elman.inspection.measures import saturation
 
 
 def measure(layer: torch.nn.Module, x: torch.Tensor, **options: object) -> saturation.Saturation:
-    passages = record(layer, x, lambda m, b: m(b, **options)[0].sum()).passages
+    passages = record(layer, x, lambda m, b: m(b, **options)[0].sum()).calls
     return saturation.measure([Linear(replay(p)) for p in passages])
 
 
@@ -29,11 +29,11 @@ def test_known_forget_gates_give_their_time_constants() -> None:
     keep = [0.1, 0.5, 0.9, 0.99, 0.999]
     layer = still(elman.LSTM(2, 5), f=[math.log(k / (1 - k)) for k in keep])
     found = measure(layer, torch.randn(7, 3, 2))
-    wanted = torch.quantile(torch.tensor([-1 / math.log(k) for k in keep]), torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9]))
-    assert found.time_constants == pytest.approx(wanted.tolist(), rel=1e-3)
+    expected = torch.quantile(torch.tensor([-1 / math.log(k) for k in keep]), torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9]))
+    assert found.time_constants == pytest.approx(expected.tolist(), rel=1e-3)
     assert found.time_constants[2] == pytest.approx(-1 / math.log(0.9), rel=1e-5)
     assert found.gates["f"].mean == pytest.approx(sum(keep) / 5, rel=1e-5)
-    assert found.gates["f"].open == pytest.approx(0.4) and found.gates["f"].shut == 0
+    assert found.gates["f"].open == pytest.approx(0.4) and found.gates["f"].closed == 0
     assert found.gates["i"].mean == pytest.approx(0.5)
 
 
@@ -45,7 +45,7 @@ def test_the_update_gate_of_the_gru_is_its_time_constant() -> None:
 
 def test_gates_stuck_shut_are_counted() -> None:
     found = measure(still(elman.LSTM(2, 4), o=[-9.0, -9.0, -9.0, 0.0]), torch.randn(5, 2, 2))
-    assert found.gates["o"].shut == pytest.approx(0.75)
+    assert found.gates["o"].closed == pytest.approx(0.75)
 
 
 def test_flat_slopes_are_counted_by_step_and_by_unit() -> None:
@@ -54,13 +54,13 @@ def test_flat_slopes_are_counted_by_step_and_by_unit() -> None:
         layer.weight_ih_l0[1] = 5.0  # saturated at every other step
     x = torch.tensor([0.0, 1.0, 0.0, 1.0])[:, None, None]
     found = measure(layer, x)
-    assert found.flat == pytest.approx((4 + 2) / 16) and found.stuck == pytest.approx(0.25)
+    assert found.saturated == pytest.approx((4 + 2) / 16) and found.always_saturated == pytest.approx(0.25)
     assert found.dead is None and found.gates == {} and found.time_constants == ()
 
 
 def test_the_candidates_of_gated_cells_saturate() -> None:
-    assert measure(still(elman.LSTM(2, 2), g=[9.0, 0.0]), torch.randn(5, 2, 2)).flat == pytest.approx(0.5)
-    assert measure(still(elman.GRU(2, 2), n=[9.0, 0.0]), torch.randn(5, 2, 2)).flat == pytest.approx(0.5)
+    assert measure(still(elman.LSTM(2, 2), g=[9.0, 0.0]), torch.randn(5, 2, 2)).saturated == pytest.approx(0.5)
+    assert measure(still(elman.GRU(2, 2), n=[9.0, 0.0]), torch.randn(5, 2, 2)).saturated == pytest.approx(0.5)
 
 
 def test_dead_units_never_answer() -> None:
@@ -69,7 +69,7 @@ def test_dead_units_never_answer() -> None:
         layer.weight_ih_l0[3] = 2.0  # wakes at one step
     x = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
     found = measure(layer, x)
-    assert found.dead == pytest.approx(0.5) and found.flat is None
+    assert found.dead == pytest.approx(0.5) and found.saturated is None
 
 
 def test_padding_is_left_out() -> None:
@@ -91,5 +91,5 @@ def test_a_cell_of_ones_own_has_no_gates_that_we_know() -> None:
             return (k * state[0] + (1 - k) * torch.tanh(gx[:, 1] + gh[:, 1]),)
 
     found = measure(still(elman.Recurrent(Leaky(), 2, 3)), torch.randn(4, 2, 2))
-    assert found.flat is None and found.gates == {}
+    assert found.saturated is None and found.gates == {}
     assert found.time_constants == pytest.approx([-1 / math.log(0.5)] * 5)

@@ -27,18 +27,18 @@ if path is not None:
     spec.loader.exec_module(sys.modules[ENGINE])
 
 from elman.kernels import cpu
-from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu import passes
 from elman.kernels.weights import Weights
+from elman.layers import LAYERS
 from elman.layers.cell import Cell, State
-from elman.layers.gru import GRUCell
-from elman.layers.lstm import LSTMCell
-from elman.layers.rnn import CELLS
 
-assert path is None or calls._engine.__file__ == path
-if calls.missing is not None:
-    pytest.skip(calls.missing, allow_module_level=True)
+assert path is None or passes._engine.__file__ == path
+if passes.missing is not None:
+    pytest.skip(passes.missing, allow_module_level=True)
 
-ALL_CELLS: dict[str, Cell] = {c.kernel: c for c in (*(cell() for cell in CELLS.values()), GRUCell(), LSTMCell())}  # type: ignore[misc]
+ALL_CELLS: dict[str, Cell] = {
+    str(cell.kernel): cell() for layer in LAYERS.values() for cell in layer.cells if cell.kernel in passes.KINDS
+}
 
 
 @dataclass
@@ -61,9 +61,9 @@ class Drawn:
 @pytest.fixture(autouse=True)
 def poisoned() -> Iterator[None]:
     """Fresh memory is NaN, so that an output which nobody writes is seen."""
-    calls.poison = True
+    passes.poison = True
     yield
-    calls.poison = False
+    passes.poison = False
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.kernels import cpu, eager
-from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu import passes
 from elman.layers.cell import Cell
 from elman.testing import TOLERANCE
 
@@ -225,8 +225,8 @@ def test_more_steps_than_16_bits_count(main_cell: Cell, draw: Draw) -> None:
 
 def test_what_is_saved_lies_in_memory_of_its_own(main_cell: Cell, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two graphs alive at once do not share a block of the pool, and one that is gone leaves its block to the next."""
-    monkeypatch.setattr(cpu.calls, "poison", False)
-    monkeypatch.setattr(cpu.calls, "LARGE", 1)
+    monkeypatch.setattr(cpu.passes, "poison", False)
+    monkeypatch.setattr(cpu.passes, "LARGE", 1)
     sizes = (20, 3, 4, 16)
     first, second = draw(main_cell, *sizes, grad=True), draw(main_cell, *sizes, grad=True, seed=1)
     wanted = gradients(first, cpu)
@@ -242,10 +242,10 @@ def test_what_is_saved_lies_in_memory_of_its_own(main_cell: Cell, draw: Draw, mo
 
 def test_memory_of_the_pool(main_cell: Cell, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large tensors lie in blocks that are used again: those that somebody still holds are left alone."""
-    monkeypatch.setattr(calls, "poison", False)
+    monkeypatch.setattr(passes, "poison", False)
     drawn = draw(main_cell, 6, 5, 3, 8, dtype=torch.float64, grad=True)
     wanted = gradients(drawn, cpu)
-    monkeypatch.setattr(calls, "LARGE", 1)
+    monkeypatch.setattr(passes, "LARGE", 1)
     kept = [gradients(drawn, cpu) for _ in range(3)]
     for found in kept:
         check(found, wanted)

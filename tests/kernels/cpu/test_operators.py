@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import elman
 from elman.kernels import cpu
 from elman.kernels.call import flatten
-from elman.kernels.cpu import operators
+from elman.kernels.cpu import recurrent
 from elman.layers.cell import Cell
 
 Draw = Callable[..., Any]
@@ -23,14 +23,14 @@ Draw = Callable[..., Any]
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("ragged", [False, True])
 def test_opcheck(main_cell: Cell, draw: Draw, grad: bool, ragged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu.calls, "poison", False)  # opcheck compares what is allocated and not used, too
+    monkeypatch.setattr(cpu.passes, "poison", False)  # opcheck compares what is allocated and not used, too
     drawn = draw(main_cell, 4, 3, 2, 5, grad=grad)
     lengths = torch.tensor([4, 1, 2]) if ragged else None
     resets = torch.tensor([[False, True, False]] * 4) if ragged else None
     call = flatten(drawn.x_TBI, drawn.state, drawn.weights, lengths, resets)
     arguments = (main_cell.kernel, False, grad, *call)
     tests = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
-    torch.library.opcheck(operators.recurrent, arguments, test_utils=tests)
+    torch.library.opcheck(recurrent, arguments, test_utils=tests)
 
 
 @pytest.fixture(params=["RNN", "GRU", "LSTM"])
@@ -84,6 +84,6 @@ def test_fake_tensors_and_modes(layer: Any) -> None:
 def test_a_call_that_saved_nothing_says_so(draw: Draw, main_cell: Cell) -> None:
     drawn = draw(main_cell, 2, 2, 2, 2, grad=True)
     call = flatten(drawn.x_TBI, drawn.state, drawn.weights, None, None)
-    y: Tensor = operators.recurrent(main_cell.kernel, False, False, *call)[0]
-    with pytest.raises(RuntimeError, match="save=False"):
+    y: Tensor = recurrent(main_cell.kernel, False, False, *call)[0]
+    with pytest.raises(RuntimeError, match="keep nothing"):
         y.sum().backward()

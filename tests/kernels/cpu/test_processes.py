@@ -66,7 +66,7 @@ def test_the_environment_forces_an_instruction_set(isa: str) -> None:
 
 
 def test_an_unknown_instruction_set_is_refused_with_a_reason() -> None:
-    program = "from elman.kernels.cpu import calls; print(calls.missing)"
+    program = "from elman.kernels.cpu import passes; print(passes.missing)"
     done = python(program, ELMAN_CPU_ISA="mmx")
     assert "ELMAN_CPU_ISA should be one of" in done.stdout and "mmx" in done.stdout, done.stderr
 

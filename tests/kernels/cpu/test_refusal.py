@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 
 import elman
 from elman.kernels import cpu
-from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu import passes
 from elman.kernels.dispatch import choose
 from elman.layers.lstm import LSTMCell
 
@@ -52,7 +52,7 @@ def test_reasons(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert "autocast" in (why(drawn) or "")
     monkeypatch.setattr(
-        calls, "missing", "the extension is not there (no): pip install . where there is a C++ compiler"
+        passes, "missing", "the extension is not there (no): pip install . where there is a C++ compiler"
     )
     assert "pip install ." in (why(drawn) or "")
 
@@ -95,7 +95,7 @@ def test_a_half_precision_layer_is_right() -> None:
 def test_the_engine_checks_what_it_is_given(drawn: Any) -> None:
     """The glue never asks for these; if it did, memory would be safe."""
     w = drawn.weights
-    packed = calls._engine.pack(2, 0, w.ih, w.hh, w.b_ih, w.b_hh, 1)
+    packed = passes._engine.pack(2, 0, w.ih, w.hh, w.b_ih, w.b_hh, 1)
     h, c = drawn.state
     x = drawn.x_TBI[0]
     for bad in (
@@ -107,11 +107,11 @@ def test_the_engine_checks_what_it_is_given(drawn: Any) -> None:
         (x.to("meta"), h, c),
     ):
         with pytest.raises((ValueError, TypeError, RuntimeError)):
-            calls._engine.step(packed, *bad, torch.empty_like(h), torch.empty_like(c), 1)
+            passes._engine.step(packed, *bad, torch.empty_like(h), torch.empty_like(c), 1)
     with pytest.raises(TypeError):
-        calls._engine.step(packed, [1.0], h, c, h, c, 1)
+        passes._engine.step(packed, [1.0], h, c, h, c, 1)
     y = torch.empty(3, 2, 4)
     for lengths in ([-1, 2], [4, 1], [1]):
         with pytest.raises(ValueError, match="lengths"):
-            call = calls.Call(drawn.x_TBI, h, c, *w[:4], None, None, torch.tensor(lengths), None)
-            calls._engine.forward(2, 0, packed, call, False, 1, y, h.clone(), c.clone(), None)
+            call = passes.Call(drawn.x_TBI, h, c, *w[:4], None, None, torch.tensor(lengths), None)
+            passes._engine.forward(2, 0, packed, call, False, 1, y, h.clone(), c.clone(), None)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from elman.kernels import cpu
+from elman.kernels.cpu import packing
 from elman.layers.cell import Cell
 
 Draw = Callable[..., Any]
@@ -110,8 +111,8 @@ def test_one_number_changed_behind_torchs_back_is_seen_by_a_sequence(main_cell: 
 
 def test_packed_weights_go_with_the_weights(main_cell: Cell, draw: Draw) -> None:
     drawn = draw(main_cell, 3, 2, 4, 20)
-    before = len(cpu._kept)
+    before = len(packing._cache)
     drawn.on(cpu)
-    assert len(cpu._kept) == before + 1
+    assert len(packing._cache) == before + 1
     del drawn
-    assert len(cpu._kept) == before
+    assert len(packing._cache) == before

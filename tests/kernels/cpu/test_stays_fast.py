@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import elman
 from elman.errors import ShapeError
 from elman.kernels import eager
-from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu import passes
 from elman.layers.lstm import LSTMCell
 from elman.testing import TOLERANCE
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_fast_is_eager_and_explained() -> None:
 
 
 def calls_of(name: str) -> str:
-    return f"the cell {name} is not one of those it was written for: {', '.join(calls.KINDS)}"
+    return f"the cell {name} is not one of those it was written for: {', '.join(passes.KINDS)}"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit

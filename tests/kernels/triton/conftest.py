@@ -26,15 +26,16 @@ with pytest.MonkeyPatch.context() as patch:
     from elman.kernels.triton import launch
 
 from elman.kernels import triton
-from elman.kernels.triton import forward_pass as calls
+from elman.kernels.triton import forward_pass
+from elman.kernels.triton.plan import KINDS
+from elman.layers import LAYERS
 from elman.layers.cell import Cell
-from elman.layers.gru import GRUCell
-from elman.layers.lstm import LSTMCell
-from elman.layers.rnn import CELLS
 
 assert launch.INTERPRETED == INTERPRETED
 
-ALL_CELLS: dict[str, Cell] = {c.kernel: c for c in (*(cell() for cell in CELLS.values()), GRUCell(), LSTMCell())}  # type: ignore[misc]
+ALL_CELLS: dict[str, Cell] = {
+    str(cell.kernel): cell() for layer in LAYERS.values() for cell in layer.cells if cell.kernel in KINDS
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,9 +66,9 @@ def moved(value: Any, device: str) -> Any:
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The device of the tests; fresh memory is NaN, so that an output which nobody writes is seen."""
     monkeypatch.setattr(triton, "device", "cpu" if INTERPRETED else "cuda")
-    monkeypatch.setattr(calls, "poison", True)
+    monkeypatch.setattr(forward_pass, "poison", True)
     yield triton.device
-    assert triton.settings() == triton.Settings()
+    assert triton.options() == triton.EngineOptions()
 
 
 @pytest.fixture(params=list(ALL_CELLS))

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.kernels import eager, triton
-from elman.kernels.triton import cuda_graphs as pieces
-from elman.kernels.triton import forward_pass as calls
-from elman.kernels.triton import plan as tiers
+from elman.kernels.triton import cuda_graphs, forward_pass, plan
 from elman.layers.cell import Cell
 from elman.layers.lstm import LSTMCell
 from elman.testing import LAWS, TOLERANCE, Case, make_arguments
@@ -39,11 +37,11 @@ def test_a_sequence_in_pieces(
     main_cell: Cell, kernel: object, steps: int, reverse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third tier, in whole pieces with memory of their own and a shorter one that is left over."""
-    monkeypatch.setattr(pieces, "STEPS", steps)
-    monkeypatch.setattr(pieces, "_kept", type(pieces._kept)())
+    monkeypatch.setattr(cuda_graphs, "STEPS", steps)
+    monkeypatch.setattr(cuda_graphs, "_kept", type(cuda_graphs._kept)())
     with triton.use(tier=3):
         judge(kernel, main_cell, Case(T=5, B=2, reverse=reverse, lengths=True, resets=True, initial=True, seed=7))
-    assert pieces._kept
+    assert cuda_graphs._kept
 
 
 @pytest.mark.parametrize("tier", [1, 2])
@@ -94,20 +92,20 @@ def test_other_failures_are_not_hidden(kernel: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_pieces_are_kept_for_equal_sizes_and_not_for_ever(kernel: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "STEPS", 1)
-    monkeypatch.setattr(pieces, "KEPT", 2)
-    monkeypatch.setattr(pieces, "_kept", type(pieces._kept)())
+    monkeypatch.setattr(cuda_graphs, "STEPS", 1)
+    monkeypatch.setattr(cuda_graphs, "KEPT", 2)
+    monkeypatch.setattr(cuda_graphs, "_kept", type(cuda_graphs._kept)())
     with triton.use(tier=3), torch.no_grad():
         for sizes, kept in ((3, 1), (3, 1), (4, 2), (5, 2)):
             cell = LSTMCell()
             x, state, weights, *_ = make_arguments(cell, Case(T=1, H=sizes))
             kernel.unroll(cell, x, state, weights)  # type: ignore[attr-defined]
-            assert len(pieces._kept) == kept
+            assert len(cuda_graphs._kept) == kept
 
 
 def test_a_piece_from_inference_mode_serves_outside_it(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "STEPS", 2)
-    monkeypatch.setattr(pieces, "_kept", type(pieces._kept)())
+    monkeypatch.setattr(cuda_graphs, "STEPS", 2)
+    monkeypatch.setattr(cuda_graphs, "_kept", type(cuda_graphs._kept)())
     a = make_arguments(LSTMCell(), Case(T=4))
     with triton.use(tier=3):
         with torch.inference_mode():
@@ -116,7 +114,7 @@ def test_a_piece_from_inference_mode_serves_outside_it(kernel: Any, monkeypatch:
             found = kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
     wanted = eager.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
     check([found[0], *found[1]], [wanted[0], *wanted[1]])
-    assert len(pieces._kept) == 1
+    assert len(cuda_graphs._kept) == 1
 
 
 def test_two_runs_agree_to_the_bit(main_cell: Cell, kernel: Any, tier: int) -> None:
@@ -189,7 +187,7 @@ def test_what_is_kept_is_what_is_stated(main_cell: Cell, here: str, recompute: b
     for tensor in (x, *state, *weights[:4], y):
         kept.pop(tensor.data_ptr(), None)
     kept.pop(0, None)
-    assert sum(kept.values()) == tiers.kept_bytes(main_cell.kernel or "", 4, 3, 5, 4, recompute)
+    assert sum(kept.values()) == plan.kept_bytes(main_cell.kernel or "", 4, 3, 5, 4, recompute)
 
 
 def test_autocast_casts_as_it_does_for_torch(main_cell: Cell, here: str) -> None:
@@ -208,4 +206,4 @@ def test_autocast_casts_as_it_does_for_torch(main_cell: Cell, here: str) -> None
 
 
 def test_poison_is_seen(main_cell: Cell, here: str) -> None:
-    assert calls.fresh(torch.zeros(1, device=here), 2).isnan().all()
+    assert forward_pass.fresh(torch.zeros(1, device=here), 2).isnan().all()

@@ -10,7 +10,7 @@ from torch import nn
 
 import elman
 from elman.kernels import triton
-from elman.kernels.triton import plan as tiers
+from elman.kernels.triton import plan
 from elman.testing import TOLERANCE
 
 pytestmark = pytest.mark.gpu
@@ -89,5 +89,5 @@ def test_the_card_has_the_memory_that_the_plan_counts_on() -> None:
 
     processors, shared = launch.card(torch.device("cuda", torch.cuda.current_device()))
     assert processors >= 1 and shared >= 48 * 1024
-    found = tiers.plan("lstm", 16, 512, 2, processors, shared)
+    found = plan.plan("lstm", 16, 512, 2, processors, shared)
     assert found.tier == 3 or shared > found.BH * found.KP * 4 * 2

@@ -11,8 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import elman
 from elman.kernels import triton
 from elman.kernels.call import flatten
-from elman.kernels.triton import forward_pass as calls
-from elman.kernels.triton import operators
+from elman.kernels.triton import forward_pass, recurrent
 from elman.layers.cell import Cell
 from elman.layers.gru import GRUCell
 from elman.layers.lstm import LSTMCell
@@ -21,11 +20,13 @@ from elman.testing import Case, make_arguments
 
 
 @pytest.mark.parametrize(
-    ("cell", "keep"), [(TanhCell(), calls.NOTHING), (GRUCell(), calls.GATES), (LSTMCell(), calls.PAST)], ids=repr
+    ("cell", "keep"),
+    [(TanhCell(), forward_pass.NOTHING), (GRUCell(), forward_pass.GATES), (LSTMCell(), forward_pass.PAST)],
+    ids=repr,
 )
 def test_opcheck(cell: Cell, here: str, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "poison", False)  # opcheck compares what is allocated and not used, too
-    options = keep == calls.GATES
+    monkeypatch.setattr(forward_pass, "poison", False)  # opcheck compares what is allocated and not used, too
+    options = keep == forward_pass.GATES
     case = Case(T=2, B=2, I=2, H=3, lengths=options, resets=options, dtype=torch.float32)
     x, state, weights, lengths, resets, _ = make_arguments(cell, case)
     call = flatten(x, state, weights, lengths, resets)
@@ -35,7 +36,7 @@ def test_opcheck(cell: Cell, here: str, keep: int, monkeypatch: pytest.MonkeyPat
             if tensor is not None:
                 tensor.requires_grad_()
     tests = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
-    torch.library.opcheck(operators.recurrent, (cell.kernel, False, keep, None, *call), test_utils=tests)
+    torch.library.opcheck(recurrent, (cell.kernel, False, keep, None, *call), test_utils=tests)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
@@ -64,6 +65,6 @@ def test_fake_tensors(here: str) -> None:
 def test_a_call_that_kept_nothing_says_so(main_cell: Cell, here: str) -> None:
     call = flatten(*make_arguments(main_cell, Case(T=2, dtype=torch.float32))[:3], None, None)
     call = type(call)(*(None if t is None else t.to(here).requires_grad_() for t in call))
-    y = operators.recurrent(main_cell.kernel, False, calls.NOTHING, None, *call)[0]
+    y = recurrent(main_cell.kernel, False, forward_pass.NOTHING, None, *call)[0]
     with pytest.raises(RuntimeError, match="keep nothing"):
         y.sum().backward()

@@ -57,9 +57,9 @@ def test_for_a_cpu_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "device", "cuda")
     layer, x = elman.LSTM(3, 4), torch.zeros(2, 2, 3)
     explained = elman.explain(layer, x).choices["l0"]
-    assert explained.name == ("cpu" if cpu.calls.missing is None else "eager")
+    assert explained.name == ("cpu" if cpu.passes.missing is None else "eager")
     assert explained.refusals["triton"] == "the input is not on a GPU"
-    if cpu.calls.missing is None:
+    if cpu.passes.missing is None:
         with elman.strict():
             layer(x)
 
@@ -77,8 +77,8 @@ def test_strict_names_the_reasons_of_the_device_alone(monkeypatch: pytest.Monkey
 
 def test_settings_are_for_a_block_or_the_process() -> None:
     with triton.use(recompute=True):
-        assert triton.settings() == triton.Settings(recompute=True)
-    assert triton.settings() == triton.Settings()
+        assert triton.options() == triton.EngineOptions(recompute=True)
+    assert triton.options() == triton.EngineOptions()
     with pytest.raises(elman.ElmanError, match="did you mean 'recompute'"):
         triton.use(recompte=True)
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import pad
+from elman.data.batching import IGNORED, pad
 from elman.data.text.encoding import encode_line
 from elman.data.text.subwords import split_sentence
 from elman.data.text.vocabularies import Vocabulary
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, write_json
 from elman.storage.ragged import RaggedArrays
 
@@ -45,7 +45,7 @@ class CaptionBatch(NamedTuple):
 
     picture_B: Tensor  # (B, H, W, 3) uint8, or features (B, S, F) float32
     turns_B: Tensor  # whether a picture may be mirrored
-    target_TN: Tensor  # symbols, -100 beyond the ends
+    target_TN: Tensor  # symbols, IGNORED beyond the ends
     of_N: Tensor  # which picture each caption is of, rising
     said_X: Tensor  # the different symbols of all captions of each picture, also of those that were not drawn
     said_of_X: Tensor  # which picture each of these is of, rising
@@ -96,7 +96,7 @@ class CaptionDataset:
             order = torch.randperm(len(captions)).tolist()[:most] if most else range(len(captions))
             rows += [captions[k] for k in order]
             owners += [b] * len(order)
-        target, _ = pad(rows, fill=-100)
+        target, _ = pad(rows, fill=IGNORED)
         said = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
         return CaptionBatch(
             torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),
@@ -112,9 +112,7 @@ def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list
     try:
         return [encode_line(vocabulary, caption) for caption in captions]
     except DataError as error:
-        raise DataError(
-            f"a caption of {name}: {error.what}", should=error.should, found=error.found, hint=error.hint
-        ) from error
+        raise error.amended(f"a caption of {name}: {error.what}") from error
 
 
 def write_pictures(
@@ -169,11 +167,10 @@ def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] 
         values.ndim == 3 and values.dtype == np.float32
     )
     if not fits or len(values) != len(texts):
-        raise RunError(
+        raise BrokenRun(
             f"the pictures in {folder} are broken",
             should=f"{len(texts)} pictures (H, W, 3) uint8, or features (S, F) float32",
             found=f"{values.dtype} of shape {values.shape}",
-            hint=AGAIN,
         )
     return CaptionDataset(values, texts, names, vocabulary, sided=sided)
 

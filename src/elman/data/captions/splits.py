@@ -130,7 +130,7 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
         except DataError as error:
             if not told.skip_bad:
                 hint = "mend it, or remove its captions; --skip-bad leaves such pictures out"
-                raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                raise error.amended(hint=hint) from error
             told.left_out.add(f"{error.what}: {error.found}")
             continue
         count += 1

@@ -11,12 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import BucketBatches, in_order, pad
+from elman.data.batching import IGNORED, BucketBatches, in_order, pad
 from elman.data.labelled.dataset import Part
 from elman.data.labelled.labels import Labels
-
-NO_TAG = -100
-"""The tag beyond the end of a sequence, which no loss counts."""
 
 
 class LabelledBatch(NamedTuple):
@@ -40,7 +37,7 @@ def collate(part: Part, labels: Labels, numbers: NDArray[np.int64]) -> LabelledB
     padded, lengths = pad([part.input[int(n)] for n in chosen])
     targets = [part.target[int(n)] for n in chosen]
     if labels.target == "tags":
-        target = torch.from_numpy(pad(targets, NO_TAG)[0].astype(np.int64))
+        target = torch.from_numpy(pad(targets, IGNORED)[0].astype(np.int64))
     elif labels.target == "number":
         target = torch.from_numpy(((np.concatenate(targets) - labels.mean) / labels.deviation).astype(np.float32))
     else:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.labelled.labels import Labels
-from elman.errors import AGAIN, RunError
-from elman.storage.files import write_json
+from elman.errors import BrokenRun
+from elman.storage import records
 from elman.storage.ragged import RaggedArrays, read_array
 
 FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held.npy", "examples", "validation", "-labels"
@@ -51,17 +50,16 @@ class LabelledFormat:
         reader: the name of the training data's reader.
     """
 
-    kind: str
-    shape: tuple[int, ...]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    kind: str = field(metadata={"choices": KINDS})
+    shape: tuple[int, ...] = field(metadata={"low": 1, "high": LARGEST - 1})
+    mean: tuple[float, ...] = field(metadata={"low": None})
+    deviation: tuple[float, ...] = field(metadata={"low": None})
     labels: Labels
     reader: str
 
     def save(self, folder: Path) -> None:
         """Write the form into a run's folder."""
-        fields = {**vars(self), "labels": self.labels.to_json()}
-        write_json(folder / FILE, {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()})
+        records.write(folder / FILE, self)
 
     @classmethod
     def open(cls, folder: Path) -> LabelledFormat:
@@ -70,29 +68,20 @@ class LabelledFormat:
         Raises:
             RunError: it is missing or broken.
         """
-        try:
-            fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            labels = Labels.from_json(fields.pop("labels"))
-            known: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            form = cls(labels=labels, **known)
-            wrong = form._wrong()
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError, KeyError) as error:
-            wrong = str(error)[:120]
-        if wrong:
-            raise RunError(f"{folder / FILE} is broken", should="what training wrote", found=wrong, hint=AGAIN)
-        return form
+        return records.read(folder / FILE, cls, "the format of labelled sequences")
 
-    def _wrong(self) -> str | None:
-        if self.kind not in KINDS or type(self.reader) is not str:
-            return f"the kind {self.kind!r}"
-        ranks = {"symbols": (0,), "features": (1,), "frames": (2, 3)}[self.kind]
-        if len(self.shape) not in ranks or not all(type(size) is int and 0 < size < LARGEST for size in self.shape):
-            return f"the shape {self.shape}"
-        numbers = (*self.mean, *self.deviation)
-        finite = all(type(x) in (int, float) and np.isfinite(x) for x in numbers) and all(self.deviation)
-        if not finite or len(self.mean) != len(self.deviation) or len(self.mean) not in (1, *self.shape[:1]):
-            return "a mean or deviation that cannot be"
-        return None
+    def check(self) -> None:
+        """Check that the fields fit each other.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if len(self.shape) not in {"symbols": (0,), "features": (1,), "frames": (2, 3)}[self.kind]:
+            raise ValueError(f"the shape {self.shape} of {self.kind}")
+        if len(self.mean) != len(self.deviation) or len(self.mean) not in (1, *self.shape[:1]):
+            raise ValueError(f"{len(self.mean)} means and {len(self.deviation)} deviations of the shape {self.shape}")
+        if not all(self.deviation):
+            raise ValueError("a deviation of 0")
 
 
 def open_parts(folder: Path) -> tuple[Part, Part]:
@@ -104,11 +93,10 @@ def open_parts(folder: Path) -> tuple[Part, Part]:
     examples, labels = RaggedArrays.open(folder, EXAMPLES), RaggedArrays.open(folder, EXAMPLES + LABELS)
     held = np.asarray(read_array(folder / HELD))
     if held.dtype != bool or held.shape != (len(examples),) or len(labels) != len(examples) or held.all():
-        raise RunError(
+        raise BrokenRun(
             f"{folder / HELD} does not fit the examples",
             should=f"which of {len(examples)} examples are for validation",
             found=f"{held.dtype} {held.shape}",
-            hint=AGAIN,
         )
     training = Part(examples, labels, np.flatnonzero(~held))
     if held.any():

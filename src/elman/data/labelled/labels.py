@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import DataError, RunError
+from elman.errors import DataError
 
 TARGETS = ("class", "classes", "number", "tags")
 
@@ -27,11 +27,11 @@ class Labels:
         mean, deviation: of the numbers in the training part; 0 and 1 for classes.
     """
 
-    target: str
+    target: str = field(metadata={"choices": TARGETS})
     classes: tuple[str, ...] = ()
-    counts: tuple[int, ...] = ()
-    examples: int = 0
-    mean: float = 0.0
+    counts: tuple[int, ...] = field(default=(), metadata={"low": 1})
+    examples: int = field(default=0, metadata={"low": 1})
+    mean: float = field(default=0.0, metadata={"low": None})
     deviation: float = 1.0
 
     @classmethod
@@ -81,34 +81,18 @@ class Labels:
             raise DataError(f"{name} has not as many tags as steps", should=f"{steps} tags", found=str(len(places)))
         return places
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the labels as JSON knows them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-
-    @classmethod
-    def from_json(cls, fields: Any) -> Labels:
-        """Read what `to_json` gave.
+    def check(self) -> None:
+        """Check that the fields fit each other.
 
         Raises:
-            RunError: it is broken.
+            ValueError: they do not.
         """
-        try:
-            known: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-            labels = cls(**known)
-            good = labels._possible()
-        except (TypeError, AttributeError):
-            good = False
-        if not good:
-            raise RunError("the labels of the run are broken", should="what training wrote", found=str(fields)[:80])
-        return labels
-
-    def _possible(self) -> bool:
-        classes, counts = self.classes, self.counts
-        numbers = all(type(n) in (int, float) and np.isfinite(n) for n in (self.mean, self.deviation))
-        names = all(type(name) is str for name in classes) and len(set(classes)) == len(classes)
-        counted = len(counts) == len(classes) and all(type(n) is int and n > 0 for n in (*counts, self.examples))
-        enough = (len(classes) >= 2) == (self.target != "number")
-        return self.target in TARGETS and numbers and names and counted and enough and self.deviation > 0
+        if len(set(self.classes)) != len(self.classes) or len(self.counts) != len(self.classes):
+            raise ValueError("classes are not different names with a count each")
+        if (len(self.classes) >= 2) != (self.target != "number"):
+            raise ValueError(f"{len(self.classes)} classes for the target {self.target}")
+        if not self.deviation > 0:
+            raise ValueError("a deviation of 0")
 
 
 def names_of(label: Any, target: str, name: str = "an example") -> list[str]:

@@ -197,12 +197,8 @@ def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Res
             raise DataError(f"{name} is empty", should="at least one step", found="none")
         return make(name, values, label)
     except DataError as error:
-        raise DataError(
-            error.what if name in error.what else f"{name}: {error.what}",
-            should=error.should,
-            found=error.found,
-            hint=_with_skip_bad(error.hint),
-        ) from error
+        what = error.what if name in error.what else f"{name}: {error.what}"
+        raise error.amended(what, hint=_with_skip_bad(error.hint)) from error
 
 
 def _with_skip_bad(hint: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Pictures, sound and video as files: the checks before one is opened, and one error for any that is broken."""
+"""Image, audio and video files: checks before decoding, and one error for every broken file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from elman.errors import DataError, ElmanError
 
 @contextmanager
 def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]:
-    """Check that there is a file to decode, and name it in whatever goes wrong while it is decoded.
+    """Check that a file can be decoded, and name it in the error of its decoder.
 
-    Decoders of foreign files fail in more ways than they document, so that every exception counts as a broken file but
-    the ones that are messages already, and a lack of memory.
+    Decoders of untrusted files fail in more ways than they document, so every exception counts as a broken file, except
+    for `ElmanError` and a lack of memory.
 
     Args:
         path: the file.
         kind: "an image", "a sound" or "a video".
-        suffixes: the endings that such files have.
+        suffixes: the suffixes of such files.
 
     Raises:
-        DataError: the file is missing, empty, no file, or cannot be decoded.
+        DataError: the file is missing, empty, not a file, or cannot be decoded.
     """
     try:
         if not path.exists():
@@ -33,31 +33,30 @@ def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]
             found = "a folder" if path.is_dir() else "a device or pipe"
             raise DataError(f"{path} is not a file", should=kind, found=found, hint="name a file")
         if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty", should=kind, found="0 bytes", hint="leave it out")
+            raise DataError(f"{path} is empty", should=kind, found="0 bytes", hint="remove it")
         yield
     except (ElmanError, MemoryError):
         raise
     except Exception as error:
         known = path.suffix.lower() in suffixes
-        called = f"one that ends in {', '.join(suffixes)}"
         raise DataError(
             f"{path} cannot be read as {kind}",
-            should="a file that is whole" if known else called,
+            should="a complete file" if known else f"a file with the suffix {', '.join(suffixes)}",
             found=(str(error) or type(error).__name__).splitlines()[0][:200],
-            hint="make it anew, or leave it out" if known else f"name {kind}, or leave it out",
+            hint="export it again, or remove it" if known else f"name {kind}, or remove it",
         ) from error
 
 
 def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
-    """Return a file, or the files of a folder in the order of their names.
+    """Return a file, or the files of a folder, sorted by name.
 
     Args:
-        path: the file or folder; what the system cannot look at counts as a file, so that reading it will tell.
-        suffixes: the endings of the files that are taken from a folder, in small letters.
-        kind: what they are, for the message.
+        path: the file or folder; a path that the system refuses counts as a file, so that reading it raises the error.
+        suffixes: the suffixes of the files in a folder, in lower case.
+        kind: the kind of file, for the message.
 
     Raises:
-        DataError: a folder may not be read, or has no such file.
+        DataError: a folder cannot be read, or has no such file.
     """
     try:
         folder = path.is_dir()
@@ -70,15 +69,15 @@ def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
     except OSError as error:
         raise DataError(
             f"{path} cannot be read",
-            should="a folder that you may read",
+            should="a readable folder",
             found=error.strerror,
-            hint=f"ls -ld {path} says who may",
+            hint=f"ls -ld {path} shows its permissions",
         ) from error
     if not files:
         raise DataError(
-            f"{path} holds no {kind}",
-            should=f"files that end in {', '.join(suffixes)}",
+            f"{path} has no {kind}",
+            should=f"files with the suffix {', '.join(suffixes)}",
             found="none",
-            hint="name the files, or the folder that they lie in",
+            hint="name the files, or their folder",
         )
     return files

@@ -1,4 +1,4 @@
-"""Pictures: any format, mode and size that Pillow reads, upright, as grey or colour of eight bits."""
+"""Images of any format, mode and size that Pillow reads, upright, as 8-bit grey or colour."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from elman.data.media.files import decoding
 from elman.errors import DataError, extra
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-"""The files that are taken for images in a folder."""
+"""The suffixes of the images in a folder."""
 
 MOST_PIXELS = 50_000_000
-"""Of one image, if the caller does not say."""
+"""The default of the most pixels of an image."""
 
 PROGRAMS = ("EPS", "WMF")
-"""Formats that are no pixels but drawing commands, which Pillow gives to a program on the machine."""
+"""Formats of drawing commands, for which Pillow starts an external program."""
 
 ORIENTATION = 0x0112  # the tag of EXIF
 
@@ -27,39 +27,39 @@ ORIENTATION = 0x0112  # the tag of EXIF
 def read_image(
     path: str | Path, size: tuple[int, int] | None = None, colour: bool = False, *, most_pixels: int = MOST_PIXELS
 ) -> NDArray[np.uint8]:
-    """Read a picture as a person sees it: turned as its EXIF orientation says, and on white where it is transparent.
+    """Read an image, upright by its EXIF orientation, and on white where it is transparent.
 
-    Of a moving picture the first frame is taken; numbers of sixteen bits keep the upper eight. EXIF that is broken says
-    nothing. Decoding takes at most 13 bytes a pixel of the file, mostly 8.
+    Of an animation the first frame is read; 16-bit values keep the upper eight bits. Broken EXIF data is ignored.
+    Decoding takes at most 13 bytes for each pixel of the file, mostly 8.
 
     Args:
-        path: the file; what it is shows its content, not its name.
-        size: (height, width) that it is brought to, as a whole, with smoothing; None: its own.
+        path: the file; its format is that of its content, whatever its name.
+        size: (height, width) to which it is resized, with smoothing; None: its own.
         colour: red, green and blue instead of grey (the luma of ITU-R BT.601).
-        most_pixels: a larger picture is refused before it takes memory; so is one of more than twice Pillow's
+        most_pixels: a larger image is refused before it takes memory; so is one of more than twice Pillow's
             `Image.MAX_IMAGE_PIXELS`.
 
     Returns:
         uint8, (H, W), or (H, W, 3) with colour.
 
     Raises:
-        DataError: the file is missing, empty, broken, no image, too large, or one that a program would have to draw.
+        DataError: the file is missing, empty, broken, not an image, too large, or in a format of drawing commands.
         MissingExtraError: Pillow is not installed.
     """
     path = Path(path)
     with extra("images", "reading images"):
         from PIL import Image
     with decoding(path, "an image", IMAGE_SUFFIXES), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow about sizes, which are checked here, and about odd metadata
+        warnings.simplefilter("ignore")  # Pillow's, about sizes, which are checked here, and about metadata
         image = _decoded(path, most_pixels)
         image = _converted(_eight_bits(path, image), "RGB" if colour else "L")
         if size is not None and image.size != (size[1], size[0]):
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # Pillow's averages when it shrinks
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # with antialiasing
         return np.array(image, np.uint8)
 
 
 def _decoded(path: Path, most_pixels: int) -> Any:
-    """Return an image, upright; what would take too much memory or start a program is refused before it is decoded."""
+    """Return an image, upright; one that is too large or would start a program is refused before it is decoded."""
     from PIL import Image
 
     try:
@@ -68,14 +68,14 @@ def _decoded(path: Path, most_pixels: int) -> Any:
                 raise _too_large(path, most_pixels, f"{file.width} x {file.height}")
             if file.format in PROGRAMS:
                 raise DataError(
-                    f"{path} is a drawing and no image",
+                    f"{path} is a drawing, not an image",
                     should="pixels",
-                    found=f"commands that a program draws by ({file.format})",
-                    hint="save it as .png, or leave it out",
+                    found=f"drawing commands ({file.format})",
+                    hint="save it as .png, or remove it",
                 )
             file.load()
             return _upright(file)
-    except Image.DecompressionBombError as error:  # of Pillow's own limit, raised before the size is known
+    except Image.DecompressionBombError as error:  # Pillow's own limit, raised before the size is known
         raise _too_large(path, min(most_pixels, 2 * (Image.MAX_IMAGE_PIXELS or most_pixels)), "far more") from error
 
 
@@ -84,30 +84,30 @@ def _too_large(path: Path, most_pixels: int, found: str) -> DataError:
         f"{path} is too large",
         should=f"at most {most_pixels:,} pixels",
         found=found,
-        hint="scale it down, or leave it out",
+        hint="scale it down, or remove it",
     )
 
 
 def _upright(image: Any) -> Any:
-    """Turn an image as its EXIF says."""
+    """Return an image rotated and flipped by its EXIF orientation."""
     from PIL import Image
 
     turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
     turns |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
     try:
         turn = turns.get(image.getexif().get(ORIENTATION))
-    except Exception:  # broken metadata of a picture that is whole; it breaks in more ways than are documented
+    except Exception:  # broken metadata, with more exceptions than are documented
         turn = None
     return image.transpose(Image.Transpose[turn]) if turn else image
 
 
 def _converted(image: Any, mode: str) -> Any:
-    """Return an image in a mode, without a copy where it is in that mode already."""
+    """Return an image in a mode, without a copy if it has that mode."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bits(path: Path, image: Any) -> Any:
-    """Return an image of one of the modes 1, L, RGB and their like: opaque, with eight bits a channel."""
+    """Return an opaque image with eight bits for each channel, in a mode such as 1, L or RGB."""
     from PIL import Image
 
     if image.mode.startswith("I"):
@@ -115,8 +115,8 @@ def _eight_bits(path: Path, image: Any) -> Any:
     if image.mode == "F":  # Pillow's own convention is that 255 is white
         return Image.fromarray(_upper_byte(path, np.asarray(image), 255, 1))
     if image.has_transparency_data:
-        seen, white = _converted(image, "RGBA"), Image.new("RGB", image.size, "white")
-        white.paste(seen, mask=seen)
+        image, white = _converted(image, "RGBA"), Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
         return white
     return image
 
@@ -124,8 +124,8 @@ def _eight_bits(path: Path, image: Any) -> Any:
 def _upper_byte(path: Path, values: NDArray[Any], white: int, step: int) -> NDArray[np.uint8]:
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= white):
         raise DataError(
-            f"{path} has impossible brightnesses",
-            should=f"0 to {white}, as numbers of {values.dtype} have in pictures",
+            f"{path} has invalid brightness values",
+            should=f"0 to {white}, for {values.dtype}",
             found=f"{values.min()} to {values.max()}",
             hint="save it with eight bits",
         )

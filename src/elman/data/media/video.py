@@ -1,4 +1,4 @@
-"""Video: its frames as arrays, and the part of them that moves."""
+"""Frames of videos as arrays, and cropping to motion."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from elman.data.media.files import decoding
 from elman.errors import DataError, SettingError, extra
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
-"""The files that are taken for videos in a folder."""
+"""The suffixes of the videos in a folder."""
 
 MOST_FRAMES = 9000
-"""Of one video, if the caller does not say: six minutes at 25 frames a second."""
+"""The default of the most frames of a video: six minutes at 25 frames per second."""
 
 MOST_BYTES = 1 << 31
-"""Of the frames of one video that are held."""
+"""The most bytes of the frames of a video in memory."""
 
 SPREADS, SHIFTS = 5, 50
-"""How often the spread of the weights goes into the window when it is centred on motion, and most steps of that."""
+"""Mean shift: the size of the window in standard deviations of the kernel, and the most iterations."""
 
 
 def frames_of(
@@ -34,19 +34,20 @@ def frames_of(
     begin: float = 0.0,
     end: float | None = None,
 ) -> Iterator[NDArray[Any]]:
-    """Yield the frames of a video one by one, as a person sees them, in constant memory.
+    """Yield the frames of a video, upright, in constant memory.
 
     Args:
         path: the file.
-        size: (height, width) of the upright frame; None: that of the first frame.
+        size: (height, width) to which the upright frames are resized; None: that of the first frame.
         colour: red, green and blue instead of grey.
-        begin, end: seconds; frames before and from there on are left out. None: the end of the video.
+        begin: the time of the first frame in seconds.
+        end: the time in seconds before which the last frame is; None: the end of the video.
 
     Yields:
         uint8, (H, W), or (H, W, 3) with colour.
 
     Raises:
-        DataError: the file is missing, empty, broken, or has no picture.
+        DataError: the file is missing, empty, broken, or has no video stream.
         MissingExtraError: PyAV is not installed.
     """
     path = Path(path)
@@ -54,17 +55,17 @@ def frames_of(
         import av
     with decoding(path, "a video", VIDEO_SUFFIXES), av.open(str(path)) as container:
         if not container.streams.video:
-            found = ", ".join(stream.type for stream in container.streams) or "nothing"
-            raise DataError(f"{path} has no picture", should="a video", found=found, hint="leave it out")
+            streams = ", ".join(stream.type for stream in container.streams) or "nothing"
+            raise DataError(f"{path} has no video stream", should="a video", found=streams, hint="remove it")
         upright = size
         for frame in container.decode(video=0):
-            # A millisecond more: a time that the file has rounded down is not before itself.
+            # A millisecond more, as times in the file are rounded down.
             time = 0.0 if frame.time is None else frame.time + 1e-3
             if time < begin:
                 continue
             if end is not None and time >= end:
                 break
-            turns = round(frame.rotation / 90) % 4  # to the left
+            turns = round(frame.rotation / 90) % 4  # counterclockwise
             if upright is None:
                 upright = turned((frame.height, frame.width), turns)
             height, width = turned(upright, turns)
@@ -75,7 +76,7 @@ def frames_of(
 
 
 def turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
-    """Return (height, width) after quarter turns."""
+    """Return (height, width) after rotation by multiples of 90 degrees."""
     return size if turns % 2 == 0 else (size[1], size[0])
 
 
@@ -89,15 +90,16 @@ def read_frames(
     end: float | None = None,
     most_frames: int = MOST_FRAMES,
 ) -> NDArray[np.uint8]:
-    """Read a video as a whole, or the part of it that moves.
+    """Read a video, or the part of its frames that moves.
 
     Args:
         path: the file.
-        size: (height, width) that every frame is brought to; None: its own.
+        size: (height, width) to which every frame is resized; None: its own.
         colour: red, green and blue instead of grey.
-        crop: (height, width) of the window that `crop_to_motion` cuts out after that; None: the whole frame.
-        begin, end: seconds of the part that is read; None: the end of the video.
-        most_frames: a longer video is refused as soon as that is seen.
+        crop: (height, width) of the window of `crop_to_motion` after that; None: the whole frame.
+        begin: the time of the first frame in seconds.
+        end: the time in seconds before which the last frame is; None: the end of the video.
+        most_frames: a longer video is refused as soon as that is known.
 
     Returns:
         uint8, (T, H, W), or (T, H, W, 3) with colour.
@@ -108,22 +110,22 @@ def read_frames(
         MissingExtraError: PyAV is not installed.
     """
     frames: list[NDArray[Any]] = []
-    held = 0
+    size_in_bytes = 0
     for frame in frames_of(path, size=size, colour=colour, begin=begin, end=end):
         if len(frames) == most_frames:
             raise DataError(
                 f"{path} is too long",
                 should=f"at most {most_frames} frames",
                 found="more",
-                hint="cut it into pieces, or allow more with --set longest=SECONDS",
+                hint="split it into pieces, or allow more with --set longest=SECONDS",
             )
-        held += frame.nbytes
-        if held > MOST_BYTES:
+        size_in_bytes += frame.nbytes
+        if size_in_bytes > MOST_BYTES:
             raise DataError(
                 f"{path} is too large",
-                should=f"frames of {MOST_BYTES} bytes in all at the most",
+                should=f"at most {MOST_BYTES} bytes of frames",
                 found=f"more than {len(frames)} frames of {frame.nbytes} bytes",
-                hint="make its frames smaller, or cut it into pieces",
+                hint="make its frames smaller, or split it into pieces",
             )
         frames.append(frame)
     if not frames:
@@ -131,14 +133,14 @@ def read_frames(
             f"{path} has no frames{f' from {begin:g} seconds on' if begin else ''}",
             should="at least one",
             found="none",
-            hint="leave it out",
+            hint="remove it",
         )
     video = np.stack(frames)
     return video if crop is None else crop_to_motion(video, crop)
 
 
 def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Cut a window out of all frames, centred on what moves.
+    """Crop all frames to a window that is centred on the motion.
 
     Args:
         frames: (T, H, W) or (T, H, W, 3).
@@ -156,7 +158,7 @@ def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[
 
 
 def motion_window(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
-    """Return the first row and column of the window that `crop_to_motion` cuts out.
+    """Return the first row and column of the window of `crop_to_motion`.
 
     Raises:
         SettingError: the window is larger than the frame.
@@ -176,16 +178,15 @@ def motion_window(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int
 
 
 def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[float, float]:
-    """Return where things move: (y, x), in pixels from the upper left corner of the frame.
+    """Centre of motion: (y, x), in pixels from the upper left corner of the frame.
 
-    The energy of motion of a pixel is the sum over time of the squared differences of neighbouring frames. It begins
-    with the window of half of `size` that has the most of it, and goes on by mean shift (Comaniciu and Meer 2002): to
-    the centre of gravity of the energy, which counts the less the farther away it is, until that stays where it is. So
-    what moves elsewhere counts for nothing.
+    The energy of motion of a pixel is the sum over time of the squared differences of neighbouring frames. The search
+    begins at the window of half of `size` with the most energy, and continues by mean shift (Comaniciu and Meer 2002)
+    with a Gaussian kernel until it converges. So motion elsewhere has no effect.
 
     Args:
         frames: (T, H, W) or (T, H, W, 3).
-        size: (height, width) of what moves, with some room around it.
+        size: (height, width) of the moving object, with some margin.
     """
     energy = energy_of_motion(frames)
     if not energy.any():
@@ -199,12 +200,12 @@ def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[
         + sums[: -half[0], : -half[1]]
     )
     middle = np.array(np.unravel_index(boxes.argmax(), boxes.shape)) + half / 2
-    places = [np.arange(length) + 0.5 for length in energy.shape]
+    grid = [np.arange(length) + 0.5 for length in energy.shape]
     spread = np.maximum(1.0, np.array(size) / SPREADS)
     for _ in range(SHIFTS):
-        near = [np.exp(-(((p - m) / s) ** 2) / 2) for p, m, s in zip(places, middle, spread, strict=True)]
-        rows, columns = near[0] * (energy @ near[1]), near[1] * (near[0] @ energy)
-        middle, before = np.array([rows @ places[0], columns @ places[1]]) / rows.sum(), middle
+        kernel = [np.exp(-(((p - m) / s) ** 2) / 2) for p, m, s in zip(grid, middle, spread, strict=True)]
+        rows, columns = kernel[0] * (energy @ kernel[1]), kernel[1] * (kernel[0] @ energy)
+        middle, before = np.array([rows @ grid[0], columns @ grid[1]]) / rows.sum(), middle
         if np.abs(middle - before).max() < 0.01:
             break
     return float(middle[0]), float(middle[1])

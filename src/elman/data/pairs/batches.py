@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
-from elman.data.text.subwords import hashed, pieces_of, split_sentence
+from elman.data.text.subwords import character_ngrams, hash_buckets, split_sentence
 
 REMEMBERED = 1 << 17
 """Words whose pieces are kept at hand."""
@@ -119,7 +119,7 @@ class PairCollator:
         if found is None:
             if len(self._pieces) >= REMEMBERED:
                 self._pieces.clear()
-            found = self._pieces[word] = hashed(pieces_of(word), max(1, self.buckets))
+            found = self._pieces[word] = hash_buckets(character_ngrams(word), max(1, self.buckets))
         return found
 
 
@@ -128,7 +128,7 @@ def alike(words: Sequence[str]) -> NDArray[np.float32]:
     from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
     number_of: dict[str, int] = {}
-    pieces = [[number_of.setdefault(piece, len(number_of)) for piece in pieces_of(word)] for word in words]
+    pieces = [[number_of.setdefault(piece, len(number_of)) for piece in character_ngrams(word)] for word in words]
     counts = np.array([len(piece) for piece in pieces])
     places = np.concatenate([[0], np.cumsum(counts)])
     columns = np.concatenate(pieces)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.pairs.readers import ScoredPair
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.ragged import RaggedArrays
 
 
@@ -148,5 +148,5 @@ def _row(pair: ScoredPair) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
 
 
-def _broken(name: str, should: str, found: str) -> RunError:
-    return RunError(f"the pairs in {name} are broken", should=should, found=found, hint=AGAIN)
+def _broken(name: str, should: str, found: str) -> BrokenRun:
+    return BrokenRun(f"the pairs in {name} are broken", should=should, found=found)

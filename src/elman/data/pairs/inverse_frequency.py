@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from elman.data.text.subwords import split_sentence
 from elman.data.text.vocabularies import load_vocabulary
 from elman.data.text.words import END_OF_LINE, MOST_COUNTED, UNKNOWN, Words
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import write_bytes
 from elman.storage.ragged import read_array
 
@@ -83,11 +83,10 @@ class InverseFrequency:
         words, seen = load_vocabulary(folder), read_array(folder / "seen.npy")
         fits = isinstance(words, Words) and seen.shape == (len(words) + 1,) and seen.dtype == np.int64
         if not fits or seen.min() < 0 or seen.max() > seen[-1] or seen[-1] < 1:
-            raise RunError(
+            raise BrokenRun(
                 f"{folder}/seen.npy does not fit the vocabulary",
                 should=f"{len(words) + 1} counts, the last the greatest",
                 found=f"{seen.dtype} of shape {seen.shape}",
-                hint=AGAIN,
             )
         assert isinstance(words, Words)
         return cls(words, np.array(seen[:-1]), int(seen[-1]))

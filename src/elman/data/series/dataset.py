@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.timestamps import Clock
-from elman.errors import AGAIN, RunError
+from elman.errors import BrokenRun
 from elman.storage.ragged import RaggedArrays
 
 
@@ -110,12 +110,11 @@ class Panel:
             fits = fits and len(ahead) == len(values) and bool((ahead.lengths >= values.lengths).all())
             kinds = values.values.dtype == ahead.values.dtype == np.float64 and clock.every > 0
         except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise RunError(f"what {folder} says of its series is broken", found=str(error)[:200], hint=AGAIN) from error
+            raise BrokenRun(f"what {folder} says of its series is broken", found=str(error)[:200]) from error
         if not (fits and kinds):
-            raise RunError(
+            raise BrokenRun(
                 f"the series in {folder} are not those that it says",
                 should=f"{len(groups)} groups of {len(columns)} columns",
                 found=f"{len(values)} groups of shape {values.values.shape[1:]}",
-                hint=AGAIN,
             )
         return cls(groups, columns, known, clock, starts, values, ahead)

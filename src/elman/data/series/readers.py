@@ -100,7 +100,7 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
             raise
         guess = f"--set time_columns=NAME, if {header.time[0]}, the first column, does not hold the times"
         hint = f"{error.hint}; {guess}" if error.hint else guess
-        raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+        raise error.amended(hint=hint) from error
     return SeriesTable(panel, {name: count for name, count in counts.items() if count}, skipped)
 
 

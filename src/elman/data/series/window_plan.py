@@ -14,7 +14,7 @@ from elman.data.series.dataset import Panel
 from elman.data.series.readers import SeriesFormat, SeriesTable, read_series
 from elman.data.series.timestamps import Clock
 from elman.data.series.windows import Scaler, Windows
-from elman.errors import AGAIN, DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 from elman.storage.files import write_json
 
 LONGEST = 1_000_000  # steps of a lookback or a horizon
@@ -139,7 +139,7 @@ class ForecastSpec:
             if not (error.hint or "").startswith("--set"):
                 raise
             hint = f"mend the file, or train a run with {error.hint}"
-            raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+            raise error.amended(hint=hint) from error
 
     def training(self, panel: Panel) -> Windows:
         """Return the windows of the training part, which is all that they can see."""
@@ -243,9 +243,7 @@ class ForecastSpec:
                 groups, columns, known, clock, scaler, Calendar(clock, cycles), cut=_whole(found["cut"]), **sizes
             )
         except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise RunError(
-                f"{place} is broken", should="the plan of a forecaster", found=str(error)[:200], hint=AGAIN
-            ) from error
+            raise BrokenRun(f"{place} is broken", should="the plan of a forecaster", found=str(error)[:200]) from error
 
 
 def _names(found: Any) -> tuple[str, ...]:

@@ -12,19 +12,14 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import BucketBatches, pad
-from elman.errors import RunError
+from elman.data.batching import IGNORED, BucketBatches, ResumableBatches, pad
 from elman.storage.ragged import RaggedArrays
-
-IGNORED = -100
-"""A target that is not predicted, as in torch."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +73,8 @@ class WholeSessions(BucketBatches[SessionBatch]):
         )
 
 
-class SessionStreams:
-    """Sessions laid end to end in B streams, cut into windows of T steps; keeps to `elman.training.task.Batches`.
+class SessionStreams(ResumableBatches[SessionBatch]):
+    """Sessions laid end to end in B streams, cut into windows of T steps.
 
     In every epoch the sessions come in a new order, and each goes to the stream that ends first, so that none is cut
     in two and the streams end at about the same step. A stream that has ended has no targets any more.
@@ -95,39 +90,13 @@ class SessionStreams:
     def __init__(
         self, sessions: RaggedArrays, *, batch_size: int, window: int, shuffle_ties: bool = False, seed: int = 0
     ) -> None:
+        super().__init__()
         self.sessions, self.seed, self.shuffle_ties = sessions, seed, shuffle_ties
         self.batch_size, self.window = min(batch_size, len(sessions)), window
-        self._epoch, self._offset, self._laid = 0, 0, -1
+        self._laid = -1
         self._streams: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
-    @property
-    def position(self) -> dict[str, int]:
-        """The place of the next window: the epoch, and the steps of it that are done."""
-        return {"epoch": self._epoch, "offset": self._offset}
-
-    def seek(self, position: dict[str, Any]) -> None:
-        """Go to a place that `position` returned.
-
-        Raises:
-            RunError: there is no such place.
-        """
-        epoch, offset = position.get("epoch"), position.get("offset")
-        if type(epoch) is int and type(offset) is int and 0 <= epoch < 1 << 63 and 0 <= offset < self.length(epoch):
-            self._epoch, self._offset = epoch, offset
-            return
-        raise RunError(
-            "the place in the data is impossible",
-            should="an epoch from 0 on, and an offset inside of it",
-            found=repr(position)[:80],
-            hint="go on with the same data and settings as before",
-        )
-
-    @property
-    def progress(self) -> float:
-        """Epochs done, with the fraction of the current one."""
-        return self._epoch + self._offset / self.length(self._epoch)
-
-    def length(self, epoch: int) -> int:
+    def epoch_length(self, epoch: int) -> int:
         """Return the steps of the longest stream in an epoch."""
         return max(int(ends[-1]) for _, ends in self.streams(epoch))
 
@@ -147,17 +116,10 @@ class SessionStreams:
             self._laid = epoch
         return self._streams
 
-    def __iter__(self) -> Iterator[SessionBatch]:
-        epoch = self._epoch
-        while self._epoch == epoch:
-            start, length = self._offset, self.length(epoch)
-            self._offset = min(start + self.window, length)
-            stop = self._offset
-            if stop == length:
-                self._epoch, self._offset = epoch + 1, 0
-            yield self._window(epoch, start, stop)
+    def _batch_end(self, epoch: int, start: int) -> int:
+        return min(start + self.window, self.epoch_length(epoch))
 
-    def _window(self, epoch: int, start: int, stop: int) -> SessionBatch:
+    def _batch(self, epoch: int, start: int, stop: int) -> SessionBatch:
         shape = (stop - start, self.batch_size)
         input_TB, target_TB = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
         resets_TB = np.zeros(shape, np.bool_)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from elman.data.sessions.events import Events
 from elman.data.sessions.items import UNKNOWN, ItemCatalogue
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.ragged import RaggedArrays
 
 EVENT = np.dtype([("item", "<i4"), ("tied", "?"), ("judged", "?")])
@@ -225,10 +225,9 @@ def open_part(folder: Path, part: str, items: int) -> RaggedArrays:
     fits = found.values.dtype == EVENT and found.values.ndim == 1
     numbers = found.values["item"] if fits else np.zeros(0, np.int32)
     if not fits or (len(numbers) and not UNKNOWN <= int(numbers.min()) <= int(numbers.max()) < items):
-        raise RunError(
+        raise BrokenRun(
             f"{folder}/{part}.values.npy is broken",
             should=f"events of the {items} items",
             found="other numbers" if fits else f"{found.values.dtype}",
-            hint=AGAIN,
         )
     return found

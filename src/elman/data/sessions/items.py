@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import DataError, RunError
+from elman.errors import DataError
+from elman.storage import records
 from elman.storage.files import write_bytes
 
 FILENAME = "items.json"
@@ -20,7 +22,6 @@ UNKNOWN = -1
 """The number of an item that was not seen in training."""
 
 _LARGEST = 1 << 29  # bytes
-_AGAIN = "take the run again from where it was made"
 
 
 class ItemCatalogue:
@@ -87,33 +88,22 @@ class ItemCatalogue:
         Raises:
             RunError: it is missing or broken.
         """
-        path = folder / FILENAME
-        try:
-            if path.stat().st_size > _LARGEST:
-                raise ValueError(f"{path.stat().st_size} bytes")
-            content = json.loads(path.read_text(encoding="utf-8"))
-            _check(content)
-        except (OSError, ValueError, RecursionError) as error:
-            found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)[:200]
-            raise RunError(f"{path} is broken", should="the items of a run", found=found, hint=_AGAIN) from error
-        return cls(content["items"], content["counts"])
+        record = records.read(folder / FILENAME, _ItemRecord, "the items of a run", largest=_LARGEST)
+        return cls(record.items, record.counts)
 
 
-def _check(content: Any) -> None:
-    """Check what a stranger may have written.
+@dataclass(frozen=True)
+class _ItemRecord:
+    """What items.json holds."""
 
-    Raises:
-        ValueError: it is not what `save` writes.
-    """
-    names, counts = (content.get(key) if isinstance(content, dict) else None for key in ("items", "counts"))
-    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) and name for name in names):
-        raise ValueError("no list of items")
-    if len(set(names)) != len(names):
-        raise ValueError("an item that stands there twice")
-    most = 1 << 62
-    if not isinstance(counts, list) or len(counts) != len(names):
-        raise ValueError("no count for each item")
-    if not all(type(count) is int and 0 < count < most for count in counts):
-        raise ValueError("a count that is no positive number")
-    if any(a < b for a, b in pairwise(counts)):
-        raise ValueError("items that do not stand by falling frequency")
+    items: list[str]
+    counts: list[int] = field(metadata={"low": 1, "high": 1 << 62})
+    version: int = field(default=1, metadata={"later": True})
+
+    def check(self) -> None:
+        if len(self.items) < 2 or "" in self.items or len(set(self.items)) != len(self.items):
+            raise ValueError("items are not at least two different names")
+        if len(self.counts) != len(self.items):
+            raise ValueError(f"{len(self.counts)} counts for {len(self.items)} items")
+        if any(a < b for a, b in pairwise(self.counts)):
+            raise ValueError("items are not in order of decreasing frequency")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -17,9 +15,13 @@ from elman.data.batching import pad
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.vocabularies import Vocabulary
-from elman.errors import AGAIN, RunError
-from elman.storage.files import write_json
+from elman.errors import BrokenRun
+from elman.storage import records
+from elman.storage.files import checked_object, read_checked
 from elman.storage.ragged import RaggedArrays
+
+LARGEST = 1 << 29
+"""Bytes of JSON that are read; the texts of a large data set are far more than other JSON of a run."""
 
 
 class SpeechBatch(NamedTuple):
@@ -53,11 +55,10 @@ class SpeechDataset(NamedTuple):
         found = cls(RaggedArrays.open(folder, "input"), RaggedArrays.open(folder, "target"))
         fits = found.input.values.ndim == 2 and found.target.values.ndim == 1 and found.target.values.dtype == np.int64
         if len(found.input) != len(found.target) or not fits:
-            raise RunError(
+            raise BrokenRun(
                 f"the sentences in {folder} are broken",
                 should="features (T, I) and as many rows of symbols",
                 found=f"{len(found.input)} and {len(found.target)}",
-                hint=AGAIN,
             )
         return found
 
@@ -79,7 +80,7 @@ def write_features(folder: Path, features: SoundFeatures | Lips) -> None:
     if isinstance(features, Lips):
         features.save(folder)
     else:
-        write_json(folder / "features.json", asdict(features))
+        records.write(folder / "features.json", features)
 
 
 def read_features(folder: Path) -> SoundFeatures | Lips:
@@ -90,11 +91,7 @@ def read_features(folder: Path) -> SoundFeatures | Lips:
     """
     if (folder / Lips.filename).exists():
         return Lips.load(folder)
-    content = read_numbers(folder / "features.json")
-    try:
-        return SoundFeatures(**content)
-    except TypeError as error:
-        raise RunError(f"{folder}/features.json is broken", found=str(error), hint=AGAIN) from error
+    return records.read(folder / "features.json", SoundFeatures, "how features are computed")
 
 
 def read_numbers(path: Path) -> dict[str, Any]:
@@ -103,10 +100,5 @@ def read_numbers(path: Path) -> dict[str, Any]:
     Raises:
         RunError: it is missing or broken.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is broken", should="a JSON object", found=str(error)[:200], hint=AGAIN) from error
-    return content
+    numbers: dict[str, Any] = read_checked(path, "a JSON object", checked_object, largest=LARGEST)
+    return numbers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from elman.data.media.video import motion_window, read_frames
 from elman.data.speech.utterance import Utterance
-from elman.errors import AGAIN, DataError, RunError, SettingError
-from elman.storage.files import write_json
+from elman.errors import BrokenRun, DataError, SettingError
+from elman.storage import records
 from elman.storage.ragged import RaggedArrays, read_array
 
 FRAMES_A_CLIP = 10  # that the components are fitted on
@@ -118,7 +117,7 @@ class Lips:
     def save(self, folder: Path) -> None:
         """Keep it in a folder."""
         RaggedArrays.write(folder, "lips", [self.components])
-        write_json(folder / self.filename, {"crop": list(self.crop), "step": self.step, "longest": self.longest})
+        records.write(folder / self.filename, _LipsRecord(self.crop, self.step, self.longest))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -127,16 +126,25 @@ class Lips:
         Raises:
             RunError: it is missing or broken.
         """
-        components = read_array(folder / "lips.values.npy")
-        try:
-            content = json.loads((folder / cls.filename).read_text(encoding="utf-8"))
-            height, width = (int(size) for size in content["crop"])
-            step, longest = float(content["step"]), float(content["longest"])
-            if components.ndim != 2 or components.shape[1] != height * width or not step > 0 or not longest >= step:
-                raise ValueError(f"components of shape {components.shape} for {height} x {width} pixels")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunError(f"{folder}/{cls.filename} is broken", found=str(error)[:200], hint=AGAIN) from error
-        return cls(np.asarray(components, np.float32), (height, width), step, longest)
+        components = np.asarray(read_array(folder / "lips.values.npy"), np.float32)
+        record = records.read(folder / cls.filename, _LipsRecord, "the window of eigenlips")
+        if components.shape[1:] != (record.crop[0] * record.crop[1],):
+            found = f"components of shape {components.shape} for {record.crop[0]} x {record.crop[1]} pixels"
+            raise BrokenRun(f"{folder}/{cls.filename} is broken", should="a row of pixels each", found=found)
+        return cls(components, record.crop, record.step, record.longest)
+
+
+@dataclass(frozen=True)
+class _LipsRecord:
+    """What lips.json holds."""
+
+    crop: tuple[int, int]
+    step: float
+    longest: float
+
+    def check(self) -> None:
+        if not 0 < self.step <= self.longest:
+            raise ValueError(f"steps of {self.step:g} seconds in {self.longest:g} seconds")
 
 
 def _centred(frames: NDArray[np.uint8], place: tuple[int, int], crop: tuple[int, int]) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def featured(
         except DataError as error:
             if not skip_bad:
                 hint = f"{error.hint or 'mend the file'}, or --skip-bad"
-                raise DataError(error.what, should=error.should, found=error.found, hint=hint) from error
+                raise error.amended(hint=hint) from error
             leave_out(error.what)
             first = first or error.what
             continue

@@ -1,0 +1,1 @@
+"""Text: documents, vocabularies, token files, streams for truncated backpropagation."""

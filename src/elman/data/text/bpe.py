@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from elman.data.text.vocabulary import LARGEST_VOCABULARY, ByteDecoder, Decoder, TokenIds, Vocabulary
-from elman.errors import RunError, SettingError
+from elman.errors import BrokenRun, SettingError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -19,11 +19,11 @@ LONGEST_PART = 1 << 16
 
 
 class BytePairs(Vocabulary):
-    """Frequent byte sequences as symbols; knows every text, and gives it back exactly.
+    """Byte pair encoding, which encodes every text and decodes it exactly.
 
-    The text is cut before whitespace, between letters, digits and other signs as in GPT-2, and each part is merged from
-    its bytes. The saved file is the `tokenizer.json` of the `tokenizers` library; of such a file only symbols and
-    merges are read back, everything else is ours.
+    The text is split before whitespace, between letters, digits and other signs as in GPT-2, and each part is merged
+    from its bytes. The saved file is the `tokenizer.json` of the `tokenizers` library; only its symbols and merges are
+    read.
     """
 
     kind: ClassVar[str] = "bpe"
@@ -39,15 +39,15 @@ class BytePairs(Vocabulary):
     def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
         """Learn merges until there are `size` symbols (None: 8192), the 256 bytes included.
 
-        Memory grows with the number of different words only. A small text may give fewer symbols than `size`.
+        Memory grows with the number of distinct words only. A small text may give fewer symbols than `size`.
 
         Raises:
-            SettingError: `size` is below 256 or absurdly large.
+            SettingError: `size` is below 256 or above the limit.
         """
         size = DEFAULT_SIZE if size is None else size
         if not 256 <= size <= LARGEST_VOCABULARY:
             raise SettingError(
-                "vocabulary_size is impossible",
+                "invalid value for vocabulary_size",
                 should=f"from 256 (the bytes) to {LARGEST_VOCABULARY}",
                 found=str(size),
                 hint=f"--set vocabulary_size={DEFAULT_SIZE}",
@@ -56,25 +56,29 @@ class BytePairs(Vocabulary):
 
         trainer = BpeTrainer(vocab_size=size, initial_alphabet=_signs_of_bytes(), show_progress=False)
         tokenizer = _tokenizer({}, [])
-        tokenizer.train_from_iterator((part for text in texts for part in cut_before_whitespace(text)), trainer)
+        tokenizer.train_from_iterator((part for text in texts for part in split_before_whitespace(text)), trainer)
         return cls(tokenizer)
 
     def __len__(self) -> int:
         return len(self._bytes_of)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
-        for part in cut_before_whitespace(pieces):
+        """Encode one document, given in any pieces."""
+        for part in split_before_whitespace(pieces):
             yield np.array(self._tokenizer.encode(part).ids, self.dtype)
 
     def decoder(self) -> Decoder:
+        """Return a new incremental decoder."""
         return ByteDecoder(self, self._bytes_of)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the vocabulary in types that JSON has."""
         fields: dict[str, Any] = json.loads(self._tokenizer.to_str())
         return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Build the vocabulary from the result of `to_json`."""
         model = fields.get("model")
         if not isinstance(model, dict) or model.get("type") != "BPE":
             raise _broken("a model of type BPE", "another model, or none")
@@ -88,18 +92,18 @@ class BytePairs(Vocabulary):
         return self._tokenizer.to_str()
 
 
-def cut_before_whitespace(pieces: Iterable[str]) -> Iterator[str]:
-    """Cut one document into parts that can be encoded alone with the same result, wherever the pieces are cut.
+def split_before_whitespace(pieces: Iterable[str]) -> Iterator[str]:
+    """Split one document into parts that are encoded independently, with the same result for any pieces.
 
-    No symbol of the byte-level splitting holds whitespace after another sign, so a part may always end there. A run of
-    more than 65,536 characters without such a place is cut after so many.
+    No symbol of the byte-level splitting has whitespace after another sign, so a part may always end there. A longer
+    run without such a place is split after 65,536 characters.
     """
     rest = ""
     for piece in pieces:
         rest += piece
         start = 0
         while len(rest) - start > LONGEST_PART:
-            end = _last_cut(rest, start, start + LONGEST_PART) or start + LONGEST_PART
+            end = _last_split(rest, start, start + LONGEST_PART) or start + LONGEST_PART
             yield rest[start:end]
             start = end
         rest = rest[start:]
@@ -107,16 +111,16 @@ def cut_before_whitespace(pieces: Iterable[str]) -> Iterator[str]:
         yield rest
 
 
-def _last_cut(text: str, start: int, end: int) -> int | None:
-    """Return the last place in (start, end] where whitespace follows another sign; text[end] exists."""
-    for place in range(end, start, -1):
-        if text[place] in " \n" and not text[place - 1].isspace():
-            return place
+def _last_split(text: str, start: int, end: int) -> int | None:
+    """Return the last offset in (start, end] where whitespace follows another sign; text[end] exists."""
+    for offset in range(end, start, -1):
+        if text[offset] in " \n" and not text[offset - 1].isspace():
+            return offset
     return None
 
 
 def _signs_of_bytes() -> list[str]:
-    """Return the printable sign that stands for each byte in a byte-level tokenizer (as GPT-2 chose them)."""
+    """Return the printable sign of each byte in a byte-level tokenizer, as in GPT-2."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
@@ -146,7 +150,7 @@ def _check_symbols(vocab: dict[Any, Any]) -> None:
 
 
 def _checked_merges(vocab: dict[str, int], merges: list[Any]) -> list[tuple[str, str]]:
-    """Return the merges as pairs; older files write a pair as one string with a space."""
+    """Return the merges as pairs; in older files a pair is one string with a space."""
     checked = []
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
@@ -159,5 +163,5 @@ def _checked_merges(vocab: dict[str, int], merges: list[Any]) -> list[tuple[str,
     return checked
 
 
-def _broken(should: str, found: str) -> RunError:
-    return RunError("the tokenizer file is broken or was not made by elman", should=should, found=found)
+def _broken(should: str, found: str) -> BrokenRun:
+    return BrokenRun("the tokenizer file is broken or was not made by elman", should=should, found=found)

@@ -1,9 +1,8 @@
-"""Encoded text as batches for truncated backpropagation: B contiguous streams, cut into windows of T steps."""
+"""Encoded text as batches for truncated backpropagation: B contiguous streams, split into windows of T steps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,50 +10,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.data.batching import IGNORED, ResumableBatches
 from elman.data.text.token_file import TokenFile
-from elman.errors import DataError, RunError, SettingError
-
-IGNORED = -100
-"""A target that is not predicted; what torch's cross-entropy ignores by default."""
+from elman.errors import DataError, SettingError
 
 _RELEASE_AFTER = 1 << 26
-_PAGES_AROUND = 1 << 16  # the system maps about so many bytes around a byte that is read
+_PAGES_AROUND = 1 << 16  # bytes that the system maps around a byte that is read
 
 
 @dataclass(frozen=True)
 class Window:
-    """T steps of B streams."""
+    """T steps of B streams.
 
-    input_TB: Tensor  # int64, the token ids that are read
-    target_TB: Tensor  # int64, the token id after each; IGNORED where there is none to predict
-    resets_TB: Tensor | None  # bool, true where the input begins a document; None where none does
-    first: bool  # whether the streams begin here, so that no state is carried into it
-    count: int  # targets that are not IGNORED
+    Attributes:
+        input_TB: int64, the token ids of the input.
+        target_TB: int64, the token id after each; IGNORED where none is predicted.
+        resets_TB: bool, true where the input begins a document; None if it never does.
+        first: whether the streams begin here, without a state from before.
+        count: the targets that are not IGNORED.
+    """
+
+    input_TB: Tensor
+    target_TB: Tensor
+    resets_TB: Tensor | None
+    first: bool
+    count: int
 
 
-class Streams:
-    """A text as B contiguous streams of equal length, cut into windows; the state is carried from window to window.
+class Streams(ResumableBatches[Window]):
+    """A text as B contiguous streams of equal length, split into windows; the state is carried between windows.
 
-    Iterating gives the windows that are left of the current epoch, and ends; iterating again gives the next epoch.
-    `position` names the next window exactly: after `seek(position)`, the same windows follow as without the break.
+    With `drop=True`, for training, each stream has floor((N - 1) / B) predictions, and the rest, less than B, is
+    dropped. With `drop=False`, for evaluation, every token but the first is a target exactly once, for any B and T.
+    Only batch_size=1 gives each its full left context, so that the result depends on neither B nor T. Otherwise each
+    stream begins `warmup` tokens early, without targets, to build up a state.
 
-    With `drop=True`, for training, each stream has floor((N - 1) / B) predictions, and the rest, less than B, is left
-    out. With `drop=False`, for evaluation, every token but the first is a target exactly once, whatever B and T are.
-    Only batch_size=1 gives each its full left context, so that the result depends on neither B nor T. Else each stream
-    begins `warmup` tokens early, without targets, to gather a state.
-
-    A document's first token is never a target (its beginning cannot be known from the document before), and
-    `resets_TB` is true where it is the input.
+    A document's first token is never a target (the document before does not determine it), and `resets_TB` is true
+    where it is the input.
 
     Args:
         text: the encoded text, N tokens.
-        batch_size: B, how many streams.
-        window: T, steps between two cuts of the gradient.
-        vary: draw the length of each window anew as in AWD-LSTM (Merity et al. 2018): T, in one of twenty windows
-            T / 2, plus normal noise; so the cuts fall elsewhere in each epoch. At least 1, at most 2 T.
-        seed: of the lengths; each length depends only on seed, epoch and offset.
+        batch_size: B, the number of streams.
+        window: T, the truncation length.
+        vary: draw the length of each window as in AWD-LSTM (Merity et al. 2018): T, in one of twenty windows T / 2,
+            plus normal noise, so that the truncations differ in each epoch. At least 1, at most 2 T.
+        seed: the seed of the lengths; each length depends only on seed, epoch and offset.
         drop: see above.
-        warmup: see above; without meaning where `drop` is true.
+        warmup: see above; unused if `drop` is true.
+
+    Attributes:
+        length: the steps of each stream, with those of the warm-up.
 
     Raises:
         SettingError: a size is not positive.
@@ -72,26 +77,26 @@ class Streams:
         drop: bool = True,
         warmup: int = 0,
     ) -> None:
+        super().__init__()
         sizes = (("batch_size", batch_size, 1, 32), ("window", window, 1, 64), ("warmup", warmup, 0, 0))
         for name, value, least, default in sizes:
             if value < least:
                 hint = f"{name}={default}"
-                raise SettingError(f"{name} is impossible", should=f"at least {least}", found=str(value), hint=hint)
+                raise SettingError(f"invalid value for {name}", should=f"at least {least}", found=str(value), hint=hint)
         self.text, self.batch_size, self.window, self.vary, self.seed = text, batch_size, window, vary, seed
         predictions = len(text) - 1
         self._stride = predictions // batch_size if drop else -(-predictions // batch_size)
         self._check_length(drop)
         self._warmup = 0 if drop else warmup
         self.length = self._warmup + self._stride
-        """Steps of each stream, those of the warm-up included."""
-        self._epoch, self._offset, self._touched = 0, 0, 0
+        self._touched = 0
 
     def _check_length(self, drop: bool) -> None:
         needed = self.batch_size * self.window + 1 if drop else max(2, self.batch_size)
         if len(self.text) >= needed:
             return
-        fitting = (len(self.text) - 1) // self.batch_size
-        hint = f"--set window={fitting}, or a smaller batch_size" if fitting else "a smaller batch_size, or more text"
+        longest = (len(self.text) - 1) // self.batch_size
+        hint = f"--set window={longest}, or a smaller batch_size" if longest else "a smaller batch_size, or more text"
         raise DataError(
             "the text is shorter than one window of each stream",
             should=f"at least {needed} tokens (batch_size {self.batch_size}, window {self.window})",
@@ -99,62 +104,28 @@ class Streams:
             hint=hint if drop else "more text, or a smaller batch_size",
         )
 
-    @property
-    def position(self) -> dict[str, int]:
-        """The next window, as numbers for a checkpoint: the epoch, and the steps of it that are done."""
-        return {"epoch": self._epoch, "offset": self._offset}
-
-    def seek(self, position: dict[str, Any]) -> None:
-        """Go on from a `position` of streams with the same text and settings.
-
-        Raises:
-            RunError: there is no such position.
-        """
-        epoch, offset = position.get("epoch"), position.get("offset")
-        valid = type(epoch) is int and type(offset) is int and 0 <= epoch < 1 << 63 and 0 <= offset < self.length
-        if not valid:
-            raise RunError(
-                "the place in the data is impossible",
-                should=f"an epoch from 0 on, and an offset from 0 to {self.length - 1}",
-                found=repr(position)[:80],
-                hint="go on with the same data and settings as before",
-            )
-        assert isinstance(epoch, int) and isinstance(offset, int)
-        self._epoch, self._offset = epoch, offset
-
-    @property
-    def progress(self) -> float:
-        """Epochs done, with the fraction of the current one."""
-        return self._epoch + self._offset / self.length
-
     def __len__(self) -> int:
-        """Windows of a whole epoch; where they vary, about so many."""
+        """The number of windows in an epoch, approximate if their lengths vary."""
         return -(-self.length // self.window)
 
-    def __iter__(self) -> Iterator[Window]:
-        epoch = self._epoch
-        while self._epoch == epoch:
-            yield self.next_window()
+    def epoch_length(self, epoch: int) -> int:
+        """Return the steps of each stream, the same in every epoch."""
+        return self.length
 
-    def next_window(self) -> Window:
-        """Return the window at `position` and move on, into the next epoch where this one ends."""
-        start = self._offset
-        steps = min(self._steps_from(start), self.length - start)
-        made = self._window(start, steps)
-        self._offset += steps
-        if self._offset == self.length:
-            self._epoch, self._offset = self._epoch + 1, 0
-        self._touched += self.batch_size * (steps * self.text.token_ids.itemsize + _PAGES_AROUND)
+    def _batch_end(self, epoch: int, start: int) -> int:
+        steps = varied_length(self.window, self.seed, epoch, start) if self.vary else self.window
+        return min(start + steps, self.length)
+
+    def _batch(self, epoch: int, start: int, stop: int) -> Window:
+        window = self._window(start, stop - start)
+        self._touched += self.batch_size * ((stop - start) * self.text.token_ids.itemsize + _PAGES_AROUND)
         if self._touched > _RELEASE_AFTER:
             self.text.release()
             self._touched = 0
-        return made
-
-    def _steps_from(self, offset: int) -> int:
-        return varied_length(self.window, self.seed, self._epoch, offset) if self.vary else self.window
+        return window
 
     def _window(self, start: int, steps: int) -> Window:
-        """Cut steps `start` to `start + steps` from each stream; what lies outside a stream's part is not a target."""
+        """Return steps `start` to `start + steps` of each stream; tokens of the warm-up are not targets."""
         token_ids, last = self.text.token_ids, len(self.text) - 1
         input_BT = np.zeros((self.batch_size, steps), np.int64)
         target_BT = np.full((self.batch_size, steps), IGNORED, np.int64)
@@ -167,11 +138,11 @@ class Streams:
                 continue
             piece = token_ids[begin : end + 1]
             input_BT[b, begin - zero : end - zero] = piece[:-1]
-            judged = max(begin, min(b * self._stride, end))
-            target_BT[b, judged - zero : end - zero] = piece[judged - begin + 1 :]
+            first = max(begin, min(b * self._stride, end))  # the first target
+            target_BT[b, first - zero : end - zero] = piece[first - begin + 1 :]
             self._mark_documents(b, zero, begin, end, target_BT, resets_BT)
         if start == 0:
-            resets_BT[:, 0] = False  # the state is new there anyway
+            resets_BT[:, 0] = False  # the state is initial there anyway
         return Window(
             input_TB=torch.from_numpy(np.ascontiguousarray(input_BT.T)),
             target_TB=torch.from_numpy(np.ascontiguousarray(target_BT.T)),
@@ -181,7 +152,7 @@ class Streams:
         )
 
     def _mark_documents(self, b: int, zero: int, begin: int, end: int, target_BT: Any, resets_BT: Any) -> None:
-        """Reset where a document begins among the inputs begin..end - 1, and do not predict one from the one before."""
+        """Reset at documents among the inputs begin..end - 1, and do not predict their first tokens."""
         starts = self.text.document_starts
         inside = starts[np.searchsorted(starts, begin) : np.searchsorted(starts, end, side="right")]
         resets_BT[b, inside[inside < end] - zero] = True
@@ -189,12 +160,11 @@ class Streams:
 
 
 def varied_length(window: int, seed: int, epoch: int, offset: int) -> int:
-    """Return the length of the window that begins at `offset`: a function of its arguments and nothing else.
+    """Return the length of the window that begins at `offset`, a pure function of its arguments.
 
-    The random numbers come from Philox (Salmon et al. 2011), a generator that is keyed and counted, not stepped: no
-    state has to be kept to go on after a break.
+    The random numbers come from Philox (Salmon et al. 2011), a counter-based generator: there is no state to save.
     """
-    key = np.array([seed % (1 << 64), epoch], np.uint64)  # a list of large numbers would become floating point
+    key = np.array([seed % (1 << 64), epoch], np.uint64)  # a list of large numbers would become float64
     words = np.random.Philox(key=key, counter=np.array([0, 0, 0, offset], np.uint64)).random_raw(3)
     uniform = [(int(word) + 0.5) / 2.0**64 for word in words]
     middle = window if uniform[0] < 0.95 else window / 2

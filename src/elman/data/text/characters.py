@@ -1,4 +1,4 @@
-"""Bytes and characters as symbols: nothing to learn but which there are."""
+"""Vocabularies of bytes and of characters."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from elman.data.text.vocabulary import FORMAT_VERSION, ByteDecoder, Decoder, TokenIds, Vocabulary
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 
 CODE_POINTS = 0x110000
 
 
 class Bytes(Vocabulary):
-    """The 256 bytes: reads any file, knows every text."""
+    """The 256 bytes, which encode any file."""
 
     kind: ClassVar[str] = "bytes"
     reads_bytes: ClassVar[bool] = True
@@ -29,9 +29,9 @@ class Bytes(Vocabulary):
         if size not in (None, 256):
             raise SettingError(
                 "a vocabulary of bytes has one size",
-                should="vocabulary_size=256, or left out",
+                should="vocabulary_size=256, or none",
                 found=str(size),
-                hint="leave vocabulary_size out",
+                hint="omit vocabulary_size",
             )
         return cls()
 
@@ -39,22 +39,26 @@ class Bytes(Vocabulary):
         return 256
 
     def encode_pieces(self, pieces: Iterable[bytes]) -> Iterator[TokenIds]:
+        """Encode one document, given in any pieces."""
         for piece in pieces:
             yield np.frombuffer(piece, np.uint8)
 
     def decoder(self) -> Decoder:
+        """Return a new incremental decoder."""
         return ByteDecoder(self, [bytes([byte]) for byte in range(256)])
 
     def to_json(self) -> dict[str, Any]:
+        """Return the vocabulary in types that JSON has."""
         return {"version": FORMAT_VERSION, "kind": self.kind, "size": 256}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Build the vocabulary from the result of `to_json`."""
         return cls()
 
 
 class Characters(Vocabulary):
-    """The characters (Unicode code points) of the training text, in the order of their code points.
+    """The characters (Unicode code points) of the training text, in order.
 
     There is no symbol for unknown characters: a text with another character is refused.
     """
@@ -87,7 +91,7 @@ class Characters(Vocabulary):
             )
         if size is not None and len(points) > size:
             raise DataError(
-                "the text has more characters than the vocabulary may hold",
+                "the text has more characters than the vocabulary may have",
                 should=f"at most {size} (vocabulary_size)",
                 found=f"{len(points)} different characters",
                 hint=f"--set vocabulary_size={len(points)}, or --set vocabulary=bytes",
@@ -98,12 +102,13 @@ class Characters(Vocabulary):
         return len(self.characters)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
+        """Encode one document, given in any pieces."""
         done = 0
         for piece in pieces:
             token_ids = self._id_of[_code_points(piece)]
             if len(token_ids) and token_ids.min() < 0:
-                place = int(np.argmin(token_ids))
-                raise self._unknown(piece[place], done + place)
+                offset = int(np.argmin(token_ids))
+                raise self._unknown(piece[offset], done + offset)
             yield token_ids.astype(self.dtype)
             done += len(piece)
 
@@ -112,21 +117,24 @@ class Characters(Vocabulary):
             f"the vocabulary has no symbol for the character {character!a} (U+{ord(character):04X})",
             should=f"one of the {len(self)} characters of the training text",
             found=f"{character!a} at character {position + 1} of the text",
-            hint="leave the character out; a model trained with --set vocabulary=bytes knows every text",
+            hint="remove the character; a model trained with --set vocabulary=bytes encodes every text",
         )
 
     def decoder(self) -> Decoder:
+        """Return a new incremental decoder."""
         return _CharacterDecoder(self)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the vocabulary in types that JSON has."""
         return {"version": FORMAT_VERSION, "kind": self.kind, "size": len(self), "symbols": list(self.characters)}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Build the vocabulary from the result of `to_json`."""
         symbols = fields["symbols"]
         if not all(len(symbol) == 1 for symbol in symbols):
-            wrong = next(symbol for symbol in symbols if len(symbol) != 1)
-            raise RunError("the vocabulary is broken", should="symbols of one character", found=f"{wrong[:20]!a}")
+            invalid = next(symbol for symbol in symbols if len(symbol) != 1)
+            raise BrokenRun("the vocabulary is broken", should="symbols of one character", found=f"{invalid[:20]!a}")
         return cls("".join(symbols))
 
 

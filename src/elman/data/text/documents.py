@@ -1,4 +1,4 @@
-"""Text documents from files and folders, read in pieces so that their size does not matter."""
+"""Text documents from files and folders, read in pieces, in constant memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 from elman.errors import DataError, SettingError
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".tokens")
-"""The files that are taken from a folder."""
+"""The suffixes of the files that are read from a folder."""
 
 PIECE = 1 << 20
 """Bytes read at a time."""
 
 _MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of it
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -31,11 +31,17 @@ _TRY_BYTES = "--set vocabulary=bytes, which reads any file"
 
 @dataclass(frozen=True)
 class Document:
-    """One text: a file, or text at hand. A model's state begins anew with each document."""
+    """A text, from a file or in memory. The state of a model is reset at each document.
 
-    name: str  # what messages call it
-    source: Path | str  # the file, or the text itself
-    encoding: str = "utf-8"  # of the file; any codec of Python
+    Attributes:
+        name: the name in messages.
+        source: the file, or the text itself.
+        encoding: the encoding of the file; any codec of Python.
+    """
+
+    name: str
+    source: Path | str
+    encoding: str = "utf-8"
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the raw bytes, about a megabyte at a time.
@@ -55,15 +61,15 @@ class Document:
             raise _unreadable(self.name, error) from error
 
     def pieces(self) -> Iterator[str]:
-        """Yield the text, about a megabyte at a time, never cutting a character; a byte order mark is left out.
+        """Yield the text in whole characters, about a megabyte at a time, without a byte order mark.
 
         Raises:
-            DataError: the file cannot be read, is binary, or is not of its encoding.
+            DataError: the file cannot be read, is binary, or has another encoding.
         """
         return self.decoded(self.chunks())
 
     def decoded(self, chunks: Iterable[bytes]) -> Iterator[str]:
-        """Decode `chunks`, the raw bytes of this document, into text; `pieces` is this over `chunks()`."""
+        """Decode `chunks`, the raw bytes of this document, as `pieces` does."""
         if isinstance(self.source, str):
             for chunk in chunks:
                 yield chunk.decode("utf-8")
@@ -76,7 +82,7 @@ class Document:
                 self._refuse_binary(chunk, done)
             skipped = 3 if is_utf8 and done == 0 and chunk.startswith(codecs.BOM_UTF8) else 0
             piece = self._decode(decoder, chunk[skipped:], done + skipped)
-            yield piece if is_utf8 else self._checked(piece, characters)  # UTF-8 has no half characters
+            yield piece if is_utf8 else self._checked(piece, characters)  # UTF-8 has no surrogates
             done, characters = done + len(chunk), characters + len(piece)
         piece = self._decode(decoder, b"", done, final=True)
         if piece:
@@ -86,27 +92,27 @@ class Document:
         try:
             return decoder.decode(chunk, final)
         except UnicodeError as error:
-            found = str(error)
-            other = "latin-1" if codecs.lookup(self.encoding).name == "utf-8" else "utf-8"
+            reason = str(error)
+            encoding = "latin-1" if codecs.lookup(self.encoding).name == "utf-8" else "utf-8"
             if isinstance(error, UnicodeDecodeError):
-                # The decoder keeps an incomplete character of the chunk before, and counts from there.
+                # The decoder counts from the beginning of an incomplete character of the chunk before.
                 offset = done - (len(error.object) - len(chunk)) + error.start
-                found = f"byte 0x{error.object[error.start]:02x} at byte offset {offset}"
+                reason = f"byte 0x{error.object[error.start]:02x} at byte offset {offset}"
             raise DataError(
-                f"{self.name} is not {self.encoding.upper()} text",
+                f"{self.name} is not valid {self.encoding.upper()}",
                 should=f"a file in {self.encoding.upper()}",
-                found=found,
-                hint=f"--set encoding={other}, or {_TRY_BYTES}",
+                found=reason,
+                hint=f"--set encoding={encoding}, or {_TRY_BYTES}",
             ) from error
 
     def _checked(self, piece: str, done: int) -> str:
-        """Return `piece`; some encodings can write halves of characters (surrogates), which are no text."""
+        """Return `piece`, checked for lone surrogates, which some encodings allow."""
         try:
             piece.encode("utf-8")
         except UnicodeEncodeError as error:
             raise DataError(
-                f"{self.name} holds half a character",
-                should="whole characters of Unicode",
+                f"{self.name} has a lone surrogate",
+                should="characters of Unicode",
                 found=f"U+{ord(piece[error.start]):04X} at character {done + error.start + 1}",
                 hint="another encoding of the file, for example --set encoding=utf-8",
             ) from error
@@ -116,9 +122,9 @@ class Document:
         mark = next((mark for mark in _MARKS if done == 0 and chunk.startswith(mark)), None)
         if mark is not None:
             raise DataError(
-                f"{self.name} is not UTF-8 text",
+                f"{self.name} is not valid UTF-8",
                 should="a file in UTF-8",
-                found=f"the mark of {_MARKS[mark].upper()} at byte offset 0",
+                found=f"the byte order mark of {_MARKS[mark].upper()}",
                 hint=f"--set encoding={_MARKS[mark]}",
             )
         zero = chunk.find(b"\0")
@@ -131,12 +137,12 @@ class Document:
             )
 
     def stamp(self) -> dict[str, Any]:
-        """Return what tells cheaply whether the document has changed.
+        """Return a cheap stamp that changes with the document.
 
-        That is the name, size in bytes, time of the last change and encoding of a file; the SHA-256 of text at hand.
+        It is the name, size in bytes, modification time and encoding of a file, or the SHA-256 of text in memory.
 
         Raises:
-            DataError: the file cannot be looked at.
+            DataError: the file cannot be accessed.
         """
         if isinstance(self.source, str):
             raw = self._checked(self.source, 0).encode("utf-8")
@@ -152,31 +158,33 @@ class Document:
 def read_text(
     paths: str | Path | Iterable[str | Path], *, encoding: str = "utf-8", suffixes: tuple[str, ...] = TEXT_SUFFIXES
 ) -> list[Document]:
-    """Find the documents in a file, several files, or folders; each file is one document.
+    """Return the documents of files and folders; each file is one document, and is not read yet.
 
-    A folder gives its files with one of `suffixes`, also from folders in it, sorted by path; hidden and empty ones
-    are left out. Links are followed, and a file that is reached twice is one document. Nothing is read yet but sizes.
+    Args:
+        paths: a file or folder, or several. A folder stands for its files, sorted by path, with those of its folders;
+            hidden and empty files are skipped. Links are followed, and a file that is found twice is one document.
+        encoding: the encoding of the files.
+        suffixes: the suffixes of the files that are read from a folder.
 
     Raises:
-        DataError: a file is missing, empty, forbidden or no file, or a folder holds no text.
+        DataError: a file is missing, empty, not readable or not a regular file, or a folder has no text.
         SettingError: the encoding is unknown.
     """
     _check_encoding(encoding)
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not given:
+    sources = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not sources:
         raise DataError("no text was given", should=_TEXT, found="nothing", hint="name a text file or a folder")
-    if "" in given:  # which Path would take for the current folder
+    if "" in sources:  # which Path takes for the current folder
         raise DataError(
             "the path of a text is empty",
             should=_TEXT,
             found="''",
             hint="the name of a file, or . for the current folder",
         )
-    files: dict[Path, Path] = {}  # by where they really are
-    for path in map(Path, given):
+    files: dict[Path, Path] = {}  # by their resolved paths
+    for path in map(Path, sources):
         try:
-            found = _folder(path, suffixes) if stat.S_ISDIR(_status(path).st_mode) else [_file(path)]
-            for file in found:
+            for file in _folder(path, suffixes) if stat.S_ISDIR(_status(path).st_mode) else [_file(path)]:
                 files.setdefault(file.resolve(), file)
         except OSError as error:
             raise _unreadable(str(error.filename or path), error) from error
@@ -185,12 +193,12 @@ def read_text(
 
 def _check_encoding(encoding: str) -> None:
     try:
-        "".encode(encoding)  # refuses codecs that are no text encodings, too
+        "".encode(encoding)  # refuses codecs that are not text encodings
         codecs.getincrementaldecoder(encoding)
     except (LookupError, ValueError) as error:
         raise SettingError(
-            "the encoding is unknown",
-            should="a text encoding that Python knows",
+            "unknown encoding",
+            should="a text encoding of Python",
             found=repr(encoding),
             hint="--set encoding=utf-8",
         ) from error
@@ -203,7 +211,7 @@ def _status(path: Path) -> os.stat_result:
         raise DataError(
             f"{path} does not exist", should=_TEXT, found="nothing there", hint="check the spelling and the folder"
         ) from error
-    except ValueError as error:  # a zero character, which no system takes
+    except ValueError as error:  # a null character
         raise _unreadable(repr(str(path)), OSError(str(error))) from error
 
 
@@ -217,16 +225,16 @@ def _file(path: Path) -> Path:
             hint=f"write it to a file first: cat {path} > text.txt",
         )
     if status.st_size == 0:
-        raise DataError(f"{path} is empty", should="a text", found="0 bytes", hint="leave it out, or name another file")
+        raise DataError(f"{path} is empty", should="a text", found="0 bytes", hint="remove it, or name another file")
     return path
 
 
 def _folder(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     def refuse(error: OSError) -> None:
-        raise error  # a part of the data that is left out in silence would be the worse surprise
+        raise error  # no part of the data is skipped silently
 
-    found: list[Path] = []
-    entered: set[tuple[int, int]] = set()  # links can lead round in a circle
+    files: list[Path] = []
+    entered: set[tuple[int, int]] = set()  # links may form a cycle
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         status = os.stat(parent)  # noqa: PTH116 - os.walk gives names
         if (status.st_dev, status.st_ino) in entered:
@@ -236,21 +244,21 @@ def _folder(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in (Path(parent, name) for name in names if not name.startswith(".")):
             if file.suffix.lower() in suffixes and stat.S_ISREG((status := file.stat()).st_mode) and status.st_size:
-                found.append(file)
-    if not found:
+                files.append(file)
+    if not files:
         raise DataError(
-            f"the folder {folder} holds no text",
-            should=f"at least one file that is not empty with the ending {', '.join(suffixes)}",
-            found="none, in it or in the folders below",
-            hint="name the files one by one to read others",
+            f"the folder {folder} has no text",
+            should=f"at least one file that is not empty with the suffix {', '.join(suffixes)}",
+            found="none, in it or its folders",
+            hint="name the files to read others",
         )
-    return sorted(found)
+    return sorted(files)
 
 
 def _unreadable(name: str, error: OSError) -> DataError:
     return DataError(
         f"cannot read {name}: {error.strerror or error}",
-        should="a file or folder that is there and that you may read",
+        should="a readable file or folder",
         found=error.strerror or str(error),
-        hint="check the name, and the rights with ls -l",
+        hint="check the name, and the permissions with ls -l",
     )

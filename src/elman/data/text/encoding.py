@@ -1,4 +1,4 @@
-"""Lines to token ids, and token ids to text."""
+"""Encoding of lines to token ids, and decoding to symbols."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from elman.errors import DataError
 
 
 def in_pieces(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the text that lines make up, a million characters at a time."""
-    some: list[str] = []
+    """Yield the joined text of lines, a million characters at a time."""
+    buffer: list[str] = []
     count = 0
     for line in lines:
-        some.append(line)
+        buffer.append(line)
         count += len(line)
         while count >= PIECE:
-            text = "".join(some)
+            text = "".join(buffer)
             yield text[:PIECE]
-            some, count = [text[PIECE:]], count - PIECE
+            buffer, count = [text[PIECE:]], count - PIECE
     if count:
-        yield "".join(some)
+        yield "".join(buffer)
 
 
 def encode_line(vocabulary: Vocabulary, line: str) -> NDArray[np.int64]:
-    """Return the token ids of a line; a space goes before, so that the first word is like all others.
+    """Return the token ids of a line after a space, so that the first word is encoded like the others.
 
     Raises:
-        DataError: it has a character that the vocabulary does not know.
+        DataError: the vocabulary has no symbol for a character.
     """
     try:
         return vocabulary.encode(f" {line}").astype(np.int64)
     except DataError:
-        vocabulary.encode(line)  # fails too, and tells the place in the line as it stands there
+        vocabulary.encode(line)  # raises the error with the position in the line itself
         raise
 
 
 def symbols_of(vocabulary: Vocabulary, token_ids: Iterable[int]) -> list[str]:
-    """Return the text of each symbol; a character that several make up stands at the last of them."""
+    """Return the text of each symbol; a character of several symbols stands at the last of them."""
     decoder = vocabulary.decoder()
     pieces = [decoder.push(int(token_id)) for token_id in token_ids]
     return [*pieces[:-1], pieces[-1] + decoder.finish()] if pieces else []

@@ -1,4 +1,4 @@
-"""The lines of files, one by one, and kept on disk so that any of them can be had again."""
+"""Lines of text files: streamed, or stored on disk for random access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from elman.storage.ragged import RaggedArrays
 
 
 def document_lines(document: Document) -> Iterator[str]:
-    """Yield the lines of a document with their ends, in constant memory.
+    """Yield the lines of a document with their line ends, in constant memory.
 
     Raises:
         DataError: the file cannot be read, is binary, or is not of its encoding.
@@ -34,23 +34,21 @@ def document_lines(document: Document) -> Iterator[str]:
 
 
 def _pieces(document: Document) -> Iterator[str]:
-    """Yield the text; what is tried for one that cannot be read as text leaves out to read it as bytes."""
+    """Yield the text; the hint of an error does not propose to read it as bytes."""
     try:
         yield from document.pieces()
     except DataError as error:
         hint = (error.hint or "").partition("--set vocabulary=")[0].removesuffix(", or ")
-        raise DataError(
-            error.what, should=error.should, found=error.found, hint=hint or "another file, one of text"
-        ) from error
+        raise error.amended(hint=hint or "another file, one of text") from error
 
 
-class KeptLines:
-    """The lines of a text file, without their ends, in a folder; `lines[n]` is line n from 0.
+class LineStore:
+    """Lines of a text file, without line ends, stored in a folder; `lines[n]` is line n from 0.
 
     Args:
         path: the file.
-        folder: where they are kept; memory does not grow with them.
-        encoding: of the file.
+        folder: where the lines are stored; memory does not grow with them.
+        encoding: the encoding of the file.
 
     Raises:
         DataError: the file cannot be read.
@@ -72,13 +70,14 @@ class KeptLines:
 
 
 LONGEST_LINE = 1 << 20
+"""The most bytes of a line."""
 
 
 def file_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, plain or .gz, without white space at their ends.
+    """Yield the lines of a text file, plain or .gz, without whitespace at their ends.
 
     Raises:
-        DataError: the file is missing, broken, no UTF-8, or a line is absurdly long.
+        DataError: the file is missing, broken, not valid UTF-8, or a line is too long.
     """
     try:
         with _opened(path) as file:
@@ -93,7 +92,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
-    """Yield the lines of an open file as `file_lines` does; `name` is what messages call it."""
+    """Yield the lines of an open file as `file_lines` does, with `name` for messages."""
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
@@ -102,14 +101,14 @@ def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
                 f"{name}, line {number} is too long",
                 should=f"at most {LONGEST_LINE} bytes",
                 found="more",
-                hint="cut it into sentences, a line each",
+                hint="split it into sentences, a line each",
             )
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{name}, line {number} is no UTF-8",
+                f"{name}, line {number} is not valid UTF-8",
                 should="text in UTF-8",
-                found=f"the byte {line[error.start]:#04x} at place {error.start}",
+                found=f"the byte {line[error.start]:#04x} at offset {error.start}",
                 hint=f"iconv -f latin1 -t utf-8{f' {name}' if Path(name).is_file() else ', before it is piped in'}",
             ) from error

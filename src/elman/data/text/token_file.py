@@ -1,10 +1,11 @@
-"""Encoded text: one file of token ids, mapped into memory, so that text far larger than memory can be used.
+"""Encoded text: one file of token ids, mapped into memory, for text larger than memory.
 
-The file, little-endian throughout:
+It is one file and not the two of `elman.storage.ragged.RaggedArrays`, so that a text that is encoded again replaces the
+old one, its notes included, in a single rename. Little-endian throughout:
 
     offset 0    64 bytes: magic, version, bytes for each token, counts of tokens and documents, length of the notes
            64   the token ids, 1, 2 or 4 bytes each, then zeros up to a multiple of 8
-                the place of each document's first token, 8 bytes each
+                the offset of each document's first token, 8 bytes each
                 the notes in JSON: what was encoded, with which vocabulary
 """
 
@@ -15,7 +16,7 @@ import json
 import mmap
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import TokenIds, Vocabulary
 from elman.errors import DataError, RunError, SettingError
-from elman.storage.files import written_beside
+from elman.storage.files import checked_json, written_beside
+from elman.storage.records import read_record
 
 MAGIC = b"ELMANTOK"
 VERSION = 1
@@ -34,14 +36,36 @@ _CHECKED_AT_ONCE = 1 << 24
 _LONGEST_NOTES = 1 << 28
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What the end of the file holds.
+
+    Attributes:
+        origin: the fingerprint of the vocabulary, and the stamps of the documents.
+        fingerprint: SHA-256 of the raw text, in hexadecimal.
+        vocabulary_size: every token id is below it.
+    """
+
+    origin: dict[str, Any]
+    fingerprint: str
+    vocabulary_size: int = field(metadata={"low": 1, "high": 1 << 32})
+
+
 @dataclass(frozen=True, eq=False)
 class TokenFile:
-    """Encoded text, or a part of it: a view of a mapped file, or of token ids at hand."""
+    """Encoded text, or a part of it: a view of a mapped file, or of an array in memory.
 
-    token_ids: TokenIds  # (N,)
-    document_starts: NDArray[np.int64]  # (documents,) rising; the first is 0
-    vocabulary_size: int  # every token id is below it
-    fingerprint: str  # SHA-256 of the raw text that was encoded, in hexadecimal
+    Attributes:
+        token_ids: (N,).
+        document_starts: the offset of each document's first token, (documents,), increasing; the first is 0.
+        vocabulary_size: every token id is below it.
+        fingerprint: SHA-256 of the raw text that was encoded, in hexadecimal.
+    """
+
+    token_ids: TokenIds
+    document_starts: NDArray[np.int64]
+    vocabulary_size: int
+    fingerprint: str
     _map: mmap.mmap | None = None
 
     def __len__(self) -> int:
@@ -49,7 +73,7 @@ class TokenFile:
 
     @classmethod
     def from_token_ids(cls, token_ids: Any, *, vocabulary_size: int, document_starts: Sequence[int] = (0,)) -> Self:
-        """Wrap token ids at hand, (N,), without a file."""
+        """Wrap token ids in memory, (N,), without a file."""
         array = np.asarray(token_ids)
         fingerprint = hashlib.sha256(array.astype("<u4").tobytes()).hexdigest()
         return cls(array, np.asarray(document_starts, np.int64), vocabulary_size, fingerprint)
@@ -59,7 +83,7 @@ class TokenFile:
         """Map an encoded file into memory, and check all of it.
 
         Raises:
-            RunError: the file is missing, no token file, truncated, newer, or its sizes or token ids lie.
+            RunError: the file is missing, not a token file, truncated, newer, or contradicts itself.
         """
         return _open(Path(path))[0]
 
@@ -72,7 +96,7 @@ class TokenFile:
         """
         if not 0 < validation < 1:
             raise SettingError(
-                "the part for validation is impossible",
+                "invalid value for the validation share",
                 should="a fraction between 0 and 1",
                 found=str(validation),
                 hint="--set validation=0.1",
@@ -80,7 +104,7 @@ class TokenFile:
         cut = int(len(self) * (1 - validation))
         if min(cut, len(self) - cut) < 2:
             raise DataError(
-                "the text is too short to keep a part for validation",
+                "the text is too short for a validation part",
                 should="at least 2 tokens in each part",
                 found=f"{cut} for training and {len(self) - cut} for validation (validation={validation})",
                 hint="more text, or a separate text for validation",
@@ -88,15 +112,15 @@ class TokenFile:
         return self.part(0, cut), self.part(cut, len(self))
 
     def part(self, start: int, stop: int) -> Self:
-        """Return the tokens from `start` to before `stop` as a view; the part's first token counts as a beginning."""
+        """Return the tokens `start` to `stop` as a view, which begins with a document."""
         inside = self.document_starts[(self.document_starts > start) & (self.document_starts < stop)] - start
         starts = np.concatenate([np.zeros(1, np.int64), inside])
         return replace(self, token_ids=self.token_ids[start:stop], document_starts=starts)
 
     def release(self) -> None:
-        """Let go of the file's pages in memory; they are read again when needed.
+        """Release the file's pages in memory; they are read again when needed.
 
-        Pages of a mapped file count as resident memory of the process until the system wants them back.
+        Pages of a mapped file count as resident memory of the process until the system reclaims them.
         """
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
@@ -105,10 +129,9 @@ class TokenFile:
 def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str | Path) -> TokenFile:
     """Encode documents once into a token file at `path`, in bounded memory, and map it.
 
-    A file that is there already is used as it is if it was made with the same vocabulary from documents of the same
-    names, sizes and times of change; the texts are not read again then. Otherwise it is made anew, beside, and
-    renamed. The fingerprint is the SHA-256 of the raw text, computed while encoding; of several documents it is
-    that of their hexadecimal SHA-256s in a row.
+    An existing file is used if it was made with the same vocabulary from documents of the same names, sizes and
+    modification times; the texts are not read then. Otherwise it is replaced. The fingerprint is the SHA-256 of the raw
+    text, computed while encoding; of several documents it is that of their joined hexadecimal SHA-256s.
 
     Raises:
         DataError: a document cannot be read or encoded, or all are empty.
@@ -118,11 +141,11 @@ def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str
     origin = {"vocabulary": vocabulary.fingerprint, "documents": [document.stamp() for document in documents]}
     if path.exists():
         try:
-            opened, notes = _open(path)
+            text, notes = _open(path)
+            if notes.origin == origin:
+                return text
         except RunError:
-            notes = {}  # a broken cache is made again
-        if notes.get("origin") == origin:
-            return opened
+            pass  # a broken cache is written again
     with written_beside(path) as file:
         _write(file, documents, vocabulary, origin)
     return TokenFile.open(path)
@@ -145,12 +168,11 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
         raise DataError(
             "the text has no tokens",
             should="at least one",
-            found="nothing that the vocabulary encodes",
+            found="none",
             hint="another text, or --set vocabulary=characters",
         )
     fingerprint = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    notes = {"origin": origin, "fingerprint": fingerprint, "vocabulary_size": len(vocabulary)}
-    encoded_notes = json.dumps(notes).encode()
+    encoded_notes = json.dumps(asdict(_Notes(origin, fingerprint, len(vocabulary)))).encode()
     width = vocabulary.dtype.itemsize
     file.write(bytes(-count * width % 8))
     file.write(np.array(starts, "<i8").tobytes())
@@ -171,12 +193,10 @@ def _encoded(document: Document, vocabulary: Vocabulary, hasher: Any) -> Iterato
     except DataError as error:
         if document.name in error.what:
             raise
-        raise DataError(
-            f"{document.name}: {error.what}", should=error.should, found=error.found, hint=error.hint
-        ) from error
+        raise error.amended(f"{document.name}: {error.what}") from error
 
 
-def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
+def _open(path: Path) -> tuple[TokenFile, _Notes]:
     """Map the file, check everything in it, and return it with its notes."""
     try:
         with path.open("rb") as file:
@@ -189,7 +209,7 @@ def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
             f"cannot read {path}: {error.strerror or error}",
             should="a file of encoded text that you may read",
             found=error.strerror or str(error),
-            hint="check the name, or make it again from the text",
+            hint="check the name, or encode the text again",
         ) from error
     magic, version, width, count, documents, notes_length = _HEADER.unpack_from(mapped)
     if magic != MAGIC:
@@ -204,45 +224,27 @@ def _open(path: Path) -> tuple[TokenFile, dict[str, Any]]:
     starts_at = _HEADER.size + count * width + -count * width % 8
     notes_at = starts_at + 8 * documents
     if width not in (1, 2, 4) or not 1 <= documents <= count or notes_length > _LONGEST_NOTES:
-        raise _broken(path, "sizes that are possible", f"{count} tokens of {width} bytes in {documents} documents")
+        raise _broken(path, "valid sizes", f"{count} tokens of {width} bytes in {documents} documents")
     if size != notes_at + notes_length:
-        raise _broken(path, f"{notes_at + notes_length} bytes, as its first bytes say", f"{size} bytes")
-    notes = _checked_notes(path, mapped[notes_at:])
-    token_ids: TokenIds = np.frombuffer(mapped, f"<u{width}", count, _HEADER.size)
+        raise _broken(path, f"{notes_at + notes_length} bytes, as its header says", f"{size} bytes")
+    try:
+        notes = read_record(_Notes, checked_json(mapped[notes_at:]))
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, "the fingerprint and the size of the vocabulary in JSON", str(error)[:80]) from error
+    token_ids = np.frombuffer(mapped, f"<u{width}", count, _HEADER.size)
     starts = np.frombuffer(mapped, "<i8", documents, starts_at).astype(np.int64)
     if starts[0] != 0 or starts[-1] >= count or np.any(np.diff(starts) <= 0):
-        raise _broken(path, f"documents that begin in order from 0 to {count - 1}", "other places")
-    opened = TokenFile(token_ids, starts, notes["vocabulary_size"], notes["fingerprint"], mapped)
-    _check_token_ids(path, opened)
-    return opened, notes
-
-
-def _checked_notes(path: Path, encoded: bytes) -> dict[str, Any]:
-    try:
-        notes = json.loads(encoded)
-    except (ValueError, RecursionError) as error:
-        raise _broken(path, "notes in JSON at its end", str(error)[:60]) from error
-    known = isinstance(notes, dict) and isinstance(notes.get("fingerprint"), str)
-    size = notes.get("vocabulary_size") if known else None
-    if type(size) is not int or not 1 <= size <= 1 << 32:
-        raise _broken(path, "notes with the fingerprint and the size of the vocabulary", "other notes")
-    checked: dict[str, Any] = notes
-    return checked
-
-
-def _check_token_ids(path: Path, opened: TokenFile) -> None:
-    """Read the token ids once, some millions at a time: one outside the vocabulary would stop the training."""
-    for start in range(0, len(opened), _CHECKED_AT_ONCE):
-        largest = int(opened.token_ids[start : start + _CHECKED_AT_ONCE].max())
-        opened.release()
-        if largest >= opened.vocabulary_size:
-            raise _broken(path, f"token ids below {opened.vocabulary_size}", f"the token id {largest}")
+        raise _broken(path, f"documents that begin in order from 0 to {count - 1}", "other starts")
+    text = TokenFile(token_ids, starts, notes.vocabulary_size, notes.fingerprint, mapped)
+    for start in range(0, count, _CHECKED_AT_ONCE):
+        largest = int(token_ids[start : start + _CHECKED_AT_ONCE].max())
+        text.release()
+        if largest >= notes.vocabulary_size:
+            raise _broken(path, f"token ids below {notes.vocabulary_size}", f"the token id {largest}")
+    return text, notes
 
 
 def _broken(path: Path, should: str, found: str) -> RunError:
     return RunError(
-        f"{path} is broken, or is no file of encoded text",
-        should=should,
-        found=found,
-        hint="make it again from the text",
+        f"{path} is broken, or is not a file of encoded text", should=should, found=found, hint="encode the text again"
     )

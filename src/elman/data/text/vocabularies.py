@@ -1,10 +1,10 @@
-"""The vocabularies there are, by name, and how they are built and loaded."""
+"""Registry of the vocabularies, and how they are built and loaded."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from elman.data.text.characters import Bytes, Characters
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Vocabulary
 from elman.data.text.words import Words
-from elman.errors import RunError, unknown_name
+from elman.errors import BrokenRun, RunError, unknown_name
+from elman.storage.files import checked_object, read_checked
+from elman.storage.records import read_record
 
 __all__ = ["VOCABULARIES", "Decoder", "Vocabulary", "build_vocabulary", "load_vocabulary"]
 
@@ -25,20 +27,20 @@ VOCABULARIES: dict[str, type[Vocabulary]] = {
 }
 
 LARGEST_FILE = 1 << 29
-_TRY_AGAIN = "take the run again from where it was made"
+"""The most bytes of a vocabulary's file."""
 
 
 def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | None = None) -> Vocabulary:
-    """Build the vocabulary of a kind from the training texts, in bounded memory.
+    """Build a vocabulary from the training texts, in bounded memory.
 
     Args:
         kind: a name in `VOCABULARIES`.
-        documents: what `read_text` returned.
+        documents: the training texts.
         size: the number of symbols, for the kinds that choose them.
 
     Raises:
-        SettingError: the kind is unknown, or the size impossible for it.
-        DataError: a document cannot be read as text, or nothing is in it.
+        SettingError: the kind is unknown, or the size is invalid for it.
+        DataError: a document cannot be read as text, or is empty.
     """
     if kind not in VOCABULARIES:
         raise unknown_name("vocabulary", kind, VOCABULARIES)
@@ -54,62 +56,51 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
     path = Path(path)
     if path.is_dir():
         names = dict.fromkeys(cls.filename for cls in VOCABULARIES.values())
-        found = [path / name for name in names if (path / name).is_file()]
-        if not found:
+        files = [path / name for name in names if (path / name).is_file()]
+        if not files:
             raise RunError(
                 f"{path} has no vocabulary",
                 should=" or ".join(names),
-                found="neither",
+                found="neither of them",
                 hint="name a run directory, or the file itself",
             )
-        path = found[0]
-    fields = _read_json(path)
-    if path.name == BytePairs.filename:
-        return _named(path, lambda: BytePairs.from_json(fields))
-    return _named(path, lambda: _from_fields(fields))
-
-
-def _named(path: Path, load: Callable[[], Vocabulary]) -> Vocabulary:
-    """Run `load`, and name the file in what it refuses; of a broken file there is one thing to try."""
+        path = files[0]
+    fields = read_checked(path, "a vocabulary in JSON, UTF-8", checked_object, largest=LARGEST_FILE)
     try:
-        return load()
+        return BytePairs.from_json(fields) if path.name == BytePairs.filename else _from_fields(fields)
     except RunError as error:
-        hint = error.hint or _TRY_AGAIN
-        raise RunError(f"{path}: {error.what}", should=error.should, found=error.found, hint=hint) from error
+        raise error.amended(f"{path}: {error.what}") from error
+    except ValueError as error:
+        raise BrokenRun(f"{path} is broken", should="a vocabulary", found=str(error)[:200]) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise RunError(
-                f"{path} is too large for a vocabulary",
-                should=f"at most {LARGEST_FILE} bytes",
-                found=f"{path.stat().st_size} bytes",
-                hint=_TRY_AGAIN,
-            )
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(
-            f"cannot read {path}: {error.strerror or error}",
-            should="a vocabulary file that you may read",
-            found=error.strerror or str(error),
-            hint="name a run directory, or its vocabulary.json or tokenizer.json",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise RunError(
-            f"{path} is not JSON", should="a vocabulary in JSON, UTF-8", found=str(error)[:80], hint=_TRY_AGAIN
-        ) from error
-    if not isinstance(fields, dict):
-        found = f"a {type(fields).__name__}"
-        raise RunError(f"{path} is not a vocabulary", should="a JSON object", found=found, hint=_TRY_AGAIN)
-    return fields
+@dataclass(frozen=True)
+class _VocabularyRecord:
+    """What vocabulary.json holds."""
+
+    version: int = field(metadata={"low": FORMAT_VERSION, "high": FORMAT_VERSION})
+    kind: str = field(metadata={"choices": tuple(name for name in VOCABULARIES if name != BytePairs.kind)})
+    size: int = field(metadata={"low": 1, "high": LARGEST_VOCABULARY})
+    symbols: list[str] = field(default_factory=list, metadata={"later": True})
+
+    def check(self) -> None:
+        if self.kind == "bytes":
+            return
+        if len(self.symbols) != self.size or "" in self.symbols:
+            raise ValueError(f"{len(self.symbols)} symbols, not {self.size} that are not empty")
+        if len(set(self.symbols)) != self.size:
+            (symbol, _), *_ = Counter(self.symbols).most_common(1)
+            raise ValueError(f"the symbol {symbol[:20]!a} twice")
 
 
 def _from_fields(fields: dict[str, Any]) -> Vocabulary:
-    """Check what all kinds have in common, and leave the rest to the kind."""
-    version, kind, size = fields.get("version"), fields.get("kind"), fields.get("size")
+    """Return the vocabulary of any kind but byte pairs.
+
+    Raises:
+        RunError: a newer version wrote it, or its kind finds it broken.
+        ValueError: a field is missing or invalid.
+    """
+    version = fields.get("version")
     if type(version) is int and version > FORMAT_VERSION:
         raise RunError(
             "the vocabulary was written by a newer elman",
@@ -117,32 +108,8 @@ def _from_fields(fields: dict[str, Any]) -> Vocabulary:
             found=f"version {version}",
             hint="pip install --upgrade elman",
         )
-    if version != FORMAT_VERSION or type(version) is not int:
-        raise RunError("the vocabulary has no version", should=f"version {FORMAT_VERSION}", found=repr(version)[:40])
-    if not isinstance(kind, str) or kind not in VOCABULARIES or kind == BytePairs.kind:
-        kinds = [name for name in VOCABULARIES if name != BytePairs.kind]
-        raise RunError("the vocabulary's kind is unknown", should=" or ".join(kinds), found=repr(kind)[:40])
-    if type(size) is not int or not 1 <= size <= LARGEST_VOCABULARY:
-        raise RunError(
-            "the vocabulary's size is impossible", should=f"from 1 to {LARGEST_VOCABULARY}", found=repr(size)[:40]
-        )
-    if "symbols" in fields or kind != "bytes":
-        _check_symbols(fields.get("symbols"), size)
-    vocabulary = VOCABULARIES[kind].from_json(fields)
-    if len(vocabulary) != size:
-        raise RunError("the vocabulary's size is wrong", should=f"{len(vocabulary)}", found=str(size))
+    record = read_record(_VocabularyRecord, fields)
+    vocabulary = VOCABULARIES[record.kind].from_json(fields)
+    if len(vocabulary) != record.size:
+        raise ValueError(f"the size {record.size}, not {len(vocabulary)}")
     return vocabulary
-
-
-def _check_symbols(symbols: object, size: int) -> None:
-    if not isinstance(symbols, list) or not all(isinstance(symbol, str) and symbol for symbol in symbols):
-        raise RunError("the vocabulary is broken", should="a list of symbols", found="something else")
-    if len(symbols) != size:
-        raise RunError("the vocabulary's size is wrong", should=f"{size} symbols", found=f"{len(symbols)} symbols")
-    if len(set(symbols)) != size:
-        (twice, _), *_ = Counter(symbols).most_common(1)
-        raise RunError("the vocabulary is broken", should="different symbols", found=f"{twice[:20]!a} twice")
-    try:
-        "".join(symbols).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RunError("the vocabulary is broken", should="symbols of Unicode text", found=str(error)) from error

@@ -1,7 +1,7 @@
-"""The contract of a vocabulary: text to token ids and back, whole or piece by piece.
+"""The contract of a vocabulary: text to token ids and back, as a whole or in pieces.
 
-A symbol is an entry of a vocabulary, for example a character or a word; a token is a place in a text where one stands;
-a token id is the number of the symbol that stands there.
+A symbol is an entry of a vocabulary, for example a character or a word; a token is an occurrence of a symbol in a text;
+a token id is the number of its symbol.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LARGEST_VOCABULARY = 1 << 24
 
 
 class Decoder(Protocol):
-    """Turns token ids into text one at a time; what it gives, joined, equals `Vocabulary.decode` of them all."""
+    """Incremental decoder, whose joined results equal `Vocabulary.decode` of all token ids."""
 
     def push(self, token_id: int) -> str:
-        """Take one token id and return the text that is complete with it, perhaps none."""
+        """Return the text that is complete with one more token id, perhaps none."""
         ...
 
     def finish(self) -> str:
-        """Return what is left, for example a replacement character for an incomplete one, and begin anew."""
+        """Return the rest, for example a replacement character for an incomplete one, and reset the decoder."""
         ...
 
 
@@ -51,7 +51,7 @@ class Vocabulary(ABC):
 
     Attributes:
         kind: the name in `VOCABULARIES`, and in the saved file.
-        reads_bytes: whether `encode` and `encode_pieces` take raw bytes rather than decoded text.
+        reads_bytes: whether `encode_pieces` takes raw bytes rather than decoded text.
         filename: the name of its file in a run directory.
     """
 
@@ -65,8 +65,8 @@ class Vocabulary(ABC):
         """Choose the symbols from texts, each given as pieces in order, in bounded memory.
 
         Args:
-            texts: for each document its pieces; where they are cut does not matter.
-            size: how many symbols there may be, reserved ones included; None takes the kind's default.
+            texts: the pieces of each document; the result does not depend on how it is split into pieces.
+            size: the most symbols, reserved ones included; None for the default of the kind.
         """
 
     @abstractmethod
@@ -84,25 +84,25 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def encode_pieces(self, pieces: Iterable[Any]) -> Iterator[TokenIds]:
-        """Encode one document given in pieces (str, or bytes where `reads_bytes`); the cuts do not matter.
+        """Encode one document, given in any pieces (str, or bytes if `reads_bytes`).
 
         Raises:
             DataError: a symbol is unknown, and the kind has no symbol for unknown ones.
         """
 
     def encode(self, text: str | bytes) -> TokenIds:
-        """Return the token ids of `text`, (N,). Bytes are taken as UTF-8 by the kinds that read text.
+        """Return the token ids of `text`, (N,). Kinds that read text decode bytes as UTF-8.
 
         Raises:
-            DataError: a symbol is unknown, or the bytes are not UTF-8.
+            DataError: a symbol is unknown, or the bytes are not valid UTF-8.
         """
         try:
-            # Bytes on a command line that are no UTF-8 arrive as escapes; this gives the bytes back.
+            # Bytes of the command line that are not valid UTF-8 arrive as surrogate escapes, which this reverses.
             raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
             parts = list(self.encode_pieces([raw if self.reads_bytes else raw.decode("utf-8")]))
         except UnicodeError as error:
             raise DataError(
-                "the text is not UTF-8",
+                "the text is not valid UTF-8",
                 should="text in UTF-8",
                 found=str(error),
                 hint="a model trained with --set vocabulary=bytes reads any bytes",
@@ -111,7 +111,7 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def decoder(self) -> Decoder:
-        """Return a fresh decoder that takes one token id at a time."""
+        """Return a new incremental decoder."""
 
     def decode(self, token_ids: Sequence[int] | NDArray[Any]) -> str:
         """Return the text of a sequence of token ids.
@@ -140,20 +140,20 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Return all that `from_json` needs, in types that JSON has."""
+        """Return the vocabulary in types that JSON has, for `from_json`."""
 
     @classmethod
     @abstractmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Build the vocabulary that `to_json` described.
+        """Build the vocabulary from the result of `to_json`.
 
         Raises:
-            RunError: the description is broken or contradicts itself.
+            RunError: it is broken or contradicts itself.
         """
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 in hexadecimal that changes with every change of the vocabulary."""
+        """SHA-256 of the vocabulary, in hexadecimal."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def save(self, directory: str | Path) -> Path:
@@ -171,9 +171,9 @@ class Vocabulary(ABC):
 
 
 class ByteDecoder:
-    """Joins the bytes of symbols into characters; gives each character once it is complete.
+    """Incremental decoder of symbols that are bytes; returns each character when it is complete.
 
-    Bytes that are no UTF-8 give U+FFFD, as `bytes.decode(errors="replace")` does.
+    Bytes that are not valid UTF-8 give U+FFFD, as in `bytes.decode(errors="replace")`.
     """
 
     def __init__(self, vocabulary: Vocabulary, bytes_of: Sequence[bytes]) -> None:
@@ -181,7 +181,9 @@ class ByteDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token_id: int) -> str:
+        """Return the text that is complete with one more token id, perhaps none."""
         return self._utf8.decode(self._bytes_of[self._vocabulary.check_token_id(token_id)])
 
     def finish(self) -> str:
+        """Return a replacement character for an incomplete one, and reset the decoder."""
         return self._utf8.decode(b"", True)

@@ -1,4 +1,4 @@
-"""Words as symbols: whatever stands between whitespace, the most frequent ones first."""
+"""Vocabularies of words, split at whitespace, the most frequent first."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, TokenIds, Vocabulary
-from elman.errors import DataError, RunError, SettingError
+from elman.errors import BrokenRun, DataError, SettingError
 
 UNKNOWN = "<unk>"
 END_OF_LINE = "<eos>"
 LONGEST_WORD = 1 << 20
 MOST_COUNTED = 1 << 21
-"""How many different words are counted at a time; the rarest are forgotten beyond it, so that memory is bounded."""
+"""The most distinct words that are counted at a time; beyond it the rarest are dropped, which bounds the memory."""
 
 
 class Words(Vocabulary):
     """Words split at whitespace; the end of a line is the symbol `<eos>`, every other word is `<unk>`.
 
-    Texts that already carry `<unk>` or `<eos>` (WikiText does the former) mean these symbols by them. A text comes
-    back with single spaces and without spaces at the ends of lines: encode(decode(token_ids)) equals token_ids.
+    `<unk>` and `<eos>` in a text (as in WikiText) are these symbols. A decoded text has single spaces and none at the
+    ends of lines: encode(decode(token_ids)) equals token_ids.
+
+    Attributes:
+        words: the symbols.
+        unknown: the token id of `<unk>`.
+        end_of_line: the token id of `<eos>`.
     """
 
     kind: ClassVar[str] = "words"
@@ -35,18 +40,18 @@ class Words(Vocabulary):
 
     @classmethod
     def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
-        """Keep the `size` most frequent words (None: all), equal counts in alphabetical order.
+        """Build a vocabulary of the `size` most frequent words (None: all), equal counts in alphabetical order.
 
-        Beyond two million different words the rarest are forgotten while counting (as in lossy counting, Manku and
-        Motwani 2002), so a word may be lost that is rare in every part of a very large text.
+        Beyond two million distinct words the rarest are dropped while counting (as in lossy counting, Manku and
+        Motwani 2002), so a word that is rare in every part of a very large text may be lost.
 
         Raises:
-            SettingError: `size` leaves no room for a word beside the reserved symbols.
-            DataError: the texts hold no word.
+            SettingError: `size` leaves no room for a word besides the reserved symbols.
+            DataError: the texts have no word.
         """
         if size is not None and not 3 <= size <= LARGEST_VOCABULARY:
             raise SettingError(
-                "vocabulary_size is impossible",
+                "invalid value for vocabulary_size",
                 should=f"from 3 to {LARGEST_VOCABULARY}: {UNKNOWN}, {END_OF_LINE} and the words",
                 found=str(size),
                 hint="--set vocabulary_size=30000",
@@ -73,30 +78,34 @@ class Words(Vocabulary):
         return len(self.words)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
+        """Encode one document, given in any pieces."""
         get, unknown, dtype = self._id_of.get, self.unknown, self.dtype
         for words in split_words(pieces):
             yield np.fromiter(map(get, words, repeat(unknown)), dtype, len(words))
 
     def decoder(self) -> Decoder:
+        """Return a new incremental decoder."""
         return _WordDecoder(self)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the vocabulary in types that JSON has."""
         return {"version": FORMAT_VERSION, "kind": self.kind, "size": len(self), "symbols": self.words}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Build the vocabulary from the result of `to_json`."""
         symbols = fields["symbols"]
         missing = [name for name in (UNKNOWN, END_OF_LINE) if name not in symbols]
         if missing:
-            raise RunError("the vocabulary is broken", should=f"{missing[0]} among its words", found="not there")
-        wrong = next((word for word in symbols if word.split() != [word]), None)
-        if wrong is not None:
-            raise RunError("the vocabulary is broken", should="words without whitespace", found=f"{wrong[:20]!a}")
+            raise BrokenRun("the vocabulary is broken", should=f"{missing[0]} among its words", found="none")
+        invalid = next((word for word in symbols if word.split() != [word]), None)
+        if invalid is not None:
+            raise BrokenRun("the vocabulary is broken", should="words without whitespace", found=f"{invalid[:20]!a}")
         return cls(symbols)
 
 
 class _WordDecoder:
-    """Puts a space between two words of a line, and none at the ends of a line."""
+    """Decoder with a space between two words of a line, and none at its ends."""
 
     def __init__(self, vocabulary: Words) -> None:
         self._vocabulary = vocabulary
@@ -118,10 +127,10 @@ class _WordDecoder:
 def split_words(pieces: Iterable[str]) -> Iterator[list[str]]:
     """Split one document into words, with `<eos>` for every line end, a list for each piece.
 
-    A word that is cut by the end of a piece is joined again.
+    A word that is split by the end of a piece is joined.
 
     Raises:
-        DataError: a word has more than a million characters, so the text is none that has words.
+        DataError: a word has more than a million characters.
     """
     tail = ""
     for piece in pieces:

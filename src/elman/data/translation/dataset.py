@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import pad
+from elman.data.batching import IGNORED, pad
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
 from elman.data.translation.parallel import SentencePair
 from elman.data.translation.spool import SpooledPairs
-from elman.errors import AGAIN, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, written_beside
 from elman.storage.ragged import RaggedArrays, growing
 
@@ -102,7 +102,7 @@ class ParallelBatch(NamedTuple):
 
     source_SB: Tensor
     lengths_B: Tensor  # of the sources
-    target_TB: Tensor  # -100 beyond the ends
+    target_TB: Tensor  # IGNORED beyond the ends
 
 
 class ParallelDataset(NamedTuple):
@@ -126,11 +126,10 @@ class ParallelDataset(NamedTuple):
         """
         found = cls(RaggedArrays.open(folder, "source"), RaggedArrays.open(folder, "target"))
         if len(found.source) != len(found.target) or not all(part.values.dtype == np.int64 for part in found):
-            raise RunError(
+            raise BrokenRun(
                 f"the pairs in {folder} are broken",
                 should="as many sources as targets, of token ids",
                 found=f"{len(found.source)} and {len(found.target)}",
-                hint=AGAIN,
             )
         return found
 
@@ -161,7 +160,7 @@ class ParallelDataset(NamedTuple):
     def batch(self, chosen: NDArray[np.int64]) -> ParallelBatch:
         """Return these pairs as a batch."""
         source, lengths = pad([self.source[int(n)] for n in chosen])
-        target, _ = pad([self.target[int(n)] for n in chosen], fill=-100)
+        target, _ = pad([self.target[int(n)] for n in chosen], fill=IGNORED)
         return ParallelBatch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 

@@ -1,4 +1,4 @@
-"""The naive forecasts that every forecaster is judged beside: the last season again, or the last value again."""
+"""Seasonal-naive baselines: the last season, or the last value, repeated."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
-from elman.data.series.windows import Forecast, Scaler, WindowBatch, Windows
-from elman.errors import AGAIN, RunError
-from elman.evaluation.metrics.forecasts import ForecastScore, score
+from elman.data.series.windows import Forecast, ForecastFunction, Scaler, WindowBatch, Windows
+from elman.errors import BrokenRun
 from elman.storage.files import write_bytes
 from elman.storage.ragged import read_array
 
-MOST_CYCLES = 64  # seasons ahead whose errors are told apart; beyond them the errors of the last of these are taken
+MAX_CYCLES = 64  # seasons ahead with error quantiles of their own; later ones have those of the last of them
 
 
 def seasonal_naive(history_TB: NDArray[np.float64], season: int, horizon: int) -> NDArray[np.float64]:
-    """Return the last season again and again, (F, B).
+    """Return the last season, repeated, (F, B).
 
     Args:
         history_TB: the values before the future, at least a season of them.
@@ -37,47 +36,48 @@ def seasonal_naive(history_TB: NDArray[np.float64], season: int, horizon: int) -
 def seasonal_errors(series: Sequence[NDArray[np.float64]], season: int) -> NDArray[np.float64]:
     """Return the mean absolute error of the seasonal naive forecast, one season ahead, in each series, (S,).
 
-    What divides the error in MASE (Hyndman and Koehler 2006, https://doi.org/10.1016/j.ijforecast.2006.03.001); nan
-    where a series is no longer than a season, or nothing is there to compare.
+    It is the scale of MASE (Hyndman and Koehler 2006, https://doi.org/10.1016/j.ijforecast.2006.03.001); nan if a
+    series has no two values one season apart.
     """
-    found = []
+    means = []
     for values_T in series:
         errors = np.abs(values_T[season:] - values_T[:-season])
         errors = errors[~np.isnan(errors)]
-        found.append(errors.mean() if len(errors) else np.nan)
-    return np.asarray(found, np.float64)
+        means.append(errors.mean() if len(errors) else np.nan)
+    return np.asarray(means, np.float64)
 
 
 def error_quantiles(
     series: Sequence[NDArray[np.float64]], season: int, horizon: int, levels: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Return the quantiles of what came minus what the seasonal naive forecast said, (seasons ahead, S, Q).
+    """Return the quantiles of the true value minus the seasonal naive forecast, (seasons ahead, S, Q).
+
+    A series that is too short for so many seasons has the quantiles of the last one that it is long enough for, or
+    zeros.
 
     Args:
-        series: of the training part, (T_n,) each; nan where missing.
+        series: of the training part, (T_n,) each; nan for a missing value.
         season: steps.
-        horizon: F; there is a row for each season that a step of it may lie ahead.
+        horizon: F; there is a row for each season of it.
         levels: Q of them.
-
-    A series that is too short to tell so far ahead has the quantiles of the farthest that it can tell, or zeros.
     """
-    cycles = min(MOST_CYCLES, -(-horizon // season))
-    found = np.zeros((cycles, len(series), len(levels)))
+    cycles = min(MAX_CYCLES, -(-horizon // season))
+    errors_NSQ = np.zeros((cycles, len(series), len(levels)))
     for s, values_T in enumerate(series):
         for cycle in range(cycles):
             lag = (cycle + 1) * season
             errors = values_T[lag:] - values_T[:-lag] if lag < len(values_T) else np.empty(0)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # nothing but nan
+                warnings.simplefilter("ignore", RuntimeWarning)  # only nan
                 quantiles = np.nanquantile(errors, levels) if len(errors) else np.full(len(levels), np.nan)
             known = np.isfinite(quantiles).all()
-            found[cycle, s] = quantiles if known else found[cycle - 1, s] if cycle else 0.0
-    return found
+            errors_NSQ[cycle, s] = quantiles if known else errors_NSQ[cycle - 1, s] if cycle else 0.0
+    return errors_NSQ
 
 
 @dataclass(frozen=True)
-class Naive:
-    """A seasonal naive forecast with its errors in a training part, in units of the scaled series.
+class SeasonalNaive:
+    """Seasonal naive forecasts with error quantiles from the training part, in units of the scaled series.
 
     Attributes:
         season: steps; 1 repeats the last value.
@@ -91,7 +91,7 @@ class Naive:
 
     @classmethod
     def fit(cls, training: Panel, scaler: Scaler, season: int, horizon: int, levels: Sequence[float]) -> Self:
-        """Measure the errors in a training part."""
+        """Fit the errors to a training part."""
         scaled = [
             (values_TC[:, c] - scaler.mean[n, c]) / scaler.deviation[n, c]
             for n, values_TC in enumerate(training.values_of_groups())
@@ -101,10 +101,10 @@ class Naive:
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """Name in tables of results."""
         return "last value" if self.season == 1 else f"seasonal naive, {self.season} steps"
 
-    def say(self, history_TB: NDArray[np.float64], horizon: int, series_B: NDArray[np.int64]) -> Forecast:
+    def forecast(self, history_TB: NDArray[np.float64], horizon: int, series_B: NDArray[np.int64]) -> Forecast:
         """Return the forecast, (F, B), and its quantiles, (F, B, Q).
 
         Args:
@@ -116,15 +116,14 @@ class Naive:
         cycle_F = np.minimum(np.arange(horizon) // self.season, len(self.errors_NSQ) - 1)
         return point_FB, point_FB[..., None] + self.errors_NSQ[cycle_F[:, None], series_B]
 
-    def score(
-        self, windows: Windows, numbers: NDArray[np.int64], levels: Sequence[float], errors_S: NDArray[np.float64]
-    ) -> ForecastScore:
-        """Judge it on windows; arguments as of `elman.evaluation.metrics.forecasts.score`."""
+    def forecaster(self, windows: Windows) -> ForecastFunction:
+        """Return the forecasts of windows as a function, which a backtest takes."""
 
-        def say(batch: WindowBatch, chosen: NDArray[np.int64]) -> Forecast:
-            return self.say(windows.history(chosen, self.season), windows.horizon, batch.series_B.numpy())
+        def forecast(batch: WindowBatch, numbers: NDArray[np.int64]) -> Forecast:
+            history_TB = windows.history(numbers, self.season)
+            return self.forecast(history_TB, windows.horizon, batch.series_B.numpy())
 
-        return score(say, windows, numbers, levels, errors_S)
+        return forecast
 
     def save(self, folder: Path) -> None:
         """Write the errors into a run's folder."""
@@ -143,10 +142,9 @@ class Naive:
         errors_S, errors_NSQ = (read_array(folder / f"naive-{season}.{p}.npy") for p in ("errors_S", "errors_NSQ"))
         fits = errors_S.shape == (series,) and errors_NSQ.shape[1:] == (series, levels) and len(errors_NSQ)
         if not fits or errors_S.dtype != np.float64 or errors_NSQ.dtype != np.float64:
-            raise RunError(
+            raise BrokenRun(
                 f"{folder}/naive-{season}.errors_NSQ.npy does not fit the run",
                 should=f"{series} series with {levels} quantiles",
                 found=f"{errors_S.shape} and {errors_NSQ.shape}",
-                hint=AGAIN,
             )
         return cls(season, np.asarray(errors_S), np.asarray(errors_NSQ))

@@ -1,8 +1,8 @@
-"""The best that can be predicted in the made-up shop, by Bayes' rule over what is hidden.
+"""Bayes-optimal predictor of the built-in shop, by Bayes' rule over the hidden kind of shopper.
 
 With a_z the probability of kind z given the session so far, and i its last item:
 
-    a_z   in proportion to   p(first item | z) times the product of p(next item | item, z) over the session
+    a_z   proportional to   p(first item | z) times the product of p(next item | item, z) over the session
     p(j)  =  sum over z of a_z p(j | i, z)
 
 No predictor has a higher expected recall, reciprocal rank or NDCG than the ranking by p.
@@ -20,15 +20,15 @@ from elman.data.sessions.builtin import Shop
 from elman.data.sessions.questions import Histories, Predictor
 
 
-def best_possible(shop: Shop, names: Sequence[str]) -> Predictor:
-    """Return the predictor that knows the shop.
+def shop_oracle(shop: Shop, names: Sequence[str]) -> Predictor:
+    """Return the predictor that knows the probabilities of the shop.
 
     Args:
         shop: its probabilities.
-        names: (V,) of the items, in the order of the scores that are wanted; all are the shop's.
+        names: (V,) of the items, in the order of the scores; all are the shop's.
     """
-    places = {name: place for place, name in enumerate(shop.names)}
-    own = np.array([places[name] for name in names], np.int64)
+    numbers = {name: number for number, name in enumerate(shop.names)}
+    own = np.array([numbers[name] for name in names], np.int64)
     log_first, log_following = np.log(shop.first), np.log(shop.following)
 
     def predict(histories: Histories) -> Tensor:

@@ -49,7 +49,7 @@ def agreement(predicted_B: Scores, true_B: Scores, *, yes_no: bool = False) -> d
 def partner_rank(
     pairs: Iterable[ScoredPair],
     scale: ScoreScale,
-    closeness: Callable[[list[str], list[str]], NDArray[Any]],
+    vector_similarity: Callable[[list[str], list[str]], NDArray[Any]],
 ) -> dict[str, float]:
     """Return the mean reciprocal rank of the partners of texts, by the name of the metric; empty without partners.
 
@@ -59,25 +59,25 @@ def partner_rank(
     Args:
         pairs: the pairs with their true scores.
         scale: the range of the scores.
-        closeness: (queries, candidates) -> the closeness of each two, (queries, candidates).
+        vector_similarity: (queries, candidates) -> the similarity of each two, (queries, candidates).
     """
     used = list(islice(pairs, MAX_RANKED))
     number_of = {text: n for n, text in enumerate(dict.fromkeys(pair.second for pair in used))}
     partners = [pair for pair in used if pair.score >= scale.low + PARTNER * (scale.high - scale.low)]
     if not partners:
         return {}
-    close_BN = closeness([pair.first for pair in partners], list(number_of))
+    similarity_BN = vector_similarity([pair.first for pair in partners], list(number_of))
     partner_B = np.array([number_of[pair.second] for pair in partners])
-    return {"mean_reciprocal_rank": mean_reciprocal_rank(close_BN, partner_B)}
+    return {"mean_reciprocal_rank": mean_reciprocal_rank(similarity_BN, partner_B)}
 
 
-def mean_reciprocal_rank(close_BN: NDArray[Any], partner_B: NDArray[np.int64]) -> float:
+def mean_reciprocal_rank(similarity_BN: NDArray[Any], partner_B: NDArray[np.int64]) -> float:
     """Return the mean of 1 / rank of each row's partner; among equals it gets the mean of the best and worst rank.
 
     Args:
-        close_BN: the closeness of each of B texts to each of N.
+        similarity_BN: the similarity of each of B texts to each of N.
         partner_B: the number of each text's partner among the N.
     """
-    own_B1 = np.take_along_axis(close_BN, partner_B[:, None], 1)
-    closer_B, equal_B = (close_BN > own_B1).sum(1), (close_BN == own_B1).sum(1) - 1
+    own_B1 = np.take_along_axis(similarity_BN, partner_B[:, None], 1)
+    closer_B, equal_B = (similarity_BN > own_B1).sum(1), (similarity_BN == own_B1).sum(1) - 1
     return float(np.mean(1 / (1 + closer_B + equal_B / 2)))

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature scaling, and how far off they are.
+"""Calibration of probabilities: temperature scaling, and the expected calibration error.
 
 Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural networks", https://arxiv.org/abs/1706.04599.
 """
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from elman.decoding.probabilities import Floats, softmax
 
 BINS = 15
-LOWEST, HIGHEST = 0.05, 20.0  # temperature; few examples, all of them right, would ask for zero
+LOWEST, HIGHEST = 0.05, 20.0  # temperature; the best one for few examples, all correct, is 0
 
 
 def fit_temperature(logits_NC: Floats, target_N: NDArray[np.integer[Any]]) -> float:
-    """Return the temperature by which the logits are divided so that the targets are most likely.
+    """Return the temperature with the highest likelihood of the targets; the logits are divided by it.
 
-    The negative log-likelihood is convex in the inverse temperature b, and its derivative is the sum over the examples
-    of (the expected logit under softmax(b z)) less (the target's logit); its zero is found by halving.
+    The negative log-likelihood is convex in the inverse temperature b. Its derivative is the sum over the examples of
+    the expected logit under softmax(b z) minus the target's logit; its zero is found by bisection.
 
     Args:
-        logits_NC: before the softmax, of examples that were not trained on.
+        logits_NC: before the softmax, of held-out examples.
         target_N: their classes.
     """
     logits = np.asarray(logits_NC, np.float64)
@@ -43,13 +43,18 @@ def fit_temperature(logits_NC: Floats, target_N: NDArray[np.integer[Any]]) -> fl
     return float((low * high) ** -0.5)
 
 
-def calibration_error(confidence_N: Floats, right_N: NDArray[np.bool_], bins: int = BINS) -> float:
-    """Return the expected calibration error: how far confidence is from the share that is right, 0 to 1.
+def calibration_error(confidence_N: Floats, correct_N: NDArray[np.bool_], bins: int = BINS) -> float:
+    """Return the expected calibration error, 0 to 1.
 
-    Examples are sorted into bins of equal width by their confidence; the error is the mean over the examples of the
-    distance between the mean confidence and the share of right answers in their bin.
+    Examples are put into bins of equal width by their confidence. The error is the mean over the examples of the
+    absolute difference between the mean confidence and the accuracy in their bin.
+
+    Args:
+        confidence_N: the probabilities of the predictions.
+        correct_N: whether they are correct.
+        bins: how many.
     """
-    place_N = np.minimum((np.asarray(confidence_N) * bins).astype(int), bins - 1)
-    confident = np.bincount(place_N, confidence_N, bins)
-    right = np.bincount(place_N, np.asarray(right_N, float), bins)
-    return float(np.abs(confident - right).sum() / max(1, len(place_N)))
+    bin_N = np.minimum((np.asarray(confidence_N) * bins).astype(int), bins - 1)
+    confident = np.bincount(bin_N, confidence_N, bins)
+    correct = np.bincount(bin_N, np.asarray(correct_N, float), bins)
+    return float(np.abs(confident - correct).sum() / max(1, len(bin_N)))

@@ -1,45 +1,48 @@
-"""How good captions are: BLEU-1 to 4 by sacrebleu, CIDEr, exact matches, and what one caption for all pictures gets.
+"""Caption metrics: BLEU-1 to 4 by sacrebleu, CIDEr, exact matches, and the best constant caption.
 
-Captions and references are taken as words between blanks, in lower case and without punctuation. The numbers are those
-of the COCO evaluation (Chen et al. 2015, https://arxiv.org/abs/1504.00325) but for its tokens.
+Captions and references are words separated by blanks, in lower case and without punctuation. The numbers are those of
+the COCO evaluation (Chen et al. 2015, https://arxiv.org/abs/1504.00325) except for its tokenizer.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from elman.errors import extra
 
 ORDER = 4
-WIDTH = 6.0  # of the Gaussian in CIDEr-D over differences of length
+SIGMA = 6.0  # of the Gaussian over differences of length
 
-Gram = tuple[str, ...]
+Ngram = tuple[str, ...]
 References = Sequence[Sequence[str]]
+Vector = tuple[list[dict[Ngram, float]], list[float], int]
+"""The weighted n-grams of a caption and their norms, by n, and its length."""
 
 
-def bleu(written: Sequence[str], references: References) -> dict[str, float]:
-    """Return BLEU-1 to BLEU-4 (Papineni et al. 2002), 0 to 100, of captions with one reference or more each.
+def bleu(captions: Sequence[str], references: References) -> dict[str, float]:
+    """Return BLEU-1 to BLEU-4 (Papineni et al. 2002), 0 to 100, of captions with one or more references each.
 
     Raises:
         MissingExtraError: sacrebleu is not installed.
     """
-    with extra("caption", "measuring captions"):
+    with extra("caption", "evaluating captions"):
         from sacrebleu.metrics.bleu import BLEU
     most = max(map(len, references))
-    streams = [[each[k] if k < len(each) else None for each in references] for k in range(most)]
-    found = {}
+    streams = [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
+    scores = {}
     for order in range(1, ORDER + 1):
         metric = BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
-        found[f"bleu_{order}"] = float(metric.corpus_score(list(written), streams).score)  # type: ignore[arg-type]
-    return found
+        scores[f"bleu_{order}"] = float(metric.corpus_score(list(captions), streams).score)  # type: ignore[arg-type]
+    return scores
 
 
-def grams(caption: str) -> Counter[Gram]:
-    """Return the sequences of 1 to 4 words in a caption, and how often each is in it."""
+def ngram_counts(caption: str) -> Counter[Ngram]:
+    """Return the counts of the n-grams of 1 to 4 words in a caption."""
     words = caption.split()
     return Counter(tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1))
 
@@ -47,101 +50,96 @@ def grams(caption: str) -> Counter[Gram]:
 class Cider:
     """CIDEr-D (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726), times 10 as there.
 
-    Each caption is, for each n of 1 to 4, a vector of its sequences of n words, weighted by how often they are in it
-    and by log(pictures / pictures whose references have it). A caption's score is the mean over n and references of the
-    cosine, with counts clipped to the reference's, times exp(-(difference of lengths)^2 / (2 6^2)).
+    Each caption is, for each n of 1 to 4, a vector of its n-grams, weighted by their counts and by log(images / images
+    whose references have it). The score of a caption is the mean over n and references of the cosine, with counts
+    clipped to the reference's, times exp(-(difference of lengths)^2 / (2 6^2)).
 
     Args:
-        references: of all pictures that are judged; they give the weights.
+        references: of all images of the evaluation; they give the weights.
     """
 
     def __init__(self, references: References) -> None:
-        self.seen: Counter[Gram] = Counter()
-        counted = [[grams(text) for text in each] for each in references]
-        for each in counted:
-            self.seen.update(set().union(*each))
-        self.total = math.log(max(1, len(references)))
-        self.references = [[self._weighted(found) for found in each] for each in counted]
+        self.images_with: Counter[Ngram] = Counter()
+        counted = [[ngram_counts(text) for text in texts] for texts in references]
+        for counts in counted:
+            self.images_with.update(set().union(*counts))
+        self.log_images = math.log(max(1, len(references)))
+        self.references = [[self._vector(count) for count in counts] for counts in counted]
 
-    def scores(self, written: Sequence[str]) -> list[float]:
-        """Return the score of the caption of each picture, in the order of the references."""
-        weighted = map(self._weighted, map(grams, written))
-        return [self._score(one, each) for one, each in zip(weighted, self.references, strict=True)]
+    def scores(self, captions: Sequence[str]) -> list[float]:
+        """Return the score of the caption of each image, in the order of the references."""
+        vectors = map(self._vector, map(ngram_counts, captions))
+        return [self._score(vector, references) for vector, references in zip(vectors, self.references, strict=True)]
 
-    def _weighted(self, counts: Counter[Gram]) -> tuple[list[dict[Gram, float]], list[float], int]:
-        vectors: list[dict[Gram, float]] = [{} for _ in range(ORDER)]
+    def _vector(self, counts: Counter[Ngram]) -> Vector:
+        vectors: list[dict[Ngram, float]] = [{} for _ in range(ORDER)]
         for gram, count in counts.items():
-            vectors[len(gram) - 1][gram] = count * (self.total - math.log(max(1, self.seen[gram])))
+            vectors[len(gram) - 1][gram] = count * (self.log_images - math.log(max(1, self.images_with[gram])))
         norms = [math.sqrt(sum(value**2 for value in vector.values())) for vector in vectors]
-        # The length is counted in pairs of words, as the reference implementation does.
+        # The length is the number of bigrams, as in the reference implementation.
         return vectors, norms, sum(count for gram, count in counts.items() if len(gram) == 2)
 
-    def _score(
-        self,
-        one: tuple[list[dict[Gram, float]], list[float], int],
-        each: Sequence[tuple[list[dict[Gram, float]], list[float], int]],
-    ) -> float:
+    def _score(self, caption: Vector, references: Sequence[Vector]) -> float:
+        own_vectors, own_norms, own_length = caption
         total = 0.0
-        for vectors, norms, length in each:
-            near = math.exp(-((one[2] - length) ** 2) / (2 * WIDTH**2))
+        for vectors, norms, length in references:
+            penalty = math.exp(-((own_length - length) ** 2) / (2 * SIGMA**2))
             for n in range(ORDER):
-                common = sum(min(v, vectors[n].get(g, 0.0)) * vectors[n].get(g, 0.0) for g, v in one[0][n].items())
-                scale = one[1][n] * norms[n]
-                total += near * (common / scale if scale else 0.0)
-        return 10 * total / (ORDER * len(each))
+                common = sum(min(v, vectors[n].get(g, 0.0)) * vectors[n].get(g, 0.0) for g, v in own_vectors[n].items())
+                scale = own_norms[n] * norms[n]
+                total += penalty * (common / scale if scale else 0.0)
+        return 10 * total / (ORDER * len(references))
 
 
-def cider(written: Sequence[str], references: References) -> float:
+def cider(captions: Sequence[str], references: References) -> float:
     """Return the mean CIDEr-D of captions."""
-    return float(np.mean(Cider(references).scores(written)))
+    return float(np.mean(Cider(references).scores(captions)))
 
 
-def exact(written: Sequence[str], references: References) -> float:
+def exact_match(captions: Sequence[str], references: References) -> float:
     """Return the share of captions that equal one of their references."""
-    return sum(text in each for text, each in zip(written, references, strict=True)) / len(written)
+    return sum(text in texts for text, texts in zip(captions, references, strict=True)) / len(captions)
 
 
-def metrics(written: Sequence[str], references: References) -> dict[str, float]:
-    """Return CIDEr, BLEU-1 to 4 and the share of exact captions."""
-    return {"cider": cider(written, references), **bleu(written, references), "exact": exact(written, references)}
+def caption_metrics(captions: Sequence[str], references: References) -> dict[str, float]:
+    """Return CIDEr, BLEU-1 to 4 and the share of exact matches."""
+    exact = exact_match(captions, references)
+    return {"cider": cider(captions, references), **bleu(captions, references), "exact": exact}
 
 
 def constant_caption(references: References) -> str:
-    """Return the caption that gets the highest BLEU-4 if it is given to every picture.
+    """Return the reference with the highest BLEU-4 as the caption of every image.
 
-    It is one of the references. Of a caption without a sequence that comes twice in it, n words at a time, BLEU's
-    precision is the mean, over its sequences, of the share of pictures that have it in a reference.
+    The n-gram precision of a caption without repeated n-grams is the mean over its n-grams of the share of images that
+    have it in a reference.
     """
-    seen: Counter[Gram] = Counter()
-    for each in references:
-        seen.update(set().union(*map(grams, each)))
-    lengths = [sorted({len(text.split()) for text in each}) for each in references]
-    best, found = -math.inf, references[0][0]
-    for text in dict.fromkeys(_all(references)):
-        score = _constant_bleu(text, seen, len(references))
-        if score > best:
+    images_with: Counter[Ngram] = Counter()
+    for texts in references:
+        images_with.update(set().union(*map(ngram_counts, texts)))
+    lengths = [sorted({len(text.split()) for text in texts}) for texts in references]
+    best_score, best = -math.inf, references[0][0]
+    for text in dict.fromkeys(chain.from_iterable(references)):
+        score = _log_precision(text, images_with, len(references))
+        if score > best_score:
             length = len(text.split())
-            score += min(0.0, 1 - sum(_closest(each, length) for each in lengths) / (len(references) * length))
-            if score > best:
-                best, found = score, text
-    return found
+            reference_length = sum(_closest(choices, length) for choices in lengths)
+            score += min(0.0, 1 - reference_length / (len(references) * length))  # brevity penalty
+            if score > best_score:
+                best_score, best = score, text
+    return best
 
 
-def _constant_bleu(text: str, seen: Counter[Gram], pictures: int) -> float:
-    """Return the mean logarithm of the four precisions."""
+def _log_precision(text: str, images_with: Counter[Ngram], images: int) -> float:
+    """Return the mean logarithm of the four n-gram precisions."""
     words = text.split()
     if len(words) < ORDER:
         return -math.inf
     score = 0.0
     for n in range(1, ORDER + 1):
         own = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-        score += math.log(sum(seen[gram] for gram in set(own)) / (len(own) * pictures)) / ORDER
+        score += math.log(sum(images_with[gram] for gram in set(own)) / (len(own) * images)) / ORDER
     return score
 
 
 def _closest(lengths: Sequence[int], length: int) -> int:
-    return min(lengths, key=lambda each: (abs(each - length), each))
-
-
-def _all(references: References) -> Iterator[str]:
-    return (text for each in references for text in each)
+    return min(lengths, key=lambda choice: (abs(choice - length), choice))

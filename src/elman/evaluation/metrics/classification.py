@@ -1,4 +1,4 @@
-"""How well classes are told: accuracy, F1, confusion, and the cost of the probabilities in nats."""
+"""Classification metrics: accuracy, F1, confusion matrix, log loss and calibration error."""
 
 from __future__ import annotations
 
@@ -9,75 +9,81 @@ from numpy.typing import NDArray
 
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.evaluation.metrics.calibration import calibration_error
+from elman.evaluation.result import Metrics
 
 Floats = NDArray[np.floating[Any]]
-Whole = NDArray[np.integer[Any]]
-LEAST = 1e-12  # of a probability whose logarithm is taken
+Integers = NDArray[np.integer[Any]]
+MIN_PROBABILITY = 1e-12  # in a logarithm
 
 
-def class_metrics(logits_NC: Floats, target_N: Whole, temperature: float = 1.0) -> dict[str, float | None]:
-    """Judge answers of one class each.
+def single_label_metrics(logits_NC: Floats, target_N: Integers, temperature: float = 1.0) -> Metrics:
+    """Return the metrics of examples with one class each.
 
     Args:
         logits_NC: before the softmax.
-        target_N: the classes that are right.
-        temperature: what the logits are divided by.
+        target_N: the true classes.
+        temperature: the logits are divided by it.
 
     Returns:
-        accuracy, macro_f1 (the mean over the classes that stand in target or answer), nats (mean of -log p of the
-        right class), calibration_error (expected, 0 to 1), and examples.
+        accuracy, macro_f1 (the mean over the classes that are true or predicted at least once), nats (log loss: the
+        mean of -log p of the true class), calibration_error (expected, 0 to 1), and examples.
     """
     probability_NC = softmax(logits_NC, temperature)
-    answer_N = probability_NC.argmax(1)
+    predicted_N = probability_NC.argmax(1)
     own_N = probability_NC[np.arange(len(target_N)), target_N]
     return {
-        "accuracy": float((answer_N == target_N).mean()),
-        "macro_f1": macro_f1(confusion(answer_N, target_N, logits_NC.shape[1])),
-        "nats": float(np.log(1 / np.maximum(own_N, LEAST)).mean()),
-        "calibration_error": calibration_error(probability_NC.max(1), answer_N == target_N),
+        "accuracy": float((predicted_N == target_N).mean()),
+        "macro_f1": macro_f1(confusion_matrix(predicted_N, target_N, logits_NC.shape[1])),
+        "nats": float(np.log(1 / np.maximum(own_N, MIN_PROBABILITY)).mean()),
+        "calibration_error": calibration_error(probability_NC.max(1), predicted_N == target_N),
         "examples": len(target_N),
     }
 
 
-def classes_metrics(logits_NC: Floats, target_NC: NDArray[Any], temperature: float = 1.0) -> dict[str, float | None]:
-    """Judge answers of any number of classes each; a class is answered where its probability is above one half.
+def multi_label_metrics(logits_NC: Floats, target_NC: NDArray[Any], temperature: float = 1.0) -> Metrics:
+    """Return the metrics of examples with any number of classes each; p > 1/2 predicts a class.
+
+    Args:
+        logits_NC: before the sigmoid.
+        target_NC: 1 for a true class.
+        temperature: the logits are divided by it.
 
     Returns:
-        accuracy (the share of examples all of whose classes are right), macro_f1, nats (mean of -log p over examples
-        and classes), calibration_error (of all decisions), and examples.
+        accuracy (the share of examples with all classes correct), macro_f1, nats (mean of -log p over examples and
+        classes), calibration_error (of all decisions), and examples.
     """
-    held_NC = np.asarray(target_NC) > 0
+    true_NC = np.asarray(target_NC) > 0
     probability_NC = sigmoid(logits_NC, temperature)
-    answer_NC = probability_NC > 0.5
-    own_NC = np.where(held_NC, probability_NC, 1 - probability_NC)
-    hits, answered, held = (a.sum(0) for a in (answer_NC & held_NC, answer_NC, held_NC))
+    predicted_NC = probability_NC > 0.5
+    own_NC = np.where(true_NC, probability_NC, 1 - probability_NC)
+    hits, predicted, true = (a.sum(0) for a in (predicted_NC & true_NC, predicted_NC, true_NC))
     return {
-        "accuracy": float((answer_NC == held_NC).all(1).mean()),
-        "macro_f1": f1_mean(hits, answered, held),
-        "nats": float(np.log(1 / np.maximum(own_NC, LEAST)).mean()),
+        "accuracy": float((predicted_NC == true_NC).all(1).mean()),
+        "macro_f1": mean_f1(hits, predicted, true),
+        "nats": float(np.log(1 / np.maximum(own_NC, MIN_PROBABILITY)).mean()),
         "calibration_error": calibration_error(
-            np.maximum(probability_NC, 1 - probability_NC).ravel(), (answer_NC == held_NC).ravel()
+            np.maximum(probability_NC, 1 - probability_NC).ravel(), (predicted_NC == true_NC).ravel()
         ),
-        "examples": len(held_NC),
+        "examples": len(true_NC),
     }
 
 
-def confusion(answer_N: Whole, target_N: Whole, classes: int) -> Whole:
-    """Return how often each class (row) was answered as each (column), (C, C)."""
-    return np.bincount(target_N * classes + answer_N, minlength=classes * classes).reshape(classes, classes)
+def confusion_matrix(predicted_N: Integers, target_N: Integers, classes: int) -> Integers:
+    """Return how often each true class (row) was predicted as each class (column), (C, C)."""
+    return np.bincount(target_N * classes + predicted_N, minlength=classes * classes).reshape(classes, classes)
 
 
-def macro_f1(table_CC: Whole) -> float:
+def macro_f1(table_CC: Integers) -> float:
     """Return the mean over the classes of F1, the harmonic mean of precision and recall."""
-    return f1_mean(np.diag(table_CC), table_CC.sum(0), table_CC.sum(1))
+    return mean_f1(np.diag(table_CC), table_CC.sum(0), table_CC.sum(1))
 
 
-def f1_mean(hits_C: NDArray[Any], answered_C: NDArray[Any], held_C: NDArray[Any]) -> float:
-    """Return the mean of 2 hits / (answered + held) over the classes that were answered or held at all."""
-    known = answered_C + held_C > 0
-    return float((2 * hits_C[known] / (answered_C + held_C)[known]).mean()) if known.any() else 0.0
+def mean_f1(hits_C: NDArray[Any], predicted_C: NDArray[Any], true_C: NDArray[Any]) -> float:
+    """Return the mean of 2 hits / (predicted + true) over the classes that are predicted or true at least once."""
+    known = predicted_C + true_C > 0
+    return float((2 * hits_C[known] / (predicted_C + true_C)[known]).mean()) if known.any() else 0.0
 
 
 def prior_logits(counts: tuple[int, ...], rows: int) -> Floats:
-    """Return what a predictor says that knows only how often each class stands in the training part, (rows, C)."""
+    """Return the logits of the class frequencies of the training part, (rows, C)."""
     return np.tile(np.log(np.asarray(counts) / sum(counts)), (rows, 1))

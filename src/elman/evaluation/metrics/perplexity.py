@@ -1,4 +1,4 @@
-"""How well a model predicts a text: nats per symbol, bits per character, perplexity."""
+"""Language-model metrics: nats per symbol, bits per character, perplexity."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch import Tensor
 from elman.data.text.bptt_streams import Streams
 from elman.data.text.token_file import TokenFile
 from elman.errors import DataError
+from elman.evaluation.result import Metrics
 
 STREAM = 2048
-"""About how many symbols of the text a stream of the evaluation is judged on; a shorter text is one stream."""
+"""About how many symbols of the text a stream of the evaluation predicts; a shorter text is one stream."""
 
 WARMUP = 512
-"""How many symbols before its part a stream reads first, without being judged, to gather its state."""
+"""Symbols before its part that a stream reads to initialise its state; they are not evaluated."""
 
-MOST_STREAMS = 256
+MAX_STREAMS = 256
 WINDOW = 256
-_LARGEST = 700.0  # nats whose exponential is a number
+_OVERFLOW = 700.0  # nats whose exponential overflows
 
 Nats = Callable[..., tuple[Tensor, Any]]
 """`nats(input_TB, target_TB, state, resets=resets_TB) -> (sum, state)`: -log p of the targets that are not -100."""
@@ -35,49 +36,48 @@ def perplexity(
     device: torch.device | str = "cpu",
     streams: int | None = None,
     window: int = WINDOW,
-) -> dict[str, float | None]:
-    """Predict every symbol of a text but each document's first, once, with the state carried along.
+) -> Metrics:
+    """Predict every symbol of a text except each document's first, once, with the state carried over.
 
-    How the text is cut follows from its length alone, never from how a model was trained: into streams of about
-    `STREAM` symbols, each of which reads the `WARMUP` symbols before its part first. `window` bounds memory and changes
-    nothing but the rounding. `streams=1` gives every symbol all of its past, and takes longer.
+    The text is split by its length alone, independent of training: into streams of about `STREAM` symbols, each of
+    which reads the `WARMUP` symbols before its part first. `window` bounds memory and affects the rounding only.
+    `streams=1` gives every symbol its whole past, and takes longer.
 
     Args:
         nats: of the model, in evaluation mode.
-        text: what is predicted.
-        characters: how many characters the symbols that are judged stand for; None where that has no meaning.
+        text: the text to predict.
+        characters: the number of characters of the predicted symbols; None if undefined.
         device: where the model is.
         streams: how many streams; None for the rule above.
         window: steps at a time.
 
     Returns:
-        nats_per_symbol, bits_per_character (where `characters` is given), perplexity (per symbol; None where it is no
-        number of a computer's), and symbols, the
-        number of them that were judged.
+        nats_per_symbol, bits_per_character (if `characters` is given), perplexity (per symbol; None on overflow), and
+        symbols, the number of predicted ones.
 
     Raises:
         DataError: the text has no symbol to predict.
     """
-    batch_size = streams or max(1, min(MOST_STREAMS, len(text) // STREAM))
+    batch_size = streams or max(1, min(MAX_STREAMS, len(text) // STREAM))
     windows = Streams(text, batch_size=batch_size, window=window, drop=False, warmup=WARMUP)
     total, count, state = 0.0, 0, None
     with torch.no_grad():
         for piece in windows:
             resets = piece.resets_TB.to(device) if piece.resets_TB is not None else None
-            found, state = nats(piece.input_TB.to(device), piece.target_TB.to(device), state, resets=resets)
-            total += float(found)
+            loss, state = nats(piece.input_TB.to(device), piece.target_TB.to(device), state, resets=resets)
+            total += float(loss)
             count += piece.count
     if count == 0:
-        raise DataError("the text has nothing to predict", should="a document of two symbols or more", found="none")
-    return summary(total, count, characters)
+        raise DataError("the text has nothing to predict", should="a document of at least two symbols", found="none")
+    return perplexity_metrics(total, count, characters)
 
 
-def summary(nats: float, symbols: int, characters: int | None = None) -> dict[str, float | None]:
-    """Return the metrics of a text whose symbols cost so many nats in all."""
+def perplexity_metrics(nats: float, symbols: int, characters: int | None = None) -> Metrics:
+    """Return the metrics of a text from the sum of -log p of its symbols, in nats."""
     mean = nats / symbols
     metrics: dict[str, float | None] = {
         "nats_per_symbol": mean,
-        "perplexity": math.exp(mean) if mean < _LARGEST else None,
+        "perplexity": math.exp(mean) if mean < _OVERFLOW else None,
     }
     if characters:
         metrics["bits_per_character"] = nats / math.log(2) / characters

@@ -1,12 +1,10 @@
-"""How high the item that came stands in a ranking: Recall@K, MRR@K, NDCG@K, and what the lists hold.
+"""Ranking metrics: Recall@K, MRR@K, NDCG@K of the target item, and coverage and popularity of the lists.
 
-Equal scores are no order: an item that shares its score with others gets what it would get on average over all orders
-of them. A predictor that gives every item the same score has Recall@K = K / V, and not 1.
+An item that shares its score with others gets the mean over all orders of them. A predictor that gives every item the
+same score has Recall@K = K / V, and not 1.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +13,23 @@ from torch import Tensor
 
 from elman.decoding.probabilities import refuse_nan
 from elman.errors import SettingError
+from elman.evaluation.result import Metrics
 
 
 def gains(at: int) -> NDArray[np.float64]:
-    """Return what an item gains at each of the places 1 to K: for recall, reciprocal rank and NDCG, (3, K).
+    """Return the gain of the target at each of the ranks 1 to K: for recall, reciprocal rank and NDCG, (3, K).
 
-    With one item to find the ideal list has it in the first place, so that NDCG is 1 / log2(1 + place).
+    With a single target the ideal list has it first, so that NDCG is 1 / log2(1 + rank).
     """
-    place = np.arange(1, at + 1)
-    return np.stack([np.ones(at), 1 / place, 1 / np.log2(1 + place)])
+    rank = np.arange(1, at + 1)
+    return np.stack([np.ones(at), 1 / rank, 1 / np.log2(1 + rank)])
 
 
 class RankingTally:
-    """Gathers rankings, batch by batch.
+    """Ranking metrics that are accumulated batch by batch.
 
     Args:
-        at: K, the length of a list; lists are as long as there are items where those are fewer.
+        at: K, the length of a list; at most the number of items.
         counts: (V,), how often each item occurs in training.
 
     Raises:
@@ -39,34 +38,34 @@ class RankingTally:
 
     def __init__(self, at: int, counts: NDArray[np.int64]) -> None:
         if at < 1:
-            raise SettingError("a list has no length", should="at of 1 or more", found=str(at))
+            raise SettingError("invalid length of a list", should="at of 1 or more", found=str(at))
         self.at, self.counts = at, counts
-        self._sums = np.concatenate([np.zeros((3, 1)), np.cumsum(gains(at), 1)], 1)  # of the first n places, n = 0 to K
+        self._sums = np.concatenate([np.zeros((3, 1)), np.cumsum(gains(at), 1)], 1)  # of the first n ranks, n = 0 to K
         self._gained = np.zeros(3)
-        self._events = self._unknown = 0
+        self.events = self._unknown = 0
         self._listed, self._popularity = np.zeros(len(counts), np.int64), 0.0
 
     def add(self, scores_NV: Tensor, target_N: Tensor) -> None:
-        """Count N rankings.
+        """Add N rankings.
 
         Args:
-            scores_NV: minus infinity for an item that is left out of the list.
+            scores_NV: minus infinity for an item that is omitted from the list.
             target_N: the item that came; -1 for one that is not among the V, which no list holds.
 
         Raises:
-            NonFiniteError: a score is not a number.
+            NonFiniteError: a score is NaN.
         """
         refuse_nan(scores_NV)
         known_N = target_N >= 0
         target_score_N = scores_NV.gather(1, target_N.clamp(min=0)[:, None])
         above_N = (scores_NV > target_score_N).sum(1)
-        equal_N = (scores_NV == target_score_N).sum(1)  # itself included
+        equal_N = (scores_NV == target_score_N).sum(1)  # the target included
         listed_N = known_N & (target_score_N[:, 0] > -torch.inf)
         above, equal = above_N[listed_N].numpy(), equal_N[listed_N].numpy()
         last = np.minimum(above + equal, self.at)
         first = np.minimum(above, self.at)
         self._gained += ((self._sums[:, last] - self._sums[:, first]) / equal).sum(1)
-        self._events += len(target_N)
+        self.events += len(target_N)
         self._unknown += int((~known_N).sum())
         self._count_lists(scores_NV)
 
@@ -75,15 +74,15 @@ class RankingTally:
         listed = best.indices[best.values > -torch.inf].numpy()
         self._listed += np.bincount(listed, minlength=len(self.counts))
 
-    def metrics(self) -> dict[str, Any]:
-        """Return the metrics; the names hold K.
+    def metrics(self) -> Metrics:
+        """Return the metrics; their names contain K.
 
-        recall_K, mrr_K, ndcg_K: means over all events. coverage_K: the share of the items that any list holds.
-        popularity_K: how often the listed items occur in training, on average, by the mean over all items: 1 for
-        lists drawn at random, more where the popular ones are preferred. events: how many were judged;
-        of_unknown_items: of how many of them the item was unknown.
+        recall_K, mrr_K, ndcg_K: means over all events. coverage_K: the share of the items that are in any list.
+        popularity_K: the mean training frequency of the listed items, relative to the mean over all items: 1 for
+        random lists, more if popular items are preferred. events: how many; of_unknown_items: how many of them have an
+        unknown target.
         """
-        recall, mrr, ndcg = (self._gained / max(1, self._events)).tolist()
+        recall, mrr, ndcg = (self._gained / max(1, self.events)).tolist()
         listed = max(1, int(self._listed.sum()))
         popularity = float((self._listed * self.counts).sum() / listed / self.counts.mean())
         named = {
@@ -93,5 +92,5 @@ class RankingTally:
             "coverage": float((self._listed > 0).mean()),
             "popularity": popularity,
         }
-        counts = {"events": self._events, "of_unknown_items": self._unknown}
+        counts = {"events": self.events, "of_unknown_items": self._unknown}
         return {**{f"{name}_{self.at}": value for name, value in named.items()}, **counts}

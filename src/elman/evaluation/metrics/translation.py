@@ -1,4 +1,4 @@
-"""How good translations are: BLEU (Papineni et al. 2002) and chrF (Popovic 2015), by sacrebleu (Post 2018)."""
+"""Translation metrics: BLEU (Papineni et al. 2002) and chrF (Popovic 2015), by sacrebleu (Post 2018)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from elman.errors import extra
+from elman.evaluation.result import Metrics
 
 
-def bleu_and_chrf(written: Sequence[str], references: Sequence[str]) -> dict[str, float | None]:
+def translation_metrics(translations: Sequence[str], references: Sequence[str]) -> Metrics:
     """Return BLEU (tokens by 13a, case counts) and chrF2 of translations, 0 to 100.
 
     Args:
-        written: the translations, one line each.
-        references: what they should be, in the same order.
+        translations: one line each.
+        references: the correct ones, in the same order.
 
     Raises:
         MissingExtraError: sacrebleu is not installed.
     """
     bleu, chrf = _metrics()
     return {
-        "bleu": float(bleu.corpus_score(list(written), [list(references)]).score),
-        "chrf": float(chrf.corpus_score(list(written), [list(references)]).score),
+        "bleu": float(bleu.corpus_score(list(translations), [list(references)]).score),
+        "chrf": float(chrf.corpus_score(list(translations), [list(references)]).score),
     }
 
 
 def signatures() -> str:
-    """Return how BLEU and chrF are computed, as sacrebleu says it."""
+    """Return the signatures of BLEU and chrF by sacrebleu, which define how they are computed."""
     bleu, chrf = _metrics()
     for metric in (bleu, chrf):
         metric.corpus_score(["a"], [["a"]])
@@ -34,7 +35,7 @@ def signatures() -> str:
 
 
 def _metrics() -> tuple[Any, Any]:
-    with extra("translate", "measuring translations"):
+    with extra("translate", "evaluating translations"):
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
     return BLEU(), CHRF()

@@ -1,32 +1,32 @@
-"""How many words and characters of a transcription are wrong, and in which way, by jiwer."""
+"""Word and character error rates, by jiwer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from elman.errors import extra
+from elman.evaluation.result import Metrics
 
 
-def error_rates(written: Sequence[str], references: Sequence[str]) -> dict[str, float | None]:
-    """Return the errors of transcriptions against what was said.
+def error_rates(transcripts: Sequence[str], references: Sequence[str]) -> Metrics:
+    """Return the error rates of transcripts.
 
-    The rates are edits over the words (characters) of the references; they may be above 1.
+    The rates are edits divided by the words (characters) of the references; they may be above 1.
 
     Args:
-        written: the transcriptions.
-        references: what was said, none of them empty, in the same order.
+        transcripts: the output of a model.
+        references: the correct ones, none of them empty, in the same order.
 
     Returns:
-        character_error_rate, word_error_rate, and of the latter's words the shares that were substituted, deleted
-        and inserted.
+        character_error_rate, word_error_rate, and its parts: the rates of substituted, deleted and inserted words.
 
     Raises:
         MissingExtraError: jiwer is not installed.
     """
-    with extra("transcribe", "measuring transcriptions"):
+    with extra("transcribe", "evaluating transcripts"):
         import jiwer
-    words = jiwer.process_words(list(references), list(written))
-    characters = jiwer.process_characters(list(references), list(written))
+    words = jiwer.process_words(list(references), list(transcripts))
+    characters = jiwer.process_characters(list(references), list(transcripts))
     count = words.hits + words.substitutions + words.deletions
     return {
         "character_error_rate": float(characters.cer),

@@ -1,0 +1,1 @@
+"""Capture of what runs through recurrent layers: recording, and the replay of every step."""

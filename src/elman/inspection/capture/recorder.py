@@ -1,8 +1,8 @@
-"""Running a model once while every recurrent layer in it writes down what comes in, what goes out, and its gradient.
+"""Recording of one batch: what comes into every recurrent layer of a model, what goes out, and its gradient.
 
-For the length of `recording`, each recurrent layer of the model, elman's or torch.nn's, is answered for by a
-`Recorder`: the same weights, run layer by layer and direction by direction through our kernels. What the loss says
-about the output of each of them (the error that arrives from above) is then one ordinary backward pass away.
+For the length of `recording` each recurrent module of the model has a `Recorder` as its observer. A module of torch.nn
+is run by our layer of the same kind, with the same weights. What the loss says about the output of each layer and
+direction (the error that arrives from above) is then one ordinary backward pass away.
 """
 
 from __future__ import annotations
@@ -18,109 +18,104 @@ from torch import Tensor, nn
 from elman.errors import ElmanError, NonFiniteError
 from elman.kernels.dispatch import unroll
 from elman.kernels.weights import Weights
-from elman.layers import GRU, LSTM, Recurrent
+from elman.layers import Recurrent
+from elman.layers.accelerate import share_weights, twin_of
 from elman.layers.cell import Cell, State
-from elman.layers.recurrent import Hidden
-from elman.layers.rnn import CELLS
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
 """`loss(model, batch)` returns the scalar that training would descend."""
 
 
-class Strand(NamedTuple):
-    """One layer in one direction: what a verdict is given on."""
+class LayerDirection(NamedTuple):
+    """One layer in one direction of a recurrent module: what a verdict is given on.
 
-    module: str  # the name of the module in the model; "" for the model itself
+    Attributes:
+        module: the name of the module in the model; "" for the model itself.
+        layer: the number of the layer in the module.
+        direction: 0 forward, 1 reverse.
+    """
+
+    module: str
     layer: int
-    direction: int  # 0 forward, 1 reverse
+    direction: int
 
     def __str__(self) -> str:
         return f"{self.module or 'model'} layer {self.layer}" + (" reverse" if self.direction else "")
 
 
 @dataclass(eq=False)
-class Passage:
-    """One pass of a sequence batch through a strand, as the kernel saw it, and the error that came back."""
+class CapturedCall:
+    """One run of a layer in one direction over a batch, as the kernel saw it, and the error that came back.
 
-    strand: Strand
+    Attributes:
+        strand: the layer and direction.
+        cell: of the layer.
+        weights: that the kernel was given.
+        x_TBI: the input.
+        state: before the first step.
+        lengths: of the sequences; None: all have T steps.
+        resets: (T, B), true where a step begins a new sequence.
+        y_TBP: the output.
+        last: the state after the last step.
+        d_y_TBP: dE/dy as far as the layers above and the loss use y; None: they do not.
+        d_last: the same for each state in `last`.
+    """
+
+    strand: LayerDirection
     cell: Cell
     weights: Weights
     x_TBI: Tensor
-    state: State  # before the first step
+    state: State
     lengths: Tensor | None
     resets: Tensor | None
-    y_TBP: Tensor  # an alias that only what lies above has used, so that its gradient is the error from above
-    last: State  # aliases too
+    y_TBP: Tensor
+    last: State
     d_y_TBP: Tensor | None = None
     d_last: tuple[Tensor | None, ...] = ()
 
 
-class Recorder(Recurrent):
-    """A recurrent layer that shares another one's parameters and records its passages.
+class Recorder:
+    """The observer of one recurrent module that records every run of its layers.
 
     Args:
-        layer: the layer to answer for.
-        name: its name in the model.
-        passages: where the records go.
+        name: of the module in the model.
+        calls: where the records go.
         window: cut the gradient every so many steps, as truncated backpropagation through time does; None: never.
     """
 
-    def __init__(
-        self, layer: Recurrent | nn.RNNBase, name: str, passages: list[Passage], window: int | None = None
-    ) -> None:
-        nn.Module.__init__(self)  # not Recurrent's: no parameter is made here
-        self._source = (layer,)  # in a tuple, so that it does not become a part of this module
-        self._name, self._passages, self._window = name, passages, window
-        self.cell = cell_of(layer)
-        self.input_size, self.hidden_size, self.num_layers = layer.input_size, layer.hidden_size, layer.num_layers
-        self.bias, self.batch_first, self.dropout = layer.bias, layer.batch_first, float(layer.dropout)
-        self.bidirectional, self.proj_size = layer.bidirectional, layer.proj_size
-        self.variational = getattr(layer, "variational", False)
-        self.learn_initial_state = getattr(layer, "learn_initial_state", False)
-        self.training = layer.training
+    def __init__(self, name: str, calls: list[CapturedCall], window: int | None = None) -> None:
+        self._name, self._calls, self._window = name, calls, window
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith(("weight_", "bias_", "initial_")):  # also where something else than a parameter stands there
-            return getattr(self._source[0], name)
-        return super().__getattr__(name)
-
-    def _unroll_layers(
-        self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None
+    def __call__(
+        self,
+        layer: int,
+        direction: int,
+        /,
+        cell: Cell,
+        x_TBI: Tensor,
+        state: State,
+        weights: Weights,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        reverse: bool = False,
     ) -> tuple[Tensor, State]:
-        after: list[State] = []
-        for layer in range(self.num_layers):
-            outputs: list[Tensor] = []
-            for direction in range(self.num_directions):
-                before = tuple(s[len(after)] for s in state)
-                strand = Strand(self._name, layer, direction)
-                y_TBP, last = self._run(strand, x_TBI, before, lengths_B, resets_TB)
-                outputs.append(y_TBP)
-                after.append(last)
-            x_TBI = torch.cat(outputs, 2)
-            if self.training and self.dropout and layer + 1 < self.num_layers:
-                x_TBI = self._drop(x_TBI)
-        return x_TBI, tuple(torch.stack(each) for each in zip(*after, strict=True))
-
-    def _run(
-        self, strand: Strand, x_TBI: Tensor, before: State, lengths_B: Tensor | None, resets_TB: Tensor | None
-    ) -> tuple[Tensor, State]:
-        weights = self.weights(strand.layer, strand.direction)
-        state = before
+        """Run the layer, see `elman.layers.recurrent.Observer`."""
+        before = state
         outputs: list[Tensor] = []
-        reverse = strand.direction == 1
         for start, stop in _pieces(len(x_TBI), self._window, reverse):
-            if outputs:  # a cut: the numbers go on, the gradient does not
+            if outputs:  # a cut: the numbers continue, the gradient does not
                 state = tuple(s.detach() for s in state)
-                if reverse and resets_TB is not None:  # the mark of this boundary lies in the piece before
-                    inside_B = True if lengths_B is None else (lengths_B > stop).to(x_TBI.device)
-                    state = _put_back(state, weights, resets_TB[stop] & inside_B)
+                if reverse and resets is not None:  # the mark of this boundary lies in the piece before
+                    inside_B = True if lengths is None else (lengths > stop).to(x_TBI.device)
+                    state = _put_back(state, weights, resets[stop] & inside_B)
             y_TBP, state = unroll(
-                self.cell,
+                cell,
                 x_TBI[start:stop],
                 state,
                 weights,
-                lengths=None if lengths_B is None else (lengths_B - start).clamp(0, stop - start),
-                resets=None if resets_TB is None else resets_TB[start:stop],
+                lengths=None if lengths is None else (lengths - start).clamp(0, stop - start),
+                resets=None if resets is None else resets[start:stop],
                 reverse=reverse,
             )
             outputs.append(y_TBP)
@@ -130,24 +125,24 @@ class Recorder(Recurrent):
         for tensor in (y_TBP, *state):
             if not tensor.requires_grad:  # frozen weights: nothing below needs a gradient, but we want this one
                 tensor.requires_grad_()
-        given = (x_TBI.detach(), _detach(before), lengths_B, resets_TB)
-        self._passages.append(Passage(strand, self.cell, weights, *given, y_TBP, state))
-        return y_TBP, state
+        strand = LayerDirection(self._name, layer, direction)
+        inputs = (x_TBI.detach(), _detach(before), lengths, resets)
+        self._calls.append(CapturedCall(strand, cell, weights, *inputs, y_TBP, state))
+        # Copies go on, so that the gradient of what is recorded is all of the error from above, also where the model
+        # changes them in place.
+        return y_TBP.clone(), tuple(s.clone() for s in state)
 
-    def _pack_state(self, state: State) -> Hidden:
-        source = self._source[0]
-        return source._pack_state(state) if isinstance(source, Recurrent) else super()._pack_state(state)
 
+def _twin_forward(layer: nn.RNNBase, recorder: Recorder) -> Callable[..., Any]:
+    """Return the `forward` of a layer of torch.nn, run by our layer of the same kind under the recorder."""
+    twin = twin_of(layer)
+    twin._observer = recorder
 
-def cell_of(layer: Recurrent | nn.RNNBase) -> Cell:
-    """Return the cell of a layer of ours or of torch.nn."""
-    if isinstance(layer, Recurrent):
-        return layer.cell
-    if isinstance(layer, nn.LSTM):
-        return LSTM(1, 1).cell
-    if isinstance(layer, nn.GRU):
-        return GRU(1, 1).cell
-    return CELLS[layer.mode.removeprefix("RNN_").lower()]()
+    def forward(input: Any, hx: Any = None) -> Any:
+        share_weights(layer, twin)  # at every call: parametrised weights are computed anew
+        return twin(input, hx)
+
+    return forward
 
 
 def recurrent_layers(model: nn.Module) -> dict[str, Recurrent | nn.RNNBase]:
@@ -156,19 +151,19 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent | nn.RNNBase]:
     Raises:
         ElmanError: there is none.
     """
-    found = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent | nn.RNNBase)}
-    if not found:
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, Recurrent | nn.RNNBase)}
+    if not layers:
         raise ElmanError(
             "the model has no recurrent layer",
             should="an elman.RNN, GRU, LSTM or Recurrent, or a torch.nn.RNN, GRU or LSTM somewhere in it",
             found=", ".join(sorted({type(m).__name__ for m in model.modules()})),
             hint="a torch.nn.LSTMCell called in a loop is not seen; use the layer of the same name",
         )
-    return found
+    return layers
 
 
 @contextmanager
-def recording(model: nn.Module, *, window: int | None = None, dropout: bool = False) -> Iterator[list[Passage]]:
+def recording(model: nn.Module, *, window: int | None = None, dropout: bool = False) -> Iterator[list[CapturedCall]]:
     """Record what runs through the recurrent layers of a model; all is put back afterwards.
 
     Args:
@@ -176,29 +171,42 @@ def recording(model: nn.Module, *, window: int | None = None, dropout: bool = Fa
         window: cut the gradient every so many steps; None: never.
         dropout: leave the model in the mode it is in, instead of the evaluation mode.
     """
-    passages: list[Passage] = []
+    calls: list[CapturedCall] = []
     modes = {module: module.training for module in model.modules()}
     layers = recurrent_layers(model)
     if not dropout:
         model.eval()
     try:
         for name, layer in layers.items():
-            layer.__dict__["forward"] = Recorder(layer, name, passages, window).forward
+            recorder = Recorder(name, calls, window)
+            if isinstance(layer, Recurrent):
+                layer._observer = recorder
+            else:
+                layer.__dict__["forward"] = _twin_forward(layer, recorder)
         with torch.enable_grad():
-            yield passages
+            yield calls
     finally:
         for layer in layers.values():
-            layer.__dict__.pop("forward", None)
+            if isinstance(layer, Recurrent):
+                layer._observer = None
+            else:
+                layer.__dict__.pop("forward", None)
         for module, mode in modes.items():
             module.training = mode
 
 
 class Recording(NamedTuple):
-    """One batch, forward and backward."""
+    """One batch, forward and backward.
+
+    Attributes:
+        loss: its value.
+        calls: of every recurrent layer, in the order of the run.
+        gradients: of every parameter that has one, by name.
+    """
 
     loss: float
-    passages: list[Passage]
-    gradients: dict[str, Tensor]  # of every parameter that has one, by name
+    calls: list[CapturedCall]
+    gradients: dict[str, Tensor]
 
 
 def record(
@@ -219,29 +227,29 @@ def record(
         loss: see `LossFunction`.
         window: cut the gradient every so many steps; None: never.
         finite: whether a loss that is infinite or not a number is refused.
-        weights: whether the gradients of the parameters are wanted too, which is a part of the work.
+        weights: whether the gradients of the parameters are computed too.
         dropout: leave the model in the mode it is in, instead of the evaluation mode.
 
     Raises:
-        ElmanError: no recurrent layer, one that did not run, or a loss that is no scalar with a gradient.
+        ElmanError: no recurrent layer, one that did not run, or a loss that is not a scalar with a gradient.
         NonFiniteError: the loss is infinite or not a number.
     """
-    with recording(model, window=window, dropout=dropout) as passages:
+    with recording(model, window=window, dropout=dropout) as calls:
         value = _checked(loss(model, batch), finite)
-        if not passages:
+        if not calls:
             raise ElmanError("no recurrent layer ran", should="a loss that calls the model", found="no call of one")
-        wanted: list[Tensor] = []
-        for passage in passages:
-            wanted += [passage.y_TBP, *passage.last]
+        outputs: list[Tensor] = []
+        for call in calls:
+            outputs += [call.y_TBP, *call.last]
         named = {name: p for name, p in model.named_parameters() if weights and p.requires_grad}
-        found = torch.autograd.grad(value, [*wanted, *named.values()], allow_unused=True)
-    rest = iter(found)
-    for passage in passages:
-        passage.d_y_TBP = next(rest)
-        passage.d_last = tuple(next(rest) for _ in passage.last)
-        passage.y_TBP, passage.last = passage.y_TBP.detach(), _detach(passage.last)
+        grads = torch.autograd.grad(value, [*outputs, *named.values()], allow_unused=True)
+    rest = iter(grads)
+    for call in calls:
+        call.d_y_TBP = next(rest)
+        call.d_last = tuple(next(rest) for _ in call.last)
+        call.y_TBP, call.last = call.y_TBP.detach(), _detach(call.last)
     gradients = {name: d for name, d in zip(named, rest, strict=True) if d is not None}
-    return Recording(float(value.detach()), passages, gradients)
+    return Recording(float(value.detach()), calls, gradients)
 
 
 def _checked(value: object, finite: bool) -> Tensor:

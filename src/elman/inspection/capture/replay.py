@@ -1,4 +1,4 @@
-"""The steps of a passage, one by one, and each step's backward pass as a linear map.
+"""Replay of a captured call: every step of the cell, one by one, and each step's backward pass as a linear map.
 
 A trace stands in the order of the run: index 0 is the step that ran first, also where time runs backwards, so that
 nothing below has to know about directions, padding or resets.
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from elman.errors import ElmanError
-from elman.inspection.capture.recorder import Passage
+from elman.inspection.capture.recorder import CapturedCall
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 
@@ -25,17 +25,29 @@ AGREEMENT = 1e-3
 
 @dataclass(eq=False)
 class Trace:
-    """Every step of a passage in the order of the run, without gradients."""
+    """Every step of a captured call in the order of the run, without gradients.
+
+    Attributes:
+        cell: of the layer.
+        weights: of the layer, without a graph.
+        gx_TBGH: what the input sends to the gates.
+        gh_TBGH: what the past sends to the gates.
+        before: the states that each step starts from, (T, B, .).
+        after: the states after each step, (T, B, .).
+        error: what the layers above say about each state: dE_t/ds_t without what comes from later steps of this layer.
+        exists_TB: false in the padding.
+        thread_TB: true where a step hands its gradient on to the step before: no reset, no padding, not the first.
+    """
 
     cell: Cell
     weights: Weights
-    gx_TBGH: Tensor  # what the input sends to the gates
-    gh_TBGH: Tensor  # what the past sends to the gates
-    before: State  # the states that each step starts from, (T, B, .)
-    after: State  # the states after each step, (T, B, .)
-    error: State  # what the layers above say about each state: dE_t/ds_t with the future of this strand left out
-    exists_TB: Tensor  # false in the padding
-    thread_TB: Tensor  # true where a step hands its gradient on to the step before: no reset, no padding, not the first
+    gx_TBGH: Tensor
+    gh_TBGH: Tensor
+    before: State
+    after: State
+    error: State
+    exists_TB: Tensor
+    thread_TB: Tensor
 
     @property
     def T(self) -> int:
@@ -67,28 +79,28 @@ class Trace:
 
 
 @torch.no_grad()
-def replay(passage: Passage, rows: int | None = None) -> Trace:
-    """Run the steps of a passage one by one, along the outputs that the kernel gave, and keep every state.
+def replay(call: CapturedCall, rows: int | None = None) -> Trace:
+    """Run the steps of a captured call one by one, along the outputs that the kernel gave, and keep every state.
 
     Args:
-        passage: what `record` returned.
+        call: what `record` returned.
         rows: only the first so many sequences.
 
     Raises:
-        ElmanError: the layer computed something else than its cell's steps, so that nothing could be said about it.
+        ElmanError: the layer computed something else than its cell's steps, so that nothing can be measured.
     """
-    cell, reverse = passage.cell, passage.strand.direction == 1
-    weights = _without_graph(passage.weights)
-    x_TBI = passage.x_TBI[:, :rows]
+    cell, reverse = call.cell, call.strand.direction == 1
+    weights = _without_graph(call.weights)
+    x_TBI = call.x_TBI[:, :rows]
     T, B, _ = x_TBI.shape
-    exists_TB, fresh_TB = _marks(passage, T, B)
+    exists_TB, fresh_TB = _marks(call, T, B)
     if reverse:
         x_TBI, exists_TB, fresh_TB = x_TBI.flip(0), exists_TB.flip(0), fresh_TB.flip(0)
     x_TBI = x_TBI.masked_fill(~exists_TB[:, :, None], 0)
     G, H = len(cell.gates), weights.hh.shape[0] // len(cell.gates)
     gx_TBGH = functional.linear(x_TBI, weights.ih, weights.b_ih).view(T, B, G, H)
-    y_TBP = passage.y_TBP[:, :B].flip(0) if reverse else passage.y_TBP[:, :B]
-    state = tuple(s[:B] for s in passage.state)
+    y_TBP = call.y_TBP[:, :B].flip(0) if reverse else call.y_TBP[:, :B]
+    state = tuple(s[:B] for s in call.state)
     initial = tuple(i.expand_as(s) for i, s in zip(weights.initial or map(_no_state, state), state, strict=True))
     # Every step starts from the kernel's own output, not from ours: in a chaotic network two roundings soon have
     # nothing in common. So the first state of all steps is known at once, and only the others need a loop.
@@ -104,12 +116,12 @@ def replay(passage: Passage, rows: int | None = None) -> Trace:
     else:
         m_TBH, others, others_after = _others(cell, gx_TBGH, gh_TBGH, h_TBP, state, initial, exists_TB, fresh_TB)
     own_TBP = m_TBH if weights.hr is None else functional.linear(m_TBH, weights.hr)
-    _check(passage, (own_TBP - y_TBP)[exists_TB].abs())
+    _check(call, (own_TBP - y_TBP)[exists_TB].abs())
     before_T, after_T = (h_TBP, *others), (y_TBP, *others_after)
     thread_TB = exists_TB & ~fresh_TB
     thread_TB[1:] &= exists_TB[:-1]
     thread_TB[:1] = False
-    error = _error(passage, after_T, exists_TB, reverse)
+    error = _error(call, after_T, exists_TB, reverse)
     return Trace(cell, weights, gx_TBGH, gh_TBGH, before_T, after_T, error, exists_TB, thread_TB)
 
 
@@ -155,44 +167,44 @@ def _without_graph(weights: Weights) -> Weights:
     )
 
 
-def _marks(passage: Passage, T: int, B: int) -> tuple[Tensor, Tensor]:
+def _marks(call: CapturedCall, T: int, B: int) -> tuple[Tensor, Tensor]:
     """Return, in the order of time, which steps exist and which start from the initial state by a reset."""
-    device = passage.x_TBI.device
+    device = call.x_TBI.device
     exists_TB = torch.ones(T, B, dtype=torch.bool, device=device)
     fresh_TB = torch.zeros_like(exists_TB)
-    if passage.lengths is not None:
-        exists_TB = torch.arange(T, device=device)[:, None] < passage.lengths.to(device)[None, :B]
-    if passage.resets is not None:
-        fresh_TB = passage.resets[:, :B] & exists_TB
-        if passage.strand.direction == 1:
+    if call.lengths is not None:
+        exists_TB = torch.arange(T, device=device)[:, None] < call.lengths.to(device)[None, :B]
+    if call.resets is not None:
+        fresh_TB = call.resets[:, :B] & exists_TB
+        if call.strand.direction == 1:
             fresh_TB = torch.cat([fresh_TB[1:], torch.zeros_like(fresh_TB[:1])])
     return exists_TB, fresh_TB
 
 
-def _error(passage: Passage, like: State, exists_TB: Tensor, reverse: bool) -> State:
-    """Return the error of every state; what is said about the state after the run is said about its last step."""
+def _error(call: CapturedCall, like: State, exists_TB: Tensor, reverse: bool) -> State:
+    """Return the error of every state; that of the last state is added to its last step."""
     error = tuple(torch.zeros_like(s) for s in like)
     T, B = exists_TB.shape
-    if passage.d_y_TBP is not None:
-        d_y_TBP = passage.d_y_TBP[:, :B]
+    if call.d_y_TBP is not None:
+        d_y_TBP = call.d_y_TBP[:, :B]
         error[0].add_((d_y_TBP.flip(0) if reverse else d_y_TBP) * exists_TB[:, :, None])
     rows = torch.arange(B, device=exists_TB.device)
     if T:
         any_B = exists_TB.any(0)
         last_B = (exists_TB * torch.arange(1, T + 1, device=exists_TB.device)[:, None]).argmax(0)
-        for e, d in zip(error, passage.d_last, strict=True):
+        for e, d in zip(error, call.d_last, strict=True):
             if d is not None:
                 e[last_B, rows] += torch.where(any_B[:, None], d[:B], 0)
     return error
 
 
-def _check(passage: Passage, apart: Tensor) -> None:
-    scale = float(passage.y_TBP.abs().max()) if apart.numel() else 0.0
+def _check(call: CapturedCall, apart: Tensor) -> None:
+    scale = float(call.y_TBP.abs().max()) if apart.numel() else 0.0
     worst = float(apart.max()) if apart.numel() else 0.0
     if math.isfinite(scale) and not worst <= AGREEMENT * max(scale, 1.0):
         raise ElmanError(
-            f"{passage.strand} does not compute what its cell's steps compute",
-            should=f"at every step what {passage.cell!r} makes of the state before, to within {AGREEMENT:g}",
+            f"{call.strand} does not compute what its cell's steps compute",
+            should=f"at every step what {call.cell!r} makes of the state before, to within {AGREEMENT:g}",
             found=f"a difference of {worst:.3g}",
             hint="switch the layer's extra options off for the diagnosis",
         )
@@ -232,15 +244,15 @@ class Linear:
                     self.carry[s][k] = d.view(T, B, -1)
         generator = torch.Generator().manual_seed(0)
         probe = tuple(torch.randn(a.shape, generator=generator).to(a).view(T, B, -1) for a in after)
-        wanted = torch.autograd.grad(after, [gh, *before], [p.flatten(0, 1) for p in probe], allow_unused=True)
+        expected = torch.autograd.grad(after, [gh, *before], [p.flatten(0, 1) for p in probe], allow_unused=True)
         fits = all(c is None or c.shape[-1] == trace.gx_TBGH.shape[-1] for row in self.carry for c in row)
-        self.unitwise = fits and self._agrees(wanted, probe)
+        self.unitwise = fits and self._agrees(expected, probe)
         if not self.unitwise:
             self.gates, self.carry = [None] * len(after), [[None] * len(after) for _ in after]
 
-    def _agrees(self, wanted: tuple[Tensor | None, ...], probe: State) -> bool:
-        found = self._by_unit(0, self.trace.T, probe)
-        pairs = zip((found[0], *found[1]), wanted, strict=True)
+    def _agrees(self, expected: tuple[Tensor | None, ...], probe: State) -> bool:
+        actual = self._by_unit(0, self.trace.T, probe)
+        pairs = zip((actual[0], *actual[1]), expected, strict=True)
         return all(
             bool(torch.allclose(f.flatten(0, 1), torch.zeros_like(f).flatten(0, 1) if w is None else w, 1e-3, 1e-4))
             or not bool(torch.isfinite(f).all())  # an overflow says nothing about the cell
@@ -284,7 +296,8 @@ class Linear:
         """Take gradients of the states after steps start..stop back to the gates and the states before them.
 
         Args:
-            start, stop: which steps.
+            start: the first step.
+            stop: the step after the last.
             d_after: for each state (N, B, .), N = stop - start, or any N where stop - start is 1.
 
         Returns:

@@ -1,4 +1,4 @@
-"""One factor of the product: ds_t/ds_{t-1}, its singular values, and how fast products of many of them grow.
+"""Jacobians ds_t/ds_{t-1}: singular values, spectral radius of W, and Lyapunov exponents.
 
 The Lyapunov exponents are the growth rates per step of the product of Jacobians along the data, by repeated QR
 factorisation: G. Benettin, L. Galgani, A. Giorgilli, J.-M. Strelcyn, "Lyapunov characteristic exponents for smooth
@@ -25,41 +25,50 @@ SEQUENCES = 4  # along how many sequences
 
 @dataclass(frozen=True)
 class Jacobians:
-    """The factors of the product, and the growth of the whole."""
+    """Jacobians of one step, and the growth of their product.
 
-    singular_values: tuple[float, ...]  # smallest, median and largest of a Jacobian, each the median over the samples
-    samples: int  # how many Jacobians they are from
-    spectral_radius: dict[str, float]  # of W, for each gate; empty where W is not square
-    lyapunov: tuple[float, ...]  # leading exponents, nats per step, the largest first
-    spread: float  # standard deviation of the largest one over the sequences
-    steps: int  # over how many steps they are averaged
+    Attributes:
+        singular_values: smallest, median and largest of a Jacobian, each the median over the samples.
+        samples: how many Jacobians they are from.
+        spectral_radius: of W, for each gate; empty if W is not square.
+        lyapunov_exponents: the leading ones, in nats per step, the largest first.
+        lyapunov_std: standard deviation of the largest one over the sequences.
+        steps: how many steps the exponents are averaged over.
+    """
+
+    singular_values: tuple[float, ...]
+    samples: int
+    spectral_radius: dict[str, float]
+    lyapunov_exponents: tuple[float, ...]
+    lyapunov_std: float
+    steps: int
 
 
 def measure(linear: Linear) -> Jacobians:
-    """Measure the Jacobians along one passage."""
+    """Measure the Jacobians along one call of a layer."""
     values = [torch.linalg.svdvals(J) for J in sample(linear)]
     picked = torch.stack([torch.stack([v[-1], v.median(), v[0]]) for v in values]) if values else torch.zeros(1, 3)
     exponents_BK, steps = lyapunov(linear)
-    spread = float(exponents_BK[:, 0].std(correction=0)) if steps else 0.0
+    lyapunov_std = float(exponents_BK[:, 0].std(correction=0)) if steps else 0.0
     return Jacobians(
         singular_values=tuple(picked.median(0).values.tolist()),
         samples=len(values),
         spectral_radius=_radii(linear),
-        lyapunov=tuple(exponents_BK.mean(0).tolist()) if steps else (),
-        spread=spread,
+        lyapunov_exponents=tuple(exponents_BK.mean(0).tolist()) if steps else (),
+        lyapunov_std=lyapunov_std,
         steps=steps,
     )
 
 
 @torch.no_grad()
 def sample(linear: Linear) -> list[Tensor]:
-    """Return some Jacobians of the whole state, each (S*H, S*H), spread evenly over steps and sequences."""
+    """Return a sample of Jacobians of the whole state, each (S*H, S*H), evenly spread over steps and sequences."""
     trace = linear.trace
     sizes = [b.shape[-1] for b in trace.before]
     n = sum(sizes)
     places = trace.thread_TB.nonzero()
     count = min(len(places), max(1, min(8, int(8 * (384 / n) ** 2))))
-    found = []
+    jacobians = []
     for t, b in places[torch.linspace(0, len(places) - 1, count).long()].tolist() if count else []:
         # Row i of the identity, as the gradient of the state after the step, gives row i of the Jacobian.
         eye = torch.eye(n, dtype=trace.before[0].dtype, device=trace.before[0].device)
@@ -67,15 +76,15 @@ def sample(linear: Linear) -> list[Tensor]:
         _, d_before = linear.rows(b, b + 1).pull(t, t + 1, d_after)
         J = torch.cat([d[:, 0] for d in d_before], dim=1)
         if bool(torch.isfinite(J).all()):
-            found.append(J)
-    return found
+            jacobians.append(J)
+    return jacobians
 
 
 @torch.no_grad()
 def lyapunov(linear: Linear, count: int = EXPONENTS) -> tuple[Tensor, int]:
     """Return the leading exponents of each sequence, (B, count), and over how many steps they are averaged.
 
-    A tenth of the steps, at most 50, turns the vectors into the leading directions first and is not counted.
+    The first tenth of the steps, at most 50, aligns the vectors with the leading directions and is not counted.
     """
     trace = linear.trace
     sizes = [b.shape[-1] for b in trace.before]
@@ -98,8 +107,8 @@ def lyapunov(linear: Linear, count: int = EXPONENTS) -> tuple[Tensor, int]:
         if t < trace.T - warm:
             sums_BK += torch.where(here[:, None], growth_BK, 0)
             counted_B += here
-    some = counted_B > 0
-    exponents_BK = sums_BK[some] / counted_B[some, None]
+    nonempty_B = counted_B > 0
+    exponents_BK = sums_BK[nonempty_B] / counted_B[nonempty_B, None]
     return exponents_BK.sort(dim=1, descending=True).values, int(counted_B.max()) if B else 0
 
 

@@ -1,6 +1,6 @@
-"""What truncated backpropagation through time loses: its gradient against the full one, on the same batches.
+"""Truncated backpropagation through time: its gradient compared with the full one, on the same batches.
 
-The forward pass is the same; the gradient is cut every `window` steps, through all layers at once, as training cuts it.
+The forward pass is the same; the gradient is cut every `window` steps, through all layers at once, as in training.
 Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network trajectories", 1990.
 """
 
@@ -13,16 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elman.inspection.capture.recorder import LossFunction, Strand, record
+from elman.inspection.capture.recorder import LayerDirection, LossFunction, record
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """The gradient of one window length against the full gradient, for one strand's weights U and W."""
+    """The gradient of one window length compared with the full one, for U and W of one layer in one direction.
 
-    window: int  # steps between two cuts
-    cosine: float  # of the angle between the two gradients; 1 where nothing is lost
-    error: float  # |truncated - full| / |full|
+    Attributes:
+        window: truncation length (TBPTT), in steps.
+        cosine: similarity of the two gradients; 1 if nothing is lost.
+        relative_error: |truncated - full| / |full|.
+    """
+
+    window: int
+    cosine: float
+    relative_error: float
 
 
 def windows(own: int | None, steps: int) -> tuple[int, ...]:
@@ -35,9 +41,9 @@ def measure(
     model: nn.Module,
     batches: Sequence[Any],
     loss: LossFunction,
-    full: Mapping[Strand, Sequence[Tensor]],
+    full: Mapping[LayerDirection, Sequence[Tensor]],
     tried: Sequence[int],
-) -> dict[Strand, tuple[Truncation, ...]]:
+) -> dict[LayerDirection, tuple[Truncation, ...]]:
     """Compare the gradient of every strand for each window.
 
     Args:
@@ -47,9 +53,9 @@ def measure(
         full: the gradient without truncation of each strand's weights, as `gradients_of` returns it.
         tried: the windows.
     """
-    found: dict[Strand, list[Truncation]] = {strand: [] for strand, whole in full.items() if whole}
+    found: dict[LayerDirection, list[Truncation]] = {strand: [] for strand, whole in full.items() if whole}
     for window in tried:
-        cut: dict[Strand, list[Tensor]] = {}
+        cut: dict[LayerDirection, list[Tensor]] = {}
         for batch in batches:
             recording = record(model, batch, loss, window=window)
             for strand in found:
@@ -59,7 +65,7 @@ def measure(
     return {strand: tuple(rows) for strand, rows in found.items()}
 
 
-def gradients_of(strand: Strand, gradients: Mapping[str, Tensor]) -> list[Tensor]:
+def gradients_of(strand: LayerDirection, gradients: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the gradients of a strand's U and W among those of all parameters."""
     end = f"_l{strand.layer}" + ("_reverse" if strand.direction else "")
     prefix = f"{strand.module}." if strand.module else ""
@@ -67,7 +73,7 @@ def gradients_of(strand: Strand, gradients: Mapping[str, Tensor]) -> list[Tensor
     return [gradients[name] for name in names if name in gradients]
 
 
-def add(sums: dict[Strand, list[Tensor]], strand: Strand, gradients: Sequence[Tensor]) -> None:
+def add(sums: dict[LayerDirection, list[Tensor]], strand: LayerDirection, gradients: Sequence[Tensor]) -> None:
     """Add gradients to the sums of a strand."""
     sums[strand] = [a + b for a, b in zip(sums[strand], gradients, strict=True)] if strand in sums else list(gradients)
 

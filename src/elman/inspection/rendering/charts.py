@@ -1,4 +1,4 @@
-"""The charts of a report, drawn with matplotlib: as a figure for notebooks, and as SVG for the page."""
+"""Charts of a report with matplotlib: a figure for notebooks, and SVG for the HTML page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elman.errors import MissingExtraError
-from elman.inspection.report import Report
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
-# Stand-ins for the colours of the page, which differ by day and night; they are put in when the SVG is written.
+# Placeholders for the colours of the page, which differ in light and dark mode; they are replaced in the SVG.
 TEXT, ACCENT, SECOND = "#010101", "#020202", "#030303"
 PAGE_COLOURS = {TEXT: "currentColor", ACCENT: "var(--accent)", SECOND: "var(--second)"}
 NOTEBOOK_COLOURS = {TEXT: "#444444", ACCENT: "#1f77b4", SECOND: "#d95f02"}
@@ -24,33 +23,33 @@ Chart = Callable[["Axes", LayerReport, dict[str, str]], None]
 
 
 def gradient_by_lag(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
-    """Draw the median ratio with its spread, on a logarithmic axis."""
-    flow = layer.measured.flow
+    """Draw the median ratio and its 10 % and 90 % quantiles, on a logarithmic axis."""
+    flow = layer.measurements.flow
     floor = 1e-6
     lags = range(len(flow.median))
-    low, median, high = ([min(max(v, floor), 1e12) for v in row] for row in (flow.low, flow.median, flow.high))
+    low, median, high = ([min(max(v, floor), 1e12) for v in row] for row in (flow.p10, flow.median, flow.p90))
     axes.fill_between(lags, low, high, color=colour[ACCENT], alpha=0.25, linewidth=0)
     axes.plot(lags, median, color=colour[ACCENT], linewidth=2)
     axes.axhline(0.01, color=colour[SECOND], linewidth=1, linestyle="--")
     axes.set_yscale("log")
     axes.set_xlabel("lag k (steps back)")
-    axes.set_title("|dE_t/ds_(t-k)| against lag 0", loc="left")
+    axes.set_title("|dE_t/ds_(t-k)| relative to lag 0", loc="left")
 
 
 def contributions(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
-    """Draw what each lag adds to dE/dW, and the cumulative share."""
-    parts = layer.measured.parts
-    biggest = max(parts.size, default=0.0) or 1.0
-    axes.bar(range(len(parts.size)), [s / biggest for s in parts.size], width=1.0, color=colour[ACCENT], alpha=0.6)
-    axes.plot(range(len(parts.share)), parts.share, color=colour[SECOND], linewidth=2)
+    """Draw the contribution of each lag to dE/dW, and the cumulative share."""
+    norms, share = layer.measurements.contributions.norms, layer.measurements.contributions.cumulative_share
+    largest = max(norms, default=0.0) or 1.0
+    axes.bar(range(len(norms)), [norm / largest for norm in norms], width=1.0, color=colour[ACCENT], alpha=0.6)
+    axes.plot(range(len(share)), share, color=colour[SECOND], linewidth=2)
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("lag k (steps back)")
-    axes.set_title("size in dE/dW (bars), cumulative share (line)", loc="left")
+    axes.set_title("contribution to dE/dW (bars), cumulative (line)", loc="left")
 
 
 def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
-    """Draw the cosine for each window that was tried."""
-    rows = layer.measured.truncation
+    """Draw the cosine for each window length."""
+    rows = layer.measurements.truncation
     axes.plot([row.window for row in rows], [row.cosine for row in rows], "o-", color=colour[ACCENT], linewidth=2)
     axes.set_xscale("log")
     axes.set_xticks([row.window for row in rows], [str(row.window) for row in rows])
@@ -60,14 +59,14 @@ def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
     axes.set_title("cosine of truncated and full gradient", loc="left")
 
 
-def overview(report: Report) -> Figure:
+def overview(report: Diagnosis) -> Figure:
     """Return a figure with one row of charts for each layer."""
-    figure_of = _figure()
+    Figure = _figure_class()
     charts: list[Chart] = [gradient_by_lag, contributions]
-    if any(layer.measured.truncation for layer in report.layers):
+    if any(layer.measurements.truncation for layer in report.layers):
         charts.append(truncation)
     count = len(report.layers)
-    figure = figure_of(figsize=(4.6 * len(charts), 3.0 * count), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(charts), 3.0 * count), layout="constrained")
     axes_LC = figure.subplots(count, len(charts), squeeze=False)
     for row, layer in zip(axes_LC, report.layers, strict=True):
         for axes, chart in zip(row, charts, strict=True):
@@ -82,18 +81,18 @@ def svg(chart: Chart, layer: LayerReport, salt: str) -> str:
 
     Args:
         chart: one of the functions above.
-        layer: whose numbers.
-        salt: a text of its own for each chart of a page, so that no two use the same ids.
+        layer: its numbers.
+        salt: a string unique among the charts of a page, so that their ids differ.
     """
-    figure_of = _figure()
+    Figure = _figure_class()
     import matplotlib
 
-    same = {colour: colour for colour in PAGE_COLOURS}
+    placeholders = {colour: colour for colour in PAGE_COLOURS}
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 11}):
-        figure = figure_of(figsize=(5.2, 2.9), layout="constrained")
+        figure = Figure(figsize=(5.2, 2.9), layout="constrained")
         axes: Any = figure.subplots()
-        _style(axes, same)
-        chart(axes, layer, same)
+        _style(axes, placeholders)
+        chart(axes, layer, placeholders)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
@@ -101,8 +100,8 @@ def svg(chart: Chart, layer: LayerReport, salt: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
-    for stand_in, colour in PAGE_COLOURS.items():
-        text = text.replace(stand_in, colour)
+    for placeholder, colour in PAGE_COLOURS.items():
+        text = text.replace(placeholder, colour)
     label = axes.get_title(loc="left")
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
@@ -116,25 +115,25 @@ def _style(axes: Axes, colour: dict[str, str]) -> None:
         text.set_color(colour[TEXT])
 
 
-def require_drawing() -> None:
-    """Check that charts can be drawn.
+def require_matplotlib() -> None:
+    """Check that matplotlib is installed.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    _figure()
+    _figure_class()
 
 
-def _figure() -> type[Figure]:
-    """Return matplotlib's Figure, without pyplot: nothing is drawn on a screen, and nothing is kept."""
+def _figure_class() -> type[Figure]:
+    """Return matplotlib's Figure, without pyplot: no window is opened, and no figure stays in memory."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(
-            "the charts are drawn by matplotlib, which is not installed",
+            "charts need matplotlib, which is not installed",
             should="matplotlib 3.8 or newer",
             found="no module matplotlib",
             hint="pip install 'elman[plot]', or in a clone: pip install '.[plot]'; "
-            "report.print() and report.to_json() need nothing",
+            "report.print() and report.to_json() work without it",
         ) from error
     return Figure

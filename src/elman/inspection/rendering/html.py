@@ -1,14 +1,13 @@
-"""The report as one page that needs nothing else, and that explains what it shows."""
+"""HTML report: one self-contained page that explains its numbers."""
 
 from __future__ import annotations
 
 from html import escape
 
-from elman.inspection.rendering import charts as plots
-from elman.inspection.rendering.terminal import numbers
+from elman.inspection.rendering import charts
+from elman.inspection.rendering.terminal import quantities
 from elman.inspection.rendering.unrolled_svg import unrolled
-from elman.inspection.report import Report
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;
@@ -21,8 +20,8 @@ body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--page);
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 0 0 .4rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p { max-width: 46rem; margin: .4rem 0; } small, .soft { color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 1rem 0; }
-.verdict { font-weight: 700; white-space: nowrap; } .healthy { color: var(--good); } .ill { color: var(--bad); }
-.fair { color: var(--warn); } .error { color: var(--second); } .share { color: var(--accent); } figure { margin: 0; }
+.verdict { font-weight: 700; white-space: nowrap; } .healthy { color: var(--good); } .problem { color: var(--bad); }
+.warning { color: var(--warn); } .error { color: var(--second); } .share { color: var(--accent); } figure { margin: 0; }
 .scroll { overflow-x: auto; } .latest { direction: rtl; } .latest svg { direction: ltr; }
 svg { width: 100%; height: auto; display: block; }
 .charts { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
@@ -40,104 +39,106 @@ table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text
 .formula { font: italic 1.05rem/1.8 Georgia, serif; }
 """.strip()
 
-LESSON = """
+EXPLANATION = """
 <section><h2>How to read this page</h2>
-<p>A recurrent network is drawn unrolled below, with the same weights <b>U</b>, <b>W</b> and <b>V</b> at every step. The
-state s<sub>t</sub> is made from the input x<sub>t</sub> and the state before it, the output o<sub>t</sub> from the
-state; the error E<sub>t</sub> is read off at step t. Learning sends the error back along the <span class="error">dashed
-arrows</span>: down from the output, then from right to left, to every earlier step that had a hand in it. On the way it
-is multiplied, step after step, by the same kind of factor, the Jacobian ds<sub>t</sub>/ds<sub>t&minus;1</sub>:</p>
+<p>The diagrams below show the recurrent network unrolled in time, with the same weights <b>U</b>, <b>W</b> and <b>V</b>
+at every step. The state s<sub>t</sub> is computed from the input x<sub>t</sub> and the previous state, the output
+o<sub>t</sub> from the state; E<sub>t</sub> is the error at step t. Backpropagation through time carries the error along
+the <span class="error">dashed arrows</span>: down from the output, then from right to left, to every earlier step. Each
+step back multiplies it by a Jacobian ds<sub>t</sub>/ds<sub>t&minus;1</sub>:</p>
 <p class="formula">dE/dW = &Sigma;<sub>t</sub> &Sigma;<sub>k</sub> dE<sub>t</sub>/ds<sub>t</sub> &middot;
 ds<sub>t</sub>/ds<sub>t&minus;1</sub> &middot; ... &middot; ds<sub>t&minus;k+1</sub>/ds<sub>t&minus;k</sub> &middot;
 &part;s<sub>t&minus;k</sub>/&part;W</p>
-<p>The number on a dashed arrow is what one step back multiplies the length of the error with, in the median over the
-steps and sequences of your data. Factors under 1 make the gradient vanish, factors over 1 make it explode. Under each
-input stands, in <span class="error">orange</span>, how much of the error is left there, and in
-<span class="share">blue</span> the share of dE/dW that comes from there: how much the network learns, at present, from
-what was so many steps ago.</p></section>
+<p>The number on a dashed arrow is the factor by which one step back scales the norm of the error: the median over the
+steps and sequences of your data. Factors under 1 make the gradient vanish, factors over 1 make it explode. The
+<span class="error">orange</span> number under an input is the share of the error that is left at that step, and the
+<span class="share">blue</span> one the share of dE/dW that comes from it: how much the network currently learns from
+inputs so many steps back.</p></section>
 """.strip()
 
-FAIR = ("vanishing", "narrow", "truncated too short", "saturated")
+WARNINGS = ("vanishing", "narrow", "truncated too short", "saturated")
 
 
-def page(report: Report, title: str) -> str:
-    """Return the page as text."""
+def page(report: Diagnosis, title: str) -> str:
+    """Return the page as HTML."""
     sections = "".join(_layer(layer, f"l{k}") for k, layer in enumerate(report.layers))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>{escape(title)}</h1>{_summary(report)}{LESSON}{sections}{_sequences(report)}</body></html>\n"
+        f"<h1>{escape(title)}</h1>{_summary(report)}{EXPLANATION}{sections}{_sequences(report)}</body></html>\n"
     )
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Diagnosis) -> str:
     rows = "".join(
         f"<tr><td>{escape(layer.name)}</td><td>{escape(layer.cell)}, {layer.hidden} units</td>"
         f"<td>{_verdict(layer)}</td></tr>"
         for layer in report.layers
     )
-    window = f", trained with windows of {report.window}" if report.window else ""
+    window = f", truncated backpropagation with a window of {report.window}" if report.window else ""
     return (
         f"<p>{_count(report.sequences, 'sequence')} of up to {_count(report.steps, 'step')}{window}; loss "
-        f"{report.loss:.4g}. The gradient should reach {_count(report.memory, 'step')} back.</p>"
+        f"{report.loss:.4g}. Required memory: {_count(report.memory, 'step')}.</p>"
         f'<div class="scroll"><table>{rows}</table></div>'
     )
 
 
 def _layer(layer: LayerReport, salt: str) -> str:
-    findings = "".join(f"<p>{escape(finding.words)}.</p>" for finding in layer.findings)
-    charts = [plots.gradient_by_lag, plots.contributions]
-    if layer.measured.truncation:
-        charts.append(plots.truncation)
-    drawn = "".join(f"<figure>{plots.svg(c, layer, f'{salt}{n}')}</figure>" for n, c in enumerate(charts))
+    findings = "".join(f"<p>{escape(finding.message)}.</p>" for finding in layer.findings)
+    selected = [charts.gradient_by_lag, charts.contributions]
+    if layer.measurements.truncation:
+        selected.append(charts.truncation)
+    figures = "".join(f"<figure>{charts.svg(c, layer, f'{salt}{n}')}</figure>" for n, c in enumerate(selected))
     others = "".join(
-        f"<dt>{escape(n.name)}</dt><dd>{escape(n.value)}<br><small>{escape(n.meaning)}</small></dd>"
-        for n in numbers(layer)
+        f"<dt>{escape(q.name)}</dt><dd>{escape(q.value)}<br><small>{escape(q.meaning)}</small></dd>"
+        for q in quantities(layer)
     )
     return (
         f"<section><h2>{escape(layer.name)}: {_verdict(layer)}</h2>{findings}{_remedies(layer)}"
-        f'<h3>The unrolled network, with your numbers</h3><div class="scroll latest">{unrolled(layer)}</div>'
-        f'<p><small>{_caption(layer)}</small></p><h3>Charts</h3><div class="charts">{drawn}</div>'
+        f'<h3>Unrolled network</h3><div class="scroll latest" tabindex="0">{unrolled(layer)}</div>'
+        f'<p><small>{_caption(layer)}</small></p><h3>Charts</h3><div class="charts">{figures}</div>'
         f"<p><small>{_legend(layer)}</small></p>"
         f"<h3>Other numbers</h3><dl>{others}</dl></section>"
     )
 
 
 def _legend(layer: LayerReport) -> str:
-    cut = (
-        " Third: how much of the direction of the gradient is left where it is cut every so many steps."
-        if layer.measured.truncation
+    third = (
+        " Third: cosine similarity of the truncated and the full gradient, by truncation length."
+        if layer.measurements.truncation
         else ""
     )
     return (
-        "First: how much of the error is left, the median and the span from 10 % to 90 %; the dashed line is 1 %. "
-        f"Second: what each lag adds to dE/dW (bars, the largest as 1) and how much of it lies up to there (line).{cut}"
+        "First: the share of the error that is left, by lag: median, and the range from 10 % to 90 %; the dashed line "
+        "is 1 %. Second: the contribution of each lag to dE/dW (bars, relative to the largest), and the cumulative "
+        f"share (line).{third}"
     )
 
 
 def _caption(layer: LayerReport) -> str:
-    flow, parts = layer.measured.flow, layer.measured.parts
-    half = "never, as far as it was followed" if flow.half_life is None else f"after {_count(flow.half_life, 'step')}"
-    gone = "never" if flow.horizon is None else f"after {_count(flow.horizon, 'step')}"
-    usable = f"more than {flow.lags}" if parts.usable is None else str(parts.usable)
-    apart = " This layer reads from the end: its steps before t are those that come later in the data."
+    flow, usable = layer.measurements.flow, layer.measurements.contributions.usable_memory
+    reverse = " This layer runs in reverse: its earlier steps come later in the data." if layer.direction else ""
     return (
-        f"Half of the error is gone {half}, 99 % {gone}. 95 % of dE/dW comes from lags up to {usable}. "
-        "Where steps are left out, the factor is the mean one of the steps between. A picture wider than the screen "
-        f"moves sideways.{apart if layer.direction else ''}"
+        f"Half-life of the error: {_lags(flow.half_life, flow.lags)}; 1 % horizon: {_lags(flow.horizon, flow.lags)}; "
+        f"95 % of dE/dW lies within {_lags(usable, flow.lags)}. An arrow over several steps shows the geometric mean "
+        f"of their factors. Scroll a wide diagram sideways.{reverse}"
     )
+
+
+def _lags(lag: int | None, followed: int) -> str:
+    return f"more than {_count(followed, 'step')}" if lag is None else _count(lag, "step")
 
 
 def _remedies(layer: LayerReport) -> str:
     if not layer.remedies:
         return ""
     items = "".join(
-        f"<li><code>{escape(r.paste)}</code><br><small>{escape(r.why)}. In Python: <code>{escape(r.python)}</code>"
+        f"<li><code>{escape(r.options)}</code><br><small>{escape(r.reason)}. In Python: <code>{escape(r.python)}</code>"
         "</small></li>"
         for r in layer.remedies
     )
-    return f"<h3>What to try, the first one first</h3><ol>{items}</ol>"
+    return f"<h3>Remedies, in the order to try them</h3><ol>{items}</ol>"
 
 
 def _count(number: int, noun: str) -> str:
@@ -145,25 +146,25 @@ def _count(number: int, noun: str) -> str:
 
 
 def _verdict(layer: LayerReport) -> str:
-    kind = "healthy" if layer.verdict == "healthy" else "fair" if layer.verdict in FAIR else "ill"
+    kind = "healthy" if layer.verdict == "healthy" else "warning" if layer.verdict in WARNINGS else "problem"
     return f'<span class="verdict {kind}">{escape(layer.verdict)}</span>'
 
 
-def _sequences(report: Report) -> str:
+def _sequences(report: Diagnosis) -> str:
     rows = "".join(
-        f"<tr><td>{heavy.batch}</td><td>{heavy.row}</td><td>{heavy.norm:.3g}</td><td>{heavy.share:.0%}</td></tr>"
-        for heavy in report.heaviest
+        f"<tr><td>{g.batch}</td><td>{g.row}</td><td>{g.norm:.3g}</td><td>{g.share:.0%}</td></tr>"
+        for g in report.largest_gradients
     )
-    history = ""
-    if report.history:
-        h = report.history
-        history = (
-            f"<p>Over {h.steps} steps of training the norm of the gradient had the median {h.median:.3g}; 90 % of the "
-            f"steps were under {h.high:.3g}, the largest was {h.largest:.3g}; {h.clipped:.0%} were clipped.</p>"
+    training = ""
+    if report.gradient_norms:
+        norms = report.gradient_norms
+        training = (
+            f"<p>Gradient norms of {_count(norms.steps, 'training step')}: median {norms.median:.3g}, 90 % under "
+            f"{norms.p90:.3g}, maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} of the steps were clipped.</p>"
         )
     return (
-        "<section><h2>Which sequences carry the gradient</h2>"
-        f"<p>Half of it comes from {report.half:.0%} of the sequences.</p>{history}"
+        "<section><h2>Sequences with the largest gradients</h2>"
+        f"<p>Half of the gradient comes from {report.half_gradient_share:.0%} of the sequences.</p>{training}"
         '<div class="scroll"><table><tr><th>batch</th><th>row</th><th>|dE/dW|</th><th>share</th></tr>'
         f"{rows}</table></div></section>"
     )

@@ -1,4 +1,4 @@
-"""The report in the terminal: a verdict, the numbers, two small charts, and what to paste, for every layer."""
+"""Terminal report: verdict, numbers, two small charts and remedies for every layer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from elman.inspection.report import Report
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 54  # columns of a chart: with its label it fits a terminal of 80
-FLOOR = 1e-4  # the least ratio that the chart of gradient by lag can tell from nothing
+FLOOR = 1e-4  # the smallest ratio that the chart of gradient by lag shows
 COLOURS = {
     "healthy": "green",
     "vanishing": "yellow",
@@ -24,30 +23,30 @@ COLOURS = {
 }
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_report(report: Diagnosis, console: Console | None = None) -> None:
     """Print a report; `console` is standard output if None."""
     from rich.console import Console
 
     console = console or Console()
     console.print(
         f"[bold]gradient diagnosis[/bold]  {report.sequences} sequences of up to {report.steps} steps, "
-        f"loss {report.loss:.4g}; the gradient should reach {report.memory} steps back",
+        f"loss {report.loss:.4g}; required memory {report.memory} steps",
         highlight=False,
     )
     for layer in report.layers:
         _print_layer(layer, console)
-    if report.heaviest:
-        first = report.heaviest[0]
+    if report.largest_gradients:
+        first = report.largest_gradients[0]
         console.print(
-            f"\nhalf of the gradient is from {report.half:.0%} of the sequences; the heaviest, batch {first.batch} "
-            f"row {first.row}, holds {first.share:.0%}",
+            f"\nhalf of the gradient comes from {report.half_gradient_share:.0%} of the sequences; the largest share, "
+            f"{first.share:.0%}, from batch {first.batch} row {first.row}",
             highlight=False,
         )
-    if report.history:
-        h = report.history
+    if report.gradient_norms:
+        norms = report.gradient_norms
         console.print(
-            f"gradient norm over {h.steps} steps: median {h.median:.3g}, 90 % under {h.high:.3g}, largest "
-            f"{h.largest:.3g}; {h.clipped:.0%} clipped",
+            f"gradient norm over {norms.steps} training steps: median {norms.median:.3g}, 90 % under {norms.p90:.3g}, "
+            f"maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} clipped",
             highlight=False,
         )
 
@@ -59,84 +58,94 @@ def _print_layer(layer: LayerReport, console: Console) -> None:
     title = f"{escape(layer.name)}  ({layer.cell}, {layer.hidden} units)"
     console.print(f"\n[bold]{title}[/bold]: [bold {colour}]{layer.verdict}[/bold {colour}]", highlight=False)
     for finding in layer.findings:
-        console.print(f"  {finding.words}", highlight=False)
-    m = layer.measured
-    flow, parts = m.flow, m.parts
+        console.print(f"  {finding.message}", highlight=False)
+    flow, contributions = layer.measurements.flow, layer.measurements.contributions
     console.print(f"  gradient by lag    {chart([_height(v) for v in flow.median])}", highlight=False)
     console.print(
-        f"                     lag 0 to {len(flow.median) - 1}, logarithmic; half at lag {_lag(flow.half_life)}, "
-        f"1 % at lag {_lag(flow.horizon)}",
+        f"                     lag 0 to {len(flow.median) - 1}, logarithmic; half-life {_lag(flow.half_life)}, "
+        f"1 % horizon {_lag(flow.horizon)}",
         highlight=False,
     )
-    console.print(f"  share of dE/dW     {chart(list(parts.share))}", highlight=False)
-    console.print(f"                     95 % of it lies within lag {_lag(parts.usable)}", highlight=False)
-    for number in numbers(layer):
-        console.print(f"  {number.name:<20} {number.value}", highlight=False)
+    console.print(f"  share of dE/dW     {chart(list(contributions.cumulative_share))}", highlight=False)
+    console.print(f"                     cumulative; 95 % within {_lag(contributions.usable_memory)}", highlight=False)
+    for quantity in quantities(layer):
+        console.print(f"  {quantity.name:<20} {quantity.value}", highlight=False)
     for k, remedy in enumerate(layer.remedies):
-        console.print(f"  {'try' if not k else ' or'} [bold]{escape(remedy.paste)}[/bold]", highlight=False)
-        console.print(f"        {escape(remedy.why)}", style="dim", highlight=False)
+        console.print(f"  {'try' if not k else ' or'} [bold]{escape(remedy.options)}[/bold]", highlight=False)
+        console.print(f"        {escape(remedy.reason)}", style="dim", highlight=False)
 
 
-class Number(NamedTuple):
-    """Something measured: its name, its value in words, and what it means."""
+class Quantity(NamedTuple):
+    """A measured quantity.
+
+    Attributes:
+        name: a short name.
+        value: as text.
+        meaning: one sentence.
+    """
 
     name: str
     value: str
     meaning: str
 
 
-def numbers(layer: LayerReport) -> list[Number]:
-    """Return the other numbers of a layer, one for each kind; those that were not measured are left out."""
-    m = layer.measured
+def quantities(layer: LayerReport) -> list[Quantity]:
+    """Return the other numbers of a layer; those that were not measured are omitted."""
+    m = layer.measurements
     least, middle, most = m.jacobians.singular_values
-    found = [
-        Number(
+    rows = [
+        Quantity(
             "one Jacobian",
             f"singular values {least:.3g} to {most:.3g}, median {middle:.3g}",
-            "what one step multiplies the lengths of errors with, by direction",
+            "factors by which one step scales errors, by direction",
         )
     ]
-    far = len(m.flow.directions) - 1
+    ratio = m.flow.participation_ratio
+    far = len(ratio) - 1
     if far >= 0:
-        value = ", ".join(f"{m.flow.directions[k]:.1f} at lag {k}" for k in sorted({0, far // 4, far // 2, far}))
-        found.insert(0, Number("directions of errors", value, "about how many things at once can be remembered"))
+        value = ", ".join(f"{ratio[k]:.1f} at lag {k}" for k in sorted({0, far // 4, far // 2, far}))
+        meaning = "how many directions the errors span: about how many numbers can be remembered at once"
+        rows.insert(0, Quantity("participation ratio", value, meaning))
     if m.jacobians.spectral_radius:
         radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in m.jacobians.spectral_radius.items())
-        found.append(Number("spectral radius of W", radii, "the largest modulus of an eigenvalue, for each gate"))
-    if m.jacobians.lyapunov:
-        values = ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov)
-        found.append(Number("Lyapunov exponents", values, "above 0, two near states part exponentially: chaos"))
-    meaning = "95 % of the power of what the input sends to the units lies at this period and longer"
-    found.append(Number("shortest period", f"{m.period:.3g} steps", meaning))
-    found += _saturation(layer)
+        rows.append(Quantity("spectral radius of W", radii, "the largest absolute eigenvalue, for each gate"))
+    if m.jacobians.lyapunov_exponents:
+        values = ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov_exponents)
+        rows.append(Quantity("Lyapunov exponents", values, "above 0, nearby states diverge exponentially: chaos"))
+    meaning = "95 % of the power of the input projection U x lies at this period and longer ones"
+    rows.append(Quantity("shortest period", f"{m.shortest_period:.3g} steps", meaning))
+    rows += _saturation(layer)
     if m.truncation:
-        rows = "; ".join(f"{row.window}: {row.cosine:.2f}" for row in m.truncation)
-        found.append(Number("cosine by window", rows, "of the gradient cut every so many steps with the full one"))
-    if m.drift.pieces:
-        last = m.drift.pieces[-1]
-        value = f"moved by {last.shift:.2g} deviations, size times {last.growth:.2g}"
-        meaning = f"the state at the end of the sequences against its first {m.drift.seen} steps"
-        found.append(Number(f"state after step {m.drift.seen}", value, meaning))
-    return found
+        value = "; ".join(f"{row.window}: {row.cosine:.2f}" for row in m.truncation)
+        rows.append(Quantity("cosine by window", value, "of the truncated and the full gradient, by truncation length"))
+    drift = m.state_drift
+    if drift.segments:
+        last = drift.segments[-1]
+        value = f"mean shifted by {last.shift:.2g} standard deviations, size times {last.growth:.2g}"
+        meaning = f"the states at the end of the sequences relative to the first {drift.seen_steps} steps"
+        rows.append(Quantity(f"state after step {drift.seen_steps}", value, meaning))
+    return rows
 
 
-def _saturation(layer: LayerReport) -> list[Number]:
-    s = layer.measured.saturation
-    found = []
-    if s.flat is not None:
-        value = f"{s.flat:.0%} of all steps and units, {s.stuck or 0:.0%} of the units always"
-        what = "of the candidate" if s.gates else "f'"
-        found.append(Number("slopes under 0.05", value, f"where the slope {what} lets hardly any gradient pass"))
+def _saturation(layer: LayerReport) -> list[Quantity]:
+    s = layer.measurements.saturation
+    rows = []
+    if s.saturated is not None:
+        value = f"{s.saturated:.0%} of all steps and units; {s.always_saturated or 0:.0%} of the units always"
+        derivative = "of the candidate" if s.gates else "f'"
+        rows.append(Quantity("saturated", value, f"the derivative {derivative} is under 0.05: little gradient passes"))
     if s.dead is not None:
-        found.append(Number("dead units", f"{s.dead:.0%}", "relu units that are 0 at every step of every sequence"))
+        rows.append(Quantity("dead units", f"{s.dead:.0%}", "relu units that are 0 at every step of every sequence"))
     if s.gates:
-        gates = "; ".join(f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, shut {g.shut:.0%})" for n, g in s.gates.items())
-        found.append(Number("gates", gates, "mean value; the share of units whose gate hardly ever moves"))
+        value = "; ".join(
+            f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, closed {g.closed:.0%})" for n, g in s.gates.items()
+        )
+        rows.append(Quantity("gates", value, "mean value; the share of units whose gate is stuck"))
     if s.time_constants:
         low, _, median, _, high = s.time_constants
         value = f"median {median:.3g} steps, from {low:.3g} to {high:.3g}"
-        found.append(Number("time constants", value, "how long the gates of the units hold what is in them"))
-    return found
+        rows.append(Quantity("time constants", value, "how long the gates of the units keep their memory"))
+    return rows
 
 
 def chart(heights: Sequence[float]) -> str:
@@ -147,11 +156,11 @@ def chart(heights: Sequence[float]) -> str:
 
 
 def _height(ratio: float) -> float:
-    """Return where a ratio stands between 0.0001 (nothing) and 1 (a full block), in the logarithm; more is full too."""
+    """Return the height of a ratio on a logarithmic axis from 0.0001 (0) to 1 (1); larger ratios have 1."""
     if not ratio > FLOOR:
         return 0.0
     return 1.0 - math.log(min(ratio, 1.0)) / math.log(FLOOR)
 
 
 def _lag(lag: int | None) -> str:
-    return "none that was followed" if lag is None else str(lag)
+    return "beyond the last lag" if lag is None else f"lag {lag}"

@@ -1,4 +1,4 @@
-"""The unrolled network as everyone draws it, with one's own numbers on its arrows, as an SVG element."""
+"""Diagram of the unrolled network with the measured numbers on its arrows, as an SVG element."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from elman.inspection.results import LayerReport
 
 STEP, LEFT, OUTPUT, STATE, INPUT, RADIUS = 116, 66, 70, 172, 278, 27
 HEIGHT = 346
-SHOWN = 4  # how many of the latest steps are drawn one by one; further ones stand for a jump
+SHOWN = 4  # latest steps that are drawn one by one; earlier arrows span several steps
 
 
-def places(layer: LayerReport) -> list[int]:
-    """Return the lags that are drawn, the farthest first: the last few steps, the half-life, the horizon, the end."""
-    flow = layer.measured.flow
+def drawn_lags(layer: LayerReport) -> list[int]:
+    """Return the lags that are drawn, largest first: the last few steps, half-life, horizon and last lag."""
+    flow = layer.measurements.flow
     last = len(flow.median) - 1
     far = [lag for lag in (flow.half_life, flow.horizon, last) if lag is not None and lag > SHOWN - 1]
-    return sorted({*range(min(SHOWN, last + 1)), *far}, reverse=True)[:6]
+    return sorted({*range(min(SHOWN, last + 1)), *far}, reverse=True)
 
 
 def unrolled(layer: LayerReport) -> str:
-    """Return the picture: inputs below, states in a row, outputs above, and the error of the last going left."""
-    lags = places(layer)
-    flow, parts = layer.measured.flow, layer.measured.parts
+    """Return the diagram: inputs below, states in a row, outputs above, and the error going from right to left."""
+    lags = drawn_lags(layer)
+    flow, contributions = layer.measurements.flow, layer.measurements.contributions
     width = LEFT * 2 + STEP * (len(lags) - 1)
-    x = {lag: LEFT + STEP * place for place, lag in enumerate(lags)}
+    x = {lag: LEFT + STEP * column for column, lag in enumerate(lags)}
     body = []
     for lag in lags:
         name = _index(lag, layer.direction)
@@ -38,9 +38,10 @@ def unrolled(layer: LayerReport) -> str:
             _label(x[lag], OUTPUT, f"o{name}", "node"),
             _label(x[lag], INPUT + 28, _percent(flow.median[lag]), "back"),
         ]
-        if lag < len(parts.size) and parts.total > 0:
-            before = parts.share[lag - 1] if lag else 0.0
-            body.append(_label(x[lag], INPUT + 52, _percent(parts.share[lag] - before), "weight"))
+        if lag < len(contributions.norms) and contributions.total_norm > 0:
+            before = contributions.cumulative_share[lag - 1] if lag else 0.0
+            share = contributions.cumulative_share[lag] - before
+            body.append(_label(x[lag], INPUT + 52, _percent(share), "weight"))
     for far, near in pairwise(lags):
         jump = "W" if far - near == 1 else f"{far - near} steps"
         body += [
@@ -67,7 +68,7 @@ def unrolled(layer: LayerReport) -> str:
 
 
 def _index(lag: int, direction: int) -> str:
-    """Return the index of what lies `lag` steps back in the order of the run, later in the data if it is reverse."""
+    """Return the index of the step `lag` steps back in processing order; in the reverse direction it is later."""
     return "_t" if not lag else f"_(t{'+' if direction else '-'}{lag})"
 
 
@@ -85,14 +86,14 @@ def _short(number: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a share; what is over 1000 % or no number is told as a factor."""
+    """Return a share in percent; as a factor if it is over 1000 % or NaN."""
     if not share < 10:
         return f"×{_short(share)}"
     return f"{share:.0%}" if share >= 0.01 or not share > 0 else "&lt;1%"
 
 
 def _label(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> str:
-    """Return a text; what follows an underscore is set lower, as an index."""
+    """Return a text element; what follows an underscore is a subscript."""
     base, _, index = text.partition("_")
     if not index:
         return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{base}</text>'

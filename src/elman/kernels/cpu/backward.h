@@ -12,8 +12,8 @@
 #pragma once
 
 #include "forward.h"
-#include "narrow.h"
-#include "product.h"
+#include "small_input.h"
+#include "weight_gradient.h"
 
 namespace elman::ELMAN_ISA {
 

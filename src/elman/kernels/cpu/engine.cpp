@@ -3,9 +3,9 @@
 
 #include "backward.h"
 #include "forward.h"
-#include "gru.h"
-#include "lstm.h"
-#include "rnn.h"
+
+#define ELMAN_CELL_HEADERS
+#include "kinds.def"
 
 namespace elman {
 namespace ELMAN_ISA {
@@ -13,10 +13,12 @@ namespace ELMAN_ISA {
 template <class T, class Result, class Body>
 Result by_kind(Kind kind, Body&& body) {
     switch (kind) {
-        case Kind::rnn: return body.template operator()<Rnn>();
-        case Kind::gru: return body.template operator()<Gru>();
-        default: return body.template operator()<Lstm>();
+#define ELMAN_CELL(cell, Struct, gates, has_c)                                                          \
+    static_assert(Struct<T>::kGates == gates && Struct<T>::kHasC == has_c, #cell " is not as declared"); \
+    case Kind::cell: return body.template operator()<Struct>();
+#include "kinds.def"
     }
+    __builtin_unreachable();
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// What the engine is asked to do, in plain pointers and sizes; the boundary between module.cpp and the kernels.
+// What the engine is asked to do, in plain pointers and sizes; the boundary between bindings.cpp and the kernels.
 //
 // Letters: T steps, B rows (sequences), I input features, H hidden units. All memory belongs to the caller. A matrix row
 // is contiguous; the distance between rows is given where it can differ. Nothing here depends on an instruction set.
@@ -9,8 +9,24 @@
 
 namespace elman {
 
-enum class Kind { rnn, gru, lstm };
 enum class Activation { tanh, relu, sigmoid, identity };
+enum class Kind {
+#define ELMAN_CELL(cell, Struct, gates, has_c) cell,
+#include "kinds.def"
+};
+
+struct Declared {
+    int64_t gates;
+    bool has_c;
+};
+inline constexpr Declared kDeclared[] = {
+#define ELMAN_CELL(cell, Struct, gates, has_c) {gates, has_c},
+#include "kinds.def"
+};
+inline constexpr int kKinds = sizeof kDeclared / sizeof *kDeclared;
+
+inline int64_t gates_of(Kind kind) { return kDeclared[static_cast<int>(kind)].gates; }
+inline bool has_c(Kind kind) { return kDeclared[static_cast<int>(kind)].has_c; }
 
 // Which row is where at which step. Rows are ranked by length, longest first, so that the rows that still run at a
 // step are the first `active(s)` ranks. Steps count in the order in which they are run; `time` turns them into places

@@ -6,9 +6,9 @@
 // are full. Nothing is allocated.
 #pragma once
 
-#include "cells.h"
+#include "cell.h"
 #include "pack.h"
-#include "parallel.h"
+#include "threading.h"
 
 namespace elman::ELMAN_ISA {
 

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "activations.h"
-#include "cells.h"
+#include "cell.h"
 
 namespace elman::ELMAN_ISA {
 

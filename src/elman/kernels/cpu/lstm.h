@@ -12,7 +12,7 @@
 #pragma once
 
 #include "activations.h"
-#include "cells.h"
+#include "cell.h"
 
 namespace elman::ELMAN_ISA {
 

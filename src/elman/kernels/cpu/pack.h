@@ -6,7 +6,7 @@
 #pragma once
 
 #include "engine.h"
-#include "tile.h"
+#include "microkernel.h"
 
 namespace elman::ELMAN_ISA {
 

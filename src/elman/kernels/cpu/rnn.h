@@ -4,7 +4,7 @@
 #pragma once
 
 #include "activations.h"
-#include "cells.h"
+#include "cell.h"
 
 namespace elman::ELMAN_ISA {
 

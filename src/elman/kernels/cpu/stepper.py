@@ -1,7 +1,7 @@
-"""Steps of a whole stack of layers in one call: what a layer that runs on a stream keeps between them.
+"""`Stepper`: one step of a whole stack of layers in one call, for layers that run on a stream.
 
-It is used where nothing but numbers is asked for: no gradients, no tracing, no transforms. For all else, and whatever
-it does not know, `Stepper.step` returns None, and the caller goes the long way round.
+It is used without gradients, tracing and transforms. Otherwise, and for arguments that it does not know, `Stepper.step`
+returns None, and the caller runs the layers one by one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from elman.kernels import cpu
-from elman.kernels.cpu import passes as calls
+from elman.kernels.cpu import passes
+from elman.kernels.cpu.packing import packed_weights
 from elman.kernels.weights import Weights
 
-if calls.missing is None:
-    from elman.kernels.cpu import _engine
+if passes.missing is None:
+    import elman.kernels.cpu._engine as _engine
 
 # Called at every step, where each lookup in a module counts.
 _is_grad_enabled = torch.is_grad_enabled
@@ -31,7 +31,7 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 
 
 def _is_plain() -> bool:
-    """Whether nothing is going on around the call but the computation of its numbers."""
+    """Whether no mode is active: no gradients, tracing, autocast or transforms."""
     return not (
         _is_grad_enabled()
         or _dispatch_modes()
@@ -44,10 +44,10 @@ def _is_plain() -> bool:
 
 
 class Stepper:
-    """The packed weights of a stack of layers, made anew when these are other tensors or have changed.
+    """The packed weights of a stack of layers, packed again when these are other tensors or have changed.
 
     A change in place is seen by torch's version counters, one past them (through `.data`) by a sample of the numbers,
-    as for every short call (see `elman.kernels.cpu._packed`). A copy, deep or pickled, begins empty.
+    as for every short call (see `elman.kernels.cpu.packing`). A copy, deep or pickled, begins empty.
     """
 
     __slots__ = ("_stack",)
@@ -73,7 +73,7 @@ class Stepper:
         stack = self._stack  # once: another thread may prepare meanwhile
         if stack is None or not _is_plain():
             return None
-        return stack.step(parameters, input, hx, _threads(), calls.poison)
+        return stack.step(parameters, input, hx, _threads(), passes.poison)
 
     def prepare(self, kind: str, layers: Sequence[Weights], parameters: Mapping[str, Tensor | None]) -> None:
         """Pack the weights of layers that `elman.kernels.cpu.refusal` lets pass; where that is no use, do nothing."""
@@ -84,7 +84,7 @@ class Stepper:
         if not all(id(t) in own for weights in layers for t in weights[:4] if t is not None):
             return  # computed weights (parametrizations): new tensors at every call
         try:
-            packed = [(cpu._packed(kind, weights), weights[:4]) for weights in layers]
+            packed = [(packed_weights(kind, weights), weights[:4]) for weights in layers]
             self._stack = _engine.Stack(packed, parameters)
         except RuntimeError:  # parameters made under inference_mode: there is no version to go by
             return

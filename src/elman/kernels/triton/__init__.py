@@ -1,8 +1,8 @@
 """The GPU kernel in Triton: RNN, GRU and LSTM of torch's equations, float32, bfloat16, float16 and float64.
 
 Sums are in float32 (float64 for float64), and so is what is carried from step to step: the LSTM's c and the GRU's h.
-Nothing is added in an order that chance decides, so two runs agree to the bit. See `tiers` for how a call is run and
-`settings` for what can be set. Importing this imports no Triton; the first call that runs here does.
+Nothing is added in an order that varies, so two runs agree to the bit. See `plan` for how a call is run and
+`options` for what can be set. Importing this imports no Triton; the first call that runs here does.
 """
 
 from __future__ import annotations
@@ -13,17 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call, eager_gradients, flatten, is_traced, refusal_of_mode, tensors
+from elman.kernels import operators
+from elman.kernels.autograd import Passes, RecurrentFunction
+from elman.kernels.call import Call, flatten, is_traced, refusal_of_mode, tensors
 from elman.kernels.eager import State, Steps
-from elman.kernels.triton import backward_pass as gradients
-from elman.kernels.triton import forward_pass as calls
-from elman.kernels.triton.backward_pass import Wanted
-from elman.kernels.triton.operators import recurrent
-from elman.kernels.triton.options import Settings, settings, use
+from elman.kernels.triton import backward_pass, forward_pass
+from elman.kernels.triton.options import EngineOptions, options, use
 from elman.kernels.triton.plan import KINDS
 from elman.kernels.weights import Weights
 
-__all__ = ["Settings", "device", "how", "refusal", "settings", "unroll", "use"]
+__all__ = ["EngineOptions", "device", "how", "options", "refusal", "unroll", "use"]
+
+PASSES = Passes(forward_pass.forward, backward_pass.backward)
+
+recurrent = operators.register(
+    "triton_recurrent",
+    options=("int keep", "int? tier"),
+    saved=("gates", "past"),
+    passes=PASSES,
+    outputs=forward_pass.outputs,
+    gradients=backward_pass.shapes,
+)
 
 # Where it runs. Its tests, under Triton's interpreter, set it to the CPU.
 device = "cuda"
@@ -74,7 +84,7 @@ def how(x_TBI: Tensor, cell: Steps, weights: Weights) -> str:
     B, H = x_TBI.shape[1], weights.hh.shape[1]
     if torch.is_autocast_enabled(device):
         x_TBI = x_TBI.new_empty(0, B, 0, dtype=torch.get_autocast_dtype(device))
-    plan = plan_for(cell.kernel, x_TBI, H, settings().tier)
+    plan = plan_for(cell.kernel, x_TBI, H, options().tier)
     rows, units = plan.grid(B, H)
     return {
         1: f"alone: all of W in each of {rows} programs, which never wait",
@@ -113,44 +123,14 @@ def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Any:
 def _run(cell: Steps, call: Call, reverse: bool) -> tuple[Tensor, State]:
     assert cell.kernel is not None
     differentiate = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call[:9])
-    wish = settings()
-    keep = calls.NOTHING
+    chosen = options()
+    keep = forward_pass.NOTHING
     if differentiate:
-        keep = calls.PAST if wish.recompute else calls.GATES
+        keep = forward_pass.PAST if chosen.recompute else forward_pass.GATES
     if is_traced(call.x_TBI):
-        y_TBH, hn, cn, _, _ = recurrent(cell.kernel, reverse, keep, wish.tier, *call)
+        y_TBH, hn, cn, _, _ = recurrent(cell.kernel, reverse, keep, chosen.tier, *call)
     elif differentiate:
-        y_TBH, hn, cn = _Recurrent.apply(cell, reverse, keep, wish.tier, *call)  # type: ignore[no-untyped-call]
+        y_TBH, hn, cn = RecurrentFunction.apply(PASSES, cell, reverse, (keep, chosen.tier), *call)  # type: ignore[no-untyped-call]
     else:
-        y_TBH, hn, cn, _, _ = calls.forward(cell.kernel, call, reverse, keep, wish.tier)
+        y_TBH, hn, cn, _, _ = forward_pass.forward(cell.kernel, call, reverse, keep, chosen.tier)
     return y_TBH, (hn,) if call.c_BH is None else (hn, cn)
-
-
-class _Recurrent(torch.autograd.Function):
-    """The kernel as a node of autograd, without the dispatcher's cost.
-
-    Its backward pass, asked for a graph of its own (double backward), runs the eager kernel instead, which has one.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, cell: Steps, reverse: bool, keep: int, tier: int | None, *tensors: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        assert cell.kernel is not None
-        run = calls.forward(cell.kernel, Call(*tensors), reverse, keep, tier)
-        ctx.cell, ctx.reverse, ctx.tier = cell, reverse, tier
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, run.y_TBH, run.gates, run.past)
-        return run.y_TBH, run.hn_BH, run.cn_BH
-
-    @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
-        *tensors, y_TBH, gates, past = ctx.saved_tensors
-        call = Call(*tensors)
-        need = ctx.needs_input_grad[4:]
-        if torch.is_grad_enabled():
-            found = eager_gradients(ctx.cell, ctx.reverse, call, need, given)
-            return (None, None, None, None, *found)
-        wanted = Wanted(need[0], *need[3:7])
-        all_ = gradients.backward(ctx.cell.kernel, call, ctx.reverse, wanted, ctx.tier, y_TBH, gates, past, *given)
-        return (None, None, None, None, *(g if n else None for g, n in zip(all_, need, strict=False)), None, None)

@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call
-from elman.kernels.triton import drivers as steps
-from elman.kernels.triton.forward_pass import carried, fresh, project, readable, split_bias, state_before
+from elman.kernels.call import Call, GradientMask, Gradients
+from elman.kernels.triton import drivers
+from elman.kernels.triton.forward_pass import carried, fresh, normalised, project, split_bias, state_before
 from elman.kernels.triton.plan import KINDS, pointwise
 
 
-class Wanted(NamedTuple):
-    """Which gradients the backward pass should make; those of the states and of the initial state always come."""
-
-    x: bool = True
-    ih: bool = True
-    hh: bool = True
-    b_ih: bool = True
-    b_hh: bool = True
-
-
-class Gradients(NamedTuple):
-    """One for each of the first nine fields of `Call`, in their order; None where there is nothing to give."""
-
-    x_TBI: Tensor | None
-    h_BH: Tensor | None
-    c_BH: Tensor | None
-    ih: Tensor | None
-    hh: Tensor | None
-    b_ih: Tensor | None
-    b_hh: Tensor | None
-    h_initial: Tensor | None
-    c_initial: Tensor | None
-
-
-def shapes(call: Call, wanted: Wanted) -> Gradients:
+def shapes(call: Call, mask: GradientMask) -> Gradients:
     """Return tensors of the shapes that `backward` returns, for tracing."""
-    chosen = (wanted.x, True, True, *wanted[1:], True, True)
-    return Gradients(*(fresh(t, *t.shape) if w and t is not None else None for t, w in zip(call, chosen, strict=False)))
+    masks = (mask.x, True, True, *mask[1:], True, True)
+    return Gradients(*(fresh(t, *t.shape) if w and t is not None else None for t, w in zip(call, masks, strict=False)))
 
 
 def backward(
-    kind: str, call: Call, reverse: bool, wanted: Wanted, tier: int | None,
+    kind: str, call: Call, reverse: bool, mask: GradientMask, tier: int | None,
     y_TBH: Tensor, gates: Tensor, past: Tensor, d_y: Tensor | None, d_hn: Tensor | None, d_cn: Tensor | None,
 ) -> Gradients:  # fmt: skip
     """Run the backward pass of a forward pass that kept something; a gradient that is None stands for zeros.
 
     Where the gates were not kept they are computed again, for all steps at once.
     """
-    call = readable(call, reverse)
+    call = normalised(call, reverse)
     T, B, H = y_TBH.shape
     y_TBH = y_TBH.contiguous()
     if KINDS[kind].blocks > 1 and not gates.numel() and T * B:
@@ -60,18 +34,18 @@ def backward(
     d_work = fresh(call.x_TBI, T, B, KINDS[kind].blocks * H)
     if T and B:
         d_y = None if d_y is None else d_y.contiguous()
-        steps.backward(kind, call, reverse, tier, y_TBH, gates, past, d_y, d_work, carries)
-    return _products(kind, call, reverse, wanted, y_TBH, d_work, carries)
+        drivers.backward(kind, call, reverse, tier, y_TBH, gates, past, d_y, d_work, carries)
+    return _products(kind, call, reverse, mask, y_TBH, d_work, carries)
 
 
 def _carries(call: Call, d_hn: Tensor | None, d_cn: Tensor | None) -> dict[str, Tensor | None]:
     from elman.kernels.triton.launch import accumulates_in
 
-    def start(given: Tensor | None, like: Tensor | None) -> Tensor | None:
+    def start(d: Tensor | None, like: Tensor | None) -> Tensor | None:
         if like is None:
             return None
         wide = accumulates_in(like.dtype)
-        return torch.zeros_like(like, dtype=wide) if given is None else given.to(wide, copy=True).contiguous()
+        return torch.zeros_like(like, dtype=wide) if d is None else d.to(wide, copy=True).contiguous()
 
     reset = call.resets is not None
     return {
@@ -86,7 +60,7 @@ def _products(
     kind: str,
     call: Call,
     reverse: bool,
-    wanted: Wanted,
+    mask: GradientMask,
     y_TBH: Tensor,
     d_work: Tensor,
     carries: dict[str, Tensor | None],
@@ -98,22 +72,22 @@ def _products(
     # The input's part of the GRU stands as (n, r, z), its weights as (r, z, n).
     turn = H if kind == "gru" else 0
     d_x = d_ih = d_hh = d_b_ih = d_b_hh = None
-    if wanted.x:
+    if mask.x:
         d_x = (d_input_NG @ call.ih.roll(turn, 0)).view_as(call.x_TBI)
-    if wanted.ih:
+    if mask.ih:
         d_ih = (d_input_NG.t() @ x_NI).roll(-turn, 0)
-    if wanted.hh:
+    if mask.hh:
         d_hh = _of_w(call, reverse, y_TBH, d_past)
-    if wanted.b_ih and call.b_ih is not None:
+    if mask.b_ih and call.b_ih is not None:
         d_b_ih = d_input_NG.sum(0).roll(-turn, 0)
-    if wanted.b_hh and call.b_hh is not None:
+    if mask.b_hh and call.b_hh is not None:
         d_b_hh = d_past.flatten(0, 1).sum(0)
 
-    def narrow(found: Tensor | None) -> Tensor | None:
-        return None if found is None else found.to(dtype)
+    def narrow(d: Tensor | None) -> Tensor | None:
+        return None if d is None else d.to(dtype)
 
-    def over_rows(found: Tensor | None) -> Tensor | None:
-        return None if found is None else found.sum(0).to(dtype)
+    def over_rows(d: Tensor | None) -> Tensor | None:
+        return None if d is None else d.sum(0).to(dtype)
 
     return Gradients(
         d_x, narrow(carries["d_h"]), narrow(carries["d_c"]), d_ih, d_hh, d_b_ih, d_b_hh,
@@ -144,7 +118,7 @@ def gates_again(kind: str, call: Call, reverse: bool, y_TBH: Tensor, past: Tenso
     project(kind, call, work)
     before = state_before(y_TBH, call, reverse).flatten(0, 1)
     product = work.new_empty(N, KINDS[kind].gates * H, dtype=launch.accumulates_in(work.dtype))
-    steps.multiply(before, call.hh.t(), product)
+    drivers.multiply(before, call.hh.t(), product)
     one_step = call._replace(h_BH=before, c_BH=None if call.c_BH is None else past.flatten(0, 1))
     _, b_n = split_bias(kind, call)
     flags = launch.flags_of(kind, 1, False, None, None, work.dtype)

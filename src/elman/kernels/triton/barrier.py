@@ -8,7 +8,7 @@ import triton.language as tl
 def meet(counter, target):
     """Return when `target` arrivals have been counted; what each program stored before is then seen by all.
 
-    One whole number is added per program, so the order of arrival changes no result. The adding releases, the looking
+    One integer is added per program, so the order of arrival changes no result. The adding releases, the looking
     acquires. Whoever calls this has been launched as a cooperative grid: all programs run at once, or none does.
     """
     tl.debug_barrier()  # the stores of all threads of this program come first

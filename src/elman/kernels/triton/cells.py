@@ -10,12 +10,14 @@ import triton.language as tl
 
 @triton.jit
 def sigmoid(x):
+    """1 / (1 + exp(-x))."""
     e = tl.exp(-tl.abs(x))  # never overflows
     return tl.where(x < 0, e, 1.0) / (1.0 + e)
 
 
 @triton.jit
 def tanh(x):
+    """(1 - exp(-2 x)) / (1 + exp(-2 x))."""
     e = tl.exp(-2.0 * tl.abs(x))  # an absolute error of the rounding of 1, also near 0
     size = (1.0 - e) / (1.0 + e)
     return tl.where(x < 0, -size, size)
@@ -23,7 +25,7 @@ def tanh(x):
 
 @triton.jit
 def rnn(x, a, KIND: tl.constexpr):
-    """s = f(x + a)."""
+    """The new state, s = f(x + a)."""
     s = x + a
     if KIND == "rnn_tanh":
         s = tanh(s)
@@ -36,7 +38,7 @@ def rnn(x, a, KIND: tl.constexpr):
 
 @triton.jit
 def rnn_backward(y, d_y, KIND: tl.constexpr):
-    """d_pre from the output: every f has its derivative in its own value."""
+    """The gradient of x + a from the output: every f has its derivative in its own value."""
     d = d_y
     if KIND == "rnn_tanh":
         d = d_y * (1.0 - y * y)
@@ -60,7 +62,7 @@ def lstm(xi, xf, xg, xo, ai, af, ag, ao, c):
 
 @triton.jit
 def lstm_backward(i, f, g, o, c, d_h, d_c):
-    """d of the four pre-activations and of c, the cell state before the step."""
+    """Gradients of the four pre-activations and of c, the cell state before the step."""
     tanh_c = tanh(f * c + i * g)
     d_c = d_c + d_h * o * (1.0 - tanh_c * tanh_c)
     di = d_c * g * i * (1.0 - i)
@@ -81,7 +83,7 @@ def gru(xr, xz, xn, ar, az, an, h):
 
 @triton.jit
 def gru_backward(r, z, n, an, h, d_h):
-    """d of xn, xr, xz and an (those of ar and az are those of xr and xz), and what goes to h straight."""
+    """Gradients of xn, xr, xz and an (those of ar and az are those of xr and xz), and what goes to h straight."""
     dn = d_h * (1.0 - z) * (1.0 - n * n)
     dr = dn * an * r * (1.0 - r)
     dz = d_h * (h - n) * z * (1.0 - z)

@@ -1,4 +1,4 @@
-"""Pieces of a sequence as graphs of the GPU: the many launches of the third tier, recorded once and replayed.
+"""CUDA graphs of pieces of a sequence: the many launches of the third tier, recorded once and replayed.
 
 A graph reads and writes the addresses that it was recorded with. So a piece has memory of its own; what it reads is
 copied in, what it writes is copied out. A piece is kept for the next call of the same sizes on the same stream.
@@ -19,11 +19,11 @@ Body = Callable[[Tensors], None]
 STEPS = 32  # of a piece: launching a graph costs about as much as launching one kernel, so a few dozen are enough
 KEPT = 8  # pieces; the one that was used longest ago goes
 
-_kept: OrderedDict[tuple[object, ...], Piece] = OrderedDict()
+_kept: OrderedDict[tuple[object, ...], GraphedSteps] = OrderedDict()
 _lock = threading.Lock()
 
 
-class Piece:
+class GraphedSteps:
     """A body with memory of its own; where there is no GPU, without a graph."""
 
     def __init__(self, body: Body, like: Tensors) -> None:
@@ -45,8 +45,9 @@ class Piece:
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # other threads may go on
             self.body(self.tensors)
 
-    def run(self, given: Tensors, written: set[str]) -> None:
-        for name, tensor in given.items():
+    def run(self, tensors: Tensors, written: set[str]) -> None:
+        """Copy the tensors in, run the body, and copy those of `written` out."""
+        for name, tensor in tensors.items():
             own = self.tensors[name]
             if tensor is not None and own is not None:
                 own.copy_(tensor)
@@ -55,7 +56,7 @@ class Piece:
         else:
             self.graph.replay()
         for name in written:
-            tensor, own = given[name], self.tensors[name]
+            tensor, own = tensors[name], self.tensors[name]
             if tensor is not None and own is not None:
                 tensor.copy_(own)
 
@@ -64,25 +65,27 @@ def _zeros(like: Tensor) -> Tensor:
     return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
 
 
-def run(body: Body, given: Tensors, written: set[str], key: tuple[object, ...], steps: int) -> None:
-    """Run the body on the given tensors, by a graph where the piece is a whole one and nobody else is recording.
+def run(body: Body, tensors: Tensors, written: set[str], key: tuple[object, ...], steps: int) -> None:
+    """Run the body on the tensors, by a graph where the piece is a whole one and no other graph is being recorded.
 
     Args:
         body: runs the steps; of equal keys and equally shaped tensors, the same work.
-        given: by name; those of `written` are results, and may be read as well.
+        tensors: by name.
+        written: the names of the results, which may be read as well.
+        key: what else the work depends on beside the shapes.
         steps: of this piece.
     """
-    tensors = [t for t in given.values() if t is not None]
-    on_gpu = tensors[0].is_cuda
+    first = next(t for t in tensors.values() if t is not None)
+    on_gpu = first.is_cuda
     if steps < STEPS or (on_gpu and torch.cuda.is_current_stream_capturing()):
-        body(given)
+        body(tensors)
         return
-    shapes = tuple((n, None if t is None else (t.shape, t.dtype, t.device)) for n, t in given.items())
-    stream = torch.cuda.current_stream(tensors[0].device).cuda_stream if on_gpu else 0
+    shapes = tuple((n, None if t is None else (t.shape, t.dtype, t.device)) for n, t in tensors.items())
+    stream = torch.cuda.current_stream(first.device).cuda_stream if on_gpu else 0
     whole = (*key, shapes, stream, torch.backends.cuda.matmul.allow_tf32)
     with _lock:
-        piece = _kept.pop(whole, None) or Piece(body, given)
+        piece = _kept.pop(whole, None) or GraphedSteps(body, tensors)
         _kept[whole] = piece
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
-        piece.run(given, written)
+        piece.run(tensors, written)

@@ -1,7 +1,7 @@
 """The loop over time of each tier, forward and backward.
 
 The first two tiers are one launch. The third goes over the sequence in pieces, which a graph of the GPU can replay (see
-`pieces`): a piece is the call of a shorter sequence, from the state before it.
+`cuda_graphs`): a piece is the call of a shorter sequence, from the state before it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from elman.kernels.call import Call
-from elman.kernels.triton import cuda_graphs as pieces
+from elman.kernels.triton import cuda_graphs
 from elman.kernels.triton.plan import KINDS, pointwise
 
 Tensors = dict[str, Tensor | None]
@@ -63,7 +63,7 @@ def forward(
     key = ("forward", kind, reverse, plan, *keeps.values())
     for start, stop in cuts(T, reverse):
         piece = _cut(whole, ("work", "y", "past"), start, stop, call, y_TBH, reverse)
-        pieces.run(run, piece, written, key, stop - start)
+        cuda_graphs.run(run, piece, written, key, stop - start)
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
@@ -127,14 +127,14 @@ def backward(
     key = ("backward", kind, reverse, plan, d_y is None)
     for start, stop in reversed(list(cuts(T, reverse))):
         piece = _cut(whole, ("work", "d_work", "y", "past", "d_y"), start, stop, call, y_TBH, reverse)
-        pieces.run(run, piece, {"d_work", *carries}, key, stop - start)
+        cuda_graphs.run(run, piece, {"d_work", *carries}, key, stop - start)
 
 
 def cuts(T: int, reverse: bool) -> Iterator[tuple[int, int]]:
     """Yield the pieces of a sequence in the order in which they are run."""
-    starts = range(0, T, pieces.STEPS)
+    starts = range(0, T, cuda_graphs.STEPS)
     for start in reversed(starts) if reverse else starts:
-        yield start, min(start + pieces.STEPS, T)
+        yield start, min(start + cuda_graphs.STEPS, T)
 
 
 def _cut(

@@ -1,4 +1,4 @@
-"""The passes as calls on tensors: what goes around the kernels, and the memory that they need; no gradients.
+"""The forward pass as a call on tensors: what goes around the kernels, and the memory that they need.
 
 The input's product before the loop and all gradients of weights, input and biases after it are single large products.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from elman.kernels.call import Call
-from elman.kernels.triton import drivers as steps
+from elman.kernels.triton import drivers
 from elman.kernels.triton.plan import KINDS
 
 # What is kept for the backward pass: nothing; gates and c; or c alone, from which the gates are computed again.
@@ -22,27 +22,36 @@ NOTHING, GATES, PAST = 0, 1, 2
 poison = False
 
 
-class Run(NamedTuple):
-    """What the forward pass returns; the last three are empty where there is nothing to return."""
+class Outputs(NamedTuple):
+    """What the forward pass returns; the last three are empty where there is nothing to return.
+
+    Attributes:
+        y_TBH: the output.
+        hn_BH: the state after the last step.
+        cn_BH: the LSTM's second state.
+        gates: (T, B, blocks * H).
+        past: (T, B, H), c before each step.
+    """
 
     y_TBH: Tensor
     hn_BH: Tensor
     cn_BH: Tensor
-    gates: Tensor  # (T, B, blocks * H)
-    past: Tensor  # (T, B, H), c before each step
+    gates: Tensor
+    past: Tensor
 
 
 def fresh(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Return uninitialised memory, NaN under `poison`."""
     if poison:
         return like.new_full(shape, float("nan"), dtype=dtype)
     return like.new_empty(shape, dtype=dtype)
 
 
-def readable(call: Call, reverse: bool) -> Call:
+def normalised(call: Call, reverse: bool) -> Call:
     """Return the call as the kernels read it.
 
-    Every tensor is contiguous and on the input's device, the input is zero beyond a row's end, and the resets are whole
-    numbers that say before which step, in the order of running, the state is put back (see `eager.unroll`).
+    Every tensor is contiguous and on the input's device, the input is zero beyond a row's end, and the resets are
+    integers that say before which step, in the order of running, the state is put back (see `eager.unroll`).
     """
     call = Call(*(None if t is None else t.contiguous() for t in call))  # type: ignore[arg-type]
     x, lengths, resets = call.x_TBI, call.lengths, call.resets
@@ -58,7 +67,7 @@ def readable(call: Call, reverse: bool) -> Call:
     return call._replace(x_TBI=x, lengths=lengths, resets=resets)
 
 
-def outputs(kind: str, call: Call, keep: int) -> Run:
+def outputs(kind: str, call: Call, keep: int) -> Outputs:
     """Allocate what the forward pass returns."""
     T, B = call.x_TBI.shape[:2]
     H = call.hh.shape[1]
@@ -67,7 +76,7 @@ def outputs(kind: str, call: Call, keep: int) -> Run:
         return fresh(call.x_TBI, *shape) if needed else call.x_TBI.new_empty(0)
 
     blocks, has_c = KINDS[kind].blocks, call.c_BH is not None
-    return Run(
+    return Outputs(
         room(True, T, B, H),
         room(True, B, H),
         room(has_c, B, H),
@@ -76,21 +85,21 @@ def outputs(kind: str, call: Call, keep: int) -> Run:
     )
 
 
-def forward(kind: str, call: Call, reverse: bool, keep: int, tier: int | None) -> Run:
+def forward(kind: str, call: Call, reverse: bool, keep: int, tier: int | None) -> Outputs:
     """Run the forward pass; `keep` is what the backward pass will need."""
-    call = readable(call, reverse)
-    run = outputs(kind, call, keep)
+    call = normalised(call, reverse)
+    results = outputs(kind, call, keep)
     T, B = call.x_TBI.shape[:2]
     H = call.hh.shape[1]
-    work = run.gates if run.gates.numel() else fresh(call.x_TBI, T, B, KINDS[kind].blocks * H)
+    work = results.gates if results.gates.numel() else fresh(call.x_TBI, T, B, KINDS[kind].blocks * H)
     carry = carried(kind, call)
     if T and B:
         project(kind, call, work)
-        steps.forward(kind, call, reverse, tier, keep == GATES, run.y_TBH, work, run.past, carry)
-    last_state(run.y_TBH, call, reverse, run.hn_BH)
+        drivers.forward(kind, call, reverse, tier, keep == GATES, results.y_TBH, work, results.past, carry)
+    last_state(results.y_TBH, call, reverse, results.hn_BH)
     if call.c_BH is not None and carry is not None:
-        run.cn_BH.copy_(carry)
-    return run
+        results.cn_BH.copy_(carry)
+    return results
 
 
 def carried(kind: str, call: Call) -> Tensor | None:
@@ -137,7 +146,7 @@ def last_state(y_TBH: Tensor, call: Call, reverse: bool, hn_BH: Tensor) -> None:
 
 
 def state_before(y_TBH: Tensor, call: Call, reverse: bool) -> Tensor:
-    """Return h before every step, (T, B, H); `call` as `readable` makes it."""
+    """Return h before every step, (T, B, H); `call` as `normalised` makes it."""
     first = call.h_BH[None]
     before = torch.cat([y_TBH[1:], first] if reverse else [first, y_TBH[:-1]])[: len(y_TBH)]
     if reverse and call.lengths is not None:

@@ -1,4 +1,4 @@
-"""Where a step stands in time, and the state before it: the same for both passes and all tiers."""
+"""Indexing of steps in time, and the state before a step: the same for both passes and all tiers."""
 
 import triton
 import triton.language as tl
@@ -33,7 +33,7 @@ def state_before(
     y, h0, h_initial, lengths, fresh, s, T, rows, columns, is_row, mask, B, H,
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, RESETS: tl.constexpr, MODIFIER: tl.constexpr,
 ):  # fmt: skip
-    """h before the step number s, (rows, columns), from the output of the step before or from h0."""
+    """The state h before the step number s, (rows, columns), from the output of the step before or from h0."""
     t = place_of(s, T, REVERSE)
     before = t - 1
     if REVERSE:

@@ -15,10 +15,9 @@ import triton.language as tl
 from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
-from elman.kernels.triton import plan as tiers
 from elman.kernels.triton.backward import backward as backward_kernel
 from elman.kernels.triton.forward import forward as forward_kernel
-from elman.kernels.triton.plan import KINDS, Plan
+from elman.kernels.triton.plan import KINDS, PROCESSORS, SHARED, Plan, plan
 
 # Under the interpreter the kernels are ordinary functions, and the programs of a grid run one after another.
 INTERPRETED = type(forward_kernel).__name__ == "InterpretedFunction"
@@ -30,9 +29,10 @@ _TYPES = {torch.float64: tl.float64, torch.float32: tl.float32, torch.bfloat16: 
 def card(device: torch.device) -> tuple[int, int]:
     """Return the multiprocessors and the bytes of shared memory for one program; under the interpreter an H100's."""
     if device.type != "cuda":
-        return tiers.PROCESSORS, tiers.SHARED
-    found = torch.cuda.get_device_properties(device)
-    return found.multi_processor_count, getattr(found, "shared_memory_per_block_optin", found.shared_memory_per_block)
+        return PROCESSORS, SHARED
+    properties = torch.cuda.get_device_properties(device)
+    shared = getattr(properties, "shared_memory_per_block_optin", properties.shared_memory_per_block)
+    return properties.multi_processor_count, shared
 
 
 def accumulates_in(dtype: torch.dtype) -> torch.dtype:
@@ -113,7 +113,7 @@ def plan_for(kind: str, x_TBI: Tensor, H: int, tier: int | None) -> Plan:
     if dtype == torch.float64 and not INTERPRETED:
         tier = None
     exact = numbers(dtype)["PRECISION"] == "ieee" and dtype == torch.float32
-    return tiers.plan(kind, x_TBI.shape[1], H, x_TBI.element_size(), *card(x_TBI.device), tier, exact)
+    return plan(kind, x_TBI.shape[1], H, x_TBI.element_size(), *card(x_TBI.device), tier, exact)
 
 
 def flags_of(kind: str, T: int, reverse: bool, lengths: Tensor | None, fresh: Tensor | None, dtype: torch.dtype) -> Any:

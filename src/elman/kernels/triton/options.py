@@ -1,4 +1,4 @@
-"""What a user may set of the GPU engine, for the process or for a block."""
+"""Options of the GPU engine, for the process or for a block."""
 
 from __future__ import annotations
 
@@ -9,40 +9,45 @@ from elman.errors import unknown_name
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the engine runs. Numbers in TF32 are torch's to allow: `torch.backends.cuda.matmul.allow_tf32`."""
+class EngineOptions:
+    """How the engine runs. Numbers in TF32 are torch's to allow: `torch.backends.cuda.matmul.allow_tf32`.
 
-    recompute: bool = False  # gates are computed again in the backward pass, by one product, instead of being kept
-    tier: int | None = None  # 1, 2 or 3 wherever it is possible; None lets the sizes decide
+    Attributes:
+        recompute: gates are computed again in the backward pass, by one product, instead of being kept.
+        tier: 1, 2 or 3 wherever it is possible; None lets the sizes decide.
+    """
+
+    recompute: bool = False
+    tier: int | None = None
 
 
-_settings = Settings()
+_options = EngineOptions()
 
 
-def settings() -> Settings:
-    """Return the settings in force."""
-    return _settings
+def options() -> EngineOptions:
+    """Return the options in force."""
+    return _options
 
 
 class use:  # noqa: N801  (it is used like elman.strict)
-    """Change settings: `use(recompute=True)` for the process, `with use(recompute=True):` until the end of the block.
+    """Change options: `use(recompute=True)` for the process, `with use(recompute=True):` until the end of the block.
 
     Raises:
-        SettingError: a name that is none of `Settings`.
+        SettingError: a name that is not a field of `EngineOptions`.
     """
 
     def __init__(self, **changes: object) -> None:
-        global _settings
-        known = {field.name for field in dataclasses.fields(Settings)}
+        global _options
+        known = {field.name for field in dataclasses.fields(EngineOptions)}
         for name in changes:
             if name not in known:
-                raise unknown_name("setting of the GPU engine", name, known)
-        self._before = _settings
-        _settings = dataclasses.replace(_settings, **changes)  # type: ignore[arg-type]
+                raise unknown_name("option of the GPU engine", name, known)
+        self._before = _options
+        _options = dataclasses.replace(_options, **changes)  # type: ignore[arg-type]
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *error: object) -> None:
-        global _settings
-        _settings = self._before
+        global _options
+        _options = self._before

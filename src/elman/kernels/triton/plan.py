@@ -1,4 +1,4 @@
-"""Which of the three tiers runs a call, and on what tiles: arithmetic on sizes, without Triton and without a GPU.
+"""The plan of a call: which of the three tiers runs it, and on what tiles; arithmetic on sizes, without a GPU.
 
 1, alone: all of W fits into one program; each program runs all steps of its rows, and never waits for another.
 2, resident: W is spread over programs that all run at once, each with the rows of its units; a barrier a step.
@@ -20,7 +20,13 @@ LEAST_ROWS = 16
 
 
 class Kind(NamedTuple):
-    """What a cell needs: gates in W, blocks of H numbers kept a step, and whether a second state is carried."""
+    """What a cell needs.
+
+    Attributes:
+        gates: in W.
+        blocks: of H numbers that are kept for each step.
+        carries: whether a state is carried from step to step beside the output.
+    """
 
     gates: int
     blocks: int
@@ -38,12 +44,20 @@ KINDS = {
 
 
 class Plan(NamedTuple):
-    """A tier and its tiles."""
+    """A tier and its tiles.
+
+    Attributes:
+        tier: 1, 2 or 3, see above.
+        BB: rows of a program.
+        BH: units of a program.
+        KP: units that its product reads: H up to the next power of two.
+        warps: of a program.
+    """
 
     tier: int
-    BB: int  # rows of a program
-    BH: int  # units of a program
-    KP: int  # units that its product reads: H up to the next power of two
+    BB: int
+    BH: int
+    KP: int
     warps: int
 
     def grid(self, B: int, H: int) -> tuple[int, int]:
@@ -65,7 +79,8 @@ def plan(
 
     Args:
         kind: of cell, one of `KINDS`.
-        B, H: rows of the batch and hidden units.
+        B: rows of the batch.
+        H: hidden units.
         size: bytes of a number, as W is kept.
         processors: multiprocessors of the card; a program of the second tier has one for itself.
         shared: bytes of shared memory that one program may have; W stays there.
@@ -75,13 +90,13 @@ def plan(
     if size == 8 and tier is None:  # Triton's compiler fails on products in float64
         tier = 3
     if tier in (None, 1):
-        found = _alone(kind, H, size, shared)
-        if found is not None and not (exact and MOST_EXACT[1] < found.KP):
-            return found
+        alone = _alone(kind, H, size, shared)
+        if alone is not None and not (exact and MOST_EXACT[1] < alone.KP):
+            return alone
     if tier in (None, 2):
-        found = _resident(kind, B, H, size, processors, shared)
-        if found is not None and not (exact and MOST_EXACT[2] < found.KP):
-            return found
+        resident = _resident(kind, B, H, size, processors, shared)
+        if resident is not None and not (exact and MOST_EXACT[2] < resident.KP):
+            return resident
     return pointwise(H)
 
 
@@ -103,11 +118,11 @@ def _resident(kind: str, B: int, H: int, size: int, processors: int, shared: int
     KP, blocks = _power(H), KINDS[kind].blocks
     for BB in (LEAST_ROWS, 2 * LEAST_ROWS):
         for BH in (8, 16, 32, 64, 128, 256):
-            found = Plan(2, BB, BH, KP, 8)
-            rows, units = found.grid(B, H)
+            candidate = Plan(2, BB, BH, KP, 8)
+            rows, units = candidate.grid(B, H)
             fits = (blocks * BH + BB) * KP * size + SPARE <= shared
             if fits and blocks * BH >= 16 and rows * units <= processors:
-                return found
+                return candidate
     return None
 
 

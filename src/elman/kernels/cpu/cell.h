@@ -1,4 +1,4 @@
-// What the loops of loop.h ask of a cell.
+// The contract of a cell: what forward.h and backward.h ask of it.
 //
 // A cell is a struct template over the number type with
 //

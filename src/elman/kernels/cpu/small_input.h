@@ -1,10 +1,10 @@
-// The products with an input of a few features, d_U and d_x, for which a tile would hold mostly padding.
+// Products with an input of few features, d_U and d_x, for which a tile would be mostly padding.
 //
 // Here the vectors lie along the units instead of the features: d_U is an outer product for each token, d_x a dot product.
 #pragma once
 
 #include "pack.h"
-#include "parallel.h"
+#include "threading.h"
 
 namespace elman::ELMAN_ISA {
 

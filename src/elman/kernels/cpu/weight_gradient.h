@@ -7,7 +7,7 @@
 #pragma once
 
 #include "pack.h"
-#include "parallel.h"
+#include "threading.h"
 
 namespace elman::ELMAN_ISA {
 

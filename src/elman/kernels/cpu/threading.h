@@ -1,4 +1,4 @@
-// Threads: how a layer is split over them, the spin barrier, and the memory that each one works in.
+// Threading: how a layer is split over threads, the spin barrier, and each thread's memory.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Torch tensors seen from C++ without torch's headers, through the DLPack exchange table that torch.Tensor carries.
+// DLPack: torch tensors in C++ without torch's headers, through the exchange table that torch.Tensor carries.
 //
 // The table is a struct of C functions with a stable layout (DLPack 1.2 and later); `describe` fills in a borrowed view
 // of a tensor in a few nanoseconds. A view is good as long as the Python object that it came from is alive.
@@ -61,7 +61,7 @@ public:
         nb::object capsule = tensor_type_.attr("__dlpack_c_exchange_api__");
         table_ = static_cast<const DlExchange*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
         if (!table_) throw nb::python_error();
-        if (table_->major != 1 || !table_->describe || !table_->managed_to_object) throw std::runtime_error("torch speaks an unknown version of DLPack");
+        if (table_->major != 1 || !table_->describe || !table_->managed_to_object) throw std::runtime_error("torch has an unknown version of DLPack");
     }
 
     // Any tensor, on any device.
@@ -126,6 +126,9 @@ public:
         return t;
     }
 };
+
+// Set when the module is loaded.
+inline const Exchange* exchange = nullptr;
 
 inline Number number_of(const DlTensor& t) {
     if (t.dtype.lanes != 1) return Number::other;

@@ -1,4 +1,4 @@
-// The matrix product that everything rests on: a few rows times a panel of columns, with the sums in registers.
+// The matrix product of a few rows and a panel of columns, with the sums in registers. Everything else rests on it.
 //
 // A panel holds up to four vectors of columns for all k, k-major: panel[k][N vectors]. Its columns come in blocks of one
 // vector, and a block may stand for several gates of the same units (see pack.h). `tile` computes

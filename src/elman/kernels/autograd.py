@@ -1,0 +1,58 @@
+"""The node of autograd around an engine's two passes, without the dispatcher's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from elman.kernels.call import Call, GradientMask, Gradients, eager_gradients
+from elman.kernels.eager import Steps
+
+
+class Passes(NamedTuple):
+    """The two passes of an engine, as tensors in and fresh tensors out.
+
+    The options are the engine's own. The first of them says what is kept for the backward pass, nothing where it is
+    false; the others are handed to both passes.
+
+    Attributes:
+        forward: from (kind, call, reverse, *options) to (y, hn, cn, *saved).
+        backward: from (kind, call, reverse, mask, *options[1:], y, *saved, d_y, d_hn, d_cn) to the gradients; a
+            d_ that is None stands for zeros.
+    """
+
+    forward: Callable[..., tuple[Tensor, ...]]
+    backward: Callable[..., Gradients]
+
+
+class RecurrentFunction(torch.autograd.Function):
+    """One layer in one direction as a node of autograd.
+
+    Its backward pass, asked for a graph of its own (double backward), runs the eager kernel instead, which has one.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, passes: Passes, cell: Steps, reverse: bool, options: tuple[Any, ...], *tensors: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the forward pass, and keep what it saved."""
+        y_TBH, hn_BH, cn_BH, *saved = passes.forward(cell.kernel, Call(*tensors), reverse, *options)
+        ctx.passes, ctx.cell, ctx.reverse, ctx.options = passes, cell, reverse, options
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, y_TBH, *saved)
+        return y_TBH, hn_BH, cn_BH
+
+    @staticmethod
+    def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Any, ...]:
+        """Run the backward pass."""
+        tensors = ctx.saved_tensors
+        call, saved = Call(*tensors[: len(Call._fields)]), tensors[len(Call._fields) :]
+        need = ctx.needs_input_grad[4:]
+        if torch.is_grad_enabled():
+            return (None, None, None, None, *eager_gradients(ctx.cell, ctx.reverse, call, need, d_outputs))
+        mask = GradientMask(need[0], *need[3:7])
+        gradients = ctx.passes.backward(ctx.cell.kernel, call, ctx.reverse, mask, *ctx.options[1:], *saved, *d_outputs)
+        return (None, None, None, None, *(g if n else None for g, n in zip(gradients, need, strict=False)), None, None)

@@ -1,0 +1,170 @@
+// One step of a stack of layers in one call: the engine's half of `elman.kernels.cpu.stepper`.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "packed.h"
+
+namespace elman {
+
+// Layers in one direction, each fed by the one below, ready to run a step in one call: their packed weights, and the
+// parameters of the layer that they were made from, to see that they are still those.
+class Stack {
+    struct Known {
+        nb::object parameter;
+        int64_t version;
+    };
+    struct Layer {
+        const Packed* packed;
+        nb::object keep, weights[4];
+    };
+    std::vector<Known> known_;
+    std::vector<Layer> layers_;
+    nb::object version_ = nb::steal(PyUnicode_InternFromString("_version"));
+
+    // Of a change in place, as torch counts them; -1 for what has none.
+    int64_t version(nb::handle parameter) const {
+        if (parameter.is_none()) return -1;
+        const nb::object number = nb::steal(PyObject_GetAttr(parameter.ptr(), version_.ptr()));
+        if (!number.is_valid()) throw nb::python_error();
+        return PyLong_AsLongLong(number.ptr());
+    }
+
+    bool current(nb::handle parameters) const {
+        PyObject *key, *value;
+        Py_ssize_t at = 0;
+        size_t i = 0;
+        while (PyDict_Next(parameters.ptr(), &at, &key, &value)) {
+            if (i == known_.size() || value != known_[i].parameter.ptr() || version(value) != known_[i].version) return false;
+            ++i;
+        }
+        if (i != known_.size()) return false;
+        for (const Layer& l : layers_)
+            if (!l.packed->matches(l.weights[0], l.weights[1], l.weights[2], l.weights[3])) return false;
+        return true;
+    }
+
+    const Shape& shape() const { return layers_.front().packed->shape; }
+    Number number() const { return layers_.front().packed->number; }
+    int64_t count() const { return static_cast<int64_t>(layers_.size()); }
+
+    // Whether it is a state of these layers for the rows of x.
+    bool fits(const DlTensor& state, const DlTensor& x) const {
+        const int last = x.ndim;
+        return number_of(state) == number() && state.ndim == last + 1 && state.shape[0] == count() &&
+               (last == 1 || state.shape[1] == x.shape[0]) && state.shape[last] == shape().H && is_dense(state);
+    }
+
+    template <class T>
+    nb::object run(const DlTensor& x, const DlTensor& h, const DlTensor& c, int threads, bool poison) const {
+        const bool with_c = has_c(shape().kind);
+        const int64_t B = x.ndim == 1 ? 1 : x.shape[0], H = shape().H, numbers = B * H;
+        T *y, *h_out, *c_out = nullptr;
+        const nb::object output = exchange->fresh<T>(x.ndim, h.shape + 1, numbers, y);
+        const nb::object h_after = exchange->fresh<T>(h.ndim, h.shape, count() * numbers, h_out);
+        const nb::object c_after = with_c ? exchange->fresh<T>(h.ndim, h.shape, count() * numbers, c_out) : nb::none();
+        if (poison) {
+            std::fill_n(y, numbers, std::numeric_limits<T>::quiet_NaN());
+            std::fill_n(h_out, count() * numbers, std::numeric_limits<T>::quiet_NaN());
+            if (with_c) std::fill_n(c_out, count() * numbers, std::numeric_limits<T>::quiet_NaN());
+        }
+        {
+            const nb::gil_scoped_release release;
+            Rows<const T> below{data_of<const T>(x), 0, x.ndim == 1 || !x.strides ? shape().I : x.strides[0]};
+            for (int64_t k = 0; k < count(); ++k) {
+                const int64_t at = k * numbers;
+                ForwardCall<T> call;
+                call.shape = layers_[k].packed->shape;
+                call.seq.T = 1;
+                call.seq.B = B;
+                call.threads = allowed(threads);
+                call.packed = layers_[k].packed->as<T>();
+                call.x = below;
+                call.h0 = data_of<const T>(h) + at;
+                call.hn = h_out + at;
+                if (with_c) {
+                    call.c0 = data_of<const T>(c) + at;
+                    call.cn = c_out + at;
+                }
+                call.y = {k + 1 == count() ? y : call.hn, 0, H};
+                const Scratch scratch(engine<T>().forward_work(call));
+                call.work = scratch.get();
+                engine<T>().forward(call);
+                below = {call.hn, 0, H};
+            }
+        }
+        return with_c ? nb::object(nb::make_tuple(output, h_after, c_after)) : nb::object(nb::make_tuple(output, h_after));
+    }
+
+public:
+    // layers: from the lowest on, pairs of packed weights and the four tensors that they were made from, or None.
+    // parameters: all that the weights are among, by name, as torch.nn.Module keeps them.
+    Stack(nb::list layers, nb::dict parameters) {
+        for (nb::handle pair : layers) {
+            Layer layer{nb::cast<const Packed*>(pair[0]), nb::borrow(pair[0]), {}};
+            for (int i = 0; i < 4; ++i) layer.weights[i] = nb::borrow(pair[1][i]);
+            layers_.push_back(std::move(layer));
+        }
+        for (auto [name, parameter] : parameters) known_.push_back({nb::borrow(parameter), version(parameter)});
+        if (layers_.empty()) wrong("layers", "at least one");
+        for (const Layer& l : layers_) {
+            const bool above = &l != &layers_.front();
+            if (l.packed->number != number() || l.packed->shape.kind != shape().kind || l.packed->shape.H != shape().H ||
+                (above && l.packed->shape.I != shape().H))
+                wrong("layers", "of one cell, size and number type");
+        }
+    }
+
+    // What Python's collector has to know: a parameter may hold, by a hook of its own, the layer that holds this.
+    int visit(visitproc visit, void* arg) const {
+        for (const Known& k : known_) Py_VISIT(k.parameter.ptr());
+        for (const Layer& l : layers_) {
+            Py_VISIT(l.keep.ptr());
+            for (const nb::object& w : l.weights) Py_VISIT(w.ptr());
+        }
+        return 0;
+    }
+    void clear() {
+        known_.clear();
+        layers_.clear();
+    }
+
+    // Output and states after one step, (output, h) or (output, h, c), all in memory of their own; None where these are not
+    // the arguments or no longer the weights that this is for.
+    nb::object step(nb::handle parameters, nb::handle x, nb::handle hx, int threads, bool poison) const {
+        if (layers_.empty()) return nb::none();
+        const bool with_c = has_c(shape().kind);
+        nb::handle of_h = hx, of_c;
+        if (with_c) {
+            if (!PyTuple_Check(hx.ptr()) || PyTuple_GET_SIZE(hx.ptr()) != 2) return nb::none();
+            of_h = PyTuple_GET_ITEM(hx.ptr(), 0);
+            of_c = PyTuple_GET_ITEM(hx.ptr(), 1);
+        }
+        DlTensor input{}, h{}, c{};
+        if (!exchange->plain_view(x, input) || !exchange->plain_view(of_h, h)) return nb::none();
+        if (with_c && !exchange->plain_view(of_c, c)) return nb::none();
+        if (number_of(input) != number() || input.ndim < 1 || input.ndim > 2) return nb::none();
+        const int last = input.ndim - 1;
+        if (input.shape[last] != shape().I || (input.strides && input.strides[last] != 1 && shape().I > 1)) return nb::none();
+        if ((last == 1 && input.shape[0] == 0) || !fits(h, input) || (with_c && !fits(c, input))) return nb::none();
+        if (!PyDict_Check(parameters.ptr()) || !current(parameters)) return nb::none();
+        return number() == Number::float32 ? run<float>(input, h, c, threads, poison) : run<double>(input, h, c, threads, poison);
+    }
+};
+
+inline int visit_stack(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    return nb::inst_ready(self) ? nb::inst_ptr<Stack>(self)->visit(visit, arg) : 0;
+}
+inline int clear_stack(PyObject* self) {
+    if (nb::inst_ready(self)) nb::inst_ptr<Stack>(self)->clear();
+    return 0;
+}
+inline PyType_Slot stack_slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(visit_stack)},
+                             {Py_tp_clear, reinterpret_cast<void*>(clear_stack)},
+                             {0, nullptr}};
+
+}  // namespace elman

@@ -1,0 +1,25 @@
+"""Teacher forcing: the inputs and labels of a decoder that reads its target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from elman.modules.softmax import IGNORE_INDEX
+
+
+def teacher_forcing(target_TB: Tensor, boundary: int) -> tuple[Tensor, Tensor]:
+    """Return what a decoder reads, and what it predicts at each step, (T + 1, B) each.
+
+    Args:
+        target_TB: symbols, -100 beyond the ends.
+        boundary: the symbol that begins and ends each target.
+
+    Returns:
+        The inputs, which begin with the boundary symbol, and the labels, which end with it; beyond the ends the labels
+        are -100.
+    """
+    padding_1B = target_TB.new_full((1, target_TB.shape[1]), IGNORE_INDEX)
+    label_TB = torch.cat((target_TB, padding_1B))
+    label_TB[(target_TB >= 0).sum(0), torch.arange(target_TB.shape[1])] = boundary
+    return torch.cat((torch.full_like(padding_1B, boundary), target_TB.clamp(min=0))), label_TB
