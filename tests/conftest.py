@@ -1,4 +1,4 @@
-"""What every test runs under, commands that run in this process, videos to read, and runs of two recipes."""
+"""What every test runs under, commands that run in this process, videos to read, and runs of three recipes."""
 
 import importlib
 import importlib.util
@@ -185,4 +185,48 @@ def forecast_run(forecast_data: Path) -> Path:
 
     out = forecast_data.with_name("run")
     start(Forecast, [forecast_data], {"steps": 250, **FORECAST_SETTINGS}, out)
+    return out
+
+
+RECOMMEND_SETTINGS = {"hidden": 24, "embedding": 16, "top_k": 1, "dropout": 0, "embedding_dropout": 0}
+
+
+def session_rows(sessions: int, begin: int = 0) -> list[str]:
+    """Return sessions whose next item is the one before the last plus one, so that the last alone says nothing."""
+    rng = np.random.default_rng(begin)
+    rows = []
+    for n in range(begin, begin + sessions):
+        items = rng.integers(0, 6, 2).tolist()
+        while len(items) < 7:
+            items.append((items[-2] + 1) % 6)
+        rows += [f"u{n},{100 * n + t},p{item}" for t, item in enumerate(items)]
+    return rows
+
+
+@pytest.fixture(scope="session")
+def recommend_rows() -> Callable[..., list[str]]:
+    return session_rows
+
+
+@pytest.fixture(scope="session")
+def recommend_options() -> list[str]:
+    """Options of `elman train recommend` for a small model."""
+    return [word for name, value in RECOMMEND_SETTINGS.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="session")
+def recommend_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recommend") / "clicks.csv"
+    path.write_text("\n".join(["user,time,item", *session_rows(300)]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def recommend_run(recommend_data: Path) -> Path:
+    from elman.recipes.recommend import Recommend
+    from elman.recipes.run import start
+
+    out = recommend_data.with_name("run")
+    settings = {"steps": 240, "learning_rate": 0.02, "evaluate_every": 60}
+    start(Recommend, [recommend_data], {**settings, **RECOMMEND_SETTINGS}, out)
     return out

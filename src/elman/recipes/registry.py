@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, language_model, recommend, transcribe, translate
+from elman.recipes import caption, classify, language_model, transcribe, translate
 from elman.recipes.base import Recipe
 from elman.recipes.forecast import Forecast
 from elman.recipes.legacy import adapted
+from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
 from elman.storage.run_directory import RunDirectory
 
@@ -21,7 +22,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         adapted(classify.RECIPE),
         Forecast,
         Similarity,
-        adapted(recommend.RECIPE),
+        Recommend,
         adapted(translate.RECIPE),
         adapted(transcribe.RECIPE),
         adapted(caption.RECIPE),

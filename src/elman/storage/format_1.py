@@ -21,6 +21,17 @@ SETTINGS: dict[str, dict[str, str]] = {
         "calendar": "calendar_features",
         "validation_windows": "max_validation_windows",
     },
+    "recommend": {
+        "session": "session_column",
+        "item": "item_column",
+        "time": "time_columns",
+        "columns": "column_names",
+        "gap": "session_gap",
+        "judged": "max_validation_events",
+        "item_least": "min_item_count",
+        "at": "top_k",
+        "tied": "tie_weights",
+    },
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -36,6 +47,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 DATA: dict[str, dict[str, str]] = {
     "forecast": {"rows_left_out": "skipped_rows", "left_out": "skipped", "series_left_out": "skipped_series"},
+    "recommend": {"bad_rows_left_out": "skipped_rows", "left_out": "skipped"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""

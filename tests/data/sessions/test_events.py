@@ -69,7 +69,7 @@ def test_a_row_that_cannot_be_read_is_named_or_left_out(tmp_path: Path, row: str
         read_events([path], EventTable())
     assert "--skip-bad" in str(caught.value)
     events = read_events([path], EventTable(skip_bad=True))
-    assert events.left_out.lines() == [f"{path}, row 3: {found}"]
+    assert events.skipped.lines() == [f"{path}, row 3: {found}"]
     assert events.items == ["b", "c"]
     assert events.sessions == ["a"]
 
@@ -80,7 +80,11 @@ def test_a_row_that_cannot_be_read_is_named_or_left_out(tmp_path: Path, row: str
         ("", EventTable(), "is no table of events[\\s\\S]*an empty file"),
         ("hello\n", EventTable(), "is no table of events[\\s\\S]*the first line 'hello'"),
         ("a,b,time\n", EventTable(), "is known to be the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*=NAME,"),
-        ("user,item,time\n", EventTable(item="items"), "no column 'items' for the item[\\s\\S]*--set item=item,"),
+        (
+            "user,item,time\n",
+            EventTable(item="items"),
+            "no column 'items' for the item[\\s\\S]*--set item_column=item,",
+        ),
         (
             "u,i,time\n",
             EventTable(session="u", item="sku"),

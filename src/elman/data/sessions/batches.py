@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,14 +24,29 @@ from elman.storage.ragged import RaggedArrays
 
 @dataclass(frozen=True)
 class SessionBatch:
-    """T steps of B sessions or streams."""
+    """T steps of B sessions or streams.
 
-    input_TB: Tensor  # int64, the items that are read
-    target_TB: Tensor  # int64, the item after each; IGNORED where there is none
-    lengths_B: Tensor | None  # int64, of whole sessions; None for streams
-    resets_TB: Tensor | None  # bool, true where a session begins in a stream; None for whole sessions
-    first: bool  # whether no state is carried into it
-    count: int  # targets that are not IGNORED
+    Attributes:
+        input_TB: int64, the items that are read.
+        target_TB: int64, the item after each; IGNORED where there is none.
+        lengths_B: int64, of whole sessions, on the CPU; None for streams.
+        resets_TB: bool, true where a session begins in a stream; None for whole sessions.
+        first: whether no state is carried into it.
+        count: the number of targets that are not IGNORED.
+    """
+
+    input_TB: Tensor
+    target_TB: Tensor
+    lengths_B: Tensor | None
+    resets_TB: Tensor | None
+    first: bool
+    count: int
+
+    def to(self, device: torch.device) -> SessionBatch:
+        """Return the batch on a device; the lengths stay on the CPU."""
+        resets_TB = None if self.resets_TB is None else self.resets_TB.to(device)
+        input_TB, target_TB = self.input_TB.to(device), self.target_TB.to(device)
+        return replace(self, input_TB=input_TB, target_TB=target_TB, resets_TB=resets_TB)
 
 
 class WholeSessions(BucketBatches[SessionBatch]):

@@ -128,18 +128,18 @@ def leave_last_out(sessions: Sessions) -> Division:
 
 
 def write_parts(
-    sessions: Sessions, division: Division, folder: Path, *, item_least: int, judged: int
+    sessions: Sessions, division: Division, folder: Path, *, min_item_count: int, max_validation_events: int
 ) -> tuple[ItemCatalogue, dict[str, Any]]:
     """Number the items by the training part alone, and write all parts.
 
     Args:
         sessions, division: what is written.
         folder: of the run.
-        item_least: events in the training part that an item must have to be known.
-        judged: about how many events of the validation part are judged at most, spread over all sessions.
+        min_item_count: minimum number of training events of a known item.
+        max_validation_events: about the maximum number of validation events, spread over all sessions.
 
     Returns:
-        the items, and what there is to say.
+        The items, and what config.json says about the parts.
 
     Raises:
         DataError: a part has nothing to learn from, or nothing to judge.
@@ -148,15 +148,21 @@ def write_parts(
     places = np.arange(len(sessions.item))
     owner = np.repeat(np.arange(len(ends)), ends - begins)
     trained = places < division.training[owner]
-    items, numbers = ItemCatalogue.of(sessions.names, sessions.item[trained], least=item_least)
+    items, numbers = ItemCatalogue.of(sessions.names, sessions.item[trained], least=min_item_count)
     steps = np.empty(len(places), EVENT)
     steps["item"], steps["tied"], steps["judged"] = numbers[sessions.item], sessions.tied, places > begins[owner]
     bounds = {"training": (begins, division.training), "validation": (division.training, division.validation)}
     bounds["test"] = (division.validation, ends)
-    facts: dict[str, Any] = {}
+    tied, neighbours = int(sessions.tied.sum()), len(places) - len(ends)
+    facts: dict[str, Any] = {
+        "sessions": len(ends),
+        "items": f"{len(items)} known of {len(sessions.names)}",
+        "order": f"by time; the file's among equal times, {tied} of {neighbours} neighbouring events",
+        "split": division.said,
+    }
     for part in PARTS:
         first, last = bounds[part]
-        limit = judged if part == "validation" else 0
+        limit = max_validation_events if part == "validation" else 0
         facts |= _write_part(part, steps, begins, first, last, folder, limit)
     once = int((ends - begins == 1).sum())
     return items, {**facts, "sessions_of_one_event": once}

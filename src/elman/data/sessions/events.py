@@ -62,7 +62,7 @@ class Events:
         items: the names of the items, by their numbers.
         sessions: the names of the sessions, by their numbers.
         columns: which columns were taken.
-        left_out: the rows that cannot be read.
+        skipped: the rows that cannot be read.
     """
 
     session: NDArray[np.int64]
@@ -71,7 +71,7 @@ class Events:
     items: list[str]
     sessions: list[str]
     columns: str = ""
-    left_out: SkippedRows = field(default_factory=SkippedRows)
+    skipped: SkippedRows = field(default_factory=SkippedRows)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -86,7 +86,7 @@ class _Columns:
     time: array[float] = field(default_factory=lambda: array("d"))
     sessions: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
-    left_out: SkippedRows = field(default_factory=SkippedRows)
+    skipped: SkippedRows = field(default_factory=SkippedRows)
     said: str = ""
     dated: dict[int, bool] = field(default_factory=dict)  # whether a column of time holds dates
 
@@ -105,11 +105,11 @@ def read_events(sources: Sequence[Path], table: EventTable) -> Events:
         raise DataError(
             f"there are no events in {', '.join(map(str, sources))}",
             should="at least one row that can be read",
-            found=f"{found.left_out.count} bad rows" if found.left_out.count else "none",
+            found=f"{found.skipped.count} bad rows" if found.skipped.count else "none",
         )
     times = np.frombuffer(found.time, np.float64).reshape(len(found.item), -1)
     session, item = (np.frombuffer(column, np.int64) for column in (found.session, found.item))
-    return Events(session, item, times, list(found.items), list(found.sessions), found.said, found.left_out)
+    return Events(session, item, times, list(found.items), list(found.sessions), found.said, found.skipped)
 
 
 def _read(path: Path, table: EventTable, found: _Columns) -> None:
@@ -178,7 +178,8 @@ def _place(path: Path, names: list[str], what: str, name: str) -> int:
         if guess in plain:
             return plain.index(guess)
     near = nearest(name, names) if name else None
-    hint = f"--set {what}={near or 'NAME'}, or --set columns=A,B,... for a file without a line of names"
+    setting = "time_columns" if what == "time" else f"{what}_column"
+    hint = f"--set {setting}={near or 'NAME'}, or --set column_names=A,B,... for a file without a header"
     raise DataError(
         f"{path} has no column {name!r} for the {what}" if name else f"no column of {path} is known to be the {what}",
         should=f"a column called {', '.join(KNOWN_NAMES[what][:4])} or the like, or one that is named",
@@ -229,7 +230,7 @@ def _add(
         found.item.append(found.items.setdefault(item, len(found.items)))
         found.time.extend(times)
         return
-    found.left_out.add(f"{path}, row {number}: {wrong}")
+    found.skipped.add(f"{path}, row {number}: {wrong}")
     if not table.skip_bad:
         raise DataError(
             f"{path}, row {number} cannot be read",
