@@ -93,7 +93,7 @@ def mgu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
         (folder / "mgu.py").write_text(text)
         monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
     module = importlib.import_module("elman.layers.mgu")
-    monkeypatch.setitem(LAYERS, "mgu", module.MGU)
+    monkeypatch.setitem(LAYERS, "mgu", "MGU")
     yield module
     for name in ("elman.layers.mgu", "elman.reference.mgu"):
         sys.modules.pop(name, None)
@@ -127,8 +127,8 @@ def test_the_doctor_knows_its_gates(mgu: ModuleType) -> None:
     torch.manual_seed(0)
     layer = mgu.MGU(3, 4)
     report = elman.diagnose(layer, [torch.randn(12, 3, 3)], lambda model, x: model(x)[0].square().mean())
-    saturation = report.layers[0].measured.saturation
-    assert saturation.gates.keys() == {"f"} and saturation.flat is not None
+    saturation = report.layers[0].measurements.saturation
+    assert saturation.gates.keys() == {"f"} and saturation.saturated is not None
 
 
 def test_contributing_names_the_files() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.kernels.dispatch import KERNELS
-from elman.layers import LAYERS
+from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
 from elman.layers.lstm import LSTMCell
 from elman.testing import LAWS, Case, LawBroken, check_kernel, check_laws, make_arguments
@@ -18,7 +18,7 @@ from elman.testing import LAWS, Case, LawBroken, check_kernel, check_laws, make_
 # The kernels of this device; tests/kernels/triton holds the GPU's to the same laws.
 HERE = [name for name, kernel in KERNELS.items() if getattr(kernel, "device", "cpu") == "cpu"]
 
-ALL_CELLS: list[Cell] = [cell() for layer in LAYERS.values() for cell in layer.cells]
+ALL_CELLS: list[Cell] = [cell() for layer in map(layer_class, LAYERS) for cell in layer.cells]
 
 sizes = st.sampled_from([1, 2, 3, 5, 7, 11, 17, 33])  # below, across and beyond a vector of a processor
 cases = st.builds(

@@ -76,5 +76,5 @@ def test_an_autopsy_says_it_in_describe() -> None:
         ),
     ],
 )
-def test_culprits_in_describe(what: str, rows: tuple[int, ...], said: str) -> None:
+def test_sources_are_described_in_words(what: str, rows: tuple[int, ...], said: str) -> None:
     assert describe(NonFiniteSource(LayerDirection("a", 1, 1), what, rows)).startswith(said)

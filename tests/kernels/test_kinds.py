@@ -6,9 +6,9 @@ import pytest
 
 from elman.kernels.cpu import passes
 from elman.kernels.triton import plan
-from elman.layers import LAYERS
+from elman.layers import LAYERS, layer_class
 
-NAMES = {cell.kernel for layer in LAYERS.values() for cell in layer.cells}
+NAMES = {cell.kernel for layer in map(layer_class, LAYERS) for cell in layer.cells}
 
 
 @pytest.mark.parametrize("kinds", [passes.KINDS, plan.KINDS], ids=["cpu", "triton"])

@@ -19,7 +19,7 @@ from elman.modules.word_embedding import WordEmbedding
 
 WORDS = ["cat", "cats", "dog", "the", "a", "sat", "unheard"]
 LEXICON = InverseFrequency.build(["the cat sat", "a dog", "the cats"], size=9)
-BATCHER = PairCollator(LEXICON, buckets=40, longest=8)
+BATCHER = PairCollator(LEXICON, buckets=40, max_words=8)
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4)
 

@@ -92,7 +92,7 @@ def test_skipped_rows_are_named(elman: Elman, run: Path, tmp_path: Path, series:
     broken.write_text(fresh.read_text() + "2000-02,much,2\n")
     assert "line 122" in elman("predict", run, broken).err
     answer = elman("predict", run, broken, "--skip-bad")
-    assert answer.err.startswith(f"skipped: {broken} line 122")
+    assert answer.err.startswith(f"skipped: {broken}, line 122")
     assert answer.out == elman("predict", run, fresh).out.replace(str(fresh), str(broken))
     predictions = json.loads(elman("predict", run, broken, "--skip-bad", "--json").out)["predictions"]
     assert [sorted(prediction)[:2] for prediction in predictions] == [["error", "input"], *[["forecast", "input"]] * 2]

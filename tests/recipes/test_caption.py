@@ -338,7 +338,7 @@ def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_
 
 def test_scenes_need_no_data(elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elman.data.captions.splits.SCENES", 40)
-    monkeypatch.setattr("elman.data.captions.splits.JUDGED", 10)
+    monkeypatch.setattr("elman.data.captions.splits.EVALUATED", 10)
     out = tmp_path / "run"
     assert elman("train", "caption", "--steps", 2, "--out", out, *SMALL).code == 0
     metrics = json.loads(elman("evaluate", out, "--json").out)

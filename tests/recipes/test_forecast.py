@@ -252,7 +252,7 @@ def test_a_run_that_skipped_rows_in_training_skips_new_ones_only_when_asked(
         answer = elman(command, tmp_path / "run", broken)
         assert (answer.code, answer.out) == (2, "") and "line 122" in answer.err
         answer = elman(command, tmp_path / "run", broken, "--skip-bad")
-        assert answer.code == 0 and f"{where}{broken} line 122" in answer.err
+        assert answer.code == 0 and f"{where}{broken}, line 122" in answer.err
 
 
 def test_series_that_are_too_short_are_named(elman: Elman, tmp_path: Path) -> None:

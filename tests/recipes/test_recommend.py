@@ -75,11 +75,11 @@ def test_other_sessions_with_unknown_items_and_broken_rows(
     )
     answer = elman("evaluate", run, path)
     assert answer.code == 2
-    assert "row 145 cannot be read" in answer.err
+    assert "line 145: invalid time" in answer.err
     metrics = json.loads(elman("evaluate", run, path, "--skip-bad", "--json").out)
     assert (metrics["sessions"], metrics["events"]) == (21, 121)
     assert metrics["skipped_rows"] == 1
-    assert metrics["skipped"] == [f"{path}, row 145: the time 'late'"]
+    assert metrics["skipped"] == [f"{path}, line 145: invalid time: 'late'"]
     assert (metrics["of_unknown_items"], metrics["without_history"]) == (1, 1)
 
 

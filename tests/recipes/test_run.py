@@ -130,7 +130,7 @@ class Double(Recipe[DoubleSettings, RaggedArrays]):
         metrics = self.measure(model, data)
         if out:
             (out / "error.txt").write_text(str(metrics["error"]))
-        return {**metrics, "note": "a text"}
+        return {**metrics, "note": "a text", "baselines": {"the model": self.measure(model, data)}}
 
     def baselines(self, data: RaggedArrays) -> dict[str, Any]:
         return {"zero": {"error": float(2 * np.abs(data.values).mean())}}
@@ -196,7 +196,7 @@ def test_a_run_is_evaluated_beside_baselines(run: Path, other: Path) -> None:
     metrics = runs.evaluate(run)
     assert metrics["numbers"] == 2
     assert metrics["note"] == "a text"
-    assert metrics["baselines"] == {"zero": {"error": 17.0}}
+    assert metrics["baselines"] == {"the model": {"error": metrics["error"]}, "zero": {"error": 17.0}}
     assert "skipped_rows" not in metrics
     skipped = runs.evaluate(run, [other], skip_bad=True)
     assert (skipped["numbers"], skipped["skipped_rows"], skipped["skipped"]) == (3, 1, ["three"])

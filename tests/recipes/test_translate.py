@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from elman import RNN
+from elman.data import delimited
+from elman.data.text import encoding
 from elman.data.text.encoding import encode_line, symbols_of
-from elman.data.translation import dataset as bitext
-from elman.data.translation.dataset import Languages
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError, SettingError
 from elman.predictors.inputs import input_lines
 from elman.predictors.options import TranslateOptions
@@ -177,9 +178,9 @@ def test_long_lines_are_translated_a_few_at_a_time(run: Path, monkeypatch: pytes
     lines = [" ".join(NUMBERS[: 1 + n % 3]) for n in range(10)] + [20 * "one "]
     before = [answer.line for answer in trained.predict(lines)]
     sizes = []
-    read = trained.model.read
+    encode = trained.model.encode
     monkeypatch.setattr(
-        trained.model, "read", lambda source, lengths: sizes.append(source.numel()) or read(source, lengths)
+        trained.model, "encode", lambda source, lengths: sizes.append(source.numel()) or encode(source, lengths)
     )
     monkeypatch.setattr("elman.predictors.translator.SYMBOLS", 20)
     monkeypatch.setattr("elman.predictors.translator.TOGETHER", 11)
@@ -376,8 +377,8 @@ def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pyte
     trained = runs.load(run)
     settings = TranslateSettings.parse(trained.run.config["settings"])
     evaluate = translate.task(settings, trained.run, trained.model).evaluate
-    monkeypatch.setattr(Languages, "load", None)
-    monkeypatch.setattr(Languages, "encode", None)
+    monkeypatch.setattr(VocabularyPair, "load", None)
+    monkeypatch.setattr(VocabularyPair, "encode", None)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min(row["validation"]["nats_per_symbol"] for row in rows)
     assert evaluate(trained.model)["nats_per_symbol"] == pytest.approx(best)
@@ -400,7 +401,8 @@ def prepared(sources: list[Path], folder: Path, **settings: object) -> tuple[dic
 
 
 def test_preparing_holds_no_more_for_more_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bitext, "PIECE", 1000)
+    for module in (delimited, encoding):
+        monkeypatch.setattr(module, "PIECE", 1000)
     _, once = prepared([numbered_lines(tmp_path / "few.tsv", 300)], tmp_path / "once")
     told, more = prepared([numbered_lines(tmp_path / "many.tsv", 6000)], tmp_path / "more")
     assert (told["training_pairs"], told["validation_pairs"]) == (5700, 300)
@@ -431,11 +433,13 @@ def test_pairs_come_from_a_pipe_too(data: Path, tmp_path: Path) -> None:
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     endless = tmp_path / "endless.tsv"
-    endless.write_text("one\teins\n")
-    os.truncate(endless, 50_000_000)
+    with endless.open("w") as file:
+        file.write("one\teins\n")
+        for _ in range(50):
+            file.write(1_000_000 * "a")
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match=r"endless\.tsv, line 2 is too long\n.*at most 1048576 bytes"):
+        with pytest.raises(DataError, match=r"endless\.tsv, line 2 is too long\n.*at most 1048576 characters"):
             translate.prepare([endless], TranslateSettings(), tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:

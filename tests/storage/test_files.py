@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elman.data.pairs.score_scale import ScoreScale
-from elman.data.translation.dataset import read_lines
+from elman.data.translation.dataset import read_validation_pairs
 from elman.errors import DataError, RunError
 from elman.storage.files import BESIDE, read_checked, write_bytes, write_json, written_beside
 
@@ -172,7 +172,7 @@ def test_json_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"x\.json is too large"):
         read_checked(tmp_path / "x.json", "numbers")
     with pytest.raises(RunError, match=r"is too large"):
-        read_lines(tmp_path / "x.json")
+        read_validation_pairs(tmp_path / "x.json")
     (tmp_path / "x.json").rename(tmp_path / "scale.json")
     with pytest.raises(RunError, match=r"is too large"):
         ScoreScale.open(tmp_path)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.batching import IGNORED
-from elman.data.labelled.batches import in_turn
-from elman.data.labelled.dataset import Part
+from elman.data.labelled.batches import evaluation_batches
+from elman.data.labelled.dataset import LabelledPart
 from elman.data.labelled.labels import Labels
 from elman.evaluation.metrics.calibration import fit_temperature
 from elman.evaluation.metrics.classification import multi_label_metrics, prior_logits, single_label_metrics
@@ -31,7 +31,7 @@ class Predictions(NamedTuple):
 
 
 @torch.no_grad()
-def predict_part(model: Any, labels: Labels, part: Part) -> Predictions:
+def predict_part(model: Any, labels: Labels, part: LabelledPart) -> Predictions:
     """Run a model, in evaluation mode, over a part.
 
     Args:
@@ -41,7 +41,7 @@ def predict_part(model: Any, labels: Labels, part: Part) -> Predictions:
     """
     device = next(model.parameters()).device
     scores, targets = [], []
-    for batch in in_turn(part, labels):
+    for batch in evaluation_batches(part, labels):
         output = model(batch.input.to(device), batch.lengths_B).float().cpu().numpy()
         target = batch.target.numpy()
         if labels.target == "tags":
@@ -62,7 +62,7 @@ def labelling_metrics(predictions: Predictions, labels: Labels, temperature: flo
     return single_label_metrics(predictions.scores, predictions.target, temperature)
 
 
-def evaluate_calibrated(model: Any, labels: Labels, part: Part) -> Metrics:
+def evaluate_calibrated(model: Any, labels: Labels, part: LabelledPart) -> Metrics:
     """Return the metrics on the validation part at the fitted temperature, which is among them."""
     predictions = predict_part(model, labels, part)
     if labels.target == "number" or not np.isfinite(predictions.scores).all():
@@ -80,12 +80,12 @@ def temperature_of(predictions: Predictions, labels: Labels) -> float:
     return fit_temperature(scores, target)
 
 
-def prior_baseline(labels: Labels, part: Part) -> dict[str, Metrics]:
+def prior_baseline(labels: Labels, part: LabelledPart) -> dict[str, Metrics]:
     """Return the metrics of the majority class, or of the mean, of the training part.
 
     Its probabilities are the frequencies of the classes in the training part.
     """
-    targets = [batch.target.numpy() for batch in in_turn(part, labels)]
+    targets = [batch.target.numpy() for batch in evaluation_batches(part, labels)]
     target = np.concatenate([t[t != IGNORED] for t in targets] if labels.target == "tags" else targets)
     if labels.target == "number":
         return {"training mean": labelling_metrics(Predictions(np.zeros((len(target), 1)), target), labels)}

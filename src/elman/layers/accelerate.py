@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from elman.layers import LAYERS, Recurrent
+from elman.layers import LAYERS, layer_class
+from elman.layers.recurrent import Recurrent
 
 
 class Acceleration(NamedTuple):
@@ -32,7 +33,7 @@ class Acceleration(NamedTuple):
 # The layers that torch.nn has too, under the same name.
 TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {
     theirs: ours
-    for ours in LAYERS.values()
+    for ours in map(layer_class, LAYERS)
     if isinstance(theirs := getattr(nn, ours.__name__, None), type) and issubclass(theirs, nn.RNNBase)
 }
 

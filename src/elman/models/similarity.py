@@ -80,7 +80,7 @@ class SimilarityModel(nn.Module):
         """Encode texts.
 
         Args:
-            texts: a batch of `elman.data.pairs.batches.Texts`.
+            texts: a batch of `elman.data.pairs.batches.TextBatch`.
         """
         x_WI = self.words(texts.word_W, texts.piece_N, texts.begin_W)
         x_TBI = self.embedding_dropout(x_WI[texts.place_TB])
@@ -155,5 +155,5 @@ def spelling_similarity(batch: Any) -> Tensor:
     B = texts.place_TB.shape[1] // 2
     exist_BT = steps_exist(texts.place_TB, texts.lengths_B).T
     place_BT = texts.place_TB.T
-    similarity_BTT: Tensor = batch.alike_WW[place_BT[:B, :, None], place_BT[B:, None, :]]
+    similarity_BTT: Tensor = batch.similarity_WW[place_BT[:B, :, None], place_BT[B:, None, :]]
     return similarity_BTT.mul(exist_BT[:B, :, None]).mul(exist_BT[B:, None, :])

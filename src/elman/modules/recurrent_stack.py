@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import SettingError, unknown_name
-from elman.layers import LAYERS
+from elman.layers import LAYERS, layer_class
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import build_pooling, last_output
 
@@ -52,7 +52,7 @@ def build_layers(
             found=f"cell={cell}, nonlinearity={nonlinearity}",
             hint="omit nonlinearity, or --cell rnn",
         )
-    build: Any = LAYERS[cell]
+    build: Any = layer_class(cell)
     return build(
         input_size,
         hidden,

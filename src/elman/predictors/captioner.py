@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.data.captions.dataset import CaptionDataset, open_pictures, read_texts
+from elman.data.captions.dataset import CaptionDataset, open_pictures, read_captions
 from elman.data.captions.image_features import picture_inputs
-from elman.data.captions.splits import SIDE, Rejected, readable_of
+from elman.data.captions.splits import SIDE, PictureReading, read_evaluation_pictures
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
@@ -92,7 +92,7 @@ def judged_pictures(
     run: RunDirectory,
     vocabulary: Vocabulary,
     sources: Sequence[Path],
-    told: Rejected,
+    told: PictureReading,
     *,
     most: int | None = None,
 ) -> CaptionDataset:
@@ -103,7 +103,7 @@ def judged_pictures(
     """
     if not sources:
         return open_pictures(run.path / "validation", vocabulary)
-    found = list(islice(readable_of(sources, told), most))
+    found = list(islice(read_evaluation_pictures(sources, told), most))
     shape = shape_of(run)
     for array, name, _ in found:
         if array.shape != shape:
@@ -237,12 +237,12 @@ class CaptionPredictor:
         """
         if pictures is not None:
             self._check_drawable()
-        told = Rejected(self.side, skip_bad)
+        told = PictureReading(self.side, skip_bad)
         judged = judged_pictures(self.run, self.vocabulary, data or (), told)
         if len(judged) < 2:
             raise DataError("one picture cannot be shuffled", should="at least 2", found="1")
         texts, nats = written(self.model, judged, self.vocabulary, DescribeOptions())
-        constant = constant_caption(read_texts(self.run.path)[1])
+        constant = constant_caption(read_captions(self.run.path)[1])
         right, shuffled = caption_metrics(texts, judged.texts), caption_metrics(texts, shuffle(judged.texts))
         held_out: dict[str, Any] = {}
         if not data and (self.run.path / "held_out").exists():
@@ -258,7 +258,7 @@ class CaptionPredictor:
             **({"cider_ratio": right["cider"] / shuffled["cider"]} if shuffled["cider"] else {}),
             **held_out,
             "pictures": len(judged),
-            **({"pictures_left_out": told.left_out.count, "left_out": told.left_out.lines()} if skip_bad else {}),
+            **({"pictures_left_out": told.skipped.count, "left_out": told.skipped.lines()} if skip_bad else {}),
             "one_caption": constant,
             "baselines": {
                 "the pictures shuffled": shuffled,

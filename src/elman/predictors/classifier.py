@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.labelled.dataset import LabelledFormat, Part, open_parts
-from elman.data.labelled.example import Example, Reading, Values
-from elman.data.labelled.preparation import Encode, encoding, made_of, write_part
+from elman.data.labelled.dataset import LabelledFormat, LabelledPart, open_parts
+from elman.data.labelled.example import Example, ReaderOptions, Values
+from elman.data.labelled.preparation import Encode, load_example, make_encoder, write_examples
 from elman.data.labelled.readers import read_examples, read_inputs
 from elman.data.labelled.text_encoder import TextEncoder
-from elman.data.labelled.ts_archive import numbers
+from elman.data.labelled.ts_archive import parse_numbers
 from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import load_vocabulary
 from elman.decoding.probabilities import sigmoid, softmax
@@ -49,7 +49,7 @@ class ClassificationPredictor:
 
     model: Classifier
     form: LabelledFormat
-    told: Reading
+    told: ReaderOptions
     run: RunDirectory
     temperature: float
 
@@ -106,7 +106,7 @@ class ClassificationPredictor:
                 if source == "-" and encoder is None:
                     yield from self._running("-", self._stream(sys.stdin), every, top)
                 else:
-                    yield from self._answers(source, encoding(None, encoder), top, every, skip_bad)
+                    yield from self._answers(source, make_encoder(None, encoder), top, every, skip_bad)
             except DataError as error:
                 if not skip_bad:
                     raise
@@ -121,7 +121,7 @@ class ClassificationPredictor:
         for example in self._read(source):
             name = example.name
             try:
-                steps = made_of(example, steps_of)
+                steps = load_example(example, steps_of)
             except DataError as error:
                 if not skip_bad:
                     raise
@@ -150,7 +150,7 @@ class ClassificationPredictor:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 cells = line.replace(",", " ").replace(";", " ").split()
-                step = self._checked(f"line {number}", numbers(f"line {number}", cells)[None])
+                step = self._checked(f"line {number}", parse_numbers(f"line {number}", cells)[None])
                 yield torch.from_numpy(step[0])
 
     def _checked(self, name: str, steps: NDArray[Any]) -> NDArray[Any]:
@@ -232,8 +232,8 @@ def encoder_of(folder: Path, form: LabelledFormat) -> TextEncoder | None:
 
 @contextmanager
 def judged_part(
-    told: Reading, folder: Path, form: LabelledFormat, sources: Sequence[Path], skip_bad: bool = False
-) -> Iterator[tuple[Part, SkippedRows]]:
+    told: ReaderOptions, folder: Path, form: LabelledFormat, sources: Sequence[Path], skip_bad: bool = False
+) -> Iterator[tuple[LabelledPart, SkippedRows]]:
     """Encode DATA as a run reads it, for a moment, or open the run's own validation part; with what was left out.
 
     Raises:
@@ -246,8 +246,8 @@ def judged_part(
         return
     skipped = SkippedRows()
     with TemporaryDirectory() as place:
-        read, make = partial(read_examples, sources, told), encoding(form.labels, encoder_of(folder, form))
-        part, _ = write_part(Path(place), "judged", read, make, skip_bad, skipped)
+        read, make = partial(read_examples, sources, told), make_encoder(form.labels, encoder_of(folder, form))
+        part, _ = write_examples(Path(place), "judged", read, make, skip_bad, skipped)
         if part.input.values.shape[1:] != form.shape:
             raise DataError(
                 f"{sources[0]} is not what the model reads",

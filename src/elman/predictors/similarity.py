@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from elman.data.batching import in_order
 from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.dataset import PairDataset
-from elman.data.pairs.inverted_index import LineWords
+from elman.data.pairs.inverted_index import InvertedIndex
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.pairs.score_scale import ScoreScale
 from elman.data.text.lines import LineStore
@@ -151,12 +151,12 @@ class SimilarityPredictor(Predictor):
             lines = LineStore(path, Path(folder), encoding=self.encoding)
             write_rows(Path(folder) / "rows.npy", map(self.embed, batched(lines, BLOCK)))
             rows_NF = read_array(Path(folder) / "rows.npy")
-            words = LineWords(lines, Path(folder))
+            words = InvertedIndex(lines, Path(folder))
             for text in input_texts(inputs, self.encoding):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
 
-    def _nearest_to(self, text: str, lines: LineStore, rows_NF: NDArray[Any], words: LineWords, top: int) -> Answer:
+    def _nearest_to(self, text: str, lines: LineStore, rows_NF: NDArray[Any], words: InvertedIndex, top: int) -> Answer:
         """Return the lines with the highest scores among those with the nearest vectors, and with most words shared."""
         query_QF, count = torch.from_numpy(self.embed([text])), max(2 * top, CANDIDATES)
         with torch.no_grad():

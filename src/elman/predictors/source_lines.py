@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line
 from elman.data.text.vocabularies import Vocabulary
-from elman.data.translation.dataset import Languages
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError
 
 
@@ -47,7 +47,7 @@ def encoded(
 
 
 def measurable(
-    pairs: Sequence[SentencePair], languages: Languages, longest: int, *, skip_bad: bool
+    pairs: Sequence[SentencePair], languages: VocabularyPair, longest: int, *, skip_bad: bool
 ) -> tuple[list[SentencePair], SkippedRows]:
     """Return the pairs that a translator can be measured on, and what was left out of them.
 

@@ -17,9 +17,9 @@ from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
 from elman.data.speech.dataset import SpeechDataset, read_numbers
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.features import Featured, collected
+from elman.data.speech.features import ExtractedFeatures, collect_features
 from elman.data.speech.normalisation import normalise_speakers
-from elman.data.speech.table import TranscribedFile, read_table
+from elman.data.speech.readers import TranscribedFile, read_transcripts
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
@@ -215,7 +215,7 @@ class TranscriptionPredictor:
         """
         bad: list[str] = []
         if data:
-            rows = [row for path in data for row in read_table(path, columns=self.columns)]
+            rows = [row for path in data for row in read_transcripts(path, columns=self.columns)]
             found = self._transcripts(rows, lambda some: self._featured(some, skip_bad, bad), pictures)
         else:
             speech, said = SpeechDataset.open(self.run.path / "validation"), texts_of(self.run, "validation")
@@ -235,13 +235,13 @@ class TranscriptionPredictor:
             "baselines": {"the commonest text": error_rates([common] * len(found), said)},
         }
 
-    def _featured(self, rows: Sequence[TranscribedFile], skip_bad: bool, bad: list[str]) -> Iterator[Featured]:
+    def _featured(self, rows: Sequence[TranscribedFile], skip_bad: bool, bad: list[str]) -> Iterator[ExtractedFeatures]:
         """Yield sentences with their features; the messages of those that are left out are added to `bad`."""
         pieces = [rows] if self.by_speaker else [[row] for row in rows]
         for some in pieces:
             try:
                 one_by_one = skip_bad and len(some) > 1
-                found = collected(some, self.features, skip_bad=one_by_one, by_speaker=self.by_speaker)
+                found = collect_features(some, self.features, skip_bad=one_by_one, by_speaker=self.by_speaker)
             except DataError as error:
                 if not skip_bad:
                     raise
@@ -253,7 +253,7 @@ class TranscriptionPredictor:
     def _transcripts(
         self,
         rows: Sequence[TranscribedFile],
-        featured: Callable[[Sequence[TranscribedFile]], Iterator[Featured]],
+        featured: Callable[[Sequence[TranscribedFile]], Iterator[ExtractedFeatures]],
         folder: Path | None,
     ) -> list[Transcript]:
         """Transcribe sentences, some at a time; those that stand in the folder's file already are taken from there."""

@@ -17,8 +17,9 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
-from elman.data.translation.dataset import Languages, ParallelDataset, read_lines
-from elman.data.translation.parallel import SentencePair, read_parallel
+from elman.data.translation.dataset import ParallelDataset, read_validation_pairs
+from elman.data.translation.readers import SentencePair, read_parallel
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError
 from elman.evaluation.metrics.translation import signatures, translation_metrics
@@ -50,7 +51,7 @@ class TranslationPredictor:
     """
 
     model: Translator
-    languages: Languages
+    languages: VocabularyPair
     longest: int
     run: RunDirectory
 
@@ -227,7 +228,7 @@ def _one_line(symbols: Sequence[str]) -> str:
 
 def validation(run: RunDirectory) -> list[SentencePair]:
     """Return the pairs for validation in a run's folder."""
-    return read_lines(run.path / "validation.json")
+    return read_validation_pairs(run.path / "validation.json")
 
 
 def nats_per_symbol(model: Translator, corpus: ParallelDataset, device: torch.device) -> float:

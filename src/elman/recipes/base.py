@@ -168,6 +168,8 @@ class Recipe(ABC, Generic[S, D]):
     def evaluate(self, model: Any, data: D, *, out: Path | None) -> dict[str, Any]:
         """Return the metrics of `elman evaluate`, numbers and texts by name: those of training, or more.
 
+        Baselines that need the model, or a library that training does without, may be under the key "baselines".
+
         Args:
             model: in evaluation mode, with the best weights, on the CPU.
             data: the evaluation part, or other data.
@@ -176,7 +178,7 @@ class Recipe(ABC, Generic[S, D]):
         return dict(self.measure(model, data))
 
     def baselines(self, data: D) -> dict[str, Metrics]:
-        """Return the metrics of trivial predictors on the same data, by their names."""
+        """Return the metrics of trivial predictors on the same data, by their names; report.md has them too."""
         return {}
 
     def sample(self, data: D) -> tuple[list[Any], int | None]:
@@ -200,7 +202,7 @@ class Recipe(ABC, Generic[S, D]):
         """
 
 
-class Table(Protocol):
+class SkippingTable(Protocol):
     """Rows that were read, with a count of those that were skipped."""
 
     @property
@@ -208,7 +210,7 @@ class Table(Protocol):
         """What was skipped."""
 
 
-def skipped_rows(*tables: Table | None) -> dict[str, Any]:
+def skipped_rows(*tables: SkippingTable | None) -> dict[str, Any]:
     """Return what config.json says about the rows that were skipped in tables; None for a table that there is not."""
     skipped = [table.skipped for table in tables if table is not None]
     lines = [line for rows in skipped for line in rows.lines()]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.batching import BucketBatches
-from elman.data.captions.dataset import CaptionBatch, open_pictures, symbols_with_words, write_pictures
-from elman.data.captions.pretrained_weights import read_weights
-from elman.data.captions.splits import SIDE, Rejected, album_parts, scene_parts
+from elman.data.captions.dataset import CaptionBatch, count_symbols, open_pictures, write_pictures
+from elman.data.captions.pretrained_weights import read_pretrained_weights
+from elman.data.captions.splits import SIDE, PictureReading, split_album, split_scenes
 from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary, load_vocabulary
 from elman.data.text.words import Words
@@ -92,17 +92,19 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
             should="size without a value",
             found=f"size={settings.size}",
         )
-    told = Rejected(settings.size or SIDE, settings.skip_bad, settings.longest, settings.vocabulary != "characters")
+    told = PictureReading(
+        settings.size or SIDE, settings.skip_bad, settings.longest, settings.vocabulary != "characters"
+    )
     if sources:
         other = [Path(name) for name in settings.validation_data]
-        parts = album_parts(sources, told, share=settings.validation, validation_data=other)
+        parts = split_album(sources, told, share=settings.validation, validation_data=other)
     else:
-        parts = scene_parts(settings.seed)
+        parts = split_scenes(settings.seed)
     texts, fingerprint = write_pictures(folder, parts.training)
     said = Document("the captions", "".join(f" {text}\n" for each in texts for text in each))
     size = settings.vocabulary_size
     if settings.vocabulary == "words":
-        frequent = symbols_with_words(texts, rare=settings.rare)
+        frequent = count_symbols(texts, rare=settings.rare)
         size = min(frequent, size or frequent)
     vocabulary = build_vocabulary(settings.vocabulary, [said], size=size)
     vocabulary.save(folder)
@@ -119,7 +121,7 @@ def prepare(sources: Sequence[Path], settings: CaptionSettings, folder: Path) ->
         "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
         **described,
         "captions_left_out_as_too_long": told.too_long,
-        "skipped": told.left_out.lines(),
+        "skipped": told.skipped.lines(),
     }
 
 
@@ -136,7 +138,7 @@ def outside_weights(settings: CaptionSettings) -> dict[str, Tensor]:
             found=f"encoder={settings.encoder}",
             hint="--set encoder=resnet18",
         )
-    return read_weights(Path(settings.weights or ""), weight_shapes(settings.encoder))
+    return read_pretrained_weights(Path(settings.weights or ""), weight_shapes(settings.encoder))
 
 
 def build(settings: CaptionSettings, folder: Path) -> Captioner:
@@ -224,7 +226,7 @@ def objective(settings: CaptionSettings, device: torch.device) -> Any:
 def sample(settings: CaptionSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return the first pictures of DATA, or of the run's validation data."""
     vocabulary = load_vocabulary(run.path)
-    pictures = judged_pictures(run, vocabulary, sources, Rejected(side_of(run)), most=SAMPLE)
+    pictures = judged_pictures(run, vocabulary, sources, PictureReading(side_of(run)), most=SAMPLE)
     loss = objective(settings, torch.device("cpu"))
 
     def mean(model: Any, batch: CaptionBatch) -> Tensor:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.data.labelled.batches import LabelledBatch, batches, in_turn
-from elman.data.labelled.dataset import LabelledFormat, Part, open_parts
-from elman.data.labelled.example import Reading
+from elman.data.labelled.batches import LabelledBatch, evaluation_batches, training_batches
+from elman.data.labelled.dataset import LabelledFormat, LabelledPart, open_parts
+from elman.data.labelled.example import ReaderOptions
 from elman.data.labelled.labels import TARGETS
-from elman.data.labelled.preparation import fingerprint, prepare_examples
+from elman.data.labelled.preparation import fingerprint_examples, prepare_examples
 from elman.data.labelled.readers import read_examples, reader_name
 from elman.data.text.vocabularies import load_vocabulary
 from elman.evaluation.labelling import evaluate_calibrated, prior_baseline
@@ -78,10 +78,10 @@ class ClassifySettings(NetworkSettings):
     symbol_dropout: float = setting(0.05, "probability that a symbol becomes unknown in training", low=0, high=1)
 
 
-def reading(settings: ClassifySettings, **changes: Any) -> Reading:
+def reading(settings: ClassifySettings, **changes: Any) -> ReaderOptions:
     """Return what readers are told."""
-    names = {field.name for field in fields(Reading)} & {field.name for field in fields(settings)}
-    return replace(Reading(**{name: getattr(settings, name) for name in names}), **changes)
+    names = {field.name for field in fields(ReaderOptions)} & {field.name for field in fields(settings)}
+    return replace(ReaderOptions(**{name: getattr(settings, name) for name in names}), **changes)
 
 
 def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def build(settings: ClassifySettings, folder: Path) -> Classifier:
 def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Task:
     """Return what training needs."""
     form, (training, validation) = LabelledFormat.open(run.path), open_parts(run.path)
-    run.check_data(fingerprint(training), "examples")
+    run.check_data(fingerprint_examples(training), "examples")
     loss = objective(settings, form, choose_device(settings.device))
 
     def evaluate(model: nn.Module) -> Metrics:
@@ -135,7 +135,7 @@ def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Tas
 
     return Task(
         model,
-        batches(training, form.labels, batch_size=settings.batch_size, seed=settings.seed),
+        training_batches(training, form.labels, batch_size=settings.batch_size, seed=settings.seed),
         lambda model, batch, state: loss(model, batch),
         evaluate,
         metric="mse" if settings.target == "number" else "nats",
@@ -160,8 +160,8 @@ def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path
     form = LabelledFormat.open(run.path)
     loss = objective(settings, form, torch.device("cpu"))
     with judged_part(reading(settings), run.path, form, sources) as (part, _):
-        few = Part(part.input, part.target, part.chosen[: SAMPLE_ROWS * SAMPLE_BATCHES])
-        found = list(islice(in_turn(few, form.labels, batch_size=SAMPLE_ROWS), SAMPLE_BATCHES))
+        few = LabelledPart(part.input, part.target, part.chosen[: SAMPLE_ROWS * SAMPLE_BATCHES])
+        found = list(islice(evaluation_batches(few, form.labels, batch_size=SAMPLE_ROWS), SAMPLE_BATCHES))
     return LegacySample(found, lambda model, batch: loss(model, batch).mean, None)
 
 

@@ -14,7 +14,7 @@ from elman.data.batching import BucketBatches
 from elman.data.series.builtin import SEASON, sunspots
 from elman.data.series.dataset import Panel
 from elman.data.series.readers import SeriesFormat, SeriesTable, read_series
-from elman.data.series.regularisation import Rules
+from elman.data.series.regularisation import RegularisationRules
 from elman.data.series.window_plan import LONGEST, ForecastSpec
 from elman.data.series.windows import WindowBatch, Windows, spread_evenly
 from elman.data.skipped import SkippedRows
@@ -86,7 +86,7 @@ class ForecastSettings(NetworkSettings):
     def form(self) -> SeriesFormat:
         """The format of the files."""
         columns = (self.series_column, self.target_columns, self.known_columns)
-        rules = Rules(self.unsorted, self.duplicates, self.gaps, self.frequency)
+        rules = RegularisationRules(self.unsorted, self.duplicates, self.gaps, self.frequency)
         return SeriesFormat(self.time_columns, self.time_format, *columns, rules, self.skip_bad)
 
 

@@ -13,15 +13,15 @@ import numpy as np
 from elman.data.sessions import builtin
 from elman.data.sessions.dataset import (
     EVENT,
-    by_time,
     leave_last_out,
     open_part,
-    sessions_of,
-    write_judged,
+    order_events,
+    split_by_time,
+    write_evaluated,
     write_parts,
 )
-from elman.data.sessions.events import EventTable, read_events
 from elman.data.sessions.items import ItemCatalogue
+from elman.data.sessions.readers import EventTable, read_events
 from elman.data.skipped import SkippedRows
 from elman.errors import BrokenRun, DataError, RunError
 from elman.evaluation.result import Metrics
@@ -120,9 +120,9 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
     def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
         s = self.settings
         events = read_events(sources, s.table()) if sources else builtin.shop_events()
-        sessions = sessions_of(events, gap=s.session_gap)
-        division = leave_last_out(sessions) if s.split == "last" else by_time(sessions, s.validation, s.test)
-        limits = {"min_item_count": s.min_item_count, "max_validation_events": s.max_validation_events}
+        sessions = order_events(events, gap=s.session_gap)
+        division = leave_last_out(sessions) if s.split == "last" else split_by_time(sessions, s.validation, s.test)
+        limits = {"min_item_count": s.min_item_count, "max_evaluated": s.max_validation_events}
         items, facts = write_parts(sessions, division, self.folder, **limits)
         items.save(self.folder)
         return {
@@ -163,8 +163,8 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[RaggedArrays, SkippedRows]:
         events = read_events(sources, replace(self.settings.table(), skip_bad=skip_bad))
-        sessions = sessions_of(events, gap=self.settings.session_gap)
-        return write_judged(sessions, self.items, folder), events.skipped
+        sessions = order_events(events, gap=self.settings.session_gap)
+        return write_evaluated(sessions, self.items, folder), events.skipped
 
     def batches(self, training: RaggedArrays) -> WholeSessions | SessionStreams:
         from elman.data.sessions.batches import SessionStreams, WholeSessions

@@ -390,10 +390,10 @@ def evaluate(
             part, skipped = recipe.read(data, Path(folder), skip_bad=skip_bad, limit=None)
         else:
             part = _own(directory, recipe.evaluation_data)
-        metrics = recipe.evaluate(model, part, out=_created(out))
+        metrics = dict(recipe.evaluate(model, part, out=_created(out)))
         if not all(math.isfinite(value) for value in metrics.values() if isinstance(value, float)):
             raise non_finite_output(directory.path)
-        baselines = recipe.baselines(part)
+        baselines = {**metrics.pop("baselines", {}), **recipe.baselines(part)}
         return {
             **metrics,
             **({} if recipe.examples in metrics else {recipe.examples: len(part)}),

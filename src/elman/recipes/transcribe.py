@@ -13,11 +13,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from elman.data.batching import BucketBatches
-from elman.data.speech.dataset import SpeechBatch, SpeechDataset, read_features, read_numbers
-from elman.data.speech.features import collected
+from elman.data.speech.dataset import SpeechBatch, SpeechDataset, load_extractor, read_numbers
+from elman.data.speech.features import collect_features
 from elman.data.speech.preparation import prepare_speech
+from elman.data.speech.readers import read_transcripts
 from elman.data.speech.sources import features_for, sentences
-from elman.data.speech.table import read_table
 from elman.data.text.vocabularies import load_vocabulary
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.metrics.word_errors import error_rates
@@ -198,9 +198,9 @@ def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Pa
     """Return the first sentences of a table, or of the run's own."""
     speech = SpeechDataset.open(run.path)
     if sources:
-        rows = islice((row for path in sources for row in read_table(path, columns=settings.columns)), SAMPLE)
+        rows = islice((row for path in sources for row in read_transcripts(path, columns=settings.columns)), SAMPLE)
         by_speaker = settings.scaled_by == "speaker"
-        found = collected(rows, read_features(run.path), skip_bad=False, by_speaker=by_speaker)
+        found = collect_features(rows, load_extractor(run.path), skip_bad=False, by_speaker=by_speaker)
         symbols = [load_vocabulary(run.path).encode(text).astype(np.int64) for _, text, _ in found.rows]
         speech = SpeechDataset(type(speech.input).of(found.features), type(speech.target).of(symbols))
 
@@ -214,7 +214,7 @@ def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Pa
 def load(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> TranscriptionPredictor:
     """Return the trained model, ready to use."""
     assert isinstance(model, Transcriber)
-    parts = model, load_vocabulary(run.path), read_features(run.path), run
+    parts = model, load_vocabulary(run.path), load_extractor(run.path), run
     return TranscriptionPredictor(*parts, columns=settings.columns, by_speaker=settings.scaled_by == "speaker")
 
 

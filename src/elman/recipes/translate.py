@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from elman.data.batching import BucketBatches
 from elman.data.skipped import SkippedRows
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import Encoded, Languages, ParallelBatch, ParallelDataset, write_lines
-from elman.data.translation.parallel import SentencePair, numbered_pairs, read_parallel
+from elman.data.translation.dataset import ParallelBatch, ParallelDataset, write_validation_pairs
+from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
+from elman.data.translation.vocabularies import EncodedPair, VocabularyPair
 from elman.errors import DataError
 from elman.models.translator import Translator
 from elman.predictors.options import TranslateOptions
@@ -80,16 +81,18 @@ def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) 
         pairs, judged = parts(sources, settings, Path(beside))
         # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE write everything.
         seen = [pairs, judged] if kind == "characters" else [pairs]
-        languages = Languages.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
+        languages = VocabularyPair.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
 
-        def short(part: SpooledPairs, what: str) -> Iterator[tuple[SentencePair, Encoded]]:
+        def short(part: SpooledPairs, what: str) -> Iterator[tuple[SentencePair, EncodedPair]]:
             before = left_out.count
             yield from languages.encode_short(part, settings.longest, left_out)
             if left_out.count - before == len(part):
                 raise every_pair_is_too_long(what, settings.longest)
 
         kept = ParallelDataset.write(folder, (encoded for _, encoded in short(pairs, "pair")))
-        count = write_lines(folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation")))
+        count = write_validation_pairs(
+            folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation"))
+        )
     return {
         "sources": [str(source) for source in sources] or ["dates in words, English to German and French"],
         "fingerprint": kept.fingerprint,
@@ -139,7 +142,7 @@ def every_pair_is_too_long(what: str, longest: int) -> DataError:
 
 def build(settings: TranslateSettings, folder: Path) -> Translator:
     """Build the untrained model for the vocabularies in the folder."""
-    languages = Languages.load(folder)
+    languages = VocabularyPair.load(folder)
     return Translator(
         languages.source.size,
         languages.target.size,
@@ -159,7 +162,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
     device = choose_device(settings.device)
     corpus = ParallelDataset.open(run.path)
     run.check_data(corpus.fingerprint, "pairs")
-    judged = ParallelDataset.of(validation(run), Languages.load(run.path))
+    judged = ParallelDataset.of(validation(run), VocabularyPair.load(run.path))
     batches = BucketBatches(
         corpus.steps,
         corpus.batch,
@@ -184,7 +187,7 @@ def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Ta
 def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
     """Return the first pairs of DATA, or of the run's validation data."""
     pairs = list(islice(read_parallel(sources), SAMPLE)) if sources else validation(run)[:SAMPLE]
-    corpus = ParallelDataset.of(pairs, Languages.load(run.path))
+    corpus = ParallelDataset.of(pairs, VocabularyPair.load(run.path))
 
     def loss(model: Any, batch: ParallelBatch) -> Tensor:
         nats, count = model.nats(*batch)
@@ -197,7 +200,7 @@ def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Pat
 def load(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> TranslationPredictor:
     """Return the trained model, ready to use."""
     assert isinstance(model, Translator)
-    return TranslationPredictor(model, Languages.load(run.path), settings.longest, run)
+    return TranslationPredictor(model, VocabularyPair.load(run.path), settings.longest, run)
 
 
 def headline(metrics: Mapping[str, float | None]) -> str:

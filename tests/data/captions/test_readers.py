@@ -11,11 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from elman.data.captions.dataset import CaptionDataset, fingerprint, open_pictures, spoken, write_pictures
-from elman.data.captions.image_features import picture_inputs, read_features
-from elman.data.captions.pretrained_weights import read_weights
+from elman.data.captions.dataset import (
+    CaptionDataset,
+    fingerprint_pictures,
+    normalise_caption,
+    open_pictures,
+    write_pictures,
+)
+from elman.data.captions.image_features import picture_inputs, read_image_features
+from elman.data.captions.pretrained_weights import read_pretrained_weights
 from elman.data.captions.readers import read_album
-from elman.data.captions.splits import Rejected, album_parts, readable_of
+from elman.data.captions.splits import PictureReading, read_evaluation_pictures, split_album
 from elman.data.text.words import Words
 from elman.errors import DataError, RunError
 
@@ -45,23 +51,27 @@ def test_flickrs_folder(tmp_path: Path) -> None:
     assert album.rows["a.png"].captions == ("A dog runs .", "A brown dog .")
     assert album.rows["c.png"].captions == ("A boy with #3 on his shirt",)
     assert album.rows["a.png"].path == folder / "images/a.png"
-    parts = album_parts([folder], Rejected(16), share=0.1, validation_data=[])
+    parts = split_album([folder], PictureReading(16), share=0.1, validation_data=[])
     [first, second], [judged] = list(parts.training), list(parts.validation)
     assert first[0].shape == second[0].shape == (16, 16, 3)
     assert first[1:] == ("a.png", ["a dog runs", "a brown dog"])
     assert judged[1] == "c.png"
-    assert [name for _, name, _ in readable_of([folder], Rejected(16))] == ["b.png"]  # the list for the test
-    assert [name for _, name, _ in readable_of([folder / "Tiny.devImages.txt"], Rejected(16))] == ["c.png"]
+    assert [name for _, name, _ in read_evaluation_pictures([folder], PictureReading(16))] == [
+        "b.png"
+    ]  # the list for the test
+    assert [name for _, name, _ in read_evaluation_pictures([folder / "Tiny.devImages.txt"], PictureReading(16))] == [
+        "c.png"
+    ]
     other = folder / "mine.txt"
     other.write_text("c.png\na.png\n")
-    assert [name for _, name, _ in readable_of([other], Rejected(16))] == ["c.png", "a.png"]
+    assert [name for _, name, _ in read_evaluation_pictures([other], PictureReading(16))] == ["c.png", "a.png"]
 
 
 def test_a_captions_file_and_its_pictures_elsewhere(tmp_path: Path) -> None:
     folder = made(tmp_path / "data")
     file = tmp_path / "elsewhere.tsv"
     file.write_text("a.png\tOne.\na.png\tTwo.\nb.png\tThree.\nc.png\tFour, and more")
-    parts = album_parts([file, folder / "images"], Rejected(16), share=0.5, validation_data=[])
+    parts = split_album([file, folder / "images"], PictureReading(16), share=0.5, validation_data=[])
     assert [(name, texts) for _, name, texts in parts.training] == [("a.png", ["one", "two"])]
     assert [texts for *_, texts in parts.validation] == [["three"], ["four and more"]]
 
@@ -97,8 +107,8 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "is no captions file of COCO's"),
-        ("{", "is no captions file of COCO's"),
+        ("[]", "is not a COCO captions file"),
+        ("{", "is not a COCO captions file"),
         ('{"images": [], "annotations": []}', "has no captions"),
         (
             '{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": "x"}]}',
@@ -114,11 +124,14 @@ def test_captions_that_are_none(tmp_path: Path, text: str, message: str) -> None
         ),
         (
             '{"images": [], "annotations": [{"id": 7, "image_id": [1], "caption": "x"}]}',
-            "is no captions file of COCO's",
+            "is not a COCO captions file",
         ),
-        ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is no text"),
+        ('{"images": [{"id": 1, "file_name": null}], "annotations": []}', "file_name None of .* is not a string"),
         ('{"images": [{"id": 1, "file_name": "\\ud800"}], "annotations": []}', "surrogates not allowed"),
-        ('{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}', "caption None of .* is no text"),
+        (
+            '{"images": [], "annotations": [{"id": 7, "image_id": 1, "caption": null}]}',
+            "caption None of .* is not a string",
+        ),
     ],
 )
 def test_json_that_is_not_cocos(tmp_path: Path, content: str, message: str) -> None:
@@ -151,26 +164,26 @@ def test_what_is_refused(tmp_path: Path, spoil: Callable[[Path], None], message:
     folder = made(tmp_path)
     spoil(folder)
     with pytest.raises(DataError, match=message):
-        for part in album_parts([folder], Rejected(16), share=0.3, validation_data=[])[:2]:
+        for part in split_album([folder], PictureReading(16), share=0.3, validation_data=[])[:2]:
             list(part or ())
 
 
 def test_bad_pictures_are_left_out_when_asked(tmp_path: Path) -> None:
     folder = made(tmp_path)
     (folder / "images/a.png").write_bytes(b"no picture")
-    told = Rejected(16, skip_bad=True)
-    assert [name for _, name, _ in readable_of([folder], told)] == ["b.png", "c.png"]
-    assert told.left_out.count == 1 and "a.png cannot be read as an image" in told.left_out.lines()[0]
+    told = PictureReading(16, skip_bad=True)
+    assert [name for _, name, _ in read_evaluation_pictures([folder], told)] == ["b.png", "c.png"]
+    assert told.skipped.count == 1 and "a.png cannot be read as an image" in told.skipped.lines()[0]
     for name in "bc":
         (folder / f"images/{name}.png").unlink()
     with pytest.raises(DataError, match="every picture is missing or broken"):
-        list(readable_of([folder], told))
+        list(read_evaluation_pictures([folder], told))
 
 
 def test_long_captions_are_left_out_of_training(tmp_path: Path) -> None:
     folder = made(tmp_path, train="a.png\nb.png\nc.png\n", dev="c.png\n")
-    told = Rejected(16, longest=3)
-    parts = album_parts([folder], told, share=0.3, validation_data=[])
+    told = PictureReading(16, max_symbols=3)
+    parts = split_album([folder], told, share=0.3, validation_data=[])
     assert [(name, texts) for _, name, texts in parts.training] == [
         ("a.png", ["a dog runs", "a brown dog"]),
         ("b.png", ["two girls smiling"]),
@@ -178,7 +191,7 @@ def test_long_captions_are_left_out_of_training(tmp_path: Path) -> None:
     assert told.too_long == 1
     assert [texts for *_, texts in parts.validation] == [["a boy with 3 on his shirt"]]
     with pytest.raises(DataError, match="every caption is too long"):
-        list(album_parts([folder], Rejected(16, longest=1), share=0.3, validation_data=[]).training)
+        list(split_album([folder], PictureReading(16, max_symbols=1), share=0.3, validation_data=[]).training)
 
 
 @pytest.mark.parametrize("name", [300 * "a" + ".png", "zero\0.png", "images", "loop.png", "pipe.png", "."])
@@ -198,11 +211,11 @@ def test_a_picture_of_an_impossible_name_is_named_or_left_out(tmp_path: Path, na
     file.write_text(json.dumps({"images": images, "annotations": notes}))
     for sources in ([file], [file, tmp_path / place]):
         with pytest.raises(DataError) as caught:
-            list(readable_of(sources, Rejected(16)))
+            list(read_evaluation_pictures(sources, PictureReading(16)))
         assert name.split(".")[0] in caught.value.what and caught.value.found and "skip-bad" in str(caught.value)
-        told = Rejected(16, skip_bad=True)
-        assert [row[1] for row in readable_of(sources, told)] == ["b.png"]
-        (line,) = told.left_out.lines()
+        told = PictureReading(16, skip_bad=True)
+        assert [row[1] for row in read_evaluation_pictures(sources, told)] == ["b.png"]
+        (line,) = told.skipped.lines()
         assert line == f"{caught.value.what}: {caught.value.found}"
 
 
@@ -216,21 +229,21 @@ def test_features_instead_of_pictures(tmp_path: Path) -> None:
     for n, (name, array) in enumerate(arrays.items()):
         np.save(tmp_path / "maps" / (f"{name}.npy" if n else "a.npy"), array)
     for source in ("maps.safetensors", "maps"):
-        found = list(readable_of([folder / "Tiny.token.txt", tmp_path / source], Rejected(16)))
+        found = list(read_evaluation_pictures([folder / "Tiny.token.txt", tmp_path / source], PictureReading(16)))
         for values, name, _ in found:
             assert values.shape == (6, 5)  # places, features
             np.testing.assert_array_equal(values[4], arrays[name][:, 1, 1])
     np.save(tmp_path / "one.npy", np.arange(4))
-    np.testing.assert_array_equal(read_features(tmp_path / "one.npy"), np.arange(4, dtype="f4")[None])
+    np.testing.assert_array_equal(read_image_features(tmp_path / "one.npy"), np.arange(4, dtype="f4")[None])
     np.save(tmp_path / "bad.npy", np.array([1, np.nan]))
     with pytest.raises(DataError, match="not all finite"):
-        read_features(tmp_path / "bad.npy")
+        read_image_features(tmp_path / "bad.npy")
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
     with pytest.raises(DataError, match="cannot be read"):
-        read_features(tmp_path / "objects.npy")
+        read_image_features(tmp_path / "objects.npy")
     (tmp_path / "x.safetensors").write_bytes(b"{")
     with pytest.raises(DataError, match="a safetensors file"):
-        list(readable_of([folder / "Tiny.token.txt", tmp_path / "x.safetensors"], Rejected(16)))
+        list(read_evaluation_pictures([folder / "Tiny.token.txt", tmp_path / "x.safetensors"], PictureReading(16)))
 
 
 def test_features_may_have_half_precision(tmp_path: Path) -> None:
@@ -316,13 +329,13 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
     found = open_pictures(tmp_path, vocabulary, sided=("left",))
     assert kept == found.texts == texts
     assert found.fingerprint == print_
-    assert found.fingerprint != fingerprint(values, ["0.png", "1.png", "x.png"], texts)
+    assert found.fingerprint != fingerprint_pictures(values, ["0.png", "1.png", "x.png"], texts)
     assert found.turns.tolist() == [False, True, True]
     batch = found.batch(np.array([2, 0]))
     np.testing.assert_array_equal(batch.picture_B.numpy(), values[[2, 0]])
     assert batch.of_N.tolist() == [0, 1, 1]
-    assert [vocabulary.decode([int(v)]).strip() for v in batch.said_X[batch.said_of_X == 0]] == ["it"]
-    assert len(found.batch(np.array([0]), 1).said_X) == 5  # a, dog, left, of, it: also of the caption that is not drawn
+    assert [vocabulary.decode([int(v)]).strip() for v in batch.symbol_X[batch.symbol_of_X == 0]] == ["it"]
+    assert len(found.batch(np.array([0]), 1).symbol_X) == 5  # a, dog, left, of, it: also of captions not drawn
     said = [vocabulary.decode([int(t) for t in column if t >= 0]).strip() for column in batch.target_TN.T]
     assert said == ["it", "a dog left of it", "a dog"]
     torch.manual_seed(0)
@@ -343,7 +356,7 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
 
 
 def test_captions_are_said_in_words() -> None:
-    assert spoken('A man\'s dog -- "Rex" , runs !') == "a man's dog rex runs"
+    assert normalise_caption('A man\'s dog -- "Rex" , runs !') == "a man's dog rex runs"
     assert CaptionDataset(np.zeros((1, 4, 4, 3), "u1"), [["a"]], ["n"], Words(["<unk>", "<eos>", "a"])).turns.all()
 
 
@@ -351,20 +364,20 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(2, 3), "fc": torch.ones(1)}, tmp_path / "w.safetensors")
-    assert list(read_weights(tmp_path / "w.safetensors", {"a": (2, 3)})) == ["a"]
+    assert list(read_pretrained_weights(tmp_path / "w.safetensors", {"a": (2, 3)})) == ["a"]
     with pytest.raises(DataError, match=r"of another network\n.*\(3, 2\)\n.*\(2, 3\)"):
-        read_weights(tmp_path / "w.safetensors", {"a": (3, 2)})
+        read_pretrained_weights(tmp_path / "w.safetensors", {"a": (3, 2)})
     with pytest.raises(DataError, match="no such tensor"):
-        read_weights(tmp_path / "w.safetensors", {"b": (3, 2)})
+        read_pretrained_weights(tmp_path / "w.safetensors", {"b": (3, 2)})
     for bad, found in (
         (torch.full((2, 3), torch.nan), "nan or infinity"),
         (torch.ones(2, 3, dtype=torch.int8), "int8"),
     ):
         save_file({"a": bad}, tmp_path / "bad.safetensors")
         with pytest.raises(
-            DataError, match=rf"bad\.safetensors are broken\n.*a of finite numbers.*\n.*{found}\n.*anew"
+            DataError, match=rf"bad\.safetensors are broken\n.*a of finite numbers.*\n.*{found}\n.*again"
         ):
-            read_weights(tmp_path / "bad.safetensors", {"a": (2, 3)})
+            read_pretrained_weights(tmp_path / "bad.safetensors", {"a": (2, 3)})
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04")
     with pytest.raises(DataError, match="cannot be read"):
-        read_weights(tmp_path / "pickle.pt", {"b": (3, 2)})
+        read_pretrained_weights(tmp_path / "pickle.pt", {"b": (3, 2)})

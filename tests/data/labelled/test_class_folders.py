@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elman.data.labelled.class_folders import FOLDERS, LINES
-from elman.data.labelled.example import Reading
+from elman.data.labelled.example import ReaderOptions
 from elman.data.labelled.file_formats import load_file
 from elman.data.labelled.readers import read_examples, read_inputs, reader_name
 from elman.errors import DataError
@@ -24,14 +24,14 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert reader_name([tmp_path]) == "folders"
-    found = [(example.label, example.load()) for example in FOLDERS.read([tmp_path], Reading())]
+    found = [(example.label, example.load()) for example in FOLDERS.read([tmp_path], ReaderOptions())]
     assert found == [("a", "one"), ("b", "two"), ("b", "three")]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"has empty classes(\n.*)*none in empty"):
-        list(FOLDERS.read([tmp_path], Reading()))
+        list(FOLDERS.read([tmp_path], ReaderOptions()))
     np.save(tmp_path / "empty" / "1.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"several kinds(\n.*)*array, text"):
-        list(FOLDERS.read([tmp_path], Reading()))
+        list(FOLDERS.read([tmp_path], ReaderOptions()))
 
 
 def test_a_text_file_for_each_class(tmp_path: Path) -> None:
@@ -39,52 +39,54 @@ def test_a_text_file_for_each_class(tmp_path: Path) -> None:
     (tmp_path / "Greek.txt").write_text("Kalas\r\n", encoding="utf-8")
     for sources in ([tmp_path], [tmp_path / "Greek.txt", tmp_path / "Irish.txt"]):
         assert reader_name(sources) == "lines"
-        found = [(example.label, example.load()) for example in LINES.read(sources, Reading())]
+        found = [(example.label, example.load()) for example in LINES.read(sources, ReaderOptions())]
         assert found == [("Greek", "Kalas"), ("Irish", "O'Brien"), ("Irish", "Daly")]
-    assert [example.name for example in read_examples([tmp_path], Reading())][-1] == "Irish.txt:3"
+    assert [example.name for example in read_examples([tmp_path], ReaderOptions())][-1] == "Irish.txt:3"
 
 
 def test_files_of_numbers(tmp_path: Path) -> None:
     csv = tmp_path / "a.csv"
     csv.write_text("x,y\n1,2\n3,4\n")
-    np.testing.assert_array_equal(load_file(csv, Reading()), [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(load_file(csv, ReaderOptions()), [[1, 2], [3, 4]])
     csv.write_text("1,2\n3,4\n")
-    np.testing.assert_array_equal(load_file(csv, Reading()), [[1, 2], [3, 4]])
-    for text, message in (("1,2\n3\n", "rows of different lengths"), ("1,2\n3,\n", "not all numbers")):
+    np.testing.assert_array_equal(load_file(csv, ReaderOptions()), [[1, 2], [3, 4]])
+    csv.write_text("\ufeff1;2\n3;4\n")
+    np.testing.assert_array_equal(load_file(csv, ReaderOptions()), [[1, 2], [3, 4]])
+    for text, message in (("1,2\n3\n", "line 2: wrong number of cells"), ("1,2\n3,\n", "not all numbers")):
         csv.write_text(text)
         with pytest.raises(DataError, match=message):
-            load_file(csv, Reading())
+            load_file(csv, ReaderOptions())
     array = tmp_path / "a.npy"
     np.save(array, np.arange(4).reshape(2, 2))
-    assert load_file(array, Reading()).dtype == np.float32
+    assert load_file(array, ReaderOptions()).dtype == np.float32
     np.save(array, np.array([1.0, np.nan]))
     with pytest.raises(DataError, match="'nan' at place 2"):
-        load_file(array, Reading())
+        load_file(array, ReaderOptions())
     for content in (np.array([{}]), np.zeros((2, 2, 2)), np.array("x")):
         np.save(array, content, allow_pickle=True)
-        with pytest.raises(DataError, match=r"cannot read|is no sequence"):
-            load_file(array, Reading())
+        with pytest.raises(DataError, match=r"cannot read|is not a sequence"):
+            load_file(array, ReaderOptions())
     with pytest.raises(DataError, match=r"of no kind that can be read(\n.*)*\.npy"):
-        load_file(tmp_path / "a.xyz", Reading())
+        load_file(tmp_path / "a.xyz", ReaderOptions())
     with pytest.raises(DataError, match="does not exist"):
-        load_file(tmp_path / "b.npy", Reading())
+        load_file(tmp_path / "b.npy", ReaderOptions())
 
 
 def test_what_no_reader_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nope does not exist"):
-        read_examples([tmp_path / "nope"], Reading())
+        read_examples([tmp_path / "nope"], ReaderOptions())
     with pytest.raises(DataError, match=r"cannot be read\n.*one folder per class(.*\n)*.*none of them"):
-        read_examples([tmp_path], Reading())
+        read_examples([tmp_path], ReaderOptions())
     (tmp_path / "a.csv").write_text("text,label\na,b\n")
     (tmp_path / "b.txt").write_text("a\n")
     with pytest.raises(DataError, match="not all of one kind"):
-        read_examples([tmp_path / "a.csv", tmp_path / "b.txt"], Reading())
+        read_examples([tmp_path / "a.csv", tmp_path / "b.txt"], ReaderOptions())
 
 
 def test_inputs_without_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", np.zeros(3))
     np.save(tmp_path / "a.npy", np.ones(2))
-    reading = Reading(labelled=False)
+    reading = ReaderOptions(labelled=False)
     names = [Path(example.name).name for example in read_inputs([tmp_path], reading, "ts")]
     assert names == ["a.npy", "b.npy"]
     text = tmp_path / "c.txt"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.labelled.example import Reading
+from elman.data.labelled.example import ReaderOptions
 from elman.data.labelled.idx import READER, read_idx
 from elman.errors import DataError
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_pictures_and_the_labels_beside_them(folder: Path) -> None:
     for source in (folder, folder / "train-images-idx3-ubyte.gz"):
         assert READER.takes([source])
-        examples = list(READER.read([source], Reading(order="rows")))
+        examples = list(READER.read([source], ReaderOptions(order="rows")))
         assert [example.label for example in examples] == ["7", "0", "7"]
         for example, image in zip(examples, IMAGES, strict=True):
             np.testing.assert_array_equal(example.load(), image)
@@ -41,7 +41,7 @@ def test_series_of_any_type_are_steps_of_numbers(tmp_path: Path, code: int, kind
     path = tmp_path / "series-idx2-ubyte"
     path.write_bytes(idx(code, series))
     np.testing.assert_array_equal(read_idx(path), series)
-    first = next(READER.read([path], Reading(labelled=False)))
+    first = next(READER.read([path], ReaderOptions(labelled=False)))
     np.testing.assert_array_equal(first.load(), [[0], [1], [2]])
     assert first.label is None
 
@@ -50,16 +50,16 @@ def test_broken_files_are_named(folder: Path) -> None:
     images, labels = folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte"
     labels.write_bytes(idx(8, np.array([7, 0], np.uint8)))
     with pytest.raises(DataError, match=r"does not fit train-images.*\n.*3 labels"):
-        list(READER.read([images], Reading()))
+        list(READER.read([images], ReaderOptions()))
     labels.write_bytes(idx(8, np.array([7, 0, 1], np.uint8))[:-1])
     with pytest.raises(DataError, match=r"is broken\n.*11 bytes.*\n.*10 bytes"):
-        list(READER.read([images], Reading()))
+        list(READER.read([images], ReaderOptions()))
     labels.write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="is no IDX file"):
+    with pytest.raises(DataError, match="is not an IDX file"):
         read_idx(labels)
     labels.unlink()
     with pytest.raises(DataError, match="has no labels beside it"):
-        list(READER.read([images], Reading()))
+        list(READER.read([images], ReaderOptions()))
     images.write_bytes(images.read_bytes()[:20])
     with pytest.raises(DataError, match="cannot read"):
         read_idx(images)
@@ -67,7 +67,7 @@ def test_broken_files_are_named(folder: Path) -> None:
 
 def test_a_folder_of_several_and_a_file_of_labels_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="holds labels only"):
-        list(READER.read([folder / "train-labels-idx1-ubyte"], Reading()))
+        list(READER.read([folder / "train-labels-idx1-ubyte"], ReaderOptions()))
     (folder / "train2-images-idx3-ubyte").write_bytes(idx(8, IMAGES))
     with pytest.raises(DataError, match="holds several IDX files"):
-        list(READER.read([folder], Reading()))
+        list(READER.read([folder], ReaderOptions()))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.labelled.labels import Labels, split
+from elman.data.labelled.labels import Labels, split_examples
 from elman.errors import DataError
 from elman.storage.records import read_record
 
@@ -45,8 +45,8 @@ def test_several_classes_tags_and_numbers() -> None:
         ("class", ["a", "b"], r"x has several labels\n(.*\n)*.*target=classes"),
         ("tags", "a b", r"x has not as many tags as steps\n.*3 tags\n.*2"),
         ("tags", ["a", "", "b"], "a step without a tag"),
-        ("number", "a", "x has a label that is no number"),
-        ("number", "nan", "x has a label that is no number"),
+        ("number", "a", "x has a label that is not a number"),
+        ("number", "nan", "x has a label that is not a number"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(target: str, label: object, message: str) -> None:
@@ -82,8 +82,8 @@ def test_labels_come_back_from_json_and_broken_ones_are_refused() -> None:
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0, 1), st.integers(0, 99))
 def test_the_split_takes_a_share_of_each_class_and_never_all(labels: list, share: float, seed: int) -> None:
-    held = split(labels, "class", share, seed)
-    np.testing.assert_array_equal(held, split(labels, "class", share, seed))
+    held = split_examples(labels, "class", share, seed)
+    np.testing.assert_array_equal(held, split_examples(labels, "class", share, seed))
     for name in set(labels):
         own = held[np.array(labels) == name]
         assert own.sum() == min(round(share * len(own)), len(own) - 1)
@@ -91,6 +91,6 @@ def test_the_split_takes_a_share_of_each_class_and_never_all(labels: list, share
 
 @given(st.lists(st.sampled_from(["a", "a;b", "c", "a;b;c;d"]), min_size=1, max_size=40), st.floats(0, 1))
 def test_no_class_is_in_the_validation_part_alone(labels: list, share: float) -> None:
-    held = split(labels, "classes", share, 1)
+    held = split_examples(labels, "classes", share, 1)
     known = {name for label, out in zip(labels, held, strict=True) if not out for name in label.split(";")}
     assert known == {name for label in labels for name in label.split(";")}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from elman.data.batching import IGNORED
-from elman.data.labelled.batches import batches, collate, in_turn
+from elman.data.labelled.batches import collate, evaluation_batches, training_batches
 from elman.data.labelled.dataset import LabelledFormat, open_parts
 from elman.data.labelled.example import Example
 from elman.data.labelled.preparation import prepare_examples
@@ -85,7 +85,7 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"e0: no numbers\n(.*\n)*.*--skip-bad"):
         prepare(tmp_path, *pairs)
     torn = (DataError("torn", hint="make it anew"), "a")
-    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad leaves broken examples out"):
+    with pytest.raises(DataError, match=r"e0: torn\n.*make it anew; --skip-bad skips broken examples"):
         prepare(tmp_path, torn, *series(1))
     described = prepare(tmp_path, *pairs, skip_bad=True)
     wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
@@ -114,9 +114,9 @@ def test_data_that_cannot_be_learned_from_is_refused(tmp_path: Path, pairs: list
 
 def test_that_everything_is_broken_is_said(tmp_path: Path) -> None:
     pairs = [(DataError("no numbers"), "a"), ("", "b")]
-    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 left out; e0: no numbers; e1 is empty"):
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*2 skipped; e0: no numbers; e1 is empty"):
         prepare(tmp_path, *pairs, skip_bad=True)
-    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 left out; e0 has a label"):
+    with pytest.raises(DataError, match=r"no examples left\n.*\n.*1 skipped; e0 has a label"):
         prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2)), "c")), skip_bad=True)
 
 
@@ -130,13 +130,13 @@ def test_batches_hold_what_the_losses_take(tmp_path: Path) -> None:
         steps = training.input[int(training.chosen[b])]
         np.testing.assert_array_equal(batch.input[: len(steps), b], steps)
         assert int(batch.lengths_B[b]) == len(steps)
-    assert sum(len(batch.target) for batch in batches(training, labels, batch_size=3, seed=1)) == 16
-    assert sum(len(batch.target) for batch in in_turn(training, labels, batch_size=5)) == 16
+    assert sum(len(batch.target) for batch in training_batches(training, labels, batch_size=3, seed=1)) == 16
+    assert sum(len(batch.target) for batch in evaluation_batches(training, labels, batch_size=5)) == 16
 
 
 def test_tags_are_padded_with_what_no_loss_counts(tmp_path: Path) -> None:
     prepare(tmp_path, *[("a b", "X Y"), ("c", "Y")] * 9, target="tags", vocabulary="words")
-    batch = next(in_turn(open_parts(tmp_path)[0], LabelledFormat.open(tmp_path).labels))
+    batch = next(evaluation_batches(open_parts(tmp_path)[0], LabelledFormat.open(tmp_path).labels))
     assert batch.target.shape == batch.input.shape
     assert (batch.target[1, 0].item(), batch.target[:, -1].tolist()) == (IGNORED, [0, 1])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from elman.data.labelled.text_encoder import TextEncoder, symbols_of
+from elman.data.labelled.text_encoder import TextEncoder, split_text
 from elman.errors import DataError, SettingError
 
 
@@ -11,8 +11,8 @@ def encoder(kind: str, *texts: object, size: int | None = None) -> TextEncoder:
 
 
 def test_words_are_parted_from_punctuation_in_lower_case() -> None:
-    assert symbols_of("It isn't, é!", "words") == ["it", "isn't", ",", "é", "!"]
-    assert symbols_of(["New York", "X"], "words") == ["New_York", "X"]
+    assert split_text("It isn't, é!", "words") == ["it", "isn't", ",", "é", "!"]
+    assert split_text(["New York", "X"], "words") == ["New_York", "X"]
 
 
 def test_what_training_has_not_seen_is_the_last_symbol() -> None:

@@ -4,7 +4,15 @@ import random
 import statistics
 
 from elman.data.pairs import builtin as edited_pairs
-from elman.data.pairs.builtin import DENIED, EDITS, deny, lose_article, sentences, slip, use_synonym
+from elman.data.pairs.builtin import (
+    DENIED,
+    EDITS,
+    drop_article,
+    negate,
+    reference_sentences,
+    replace_by_synonym,
+    swap_letters,
+)
 from elman.evaluation.baselines.word_overlap import shared_words
 
 
@@ -13,7 +21,7 @@ def test_there_are_enough_and_a_seed_repeats_them() -> None:
     assert len(pairs) > 2000
     assert list(edited_pairs.edited_pairs(1)) == pairs
     assert list(edited_pairs.edited_pairs(2)) != pairs
-    assert {pair.first for pair in pairs} == set(sentences())
+    assert {pair.first for pair in pairs} == set(reference_sentences())
     assert all(0 <= pair.score <= 5 for pair in pairs)
     same = [pair for pair in pairs if pair.first == pair.second]
     assert same
@@ -28,15 +36,17 @@ def test_what_the_edits_do() -> None:
     def after(edit: edited_pairs.Edit) -> str:
         return " ".join(edit(words, random.Random(1), ["other"]) or [])
 
-    assert sorted(after(slip)) == sorted(" ".join(words)) != after(slip)
-    assert after(lose_article) in ("method is called with a value", "the method is called with value")
+    assert sorted(after(swap_letters)) == sorted(" ".join(words)) != after(swap_letters)
+    assert after(drop_article) in ("method is called with a value", "the method is called with value")
     assert (
-        after(use_synonym).count("procedure") + after(use_synonym).count("invoked") + after(use_synonym).count("result")
+        after(replace_by_synonym).count("procedure")
+        + after(replace_by_synonym).count("invoked")
+        + after(replace_by_synonym).count("result")
         == 1
     )
-    assert after(deny) == "the method is not called with a value"
-    assert deny(["it", "is", "not", "so"], random.Random(1), []) == ["it", "is", "so"]
-    assert deny(["nothing", "here"], random.Random(1), []) is None
+    assert after(negate) == "the method is not called with a value"
+    assert negate(["it", "is", "not", "so"], random.Random(1), []) == ["it", "is", "so"]
+    assert negate(["nothing", "here"], random.Random(1), []) is None
     assert all(DENIED[DENIED[word]] == word for word in DENIED)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.pairs.dataset import PairDataset, is_kept_out
+from elman.data.pairs.dataset import PairDataset, is_held_out
 from elman.data.pairs.readers import ScoredPair
 from elman.errors import RunError
 from elman.storage.ragged import RaggedArrays
@@ -38,8 +38,8 @@ def test_numbers_are_no_pairs(tmp_path: Path) -> None:
 
 def test_parts_depend_on_the_texts_alone() -> None:
     texts = [(f"first {n}", f"second {n}") for n in range(2000)]
-    kept = [is_kept_out(pair, 0.2, 1) for pair in texts]
+    kept = [is_held_out(pair, 0.2, 1) for pair in texts]
     assert 330 < sum(kept) < 470
-    assert [is_kept_out(pair[::-1], 0.2, 1) for pair in texts] == kept
-    assert [is_kept_out(pair, 0.2, 2) for pair in texts] != kept
-    assert not any(is_kept_out(pair, 0.0, 1) for pair in texts)
+    assert [is_held_out(pair[::-1], 0.2, 1) for pair in texts] == kept
+    assert [is_held_out(pair, 0.2, 2) for pair in texts] != kept
+    assert not any(is_held_out(pair, 0.0, 1) for pair in texts)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from elman.data.series.readers import SeriesFormat, read_series
-from elman.data.series.regularisation import Rules
+from elman.data.series.regularisation import RegularisationRules
 from elman.errors import DataError
 
 Write = Callable[..., Path]
@@ -114,16 +114,31 @@ def test_what_is_irregular_is_refused_with_the_place_and_the_remedy(write: Write
 @pytest.mark.parametrize(
     ("kind", "rules", "expected", "counted"),
     [
-        ("order", Rules(order="sort"), [10, 20, 30, 40], ("rows put in order", 2)),
-        ("duplicates", Rules(duplicates="first"), [10, 20, 30], ("rows with a time that stood already", 1)),
-        ("duplicates", Rules(duplicates="last"), [10, 21, 30], ("rows with a time that stood already", 1)),
-        ("duplicates", Rules(duplicates="mean"), [10, 20.5, 30], ("rows with a time that stood already", 1)),
-        ("gaps", Rules(gaps="missing"), [10, 20, np.nan, 40, 50, 60], ("times without a row", 1)),
-        ("steps", Rules(every="20"), [1.5, 3.5, 5], ("rows averaged", 2)),
+        ("order", RegularisationRules(order="sort"), [10, 20, 30, 40], ("rows put in order", 2)),
+        (
+            "duplicates",
+            RegularisationRules(duplicates="first"),
+            [10, 20, 30],
+            ("rows with a time that stood already", 1),
+        ),
+        (
+            "duplicates",
+            RegularisationRules(duplicates="last"),
+            [10, 21, 30],
+            ("rows with a time that stood already", 1),
+        ),
+        (
+            "duplicates",
+            RegularisationRules(duplicates="mean"),
+            [10, 20.5, 30],
+            ("rows with a time that stood already", 1),
+        ),
+        ("gaps", RegularisationRules(gaps="missing"), [10, 20, np.nan, 40, 50, 60], ("times without a row", 1)),
+        ("steps", RegularisationRules(every="20"), [1.5, 3.5, 5], ("rows averaged", 2)),
     ],
 )
 def test_what_is_irregular_is_put_right_as_asked(
-    write: Write, kind: str, rules: Rules, expected: list, counted: tuple[str, int]
+    write: Write, kind: str, rules: RegularisationRules, expected: list, counted: tuple[str, int]
 ) -> None:
     panel, counts, _ = read_series([write("t,v\n" + IRREGULAR[kind][0])], SeriesFormat(rules=rules))
     np.testing.assert_array_equal(panel.values[0].ravel(), expected)
@@ -135,13 +150,13 @@ def test_hours_become_days_and_days_months(write: Write) -> None:
     days = np.datetime64("2025-12-30") + np.arange(70)
     values = chance.normal(size=len(days))
     path = write("date,v\n" + "".join(f"{d},{v}\n" for d, v in zip(days, values, strict=True)))
-    panel, *_ = read_series([path], SeriesFormat(rules=Rules(every="1month")))
+    panel, *_ = read_series([path], SeriesFormat(rules=RegularisationRules(every="1month")))
     months = days.astype("datetime64[M]")
     expected = [values[months == month].mean() for month in np.unique(months)]
     np.testing.assert_allclose(panel.values[0].ravel(), expected, rtol=1e-12)
     assert panel.clock.text(int(panel.starts[0])) == "2025-12-01"
     with pytest.raises(DataError, match=r"the step does not fit the times"):
-        read_series([path], SeriesFormat(rules=Rules(every="5")))
+        read_series([path], SeriesFormat(rules=RegularisationRules(every="5")))
 
 
 @pytest.mark.parametrize(
@@ -149,18 +164,18 @@ def test_hours_become_days_and_days_months(write: Write) -> None:
     [
         ("", SeriesFormat(), "is empty"),
         ("t,v\n", SeriesFormat(), "has no rows"),
-        ("1,2\n3,4\n", SeriesFormat(), "no usable first line"),
-        ("t,v,v\n1,2,3\n", SeriesFormat(), "no usable first line"),
+        ("1,2\n3,4\n", SeriesFormat(), "no usable header"),
+        ("t,v,v\n1,2,3\n", SeriesFormat(), "no usable header"),
         ("t,v\n1,2\n2,3\n", SeriesFormat(columns=("w",)), "unknown column of .*'w'"),
         ("t,value\n1,2\n2,3\n", SeriesFormat(columns=("values",)), "did you mean 'value'"),
         ("t,v\n1,2\n2,3\n", SeriesFormat(columns=("v",), known=("v",)), "v is to be forecast and more"),
         ("t\n1\n2\n", SeriesFormat(), "leaves no column to forecast"),
-        ("t,v\n1,2\n2,3,4\n", SeriesFormat(), "line 3 has 3 cells"),
-        ("t,v\n1,2\n2,abc\n", SeriesFormat(), "line 3: v is no number\n.*\n.*'abc'"),
-        ("t,v\n1,2\n2,inf\n", SeriesFormat(), "line 3: v is no number"),
-        ("t,v\n1,2\n2,1_0\n", SeriesFormat(), "line 3: v is no number"),
+        ("t,v\n1,2\n2,3,4\n", SeriesFormat(), "line 3: wrong number of cells"),
+        ("t,v\n1,2\n2,abc\n", SeriesFormat(), "line 3: v is not a number\n.*\n.*'abc'"),
+        ("t,v\n1,2\n2,inf\n", SeriesFormat(), "line 3: v is not a number"),
+        ("t,v\n1,2\n2,1_0\n", SeriesFormat(), "line 3: v is not a number"),
         ("t,v\n1,2\n", SeriesFormat(), "too few times to tell their step"),
-        ('t,v\n1,"2\n', SeriesFormat(), "cannot be read\n.*a CSV file in UTF-8"),
+        ('t,v\n1,"2\n', SeriesFormat(), "line 2: the row is broken\n.*\n.*not closed"),
         (
             "s,t,v\nA,0,1\nA,10,2\nB,5,1\nB,15,2\n",
             SeriesFormat(series="s"),
@@ -193,7 +208,17 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_broken_rows_are_skipped_if_asked_and_counted(write: Write) -> None:
     path = write("t,v\n1,10\n2,2,2\nx,20\n3,abc\n4,40\n5,50\n6,60\n")
-    panel, _, skipped = read_series([path], SeriesFormat(skip_bad=True, rules=Rules(gaps="missing")))
+    panel, _, skipped = read_series([path], SeriesFormat(skip_bad=True, rules=RegularisationRules(gaps="missing")))
     np.testing.assert_array_equal(panel.values[0].ravel(), [10, np.nan, np.nan, 40, 50, 60])
     assert skipped.count == 3
     assert [f"line {n}" in line for n, line in zip((3, 4, 5), skipped.lines(), strict=True)] == [True] * 3
+
+
+def test_series_may_have_names_that_read_as_numbers(write: Write) -> None:
+    panel, *_ = read_series([write("date,NAN,INF,ABC\n2026-01-01,1,2,3\n2026-01-02,4,5,6\n")], SeriesFormat())
+    assert panel.series == ["NAN", "INF", "ABC"]
+
+
+def test_a_name_may_hold_another_separator(write: Write) -> None:
+    text = "date;temperature, C\n2026-01-01;1\n2026-01-02;2\n"
+    assert read_series([write(text)], SeriesFormat()).panel.series == ["temperature, C"]

@@ -77,13 +77,13 @@ def test_a_form_of_ones_own() -> None:
         read(["01.02.2026", "2026-02-02"], "%d.%m.%Y")
     with pytest.raises(DataError, match=r"the form '%d.%m.%Y'"):
         read(["2026-02-02"], "%d.%m.%Y")
-    with pytest.raises(SettingError, match=r"time_format is no form"):
+    with pytest.raises(SettingError, match=r"time_format is not a format"):
         read(["2026"], "year")
 
 
 @pytest.mark.parametrize("text", ["01/02/2026", "yesterday", "", "2026-13-01", "2026-1-1", "1.5"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match=r"x.csv line 2: the time cannot be read\n.*whole numbers, 2026-11"):
+    with pytest.raises(DataError, match=r"x.csv, line 2: the time cannot be read\n.*integers, 2026-11"):
         read([text])
 
 

@@ -162,7 +162,7 @@ def test_what_cannot_be_planned_is_said() -> None:
     with pytest.raises(SettingError, match=r"the season is longer than the training part"):
         ForecastSpec.fit(panel_of([50]), validation=0.2, season=60, horizon=2, lookback=3)
     lengths = [60, 5]
-    with pytest.raises(DataError, match=r"of g1 is too short\n.*\n.*5 rows\n.*--skip-bad leaves such series out"):
+    with pytest.raises(DataError, match=r"of g1 is too short\n.*\n.*5 rows\n.*--skip-bad skips such series"):
         ForecastSpec.fit(panel_of(lengths), validation=0.2, horizon=4)
     plan, panel = ForecastSpec.fit(panel_of(lengths), validation=0.2, horizon=4, lookback=10, skip_bad=True)
     assert plan.groups == panel.groups == ("g0",)

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from elman.data.sessions.dataset import (
     EVENT,
     Sessions,
-    by_time,
     leave_last_out,
     open_part,
-    sessions_of,
-    write_judged,
+    order_events,
+    split_by_time,
+    write_evaluated,
     write_parts,
 )
-from elman.data.sessions.events import Events
 from elman.data.sessions.items import UNKNOWN
+from elman.data.sessions.readers import Events
 from elman.errors import DataError, RunError
 from elman.storage.ragged import RaggedArrays
 
@@ -38,22 +38,22 @@ def pieces(sessions: Sessions) -> list[list[int]]:
 
 
 def test_order_is_by_time_and_the_files_among_equal_times() -> None:
-    found = sessions_of(events([(0, 3, 5), (1, 0, 1), (0, 2, 5), (0, 1, 2), (0, 0, 5)]))
+    found = order_events(events([(0, 3, 5), (1, 0, 1), (0, 2, 5), (0, 1, 2), (0, 0, 5)]))
     assert pieces(found) == [[1, 3, 2, 0], [0]]
     assert found.tied.tolist() == [False, False, True, True, False]
 
 
 def test_a_second_column_of_time_decides_within_the_first() -> None:
     rows = [(0, 0, 0.0), (0, 1, 0.0), (0, 2, 0.0)]
-    found = sessions_of(events(rows, [[1.0, 30.0], [1.0, 20.0], [0.0, 90.0]]))
+    found = order_events(events(rows, [[1.0, 30.0], [1.0, 20.0], [0.0, 90.0]]))
     assert pieces(found) == [[2, 1, 0]]
     assert not found.tied.any()
 
 
 def test_a_gap_ends_a_session() -> None:
     rows = [(0, 0, 0.0), (0, 1, 10.0), (0, 2, 20.1), (0, 3, 30.1)]
-    assert pieces(sessions_of(events(rows), gap=10)) == [[0, 1], [2, 3]]
-    assert pieces(sessions_of(events(rows))) == [[0, 1, 2, 3]]
+    assert pieces(order_events(events(rows), gap=10)) == [[0, 1], [2, 3]]
+    assert pieces(order_events(events(rows))) == [[0, 1, 2, 3]]
 
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 12)), min_size=4, max_size=40)
@@ -61,11 +61,11 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 1
 
 @given(ROWS, st.sampled_from([0.0, 0.1, 0.3]))
 def test_a_division_by_time_does_not_look_into_the_future(rows: list[Row], test: float) -> None:
-    sessions = sessions_of(events(rows))
+    sessions = order_events(events(rows))
     try:
-        division = by_time(sessions, 0.2, test)
+        division = split_by_time(sessions, 0.2, test)
     except DataError as error:
-        assert "cannot be divided by time" in str(error)
+        assert "cannot be split by time" in str(error)
         return
     parts: list[list[float]] = [[], [], []]
     for begin, first, last, end in zip(
@@ -83,13 +83,13 @@ def test_a_division_by_time_does_not_look_into_the_future(rows: list[Row], test:
 
 
 def test_events_of_one_moment_cannot_be_divided() -> None:
-    with pytest.raises(DataError, match=r"cannot be divided by time[\s\S]*1 different times in 3[\s\S]*split=last"):
-        by_time(sessions_of(events([(0, 0, 1), (0, 1, 1), (1, 0, 1)])), 0.1, 0.1)
+    with pytest.raises(DataError, match=r"cannot be split by time[\s\S]*1 different times in 3[\s\S]*split=last"):
+        split_by_time(order_events(events([(0, 0, 1), (0, 1, 1), (1, 0, 1)])), 0.1, 0.1)
 
 
 def written(folder: Path, rows: list[Row], **options: int) -> tuple[list[str], dict[str, object]]:
-    sessions = sessions_of(events(rows))
-    settings = {"min_item_count": 1, "max_validation_events": 100, **options}
+    sessions = order_events(events(rows))
+    settings = {"min_item_count": 1, "max_evaluated": 100, **options}
     items, facts = write_parts(sessions, leave_last_out(sessions), folder, **settings)
     return items.names, facts
 
@@ -124,27 +124,27 @@ def test_rare_items_are_left_out_of_training_and_unknown_elsewhere(tmp_path: Pat
 
 def test_fewer_judged_events_are_spread_over_the_sessions(tmp_path: Path) -> None:
     rows = [(session, (session + step) % 3, step) for session in range(40) for step in range(4)]
-    written(tmp_path, rows, max_validation_events=10)
+    written(tmp_path, rows, max_evaluated=10)
     assert len(open_part(tmp_path, "validation", 3)) == 10
     assert len(open_part(tmp_path, "test", 3)) == 40
 
 
 def test_too_short_to_leave_the_last_out() -> None:
     with pytest.raises(DataError, match=r"no session is long enough[\s\S]*2 shorter ones"):
-        leave_last_out(sessions_of(events([(0, 0, 1), (0, 1, 2), (1, 0, 1)])))
+        leave_last_out(order_events(events([(0, 0, 1), (0, 1, 2), (1, 0, 1)])))
 
 
 def test_nothing_to_predict(tmp_path: Path) -> None:
-    sessions = sessions_of(events([(n, n % 3, n) for n in range(20)]))
+    sessions = order_events(events([(n, n % 3, n) for n in range(20)]))
     with pytest.raises(DataError, match="the training part has nothing to predict"):
-        write_parts(sessions, by_time(sessions, 0.2, 0.2), tmp_path, min_item_count=1, max_validation_events=10)
+        write_parts(sessions, split_by_time(sessions, 0.2, 0.2), tmp_path, min_item_count=1, max_evaluated=10)
 
 
 def test_other_sessions_are_judged_by_the_items_of_a_run(tmp_path: Path) -> None:
     rows = [(0, 0, 0), (0, 1, 1), (0, 0, 2), (0, 1, 3), (0, 1, 4)]
-    sessions = sessions_of(events(rows))
-    items, _ = write_parts(sessions, leave_last_out(sessions), tmp_path, min_item_count=1, max_validation_events=9)
-    part = write_judged(sessions_of(events([(0, 2, 0), (0, 1, 1), (1, 0, 0)])), items, tmp_path)
+    sessions = order_events(events(rows))
+    items, _ = write_parts(sessions, leave_last_out(sessions), tmp_path, min_item_count=1, max_evaluated=9)
+    part = write_evaluated(order_events(events([(0, 2, 0), (0, 1, 1), (1, 0, 0)])), items, tmp_path)
     assert shown(part) == [[(UNKNOWN, False), (1, True)]]
 
 

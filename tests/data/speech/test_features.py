@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from elman.data.speech.features import Featured, collected, featured, keep
-from elman.data.speech.table import TranscribedFile
+from elman.data.speech.features import ExtractedFeatures, collect_features, extract_features, write_features
+from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays
@@ -24,8 +24,8 @@ def tone(hertz: float, loud: float = 0.4) -> np.ndarray:
     return (loud * np.sin(2 * np.pi * hertz * np.arange(RATE // 4) / RATE) + noise).astype(np.float32)
 
 
-def stream(rows: list[TranscribedFile], notes: Counter[str] | None = None) -> Iterator[Featured]:
-    return featured(rows, FEATURES, skip_bad=False, leave_out=list[str]().append, notes=notes or Counter())
+def stream(rows: list[TranscribedFile], notes: Counter[str] | None = None) -> Iterator[ExtractedFeatures]:
+    return extract_features(rows, FEATURES, skip_bad=False, on_skip=list[str]().append, notes=notes or Counter())
 
 
 def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> None:
@@ -37,21 +37,21 @@ def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> No
         TranscribedFile(tone(500), "c"),
     ]
     with pytest.raises(DataError, match=r"bad\.wav cannot be read as a sound(\n.*)*--skip-bad"):
-        collected(rows, FEATURES, skip_bad=False)
+        collect_features(rows, FEATURES, skip_bad=False)
     bad: list[str] = []
     notes: Counter[str] = Counter()
-    found = list(featured(rows, FEATURES, skip_bad=True, leave_out=bad.append, notes=notes))
+    found = list(extract_features(rows, FEATURES, skip_bad=True, on_skip=bad.append, notes=notes))
     assert [row.text for row, _ in found] == ["a", "c"]
     assert len(bad) == 1
-    assert notes == {"resampled from 16000 to 8000 samples a second": 1}
-    assert collected(rows, FEATURES, skip_bad=True).bad == bad
+    assert notes == {"resampled from 16000 to 8000 Hz": 1}
+    assert collect_features(rows, FEATURES, skip_bad=True).bad == bad
     with pytest.raises(DataError, match=r"every file is broken\n.*\n.*bad\.wav"):
-        collected(rows[1:2], FEATURES, skip_bad=True)
+        collect_features(rows[1:2], FEATURES, skip_bad=True)
 
 
 def test_a_speaker_is_normalised_over_all_that_he_says() -> None:
     rows = [TranscribedFile(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), "x", "ab"[n % 2]) for n in range(6)]
-    found = collected(rows, FEATURES, skip_bad=False, by_speaker=True)
+    found = collect_features(rows, FEATURES, skip_bad=False, by_speaker=True)
     for n in range(2):
         np.testing.assert_allclose(np.concatenate(found.features[n::2]).astype(float).mean(0), 0, atol=2e-3)
 
@@ -59,8 +59,8 @@ def test_a_speaker_is_normalised_over_all_that_he_says() -> None:
 @pytest.mark.parametrize("by_speaker", [False, True])
 def test_what_is_kept_is_what_is_collected(tmp_path: Path, by_speaker: bool) -> None:
     rows = [TranscribedFile(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), f"text {n}", "ab"[n % 2]) for n in range(6)]
-    kept = keep(tmp_path, stream(rows), by_speaker=by_speaker)
-    expected = collected(rows, FEATURES, skip_bad=False, by_speaker=by_speaker).features
+    kept = write_features(tmp_path, stream(rows), by_speaker=by_speaker)
+    expected = collect_features(rows, FEATURES, skip_bad=False, by_speaker=by_speaker).features
     assert kept.texts == [row.text for row in rows]
     found = RaggedArrays.open(tmp_path, "input")
     assert len(found) == len(expected)
@@ -77,11 +77,11 @@ def test_features_are_not_held_while_they_are_kept(tmp_path: Path, by_speaker: b
     made: list[weakref.ref] = []
     alive: list[int] = []
 
-    def watched() -> Iterator[Featured]:
+    def watched() -> Iterator[ExtractedFeatures]:
         for row, values in stream([TranscribedFile(tone(200 + n), "x", str(n % 3)) for n in range(40)]):
             made.append(weakref.ref(values))
             alive.append(sum(values() is not None for values in made))
             yield row, values
 
-    keep(tmp_path, watched(), by_speaker=by_speaker)
+    write_features(tmp_path, watched(), by_speaker=by_speaker)
     assert len(alive) == 40 and max(alive) <= 2

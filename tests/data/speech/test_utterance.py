@@ -28,7 +28,7 @@ def test_they_are_log_mel_energies_and_begin_where_the_noise_ends() -> None:
 
 def test_what_is_odd_is_said(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "fast.wav", np.repeat(TONE, 2), 2 * RATE)
-    assert PLAIN.of(tmp_path / "fast.wav").notes == ("resampled from 16000 to 8000 samples a second",)
+    assert PLAIN.of(tmp_path / "fast.wav").notes == ("resampled from 16000 to 8000 Hz",)
     assert PLAIN.of(np.clip(5 * TONE, -1, 1)).notes == ("clipped: the sound is cut off at full scale",)
     assert PLAIN.of(0.005 * TONE).notes == ("hardly any sound: below 0.3 % of full scale",)
     assert PLAIN.of(TONE).notes == ()

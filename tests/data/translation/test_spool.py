@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
 from elman.data.translation.spool import SpooledPairs
 
 lines = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=8)

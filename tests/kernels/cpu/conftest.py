@@ -29,7 +29,7 @@ if path is not None:
 from elman.kernels import cpu
 from elman.kernels.cpu import passes
 from elman.kernels.weights import Weights
-from elman.layers import LAYERS
+from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell, State
 
 assert path is None or passes._engine.__file__ == path
@@ -37,7 +37,10 @@ if passes.missing is not None:
     pytest.skip(passes.missing, allow_module_level=True)
 
 ALL_CELLS: dict[str, Cell] = {
-    str(cell.kernel): cell() for layer in LAYERS.values() for cell in layer.cells if cell.kernel in passes.KINDS
+    str(cell.kernel): cell()
+    for layer in map(layer_class, LAYERS)
+    for cell in layer.cells
+    if cell.kernel in passes.KINDS
 }
 
 

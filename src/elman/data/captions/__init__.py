@@ -1,0 +1,1 @@
+"""Captioned pictures: readers, splits, data set and batches."""

@@ -42,9 +42,14 @@ _SAMPLES = 3  # points in a pixel and direction, so that edges are smooth
 
 
 class Scene(NamedTuple):
-    """A picture, and the sentences that describe it."""
+    """A picture, and the sentences that describe it.
 
-    image: NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    Attributes:
+        image: (SIDE, SIDE, 3).
+        captions: the sentences.
+    """
+
+    image: NDArray[np.uint8]
     captions: tuple[str, ...]
 
 
@@ -56,48 +61,48 @@ def scenes(count: int, *, seed: int, held_out: bool = False) -> Iterator[Scene]:
         seed: of everything random.
         held_out: only scenes with a large shape of `NEVER_LARGE` or a small one of `NEVER_SMALL`; else none of them.
     """
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     names, shapes = list(COLOURS), SHAPES
     left = count
     while left:
-        large, small = ((names[chance.integers(6)], shapes[chance.integers(5)]) for _ in range(2))
+        large, small = ((names[rng.integers(6)], shapes[rng.integers(5)]) for _ in range(2))
         if held_out:
-            if chance.integers(2):
-                large = NEVER_LARGE[chance.integers(len(NEVER_LARGE))]
+            if rng.integers(2):
+                large = NEVER_LARGE[rng.integers(len(NEVER_LARGE))]
             else:
-                small = NEVER_SMALL[chance.integers(len(NEVER_SMALL))]
+                small = NEVER_SMALL[rng.integers(len(NEVER_SMALL))]
         elif large in NEVER_LARGE or small in NEVER_SMALL:
             continue
-        relation = list(RELATIONS)[chance.integers(len(RELATIONS))]
-        said = {"large": f"a large {' '.join(large)}", "small": f"a small {' '.join(small)}"}
-        image = drawn(large, small, RELATIONS[relation][0], chance)
-        yield Scene(image, tuple(sentence.format(**said) for sentence in RELATIONS[relation][1:]))
+        relation = list(RELATIONS)[rng.integers(len(RELATIONS))]
+        shapes_of = {"large": f"a large {' '.join(large)}", "small": f"a small {' '.join(small)}"}
+        image = draw_scene(large, small, RELATIONS[relation][0], rng)
+        yield Scene(image, tuple(sentence.format(**shapes_of) for sentence in RELATIONS[relation][1:]))
         left -= 1
 
 
-def drawn(
-    large: tuple[str, str], small: tuple[str, str], direction: tuple[int, int], chance: np.random.Generator
+def draw_scene(
+    large: tuple[str, str], small: tuple[str, str], direction: tuple[int, int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Return the picture of two shapes, each a colour and a name, the small one in a direction of the large one."""
-    radius, little = chance.uniform(11.5, 13), chance.uniform(6.3, 7.3)
+    radius, little = rng.uniform(11.5, 13), rng.uniform(6.3, 7.3)
     step = np.array(direction, float)
-    away = step * (radius + little + chance.uniform(1.5, 3)) + chance.uniform(-3, 3, 2) * (1 - np.abs(step))
+    away = step * (radius + little + rng.uniform(1.5, 3)) + rng.uniform(-3, 3, 2) * (1 - np.abs(step))
     # Both lie within the picture: the first place is drawn among those where the second one has room too.
     low = np.maximum(radius, little - away) + 1
     high = SIDE - 1 - np.maximum(radius, little + away)
-    first = chance.uniform(low, np.maximum(low, high))
+    first = rng.uniform(low, np.maximum(low, high))
     canvas = np.empty((SIDE, SIDE, 3))
-    canvas[:] = chance.uniform(225, 255)
+    canvas[:] = rng.uniform(225, 255)
     for (colour, shape), centre, size in ((large, first, radius), (small, first + away, little)):
-        tint = np.clip(np.array(COLOURS[colour]) + chance.normal(0, 8, 3), 0, 255)
-        cover = covered(shape, centre, size)[:, :, None]
+        tint = np.clip(np.array(COLOURS[colour]) + rng.normal(0, 8, 3), 0, 255)
+        cover = pixel_coverage(shape, centre, size)[:, :, None]
         canvas = canvas * (1 - cover) + tint * cover
-    noisy = canvas + chance.normal(0, 4, canvas.shape)
+    noisy = canvas + rng.normal(0, 4, canvas.shape)
     image: NDArray[np.uint8] = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return image
 
 
-def covered(shape: str, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+def pixel_coverage(shape: str, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
     """Return how much of each pixel a shape covers, (SIDE, SIDE), 0 to 1."""
     points = (np.arange(SIDE * _SAMPLES) + 0.5) / _SAMPLES
     x, y = (points[None, :] - centre[0]) / size, (points[:, None] - centre[1]) / size

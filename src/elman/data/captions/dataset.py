@@ -1,4 +1,4 @@
-"""Captioned pictures as a run keeps them: pictures in a mapped file, captions beside it, and batches of both."""
+"""Data set of captioned pictures: pictures in a mapped file, captions beside it, and batches of both."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LARGEST_CAPTIONS = 1 << 30
 """Bytes of the file of captions in a run; those of COCO's 118,000 pictures take 50 million."""
 
 
-def spoken(caption: str) -> str:
+def normalise_caption(caption: str) -> str:
     """Return a caption as a model reads and writes it: words in lower case, without punctuation, single spaces."""
     return " ".join(word for word in split_sentence(caption) if any(map(str.isalnum, word)))
 
 
-def symbols_with_words(texts: Iterable[Sequence[str]], *, rare: int) -> int:
+def count_symbols(texts: Iterable[Sequence[str]], *, rare: int) -> int:
     """Return how many symbols there are with a word for each that comes at least `rare` times, <unk> and <eos> counted.
 
     Of words there is at least one.
@@ -41,14 +41,23 @@ def symbols_with_words(texts: Iterable[Sequence[str]], *, rare: int) -> int:
 
 
 class CaptionBatch(NamedTuple):
-    """B pictures with N captions."""
+    """B pictures with N captions.
 
-    picture_B: Tensor  # (B, H, W, 3) uint8, or features (B, S, F) float32
-    turns_B: Tensor  # whether a picture may be mirrored
-    target_TN: Tensor  # symbols, IGNORED beyond the ends
-    of_N: Tensor  # which picture each caption is of, rising
-    said_X: Tensor  # the different symbols of all captions of each picture, also of those that were not drawn
-    said_of_X: Tensor  # which picture each of these is of, rising
+    Attributes:
+        picture_B: (B, H, W, 3) uint8, or features (B, S, F) float32.
+        turns_B: whether a picture may be mirrored.
+        target_TN: token ids, -100 beyond the ends.
+        of_N: the number of the picture of each caption, rising.
+        symbol_X: the different symbols of all captions of each picture, also of those that were not drawn.
+        symbol_of_X: the number of the picture of each of these, rising.
+    """
+
+    picture_B: Tensor
+    turns_B: Tensor
+    target_TN: Tensor
+    of_N: Tensor
+    symbol_X: Tensor
+    symbol_of_X: Tensor
 
 
 class CaptionDataset:
@@ -56,7 +65,7 @@ class CaptionDataset:
 
     Args:
         values: (pictures, H, W, 3) uint8, or (pictures, S, F) float32.
-        texts: the captions of each picture, as `spoken` returns them.
+        texts: the captions of each picture, as `normalise_caption` returns them.
         names: of the pictures.
         vocabulary: of the captions.
         sided: words that no longer hold when the picture is mirrored.
@@ -85,7 +94,7 @@ class CaptionDataset:
     @property
     def fingerprint(self) -> str:
         """What changes with every change of the pictures or captions."""
-        return fingerprint(self.values, self.names, self.texts)
+        return fingerprint_pictures(self.values, self.names, self.texts)
 
     def batch(self, chosen: NDArray[np.int64], most: int = 0) -> CaptionBatch:
         """Return these pictures with all their captions, or with `most` of them, drawn from torch's random state."""
@@ -97,14 +106,14 @@ class CaptionDataset:
             rows += [captions[k] for k in order]
             owners += [b] * len(order)
         target, _ = pad(rows, fill=IGNORED)
-        said = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
+        symbols = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
         return CaptionBatch(
             torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),
             torch.from_numpy(self.turns[chosen]),
             torch.from_numpy(target),
             torch.tensor(owners),
-            torch.from_numpy(np.concatenate(said)),
-            torch.from_numpy(np.repeat(np.arange(len(said)), [len(each) for each in said])),
+            torch.from_numpy(np.concatenate(symbols)),
+            torch.from_numpy(np.repeat(np.arange(len(symbols)), [len(each) for each in symbols])),
         )
 
 
@@ -118,11 +127,11 @@ def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list
 def write_pictures(
     folder: Path, pictures: Iterable[tuple[NDArray[Any], str, Sequence[str]]]
 ) -> tuple[list[list[str]], str]:
-    """Keep pictures in a folder, one by one, and return their captions and what changes with every change of them.
+    """Write pictures into a folder, one by one, and return their captions and what changes with every change of them.
 
     Args:
         folder: where they go.
-        pictures: of each the numbers, the name and the captions, at least one, as `spoken` returns them.
+        pictures: of each the numbers, the name and the captions, at least one, as `normalise_caption` returns them.
 
     Raises:
         DataError: there is none, or one is not like the others.
@@ -142,12 +151,12 @@ def write_pictures(
             texts.append(list(captions))
             yield array[None]
 
-    kept = RaggedArrays.write(folder, "picture", values())
+    written = RaggedArrays.write(folder, "picture", values())
     write_json(folder / "captions.json", {"names": names, "texts": texts})
-    return texts, fingerprint(kept.values, names, texts)
+    return texts, fingerprint_pictures(written.values, names, texts)
 
 
-def fingerprint(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequence[str]]) -> str:
+def fingerprint_pictures(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequence[str]]) -> str:
     """Return SHA-256 of pictures and captions, in hexadecimal."""
     hasher = hashlib.sha256(json.dumps([list(names), [list(each) for each in texts]]).encode())
     hasher.update(f"{values.dtype.str}{values.shape}".encode())
@@ -157,12 +166,12 @@ def fingerprint(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequ
 
 
 def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] = ()) -> CaptionDataset:
-    """Map what `write_pictures` kept.
+    """Map what `write_pictures` wrote.
 
     Raises:
         RunError: it is missing or broken.
     """
-    values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_texts(folder)
+    values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_captions(folder)
     fits = (values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8) or (
         values.ndim == 3 and values.dtype == np.float32
     )
@@ -175,7 +184,7 @@ def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] 
     return CaptionDataset(values, texts, names, vocabulary, sided=sided)
 
 
-def read_texts(folder: Path) -> tuple[list[str], list[list[str]]]:
+def read_captions(folder: Path) -> tuple[list[str], list[list[str]]]:
     """Return the names of the pictures in a folder, and their captions.
 
     Raises:
@@ -194,5 +203,5 @@ def _understood(text: bytes) -> tuple[list[str], list[list[str]]]:
     if not lists or not all(isinstance(name, str) for name in names):
         raise ValueError("no names and captions")
     if not all(isinstance(each, list) and each and all(isinstance(text, str) for text in each) for each in texts):
-        raise ValueError("captions that are no texts")
+        raise ValueError("captions that are not strings")
     return names, texts

@@ -1,4 +1,4 @@
-"""What stands for a picture: the picture itself, brought to one size, or features that were computed before."""
+"""Image features: pixels of one size, or features that were computed before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.captions.readers import Captioned, is_there
+from elman.data.captions.readers import CaptionedPicture, may_exist
 from elman.data.media.files import decoding, files_of
 from elman.data.media.images import IMAGE_SUFFIXES, read_image
 from elman.errors import DataError
@@ -23,10 +23,10 @@ ARRAY, TENSORS = ".npy", ".safetensors"
 class PictureSource(Protocol):
     """Where the numbers of a picture come from."""
 
-    def has(self, row: Captioned) -> bool:
+    def has(self, row: CaptionedPicture) -> bool:
         """Return whether the picture is there."""
 
-    def read(self, row: Captioned) -> NDArray[Any]:
+    def read(self, row: CaptionedPicture) -> NDArray[Any]:
         """Return (H, W, 3) uint8, or features (S, F) float32.
 
         Raises:
@@ -40,10 +40,12 @@ class PictureFiles:
 
     side: int
 
-    def has(self, row: Captioned) -> bool:
-        return is_there(row.path)
+    def has(self, row: CaptionedPicture) -> bool:
+        """Return whether the picture is there."""
+        return may_exist(row.path)
 
-    def read(self, row: Captioned) -> NDArray[np.uint8]:
+    def read(self, row: CaptionedPicture) -> NDArray[np.uint8]:
+        """Return the pixels, (H, W, 3)."""
         return read_image(row.path, (self.side, self.side), colour=True)
 
 
@@ -53,15 +55,17 @@ class FeatureFolder:
 
     folder: Path
 
-    def has(self, row: Captioned) -> bool:
-        return is_there(self._path(row))
+    def has(self, row: CaptionedPicture) -> bool:
+        """Return whether the picture is there."""
+        return may_exist(self._path(row))
 
-    def read(self, row: Captioned) -> NDArray[np.float32]:
-        return read_features(self._path(row))
+    def read(self, row: CaptionedPicture) -> NDArray[np.float32]:
+        """Return the features, (S, F)."""
+        return read_image_features(self._path(row))
 
-    def _path(self, row: Captioned) -> Path:
+    def _path(self, row: CaptionedPicture) -> Path:
         whole = self.folder / f"{row.name}{ARRAY}"
-        return whole if is_there(whole) else self.folder / f"{row.name.removesuffix(Path(row.name).suffix)}{ARRAY}"
+        return whole if may_exist(whole) else self.folder / f"{row.name.removesuffix(Path(row.name).suffix)}{ARRAY}"
 
 
 class FeatureFile:
@@ -72,10 +76,12 @@ class FeatureFile:
         self.file = _open(path)
         self.names = set(self.file.keys())
 
-    def has(self, row: Captioned) -> bool:
+    def has(self, row: CaptionedPicture) -> bool:
+        """Return whether the picture is there."""
         return row.name in self.names
 
-    def read(self, row: Captioned) -> NDArray[np.float32]:
+    def read(self, row: CaptionedPicture) -> NDArray[np.float32]:
+        """Return the features, (S, F)."""
         return self.tensor(row.name)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
@@ -102,7 +108,7 @@ def picture_source(pictures: Path | None, side: int) -> PictureSource:
     return PictureFiles(side)
 
 
-def read_features(path: Path) -> NDArray[np.float32]:
+def read_image_features(path: Path) -> NDArray[np.float32]:
     """Return the features in a file of NumPy's, (S, F).
 
     Raises:
@@ -123,12 +129,12 @@ def _read(name: str, load: Callable[[], Any]) -> NDArray[np.float32]:
             or not array.size
         ):
             raise ValueError(f"{getattr(array, 'dtype', 'no')} numbers of shape {getattr(array, 'shape', 'none')}")
-    except Exception as error:  # a foreign file breaks in many ways
+    except Exception as error:  # an untrusted file breaks in many ways
         raise DataError(
             f"the features {name} cannot be read",
             should="numbers of shape (F), (S, F) or (F, H, W)",
             found=str(error)[:200],
-            hint="compute them anew",
+            hint="compute them again",
         ) from error
     if array.ndim == 3:
         array = array.reshape(len(array), -1).T
@@ -148,7 +154,12 @@ def _open(path: Path) -> Any:
 
 
 class PictureInput(NamedTuple):
-    """What is to be described: how it is called, and what reads it."""
+    """A picture to describe.
+
+    Attributes:
+        path: what messages call it.
+        read: returns its values.
+    """
 
     path: Path
     read: Callable[[], NDArray[Any]]
@@ -179,7 +190,7 @@ def picture_inputs(inputs: Sequence[str | Path], side: int, shape: tuple[int, ..
         )
     read: Callable[[Path], NDArray[Any]] = partial(read_image, size=(side, side), colour=True)
     if kind == "features":
-        read = read_features
+        read = read_image_features
     found: list[PictureInput] = []
     for path in (file for name in inputs for file in files_of(Path(name), suffixes, kind=kind)):
         if kind == "features" and path.suffix.lower() == TENSORS:

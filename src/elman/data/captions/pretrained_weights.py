@@ -1,4 +1,4 @@
-"""Weights that others trained, out of a safetensors file."""
+"""Pretrained weights in a safetensors file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from elman.errors import DataError
 
 
-def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+def read_pretrained_weights(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """Return the tensors of these names; others in the file are left alone.
 
     Args:
         path: a safetensors file.
-        wanted: the shape of each.
+        shapes: the shape of each.
 
     Raises:
         DataError: the file is missing, broken or no safetensors file, or a tensor is missing, has another shape, or is
@@ -25,8 +25,8 @@ def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, T
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            there = set(file.keys())
-            found = {name: file.get_tensor(name) for name in wanted if name in there}
+            names = set(file.keys())
+            tensors = {name: file.get_tensor(name) for name in shapes if name in names}
     except (OSError, SafetensorError) as error:
         raise DataError(
             f"the weights {path} cannot be read",
@@ -34,19 +34,19 @@ def read_weights(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, T
             found=str(error)[:200],
             hint="safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')",
         ) from error
-    for name, shape in wanted.items():
-        if name not in found or tuple(found[name].shape) != tuple(shape):
+    for name, shape in shapes.items():
+        if name not in tensors or tuple(tensors[name].shape) != tuple(shape):
             raise DataError(
                 f"the weights {path} are of another network",
                 should=f"{name} of shape {tuple(shape)}",
-                found=f"shape {tuple(found[name].shape)}" if name in found else "no such tensor",
+                found=f"shape {tuple(tensors[name].shape)}" if name in tensors else "no such tensor",
                 hint="another --set encoder",
             )
-        if not found[name].is_floating_point() or not bool(found[name].isfinite().all()):
+        if not tensors[name].is_floating_point() or not bool(tensors[name].isfinite().all()):
             raise DataError(
                 f"the weights {path} are broken",
                 should=f"{name} of finite numbers with fractions",
-                found="nan or infinity" if found[name].is_floating_point() else str(found[name].dtype),
-                hint="save them anew",
+                found="nan or infinity" if tensors[name].is_floating_point() else str(tensors[name].dtype),
+                hint="save them again",
             )
-    return found
+    return tensors

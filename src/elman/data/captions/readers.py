@@ -26,11 +26,17 @@ _LINE = re.compile(r"(?P<name>[^\t]*?)#\d+(?P<numbered>(?:[\t ].*)?)|(?P<plain>[
 LARGEST_JSON = 1 << 30
 
 
-class Captioned(NamedTuple):
-    """A picture and what is said of it."""
+class CaptionedPicture(NamedTuple):
+    """A picture and its captions.
+
+    Attributes:
+        name: of the picture in the captions file.
+        path: of the picture, which may be missing.
+        captions: at least one.
+    """
 
     name: str
-    path: Path  # where it would be; nothing says that it is there
+    path: Path
     captions: tuple[str, ...]
 
 
@@ -46,17 +52,17 @@ class Album:
     """
 
     file: Path
-    rows: Mapping[str, Captioned]
+    rows: Mapping[str, CaptionedPicture]
     lists: Mapping[str, tuple[Path, Sequence[str]]]
     only: str | None = None
 
-    def part(self, *wanted: str) -> list[Captioned] | None:
+    def part(self, *parts: str) -> list[CaptionedPicture] | None:
         """Return the pictures of the first of these parts that has a list; None where none has.
 
         Raises:
             DataError: a name in the list has no captions.
         """
-        for name in wanted:
+        for name in parts:
             if name in self.lists:
                 path, names = self.lists[name]
                 for number, picture in enumerate(names, 1):
@@ -98,11 +104,11 @@ def read_album(sources: Sequence[Path]) -> Album:
             lists, only = {TEST: (source, _names(source))}, TEST
     else:
         file, lists = source, {}
-    said = _coco(file) if file.suffix == ".json" else _lines(file)
+    captions = _coco(file) if file.suffix == ".json" else _lines(file)
     if pictures is not None and not pictures.exists():
         raise DataError(f"{pictures} does not exist", should="a folder of pictures, or features", found="nothing there")
-    place = pictures or _pictures(home, list(said))
-    rows = {name: Captioned(name, place / name, tuple(captions)) for name, captions in said.items()}
+    place = pictures or _pictures(home, list(captions))
+    rows = {name: CaptionedPicture(name, place / name, tuple(texts)) for name, texts in captions.items()}
     return Album(file, rows, lists, only)
 
 
@@ -189,7 +195,7 @@ def _coco(path: Path) -> dict[str, list[str]]:
         pairs = [(note.get("id"), names.get(note["image_id"]), _text(note, "caption"), note) for note in notes]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{path} is no captions file of COCO's",
+            f"{path} is not a COCO captions file",
             should='{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}',
             found=f"{type(error).__name__}: {error}"[:200],
         ) from error
@@ -213,7 +219,7 @@ def _text(row: Mapping[str, Any], key: str) -> str:
     """Return a text of COCO's; a ValueError or TypeError says that there is none, or only half a character."""
     text = row[key]
     if not isinstance(text, str):
-        raise TypeError(f"{key} {text!r} of {str(row)[:80]} is no text")
+        raise TypeError(f"{key} {text!r} of {str(row)[:80]} is not a string")
     text.encode()
     return text
 
@@ -222,10 +228,10 @@ def _pictures(home: Path, names: Sequence[str]) -> Path:
     """Return the folder of the pictures: the captions' own, or the one in it that holds the most of a few of them."""
     few = names[:: max(1, len(names) // 20)]
     places = [home, *sorted(path for path in home.iterdir() if path.is_dir())]
-    return max(places, key=lambda place: sum(is_there(place / name) for name in few))
+    return max(places, key=lambda place: sum(may_exist(place / name) for name in few))
 
 
-def is_there(path: Path) -> bool:
+def may_exist(path: Path) -> bool:
     """Return whether there is something to read; what the system cannot look at, reading it will tell."""
     try:
         path.lstat()

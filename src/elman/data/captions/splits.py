@@ -1,4 +1,4 @@
-"""The parts of captioned pictures: for training, for validation, and held out; read one picture at a time."""
+"""Splits of captioned pictures: training, validation and held out; read one picture at a time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from elman.data.captions.builtin import scenes
-from elman.data.captions.dataset import spoken
+from elman.data.captions.dataset import normalise_caption
 from elman.data.captions.image_features import PictureSource, picture_source
-from elman.data.captions.readers import TEST, TRAINING, VALIDATION, Album, Captioned, read_album
+from elman.data.captions.readers import TEST, TRAINING, VALIDATION, Album, CaptionedPicture, read_album
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 
 Stream = Iterator[tuple[NDArray[Any], str, list[str]]]
-"""Pictures as numbers, their names, and their captions as `elman.data.captions.dataset.spoken` returns them."""
+"""Pictures as numbers, their names, and their captions as `normalise_caption` returns them."""
 
 SIDE = 128
-"""Height and width of pictures, where nothing else is said."""
+"""Height and width of pictures by default."""
 
-SCENES, JUDGED = 8000, 300
+SCENES, EVALUATED = 8000, 300
 """Of the default data: for training, and for each of validation and held-out combinations."""
 
 
@@ -35,87 +35,89 @@ class CaptionSplits(NamedTuple):
 
 
 @dataclass
-class Rejected:
-    """How pictures are to be read, and what was left out.
+class PictureReading:
+    """Options for reading pictures, and counts of what was skipped.
 
     Attributes:
         side: height and width that they are brought to.
-        skip_bad: missing and broken ones are left out.
-        longest: symbols of a caption in training.
+        skip_bad: missing and broken ones are skipped.
+        max_symbols: symbols of a caption in training at most.
         by_words: whether symbols are counted as words; else as characters.
-        left_out: pictures that were missing or broken.
+        skipped: pictures that were missing or broken.
         too_long: how many captions were.
     """
 
     side: int = SIDE
     skip_bad: bool = False
-    longest: int = 1 << 30
+    max_symbols: int = 1 << 30
     by_words: bool = True
-    left_out: SkippedRows = field(default_factory=SkippedRows)
+    skipped: SkippedRows = field(default_factory=SkippedRows)
     too_long: int = 0
 
 
-def scene_parts(seed: int) -> CaptionSplits:
+def split_scenes(seed: int) -> CaptionSplits:
     """Return the default data."""
 
     def made(count: int, seed: int, held_out: bool = False) -> Stream:
         for n, scene in enumerate(scenes(count, seed=seed, held_out=held_out)):
-            yield scene.image, f"scene {n}", [spoken(text) for text in scene.captions]
+            yield scene.image, f"scene {n}", [normalise_caption(text) for text in scene.captions]
 
-    held_out = made(JUDGED, seed + (2 << 64), held_out=True)
-    return CaptionSplits(made(SCENES, seed), made(JUDGED, seed + (1 << 64)), held_out)
+    held_out = made(EVALUATED, seed + (2 << 64), held_out=True)
+    return CaptionSplits(made(SCENES, seed), made(EVALUATED, seed + (1 << 64)), held_out)
 
 
-def album_parts(
-    sources: Sequence[Path], told: Rejected, *, share: float, validation_data: Sequence[Path]
+def split_album(
+    sources: Sequence[Path], reading: PictureReading, *, share: float, validation_data: Sequence[Path]
 ) -> CaptionSplits:
     """Return the pictures of DATA for training and validation.
 
     Args:
         sources: see `elman.data.captions.readers.read_album`.
-        told: how to read them.
+        reading: how to read them.
         share: of the pictures, at the end, that is for validation where neither a list nor a file says which are.
         validation_data: sources for validation instead.
 
     Raises:
-        DataError: see `read_album` and `readable`; or there are too few.
+        DataError: see `read_album` and `read_pictures`; or there are too few.
     """
     album = read_album(sources)
     rows = album.part(album.only or TRAINING) or list(album.rows.values())
-    judged = readable_of(validation_data, told) if validation_data else None
-    source = picture_source(sources[1] if len(sources) > 1 else None, told.side)
-    if judged is None:
+    validation = read_evaluation_pictures(validation_data, reading) if validation_data else None
+    source = picture_source(sources[1] if len(sources) > 1 else None, reading.side)
+    if validation is None:
         listed = None if album.only else album.part(VALIDATION)
         if listed is None:
             cut = len(rows) - max(2, round(len(rows) * share))
             if not 0 < share < 1 or cut < 1:
                 raise DataError(
-                    "there are too few pictures to keep a part for validation",
+                    "there are too few pictures for a validation part",
                     should="at least 3, and a share between 0 and 1",
                     found=f"{len(rows)}, validation={share}",
                     hint="--set validation_data=CAPTIONS",
                 )
             rows, listed = rows[:cut], rows[cut:]
-        judged = readable(listed, source, album, told)
-    return CaptionSplits(_short(readable(rows, source, album, told), told), judged, None)
+        validation = read_pictures(listed, source, album, reading)
+    return CaptionSplits(_short(read_pictures(rows, source, album, reading), reading), validation, None)
 
 
-def readable_of(sources: Sequence[Path], told: Rejected) -> Stream:
-    """Yield the pictures of DATA to judge on: those for the test where a list says which, else all.
+def read_evaluation_pictures(sources: Sequence[Path], reading: PictureReading) -> Stream:
+    """Yield the pictures of DATA to evaluate on: the test part where there is a list of it, else all.
 
     Raises:
-        DataError: see `read_album` and `readable`.
+        DataError: see `read_album` and `read_pictures`.
     """
     album = read_album(sources)
     rows = album.part(album.only or TEST) or list(album.rows.values())
-    return readable(rows, picture_source(sources[1] if len(sources) > 1 else None, told.side), album, told)
+    return read_pictures(rows, picture_source(sources[1] if len(sources) > 1 else None, reading.side), album, reading)
 
 
-def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, told: Rejected) -> Stream:
+def read_pictures(
+    rows: Sequence[CaptionedPicture], source: PictureSource, album: Album, reading: PictureReading
+) -> Stream:
     """Yield pictures with name and captions.
 
     Raises:
-        DataError: one is missing or broken and `told.skip_bad` is false, or all are.
+        DataError: one is missing or broken and `reading.skip_bad` is false, or all are.
     """
     count = 0
     for row in rows:
@@ -128,30 +130,31 @@ def readable(rows: Sequence[Captioned], source: PictureSource, album: Album, tol
                 )
             values = source.read(row)
         except DataError as error:
-            if not told.skip_bad:
-                hint = "mend it, or remove its captions; --skip-bad leaves such pictures out"
+            if not reading.skip_bad:
+                hint = "fix it, or remove its captions; --skip-bad skips such pictures"
                 raise error.amended(hint=hint) from error
-            told.left_out.add(f"{error.what}: {error.found}")
+            reading.skipped.add(f"{error.what}: {error.found}")
             continue
         count += 1
-        yield values, row.name, [spoken(text) for text in row.captions]
+        yield values, row.name, [normalise_caption(text) for text in row.captions]
     if not count:
         raise DataError("every picture is missing or broken", should=f"such as {rows[0].path}", found="none")
 
 
-def _short(pictures: Stream, told: Rejected) -> Stream:
-    """Leave out captions that are too long; a picture without another goes too."""
+def _short(pictures: Stream, reading: PictureReading) -> Stream:
+    """Skip captions that are too long, and pictures without another."""
     count = 0
     for values, name, captions in pictures:
-        kept = [text for text in captions if (len(text.split()) if told.by_words else len(text)) <= told.longest]
-        told.too_long += len(captions) - len(kept)
-        if kept:
+        sizes = [len(text.split() if reading.by_words else text) for text in captions]
+        short = [text for text, size in zip(captions, sizes, strict=True) if size <= reading.max_symbols]
+        reading.too_long += len(captions) - len(short)
+        if short:
             count += 1
-            yield values, name, kept
+            yield values, name, short
     if not count:
         raise DataError(
             "every caption is too long",
-            should=f"at most {told.longest} symbols",
+            should=f"at most {reading.max_symbols} symbols",
             found="more in all of them",
             hint="--set longest=200",
         )

@@ -1,0 +1,1 @@
+"""Labelled sequences: readers, preparation, data set and batches."""

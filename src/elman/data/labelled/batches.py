@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import IGNORED, BucketBatches, in_order, pad
-from elman.data.labelled.dataset import Part
+from elman.data.labelled.dataset import LabelledPart
 from elman.data.labelled.labels import Labels
 
 
@@ -31,7 +31,7 @@ class LabelledBatch(NamedTuple):
     target: Tensor
 
 
-def collate(part: Part, labels: Labels, numbers: NDArray[np.int64]) -> LabelledBatch:
+def collate(part: LabelledPart, labels: Labels, numbers: NDArray[np.int64]) -> LabelledBatch:
     """Return the batch of some members of a part, by their places in `part.chosen`."""
     chosen = part.chosen[numbers]
     padded, lengths = pad([part.input[int(n)] for n in chosen])
@@ -47,12 +47,14 @@ def collate(part: Part, labels: Labels, numbers: NDArray[np.int64]) -> LabelledB
     return LabelledBatch(torch.from_numpy(padded), torch.from_numpy(lengths) if ragged else None, target)
 
 
-def batches(part: Part, labels: Labels, *, batch_size: int, seed: int) -> BucketBatches[LabelledBatch]:
+def training_batches(part: LabelledPart, labels: Labels, *, batch_size: int, seed: int) -> BucketBatches[LabelledBatch]:
     """Return the batches of a part for training, in a new order in every epoch."""
     return BucketBatches(part.lengths, partial(collate, part, labels), batch_size=batch_size, seed=seed)
 
 
-def in_turn(part: Part, labels: Labels, *, batch_size: int = 256, tokens: int = 1 << 16) -> Iterator[LabelledBatch]:
+def evaluation_batches(
+    part: LabelledPart, labels: Labels, *, batch_size: int = 256, tokens: int = 1 << 16
+) -> Iterator[LabelledBatch]:
     """Yield all members of a part once, the shortest first, for evaluation; at most `tokens` padded steps at a time."""
     for numbers in in_order(part.lengths, batch_size=batch_size, tokens=tokens):
         yield collate(part, labels, numbers)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.labelled.example import Example
-from elman.data.labelled.pixel_scan import scan
+from elman.data.labelled.pixel_scan import scan_image
 from elman.errors import extra
 
 
@@ -24,4 +24,4 @@ def digits(order: str) -> Iterator[Example]:
     loaded: Any = load_digits()
     images = np.round(loaded.images * (255 / 16)).astype(np.uint8)
     for n, (image, label) in enumerate(zip(images, loaded.target, strict=True)):
-        yield Example(f"digit {n}", partial(scan, image, order), str(label))
+        yield Example(f"digit {n}", partial(scan_image, image, order), str(label))

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from elman.data.labelled.example import Example, Reader, Reading, Values
-from elman.data.labelled.file_formats import kind_of, load_file, only_kind, suffixes
+from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
+from elman.data.labelled.file_formats import check_one_format, format_of, known_suffixes, load_file
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
 from elman.errors import DataError
 
 
-def takes_folders(sources: Sequence[Path]) -> bool:
+def accepts_class_folders(sources: Sequence[Path]) -> bool:
     """Return whether the source is one folder with folders in it."""
     return len(sources) == 1 and sources[0].is_dir() and bool(_folders(sources[0]))
 
 
-def read_folders(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the files of each sub-folder, whose name is their label; files in folders below it belong to it.
 
     Raises:
@@ -29,11 +29,11 @@ def read_folders(sources: Sequence[Path], reading: Reading) -> Iterator[Example]
     if empty:
         raise DataError(
             f"{folder} has empty classes",
-            should=f"a file in every sub-folder, whose name ends in {', '.join(suffixes())}",
+            should=f"a file in every sub-folder, whose name ends in {', '.join(known_suffixes())}",
             found=f"none in {', '.join(empty[:5])}",
             hint="take the folder away, or fill it",
         )
-    only_kind([path for paths in found.values() for path in paths])
+    check_one_format([path for paths in found.values() for path in paths])
     for sub, paths in found.items():
         for path in paths:
             yield Example(str(path), partial(load_file, path, reading), sub.name)
@@ -44,17 +44,17 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_example(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and kind_of(path) is not None
+    return path.is_file() and not path.name.startswith(".") and format_of(path) is not None
 
 
-def takes_lines(sources: Sequence[Path]) -> bool:
+def accepts_class_files(sources: Sequence[Path]) -> bool:
     """Return whether the sources are text files, or one folder of some."""
     if len(sources) == 1 and sources[0].is_dir():
         return any(path.suffix.lower() in TEXT_SUFFIXES for path in sources[0].iterdir())
     return bool(sources) and all(path.suffix.lower() in TEXT_SUFFIXES for path in sources)
 
 
-def read_lines(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def read_class_files(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the lines of text files that are not empty; the name of a file, without its ending, is their label.
 
     Raises:
@@ -74,5 +74,5 @@ def _same(text: str) -> Values:
     return text
 
 
-FOLDERS = Reader("one folder per class", takes_folders, read_folders)
-LINES = Reader("one text file per class", takes_lines, read_lines)
+FOLDERS = Reader("one folder per class", accepts_class_folders, read_class_folders)
+LINES = Reader("one text file per class", accepts_class_files, read_class_files)

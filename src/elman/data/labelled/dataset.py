@@ -1,4 +1,4 @@
-"""Labelled sequences in the form that training takes: what lies in a run's folder, and how it is opened."""
+"""Data set of labelled sequences in the folder of a run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KINDS = ("symbols", "features", "frames")
 LARGEST = 1 << 24  # of a size that is read
 
 
-class Part(NamedTuple):
-    """Some labelled sequences.
+class LabelledPart(NamedTuple):
+    """Labelled sequences of one part of the data.
 
     Attributes:
         input: the sequences, among others.
@@ -45,7 +45,8 @@ class LabelledFormat:
     Attributes:
         kind: "symbols" (token ids), "features" (T, I) or "frames" (T, H, W[, C]).
         shape: of a step: () for symbols, (I,), or (H, W[, C]).
-        mean, deviation: of the training part, (1,) or (I,), by which numbers are standardised.
+        mean: of the training part, (1,) or (I,), by which numbers are standardised.
+        deviation: the standard deviation of it, likewise.
         labels: what the model can answer.
         reader: the name of the training data's reader.
     """
@@ -84,26 +85,26 @@ class LabelledFormat:
             raise ValueError("a deviation of 0")
 
 
-def open_parts(folder: Path) -> tuple[Part, Part]:
+def open_parts(folder: Path) -> tuple[LabelledPart, LabelledPart]:
     """Return the training and the validation part of a run.
 
     Raises:
         RunError: the files are missing or broken.
     """
     examples, labels = RaggedArrays.open(folder, EXAMPLES), RaggedArrays.open(folder, EXAMPLES + LABELS)
-    held = np.asarray(read_array(folder / HELD))
-    if held.dtype != bool or held.shape != (len(examples),) or len(labels) != len(examples) or held.all():
+    held_out = np.asarray(read_array(folder / HELD))
+    if held_out.dtype != bool or held_out.shape != (len(examples),) or len(labels) != len(examples) or held_out.all():
         raise BrokenRun(
             f"{folder / HELD} does not fit the examples",
             should=f"which of {len(examples)} examples are for validation",
-            found=f"{held.dtype} {held.shape}",
+            found=f"{held_out.dtype} {held_out.shape}",
         )
-    training = Part(examples, labels, np.flatnonzero(~held))
-    if held.any():
-        return training, Part(examples, labels, np.flatnonzero(held))
-    return training, whole(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
+    training = LabelledPart(examples, labels, np.flatnonzero(~held_out))
+    if held_out.any():
+        return training, LabelledPart(examples, labels, np.flatnonzero(held_out))
+    return training, whole_part(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
 
 
-def whole(input: RaggedArrays, target: RaggedArrays) -> Part:
+def whole_part(input: RaggedArrays, target: RaggedArrays) -> LabelledPart:
     """Return all sequences as a part."""
-    return Part(input, target, np.arange(len(input)))
+    return LabelledPart(input, target, np.arange(len(input)))

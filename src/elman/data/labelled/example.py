@@ -1,4 +1,4 @@
-"""Labelled examples: what the readers of all kinds of data give, and what they can be told."""
+"""Labelled examples, their readers, and the options of readers."""
 
 from __future__ import annotations
 
@@ -29,28 +29,50 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What readers can be told; each looks at what concerns it."""
+class ReaderOptions:
+    """What readers can be asked for; each looks at its own options.
 
-    columns: tuple[str, ...] = ()  # names of the columns of a table whose first line does not name them
+    Attributes:
+        columns: names of the columns of a table without a header.
+        text_column: the column of the texts.
+        series_columns: the columns of numbers, by name or by patterns such as x*.
+        path_column: the column of the paths of files.
+        label_column: the column of the labels.
+        group_column: rows with the same value in this column are the steps of one sequence.
+        order: the order of the pixels of a picture: a name in `elman.data.labelled.pixel_scan.ORDERS`.
+        encoding: of text files.
+        picture_size: (height, width) that pictures and frames of video are resized to.
+        colour: whether pictures and video keep their colours.
+        crop: (height, width) of a window around the motion in a video.
+        still: whether the mean frame of a video stays in it.
+        seconds: (begin, end) of the part of sounds and videos that is read.
+        longest: seconds of a sound at most, or of a video at 25 frames a second.
+        rate: sample rate (Hz) that sound is resampled to.
+        bands: number of mel bands.
+        trim: whether silence at the beginning and end of a sound is trimmed.
+        labelled: whether every example must have a label.
+        notes: grows: what was done to files to make them alike.
+    """
+
+    columns: tuple[str, ...] = ()
     text_column: str | None = None
-    series_columns: tuple[str, ...] = ()  # names or patterns such as x*
+    series_columns: tuple[str, ...] = ()
     path_column: str | None = None
     label_column: str | None = None
-    group_column: str | None = None  # rows with the same value here are the steps of one sequence
-    order: str = "auto"  # in which the pixels of a picture are read: a name in `elman.data.labelled.pixel_scan.ORDERS`
+    group_column: str | None = None
+    order: str = "auto"
     encoding: str = "utf-8"
-    picture_size: tuple[int, ...] = ()  # (height, width) that pictures and frames of video are brought to
-    colour: bool = False  # of pictures and video
-    crop: tuple[int, ...] = ()  # (height, width) of a window around what moves in a video
-    still: bool = False  # whether the mean frame of a video stays in it
-    seconds: tuple[float, ...] = ()  # (begin, end) of the part of sounds and videos that is read
-    longest: float = 600.0  # seconds of a sound, or of a video at 25 frames a second
-    rate: int = 16000  # samples a second that sound is brought to
-    bands: int = 40  # of the mel scale
-    trim: bool = False  # leave out what is quiet at the beginning and end of a sound
-    labelled: bool = True  # whether every example must have a label
-    notes: set[str] = field(default_factory=set, compare=False)  # grows: what was done to files to make them alike
+    picture_size: tuple[int, ...] = ()
+    colour: bool = False
+    crop: tuple[int, ...] = ()
+    still: bool = False
+    seconds: tuple[float, ...] = ()
+    longest: float = 600.0
+    rate: int = 16000
+    bands: int = 40
+    trim: bool = False
+    labelled: bool = True
+    notes: set[str] = field(default_factory=set, compare=False)
 
 
 @dataclass(frozen=True)
@@ -65,4 +87,4 @@ class Reader:
 
     what: str
     takes: Callable[[Sequence[Path]], bool]
-    read: Callable[[Sequence[Path], Reading], Iterator[Example]]
+    read: Callable[[Sequence[Path], ReaderOptions], Iterator[Example]]

@@ -1,17 +1,17 @@
-"""What one file is, by its ending, and how it becomes a sequence; for class folders, manifests and predictions."""
+"""File formats by suffix, and how a file becomes a sequence; for class folders, manifests and predictions."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from elman.data.delimited import read_table
 from elman.data.labelled import media_features as media_kinds
-from elman.data.labelled.example import Reading, Values
-from elman.data.labelled.ts_archive import numbers
+from elman.data.labelled.example import ReaderOptions, Values
+from elman.data.labelled.ts_archive import parse_numbers
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.images import IMAGE_SUFFIXES
 from elman.data.media.video import VIDEO_SUFFIXES
@@ -20,7 +20,7 @@ from elman.errors import DataError
 
 
 @dataclass(frozen=True)
-class FileKind:
+class FileFormat:
     """One kind of file.
 
     Attributes:
@@ -29,15 +29,15 @@ class FileKind:
     """
 
     suffixes: tuple[str, ...]
-    load: Callable[[Path, Reading], Values]
+    load: Callable[[Path, ReaderOptions], Values]
 
 
-def text(path: Path, reading: Reading) -> Values:
+def _load_text(path: Path, reading: ReaderOptions) -> Values:
     """Return the whole text of a file."""
     return "".join(Document(str(path), path, reading.encoding).pieces())
 
 
-def array(path: Path, reading: Reading) -> Values:
+def _load_array(path: Path, reading: ReaderOptions) -> Values:
     """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float32."""
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -46,33 +46,24 @@ def array(path: Path, reading: Reading) -> Values:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"cannot read {path}", should="an array of numbers", found=str(error)[:200]) from error
     if loaded.ndim < 1 or (loaded.dtype != np.uint8 and loaded.ndim > 2) or loaded.ndim > 4:
-        raise DataError(f"{path} is no sequence", should="(T,) or (T, I)", found=f"shape {loaded.shape}")
+        raise DataError(f"{path} is not a sequence", should="(T,) or (T, I)", found=f"shape {loaded.shape}")
     steps = loaded[:, None] if loaded.ndim == 1 else loaded
     if steps.dtype == np.uint8:
         return np.ascontiguousarray(steps)
-    numbers(str(path), steps.reshape(-1).tolist())
+    parse_numbers(str(path), steps.reshape(-1).tolist())
     return steps.astype(np.float32)
 
 
-def series(path: Path, reading: Reading) -> Values:
-    """Return the numbers of a CSV file whose rows are steps, (T, I); a first line of names is left out."""
-    try:
-        with path.open(newline="", encoding=reading.encoding) as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}", should="a CSV file of numbers", found=str(error)) from error
-    if rows and not all(_reads_as_number(cell) for cell in rows[0]):
-        rows = rows[1:]
-    widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        raise DataError(
-            f"{path} has rows of different lengths", should="one length", found=" and ".join(map(str, sorted(widths)))
-        )
-    flat = [cell for row in rows for cell in row]
-    return numbers(str(path), flat).reshape(len(rows), -1) if rows else np.empty((0, 1), np.float32)
+def _load_series(path: Path, reading: ReaderOptions) -> Values:
+    """Return the numbers of a CSV file whose rows are steps, (T, I); a header is skipped."""
+    table = read_table(path, encoding=reading.encoding)
+    if all(map(_is_number, table.header)):
+        table = table.without_header()
+    rows = [cells for _, cells in table.parse(lambda cells: cells)]
+    return parse_numbers(str(path), [cell for row in rows for cell in row]).reshape(-1, len(table.header))
 
 
-def _reads_as_number(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
@@ -80,38 +71,38 @@ def _reads_as_number(cell: str) -> bool:
     return True
 
 
-FILE_KINDS: dict[str, FileKind] = {
-    "text": FileKind((".txt", ".text", ".md"), text),
-    "array": FileKind((".npy",), array),
-    "series": FileKind((".csv",), series),
-    "image": FileKind(IMAGE_SUFFIXES, media_kinds.image),
-    "sound": FileKind(SOUND_SUFFIXES, media_kinds.sound),
-    "video": FileKind(VIDEO_SUFFIXES, media_kinds.video),
+FILE_FORMATS: dict[str, FileFormat] = {
+    "text": FileFormat((".txt", ".text", ".md"), _load_text),
+    "array": FileFormat((".npy",), _load_array),
+    "series": FileFormat((".csv",), _load_series),
+    "image": FileFormat(IMAGE_SUFFIXES, media_kinds.image_sequence),
+    "sound": FileFormat(SOUND_SUFFIXES, media_kinds.sound_features),
+    "video": FileFormat(VIDEO_SUFFIXES, media_kinds.video_frames),
 }
 
 
-def suffixes() -> tuple[str, ...]:
+def known_suffixes() -> tuple[str, ...]:
     """Return the endings of all kinds."""
-    return tuple(suffix for kind in FILE_KINDS.values() for suffix in kind.suffixes)
+    return tuple(suffix for kind in FILE_FORMATS.values() for suffix in kind.suffixes)
 
 
-def kind_of(path: Path) -> FileKind | None:
+def format_of(path: Path) -> FileFormat | None:
     """Return the kind of a file, None where it has none."""
     suffix = path.suffix.lower()
-    return next((kind for kind in FILE_KINDS.values() if suffix in kind.suffixes), None)
+    return next((kind for kind in FILE_FORMATS.values() if suffix in kind.suffixes), None)
 
 
-def load_file(path: Path, reading: Reading) -> Values:
+def load_file(path: Path, reading: ReaderOptions) -> Values:
     """Return the values of a file.
 
     Raises:
         DataError: it is missing, broken, or of no known kind.
     """
-    kind = kind_of(path)
+    kind = format_of(path)
     if kind is None:
         raise DataError(
             f"{path} is of no kind that can be read",
-            should=f"a name that ends in {', '.join(suffixes())}",
+            should=f"a name that ends in {', '.join(known_suffixes())}",
             found=path.suffix or "no ending",
         )
     if not path.is_file():
@@ -119,13 +110,13 @@ def load_file(path: Path, reading: Reading) -> Values:
     return kind.load(path, reading)
 
 
-def only_kind(paths: Sequence[Path]) -> None:
+def check_one_format(paths: Sequence[Path]) -> None:
     """Check that files are of one kind.
 
     Raises:
         DataError: they are not.
     """
-    kinds = {kind for kind in map(kind_of, paths) if kind}
+    kinds = {kind for kind in map(format_of, paths) if kind}
     if len(kinds) > 1:
-        found = sorted(name for name, kind in FILE_KINDS.items() if kind in kinds)
+        found = sorted(name for name, kind in FILE_FORMATS.items() if kind in kinds)
         raise DataError("the files are of several kinds", should="one kind", found=", ".join(found))

@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.example import Example, Reader, Reading, Values
-from elman.data.labelled.pixel_scan import scan
+from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
+from elman.data.labelled.pixel_scan import scan_image
 from elman.errors import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAME = re.compile(r"[-.]idx(\d)([-.]ubyte)?(\.gz)?$")
 
 
-def takes(sources: Sequence[Path]) -> bool:
+def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether the sources are IDX files, or one folder with some."""
     if len(sources) == 1 and sources[0].is_dir():
         return bool(_values_in(sources[0]))
     return bool(sources) and all(_NAME.search(path.name) for path in sources)
 
 
-def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the examples of IDX files; of a folder those of its training file.
 
     Raises:
@@ -52,7 +52,7 @@ def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
         yield from _examples(path, reading)
 
 
-def _examples(path: Path, reading: Reading) -> Iterator[Example]:
+def _examples(path: Path, reading: ReaderOptions) -> Iterator[Example]:
     values, labels = read_idx(path), None
     beside = _labels_of(path)
     if beside.exists():
@@ -71,7 +71,7 @@ def _examples(path: Path, reading: Reading) -> Iterator[Example]:
 def _sequence(values: NDArray[Any], n: int, order: str) -> Values:
     item = values[n]
     if item.dtype == np.uint8:
-        item = scan(item, order) if item.ndim == 2 else item.reshape(len(item), *item.shape[1:] or (1,))
+        item = scan_image(item, order) if item.ndim == 2 else item.reshape(len(item), *item.shape[1:] or (1,))
         return np.asarray(item)
     return np.asarray(item, np.float32).reshape(len(item), -1)
 
@@ -80,7 +80,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     """Return the array of an IDX file, which may be compressed by gzip.
 
     Raises:
-        DataError: it cannot be read, is truncated, or is no IDX file.
+        DataError: it cannot be read, is truncated, or is not an IDX file.
     """
     try:
         raw = path.read_bytes()
@@ -88,7 +88,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}", should="an IDX file", found=str(error), hint="get it again") from error
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not raw[3] or len(raw) < 4 + 4 * raw[3]:
-        raise DataError(f"{path} is no IDX file", should="two zero bytes, a type, dimensions", found=repr(raw[:4]))
+        raise DataError(f"{path} is not an IDX file", should="two zero bytes, a type, dimensions", found=repr(raw[:4]))
     shape = [int(size) for size in np.frombuffer(raw, ">u4", raw[3], 4)]
     dtype = np.dtype(TYPES[raw[2]])
     should = 4 + 4 * raw[3] + math.prod(shape) * dtype.itemsize
@@ -135,4 +135,4 @@ def _labels_of(path: Path) -> Path:
     return other if other.exists() else beside
 
 
-READER = Reader("IDX files", takes, read)
+READER = Reader("IDX files", _accepts, _read)

@@ -1,4 +1,4 @@
-"""What labels are: one class, several classes, a number, or a tag for each step; and how they become arrays."""
+"""Labels: one class, several classes, a number, or a tag for each step; and their arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Labels:
         classes: their names, in the order of the model's outputs; none for numbers.
         counts: how often each stands in the training part.
         examples: how many sequences the training part has.
-        mean, deviation: of the numbers in the training part; 0 and 1 for classes.
+        mean: of the numbers in the training part; 0 for classes.
+        deviation: the standard deviation of them; 1 for classes.
     """
 
     target: str = field(metadata={"choices": TARGETS})
@@ -42,9 +43,9 @@ class Labels:
             DataError: there are fewer than two classes, or a number is none.
         """
         if target == "number":
-            values = np.array([number_of(label, "a label") for label in labels])
+            values = np.array([label_number(label, "a label") for label in labels])
             return cls(target, examples=len(labels), mean=float(values.mean()), deviation=float(values.std()) or 1.0)
-        counted = Counter(name for label in labels for name in names_of(label, target))
+        counted = Counter(name for label in labels for name in class_names(label, target))
         if len(counted) < 2:
             raise DataError(
                 "the training data has a single class" if counted else "the training data has no labels",
@@ -67,11 +68,11 @@ class Labels:
             DataError: there is none, it was not in the training data, or there are not as many tags as steps.
         """
         if self.target == "number":
-            return np.array([number_of(label, name)], np.float32)
-        found = names_of(label, self.target, name)
+            return np.array([label_number(label, name)], np.float32)
+        found = class_names(label, self.target, name)
         unseen = [one for one in found if one not in self.classes]
         if unseen:
-            raise unseen_label(unseen, self.classes, name)
+            raise unseen_label_error(unseen, self.classes, name)
         places = np.array([self.classes.index(one) for one in found], np.int32)
         if self.target == "classes":
             row = np.zeros((1, len(self.classes)), np.uint8)
@@ -95,7 +96,7 @@ class Labels:
             raise ValueError("a deviation of 0")
 
 
-def names_of(label: Any, target: str, name: str = "an example") -> list[str]:
+def class_names(label: Any, target: str, name: str = "an example") -> list[str]:
     """Return the classes that a label names: one, several (a list, or a text with ; between), or one for each step.
 
     Of several classes there may be none: an empty list, or an empty text as a table has it in an empty cell.
@@ -124,7 +125,7 @@ def names_of(label: Any, target: str, name: str = "an example") -> list[str]:
     return names
 
 
-def number_of(label: Any, name: str) -> float:
+def label_number(label: Any, name: str) -> float:
     """Return a label that is a number.
 
     Raises:
@@ -136,21 +137,21 @@ def number_of(label: Any, name: str) -> float:
         value = np.nan
     if not np.isfinite(value):
         raise DataError(
-            f"{name} has a label that is no number",
+            f"{name} has a label that is not a number",
             should="a finite number",
             found=repr(label)[:60],
-            hint="--set target=class where labels are names, or leave it out with --skip-bad",
+            hint="--set target=class where labels are names, or skip it with --skip-bad",
         )
     return value
 
 
-def unseen_label(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:
+def unseen_label_error(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:
     """Build the error for labels that the training data does not have."""
     return DataError(
         f"{name} has a label that is not in the training data",
         should=f"one of {', '.join(map(str, known[:20]))}{' ...' if len(known) > 20 else ''}",
         found=", ".join(map(repr, unseen[:5])),
-        hint="leave such examples out with --skip-bad, or train on data that has the label",
+        hint="skip such examples with --skip-bad, or train on data that has the label",
     )
 
 
@@ -163,23 +164,23 @@ def _natural(name: str) -> tuple[bool, float, str]:
     return (False, value, name) if np.isfinite(value) else (True, 0.0, name)
 
 
-def split(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:
+def split_examples(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:
     """Return which examples are for validation, (N,): about a share of each class, and never all of one.
 
     Several labels and tags are split without a look at them; an example whose label is in no other then goes back to
     the training part.
     """
-    names = [set() if target == "number" else set(names_of(label, target)) for label in labels]
-    chance = np.random.Generator(np.random.Philox(key=seed % (1 << 64)))
+    names = [set() if target == "number" else set(class_names(label, target)) for label in labels]
+    rng = np.random.Generator(np.random.Philox(key=seed % (1 << 64)))
     places: dict[str, list[int]] = {}
-    for n in chance.permutation(len(names)).tolist():
+    for n in rng.permutation(len(names)).tolist():
         places.setdefault(next(iter(names[n])) if target == "class" else "", []).append(n)
-    held = np.zeros(len(names), bool)
+    held_out = np.zeros(len(names), bool)
     for group in places.values():
-        held[group[: min(round(share * len(group)), len(group) - 1)]] = True
-    known = {name for one, out in zip(names, held, strict=True) if not out for name in one}
-    for n in np.flatnonzero(held):
+        held_out[group[: min(round(share * len(group)), len(group) - 1)]] = True
+    known = {name for one, out in zip(names, held_out, strict=True) if not out for name in one}
+    for n in np.flatnonzero(held_out):
         if not names[n] <= known:
-            held[n] = False
+            held_out[n] = False
             known |= names[n]
-    return held
+    return held_out

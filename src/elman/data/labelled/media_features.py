@@ -1,4 +1,4 @@
-"""Pictures, sound and video as sequences: what the readers of one file give to a classifier."""
+"""Pictures, sound and video as sequences of features."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.example import Reading, Values
-from elman.data.labelled.pixel_scan import scan
+from elman.data.labelled.example import ReaderOptions, Values
+from elman.data.labelled.pixel_scan import scan_image
 from elman.data.media.audio import read_sound, trim_silence
 from elman.data.media.images import read_image
 from elman.data.media.mel import log_mel
@@ -18,17 +18,17 @@ from elman.errors import DataError, SettingError
 MIDDLE = 128  # the number of a pixel that is as bright as on average
 
 
-def image(path: Path, reading: Reading) -> Values:
+def image_sequence(path: Path, reading: ReaderOptions) -> Values:
     """Return a picture in its order, (T, I) uint8."""
-    return scan(read_image(path, pair("picture_size", reading.picture_size), reading.colour), reading.order)
+    return scan_image(read_image(path, parse_size("picture_size", reading.picture_size), reading.colour), reading.order)
 
 
-def sound(path: Path, reading: Reading) -> Values:
+def sound_features(path: Path, reading: ReaderOptions) -> Values:
     """Return the log-mel energies of a sound at steps of 10 ms, (T, F) float32."""
     samples, rate, before = read_sound(path, reading.rate, longest=reading.longest)
     if before != rate:
-        reading.notes.add(f"sound of {before} samples a second is resampled to {rate}")
-    begin, end = span(reading.seconds)
+        reading.notes.add(f"sound resampled from {before} to {rate} Hz")
+    begin, end = parse_span(reading.seconds)
     part = samples[round(begin * rate) : None if end is None else round(end * rate)]
     if not len(part):
         raise DataError(
@@ -40,58 +40,58 @@ def sound(path: Path, reading: Reading) -> Values:
     return log_mel(trim_silence(part, rate) if reading.trim else part, rate, bands=reading.bands)
 
 
-def video(path: Path, reading: Reading) -> Values:
+def video_frames(path: Path, reading: ReaderOptions) -> Values:
     """Return frames, (T, H, W) or (T, H, W, 3) uint8, less the mean frame unless that is to stay."""
-    begin, end = span(reading.seconds)
+    begin, end = parse_span(reading.seconds)
     frames = read_frames(
         path,
-        size=pair("picture_size", reading.picture_size),
+        size=parse_size("picture_size", reading.picture_size),
         colour=reading.colour,
-        crop=pair("crop", reading.crop),
+        crop=parse_size("crop", reading.crop),
         begin=begin,
         end=end,
         most_frames=round(25 * reading.longest),
     )
-    return frames if reading.still else without_mean(frames)
+    return frames if reading.still else subtract_mean(frames)
 
 
-def without_mean(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def subtract_mean(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return frames (T, ...) less their mean frame, with `MIDDLE` for no difference: what stands still goes."""
     moving = frames.astype(np.float32) - frames.mean(0, dtype=np.float32)
     shown: NDArray[np.uint8] = np.clip(np.rint(moving) + MIDDLE, 0, 255).astype(np.uint8)
     return shown
 
 
-def pair(name: str, values: tuple[int, ...]) -> tuple[int, int] | None:
+def parse_size(name: str, values: tuple[int, ...]) -> tuple[int, int] | None:
     """Return (height, width) out of a setting, None where it is empty.
 
     Raises:
-        SettingError: it is no pair of positive numbers.
+        SettingError: it is not a pair of positive integers.
     """
     if not values:
         return None
     if len(values) == 2 and min(values) >= 1:
         return values[0], values[1]
     raise SettingError(
-        f"the setting {name} is impossible",
+        f"invalid value for {name}",
         should="a height and a width, such as 24,40",
         found=",".join(map(str, values)),
         hint=f"--set {name}=24,40",
     )
 
 
-def span(seconds: tuple[float, ...]) -> tuple[float, float | None]:
+def parse_span(seconds: tuple[float, ...]) -> tuple[float, float | None]:
     """Return where the part that is read begins and ends; None for the end of the file.
 
     Raises:
-        SettingError: it is no beginning before an end.
+        SettingError: it is not a beginning and a later end.
     """
     if not seconds:
         return 0.0, None
     if len(seconds) == 2 and 0 <= seconds[0] < seconds[1]:
         return seconds[0], seconds[1]
     raise SettingError(
-        "the setting seconds is impossible",
+        "invalid value for seconds",
         should="a beginning and a later end, such as 0.5,2",
         found=",".join(f"{number:g}" for number in seconds),
         hint="--set seconds=0.5,2",

@@ -1,4 +1,4 @@
-"""From the examples of a reader to the files of a run: classes, split, symbols and scales, in bounded memory."""
+"""Preparation of labelled sequences: classes, split, symbols and scales, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, Part, whole
+from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, LabelledPart, whole_part
 from elman.data.labelled.example import Example, Values
-from elman.data.labelled.labels import Labels, names_of, number_of, split
+from elman.data.labelled.labels import Labels, class_names, label_number, split_examples
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
@@ -46,60 +46,68 @@ def prepare_examples(
         folder: where they go.
         reader: the name of their reader.
         target: a name in `elman.data.labelled.labels.TARGETS`.
-        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, else words.
+        vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`, or auto: characters for short texts, else
+            words.
         vocabulary_size: most symbols.
-        validation: the share that is kept for validation.
+        validation: the share for validation.
         validation_read: begins reading separate examples for validation instead.
         seed: of the split.
-        skip_bad: leave broken examples out.
+        skip_bad: skip broken examples.
 
     Returns:
         What config.json says about the data.
 
     Raises:
-        DataError: there are too few examples, one is broken, or they are not all alike.
+        DataError: there are too few examples, one is broken, or they differ in kind.
     """
-    first = survey(read, target, skip_bad)
-    held = split(first.labels, target, 0.0 if validation_read else validation, seed)
-    labels = Labels.of(target, [label for label, out in zip(first.labels, held, strict=True) if not out])
-    if not (held.any() or validation_read):
+    first = _survey(read, target, skip_bad)
+    held_out = split_examples(first.labels, target, 0.0 if validation_read else validation, seed)
+    labels = Labels.of(target, [label for label, out in zip(first.labels, held_out, strict=True) if not out])
+    if not (held_out.any() or validation_read):
         raise DataError(
             "there are too few examples",
             should="some for training and some for validation",
-            found=f"{len(held)} examples, of which {int(held.sum())} for validation",
+            found=f"{len(held_out)} examples, of which {int(held_out.sum())} for validation",
             hint="more data, or another --set validation=SHARE",
         )
-    training = {n for n, out in zip(first.places, held, strict=True) if not out}
+    training = {n for n, out in zip(first.places, held_out, strict=True) if not out}
     encoder = None
     if first.textual:
         kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
-        encoder = TextEncoder.build(partial(values_at, training, read, skip_bad), kind, vocabulary_size)
+        encoder = TextEncoder.build(partial(_values_at, training, read, skip_bad), kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
-    part, places = write_part(folder, EXAMPLES, read, encoding(labels, encoder), skip_bad, skipped)
-    held = np.array([n not in training for n in places])
+    part, places = write_examples(folder, EXAMPLES, read, make_encoder(labels, encoder), skip_bad, skipped)
+    held_out = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
-        np.save(file, held, allow_pickle=False)
+        np.save(file, held_out, allow_pickle=False)
     shape = part.input.values.shape[1:]
-    mean, deviation = ((0.0,), (1.0,)) if encoder else scale(part.input, np.flatnonzero(~held))
+    mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held_out))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
     form = LabelledFormat(kind, shape, mean, deviation, labels, reader)
     form.save(folder)
-    judged = int(held.sum())
+    validation_count = int(held_out.sum())
     if validation_read:
-        other, _ = write_part(folder, VALIDATION, validation_read, encoding(labels, encoder, part), skip_bad, skipped)
-        judged = len(other.input)
-    return describe(form, part, encoder, len(held) - int(held.sum()), judged, skipped)
+        other, _ = write_examples(
+            folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped
+        )
+        validation_count = len(other.input)
+    return _describe(form, part, encoder, len(held_out) - int(held_out.sum()), validation_count, skipped)
 
 
-def values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
-    """Yield the values of the sound examples at some places."""
-    examples = sound(read, lambda name, values, label: values, skip_bad, SkippedRows())
+def _values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
+    """Yield the values of the valid examples of these numbers."""
+    examples = valid_examples(read, lambda name, values, label: values, skip_bad, SkippedRows())
     return (values for n, values in examples if n in places)
 
 
-def describe(
-    form: LabelledFormat, part: Part, encoder: TextEncoder | None, training: int, judged: int, skipped: SkippedRows
+def _describe(
+    form: LabelledFormat,
+    part: LabelledPart,
+    encoder: TextEncoder | None,
+    training: int,
+    validation_count: int,
+    skipped: SkippedRows,
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
     lengths, labels = part.input.lengths, form.labels
@@ -107,9 +115,9 @@ def describe(
     step = f"one of {encoder.size} {encoder.vocabulary.kind}" if encoder else f"{form.kind} {form.shape}"
     return {
         "reader": form.reader,
-        "fingerprint": fingerprint(part),
+        "fingerprint": fingerprint_examples(part),
         "training_examples": training,
-        "validation_examples": judged,
+        "validation_examples": validation_count,
         "a_step": step,
         "steps": f"{lengths.min()} to {lengths.max()}",
         "labels": names or "numbers",
@@ -117,21 +125,28 @@ def describe(
     }
 
 
-def fingerprint(part: Part) -> str:
+def fingerprint_examples(part: LabelledPart) -> str:
     """Return what changes with every change of the sequences or labels."""
     return hashlib.sha256((part.input.fingerprint + part.target.fingerprint).encode()).hexdigest()
 
 
-class Survey(NamedTuple):
-    """What a first look at the examples gave."""
+class _Survey(NamedTuple):
+    """What a first pass over the examples found.
 
-    places: list[int]  # of the sound ones
+    Attributes:
+        places: the numbers of the valid examples.
+        labels: their labels.
+        textual: whether they are text.
+        words: of a text, on average.
+    """
+
+    places: list[int]
     labels: list[Any]
     textual: bool
-    words: float  # of a text, on average
+    words: float
 
 
-def survey(read: Read, target: str, skip_bad: bool) -> Survey:
+def _survey(read: Read, target: str, skip_bad: bool) -> _Survey:
     """Look at all examples once.
 
     Raises:
@@ -142,7 +157,7 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
     textual, words = False, 0
 
     def look(name: str, values: Values, label: Any) -> tuple[bool, int, Any]:
-        _ = number_of(label, name) if target == "number" else names_of(label, target, name)
+        _ = label_number(label, name) if target == "number" else class_names(label, target, name)
         text = isinstance(values, str | list)
         if labels and text != textual:
             raise DataError(f"{name} is not like the others", should="all text, or all numbers", found="both")
@@ -150,16 +165,16 @@ def survey(read: Read, target: str, skip_bad: bool) -> Survey:
         return text, count, label
 
     skipped = SkippedRows()
-    for n, (text, count, label) in sound(read, look, skip_bad, skipped):
+    for n, (text, count, label) in valid_examples(read, look, skip_bad, skipped):
         textual, words = text, words + count
         places.append(n)
         labels.append(label)
     if not labels:
-        raise nothing_left(skipped)
-    return Survey(places, labels, textual, words / len(labels))
+        raise no_examples_error(skipped)
+    return _Survey(places, labels, textual, words / len(labels))
 
 
-def sound(
+def valid_examples(
     read: Read, make: Callable[[str, Values, Any], Result], skip_bad: bool, skipped: SkippedRows
 ) -> Iterator[tuple[int, Result]]:
     """Yield what is made of the examples that are not broken, with their places among all.
@@ -167,7 +182,7 @@ def sound(
     Args:
         read: begins reading.
         make: (name, values, label) -> anything. Raises DataError for an example that is broken.
-        skip_bad: leave broken examples out, and add them to `skipped`.
+        skip_bad: skip broken examples, and count them in `skipped`.
         skipped: grows.
 
     Raises:
@@ -175,7 +190,7 @@ def sound(
     """
     for n, example in enumerate(read()):
         try:
-            made = made_of(example, make)
+            made = load_example(example, make)
         except DataError as error:
             if not skip_bad:
                 raise
@@ -184,7 +199,7 @@ def sound(
         yield n, made
 
 
-def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
+def load_example(example: Example, make: Callable[[str, Values, Any], Result]) -> Result:
     """Load an example and return what is made of it.
 
     Raises:
@@ -204,19 +219,19 @@ def made_of(example: Example, make: Callable[[str, Values, Any], Result]) -> Res
 def _with_skip_bad(hint: str | None) -> str:
     if hint and "--skip-bad" in hint:
         return hint
-    return "; ".join([*([hint] if hint else []), "--skip-bad leaves broken examples out"])
+    return "; ".join([*([hint] if hint else []), "--skip-bad skips broken examples"])
 
 
-def nothing_left(skipped: SkippedRows) -> DataError:
+def no_examples_error(skipped: SkippedRows) -> DataError:
     """Return the error for data without a single sound example."""
     return DataError(
         "there are no examples" + (" left" if skipped.count else ""),
         should="at least one, and two of each class for training",
-        found="; ".join([f"{skipped.count} left out", *skipped.lines()[:3]]) if skipped.count else "none",
+        found="; ".join([f"{skipped.count} skipped", *skipped.lines()[:3]]) if skipped.count else "none",
     )
 
 
-def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | None = None) -> Encode:
+def make_encoder(labels: Labels | None, encoder: TextEncoder | None, like: LabelledPart | None = None) -> Encode:
     """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
 
     Args:
@@ -247,9 +262,9 @@ def encoding(labels: Labels | None, encoder: TextEncoder | None, like: Part | No
     return encode
 
 
-def write_part(
+def write_examples(
     folder: Path, name: str, read: Read, make: Encode, skip_bad: bool, skipped: SkippedRows
-) -> tuple[Part, list[int]]:
+) -> tuple[LabelledPart, list[int]]:
     """Encode examples and write them, one by one; return them with their places among all that were read.
 
     Raises:
@@ -259,18 +274,18 @@ def write_part(
     places: list[int] = []
 
     def inputs() -> Iterator[NDArray[Any]]:
-        for n, (steps, target) in sound(read, make, skip_bad, skipped):
+        for n, (steps, target) in valid_examples(read, make, skip_bad, skipped):
             targets.append(target)
             places.append(n)
             yield steps
         if not places:
-            raise nothing_left(skipped)
+            raise no_examples_error(skipped)
 
     written = RaggedArrays.write(folder, name, inputs())
-    return whole(written, RaggedArrays.write(folder, name + LABELS, targets)), places
+    return whole_part(written, RaggedArrays.write(folder, name + LABELS, targets)), places
 
 
-def scale(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _moments(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and standard deviation of each feature over the chosen sequences; of bytes, one for all.
 
     A feature that never changes has the deviation 1.

@@ -1,4 +1,4 @@
-"""Which reader a DATA of labelled sequences takes."""
+"""Readers of labelled sequences, by the kind of DATA."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from elman.data.labelled import class_folders, idx, tables
 from elman.data.labelled import ts_archive as ts
 from elman.data.labelled.builtin import digits
-from elman.data.labelled.example import Example, Reader, Reading
-from elman.data.labelled.file_formats import kind_of, load_file, suffixes
+from elman.data.labelled.example import Example, Reader, ReaderOptions
+from elman.data.labelled.file_formats import format_of, known_suffixes, load_file
 from elman.errors import DataError
 
 READERS: dict[str, Reader] = {
@@ -23,7 +23,7 @@ READERS: dict[str, Reader] = {
 """By name; the first that takes the sources reads them."""
 
 
-def recognise(sources: Sequence[Path]) -> Reader:
+def find_reader(sources: Sequence[Path]) -> Reader:
     """Return the reader of these sources.
 
     Raises:
@@ -46,23 +46,23 @@ def recognise(sources: Sequence[Path]) -> Reader:
 
 
 def reader_name(sources: Sequence[Path]) -> str:
-    """Return the name of the reader of these sources, "digits" for none; raises as `recognise`."""
+    """Return the name of the reader of these sources, "digits" for none; raises as `find_reader`."""
     if not sources:
         return "digits"
-    reader = recognise(sources)
+    reader = find_reader(sources)
     return next(name for name, one in READERS.items() if one is reader)
 
 
-def read_examples(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def read_examples(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the examples of DATA one by one; none: the digits of the embedded default.
 
     Raises:
         DataError: the sources cannot be read; errors in one example are raised by its `load`.
     """
-    return recognise(sources).read(sources, reading) if sources else digits(reading.order)
+    return find_reader(sources).read(sources, reading) if sources else digits(reading.order)
 
 
-def read_inputs(paths: Sequence[Path], reading: Reading, trained_on: str) -> Iterator[Example]:
+def read_inputs(paths: Sequence[Path], reading: ReaderOptions, trained_on: str) -> Iterator[Example]:
     """Yield what is in files that may have no labels: data sets, or single files of one example each.
 
     Args:
@@ -76,13 +76,15 @@ def read_inputs(paths: Sequence[Path], reading: Reading, trained_on: str) -> Ite
     """
     for path in paths:
         reader = next((reader for reader in READERS.values() if reader.takes([path])), None)
-        single = path.is_file() and kind_of(path) is not None
+        single = path.is_file() and format_of(path) is not None
         if single and (reader is None or trained_on == "folders"):
             yield Example(str(path), partial(load_file, path, reading), None)
         elif path.is_dir() and reader is None:
-            files = sorted(p for p in path.iterdir() if kind_of(p) is not None)
+            files = sorted(p for p in path.iterdir() if format_of(p) is not None)
             if not files:
-                raise DataError(f"{path} holds nothing to read", should=", ".join(suffixes()), found="no such file")
+                raise DataError(
+                    f"{path} holds nothing to read", should=", ".join(known_suffixes()), found="no such file"
+                )
             yield from read_inputs(files, reading, trained_on)
         else:
-            yield from recognise([path]).read([path], reading)
+            yield from find_reader([path]).read([path], reading)

@@ -19,7 +19,7 @@ Texts = Callable[[], Iterable[Values]]
 class TextEncoder:
     """Text to token ids, with one more id for what the training text does not have; a model has `size` symbols.
 
-    Words are lower-cased and parted from punctuation; a list of symbols is taken as it is.
+    Words are lower-cased and split from punctuation; a list of symbols is taken as it is.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -43,7 +43,7 @@ class TextEncoder:
             between = "" if kind == "characters" else " "
             for values in texts():
                 whole = values if isinstance(values, str) else " ".join(map(str, values))
-                yield [between.join(symbols_of(values, kind))] if kind in ("characters", "words") else [whole]
+                yield [between.join(split_text(values, kind))] if kind in ("characters", "words") else [whole]
 
         return cls(VOCABULARIES[kind].build(documents(), size=size))
 
@@ -55,7 +55,7 @@ class TextEncoder:
         """
         if self._ids is not None:
             ids, unknown = self._ids, self.unknown
-            return np.array([ids.get(symbol, unknown) for symbol in symbols_of(values, self.vocabulary.kind)], np.int32)
+            return np.array([ids.get(symbol, unknown) for symbol in split_text(values, self.vocabulary.kind)], np.int32)
         if not isinstance(values, str):
             raise DataError(
                 "a list of symbols has symbols of its own",
@@ -66,7 +66,7 @@ class TextEncoder:
         return self.vocabulary.encode(values).astype(np.int32)
 
 
-def symbols_of(values: Values, kind: str) -> list[str]:
+def split_text(values: Values, kind: str) -> list[str]:
     """Return the symbols of a text: its characters, or its words in lower case and its punctuation."""
     if isinstance(values, list):
         return [re.sub(r"\s+", "_", symbol) for symbol in values]

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.data.labelled.example import Example, Reader, Reading, Values
+from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.errors import DataError
 
 
-def takes(sources: Sequence[Path]) -> bool:
+def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether all sources are `.ts` files."""
     return bool(sources) and all(path.suffix == ".ts" and path.is_file() for path in sources)
 
 
-def read(sources: Sequence[Path], reading: Reading) -> Iterator[Example]:
+def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the series of `.ts` files.
 
     Raises:
@@ -62,12 +62,12 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
         elif word and not word.startswith(("#", "%")):
             break
     raise DataError(
-        f"{path} is no .ts file", should="lines that begin with @, and @data before the series", found="none"
+        f"{path} is not a .ts file", should="lines that begin with @, and @data before the series", found="none"
     )
 
 
 def _series(name: str, dimensions: list[str]) -> Values:
-    rows = [numbers(name, text.split(",")) for text in dimensions]
+    rows = [parse_numbers(name, text.split(",")) for text in dimensions]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
         found = " and ".join(map(str, sorted(lengths))) or "none"
@@ -75,7 +75,7 @@ def _series(name: str, dimensions: list[str]) -> Values:
     return np.stack(rows, 1)
 
 
-def numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Return numbers, (N,) float32.
 
     Raises:
@@ -93,7 +93,7 @@ def numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dty
         f"{name} is not all numbers",
         should="finite numbers",
         found=f"{str(cell)[:40]!r} at place {n + 1}",
-        hint="fill what is missing, or leave such examples out with --skip-bad",
+        hint="fill what is missing, or skip such examples with --skip-bad",
     )
 
 
@@ -105,4 +105,4 @@ def _is_finite(cell: object) -> bool:
         return False
 
 
-READER = Reader(".ts files", takes, read)
+READER = Reader(".ts files", _accepts, _read)

@@ -1,0 +1,1 @@
+"""Pairs of texts with a similarity: readers, data set and batches."""

@@ -15,11 +15,11 @@ from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import ScoredPair
 from elman.data.text.subwords import character_ngrams, hash_buckets, split_sentence
 
-REMEMBERED = 1 << 17
-"""Words whose pieces are kept at hand."""
+CACHED_WORDS = 1 << 17
+"""Words whose pieces are cached."""
 
 
-class Texts(NamedTuple):
+class TextBatch(NamedTuple):
     """Texts side by side. W is how many different words they have, B how many texts there are.
 
     Attributes:
@@ -38,9 +38,9 @@ class Texts(NamedTuple):
     place_TB: Tensor
     lengths_B: Tensor
 
-    def to(self, device: torch.device | str) -> Texts:
+    def to(self, device: torch.device | str) -> TextBatch:
         """Return the texts on a device."""
-        return Texts(*(tensor.to(device) for tensor in self))
+        return TextBatch(*(tensor.to(device) for tensor in self))
 
 
 class PairBatch(NamedTuple):
@@ -48,17 +48,17 @@ class PairBatch(NamedTuple):
 
     Attributes:
         texts: the B first texts, then the B second ones.
-        alike_WW: Dice's coefficient of the pieces of two words: 1 for the same word, 0 for nothing in common.
-        score_B: how alike the texts are; nan where nobody said.
+        similarity_WW: Dice's coefficient of the pieces of two words: 1 for the same word, 0 for nothing in common.
+        score_B: the similarity of the texts; nan where it is unknown.
     """
 
-    texts: Texts
-    alike_WW: Tensor
+    texts: TextBatch
+    similarity_WW: Tensor
     score_B: Tensor
 
     def to(self, device: torch.device | str) -> PairBatch:
         """Return the pairs on a device."""
-        return PairBatch(self.texts.to(device), self.alike_WW.to(device), self.score_B.to(device))
+        return PairBatch(self.texts.to(device), self.similarity_WW.to(device), self.score_B.to(device))
 
 
 class PairCollator:
@@ -67,34 +67,34 @@ class PairCollator:
     Args:
         lexicon: numbers and weights of words.
         buckets: B, that pieces of words are hashed into.
-        longest: words of a text that are read; what comes after them is left out.
+        max_words: words of a text that are read; the rest is cut off.
     """
 
-    def __init__(self, lexicon: InverseFrequency, *, buckets: int, longest: int) -> None:
-        self.lexicon, self.buckets, self.longest = lexicon, buckets, longest
+    def __init__(self, lexicon: InverseFrequency, *, buckets: int, max_words: int) -> None:
+        self.lexicon, self.buckets, self.max_words = lexicon, buckets, max_words
         self._pieces: dict[str, NDArray[np.int64]] = {}
 
     @classmethod
-    def open(cls, folder: Path, buckets: int, longest: int) -> PairCollator:
+    def open(cls, folder: Path, buckets: int, max_words: int) -> PairCollator:
         """Return the collator of a run, with the words in its folder."""
-        return cls(InverseFrequency.open(folder), buckets=buckets, longest=longest)
+        return cls(InverseFrequency.open(folder), buckets=buckets, max_words=max_words)
 
     def chosen(self, pairs: Sequence[ScoredPair], numbers: Iterable[int]) -> PairBatch:
         """Return the pairs of these numbers as tensors."""
         return self.pairs([pairs[n] for n in numbers])
 
-    def texts(self, texts: Sequence[str]) -> Texts:
+    def texts(self, texts: Sequence[str]) -> TextBatch:
         """Return texts as tensors."""
-        return self._tensors([split_sentence(text)[: self.longest] for text in texts])[0]
+        return self._tensors([split_sentence(text)[: self.max_words] for text in texts])[0]
 
     def pairs(self, pairs: Sequence[ScoredPair]) -> PairBatch:
         """Return pairs as tensors."""
         both = [pair.first for pair in pairs] + [pair.second for pair in pairs]
-        texts, words = self._tensors([split_sentence(text)[: self.longest] for text in both])
+        texts, words = self._tensors([split_sentence(text)[: self.max_words] for text in both])
         score_B = torch.tensor([pair.score for pair in pairs], dtype=torch.float32)
-        return PairBatch(texts, torch.from_numpy(alike(words)), score_B)
+        return PairBatch(texts, torch.from_numpy(word_similarity(words)), score_B)
 
-    def _tensors(self, texts: list[list[str]]) -> tuple[Texts, list[str]]:
+    def _tensors(self, texts: list[list[str]]) -> tuple[TextBatch, list[str]]:
         place_of: dict[str, int] = {}
         places = [[place_of.setdefault(word, len(place_of)) for word in text] for text in texts]
         words = list(place_of) or [""]
@@ -104,7 +104,7 @@ class PairCollator:
             place_TB[: len(place), b] = place
         pieces = [self.pieces(word) for word in words]
         begins = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
-        return Texts(
+        return TextBatch(
             torch.tensor([self.lexicon.number(word) for word in words]),
             torch.tensor([self.lexicon.weight(word) for word in words], dtype=torch.float32),
             torch.from_numpy(np.concatenate(pieces)),
@@ -117,13 +117,13 @@ class PairCollator:
         """Return the buckets of a word's pieces."""
         found = self._pieces.get(word)
         if found is None:
-            if len(self._pieces) >= REMEMBERED:
+            if len(self._pieces) >= CACHED_WORDS:
                 self._pieces.clear()
             found = self._pieces[word] = hash_buckets(character_ngrams(word), max(1, self.buckets))
         return found
 
 
-def alike(words: Sequence[str]) -> NDArray[np.float32]:
+def word_similarity(words: Sequence[str]) -> NDArray[np.float32]:
     """Return Dice's coefficient of the pieces of every two words, (W, W): twice the common ones by all of both."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""Pairs of texts kept in the folder of a run, mapped into memory, and parted into training and validation."""
+"""Data set of scored pairs in the folder of a run, mapped into memory, and its split."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def split_pairs(
             return
         for pair in pairs:
             texts = (pair.first,) if by_first else (pair.first, pair.second)
-            if is_kept_out(texts, share, seed) == is_validation:
+            if is_held_out(texts, share, seed) == is_validation:
                 yield pair
 
     return write_pairs(folder, "training", part(False)), write_pairs(folder, "validation", part(True))
@@ -134,8 +134,8 @@ def write_pairs(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDat
     return PairDataset.write(folder, name, chain([first], rest))
 
 
-def is_kept_out(texts: Sequence[str], share: float, seed: int) -> bool:
-    """Return whether what these texts stand for is one of about `share` of all that are kept for validation.
+def is_held_out(texts: Sequence[str], share: float, seed: int) -> bool:
+    """Return whether what these texts stand for is among about `share` of all, which are held out for validation.
 
     The texts decide, in any order: a pair that occurs twice, or once with its texts exchanged, stands on one side.
     """

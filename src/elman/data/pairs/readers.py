@@ -1,35 +1,39 @@
-"""Pairs of texts with a score, or with yes or no, from tables: TSV and CSV files."""
+"""Scored pairs of texts from tables: TSV and CSV files with two texts and a score, or yes or no, in a row."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from elman.data.delimited import Table, read_table
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document, read_text
-from elman.data.text.lines import document_lines
-from elman.errors import DataError, nearest
+from elman.errors import DataError
 
 SUFFIXES = (".tsv", ".csv", ".txt")
 """The files that are taken from a folder."""
 
-NAMES: dict[str, tuple[str, ...]] = {
+KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "first": ("a", "first", "sentence_a", "sentence1", "text_a", "text1", "question1", "source", "left"),
     "second": ("b", "second", "sentence_b", "sentence2", "text_b", "text2", "question2", "target", "right"),
     "score": ("score", "relatedness_score", "similarity", "relatedness", "label", "is_duplicate"),
 }
-"""The names by which a column is found, in any case, blanks and hyphens as `_`."""
+"""The names by which a column is found; letters and digits count, case does not."""
 
 YES, NO = {"yes", "y", "true", "t", "same", "similar"}, {"no", "n", "false", "f", "different", "dissimilar"}
-LONGEST_FIELD = 1 << 24
 
 
 class ScoredPair(NamedTuple):
-    """Two texts, and how alike they are; yes is 1 and no is 0. The score is nan where none was asked for."""
+    """Two texts and their similarity.
+
+    Attributes:
+        first: a text.
+        second: another.
+        score: their similarity; yes is 1 and no is 0; nan where none was asked for.
+    """
 
     first: str
     second: str
@@ -38,14 +42,17 @@ class ScoredPair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairTable:
-    """Where the pairs are.
+    """Tables of pairs, which can be read again and again.
 
     Attributes:
         documents: the files.
-        first, second, score: the columns by name, or by number from 1; None for those that `NAMES` knows, or the only
-            three that there are.
+        first: the column of the first texts by name, or by number from 1; None for one of `KNOWN_NAMES`, or the only
+            three columns that there are.
+        second: the column of the second texts, likewise.
+        score: the column of the scores, likewise.
         scored: whether a score is wanted.
-        skip_bad: leave out broken rows and count them in `skipped`.
+        skip_bad: skip broken rows and count them in `skipped`.
+        skipped: the broken rows of the last reading.
     """
 
     documents: Sequence[Document]
@@ -60,101 +67,53 @@ class PairTable:
         """Read all pairs from the beginning, in constant memory.
 
         Raises:
-            DataError: a file cannot be read, a column is not there, or a row is broken.
+            DataError: a file cannot be read, a column is missing, or a row is broken.
         """
         self.skipped.clear()
         for document in self.documents:
-            yield from self._read(document)
+            table = read_table(Path(document.name), encoding=document.encoding, strict=True)
+            table, places = self._columns(table)
+            # Columns of a file without a header may be followed by any others.
+            width = len(table.header) if table.first or len(table.header) == len(places) else 0
 
-    def _read(self, document: Document) -> Iterator[ScoredPair]:
-        lines = document_lines(document)
-        opening = next(lines, "")
-        tabs = "\t" in opening
-        csv.field_size_limit(LONGEST_FIELD)
-        options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ",", "strict": True}
-        reader = csv.reader(_chained(opening, lines), **options)  # type: ignore[arg-type]
-        places: list[int] | None = None
-        width = 0
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                self._bad(f"{document.name}, line {reader.line_num}", "a row of the table", str(error))
-                continue
-            if row is None:
-                return
-            if not any(cell.strip() for cell in row):
-                continue
-            where = f"{document.name}, line {reader.line_num}"
-            if places is None:
-                places, header = self._columns(document.name, row)
-                # Columns named by number in a file without a header may be followed by any others.
-                width = len(row) if header or len(row) == len(places) else 0
-                if header:
-                    continue
-            pair = self._pair(where, row, places, width, "tabs" if tabs else "commas")
-            if pair is not None:
-                yield pair
+            def pair(cells: list[str], places: list[int] = places) -> ScoredPair:
+                return self._pair(cells, places)
 
-    def _pair(self, where: str, row: list[str], places: list[int], width: int, signs: str) -> ScoredPair | None:
-        if (width and len(row) != width) or len(row) <= max(places):
-            should = f"{width or f'more than {max(places)}'} cells with {signs} between them"
-            self._bad(where, should, f"{len(row)} cells: {' | '.join(row)[:80]}")
-            return None
-        first, second = (" ".join(row[place].split()) for place in places[:2])
+            for _, row in table.parse(pair, width=width, skipped=self.skipped, skip_bad=self.skip_bad):
+                yield row
+
+    def _pair(self, cells: list[str], places: list[int]) -> ScoredPair:
+        if len(cells) <= max(places):
+            found = f"{len(cells)} cells: {' | '.join(cells)[:80]}"
+            raise DataError("wrong number of cells", should=f"more than {max(places)}", found=found)
+        first, second = (" ".join(cells[place].split()) for place in places[:2])
         if not first or not second:
-            self._bad(where, "two texts", f"an empty {'first' if not first else 'second'} text")
-            return None
-        score = score_of(row[places[2]]) if self.scored else math.nan
+            raise DataError(f"an empty {'second' if first else 'first'} text", should="two texts")
+        score = score_of(cells[places[2]]) if self.scored else math.nan
         if score is None:
-            self._bad(where, "a number, or yes or no, as the score", repr(row[places[2]][:40]))
-            return None
+            found = repr(cells[places[2]][:40])
+            raise DataError("invalid score", should="a number, or yes or no", found=found)
         return ScoredPair(first, second, score)
 
-    def _bad(self, where: str, should: str, found: str) -> None:
-        """Count a broken row.
+    def _columns(self, table: Table) -> tuple[Table, list[int]]:
+        """Return the table, without a header where its first line is a pair, and the places of the columns.
 
         Raises:
-            DataError: broken rows are not to be left out.
+            DataError: a column is missing.
         """
-        if not self.skip_bad:
-            raise DataError(f"{where} is broken", should=should, found=found, hint="mend it, or --skip-bad")
-        self.skipped.add(f"{where}: {found}")
-
-    def _columns(self, name: str, row: list[str]) -> tuple[list[int], bool]:
-        """Return the places of the columns, and whether this first row is their names.
-
-        Raises:
-            DataError: they are not to be found.
-        """
-        wanted = {key: getattr(self, key) for key in ("first", "second", "score")[: 3 if self.scored else 2]}
-        names = [_plain(cell) for cell in row]
-        found: dict[str, int] = {}
-        for key, asked in wanted.items():
-            known = NAMES[key] if asked is None else (_plain(asked),)
-            fitting = [column for column in known if column in names]
-            if fitting:
-                found[key] = names.index(fitting[0])
-        if len(found) == len(wanted):
-            return list(found.values()), True
-        if all(asked is not None and asked.isdecimal() and 1 <= int(asked) <= len(row) for asked in wanted.values()):
-            places = [int(str(asked)) - 1 for asked in wanted.values()]
-            header = self.scored and score_of(row[places[2]]) is None
-            return places, header
-        if not self.scored and len(row) == 2:
-            return [0, 1], False
-        if len(row) == 3 and not any(wanted.values()) and score_of(row[2]) is not None:
-            return list(range(len(wanted))), False
-        missing = [key for key in wanted if key not in found]
-        lacking = ", ".join(f"for the {key}" + (f" ({wanted[key]!r})" if wanted[key] else "") for key in missing)
-        near = {key: nearest(_plain(wanted[key] or ""), names) for key in missing}
-        example = " ".join(f"--set {key}={near[key] or 'NAME'}" for key in missing)
-        raise DataError(
-            f"{name} has no column {lacking}",
-            should="names of columns in the first line, or two texts and a score in every line",
-            found=f"{len(row)} columns: {', '.join(cell[:20] for cell in row[:8])}",
-            hint=f"{example}, with names or numbers (from 1) of columns",
-        )
+        names = {key: getattr(self, key) for key in ("first", "second", "score")[: 3 if self.scored else 2]}
+        assert table.first is not None
+        cells = table.first.cells
+        plain = table.without_header()
+        if all(name is not None and name.isdecimal() for name in names.values()):
+            places = [plain.column(f"{key}_column", name) for key, name in names.items()]
+            return (table if self.scored and score_of(cells[places[2]]) is None else plain), places
+        if not all(table.find(name, KNOWN_NAMES[key]) is not None for key, name in names.items()):
+            if len(cells) == 2 and not self.scored:
+                return plain, [0, 1]
+            if len(cells) == 3 and not any(names.values()) and score_of(cells[2]) is not None:
+                return plain, list(range(len(names)))
+        return table, [table.column(f"{key}_column", name, KNOWN_NAMES[key]) for key, name in names.items()]
 
 
 def read_pairs(
@@ -167,10 +126,10 @@ def read_pairs(
     scored: bool = True,
     skip_bad: bool = False,
 ) -> PairTable:
-    """Find the tables in files and folders; nothing is read yet. Arguments as in `PairTable`.
+    """Find the tables in files and folders; nothing is read yet. The arguments are those of `PairTable`.
 
     Raises:
-        DataError: a file is missing, empty or no file.
+        DataError: a file is missing, empty or not a file.
         SettingError: the encoding is unknown.
     """
     documents = read_text(sources, encoding=encoding, suffixes=SUFFIXES)
@@ -187,12 +146,3 @@ def score_of(cell: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _chained(opening: str, lines: Iterator[str]) -> Iterator[str]:
-    yield opening
-    yield from lines
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")

@@ -41,9 +41,9 @@ def read_vectors(path: Path, known: Collection[str], *, more: int = 0) -> Vector
             if len(cells) <= size:
                 raise _broken(path, number, size, line)
             continue
-        kept = found if word == lower else in_capitals
-        if lower not in kept:
-            kept[lower] = _numbers(path, number, size, cells, line)
+        group = found if word == lower else in_capitals
+        if lower not in group:
+            group[lower] = _numbers(path, number, size, cells, line)
     vectors = {**in_capitals, **found}
     if not any(word in vectors for word in known):
         raise DataError(
@@ -67,14 +67,14 @@ def _numbers(path: Path, number: int, size: int, cells: list[str], line: str) ->
 
 def _broken(path: Path, number: int, size: int, line: str) -> DataError:
     return DataError(
-        f"{path}, line {number} is no word vector",
+        f"{path}, line {number} is not a word vector",
         should=f"a word and {size or 'its'} numbers, with blanks between them",
         found=repr(line[:60]),
         hint="a text file (.txt or .vec); the binary format of word2vec is not read",
     )
 
 
-def stacked(vectors: Vectors, words: list[str]) -> Iterator[NDArray[np.float32]]:
+def unit_vectors(vectors: Vectors, words: list[str]) -> Iterator[NDArray[np.float32]]:
     """Yield the vector of each word, (1, D), of length 1; zeros for a word that has none."""
     zeros = np.zeros_like(next(iter(vectors.values())))
     for word in words:
@@ -91,5 +91,5 @@ def add_vectors(words: InverseFrequency, path: Path, folder: Path, *, extra: int
     """
     vectors = read_vectors(path, words.number_of, more=extra)
     extended = words.extended(vectors)
-    write_rows(folder / "vectors.npy", stacked(vectors, extended.words.words))
+    write_rows(folder / "vectors.npy", unit_vectors(vectors, extended.words.words))
     return extended

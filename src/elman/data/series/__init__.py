@@ -1,0 +1,1 @@
+"""Time series: readers, regularisation, data set and windows."""

@@ -1,19 +1,25 @@
-"""Which columns of a file of series hold the time, what is forecast, and what is known ahead."""
+"""Columns of a table of series: the time, what is forecast, and what is known ahead."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
+from elman.data.delimited import Table
 from elman.errors import DataError, unknown_name
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "month", "year", "day", "ds")
-PARTS = ("year", "month", "day", "hour", "minute", "second")
+TIME_PARTS = ("year", "month", "day", "hour", "minute", "second")
 
 
-class Header(NamedTuple):
-    """The columns of a file: those of the time, what is forecast, and what is known ahead."""
+class SeriesColumns(NamedTuple):
+    """The columns of a table of series.
+
+    Attributes:
+        time: of the time, or its parts.
+        columns: what is forecast.
+        known: what is known ahead.
+    """
 
     time: tuple[str, ...]
     columns: tuple[str, ...]
@@ -21,71 +27,66 @@ class Header(NamedTuple):
 
 
 def find_columns(
-    path: Path,
-    names: list[str],
-    time: tuple[str, ...],
-    series: str | None,
-    columns: tuple[str, ...],
-    known: tuple[str, ...],
-) -> Header:
-    """Find the columns that are asked for in the first line of a file.
+    table: Table, time: tuple[str, ...], series: str | None, columns: tuple[str, ...], known: tuple[str, ...]
+) -> SeriesColumns:
+    """Find the columns that are asked for in the header of a table.
 
     Args:
-        path: for messages.
-        names: the cells of the first line.
-        time, series, columns, known: as of `elman.data.series.readers.Form`.
+        table: its name and header are looked at.
+        time: as of `elman.data.series.readers.SeriesFormat`.
+        series: as there.
+        columns: as there.
+        known: as there.
 
     Raises:
-        DataError: the first line names no columns, one that is asked for is not there, or none is left to forecast.
+        DataError: the header does not name the columns, one that is asked for is missing, or none is left to forecast.
     """
-    if not any(names):
-        raise DataError(f"{path} is empty", should="a first line with the names of the columns", found="nothing")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    numbers = [name for name in names if _is_number(name)]
-    if twice or numbers:
+    names = table.header
+    if max(Counter(names).values()) > 1 or any(map(_is_number, names)):
         raise DataError(
-            f"{path} has no usable first line",
+            f"{table.name} has no usable header",
             should="the names of the columns, each once and none a number",
             found=", ".join(names)[:120],
             hint="put a line such as time,value on top",
         )
     for name in (*time, *columns, *known, *([series] if series else [])):
         if name not in names:
-            raise unknown_name(f"column of {path}:", name, names, DataError)
-    time = time or (_time_column(path, [name for name in names if name != series]),)
+            raise unknown_name(f"column of {table.name}:", name, names, DataError)
+    time = time or (_time_column(table.name, [name for name in names if name != series]),)
     taken = {*time, *known, series}
     columns = columns or tuple(name for name in names if name not in taken)
-    both = [name for name in columns if name in taken]
-    if both or not columns:
+    twice = [name for name in columns if name in taken]
+    if twice or not columns:
         raise DataError(
-            f"{path} leaves no column to forecast" if not columns else f"{both[0]} is to be forecast and more",
+            f"{twice[0]} is to be forecast and more" if twice else f"{table.name} leaves no column to forecast",
             should="a column of times, and others of numbers",
             found=", ".join(names),
         )
-    return Header(time, columns, known)
+    return SeriesColumns(time, columns, known)
 
 
 def _is_number(text: str) -> bool:
+    """Return whether a cell is a number; NAN and INF are names."""
     try:
         float(text)
     except ValueError:
         return False
-    return True
+    return any(map(str.isdecimal, text))
 
 
-def _time_column(path: Path, names: list[str]) -> str:
-    """Return the one column that is called like a time; the first where none is.
+def _time_column(table: str, names: list[str]) -> str:
+    """Return the one column that has the name of a time; the first where none has.
 
     Raises:
         DataError: there are several.
     """
-    found = [name for name in names if name.lower() in TIME_NAMES]
-    if len(found) > 1:
-        parts = [name for name in names if name.lower() in PARTS]
+    times = [name for name in names if name.lower() in TIME_NAMES]
+    if len(times) > 1:
+        parts = [name for name in names if name.lower() in TIME_PARTS]
         raise DataError(
-            f"{path} has several columns that could be the time",
+            f"{table} has several columns that could be the time",
             should="one, or their parts from the year on",
-            found=", ".join(found),
-            hint=f"--set time_columns={','.join(parts) if len(parts) > 1 else found[0]}",
+            found=", ".join(times),
+            hint=f"--set time_columns={','.join(parts) if len(parts) > 1 else times[0]}",
         )
-    return found[0] if found else names[0]
+    return times[0] if times else names[0]

@@ -1,4 +1,4 @@
-"""Series on one regular grid of times, in files that are mapped: what a forecaster trains on and forecasts from."""
+"""Panel data: series on one regular grid of times, in mapped files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Panel:
         return self._with(self.groups, self.starts, values, ahead)
 
     def only(self, groups: list[int]) -> Self:
-        """Return some of the groups."""
+        """Return the panel of these groups."""
         names = tuple(self.groups[n] for n in groups)
         values, ahead = [self.values[n] for n in groups], [self.ahead[n] for n in groups]
         return self._with(names, self.starts[groups], values, ahead)

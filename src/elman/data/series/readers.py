@@ -1,8 +1,7 @@
-"""Series from CSV files, wide or long: what is irregular in them is refused, or put right in the way one asks for."""
+"""Series from CSV files, wide or long; irregular ones are refused, or made regular as the settings say."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.series.columns import TIME_NAMES, Header, find_columns
+from elman.data.delimited import read_table
+from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
-from elman.data.series.regularisation import Rules, onto_grid, step_of
-from elman.data.series.timestamps import FORMS, Clock, read_times, readable
+from elman.data.series.regularisation import RegularisationRules, common_step, resample_to_grid
+from elman.data.series.timestamps import FORMS, Clock, is_time, read_times
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays
@@ -31,12 +31,12 @@ class SeriesFormat:
 
     Attributes:
         time: the column of times, or those of year, month, day, hour, minute and second; none: found by its name.
-        time_format: as of `datetime.strptime`; None: ISO 8601 or whole numbers.
+        time_format: as of `datetime.strptime`; None: ISO 8601 or integers.
         series: the column that names the series of a row (long form); None: a column for each series (wide form).
         columns: what is forecast; none: every other column.
         known: columns that are known ahead.
         rules: what to do with what is irregular.
-        skip_bad: leave out rows that cannot be read, and count them.
+        skip_bad: skip broken rows, and count them.
     """
 
     time: tuple[str, ...] = ()
@@ -44,12 +44,18 @@ class SeriesFormat:
     series: str | None = None
     columns: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
-    rules: Rules = field(default_factory=Rules)
+    rules: RegularisationRules = field(default_factory=RegularisationRules)
     skip_bad: bool = False
 
 
 class SeriesRows(NamedTuple):
-    """The rows of one group, as they stand in the file."""
+    """The rows of one group, in the order of the file.
+
+    Attributes:
+        lines: the numbers of their lines.
+        times: their times, as they are written.
+        values: their numbers.
+    """
 
     lines: list[int]
     times: list[str]
@@ -57,11 +63,17 @@ class SeriesRows(NamedTuple):
 
 
 class SeriesTable(NamedTuple):
-    """Series, and what there was to say about the files."""
+    """Series and what was found in their files.
+
+    Attributes:
+        panel: the series.
+        counts: of rows, missing values, and repairs.
+        skipped: the broken rows.
+    """
 
     panel: Panel
-    counts: dict[str, int]  # rows, missing values, and whatever was put right
-    skipped: SkippedRows  # the broken rows
+    counts: dict[str, int]
+    skipped: SkippedRows
 
 
 def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None = None) -> SeriesTable:
@@ -80,7 +92,7 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
     counts: Counter[str] = Counter()
     groups: dict[str, SeriesRows] = {}
     skipped = SkippedRows()
-    header: Header | None = None
+    header: SeriesColumns | None = None
     for path in files:
         found = _read_file(path, form, groups, counts, skipped, path.stem if len(files) > 1 else "")
         if header is not None and (header.columns, header.known) != (found.columns, found.known):
@@ -106,7 +118,7 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
 
 def _regular(
     groups: dict[str, SeriesRows],
-    header: Header,
+    header: SeriesColumns,
     form: SeriesFormat,
     clock: Clock | None,
     place: str,
@@ -119,12 +131,14 @@ def _regular(
     ticks, read_clock = read_times(texts, written, place, lines)
     places = np.cumsum([len(rows.times) for rows in groups.values()])[:-1]
     split = np.split(np.asarray(ticks, np.int64), places)
-    split, step = step_of(split, read_clock, form.rules, clock, place, np.split(np.asarray(lines), places), texts)
+    split, step = common_step(split, read_clock, form.rules, clock, place, np.split(np.asarray(lines), places), texts)
     C = len(header.columns)
     starts, values, ahead = [], [], []
     for (name, rows), found in zip(groups.items(), split, strict=True):
         table = np.asarray(rows.values, np.float64).reshape(len(found), -1)
-        start, grid = onto_grid(found, table, np.asarray(rows.lines), step, form.rules, _named(place, name), counts)
+        start, grid = resample_to_grid(
+            found, table, np.asarray(rows.lines), step, form.rules, _named(place, name), counts
+        )
         length = len(grid) if not header.known else _last_value(grid[:, :C])
         missing_ahead = np.argwhere(np.isnan(grid[:, C:]))
         if len(missing_ahead):
@@ -133,7 +147,7 @@ def _regular(
                 f"{_named(place, name)}: {header.known[column]} is known ahead, but has no value at "
                 f"{step.text(start + int(row) * step.every)}",
                 should="a value at every time",
-                hint=f"fill it in, or leave it out of known_columns={','.join(header.known)}",
+                hint=f"fill it in, or take the column out of known_columns={','.join(header.known)}",
             )
         starts.append(start)
         values.append(np.ascontiguousarray(grid[:length, :C]))
@@ -189,80 +203,48 @@ def _read_file(
     counts: Counter[str],
     skipped: SkippedRows,
     name: str,
-) -> Header:
+) -> SeriesColumns:
     """Add the rows of a file to their groups."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            separator = max(",;\t", key=first.count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            names = [cell.strip() for cell in next(reader, [])]
-            header = find_columns(path, names, form.time, form.series, form.columns, form.known)
-            places = [names.index(column) for column in header.columns + header.known]
-            times = [names.index(column) for column in header.time]
-            group = names.index(form.series) if form.series else None
-            first_time: list[str] = []
-            for row in reader:
-                if not row:
-                    continue
-                counts["rows"] += 1
-                try:
-                    time, numbers = _row(path, reader.line_num, row, names, times, places, form, first_time)
-                except DataError as error:
-                    if not form.skip_bad:
-                        raise
-                    skipped.add(f"{error.what}: {error.found}")
-                    continue
-                key = row[group].strip() if group is not None else name
-                rows = groups.setdefault(key, SeriesRows([], [], []))
-                rows.lines.append(reader.line_num)
-                rows.times.append(time)
-                rows.values.append(numbers)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"{path} cannot be read", should="a CSV file in UTF-8", found=str(error)) from error
-    return header
+    table = read_table(path, strict=True, quoted_tabs=True)
+    columns = find_columns(table, form.time, form.series, form.columns, form.known)
+    values = {column: table.header.index(column) for column in columns.columns + columns.known}
+    times = [table.header.index(column) for column in columns.time]
+    group = table.header.index(form.series) if form.series else None
+    first_time: list[str] = []
+
+    def convert(cells: list[str]) -> tuple[str, str, list[float]]:
+        parts = [cells[place].strip() for place in times]
+        time = parts[0] if len(parts) == 1 else _joined(parts)
+        time_format = form.time_format or (PARTS_FORM if parts[1:] else None)
+        if not first_time:
+            first_time.append(time)
+        elif form.skip_bad and not is_time(time, first_time[0], time_format):
+            raise DataError("the time cannot be read", should=FORMS, found=time)
+        numbers = [_number(column, cells[place]) for column, place in values.items()]
+        return cells[group].strip() if group is not None else name, time, numbers
+
+    bad = skipped.count
+    for line, (key, time, numbers) in table.parse(convert, skipped=skipped, skip_bad=form.skip_bad):
+        rows = groups.setdefault(key, SeriesRows([], [], []))
+        rows.lines.append(line)
+        rows.times.append(time)
+        rows.values.append(numbers)
+        counts["rows"] += 1
+    counts["rows"] += skipped.count - bad
+    return columns
 
 
-def _row(
-    path: Path,
-    line: int,
-    row: list[str],
-    names: list[str],
-    times: list[int],
-    places: list[int],
-    form: SeriesFormat,
-    first_time: list[str],
-) -> tuple[str, list[float]]:
-    """Return the time and the numbers of a row."""
-    if len(row) != len(names):
-        raise DataError(
-            f"{path} line {line} has {len(row)} cells",
-            should=f"{len(names)}, as the first line has",
-            found=",".join(row)[:80],
-            hint="mend the row, or leave such rows out with --skip-bad",
-        )
-    time = row[times[0]].strip() if len(times) == 1 else _joined([row[place].strip() for place in times], path, line)
-    if not first_time:
-        first_time.append(time)
-    elif form.skip_bad and not readable(time, first_time[0], form.time_format or (PARTS_FORM if times[1:] else None)):
-        raise DataError(f"{path} line {line}: the time cannot be read", should=FORMS, found=time)
-    return time, [_number(path, line, names[place], row[place]) for place in places]
-
-
-def _joined(parts: list[str], path: Path, line: int) -> str:
+def _joined(parts: list[str]) -> str:
     """Return a time out of year, month, day, hour, minute and second, as many as there are."""
     try:
         numbers = [int(part) for part in parts]
     except ValueError:
-        raise DataError(
-            f"{path} line {line}: the time cannot be read", should="whole numbers", found=str(parts)
-        ) from None
+        raise DataError("the time cannot be read", should="integers", found=str(parts)) from None
     year, month, day, hour, minute, second = (*numbers, *(0, 1, 1, 0, 0, 0)[len(numbers) :])
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
 
 
-def _number(path: Path, line: int, column: str, text: str) -> float:
+def _number(column: str, text: str) -> float:
     """Return a cell as a number, nan where it says that there is none."""
     if text.strip().lower() in MISSING:
         return math.nan
@@ -273,8 +255,8 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
     except ValueError:
         pass
     raise DataError(
-        f"{path} line {line}: {column} is no number",
+        f"{column} is not a number",
         should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",
         found=repr(text[:40]),
-        hint="leave the column out with --set target_columns=A,B naming the others, or such rows with --skip-bad",
+        hint="skip the column with --set target_columns=A,B naming the others, or such rows with --skip-bad",
     )

@@ -1,4 +1,4 @@
-"""Times made regular: order, duplicates, gaps and odd steps are refused, or put right in the way one asks for."""
+"""Regularisation of times: order, duplicates, gaps and odd steps are refused, or repaired as the rules say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_GRID = 100_000_000  # rows: a gap of centuries is a mistake in a time
 
 
 @dataclass(frozen=True)
-class Rules:
+class RegularisationRules:
     """What to do with what is irregular.
 
     Attributes:
@@ -33,10 +33,10 @@ class Rules:
     every: str | None = None
 
 
-def step_of(
+def common_step(
     ticks: Sequence[NDArray[np.int64]],
     clock: Clock,
-    rules: Rules,
+    rules: RegularisationRules,
     known: Clock | None,
     place: str,
     lines: Sequence[NDArray[np.int64]],
@@ -49,7 +49,9 @@ def step_of(
         clock: how they were written.
         rules: whose `every` is taken, where it is given.
         known: whose step is taken where there are too few times to tell.
-        place, lines, texts: for messages.
+        place: the file, for messages.
+        lines: where each time stands, for messages.
+        texts: the times as they are written, for messages.
 
     Returns:
         The ticks, in months where they are of that kind, and the clock with its step.
@@ -109,12 +111,12 @@ def _split(joined: NDArray[np.int64], like: Sequence[NDArray[np.int64]]) -> list
     return np.split(joined, np.cumsum([len(part) for part in like])[:-1])
 
 
-def onto_grid(
+def resample_to_grid(
     ticks: NDArray[np.int64],
     values: NDArray[np.float64],
     lines: NDArray[np.int64],
     clock: Clock,
-    rules: Rules,
+    rules: RegularisationRules,
     place: str,
     counts: Counter[str],
 ) -> tuple[int, NDArray[np.float64]]:
@@ -157,7 +159,7 @@ def onto_grid(
             f"none between {clock.text(int(ticks[n]))} and {clock.text(int(ticks[n + 1]))}; {gaps:,} missing in all, "
             f"at a row every {clock.step}",
             1,
-            "--set gaps=missing" if length <= LARGEST_GRID else "mend the time",
+            "--set gaps=missing" if length <= LARGEST_GRID else "fix the time",
         )
         counts["times without a row"] += gaps
     grid = np.full((length, values.shape[1]), np.nan)
@@ -170,7 +172,7 @@ def _single(
     values: NDArray[np.float64],
     lines: NDArray[np.int64],
     clock: Clock,
-    rules: Rules,
+    rules: RegularisationRules,
     place: str,
     counts: Counter[str],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

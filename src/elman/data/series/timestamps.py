@@ -1,4 +1,4 @@
-"""Times of a series: read strictly, in one form, onto a grid of equal steps, and continued beyond its end."""
+"""Timestamps: read strictly, in one form, on a grid of equal steps that goes on beyond the series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 ISO = ("%Y-%m-%d", *(f"%Y-%m-%d{sep}%H:%M{rest}" for sep in " T" for rest in ("", ":%S", ":%S.%f")))
-FORMS = "whole numbers, 2026-11, 2026-11-24, 2026-11-24 18:30 or 2026-11-24T18:30:00, with or without Z"
+FORMS = "integers, 2026-11, 2026-11-24, 2026-11-24 18:30 or 2026-11-24T18:30:00, with or without Z"
 UNITS = {
     "s": ("time", SECOND),
     "min": ("time", MINUTE),
@@ -32,7 +32,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Clock:
-    """A regular grid of times. A tick is a whole number: of months, of microseconds since 1970, or as the file has it.
+    """A regular grid of times. A tick is an integer: of months, of microseconds since 1970, or as the file has it.
 
     Attributes:
         kind: "number", "month" or "time".
@@ -95,7 +95,7 @@ def read_times(texts: Sequence[str], form: str | None, place: str, lines: Sequen
 
     Args:
         texts: at least one.
-        form: as of `datetime.strptime`; None for one of those of ISO 8601, or whole numbers.
+        form: as of `datetime.strptime`; None for one of those of ISO 8601, or integers.
         place: the file, for messages.
         lines: where each stands.
 
@@ -103,8 +103,8 @@ def read_times(texts: Sequence[str], form: str | None, place: str, lines: Sequen
         The ticks, and a clock whose step is 0.
 
     Raises:
-        DataError: a text is no time, or not in the form of the first.
-        SettingError: the form is none.
+        DataError: a text is not a time, or not in the form of the first.
+        SettingError: the form is not a format.
     """
     clock, zone = _clock_of(texts[0], form, place, lines[0])
     ticks = []
@@ -112,16 +112,16 @@ def read_times(texts: Sequence[str], form: str | None, place: str, lines: Sequen
         tick = _tick(text, clock, zone, form is None)
         if tick is None:
             raise DataError(
-                f"{place} line {line}: the time cannot be read",
+                f"{place}, line {line}: the time cannot be read",
                 should=f"a time written like {texts[0]!r}" if line != lines[0] else f"the form {form!r}",
                 found=repr(text),
-                hint="mend the row, or leave such rows out with --skip-bad",
+                hint="fix the row, or skip such rows with --skip-bad",
             )
         ticks.append(tick)
     return ticks, clock
 
 
-def readable(text: str, first: str, form: str | None) -> bool:
+def is_time(text: str, first: str, form: str | None) -> bool:
     """Return whether a text is a time in the form of the first one."""
     try:
         clock, zone = _clock_of(first, form, "", 0)
@@ -134,7 +134,7 @@ def _clock_of(text: str, form: str | None, place: str, line: int) -> tuple[Clock
     """Return the clock for times that are written like a text, and whether they end in a zone."""
     if form is not None:
         if "%" not in form:
-            raise SettingError("time_format is no form", should="as %d.%m.%Y %H:%M", found=repr(form))
+            raise SettingError("time_format is not a format", should="as %d.%m.%Y %H:%M", found=repr(form))
         return Clock("time", 0, form), False
     if re.fullmatch(r"[+-]?\d{1,15}", text):
         return Clock("number", 0), False
@@ -150,7 +150,7 @@ def _clock_of(text: str, form: str | None, place: str, line: int) -> tuple[Clock
             continue  # 2026-1-1 is not ISO 8601
         return Clock("time", 0, known + ("Z" if zone else "")), bool(zone)
     raise DataError(
-        f"{place} line {line}: the time cannot be read",
+        f"{place}, line {line}: the time cannot be read",
         should=FORMS,
         found=repr(text),
         hint="--set time_format=%d.%m.%Y, or as the file has it; --set time_columns=NAME for another column",

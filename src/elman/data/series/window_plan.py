@@ -27,7 +27,10 @@ class ForecastSpec:
     """Names, scale, calendar and sizes of a forecaster. Whatever is measured is measured before `cut`.
 
     Attributes:
-        groups, columns, known, clock: as of `Panel`.
+        groups: as of `Panel`.
+        columns: as of `Panel`.
+        known: as of `Panel`.
+        clock: as of `Panel`.
         scaler: mean and deviation of each series.
         calendar: which cycles are features.
         season: steps of the season that the naive forecast repeats.
@@ -79,7 +82,7 @@ class ForecastSpec:
             segment: None: a season, or the root of the lookback.
             calendar: whether features of the calendar are taken.
             constants: as of `Scaler.fit`.
-            skip_bad: leave out groups whose training part is too short.
+            skip_bad: skip groups whose training part is too short.
 
         Returns:
             The plan, and the panel with the groups that are in it.
@@ -197,12 +200,12 @@ class ForecastSpec:
 
     def _checked(self, panel: Panel, place: str) -> list[int]:
         """Return the numbers of the groups of other series."""
-        strangers = [name for name in panel.groups if name not in self.groups]
-        if panel.columns != self.columns or strangers:
+        unknown = [name for name in panel.groups if name not in self.groups]
+        if panel.columns != self.columns or unknown:
             raise DataError(
                 f"{place} has other series than the run",
                 should=", ".join(self.columns if panel.columns != self.columns else self.groups)[:200],
-                found=", ".join(panel.columns if panel.columns != self.columns else strangers)[:200],
+                found=", ".join(panel.columns if panel.columns != self.columns else unknown)[:200],
                 hint="train a new run on these",
             )
         if (panel.clock.kind, panel.clock.every) != (self.clock.kind, self.clock.every):
@@ -224,7 +227,7 @@ class ForecastSpec:
         """Return the plan that `save` wrote, out of its JSON.
 
         Raises:
-            RunError: something in it is missing or impossible.
+            RunError: a value in it is missing or invalid.
         """
         try:
             groups, columns, known = (_names(found[name]) for name in ("groups", "columns", "known"))
@@ -254,7 +257,7 @@ def _names(found: Any) -> tuple[str, ...]:
 
 def _whole(value: Any) -> int:
     if type(value) is not int or abs(value) >= 1 << 62:
-        raise ValueError(f"{value!r} where a whole number should be")
+        raise ValueError(f"{value!r} where an integer should be")
     return value
 
 
@@ -269,7 +272,7 @@ def _long_enough(panel: Panel, cut: int, least: int, skip_bad: bool) -> Panel:
         f"the training part of {panel.groups[short] or 'the series'} is too short",
         should=f"lookback and horizon, {least} rows",
         found=f"{lengths[short]} rows",
-        hint="a smaller --set lookback=N or --set horizon=N" + ("; --skip-bad leaves such series out" if keep else ""),
+        hint="a smaller --set lookback=N or --set horizon=N" + ("; --skip-bad skips such series" if keep else ""),
     )
 
 

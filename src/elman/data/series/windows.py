@@ -23,8 +23,10 @@ class Scaler:
     """Mean and standard deviation of every series and every known column, of the training part.
 
     Attributes:
-        mean, deviation: (G, C), of what is forecast.
-        known_mean, known_deviation: (K,), of what is known ahead, over all groups.
+        mean: (G, C), of what is forecast.
+        deviation: (G, C), the standard deviation of it.
+        known_mean: (K,), of what is known ahead, over all groups.
+        known_deviation: (K,), the standard deviation of it.
     """
 
     mean: NDArray[np.float64]
@@ -78,7 +80,7 @@ class Scaler:
         )
 
     def only(self, groups: list[int]) -> Scaler:
-        """Return the part for some of the groups."""
+        """Return the scaler of these groups."""
         return Scaler(self.mean[groups], self.deviation[groups], self.known_mean, self.known_deviation)
 
     def as_json(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Scaler:
         """Read what `as_json` made.
 
         Raises:
-            ValueError: it has other sizes, or holds what is no number.
+            ValueError: it has other sizes, or is not all numbers.
         """
         arrays = {name: np.asarray(found[name], np.float64) for name in cls.__dataclass_fields__}
         shapes = [(groups, columns)] * 2 + [(known,)] * 2
@@ -124,7 +126,7 @@ class WindowBatch(NamedTuple):
     future_seen_FB: Tensor
 
 
-class Places(NamedTuple):
+class WindowPlaces(NamedTuple):
     """Where windows are, (B,) each: their group and column, and the row where their future begins."""
 
     groups: NDArray[np.int64]
@@ -137,7 +139,8 @@ class Windows:
 
     Args:
         panel: the series; for training nothing but the training part.
-        scaler, calendar: fitted on the training part.
+        scaler: fitted on the training part.
+        calendar: likewise.
         lookback: T.
         horizon: F.
         first: the tick from which on futures may begin; None: wherever there is a past.
@@ -189,7 +192,7 @@ class Windows:
                 "the series lie too far apart",
                 should=f"at most {LARGEST_GRID:,} steps of {panel.clock.step} from the first to the last",
                 found=f"{(last - self._origin) // every:,}",
-                hint="mend the times, or train on them one by one",
+                hint="fix the times, or train on them one by one",
             )
         self._features = calendar.features(np.arange(self._origin, last, every))
 
@@ -201,11 +204,11 @@ class Windows:
         """SHA-256 of all series, those parts included that the windows do not reach."""
         return self.source.values.fingerprint
 
-    def places(self, numbers: NDArray[np.int64]) -> Places:
+    def places(self, numbers: NDArray[np.int64]) -> WindowPlaces:
         """Return where windows are."""
         groups = np.searchsorted(self._ends, numbers, side="right")
         rows, columns = np.divmod(numbers - (self._ends - self._counts)[groups], len(self.panel.columns))
-        return Places(groups, columns, rows + self._begins[groups])
+        return WindowPlaces(groups, columns, rows + self._begins[groups])
 
     def batch(self, numbers: NDArray[np.int64]) -> WindowBatch:
         """Return the windows of these numbers."""
@@ -232,7 +235,7 @@ class Windows:
         """Return the last `steps` values before each future, (steps, B), scaled and forward-filled; 0 before any."""
         return forward_filled(self._values(self.places(numbers), np.arange(-steps, 0)))
 
-    def _values(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _values(self, places: WindowPlaces, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return scaled values at steps from each place on, (S, B); nan where there is none."""
         found_BS = np.empty((len(places.groups), len(steps_S)))  # a window is a row: it lies together in the series too
         for group in np.unique(places.groups):
@@ -247,7 +250,7 @@ class Windows:
             found_BS[here] = part
         return found_BS.T
 
-    def _known(self, places: Places, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _known(self, places: WindowPlaces, steps_S: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return scaled covariates at steps from each place on, (S, B, K); those of the first row before it."""
         found_SBK = np.zeros((len(steps_S), len(places.groups), len(self.panel.known)))
         for group in np.unique(places.groups) if self.panel.known else ():

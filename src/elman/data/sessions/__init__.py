@@ -1,0 +1,1 @@
+"""Sessions of events: readers, data set and batches."""

@@ -32,7 +32,7 @@ class SessionBatch:
         lengths_B: int64, of whole sessions, on the CPU; None for streams.
         resets_TB: bool, true where a session begins in a stream; None for whole sessions.
         first: whether no state is carried into it.
-        count: the number of targets that are not IGNORED.
+        count: of the targets that are not IGNORED.
     """
 
     input_TB: Tensor
@@ -56,7 +56,7 @@ class WholeSessions(BucketBatches[SessionBatch]):
         sessions: structured steps with the fields `item` and `tied`, each of two events or more.
         batch_size: sessions in a batch, at most.
         events: steps in a batch at most, padding included; 0: no limit.
-        shuffle_ties: draw the order of events of one moment anew in every epoch.
+        shuffle_ties: draw the order of events of one moment again in every epoch.
         seed: of the order.
     """
 
@@ -169,8 +169,8 @@ def session_items(sessions: RaggedArrays, n: int, seed: int, epoch: int, shuffle
         return items
     key = np.array([(seed ^ 0x7469_6573) % (1 << 64), epoch], np.uint64)
     counter = np.array([0, 0, 0, n], np.uint64)
-    chance = np.random.Generator(np.random.Philox(key=key, counter=counter)).random(len(items))
-    return items[np.argsort(np.cumsum(~steps["tied"]) + chance)]
+    draws = np.random.Generator(np.random.Philox(key=key, counter=counter)).random(len(items))
+    return items[np.argsort(np.cumsum(~steps["tied"]) + draws)]
 
 
 def seen_before(batch: SessionBatch) -> tuple[Tensor, Tensor]:
@@ -179,6 +179,7 @@ def seen_before(batch: SessionBatch) -> tuple[Tensor, Tensor]:
     A row is the number of a target among those that are predicted, in the order of `target_TB`. In streams only what
     the window holds of a session is known.
     """
+    batch = batch.to(torch.device("cpu"))
     input_TB, target_TB = batch.input_TB.numpy(), batch.target_TB.numpy()
     counted_TB = target_TB != IGNORED
     row_TB = np.cumsum(counted_TB).reshape(counted_TB.shape) - 1

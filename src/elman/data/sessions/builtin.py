@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.sessions.events import Events
+from elman.data.sessions.readers import Events
 
 NAME = "a made-up shop (200 items, 6000 sessions)"
 ITEMS, KINDS, SESSIONS, TASTE = 200, 6, 6000, 30
@@ -45,15 +45,15 @@ class Shop:
 @lru_cache(maxsize=1)
 def shop() -> Shop:
     """Return the shop; it is the same everywhere."""
-    chance = np.random.Generator(np.random.Philox(key=20161))
-    popularity = 1 / (1 + np.argsort(chance.random(ITEMS)))
+    rng = np.random.Generator(np.random.Philox(key=20161))
+    popularity = 1 / (1 + np.argsort(rng.random(ITEMS)))
     popularity /= popularity.sum()
-    liked = np.argsort(chance.random((KINDS, ITEMS)), 1)[:, :TASTE]
+    liked = np.argsort(rng.random((KINDS, ITEMS)), 1)[:, :TASTE]
     taste = np.zeros((KINDS, ITEMS))
     np.put_along_axis(taste, liked, 1 / (1 + np.arange(TASTE)), 1)
     taste /= taste.sum(1, keepdims=True)
     followers = np.zeros((ITEMS, ITEMS))
-    chosen = np.argsort(chance.random((ITEMS, ITEMS)), 1)[:, : len(FOLLOWERS)]
+    chosen = np.argsort(rng.random((ITEMS, ITEMS)), 1)[:, : len(FOLLOWERS)]
     np.put_along_axis(followers, chosen, np.array([FOLLOWERS]), 1)
     following = 0.45 * followers + 0.45 * taste[:, None] + 0.1 * popularity
     first = 0.5 * taste + 0.5 * popularity
@@ -67,16 +67,16 @@ def shop_events(seed: int = 0) -> Events:
         seed: of the visitors.
     """
     made = shop()
-    chance = np.random.Generator(np.random.Philox(key=np.array([20162, seed], np.uint64)))
-    lengths = np.minimum(2 + np.floor(np.log(chance.random(SESSIONS)) / np.log(1 - 1 / (MEAN_LENGTH - 1))), LONGEST)
+    rng = np.random.Generator(np.random.Philox(key=np.array([20162, seed], np.uint64)))
+    lengths = np.minimum(2 + np.floor(np.log(rng.random(SESSIONS)) / np.log(1 - 1 / (MEAN_LENGTH - 1))), LONGEST)
     lengths = lengths.astype(np.int64)
-    kind = np.floor(chance.random(SESSIONS) * KINDS).astype(np.int64)
+    kind = np.floor(rng.random(SESSIONS) * KINDS).astype(np.int64)
     items = np.zeros((SESSIONS, LONGEST), np.int64)
-    items[:, 0] = _drawn(made.first.cumsum(1)[kind], chance.random(SESSIONS))
+    items[:, 0] = _drawn(made.first.cumsum(1)[kind], rng.random(SESSIONS))
     sums = made.following.cumsum(2)
     for t in range(1, LONGEST):
         on = np.flatnonzero(lengths > t)
-        items[on, t] = _drawn(sums[kind[on], items[on, t - 1]], chance.random(len(on)))
+        items[on, t] = _drawn(sums[kind[on], items[on, t - 1]], rng.random(len(on)))
     session = np.repeat(np.arange(SESSIONS), lengths)
     step = np.arange(len(session)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     time = session * BETWEEN_SESSIONS + step * BETWEEN_EVENTS

@@ -1,4 +1,4 @@
-"""From events to sessions, and from sessions to the parts for training, validation and test."""
+"""Sessions of events, and their split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.sessions.events import Events
 from elman.data.sessions.items import UNKNOWN, ItemCatalogue
+from elman.data.sessions.readers import Events
 from elman.errors import BrokenRun, DataError
 from elman.storage.ragged import RaggedArrays
 
@@ -45,7 +45,7 @@ class Sessions:
         return np.concatenate([[0], self.ends[:-1]])
 
 
-def sessions_of(events: Events, *, gap: float = 0.0) -> Sessions:
+def order_events(events: Events, *, gap: float = 0.0) -> Sessions:
     """Put events in order.
 
     Args:
@@ -65,26 +65,27 @@ def sessions_of(events: Events, *, gap: float = 0.0) -> Sessions:
 
 
 @dataclass(frozen=True)
-class Division:
+class SessionSplit:
     """Where each session is cut: its events up to a place are for training, the next for validation, then for test.
 
     Attributes:
         training: (sessions,) int64, where training ends and validation begins, a place in all events.
         validation: (sessions,) where validation ends and test begins.
-        said: how it was done, in words.
+        description: how the split was made, for messages.
     """
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
-    said: str
+    description: str
 
 
-def by_time(sessions: Sessions, validation: float, test: float) -> Division:
-    """Divide at two moments: nothing that is trained on is later than anything that is judged.
+def split_by_time(sessions: Sessions, validation: float, test: float) -> SessionSplit:
+    """Split at two moments: no training event is later than an evaluated one.
 
     Args:
         sessions: all of them.
-        validation, test: about which shares of the events; events of one moment stay together.
+        validation: about which share of the events; events of one moment stay together.
+        test: likewise.
 
     Raises:
         DataError: there are too few different times.
@@ -95,7 +96,7 @@ def by_time(sessions: Sessions, validation: float, test: float) -> Division:
     middle = moments[min(count - 1, round(count * (1 - test - validation)))]
     if not moments[0] < middle < last or (test and last > moments[-1]):
         raise DataError(
-            "the events cannot be divided by time",
+            "the events cannot be split by time",
             should="times of which some are early, some late, and some last",
             found=f"{len(np.unique(moments))} different times in {count} events",
             hint="--set split=last, which takes the last events of each session",
@@ -105,11 +106,11 @@ def by_time(sessions: Sessions, validation: float, test: float) -> Division:
         sessions.begins + np.add.reduceat((sessions.time < moment).astype(np.int64), sessions.begins)
         for moment in (middle, last)
     )
-    said = f"by time: training before {middle:.15g}, validation from there on"
-    return Division(training, validated, said + (f", test from {last:.15g} on" if test else ", no test"))
+    description = f"by time: training before {middle:.15g}, validation from there on"
+    return SessionSplit(training, validated, description + (f", test from {last:.15g} on" if test else ", no test"))
 
 
-def leave_last_out(sessions: Sessions) -> Division:
+def leave_last_out(sessions: Sessions) -> SessionSplit:
     """Keep the last event of each session for test and the last but one for validation, where it has three or more.
 
     Raises:
@@ -123,26 +124,28 @@ def leave_last_out(sessions: Sessions) -> Division:
             found=f"{len(long)} shorter ones",
             hint="--set split=time",
         )
-    said = "the last event of each session for test, the last but one for validation; sessions of 1 or 2 for training"
-    return Division(sessions.ends - 2 * long, sessions.ends - long, said)
+    cuts = sessions.ends - 2 * long, sessions.ends - long
+    description = "the last event of each session for test, the last but one for validation"
+    return SessionSplit(*cuts, f"{description}; sessions of 1 or 2 for training")
 
 
 def write_parts(
-    sessions: Sessions, division: Division, folder: Path, *, min_item_count: int, max_validation_events: int
+    sessions: Sessions, division: SessionSplit, folder: Path, *, min_item_count: int, max_evaluated: int
 ) -> tuple[ItemCatalogue, dict[str, Any]]:
     """Number the items by the training part alone, and write all parts.
 
     Args:
-        sessions, division: what is written.
+        sessions: what is written.
+        division: where it is split.
         folder: of the run.
-        min_item_count: minimum number of training events of a known item.
-        max_validation_events: about the maximum number of validation events, spread over all sessions.
+        min_item_count: events in the training part that an item must have to be known.
+        max_evaluated: about how many events of the validation part are evaluated at most, spread over all sessions.
 
     Returns:
         The items, and what config.json says about the parts.
 
     Raises:
-        DataError: a part has nothing to learn from, or nothing to judge.
+        DataError: a part has nothing to learn from, or nothing to evaluate.
     """
     begins, ends = sessions.begins, sessions.ends
     places = np.arange(len(sessions.item))
@@ -158,11 +161,11 @@ def write_parts(
         "sessions": len(ends),
         "items": f"{len(items)} known of {len(sessions.names)}",
         "order": f"by time; the file's among equal times, {tied} of {neighbours} neighbouring events",
-        "split": division.said,
+        "split": division.description,
     }
     for part in PARTS:
         first, last = bounds[part]
-        limit = max_validation_events if part == "validation" else 0
+        limit = max_evaluated if part == "validation" else 0
         facts |= _write_part(part, steps, begins, first, last, folder, limit)
     once = int((ends - begins == 1).sum())
     return items, {**facts, "sessions_of_one_event": once}
@@ -207,8 +210,8 @@ def _write_part(
     return facts if part == "training" else {**facts, f"{part}_unknown_targets": int((target == UNKNOWN).sum())}
 
 
-def write_judged(sessions: Sessions, items: ItemCatalogue, folder: Path) -> RaggedArrays:
-    """Write other sessions, all of whose events but the first are judged, by the items of a run.
+def write_evaluated(sessions: Sessions, items: ItemCatalogue, folder: Path) -> RaggedArrays:
+    """Write other sessions, all of whose events but the first are evaluated, by the items of a run.
 
     Raises:
         DataError: no session has two events.

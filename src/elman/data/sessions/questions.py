@@ -27,7 +27,7 @@ class Question:
 
 
 def questions(session: NDArray[Any]) -> Iterator[Question]:
-    """Yield the questions that a session asks: its judged events that come after a known item.
+    """Yield the questions that a session asks: its evaluated events that come after a known item.
 
     Args:
         session: structured steps with the fields `item` (-1 where unknown) and `judged`.

@@ -1,0 +1,1 @@
+"""Speech: transcripts, features, data set and batches."""

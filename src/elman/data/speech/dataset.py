@@ -1,4 +1,4 @@
-"""Spoken sentences in the folder of a run: their features, how these are computed, and what is said in them."""
+"""Data set of transcribed sentences in the folder of a run, and how its features are computed."""
 
 from __future__ import annotations
 
@@ -25,23 +25,35 @@ LARGEST = 1 << 29
 
 
 class SpeechBatch(NamedTuple):
-    """Sentences side by side."""
+    """Sentences side by side.
 
-    input_TBI: Tensor  # float32
+    Attributes:
+        input_TBI: the features, float32.
+        lengths_B: steps of each sentence.
+        target_BS: token ids, 0 beyond the sizes.
+        sizes_B: symbols of each sentence.
+    """
+
+    input_TBI: Tensor
     lengths_B: Tensor
-    target_BS: Tensor  # numbers of symbols, 0 beyond the sizes
+    target_BS: Tensor
     sizes_B: Tensor
 
 
 class SpeechDataset(NamedTuple):
-    """Features of sentences, and the numbers of what is said in them."""
+    """Features of sentences, and the token ids of their transcripts.
 
-    input: RaggedArrays  # float16, (T, I)
-    target: RaggedArrays  # int64, (S,)
+    Attributes:
+        input: float16, (T, I) of each sentence.
+        target: int64, (S,) of each sentence.
+    """
+
+    input: RaggedArrays
+    target: RaggedArrays
 
     @classmethod
     def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:
-        """Write what is said beside the features that lie in a folder, and map both."""
+        """Write the transcripts beside the features in a folder, and map both."""
         RaggedArrays.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
         return cls.open(folder)
 
@@ -75,16 +87,16 @@ class SpeechDataset(NamedTuple):
         return SpeechBatch(*(torch.from_numpy(array) for array in found))
 
 
-def write_features(folder: Path, features: SoundFeatures | Lips) -> None:
-    """Keep how features are computed."""
+def save_extractor(folder: Path, features: SoundFeatures | Lips) -> None:
+    """Write how features are computed."""
     if isinstance(features, Lips):
         features.save(folder)
     else:
         records.write(folder / "features.json", features)
 
 
-def read_features(folder: Path) -> SoundFeatures | Lips:
-    """Return what `write_features` kept.
+def load_extractor(folder: Path) -> SoundFeatures | Lips:
+    """Return what `save_extractor` wrote.
 
     Raises:
         RunError: it is missing or broken.

@@ -52,7 +52,7 @@ class Lips:
         step: float = 0.04,
         skip_bad: bool = False,
     ) -> Self:
-        """Find the components of the greatest variance in some frames of each video, in the memory of one video.
+        """Find the principal components of a sample of the frames of each video, in the memory of one video.
 
         Raises:
             DataError: a video cannot be read and `skip_bad` is false, or all together have fewer frames than
@@ -62,7 +62,7 @@ class Lips:
         size = crop[0] * crop[1]
         if min(crop) < 1 or size > MOST_PIXELS:
             raise SettingError(
-                "the window is impossible",
+                "invalid window",
                 should=f"a height and a width of {MOST_PIXELS} pixels in all at the most, such as 32,48",
                 found=f"{crop[0]},{crop[1]}",
                 hint="--set crop=32,48",
@@ -76,9 +76,9 @@ class Lips:
                     continue
                 raise
             flat = _centred(video, motion_window(video, crop), crop)
-            some = flat[:: max(1, len(flat) // FRAMES_A_CLIP)].astype(np.float64)
-            products += some.T @ some
-            frames += len(some)
+            chosen = flat[:: max(1, len(flat) // FRAMES_A_CLIP)].astype(np.float64)
+            products += chosen.T @ chosen
+            frames += len(chosen)
         if frames < count:
             raise DataError(
                 "there are too few frames for so many components",
@@ -105,8 +105,8 @@ class Lips:
         frames = read_frames(source, most_frames=round(self.longest / self.step))
         place = np.array(motion_window(frames, self.crop))
         last = np.array(frames.shape[1:3]) - self.crop
-        chance = np.random.default_rng(crc32(source.name.encode()))
-        moves = [np.zeros(2, int), *(chance.integers(-MOVED, MOVED + 1, 2) for _ in range(copies - 1))]
+        rng = np.random.default_rng(crc32(source.name.encode()))
+        moves = [np.zeros(2, int), *(rng.integers(-MOVED, MOVED + 1, 2) for _ in range(copies - 1))]
         places = [np.clip(place + move, 0, last) for move in moves]
         return [Utterance(self._components(frames, (int(y), int(x)))) for y, x in places]
 
@@ -115,13 +115,13 @@ class Lips:
         return np.concatenate([found, np.diff(found, axis=0, prepend=found[:1])], 1).astype(np.float16)
 
     def save(self, folder: Path) -> None:
-        """Keep it in a folder."""
+        """Write it into a folder."""
         RaggedArrays.write(folder, "lips", [self.components])
         records.write(folder / self.filename, _LipsRecord(self.crop, self.step, self.longest))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return what `save` kept.
+        """Return what `save` wrote.
 
         Raises:
             RunError: it is missing or broken.

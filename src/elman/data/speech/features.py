@@ -1,4 +1,4 @@
-"""The features of spoken sentences, computed one by one: collected, or kept in a folder as they come."""
+"""Feature extraction, utterance by utterance: in memory, or streamed to a folder."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from numpy.typing import NDArray
 
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.normalisation import Moments, normalise_speakers
-from elman.data.speech.table import TranscribedFile
+from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays
 
 RAW = "raw"  # the name of the features of a part before they are normalised by speaker
 
-Featured = tuple[TranscribedFile, NDArray[np.float16]]
+ExtractedFeatures = tuple[TranscribedFile, NDArray[np.float16]]
 """A sentence and its features, (T, F)."""
 
 
-def featured(
+def extract_features(
     rows: Iterable[TranscribedFile],
     features: SoundFeatures | Lips,
     *,
     skip_bad: bool,
-    leave_out: Callable[[str], object],
+    on_skip: Callable[[str], object],
     notes: Counter[str],
     copies: int = 1,
-) -> Iterator[Featured]:
+) -> Iterator[ExtractedFeatures]:
     """Yield sentences with their features, in the memory of one.
 
     Args:
         rows: the sentences.
         features: how they are computed.
-        skip_bad: broken files are left out instead of refused.
-        leave_out: is told what is wrong with each of them.
-        notes: counts what was done to files, or is odd about them.
+        skip_bad: broken files are skipped instead of refused.
+        on_skip: called with what is wrong with each of them.
+        notes: counts what was done to files, and warnings about them.
         copies: of each video, a little moved.
 
     Raises:
@@ -52,9 +52,9 @@ def featured(
             several = features.varied(row.source, copies)  # type: ignore[arg-type]
         except DataError as error:
             if not skip_bad:
-                hint = f"{error.hint or 'mend the file'}, or --skip-bad"
+                hint = f"{error.hint or 'fix the file'}, or --skip-bad"
                 raise error.amended(hint=hint) from error
-            leave_out(error.what)
+            on_skip(error.what)
             first = first or error.what
             continue
         count += 1
@@ -65,13 +65,13 @@ def featured(
         raise DataError("every file is broken", should="files that can be read", found=first or "no files")
 
 
-class Collected(NamedTuple):
+class CollectedFeatures(NamedTuple):
     """Sentences with their features.
 
     Attributes:
         features: (T, F) each.
         rows: the sentences, as many.
-        bad: the messages of the files that were left out.
+        bad: the messages of the files that were skipped.
     """
 
     features: list[NDArray[np.float16]]
@@ -79,22 +79,22 @@ class Collected(NamedTuple):
     bad: list[str]
 
 
-def collected(
+def collect_features(
     rows: Iterable[TranscribedFile], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
-) -> Collected:
-    """Hold the features of some sentences.
+) -> CollectedFeatures:
+    """Return the features of sentences, held in memory.
 
     Args:
         rows: the sentences.
         features: how they are computed.
-        skip_bad: broken files are left out instead of refused.
+        skip_bad: broken files are skipped instead of refused.
         by_speaker: the features are normalised over all sentences of a speaker.
 
     Raises:
-        DataError: as `featured`.
+        DataError: as `extract_features`.
     """
-    found = Collected([], [], [])
-    for row, values in featured(rows, features, skip_bad=skip_bad, leave_out=found.bad.append, notes=Counter()):
+    found = CollectedFeatures([], [], [])
+    for row, values in extract_features(rows, features, skip_bad=skip_bad, on_skip=found.bad.append, notes=Counter()):
         found.rows.append(row)
         found.features.append(values)
     if by_speaker:
@@ -102,11 +102,11 @@ def collected(
     return found
 
 
-class FeatureWriter(NamedTuple):
-    """What is known of a part whose features are in a folder.
+class WrittenFeatures(NamedTuple):
+    """Transcripts and scale of the features in a folder.
 
     Attributes:
-        texts: what is said in each sentence.
+        texts: the transcript of each sentence.
         scale: the mean and the deviation of each feature over all steps.
     """
 
@@ -114,16 +114,18 @@ class FeatureWriter(NamedTuple):
     scale: dict[str, list[float]]
 
 
-def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = False) -> FeatureWriter:
+def write_features(
+    folder: Path, sentences: Iterable[ExtractedFeatures], *, by_speaker: bool = False
+) -> WrittenFeatures:
     """Write the features of sentences into a folder, as the sequences `input`, as they come; texts alone are held.
 
     Args:
         folder: where they go.
-        sentences: what `featured` yields.
+        sentences: what `extract_features` yields.
         by_speaker: the features are normalised over all sentences of a speaker, which takes a second pass over them.
 
     Raises:
-        DataError: as `featured`.
+        DataError: as `extract_features`.
         RunError: the files cannot be written.
     """
     texts: list[str] = []
@@ -139,7 +141,7 @@ def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = Fals
 
     if not by_speaker:
         RaggedArrays.write(folder, "input", noted())
-        return FeatureWriter(texts, _scale(moments[""]))
+        return WrittenFeatures(texts, _scale(moments[""]))
     raw = RaggedArrays.write(folder, RAW, noted())
     whole = Moments(raw.values.shape[1])
 
@@ -151,7 +153,7 @@ def keep(folder: Path, sentences: Iterable[Featured], *, by_speaker: bool = Fals
 
     RaggedArrays.write(folder, "input", normalised())
     RaggedArrays.remove(folder, RAW)
-    return FeatureWriter(texts, _scale(whole))
+    return WrittenFeatures(texts, _scale(whole))
 
 
 def _scale(moments: Moments) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""The mean and deviation of features over an utterance, a speaker, or a whole data set, added up piece by piece."""
+"""Mean and variance normalisation (CMVN) over an utterance, a speaker, or a whole data set."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def normalise_each(features: NDArray[Any]) -> NDArray[np.float32]:
     """Return the steps (T, F) of one utterance less their own mean, divided by their own deviation, as float32.
 
     It takes away what a microphone, a room and a voice add to all steps alike; where there is more than one utterance
-    of a speaker, `Moments` over all of them keeps more of what is said.
+    of a speaker, `Moments` over all of them keeps more of the speech.
     """
     moments = Moments(features.shape[1])
     moments.add(features)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from elman.data.speech import builtin as default_morse
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.table import TranscribedFile, parted, read_table
+from elman.data.speech.readers import TranscribedFile, read_transcripts, split_rows
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError, SettingError
 
@@ -31,11 +31,11 @@ def sentences(
         if settings.input == "video":
             raise DataError("there is no video to learn from", should="a table of videos", found="no DATA")
         refuse_settings_of_files(settings)
-        return default_morse.sentences(settings.seed)
-    rows = [row for path in sources for row in read_table(path, columns=settings.columns)]
+        return default_morse.morse_sentences(settings.seed)
+    rows = [row for path in sources for row in read_transcripts(path, columns=settings.columns)]
     if settings.validation_data:
-        return rows, list(read_table(Path(settings.validation_data), columns=settings.columns))
-    return parted(rows, settings.validation, settings.seed)
+        return rows, list(read_transcripts(Path(settings.validation_data), columns=settings.columns))
+    return split_rows(rows, settings.validation, settings.seed)
 
 
 def features_for(rows: Iterable[TranscribedFile], settings: TranscribeSettings, *, files: bool) -> SoundFeatures | Lips:

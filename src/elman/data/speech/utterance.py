@@ -1,4 +1,4 @@
-"""An utterance: its features, and what was done to the sound on the way."""
+"""Utterances: log-mel features of sound, and notes about the file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ QUIET = 0.003  # of full scale: the loudest sample of a sound that is hardly the
 
 
 class Utterance(NamedTuple):
-    """What a model is given of a file.
+    """The features of a file.
 
     Attributes:
         features: float16, (T, F).
-        begin: seconds of the file that were left out before them.
+        begin: seconds of the file that were trimmed before them.
         notes: what was done to it, or is wrong with it, in a few words each.
     """
 
@@ -36,9 +36,9 @@ class SoundFeatures:
     """Log-mel energies of sound.
 
     Attributes:
-        rate: samples a second; a file of another rate is resampled.
+        rate: sample rate (Hz); a file of another rate is resampled.
         bands: F.
-        trim: the noise of the place at the beginning and at the end is left out.
+        trim: background noise at the beginning and at the end is trimmed.
         longest: seconds; a longer sound is refused.
     """
 
@@ -63,7 +63,7 @@ class SoundFeatures:
         if isinstance(samples, Path):
             samples, rate, before = read_sound(samples, self.rate, longest=self.longest)
             if before != rate:
-                notes.append(f"resampled from {before} to {rate} samples a second")
+                notes.append(f"resampled from {before} to {rate} Hz")
         loud = np.abs(samples)
         if (loud >= FULL).mean() >= CLIPPED:
             notes.append("clipped: the sound is cut off at full scale")

@@ -1,0 +1,1 @@
+"""Parallel text: readers, vocabularies, data set and batches."""

@@ -1,9 +1,9 @@
-"""Encoded pairs of lines: the vocabularies of both sides, and both sides in mapped files."""
+"""Data set of encoded pairs of lines, both sides in mapped files, and batches of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,92 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import IGNORED, pad
-from elman.data.skipped import SkippedRows
-from elman.data.text.encoding import encode_line, in_pieces
-from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
-from elman.data.translation.parallel import SentencePair
-from elman.data.translation.spool import SpooledPairs
+from elman.data.translation.readers import SentencePair
+from elman.data.translation.vocabularies import EncodedPair, VocabularyPair
 from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, written_beside
 from elman.storage.ragged import RaggedArrays, growing
 
-JOINT = "symbols"
-"""The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
-
-LARGEST_LINES = 2**30
-"""Bytes of the pairs of lines that are kept to measure on."""
-
-Encoded = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The token ids of a line and of its translation."""
-
-
-class Languages(NamedTuple):
-    """The vocabularies of both sides; one and the same where they are joint."""
-
-    source: Vocabulary
-    target: Vocabulary
-
-    @classmethod
-    def learn(
-        cls, parts: Sequence[Iterable[SentencePair]], folder: Path, *, kind: str, size: int | None, joint: bool
-    ) -> Self:
-        """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
-
-        Args:
-            parts: the pairs, which are gone through once for each vocabulary.
-            folder: where the vocabularies go.
-            kind: a name in `VOCABULARIES`.
-            size: the number of symbols, for the kinds that choose them.
-            joint: whether one vocabulary serves both sides.
-
-        Raises:
-            SettingError, DataError: as `build_vocabulary`.
-        """
-
-        def build(name: str, sides: slice) -> Vocabulary:
-            lines = (f" {line}\n" for part in parts for pair in part for line in pair[sides])
-            found = VOCABULARIES[kind].build([in_pieces(lines)], size=size)
-            (folder / name).mkdir()
-            found.save(folder / name)
-            return found
-
-        if joint:
-            both = build(JOINT, slice(2))
-            return cls(both, both)
-        return cls(build("source", slice(0, 1)), build("target", slice(1, 2)))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Load what `learn` kept.
-
-        Raises:
-            RunError: a vocabulary is missing or broken.
-        """
-        if (folder / JOINT).exists():
-            both = load_vocabulary(folder / JOINT)
-            return cls(both, both)
-        return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
-
-    def encode(self, pair: SentencePair) -> Encoded:
-        """Return the token ids of both sides."""
-        return encode_line(self.source, pair.source), encode_line(self.target, pair.target)
-
-    def encode_short(
-        self, pairs: SpooledPairs, longest: int, left_out: SkippedRows
-    ) -> Iterator[tuple[SentencePair, Encoded]]:
-        """Yield the pairs of which no line has more than `longest` symbols, encoded; of the others note is taken."""
-        for number, pair in pairs.numbered():
-            encoded = self.encode(pair)
-            sizes = [len(ids) for ids in encoded]
-            if max(sizes) <= longest:
-                yield pair, encoded
-            else:
-                side = 0 if sizes[0] > longest else -1
-                left_out.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
+MAX_BYTES = 2**30
+"""Bytes of the pairs of lines that are kept for evaluation."""
 
 
 class ParallelBatch(NamedTuple):
-    """Pairs side by side."""
+    """Pairs side by side.
+
+    Attributes:
+        source_SB: token ids of the sources.
+        lengths_B: symbols of the sources.
+        target_TB: token ids of the targets, -100 beyond the ends.
+    """
 
     source_SB: Tensor
     lengths_B: Tensor  # of the sources
@@ -106,13 +38,18 @@ class ParallelBatch(NamedTuple):
 
 
 class ParallelDataset(NamedTuple):
-    """Encoded pairs."""
+    """Encoded pairs.
+
+    Attributes:
+        source: the token ids of each source, int64.
+        target: the token ids of each target, int64.
+    """
 
     source: RaggedArrays
     target: RaggedArrays
 
     @classmethod
-    def of(cls, pairs: Iterable[SentencePair], languages: Languages) -> Self:
+    def of(cls, pairs: Iterable[SentencePair], languages: VocabularyPair) -> Self:
         """Encode pairs at hand, at least one."""
         source, target = zip(*(languages.encode(pair) for pair in pairs), strict=True)
         return cls(RaggedArrays.of(source), RaggedArrays.of(target))
@@ -134,7 +71,7 @@ class ParallelDataset(NamedTuple):
         return found
 
     @classmethod
-    def write(cls, folder: Path, encoded: Iterable[Encoded]) -> Self:
+    def write(cls, folder: Path, encoded: Iterable[EncodedPair]) -> Self:
         """Write encoded pairs into a folder as they come, and map them.
 
         Raises:
@@ -164,11 +101,11 @@ class ParallelDataset(NamedTuple):
         return ParallelBatch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 
-def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
+def write_validation_pairs(path: Path, pairs: Iterable[SentencePair]) -> int:
     """Keep pairs as they are, to measure on, written as they come; return how many they are.
 
     Raises:
-        DataError: they are more than `read_lines` reads.
+        DataError: they are more than `read_validation_pairs` reads.
         RunError: the file cannot be written.
     """
     count, end = 0, b"\n]\n"
@@ -177,10 +114,10 @@ def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
             sides = ",\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in pair)
             file.write(f"{',' if count else '['}\n  [\n{sides}\n  ]".encode())
             count += 1
-            if file.tell() + len(end) > LARGEST_LINES:
+            if file.tell() + len(end) > MAX_BYTES:
                 raise DataError(
                     "there are too many pairs for validation, which are held in training",
-                    should=f"at most {LARGEST_LINES} bytes of them",
+                    should=f"at most {MAX_BYTES} bytes of them",
                     found=f"more in the first {count}",
                     hint="--set validation=0.001, or a smaller --set validation_data=SOURCE,TARGET",
                 )
@@ -188,8 +125,8 @@ def write_lines(path: Path, pairs: Iterable[SentencePair]) -> int:
     return count
 
 
-def read_lines(path: Path) -> list[SentencePair]:
-    """Return what `write_lines` kept.
+def read_validation_pairs(path: Path) -> list[SentencePair]:
+    """Return what `write_validation_pairs` wrote.
 
     Raises:
         RunError: the file is missing or broken.
@@ -201,5 +138,5 @@ def read_lines(path: Path) -> list[SentencePair]:
             raise ValueError("no pairs of lines")
         return pairs
 
-    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=LARGEST_LINES)
+    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=MAX_BYTES)
     return pairs

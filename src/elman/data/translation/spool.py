@@ -1,4 +1,4 @@
-"""Pairs of lines on their way into a run: read once, from files or pipes, and kept on disk while symbols are chosen."""
+"""Spool of pairs of lines: read once, from files or pipes, and stored on disk while symbols are chosen."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from elman.data.translation.parallel import SentencePair
+from elman.data.translation.readers import SentencePair
 from elman.storage.files import written_beside
 
 
 @dataclass(frozen=True)
 class SpooledPairs:
-    """Pairs in a file, which can be gone through again and again without being held.
+    """Pairs in a file, which can be read again and again in constant memory.
 
     Attributes:
         path: the file: three lines for each pair, the number of the line that it is from, source and target.
         names: what messages call the file, or the two files, that they are from.
-        begin, end: the first pair that counts, and the one behind the last.
+        begin: the first pair that counts.
+        end: the one behind the last.
     """
 
     path: Path

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from elman.errors import ElmanError, NonFiniteError
 from elman.kernels.dispatch import unroll
 from elman.kernels.weights import Weights
-from elman.layers import Recurrent
 from elman.layers.accelerate import share_weights, twin_of
 from elman.layers.cell import Cell, State
+from elman.layers.recurrent import Recurrent
 
 LossFunction = Callable[[nn.Module, Any], Tensor]
 """`loss(model, batch)` returns the scalar that training would descend."""

@@ -13,9 +13,10 @@ from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import symbols_of
 from elman.data.translation import dataset as bitext
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import Languages, ParallelDataset, read_lines, write_lines
-from elman.data.translation.parallel import SentencePair, numbered_pairs, read_parallel
+from elman.data.translation.dataset import ParallelDataset, read_validation_pairs, write_validation_pairs
+from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
 from elman.data.translation.spool import SpooledPairs
+from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError, RunError
 
 PAIRS = [
@@ -62,6 +63,10 @@ def test_what_two_files_are_refused_for(tmp_path: Path, left: str | bytes, right
 def test_what_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: there is no tab"):
         list(read_parallel([written(tmp_path, "x.tsv", "a\tb\nc d\n")]))
+    with pytest.raises(DataError, match=r"line 2: there is more than one tab(\n.*)*CC0"):
+        list(read_parallel([written(tmp_path, "x.tsv", "a\tb\t\nc\td\tCC0\n")]))
+    with pytest.raises(DataError, match="line 2: a line is empty"):
+        list(read_parallel([written(tmp_path, "x.tsv", "a\tb\n\td\n")]))
     with pytest.raises(DataError, match="one file or two"):
         list(read_parallel([tmp_path] * 3))
     with pytest.raises(DataError, match="cannot be read"):
@@ -75,8 +80,8 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("kind", ["bpe", "characters", "words"])
 def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str) -> None:
-    made = Languages.learn([PAIRS], tmp_path, kind=kind, size=None, joint=joint)
-    languages = Languages.load(tmp_path)
+    made = VocabularyPair.learn([PAIRS], tmp_path, kind=kind, size=None, joint=joint)
+    languages = VocabularyPair.load(tmp_path)
     assert [v.fingerprint for v in languages] == [v.fingerprint for v in made]
     assert (languages.source.fingerprint == languages.target.fingerprint) == joint
     written = ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
@@ -94,7 +99,7 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
 
 
 def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
-    languages = Languages.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
+    languages = VocabularyPair.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
     rows = zip((3, 4, 7), PAIRS, strict=True)
     pairs = SpooledPairs.write(tmp_path / "pairs", ("x.de", "x.en"), rows)
     left_out = SkippedRows()
@@ -109,7 +114,7 @@ def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
 
 
 def test_an_unknown_character_has_its_place_in_the_line(tmp_path: Path) -> None:
-    languages = Languages.learn([PAIRS], tmp_path, kind="characters", size=None, joint=True)
+    languages = VocabularyPair.learn([PAIRS], tmp_path, kind="characters", size=None, joint=True)
     with pytest.raises(DataError, match=r"'\\u2603' at character 2 of the text"):
         ParallelDataset.of([*PAIRS, SentencePair("a\u2603", "a")], languages)
 
@@ -119,30 +124,30 @@ def test_lines_are_written_as_json_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[SentencePair]
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "x.json"
-    assert write_lines(path, iter(pairs)) == len(pairs)
+    assert write_validation_pairs(path, iter(pairs)) == len(pairs)
     assert path.read_bytes().decode() == json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
 
 
 def test_more_lines_than_can_be_read_again_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "validation.json"
-    write_lines(path, PAIRS)
-    monkeypatch.setattr(bitext, "LARGEST_LINES", path.stat().st_size)
-    write_lines(path, PAIRS)
-    assert read_lines(path) == PAIRS
+    write_validation_pairs(path, PAIRS)
+    monkeypatch.setattr(bitext, "MAX_BYTES", path.stat().st_size)
+    write_validation_pairs(path, PAIRS)
+    assert read_validation_pairs(path) == PAIRS
     message = r"too many pairs for validation.*\n.*at most \d+ bytes.*\n.*the first 4\n.*validation=0\.001"
     with pytest.raises(DataError, match=message):
-        write_lines(path, [*PAIRS, SentencePair("a", "b")])
-    assert read_lines(path) == PAIRS
+        write_validation_pairs(path, [*PAIRS, SentencePair("a", "b")])
+    assert read_validation_pairs(path) == PAIRS
 
 
 def test_broken_folders_are_refused(tmp_path: Path) -> None:
-    write_lines(tmp_path / "validation.json", PAIRS)
-    assert read_lines(tmp_path / "validation.json") == PAIRS
+    write_validation_pairs(tmp_path / "validation.json", PAIRS)
+    assert read_validation_pairs(tmp_path / "validation.json") == PAIRS
     for content in ("[]", "[[1, 2]]", "[[]]", "{", "[" * 10**5, "3"):
         (tmp_path / "validation.json").write_text(content)
         with pytest.raises(RunError, match=r"validation\.json is broken"):
-            read_lines(tmp_path / "validation.json")
-    languages = Languages.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
+            read_validation_pairs(tmp_path / "validation.json")
+    languages = VocabularyPair.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
     ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
     (tmp_path / "target.ends.npy").write_bytes((tmp_path / "source.ends.npy").read_bytes()[:-8])
     with pytest.raises(RunError):

@@ -1,4 +1,4 @@
-"""Parallel text: aligned lines out of two files, plain or compressed, or of one file with a tab between."""
+"""Parallel text: aligned lines of two files, plain or compressed, or of one file with a tab between."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from elman.data.text.lines import file_lines
+from elman.data.delimited import read_table
+from elman.data.text.lines import LONGEST_LINE, file_lines
 from elman.errors import DataError
 
 
 class SentencePair(NamedTuple):
-    """A line and its translation."""
+    """A line and its translation.
+
+    Attributes:
+        source: the line.
+        target: its translation.
+    """
 
     source: str
     target: str
@@ -26,10 +32,10 @@ def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, SentencePair]
     """Yield the pairs of two aligned files, or of one file of lines `source TAB target`, with their lines' numbers.
 
     Memory is constant, and each file is read once, so that a pipe serves too. A file whose name ends in .gz is
-    decompressed. White space at the ends of lines is left out; pairs of two empty lines are passed over.
+    decompressed. White space at the ends of lines is stripped; pairs of two empty lines are skipped.
 
     Raises:
-        DataError: a file is missing, empty, no UTF-8, has an empty line beside a full one, no tab where one should be,
+        DataError: a file is missing, empty, not UTF-8, has an empty line beside a full one, not one tab in a line,
             or the files have different numbers of lines. The message names file and line.
     """
     if len(sources) not in (1, 2):
@@ -58,32 +64,35 @@ def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, SentencePair]
 
 def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
     if len(sources) == 1:
-        for number, line in enumerate(file_lines(sources[0]), 1):
-            source, tab, target = line.partition("\t")
-            if not tab and line:
-                raise DataError(
-                    f"{sources[0]}, line {number}: there is no tab",
-                    should="source, a tab, target",
-                    found=repr(line[:60]),
-                    hint="name two files if source and target are apart",
-                )
-            yield number, source.strip(), target.strip()
+        table = read_table(sources[0], separators="\t", max_line=LONGEST_LINE).without_header()
+        yield from ((line, source, target) for line, (source, target) in table.parse(_two_cells, width=0))
         return
     left, right = file_lines(sources[0]), file_lines(sources[1])
     number = 0
     while True:
         number += 1
-        one, other = next(left, None), next(right, None)
-        if one is None or other is None:
-            if one is not None or other is not None:
-                short, long = sources if one is None else reversed(sources)
+        source, target = next(left, None), next(right, None)
+        if source is None or target is None:
+            if source is not None or target is not None:
+                short, long = sources if source is None else reversed(sources)
                 if number == 1:
                     raise DataError(f"{short} is empty", should=f"as many lines as in {long}", found="none")
                 raise DataError(
                     "the two files have different numbers of lines",
                     should=f"as many lines in {short} as in {long}",
                     found=f"{short} ends after line {number - 1}",
-                    hint="align them anew",
+                    hint="align them again",
                 )
             return
-        yield number, one, other
+        yield number, source, target
+
+
+def _two_cells(cells: list[str]) -> tuple[str, str]:
+    source, target, *more = (*(cell.strip() for cell in cells), "")
+    if len(cells) < 2:
+        hint = "name two files if source and target are apart"
+        raise DataError("there is no tab", should="source, a tab, target", found=repr(source[:60]), hint=hint)
+    if any(more):
+        hint = "take two of the columns: cut -f1,2"
+        raise DataError("there is more than one tab", should="source, a tab, target", found=more[0][:60], hint=hint)
+    return source, target

@@ -1,6 +1,5 @@
-"""Tables of events as people have them: separators, names, dates, broken rows."""
+"""Tables of events: separators, names of columns, dates, broken rows."""
 
-import csv
 import gzip
 import re
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.sessions.events import EventTable, read_events
+from elman.data.sessions.readers import EventTable, read_events
 from elman.errors import DataError
 
 
@@ -52,24 +51,24 @@ def test_files_without_names_several_files_and_gzip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "found"),
+    ("row", "fault"),
     [
-        ("a,b", "2 columns instead of 3"),
+        ("a,b", "wrong number of cells: 2 cells: a | b"),
         (",b,1", "an empty session"),
         ("a,,1", "an empty item"),
-        ("a,b,noon", "the time 'noon'"),
-        ("a,b,nan", "the time 'nan'"),
-        ("a,b,inf", "the time 'inf'"),
-        ("a,b,2016-05-09", "'2016-05-09' in a column of numbers"),
+        ("a,b,noon", "invalid time: 'noon'"),
+        ("a,b,nan", "invalid time: 'nan'"),
+        ("a,b,inf", "invalid time: 'inf'"),
+        ("a,b,2016-05-09", "invalid time: '2016-05-09'"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_named_or_left_out(tmp_path: Path, row: str, found: str) -> None:
+def test_a_broken_row_is_named_or_skipped(tmp_path: Path, row: str, fault: str) -> None:
     path = written(tmp_path, f"user,item,time\na,b,1\n{row}\na,c,2\n")
-    with pytest.raises(DataError, match=r"row 3 cannot be read[\s\S]*" + re.escape(found)) as caught:
+    with pytest.raises(DataError, match=r"events\.csv, line 3: " + re.escape(fault.partition(":")[0])) as caught:
         read_events([path], EventTable())
     assert "--skip-bad" in str(caught.value)
     events = read_events([path], EventTable(skip_bad=True))
-    assert events.skipped.lines() == [f"{path}, row 3: {found}"]
+    assert events.skipped.lines() == [f"{path}, line 3: {fault}"]
     assert events.items == ["b", "c"]
     assert events.sessions == ["a"]
 
@@ -77,24 +76,24 @@ def test_a_row_that_cannot_be_read_is_named_or_left_out(tmp_path: Path, row: str
 @pytest.mark.parametrize(
     ("text", "table", "message"),
     [
-        ("", EventTable(), "is no table of events[\\s\\S]*an empty file"),
-        ("hello\n", EventTable(), "is no table of events[\\s\\S]*the first line 'hello'"),
-        ("a,b,time\n", EventTable(), "is known to be the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*=NAME,"),
+        ("", EventTable(), "is empty"),
+        ("hello\n", EventTable(), "is not a table of events[\\s\\S]*the first line 'hello'"),
         (
-            "user,item,time\n",
-            EventTable(item="items"),
-            "no column 'items' for the item[\\s\\S]*--set item_column=item,",
+            "a,b,time\n",
+            EventTable(),
+            "no column for the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*session_column=NAME",
         ),
+        ("user,item,time\n", EventTable(item="items"), "no column 'items'[\\s\\S]*--set item_column=item"),
         (
             "u,i,time\n",
             EventTable(session="u", item="sku"),
             "no column 'sku' for the item\\n((?!sku).*\\n)*.*columns: u, i, time",
         ),
         ("user,item,time\n", EventTable(), "there are no events[\\s\\S]*none"),
-        ("user,item,time\n1,2\n", EventTable(skip_bad=True), "there are no events[\\s\\S]*1 bad rows"),
+        ("user,item,time\n1,2\n", EventTable(skip_bad=True), "there are no events[\\s\\S]*1 broken rows"),
     ],
 )
-def test_what_is_no_table(tmp_path: Path, text: str, table: EventTable, message: str) -> None:
+def test_what_is_not_a_table(tmp_path: Path, text: str, table: EventTable, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_events([written(tmp_path, text)], table)
 
@@ -105,9 +104,23 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     cut = tmp_path / "cut.csv.gz"
     cut.write_bytes(gzip.compress(b"user,item,time\n" + b"ann,b,1\n" * 99)[:30])
     for path in (tmp_path, tmp_path / "absent.csv", latin, cut):
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match=r"cannot be read|is not valid UTF-8"):
             read_events([path], EventTable())
-    csv.field_size_limit(1 << 30)  # as readers of other tables leave it
     huge = written(tmp_path, f"user,item,time\na,{'b' * 200_000},1\n", "huge.csv")
-    with pytest.raises(DataError, match="row 2 is broken"):
+    with pytest.raises(DataError, match="line 2: the name of the item is too long"):
         read_events([huge], EventTable())
+
+
+def test_a_column_without_a_name_is_not_taken(tmp_path: Path) -> None:
+    for text in (",user,time,item\n0,ann,5,a\n1,bob,3,b\n", "user,time,item,\nann,5,a,\nbob,3,b,\n"):
+        events = read_events([written(tmp_path, text)], EventTable())
+        assert events.columns == "user, item, time"
+        assert (events.sessions, events.items) == (["ann", "bob"], ["a", "b"])
+
+
+def test_an_open_quotation_mark_is_text_or_an_error(tmp_path: Path) -> None:
+    rows = 'user,item,time\na,b,1\na,"c,2\na,d,3\n'
+    events = read_events([written(tmp_path, rows.replace(",", "\t"), "events.tsv")], EventTable())
+    assert events.items == ["b", '"c', "d"]
+    with pytest.raises(DataError, match=r"line 3: the row is broken[\s\S]*a quotation mark that is not closed"):
+        read_events([written(tmp_path, rows)], EventTable())

@@ -1,0 +1,154 @@
+"""Tables of events, one a row: who (a session or a user), which item, when.
+
+Of each event some forty bytes are kept until the sessions are written, so a table may be far larger as text than
+memory.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.delimited import read_table
+from elman.data.skipped import SkippedRows
+from elman.errors import DataError
+
+MAX_NAME = 1 << 17
+"""Characters of the name of a session or item."""
+
+KNOWN_NAMES: dict[str, tuple[str, ...]] = {
+    "session": ("sessionid", "session", "userid", "user", "visitorid", "visitor", "customerid", "customer"),
+    "item": ("itemid", "item", "productid", "product", "movieid", "movie", "articleid", "article", "trackid", "track"),
+    "time": ("timestamp", "time", "datetime", "date", "eventtime", "eventdate", "unixtime", "ts"),
+}
+"""The names by which a column is found that no setting names; letters and digits count, case does not."""
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """How a table is read.
+
+    Attributes:
+        session: the column of the session; empty: the first in `KNOWN_NAMES` that there is.
+        item: the column of the item, likewise.
+        time: the columns that order the events, the most significant first; none: as above.
+        columns: the names of all columns, for a file without a header; none: its first line is the header.
+        skip_bad: skip broken rows, and count them.
+    """
+
+    session: str = ""
+    item: str = ""
+    time: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    skip_bad: bool = False
+
+
+@dataclass
+class Events:
+    """Events in the order of the files.
+
+    Attributes:
+        session: (N,) int64, the number of each event's session, from 0 in the order of their first events.
+        item: (N,) int64, likewise.
+        time: (N, K) float64, K columns; a date is seconds since 1970, in UTC where it names no zone.
+        items: the names of the items, by their numbers.
+        sessions: the names of the sessions, by their numbers.
+        columns: the columns that were taken, for messages.
+        skipped: the broken rows.
+    """
+
+    session: NDArray[np.int64]
+    item: NDArray[np.int64]
+    time: NDArray[np.float64]
+    items: list[str]
+    sessions: list[str]
+    columns: str = ""
+    skipped: SkippedRows = field(default_factory=SkippedRows)
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+def read_events(sources: Sequence[Path], form: EventTable) -> Events:
+    """Read the events of one file or several, `.gz` or not.
+
+    Raises:
+        DataError: a file cannot be read, is not a table, lacks a column, or has a broken row (unless `form.skip_bad`);
+            or there is no event at all.
+    """
+    session, item, time = array("q"), array("q"), array("d")
+    sessions: dict[str, int] = {}
+    items: dict[str, int] = {}
+    is_date: dict[int, bool] = {}  # whether a column of time holds dates
+    skipped = SkippedRows()
+    columns = ""
+    for path in sources:
+        table = read_table(path, columns=form.columns, quoted_tabs=True)
+        if len(table.header) < 2:
+            raise DataError(
+                f"{path} is not a table of events",
+                should="columns with a comma, semicolon, tab or bar between them",
+                found=f"the first line {table.header[0][:60]!r}",
+            )
+        roles = [("session", "session_column", form.session), ("item", "item_column", form.item)]
+        roles += [("time", "time_columns", name) for name in form.time or [""]]
+        hint = "; or --set column_names=A,B,... for a file without a header"
+        places = [table.column(setting, name or None, KNOWN_NAMES[role], hint=hint) for role, setting, name in roles]
+        columns = ", ".join(table.header[place] for place in places)
+
+        def convert(cells: list[str], places: list[int] = places) -> tuple[str, str, list[float]]:
+            who, what = cells[places[0]].strip(), cells[places[1]].strip()
+            for name, cell in (("session", who), ("item", what)):
+                if not 0 < len(cell) <= MAX_NAME:
+                    raise DataError(f"an empty {name}" if not cell else f"the name of the {name} is too long")
+            return who, what, [_timestamp(cells[place], place, is_date) for place in places[2:]]
+
+        for _, (who, what, when) in table.parse(convert, skipped=skipped, skip_bad=form.skip_bad):
+            session.append(sessions.setdefault(who, len(sessions)))
+            item.append(items.setdefault(what, len(items)))
+            time.extend(when)
+    if not item:
+        raise DataError(
+            f"there are no events in {', '.join(map(str, sources))}",
+            should="at least one row that can be read",
+            found=f"{skipped.count} broken rows" if skipped.count else "none",
+        )
+    return Events(
+        np.frombuffer(session, np.int64),
+        np.frombuffer(item, np.int64),
+        np.frombuffer(time, np.float64).reshape(len(item), -1),
+        list(items),
+        list(sessions),
+        columns,
+        skipped,
+    )
+
+
+def _timestamp(text: str, place: int, is_date: dict[int, bool]) -> float:
+    """Return a time as a number; a column holds numbers or dates, never both.
+
+    Raises:
+        DataError: it is not a time, or not of the kind of the column's first.
+    """
+    text = text.strip()
+    number, date = math.nan, False
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            when = datetime.fromisoformat(text)
+            number, date = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), True
+        except ValueError:
+            pass
+    if not math.isfinite(number):
+        raise DataError("invalid time", should="a number, or a date as 2026-11-24T18:00:00", found=repr(text[:40]))
+    if is_date.setdefault(place, date) != date:
+        raise DataError("invalid time", should="dates" if is_date[place] else "numbers", found=repr(text[:40]))
+    return number

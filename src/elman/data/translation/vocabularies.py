@@ -1,0 +1,92 @@
+"""Vocabularies of source and target, separate or joint, and pairs as their token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.skipped import SkippedRows
+from elman.data.text.encoding import encode_line, in_pieces
+from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
+from elman.data.translation.readers import SentencePair
+from elman.data.translation.spool import SpooledPairs
+
+JOINT = "symbols"
+"""The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
+
+EncodedPair = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The token ids of a line and of its translation."""
+
+
+class VocabularyPair(NamedTuple):
+    """The vocabularies of both sides; one and the same where they are joint.
+
+    Attributes:
+        source: of the sources.
+        target: of the targets.
+    """
+
+    source: Vocabulary
+    target: Vocabulary
+
+    @classmethod
+    def learn(
+        cls, parts: Sequence[Iterable[SentencePair]], folder: Path, *, kind: str, size: int | None, joint: bool
+    ) -> Self:
+        """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
+
+        Args:
+            parts: the pairs, which are read once for each vocabulary.
+            folder: where the vocabularies go.
+            kind: a name in `VOCABULARIES`.
+            size: the number of symbols, for the kinds that choose them.
+            joint: whether one vocabulary serves both sides.
+
+        Raises:
+            SettingError, DataError: as `build_vocabulary`.
+        """
+
+        def build(name: str, sides: slice) -> Vocabulary:
+            lines = (f" {line}\n" for part in parts for pair in part for line in pair[sides])
+            found = VOCABULARIES[kind].build([in_pieces(lines)], size=size)
+            (folder / name).mkdir()
+            found.save(folder / name)
+            return found
+
+        if joint:
+            both = build(JOINT, slice(2))
+            return cls(both, both)
+        return cls(build("source", slice(0, 1)), build("target", slice(1, 2)))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load what `learn` wrote.
+
+        Raises:
+            RunError: a vocabulary is missing or broken.
+        """
+        if (folder / JOINT).exists():
+            both = load_vocabulary(folder / JOINT)
+            return cls(both, both)
+        return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
+
+    def encode(self, pair: SentencePair) -> EncodedPair:
+        """Return the token ids of both sides."""
+        return encode_line(self.source, pair.source), encode_line(self.target, pair.target)
+
+    def encode_short(
+        self, pairs: SpooledPairs, max_symbols: int, skipped: SkippedRows
+    ) -> Iterator[tuple[SentencePair, EncodedPair]]:
+        """Yield the pairs of at most `max_symbols` symbols a line, encoded; the others are counted in `skipped`."""
+        for number, pair in pairs.numbered():
+            encoded = self.encode(pair)
+            sizes = [len(ids) for ids in encoded]
+            if max(sizes) <= max_symbols:
+                yield pair, encoded
+            else:
+                side = 0 if sizes[0] > max_symbols else -1
+                skipped.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
