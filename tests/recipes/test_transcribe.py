@@ -231,7 +231,7 @@ def test_what_is_odd_about_a_file_is_said(elman: Elman, run: Path, data: Path, t
     soundfile.write(tmp_path / "fast.wav", np.repeat(whistled("ab"), 2), 2 * RATE)
     answer = elman("predict", run, tmp_path / "fast.wav")
     assert answer.out == f"{tmp_path}/fast.wav\tab\n"
-    assert answer.err == f"{tmp_path}/fast.wav: resampled from {2 * RATE} to {RATE} samples a second\n"
+    assert answer.err == f"{tmp_path}/fast.wav: resampled from {2 * RATE} to {RATE} Hz\n"
     table = tmp_path / "x.tsv"
     table.write_text(f"path\ttext\nfast.wav\tab\n{data.parent}/train/0.wav\tx y\n")
     words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *TINY, "--set", "validation=0.5"]
