@@ -410,7 +410,7 @@ def test_the_default_data_is_morse_code() -> None:
     from elman.data.speech.builtin import CODE, morse_messages, morse_units
 
     assert "".join("." if length == 1 else "-" for length, down in morse_units("sos") if down) == "...---..."
-    assert sum(length for length, _ in morse_units("paris")) - 6 + 7 == 50  # dots of the standard word, its gap included
+    assert sum(length for length, _ in morse_units("paris")) - 6 + 7 == 50  # dots of the standard word with its gap
     assert len(set(CODE.values())) == 36
     first, again = (list(morse_messages("some words and 73 more", 3, seed=1, decibels=(6.0, 6.0))) for _ in range(2))
     assert [m.text for m in first] == [m.text for m in again]
