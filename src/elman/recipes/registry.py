@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, language_model, transcribe, translate
+from elman.recipes import caption, classify, language_model, translate
 from elman.recipes.base import Recipe
 from elman.recipes.forecast import Forecast
 from elman.recipes.legacy import adapted
 from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
+from elman.recipes.transcribe import Transcribe
 from elman.storage.run_directory import RunDirectory
 
 AnyRecipe = Recipe[Any, Any]
@@ -24,7 +25,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         Similarity,
         Recommend,
         adapted(translate.RECIPE),
-        adapted(transcribe.RECIPE),
+        Transcribe,
         adapted(caption.RECIPE),
     )
 }
