@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, forecast, language_model, recommend, translate
+from elman.recipes import classify, forecast, language_model, recommend, translate
 from elman.recipes.base import Recipe
+from elman.recipes.caption import Caption
 from elman.recipes.legacy import adapted
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
@@ -24,7 +25,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         adapted(recommend.RECIPE),
         adapted(translate.RECIPE),
         Transcribe,
-        adapted(caption.RECIPE),
+        Caption,
     )
 }
 

@@ -8,6 +8,21 @@ from typing import Any
 SHARED_SETTINGS = {"variational": "variational_dropout"}
 
 SETTINGS: dict[str, dict[str, str]] = {
+    "caption": {
+        "size": "image_size",
+        "rare": "min_count",
+        "longest": "max_symbols",
+        "weights": "pretrained_weights",
+        "shift": "max_shift_share",
+        "zoom": "max_zoom",
+        "light": "max_brightness_change",
+        "mirror": "horizontal_flip",
+        "sided": "no_flip_words",
+        "forgetting": "word_dropout",
+        "smoothing": "label_smoothing",
+        "bag": "bag_of_words_weight",
+        "captions": "captions_per_image",
+    },
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -33,6 +48,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
+    "caption": {"captions_left_out_as_too_long": "skipped_captions"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
     "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
 }
