@@ -85,6 +85,50 @@ def write_video() -> Callable[..., Path]:
     return write
 
 
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
+
+
+@pytest.fixture(scope="session")
+def caption_options() -> list[str]:
+    """Options of `elman train caption` for a small model."""
+    pairs = ("hidden=24", "embedding=16", "width=6", "min_count=1", "seed=1")
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def caption_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images whose left and right halves have colours, with two captions each."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("halves")
+    (folder / "images").mkdir()
+    rng, lines, names = np.random.default_rng(1), [], []
+    for n in range(120):
+        left, right = rng.choice(list(COLOURS), 2)
+        pixels = np.empty((20, 24, 3))
+        pixels[:, :12], pixels[:, 12:] = COLOURS[left], COLOURS[right]
+        noisy = np.clip(pixels + rng.normal(0, 5, pixels.shape), 0, 255).astype(np.uint8)
+        names.append(f"{n}.png")
+        Image.fromarray(noisy).save(folder / "images" / names[-1])
+        lines += [f"{names[-1]}#0\t{left} on the left , {right} on the right .", f"{names[-1]}#1\tIt is {left} {right}"]
+    (folder / "Halves.token.txt").write_text("\n".join(lines))
+    for part, listed in (("train", names[:90]), ("dev", names[90:105]), ("test", names[105:])):
+        (folder / f"{part}Images.txt").write_text("\n".join(listed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def caption_run(caption_data: Path, caption_options: list[str]) -> Path:
+    from elman import cli
+
+    out = caption_data.with_name("run")
+    pairs = ("image_size=16", "max_shift_share=0", "max_zoom=0", "max_brightness_change=0", "dropout=0")
+    words = ["train", "caption", caption_data, "--steps", 120, "--out", out, "--set", "learning_rate=0.01"]
+    words += [word for pair in pairs for word in ("--set", pair)]
+    assert cli.run([str(word) for word in [*words, *caption_options]]) == 0
+    return out
+
+
 ANIMALS = ["cat", "dog", "horse", "cow", "bird", "fish"]
 ACTIONS = ["sleeps", "eats", "runs", "sings"]
 SIMILARITY_SETTINGS = {

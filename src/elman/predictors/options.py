@@ -51,6 +51,23 @@ class RecommendOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BeamOptions(Settings):
+    """Options of beam search."""
+
+    beam_width: int = setting(5, "beam width; 1: greedy", low=1, high=1000)
+    n_best: int = setting(1, "number of answers to each input, at most beam_width", low=1)
+
+    def check(self) -> None:
+        if self.n_best > self.beam_width:
+            raise SettingError(
+                "n_best is greater than beam_width",
+                should=f"at most {self.beam_width}",
+                found=str(self.n_best),
+                hint=f"--set beam_width={self.n_best}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TranslateOptions(Settings):
     """What `elman predict` can be told."""
 
@@ -84,14 +101,12 @@ class TranslateOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescribeOptions(Settings):
-    """What `elman predict` can be told."""
+class CaptionOptions(BeamOptions):
+    """What `elman predict` can be told of captions."""
 
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
-    length_penalty: float = setting(0.8, "0 favours short descriptions, 1 long ones", low=0)
-    n_best: int = setting(1, "descriptions of each picture, at most as many as the beam is wide", low=1)
-    pictures: str | None = setting(None, "folder where is drawn what each word looked at")
-    skip_bad: bool = setting(False, "name broken pictures, and describe the others")
+    length_penalty: float = setting(0.8, "0 favours short captions, 1 long ones", low=0)
+    pictures: str | None = setting(None, "folder for plots of the attention of each word")
+    skip_bad: bool = setting(False, "name broken images, and caption the others")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, language_model, translate
+from elman.recipes import classify, language_model, translate
 from elman.recipes.base import Recipe
+from elman.recipes.caption import Caption
 from elman.recipes.forecast import Forecast
 from elman.recipes.legacy import adapted
 from elman.recipes.recommend import Recommend
@@ -26,7 +27,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         Recommend,
         adapted(translate.RECIPE),
         Transcribe,
-        adapted(caption.RECIPE),
+        Caption,
     )
 }
 

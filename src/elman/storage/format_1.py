@@ -32,6 +32,21 @@ SETTINGS: dict[str, dict[str, str]] = {
         "at": "top_k",
         "tied": "tie_weights",
     },
+    "caption": {
+        "size": "image_size",
+        "rare": "min_count",
+        "longest": "max_symbols",
+        "weights": "pretrained_weights",
+        "shift": "max_shift_share",
+        "zoom": "max_zoom",
+        "light": "max_brightness_change",
+        "mirror": "horizontal_flip",
+        "sided": "no_flip_words",
+        "forgetting": "word_dropout",
+        "smoothing": "label_smoothing",
+        "bag": "bag_of_words_weight",
+        "captions": "captions_per_image",
+    },
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -59,6 +74,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 DATA: dict[str, dict[str, str]] = {
     "forecast": {"rows_left_out": "skipped_rows", "left_out": "skipped", "series_left_out": "skipped_series"},
     "recommend": {"bad_rows_left_out": "skipped_rows", "left_out": "skipped"},
+    "caption": {"captions_left_out_as_too_long": "skipped_captions"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
     "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
 }
