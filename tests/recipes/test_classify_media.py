@@ -38,7 +38,7 @@ def test_tones_are_told_apart(tmp_path: Path, elman: Elman) -> None:
         runs.start(RECIPE, [tmp_path / "tones"], settings, tmp_path / "run")
     runs.start(RECIPE, [tmp_path / "tones"], {**settings, "skip_bad": True}, tmp_path / "run")
     found = package.load(tmp_path / "run").evaluate()
-    assert "- notes: sound of 8000 samples a second is resampled to 4000" in (tmp_path / "run/report.md").read_text()
+    assert "- notes: sound resampled from 8000 to 4000 Hz" in (tmp_path / "run/report.md").read_text()
     assert found["accuracy"] == 1.0
     assert found["baselines"]["majority class"]["accuracy"] <= 0.6
     tone(tmp_path / "new.ogg", 1000, chance)
@@ -107,7 +107,7 @@ def test_pictures_are_read_row_by_row(tmp_path: Path) -> None:
 
 def test_impossible_settings_of_media_are_named(films: Path, tmp_path: Path) -> None:
     for name, value in (("crop", "7"), ("picture_size", "1,2,3"), ("seconds", "3,1")):
-        with pytest.raises(SettingError, match=f"{name} is impossible"):
+        with pytest.raises(SettingError, match=f"invalid value for {name}"):
             runs.start(RECIPE, [films / "films.tsv"], {**TINY, name: value}, tmp_path / "run")
     with pytest.raises(SettingError, match=r"the window does not fit into the frame"):
         runs.start(RECIPE, [films / "films.tsv"], {**TINY, "crop": "40,40"}, tmp_path / "run")

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.modules.resnet import RESNETS, ResNet, stage_count
+from elman.modules import RESNETS
+from elman.modules.resnet import ResNet, stage_count
 
 
 class PixelEncoder(nn.Module):
@@ -17,7 +18,7 @@ class PixelEncoder(nn.Module):
 
     Args:
         shape: (H, W, 3), the shape of the images.
-        name: "small", or a name in `elman.modules.resnet.RESNETS`.
+        name: "small", or a name in `elman.modules.RESNETS`.
         width: channels of the first stage of the small network, doubled at each further stage.
         blocks: residual blocks in each stage of the small network.
         max_shift_share: greatest shift, as a share of the side.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, forecast, language_model, recommend, transcribe, translate
+from elman.recipes import classify, language_model, translate
 from elman.recipes.base import Recipe
+from elman.recipes.caption import Caption
+from elman.recipes.forecast import Forecast
 from elman.recipes.legacy import adapted
+from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
+from elman.recipes.transcribe import Transcribe
 from elman.storage.run_directory import RunDirectory
 
 AnyRecipe = Recipe[Any, Any]
@@ -18,12 +22,12 @@ RECIPES: dict[str, type[AnyRecipe]] = {
     for recipe in (
         adapted(language_model.RECIPE),
         adapted(classify.RECIPE),
-        adapted(forecast.RECIPE),
+        Forecast,
         Similarity,
-        adapted(recommend.RECIPE),
+        Recommend,
         adapted(translate.RECIPE),
-        adapted(transcribe.RECIPE),
-        adapted(caption.RECIPE),
+        Transcribe,
+        Caption,
     )
 }
 

@@ -14,7 +14,7 @@ from elman.errors import BrokenRun
 from elman.storage import records
 from elman.storage.ragged import RaggedArrays, read_array
 
-FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held_out.npy", "examples", "validation", "-labels"
+FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held.npy", "examples", "validation", "-labels"
 KINDS = ("symbols", "features", "frames")
 LARGEST = 1 << 24  # of a size that is read
 
