@@ -33,11 +33,6 @@ class Predictor:
     Options: ClassVar[type[Settings]]
     rows: RowFormat | None = None
 
-    def __init_subclass__(cls) -> None:
-        if "predict" in cls.__dict__:  # goes when every subclass defines `answers`
-            cls.answers = cls.predict  # type: ignore[method-assign]
-            del cls.predict
-
     def __init__(self, model: nn.Module, run: Path) -> None:
         self.model, self.run = model, run
 

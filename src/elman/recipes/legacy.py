@@ -108,11 +108,7 @@ class Legacy(base.Recipe[Any, Any]):
 ROWS = {
     "language-model": RowFormat(("text",), ".txt", header=False),
     "classify": RowFormat(("text", "label"), files="path"),
-    "forecast": RowFormat(("value",), counter="time"),
-    "recommend": RowFormat(("session", "item", "time")),
     "translate": RowFormat(("source", "target"), ".tsv", header=False),
-    "transcribe": RowFormat(("path", "text"), files="path"),
-    "caption": RowFormat(("path", "caption"), ".tsv", header=False, files="path"),
 }
 
 

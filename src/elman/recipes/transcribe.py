@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.data.batching import BucketBatches
+from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
 from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
@@ -117,6 +118,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     default = "Morse code with noise, generated"
     example = "elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech"
     Settings, Options = TranscribeSettings, TranscribeOptions
+    rows = RowFormat(("path", "text"), files="path")
     unit, examples = "symbols", "sentences"
     sample_size = 8
     evaluation_files = "references and transcripts"
