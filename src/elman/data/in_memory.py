@@ -82,34 +82,39 @@ def source_files(data: Any, rows: RowFormat | None, recipe: str) -> Iterator[tup
 
 
 @contextmanager
-def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[Sequence[str | Path]]:
+def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[str | Path], str]]:
     """Give the inputs of a prediction as texts and files, which last as long as the context.
 
     Args:
         inputs: a text or path, several, or data in memory as for training.
         rows: what the application takes in memory; None: nothing.
 
+    Yields:
+        The texts and files; and what the names of temporary ones begin with, empty where there are none.
+
     Raises:
         DataError: the application does not take such inputs.
     """
     if isinstance(inputs, str | Path):
-        yield [inputs]
+        yield [inputs], ""
         return
-    values = inputs if as_frame(inputs) is not None else list(inputs)
-    if isinstance(values, list) and all(isinstance(value, str | Path) for value in values):
-        yield values
+    is_series = as_frame(inputs) is not None and not is_frame(inputs)
+    is_table = is_frame(inputs) or (is_series and rows is not None and bool(rows.counter))
+    values = inputs if is_table else list(inputs)
+    if not is_table and all(isinstance(value, str | Path) for value in values):
+        yield values, ""
         return
     if rows is None:
-        found = type(inputs if is_frame(inputs) else values[0]).__name__
+        found = type(inputs if is_table else values[0]).__name__
         raise DataError("an input has a type that cannot be read", should="texts or files", found=found)
     with TemporaryDirectory() as name, _named(name):
-        folder = Path(name)
-        if not isinstance(values, list) or rows.counter or isinstance(values[0], Mapping):
-            yield [write_table(values, folder, rows)]
+        folder, prefix = Path(name), f"{name}/"
+        if is_table or rows.counter or isinstance(values[0], Mapping):
+            yield [write_table(values, folder, rows)], prefix
         elif all(isinstance(value, tuple) for value in values):
-            yield ["\t".join(map(_on_one_line, value)) for value in values]
+            yield ["\t".join(map(_on_one_line, value)) for value in values], ""
         else:
-            yield [_saved(value, folder, number) for number, value in enumerate(values)]
+            yield [_saved(value, folder, number) for number, value in enumerate(values)], prefix
 
 
 @contextmanager
@@ -193,7 +198,8 @@ def _listed_rows(data: Iterable[Any], rows: RowFormat) -> tuple[list[str], Itera
         return names, ([row.get(name) for name in first] for row in chain([first], items))
     values = _values(first)
     if rows.counter:
-        names = [f"{rows.columns[0]}{number or ''}" for number in range(len(values))]
+        name, width = rows.columns[0], len(values)
+        names = [name] if width == 1 else [f"{name}{number}" for number in range(1, width + 1)]
         cells = ([number, *_values(row)] for number, row in enumerate(chain([first], items)))
         return [rows.counter, *names], (_checked(row, len(values) + 1, row[0], rows) for row in cells)
     names = list(rows.columns[: len(values)])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from torch import nn
 
-from elman.data.in_memory import RowFormat, as_frame, input_files, is_frame
+from elman.data.in_memory import RowFormat, as_frame, input_files
 from elman.errors import NonFiniteError
 from elman.predictors.answer import Answer
 from elman.settings import Settings
@@ -36,6 +36,9 @@ class Predictor:
     def __init__(self, model: nn.Module, run: Path) -> None:
         self.model, self.run = model, run
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.run}>"
+
     @cached_property
     def metrics(self) -> Mapping[str, float | None]:
         """The validation metrics of the best weights.
@@ -44,6 +47,12 @@ class Predictor:
             RunError: there are no weights, or they are broken.
         """
         return RunDirectory(self.run, {}).best_metrics()
+
+    @overload
+    def predict(self, inputs: str | Path | Sequence[Any] = (), **options: Any) -> Iterator[Answer]: ...
+
+    @overload
+    def predict(self, inputs: Any, **options: Any) -> Any: ...
 
     def predict(self, inputs: Any = (), **options: Any) -> Any:
         """Answer inputs.
@@ -65,13 +74,14 @@ class Predictor:
         frame = as_frame(inputs)
         if frame is None:
             return self._answers(inputs, options)
-        answers = list(self._answers(inputs if is_frame(inputs) else list(inputs), options))
+        answers = list(self._answers(inputs, options))
         aligned = len(answers) == len(frame) and all(answer.answered for answer in answers)
         return type(frame)([answer.fields for answer in answers], index=frame.index if aligned else None)
 
     def _answers(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
-        with input_files(inputs, self.rows) as files:
-            yield from self.answers(files, **options)
+        with input_files(inputs, self.rows) as (files, prefix):
+            for answer in self.answers(files, **options):
+                yield answer.without(prefix) if prefix else answer
 
     def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         """Yield the answers to texts and files, for `predict`.
