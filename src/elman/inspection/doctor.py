@@ -74,8 +74,7 @@ def diagnose(
     with preserved_rng_state(model):
         recordings = [record(model, batch, loss) for batch in sample]
         T = max(len(call.x_TBI) for r in recordings for call in r.calls)
-        _check_length(T, lags)
-        _check_precision({call.x_TBI.dtype for r in recordings for call in r.calls})
+        _check_batches(T, {call.x_TBI.dtype for r in recordings for call in r.calls}, lags)
         strands: dict[LayerDirection, list[tuple[int, CapturedCall]]] = {}
         for batch, recording in enumerate(recordings):
             for call in recording.calls:
@@ -115,7 +114,7 @@ def _largest_gradients(squares: Mapping[tuple[int, int], float]) -> tuple[tuple[
     return tuple(LargestGradient(*place, norm, norm / total) for norm, place in norms[:MAX_LISTED]), half
 
 
-def _check_length(T: int, lags: int | None) -> None:
+def _check_batches(T: int, dtypes: set[torch.dtype], lags: int | None) -> None:
     least = (lags or 1) + 1
     if least > T:
         raise DataError(
@@ -124,9 +123,6 @@ def _check_length(T: int, lags: int | None) -> None:
             found=f"{T} in the longest sequence",
             hint="longer batches" + (f", or lags={T - 1}" if T > 1 else ""),
         )
-
-
-def _check_precision(dtypes: set[torch.dtype]) -> None:
     if dtypes - {torch.float32, torch.float64}:
         raise DataError(
             "half precision cannot be diagnosed",
