@@ -123,15 +123,9 @@ class StepGradients(NamedTuple):
 
 
 def forward(
-    cell: CellStep,
-    x_TBI: Array,
-    state: State,
-    weights: LayerWeights,
-    *,
-    lengths: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    reverse: bool = False,
-) -> tuple[Array, State, Tape]:
+    cell: CellStep, x_TBI: Array, state: State, weights: LayerWeights, *,
+    lengths: ArrayLike | None = None, resets: ArrayLike | None = None, reverse: bool = False,
+) -> tuple[Array, State, Tape]:  # fmt: skip
     """Run one layer in one direction over a whole sequence.
 
     Args:
