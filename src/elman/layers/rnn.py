@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 from elman.layers.cell import Cell, State
 from elman.layers.recurrent import Recurrent
 
@@ -96,11 +96,10 @@ class RNN(Recurrent):
         device: torch.device | str | None = None, dtype: torch.dtype | None = None,
         *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
     ) -> None:  # fmt: skip
-        if nonlinearity not in CELLS:
-            raise unknown_name("nonlinearity", nonlinearity, CELLS)
+        cell = look_up("nonlinearity", nonlinearity, CELLS)
         self.nonlinearity = nonlinearity
         super().__init__(
-            CELLS[nonlinearity](), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            cell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype,
             variational=variational, init=init, learn_initial_state=learn_initial_state,
         )  # fmt: skip

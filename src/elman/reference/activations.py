@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 
 Array = NDArray[np.float64]
 
@@ -74,6 +74,4 @@ def activation(name: str) -> Activation:
     Raises:
         SettingError: there is none.
     """
-    if name not in ACTIVATIONS:
-        raise unknown_name("function f", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+    return look_up("function f", name, ACTIVATIONS)

@@ -13,7 +13,7 @@ from elman.data.text.characters import Bytes, Characters
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Vocabulary
 from elman.data.text.words import Words
-from elman.errors import BrokenRun, RunError, unknown_name
+from elman.errors import BrokenRun, RunError, look_up
 from elman.storage.files import checked_object, read_checked
 from elman.storage.records import read_record
 
@@ -42,9 +42,8 @@ def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | No
         SettingError: the kind is unknown, or the size is invalid for it.
         DataError: a document cannot be read as text, or is empty.
     """
-    if kind not in VOCABULARIES:
-        raise unknown_name("vocabulary", kind, VOCABULARIES)
-    return VOCABULARIES[kind].build((document.pieces() for document in documents), size=size)
+    build = look_up("vocabulary", kind, VOCABULARIES).build
+    return build((document.pieces() for document in documents), size=size)
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:
