@@ -5,7 +5,7 @@ It is the definition that the faster kernels are held to, and what runs where no
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict, Unpack
+from typing import ClassVar, Protocol, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -19,24 +19,12 @@ State = tuple[Tensor, ...]
 class Steps(Protocol):
     """What this kernel needs of a cell (see `elman.layers.cell.Cell`)."""
 
-    @property
-    def gates(self) -> tuple[str, ...]:
-        """Names of the gates."""
-        ...
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """Names of the states."""
-        ...
-
-    @property
-    def kernel(self) -> str | None:
-        """The name under which the fast kernels know it."""
-        ...
+    gates: ClassVar[tuple[str, ...]]
+    states: ClassVar[tuple[str, ...]]
+    kernel: ClassVar[str | None]
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
         """Return the state after one step."""
-        ...
 
 
 class Options(TypedDict, total=False):

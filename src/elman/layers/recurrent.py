@@ -36,7 +36,6 @@ class Observer(Protocol):
         lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
     ) -> tuple[Tensor, State]:  # fmt: skip
         """Return the output and the state after the last step."""
-        ...
 
 
 class Recurrent(nn.Module):

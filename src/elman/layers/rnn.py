@@ -56,12 +56,7 @@ class IdentityCell(Cell):
         return (gx_BGH[:, 0] + gh_BGH[:, 0],)
 
 
-CELLS: dict[str, type[Cell]] = {
-    "tanh": TanhCell,
-    "relu": ReluCell,
-    "sigmoid": SigmoidCell,
-    "identity": IdentityCell,
-}
+CELLS: dict[str, type[Cell]] = {"tanh": TanhCell, "relu": ReluCell, "sigmoid": SigmoidCell, "identity": IdentityCell}
 
 
 class RNN(Recurrent):

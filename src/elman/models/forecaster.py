@@ -24,7 +24,7 @@ DECODINGS: dict[str, Callable[..., nn.Module]] = {
         calendar_features=calendar,
         known_covariates=known,
         **network,
-    ),  # fmt: skip
+    ),
     "direct": lambda output, horizon, segment, calendar, known, **network: DirectRNN(
         horizon=horizon, outputs=output.parameters_per_step, covariates=calendar + known, **network
     ),

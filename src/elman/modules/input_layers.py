@@ -89,7 +89,7 @@ INPUT_LAYERS: dict[str, Callable[..., Any]] = {
             max_shift=max_shift,
             horizontal_flip=horizontal_flip,
         )
-    ),  # fmt: skip
+    ),
 }
 """Builders by the kind of a step: (shape of a step, options) -> an input layer."""
 

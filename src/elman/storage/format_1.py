@@ -17,13 +17,11 @@ SETTINGS: dict[str, dict[str, str]] = {
         "vectors": "word_vectors",
         "vectors_more": "extra_word_vectors",
         "grades": "score_bins",
-    },
+    }
 }
 """Of each recipe: the old name of a setting, and the new one."""
 
-DATA: dict[str, dict[str, str]] = {
-    "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
-}
+DATA: dict[str, dict[str, str]] = {"similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"}}
 """Of each recipe: the old name of a fact about the data, and the new one."""
 
 

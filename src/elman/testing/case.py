@@ -33,7 +33,6 @@ class Kernel(Protocol):
         lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
     ) -> tuple[Tensor, State]:  # fmt: skip
         """Run one layer in one direction, see `elman.kernels.eager.unroll`."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -197,10 +197,7 @@ def _check_encoding(encoding: str) -> None:
         codecs.getincrementaldecoder(encoding)
     except (LookupError, ValueError) as error:
         raise SettingError(
-            "unknown encoding",
-            should="a text encoding of Python",
-            found=repr(encoding),
-            hint="--set encoding=utf-8",
+            "unknown encoding", should="a text encoding of Python", found=repr(encoding), hint="--set encoding=utf-8"
         ) from error
 
 

@@ -19,12 +19,7 @@ from elman.storage.records import read_record
 
 __all__ = ["VOCABULARIES", "Decoder", "Vocabulary", "build_vocabulary", "load_vocabulary"]
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {
-    "bytes": Bytes,
-    "characters": Characters,
-    "words": Words,
-    "bpe": BytePairs,
-}
+VOCABULARIES: dict[str, type[Vocabulary]] = {"bytes": Bytes, "characters": Characters, "words": Words, "bpe": BytePairs}
 
 LARGEST_FILE = 1 << 29
 """The most bytes of a vocabulary's file."""

@@ -32,11 +32,9 @@ class Decoder(Protocol):
 
     def push(self, token_id: int) -> str:
         """Return the text that is complete with one more token id, perhaps none."""
-        ...
 
     def finish(self) -> str:
         """Return the rest, for example a replacement character for an incomplete one, and reset the decoder."""
-        ...
 
 
 def smallest_dtype(size: int) -> np.dtype[np.unsignedinteger[Any]]:
