@@ -26,12 +26,9 @@ LARGEST_FILE = 1 << 29
 
 
 def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | None = None) -> Vocabulary:
-    """Build a vocabulary from the training texts, in bounded memory.
+    """Build a vocabulary of `VOCABULARIES` from the training texts, in bounded memory.
 
-    Args:
-        kind: a name in `VOCABULARIES`.
-        documents: the training texts.
-        size: the number of symbols, for the kinds that choose them.
+    `size` is the number of symbols, for the kinds that choose them.
 
     Raises:
         SettingError: the kind is unknown, or the size is invalid for it.
@@ -52,12 +49,8 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
         names = dict.fromkeys(cls.filename for cls in VOCABULARIES.values())
         files = [path / name for name in names if (path / name).is_file()]
         if not files:
-            raise RunError(
-                f"{path} has no vocabulary",
-                should=" or ".join(names),
-                found="neither of them",
-                hint="name a run directory, or the file itself",
-            )
+            should, hint = " or ".join(names), "name a run directory, or the file itself"
+            raise RunError(f"{path} has no vocabulary", should=should, found="neither of them", hint=hint)
         path = files[0]
     fields = read_checked(path, "a vocabulary in JSON, UTF-8", checked_object, largest=LARGEST_FILE)
     try:
