@@ -90,7 +90,7 @@ def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[
         rows: what the application takes in memory; None: nothing.
 
     Yields:
-        The texts and files; and what the names of temporary ones begin with, empty where there are none.
+        The texts and files; and the folder of temporary ones, empty where there are none.
 
     Raises:
         DataError: the application does not take such inputs.
@@ -108,13 +108,13 @@ def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[
         found = type(inputs if is_table else values[0]).__name__
         raise DataError("an input has a type that cannot be read", should="texts or files", found=found)
     with TemporaryDirectory() as name, _named(name):
-        folder, prefix = Path(name), f"{name}/"
+        folder = Path(name)
         if is_table or rows.counter or isinstance(values[0], Mapping):
-            yield [write_table(values, folder, rows)], prefix
+            yield [write_table(values, folder, rows)], name
         elif all(isinstance(value, tuple) for value in values):
             yield ["\t".join(map(_on_one_line, value)) for value in values], ""
         else:
-            yield [_saved(value, folder, number) for number, value in enumerate(values)], prefix
+            yield [_saved(value, folder, number) for number, value in enumerate(values)], name
 
 
 @contextmanager
@@ -123,7 +123,16 @@ def _named(folder: str) -> Iterator[None]:
     try:
         yield
     except ElmanError as error:
-        raise error.amended(error.what.replace(f"{folder}/", "")) from error
+        raise error.amended(without_folder(error.what, folder)) from error
+
+
+def without_folder(value: Any, folder: str) -> Any:
+    """Return JSON-like content with the name of a temporary folder removed from its texts."""
+    if isinstance(value, Mapping):
+        return {key: without_folder(part, folder) for key, part in value.items()}
+    if isinstance(value, list):
+        return [without_folder(part, folder) for part in value]
+    return value.replace(f"{folder}/", "") if isinstance(value, str) else value
 
 
 def _paths(data: Any, rows: RowFormat | None) -> list[Path] | None:
@@ -168,7 +177,7 @@ def write_table(data: Any, folder: Path, rows: RowFormat) -> Path:
             if rows.header:
                 writer.writerow(cells)
             else:
-                file.write("\t".join(map(_on_one_line, cells)) + "\n")
+                file.write("\t".join(map(_on_one_line, cells) if len(cells) > 1 else cells) + "\n")
     return path
 
 

@@ -22,11 +22,6 @@ class Answer(NamedTuple):
     answered: bool = True
     instead: str | None = None
 
-    def without(self, prefix: str) -> Answer:
-        """Return the answer with a prefix removed from the names of files, that of a temporary folder."""
-        texts = {name: text.replace(prefix, "") for name, text in self.fields.items() if isinstance(text, str)}
-        return self._replace(line=self.line.replace(prefix, ""), fields={**self.fields, **texts})
-
 
 def no_answer(name: str, error: DataError) -> Answer:
     """Return what stands for the answer to an input that is broken."""

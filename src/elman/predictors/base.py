@@ -9,7 +9,7 @@ from typing import Any, ClassVar, overload
 
 from torch import nn
 
-from elman.data.in_memory import RowFormat, as_frame, input_files
+from elman.data.in_memory import RowFormat, as_frame, input_files, without_folder
 from elman.errors import NonFiniteError
 from elman.predictors.answer import Answer
 from elman.settings import Settings
@@ -79,9 +79,12 @@ class Predictor:
         return type(frame)([answer.fields for answer in answers], index=frame.index if aligned else None)
 
     def _answers(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
-        with input_files(inputs, self.rows) as (files, prefix):
+        with input_files(inputs, self.rows) as (files, folder):
             for answer in self.answers(files, **options):
-                yield answer.without(prefix) if prefix else answer
+                if folder:
+                    line, fields = without_folder([answer.line, answer.fields], folder)
+                    answer = answer._replace(line=line, fields=fields)
+                yield answer
 
     def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         """Yield the answers to texts and files, for `predict`.

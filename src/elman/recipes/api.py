@@ -9,7 +9,7 @@ from typing import Any, overload
 from torch import nn
 
 from elman import inspection
-from elman.data.in_memory import source_files
+from elman.data.in_memory import source_files, without_folder
 from elman.errors import SettingError
 from elman.predictors.base import Predictor
 from elman.recipes import run as runs
@@ -101,8 +101,9 @@ def evaluate(
     """
     path = _directory(run)
     recipe, _ = use.opened(path)
-    with source_files(data, recipe.rows, recipe.name) as (sources, _):
-        return use.evaluate(path, sources, out=None if out is None else Path(out), skip_bad=skip_bad)
+    with source_files(data, recipe.rows, recipe.name) as (sources, origin):
+        metrics = use.evaluate(path, sources, out=None if out is None else Path(out), skip_bad=skip_bad)
+        return without_folder(metrics, str(sources[0].parent)) if origin else metrics
 
 
 @overload

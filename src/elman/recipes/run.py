@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elman.data.in_memory import without_folder
 from elman.errors import BrokenRun, RunError
 from elman.evaluation.result import Metrics
 from elman.recipes.legacy import Legacy
@@ -71,7 +72,7 @@ def start(
         watch: is called after every step and evaluation.
         diagnose: steps between two measurements of the gradient's horizon; 0: none.
         say: is called with each line about the data, before the first step.
-        origin: what config.json calls the sources; empty: as the recipe does.
+        origin: the name of data in memory, which config.json has instead of their temporary file; empty: files.
 
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
@@ -81,7 +82,9 @@ def start(
 
     def fill(folder: Path) -> dict[str, Any]:
         new = recipe(parsed, folder)
-        description = {**new.prepare(sources), **({"sources": [origin]} if origin else {})}
+        description = new.prepare(sources)
+        if origin:
+            description = without_folder({**description, "sources": [origin]}, str(sources[0].parent))
         build(new, device="meta")  # settings that do not fit the data are refused before there is a run
         if isinstance(new, Legacy):  # goes with recipes/legacy.py
             return description
