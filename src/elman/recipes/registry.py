@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import classify, forecast, language_model, recommend, translate
+from elman.recipes import classify, forecast, language_model, recommend
 from elman.recipes.base import Recipe
 from elman.recipes.caption import Caption
 from elman.recipes.legacy import adapted
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
+from elman.recipes.translate import Translate
 from elman.storage.run_directory import RunDirectory
 
 AnyRecipe = Recipe[Any, Any]
@@ -23,7 +24,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         adapted(forecast.RECIPE),
         Similarity,
         adapted(recommend.RECIPE),
-        adapted(translate.RECIPE),
+        Translate,
         Transcribe,
         Caption,
     )
