@@ -83,7 +83,7 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
     return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
 
 
-ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
+ETT = ("segment=48", "window_norm=last", "hidden=256", "calendar_features=false", "validation=0.25", "batch_size=512")
 
 DIGITS = (
     "sample_rate=8000",
@@ -290,7 +290,7 @@ CASES: tuple[Case, ...] = (
         minutes=6,
         data=("ml-100k/u.data",),
         settings=(
-            "columns=user,item,rating,time",
+            "column_names=user,item,rating,time",
             "split=last",
             "exclude_seen=true",
             "hidden=256",
@@ -306,7 +306,7 @@ CASES: tuple[Case, ...] = (
         bar=0.111,
         minutes=2,
         data=("diginetica-sample/sample_train-item-views.csv",),
-        settings=("time=eventdate,timeframe",),
+        settings=("time_columns=eventdate,timeframe",),
         reference="the bar is the best baseline, Markov over the last 20 events; more than half of the items are new",
     ),
     Case(

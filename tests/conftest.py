@@ -1,4 +1,4 @@
-"""What every test runs under, commands that run in this process, videos to read, and small runs of some recipes."""
+"""What every test runs under, commands that run in this process, videos to read, and runs of recipes."""
 
 import importlib
 import importlib.util
@@ -290,4 +290,99 @@ def transcription_run(transcription_data: Path, transcription_options: list[str]
     words = ["train", "transcribe", transcription_data, "--steps", 150, "--out", out, *transcription_options]
     words += ["--set", "learning_rate=0.01", "--set", "streaming=true", "--set", "stride=3", "--set", "dropout=0"]
     assert run([str(word) for word in words]) == 0
+    return out
+
+
+FORECAST_SETTINGS = {
+    **{"horizon": 6, "lookback": 24, "segment": 6},
+    **{"hidden": 16, "batch_size": 32, "learning_rate": 0.01},
+}
+
+
+def seasonal_series(rows: int = 300, seed: int = 1) -> np.ndarray:
+    """Return two seasonal series with noise, (rows, 2)."""
+    noise = np.random.default_rng(seed).normal(0, 0.5, (rows, 2))
+    t = np.arange(rows)[:, None]
+    return 20 + 5 * np.array([1, 3]) * (np.sin(2 * np.pi * t / 12 + np.array([0, 1])) + noise)
+
+
+def write_monthly(path: Path, values: np.ndarray, first: str = "2000-01") -> Path:
+    """Write two monthly series, a and b, as CSV."""
+    months = np.datetime64(first) + np.arange(len(values))
+    rows = (f"{month},{a:.6f},{b:.6f}\n" for month, (a, b) in zip(months, values, strict=True))
+    path.write_text("month,a,b\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def series() -> Callable[..., np.ndarray]:
+    return seasonal_series
+
+
+@pytest.fixture(scope="session")
+def monthly() -> Callable[..., Path]:
+    return write_monthly
+
+
+@pytest.fixture(scope="session")
+def forecast_settings() -> dict[str, float]:
+    return FORECAST_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def forecast_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_monthly(tmp_path_factory.mktemp("series") / "x.csv", seasonal_series())
+
+
+@pytest.fixture(scope="session")
+def forecast_run(forecast_data: Path) -> Path:
+    from elman.recipes.forecast import Forecast
+    from elman.recipes.run import start
+
+    out = forecast_data.with_name("run")
+    start(Forecast, [forecast_data], {"steps": 250, **FORECAST_SETTINGS}, out)
+    return out
+
+
+RECOMMEND_SETTINGS = {"hidden": 24, "embedding": 16, "top_k": 1, "dropout": 0, "embedding_dropout": 0}
+
+
+def session_rows(sessions: int, begin: int = 0) -> list[str]:
+    """Return sessions whose next item is the one before the last plus one, so that the last alone says nothing."""
+    rng = np.random.default_rng(begin)
+    rows = []
+    for n in range(begin, begin + sessions):
+        items = rng.integers(0, 6, 2).tolist()
+        while len(items) < 7:
+            items.append((items[-2] + 1) % 6)
+        rows += [f"u{n},{100 * n + t},p{item}" for t, item in enumerate(items)]
+    return rows
+
+
+@pytest.fixture(scope="session")
+def recommend_rows() -> Callable[..., list[str]]:
+    return session_rows
+
+
+@pytest.fixture(scope="session")
+def recommend_options() -> list[str]:
+    """Options of `elman train recommend` for a small model."""
+    return [word for name, value in RECOMMEND_SETTINGS.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="session")
+def recommend_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recommend") / "clicks.csv"
+    path.write_text("\n".join(["user,time,item", *session_rows(300)]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def recommend_run(recommend_data: Path) -> Path:
+    from elman.recipes.recommend import Recommend
+    from elman.recipes.run import start
+
+    out = recommend_data.with_name("run")
+    settings = {"steps": 240, "learning_rate": 0.02, "evaluate_every": 60}
+    start(Recommend, [recommend_data], {**settings, **RECOMMEND_SETTINGS}, out)
     return out

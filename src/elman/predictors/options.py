@@ -19,10 +19,10 @@ class ClassifyOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOptions(Settings):
-    """What `elman predict` can be told of a forecast."""
+    """Options of forecasting."""
 
     horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=1_000_000)
-    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
+    skip_bad: bool = setting(False, "skip broken rows, and name them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,11 @@ class SimilarityOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class RecommendOptions(Settings):
-    """What `elman predict` can be told of a recommender."""
+    """Options of recommendation."""
 
-    k: int = setting(10, "how many items", low=1, high=1_000_000)
-    exclude_seen: bool | None = setting(None, "leave out items of the session; not set: as in training")
-    state: str | None = setting(None, "a file the session goes on from, if it is there, and is written to at the end")
+    top_k: int = setting(10, "number of recommended items", low=1, high=1_000_000)
+    exclude_seen: bool | None = setting(None, "exclude items of the session; not set: as in training")
+    state: str | None = setting(None, "file that the session is restored from, if it exists, and saved to at the end")
 
 
 @dataclass(frozen=True, kw_only=True)

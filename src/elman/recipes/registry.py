@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import classify, forecast, language_model, recommend
+from elman.recipes import classify, language_model
 from elman.recipes.base import Recipe
 from elman.recipes.caption import Caption
+from elman.recipes.forecast import Forecast
 from elman.recipes.legacy import adapted
+from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
 from elman.recipes.translate import Translate
@@ -21,9 +23,9 @@ RECIPES: dict[str, type[AnyRecipe]] = {
     for recipe in (
         adapted(language_model.RECIPE),
         adapted(classify.RECIPE),
-        adapted(forecast.RECIPE),
+        Forecast,
         Similarity,
-        adapted(recommend.RECIPE),
+        Recommend,
         Translate,
         Transcribe,
         Caption,

@@ -8,6 +8,30 @@ from typing import Any
 SHARED_SETTINGS = {"variational": "variational_dropout"}
 
 SETTINGS: dict[str, dict[str, str]] = {
+    "forecast": {
+        "time": "time_columns",
+        "series": "series_column",
+        "columns": "target_columns",
+        "known": "known_columns",
+        "every": "frequency",
+        "order": "unsorted",
+        "constants": "constant_series",
+        "normalise": "window_norm",
+        "least": "min_value",
+        "calendar": "calendar_features",
+        "validation_windows": "max_validation_windows",
+    },
+    "recommend": {
+        "session": "session_column",
+        "item": "item_column",
+        "time": "time_columns",
+        "columns": "column_names",
+        "gap": "session_gap",
+        "judged": "max_validation_events",
+        "item_least": "min_item_count",
+        "at": "top_k",
+        "tied": "tie_weights",
+    },
     "caption": {
         "size": "image_size",
         "rare": "min_count",
@@ -55,6 +79,8 @@ SETTINGS: dict[str, dict[str, str]] = {
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
+    "forecast": {"rows_left_out": "skipped_rows", "left_out": "skipped", "series_left_out": "skipped_series"},
+    "recommend": {"bad_rows_left_out": "skipped_rows", "left_out": "skipped"},
     "caption": {"captions_left_out_as_too_long": "skipped_captions"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
     "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
