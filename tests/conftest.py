@@ -85,6 +85,52 @@ def write_video() -> Callable[..., Path]:
     return write
 
 
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ZAHLEN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
+
+
+@pytest.fixture(scope="session")
+def translation_options() -> list[str]:
+    """Options of `elman train translate` for a small model."""
+    pairs = ("hidden=32", "embedding=16", "vocabulary=words", "batch_tokens=200", "seed=1")
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def translation_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbers in words, backwards: source and target differ in words and in order."""
+    rng = random.Random(1)
+    path = tmp_path_factory.mktemp("pairs") / "numbers.tsv"
+    rows = [[rng.randrange(9) for _ in range(rng.randint(1, 4))] for _ in range(600)]
+    lines = [f"{' '.join(NUMBERS[n] for n in row)}\t{' '.join(ZAHLEN[n] for n in row[::-1])}\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def translation_run(translation_data: Path, translation_options: list[str]) -> Path:
+    from elman import cli
+
+    out = translation_data.with_name("run")
+    words = ["train", "translate", translation_data, "--steps", 240, "--out", out, "--set", "learning_rate=0.01"]
+    assert cli.run([str(word) for word in [*words, *translation_options]]) == 0
+    return out
+
+
+@pytest.fixture(scope="session", params=["characters", "words", "bpe", "bytes"])
+def translation_run_of_symbols(request: pytest.FixtureRequest, translation_data: Path) -> Path:
+    """A translator for each kind of symbol, hardly trained; the folder has the name of the kind."""
+    from elman import cli
+
+    out = translation_data.with_name(request.param)
+    pairs = ["hidden=32", "embedding=16", f"vocabulary={request.param}"]
+    pairs += ["vocabulary_size=270"] if request.param == "bpe" else []
+    options = [word for pair in pairs for word in ("--set", pair)]
+    words = ["train", "translate", translation_data, "--steps", 1, "--out", out, *options]
+    assert cli.run([str(word) for word in words]) == 0
+    return out
+
+
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
 
 

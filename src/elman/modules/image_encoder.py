@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -112,3 +114,14 @@ class RegionEncoder(nn.Module):
         flat_XF = features_NSF.flatten(0, 1).double()
         self.mean.copy_(flat_XF.mean(0))
         self.deviation.copy_(flat_XF.std(0, correction=0).clamp(min=1e-4))
+
+
+def build_image_encoder(shape: tuple[int, ...], features: int, **options: Any) -> PixelEncoder | RegionEncoder:
+    """Build the encoder of images of a shape.
+
+    Args:
+        shape: (H, W, 3), or (S, F) of precomputed features.
+        features: size of encoded features.
+        options: of `PixelEncoder`; precomputed features have none.
+    """
+    return RegionEncoder(shape, features) if len(shape) == 2 else PixelEncoder(shape, **options)

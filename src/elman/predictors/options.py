@@ -68,33 +68,23 @@ class BeamOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions(Settings):
-    """What `elman predict` can be told."""
+class TranslateOptions(BeamOptions):
+    """What `elman predict` can be told of a translation."""
 
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
     length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
-    coverage_penalty: float = setting(0.0, "against leaving parts of the source out; 0.1 is much", low=0)
-    n_best: int = setting(1, "translations of each line, at most as many as the beam is wide", low=1)
-    alignment: bool = setting(False, "the source symbol that each symbol looked at most")
-    copy_unknown: bool = setting(False, "words: an unknown word becomes the source word that it looked at most")
-    pictures: str | None = setting(None, "a folder where the attention of each line is drawn")
-    longest: int = setting(1000, "symbols; a longer line is refused", low=1)
-    after: str | None = setting(None, "a file with what an earlier call printed: as many lines are passed over")
-    skip_bad: bool = setting(
-        False, "name a line that cannot be translated, with an empty line in its place; of - always"
-    )
+    coverage_penalty: float = setting(0.0, "against untranslated source symbols; 0.1 is much", low=0)
+    alignment: bool = setting(False, "show the source symbol with the highest attention for each symbol")
+    copy_unknown: bool = setting(False, "words: replace an unknown word by the source word with the highest attention")
+    pictures: str | None = setting(None, "folder for plots of the attention of each line")
+    max_symbols: int = setting(1000, "symbols of a line; a longer one is an error", low=1)
+    resume_from: str | None = setting(None, "output of an interrupted run; its inputs are skipped")
+    skip_bad: bool = setting(False, "name broken lines, with an empty line in their place; of - always")
 
     def check(self) -> None:
-        if self.n_best > self.beam:
+        super().check()
+        if self.resume_from is not None and (self.n_best > 1 or self.alignment):
             raise SettingError(
-                "n_best is more than the beam finds",
-                should=f"at most beam={self.beam}",
-                found=str(self.n_best),
-                hint=f"--set beam={self.n_best}",
-            )
-        if self.after is not None and (self.n_best > 1 or self.alignment):
-            raise SettingError(
-                "after counts lines, and some answers would have several",
+                "resume_from counts lines, and some answers would have several",
                 should="n_best=1 and alignment=false",
                 found=f"n_best={self.n_best}, alignment={str(self.alignment).lower()}",
             )

@@ -20,8 +20,8 @@ from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.data.text.words import Words
 from elman.errors import DataError, SettingError
-from elman.evaluation.baselines.captions import caption_baselines
-from elman.evaluation.metrics.captions import caption_metrics, cider, constant_caption, exact_match
+from elman.evaluation.baselines.captions import caption_evaluation
+from elman.evaluation.metrics.captions import cider, exact_match
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
 from elman.modules import RESNETS
@@ -127,12 +127,11 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
                 found=f"image_size={s.image_size}",
             )
         reading = PictureReading(s.image_size or SIDE, s.skip_bad, s.max_symbols, s.vocabulary != "characters")
-        other = [Path(name) for name in s.validation_data]
-        parts = (
-            split_album(sources, reading, share=s.validation, validation_data=other)
-            if sources
-            else split_scenes(s.seed)
-        )
+        if sources:
+            other = [Path(name) for name in s.validation_data]
+            parts = split_album(sources, reading, share=s.validation, validation_data=other)
+        else:
+            parts = split_scenes(s.seed)
         texts = write_pictures(self.folder, parts.training)
         write_pictures(self.folder / "validation", parts.validation)
         if parts.held_out is not None:
@@ -149,24 +148,21 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
 
     def build(self) -> Captioner:
         from elman.models.captioner import Captioner
-        from elman.modules.image_encoder import PixelEncoder, RegionEncoder
+        from elman.modules.image_encoder import build_image_encoder
 
         s, vocabulary = self.settings, self.vocabulary
         small = len(self.shape) == 3 and max(self.shape[:2]) <= SMALL_SIDE
         hidden = s.hidden or (128 if small else 256)
-        encoder: RegionEncoder | PixelEncoder
-        if len(self.shape) == 2:
-            encoder = RegionEncoder(self.shape, hidden)
-        else:
-            encoder = PixelEncoder(
-                self.shape,
-                name=s.encoder,
-                width=s.width or (16 if small else 32),
-                blocks=s.blocks,
-                max_shift_share=s.max_shift_share,
-                max_zoom=s.max_zoom,
-                max_brightness_change=s.max_brightness_change,
-            )
+        encoder = build_image_encoder(
+            self.shape,
+            hidden,
+            name=s.encoder,
+            width=s.width or (16 if small else 32),
+            blocks=s.blocks,
+            max_shift_share=s.max_shift_share,
+            max_zoom=s.max_zoom,
+            max_brightness_change=s.max_brightness_change,
+        )
         return Captioner(
             encoder,
             vocabulary.size,
@@ -193,12 +189,8 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         """Return the weights of the image encoder in the user's file; none without a file."""
         from elman.modules.resnet import weight_shapes
 
-        s = self.settings
-        return (
-            read_pretrained_weights(Path(s.pretrained_weights), weight_shapes(s.encoder))
-            if s.pretrained_weights
-            else {}
-        )
+        file, encoder = self.settings.pretrained_weights, self.settings.encoder
+        return read_pretrained_weights(Path(file), weight_shapes(encoder)) if file is not None else {}
 
     def dataset(self, part: Part) -> CaptionDataset:
         folder = self.folder if part == "training" else self.folder / part
@@ -261,10 +253,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         if len(data) < 2:
             raise DataError("one image cannot be shuffled", should="at least 2", found="1")
         captions, nats = self.captions(model, data, options)
-        constant = constant_caption(read_captions(self.folder)[1])
-        metrics, baselines = caption_metrics(captions, data.texts), caption_baselines(captions, data.texts, constant)
-        if by_chance := baselines["shuffled images"]["cider"]:
-            metrics["cider_ratio"] = metrics["cider"] / by_chance
+        metrics = caption_evaluation(captions, data.texts, read_captions(self.folder)[1])
         if data.folder == self.folder / "validation" and (self.folder / "held_out").exists():
             held_out = CaptionDataset.open(self.folder / "held_out", self.vocabulary)
             metrics["held_out_exact"] = exact_match(self.captions(model, held_out, options)[0], held_out.texts)
@@ -272,7 +261,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         if out is not None:
             for n, path in enumerate(overlay_paths(data.names[:PLOTS], out)):
                 predictor.answer(Path(data.names[n]), data.values[n], options, path)
-        return {"nats_per_symbol": nats, **metrics, "constant_caption": constant, "baselines": baselines}
+        return {"nats_per_symbol": nats, **metrics}
 
     def sample(self, data: CaptionDataset) -> tuple[list[CaptionBatch], None]:
         from elman.data.captions.batches import caption_batch

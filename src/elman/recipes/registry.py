@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import classify, language_model, translate
+from elman.recipes import classify, language_model
 from elman.recipes.base import Recipe
 from elman.recipes.caption import Caption
 from elman.recipes.forecast import Forecast
@@ -13,6 +13,7 @@ from elman.recipes.legacy import adapted
 from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
+from elman.recipes.translate import Translate
 from elman.storage.run_directory import RunDirectory
 
 AnyRecipe = Recipe[Any, Any]
@@ -25,7 +26,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         Forecast,
         Similarity,
         Recommend,
-        adapted(translate.RECIPE),
+        Translate,
         Transcribe,
         Caption,
     )

@@ -68,6 +68,13 @@ SETTINGS: dict[str, dict[str, str]] = {
         "stretch": "max_time_stretch",
         "warp": "max_frequency_warp",
     },
+    "translate": {
+        "joint": "joint_vocabulary",
+        "longest": "max_symbols",
+        "smoothing": "label_smoothing",
+        "sampling": "scheduled_sampling",
+        "tokens": "batch_tokens",
+    },
 }
 """Of each recipe: the old name of a setting, and the new one."""
 
@@ -77,6 +84,7 @@ DATA: dict[str, dict[str, str]] = {
     "caption": {"captions_left_out_as_too_long": "skipped_captions"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
     "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
+    "translate": {"left_out_as_too_long": "skipped_rows", "too_long": "skipped"},
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from elman.evaluation.metrics.captions import References, caption_metrics
-from elman.evaluation.result import Metrics
+from elman.evaluation.metrics.captions import References, caption_metrics, constant_caption
 
 T = TypeVar("T")
 
 
-def caption_baselines(captions: Sequence[str], references: References, constant: str) -> dict[str, Metrics]:
-    """Return the metrics of both baselines, by their names.
+def caption_evaluation(captions: Sequence[str], references: References, training: References) -> dict[str, Any]:
+    """Return the metrics of captions, how many times better they fit their own images, and the baselines.
 
     Args:
         captions: of each image, by the model; at least two.
         references: of each image.
-        constant: the caption that every image gets.
+        training: of each training image, for the constant caption.
 
     Raises:
         MissingExtraError: sacrebleu is not installed.
     """
+    constant = constant_caption(training)
+    metrics, others = caption_metrics(captions, references), caption_metrics(captions, shuffled(references))
     return {
-        "shuffled images": caption_metrics(captions, shuffled(references)),
-        "constant caption": caption_metrics([constant] * len(references), references),
+        **metrics,
+        **({"cider_ratio": metrics["cider"] / others["cider"]} if others["cider"] else {}),
+        "constant_caption": constant,
+        "baselines": {
+            "shuffled images": others,
+            "constant caption": caption_metrics([constant] * len(references), references),
+        },
     }
 
 
