@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, forecast, language_model, recommend, transcribe, translate
+from elman.recipes import caption, forecast, language_model, recommend, transcribe, translate
 from elman.recipes.base import Recipe
+from elman.recipes.classify import Classify
 from elman.recipes.legacy import adapted
 from elman.recipes.similarity import Similarity
 from elman.storage.run_directory import RunDirectory
@@ -17,7 +18,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
     recipe.name: recipe
     for recipe in (
         adapted(language_model.RECIPE),
-        adapted(classify.RECIPE),
+        Classify,
         adapted(forecast.RECIPE),
         Similarity,
         adapted(recommend.RECIPE),

@@ -8,6 +8,20 @@ from typing import Any
 SHARED_SETTINGS = {"variational": "variational_dropout"}
 
 SETTINGS: dict[str, dict[str, str]] = {
+    "classify": {
+        "columns": "column_names",
+        "order": "pixel_order",
+        "picture_size": "image_size",
+        "still": "keep_mean_frame",
+        "seconds": "time_range",
+        "longest": "max_seconds",
+        "rate": "sample_rate",
+        "bands": "mel_bands",
+        "trim": "trim_silence",
+        "shift": "max_shift",
+        "mirror": "horizontal_flip",
+        "symbol_dropout": "word_dropout",
+    },
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -22,6 +36,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
+    "classify": {},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""

@@ -117,7 +117,7 @@ def read_frames(
                 f"{path} is too long",
                 should=f"at most {most_frames} frames",
                 found="more",
-                hint="split it into pieces, or allow more with --set longest=SECONDS",
+                hint="split it into pieces, or allow more with --set max_seconds=SECONDS",
             )
         size_in_bytes += frame.nbytes
         if size_in_bytes > MOST_BYTES:
