@@ -87,14 +87,14 @@ def main() -> None:
         watcher.start()
         began = time.perf_counter()
         try:
-            told = recipe(settings, run).prepare([data])
+            description = recipe(settings, run).prepare([data])
         finally:
             done.set()
             watcher.join()
         seconds = time.perf_counter() - began
     above = max(0, peak[0] - start) / 2**20
     print(f"{recipe.name}, {count:,} of them: {above:.0f} MiB above {start / 2**20:.0f}, {seconds:.1f} s")
-    print(f"fingerprint {told['fingerprint'][:16]}, vocabulary of {told['vocabulary']}")
+    print(f"vocabulary of {description['vocabulary']}")
 
 
 if __name__ == "__main__":

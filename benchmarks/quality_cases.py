@@ -86,7 +86,7 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
 ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
 
 DIGITS = (
-    "rate=8000",
+    "sample_rate=8000",
     "vocabulary=words",
     "mask_steps=10",
     "mask_features=6",
@@ -460,7 +460,7 @@ CASES: tuple[Case, ...] = (
         "connected digits, heard as a whole",
         0.04,
         4,
-        "normalise=training",
+        "feature_norm=training",
         aim=0.01,
         reference="one speaker a sentence, heard in training",
     ),
@@ -469,7 +469,7 @@ CASES: tuple[Case, ...] = (
         "connected digits, a speaker never heard",
         0.20,
         5,
-        "warp=0.1",
+        "max_frequency_warp=0.1",
         reference="trained on the other four speakers",
         make=joined_digits(heard=("george", "jackson", "lucas", "nicolas"), judged=("yweweler",)),
     ),
@@ -496,7 +496,14 @@ CASES: tuple[Case, ...] = (
         minutes=20,
         data=("grid/train.tsv",),
         judged=("grid/valid.tsv",),
-        settings=("input=video", "vocabulary=words", "validation=0.05", "mask_steps=5", "dropout=0.4", "copies=4"),
+        settings=(
+            "input=video",
+            "vocabulary=words",
+            "validation=0.05",
+            "mask_steps=5",
+            "dropout=0.4",
+            "augmented_copies=4",
+        ),
         lower=True,
         also=("word_error_rate_by_beam",),
         reference="81 is chance; 96 eigenlips with a plain network 38 in three minutes",

@@ -138,6 +138,72 @@ def similarity_options() -> list[str]:
     return [word for name, value in SIMILARITY_SETTINGS.items() for word in ("--set", f"{name}={value}")]
 
 
+WHISTLE_RATE = 4000
+PITCH = {"a": 400.0, "b": 700.0, "c": 1000.0, "d": 1400.0}
+
+
+def whistle(text: str) -> np.ndarray:
+    """Return a tone for each letter with a pause after it, and a longer pause for a space."""
+    rng = np.random.default_rng(len(text) + sum(map(ord, text)))
+    parts = []
+    for letter in text:
+        time = np.arange(int(WHISTLE_RATE * 0.08 * rng.uniform(0.9, 1.1))) / WHISTLE_RATE
+        tone = 0.3 * np.sin(2 * np.pi * PITCH[letter] * time) if letter != " " else 0 * time
+        parts += [tone, np.zeros(WHISTLE_RATE // 25)]
+    return (np.concatenate(parts) + 0.003 * rng.standard_normal(sum(map(len, parts)))).astype(np.float32)
+
+
+def whistle_table(folder: Path, name: str, texts: list[str]) -> Path:
+    """Write whistled texts into `folder/name`, and a table of them."""
+    import soundfile
+
+    (folder / name).mkdir()
+    rows = ["path\ttext"]
+    for n, text in enumerate(texts):
+        soundfile.write(folder / name / f"{n}.wav", whistle(text), WHISTLE_RATE)
+        rows.append(f"{name}/{n}.wav\t{text}")
+    path = folder / f"{name}.tsv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def whistled() -> Callable[[str], np.ndarray]:
+    return whistle
+
+
+@pytest.fixture(scope="session")
+def write_whistles() -> Callable[[Path, str, list[str]], Path]:
+    return whistle_table
+
+
+@pytest.fixture(scope="session")
+def transcription_options() -> list[str]:
+    """Options of `elman train transcribe` for a small model of whistles."""
+    pairs = (f"sample_rate={WHISTLE_RATE}", "mel_bands=16", "batch_size=8", "hidden=24", "layers=1")
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def transcription_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(1)
+    words = ["ab", "ba", "cd", "dac", "bd"]
+    texts = [" ".join(rng.choice(words) for _ in range(rng.randint(1, 3))) for _ in range(60)]
+    return whistle_table(tmp_path_factory.mktemp("whistles"), "train", texts)
+
+
+@pytest.fixture(scope="session")
+def transcription_run(transcription_data: Path, transcription_options: list[str]) -> Path:
+    """A transcriber of whistles that can stream."""
+    from elman.cli import run
+
+    out = transcription_data.with_name("run")
+    words = ["train", "transcribe", transcription_data, "--steps", 150, "--out", out, *transcription_options]
+    words += ["--set", "learning_rate=0.01", "--set", "streaming=true", "--set", "stride=3", "--set", "dropout=0"]
+    assert run([str(word) for word in words]) == 0
+    return out
+
+
 CLASSIFY_SETTINGS = {"hidden": 8, "batch_size": 8, "evaluate_every": 10, "validation": 0.2, "learning_rate": 0.01}
 
 

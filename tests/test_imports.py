@@ -33,7 +33,7 @@ OURS: dict[str, set[str]] = {
     "data": {"storage"},
     "training": {"storage"},
     "modules": {"layers"},
-    "models": {"modules", "layers"},
+    "models": {"modules"},
     "evaluation": {"data", "decoding", "storage"},
     "plots": {"data"},
     "inspection": {"kernels", "layers"},

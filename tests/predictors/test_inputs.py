@@ -45,13 +45,13 @@ def test_what_came_before_a_mistake_is_handed_out_first(path: Path) -> None:
     path.write_bytes(b"a\nb\n\xff\nc\n")
     batches = batched(input_lines([path]), 32, lambda line: line.interactive)
     assert [line.text for line in next(batches)] == ["a", "b"]
-    with pytest.raises(DataError, match=r"x\.txt, line 3 is no UTF-8"):
+    with pytest.raises(DataError, match=r"x\.txt, line 3 is not valid UTF-8"):
         next(batches)
 
 
 def test_standard_input_is_refused_for_what_a_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
     type_in(monkeypatch, b"a\nb\xe4h\n")
-    with pytest.raises(DataError, match=r"standard input, line 2 is no UTF-8\n.*\n.*0xe4 at place 1"):
+    with pytest.raises(DataError, match=r"standard input, line 2 is not valid UTF-8\n.*\n.*0xe4 at offset 1"):
         list(input_lines(["-"]))
     type_in(monkeypatch, b"a" * (1 << 20) + b"b")
     with pytest.raises(DataError, match="standard input, line 1 is too long"):
@@ -87,7 +87,7 @@ def test_pairs_are_two_texts_or_texts_with_a_tab_or_rows(path: Path, monkeypatch
 
     assert texts("a", "b") == [("a", "b")]
     assert texts("g\th", str(path), "-") == [("g", "h"), ("k", "l"), ("c", "d"), ("e", "f")]
-    assert skipped == [f"{path}, line 2: 1 cells: broken"]
+    assert skipped == [f"{path}, line 2: wrong number of cells: 1 cells: broken"]
     for inputs in ((), ("one",), ("one\t ",)):
         with pytest.raises(DataError, match="is not a pair of texts"):
             texts(*inputs)

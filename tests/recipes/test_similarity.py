@@ -76,10 +76,10 @@ def test_other_data_are_evaluated_the_same(elman: Elman, run: Path, similarity_p
     assert elman("evaluate", run, path).code == 2
     metrics = json.loads(elman("evaluate", run, path, "--skip-bad", "--json").out)
     assert (metrics["pairs"], metrics["skipped_rows"]) == (50, 1)
-    assert metrics["skipped"] == [f"{path}, line 51: 1 cells: broken"]
+    assert metrics["skipped"] == [f"{path}, line 51: wrong number of cells: 1 cells: broken"]
     answers = elman("predict", run, path, "--skip-bad")
     assert answers.out.count("\n") == 50
-    assert answers.err == f"no answer: {path}, line 51: 1 cells: broken\n"
+    assert answers.err == f"no answer: {path}, line 51: wrong number of cells: 1 cells: broken\n"
     assert metrics["pearson"] > 0.9
 
 
@@ -174,8 +174,8 @@ def test_pairs_that_changed_are_not_trained_on(elman: Elman, run: Path, tmp_path
         ("a\tb\t1\nc\td\t1\n", [], "all pairs have the same score"),
         ("a\tb\t1\nc\td\t2\n", ["--set", "validation=0"], "there are no pairs for validation"),
         ("a\tb\tscore\n", [], "there are no pairs for training"),
-        ("a\tb\t1\nc\td\te\n", [], "line 2 is broken"),
-        ("a\tb\t1\nc\td\t2\n", ["--set", "score_column=gold"], "no column for the score ('gold')"),
+        ("a\tb\t1\nc\td\te\n", [], "should be: a number, or yes or no"),
+        ("a\tb\t1\nc\td\t2\n", ["--set", "score_column=gold"], "no column 'gold' for the score"),
         ("a\tb\t1\nc\td\t2\n", ["--set", "word_vectors=nothere.txt"], "nothere.txt does not exist"),
     ],
 )

@@ -6,7 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from elman.layers.gru import GRU
+    from elman.layers.lstm import LSTM
     from elman.layers.recurrent import Recurrent
+    from elman.layers.rnn import RNN
+
+__all__ = ["GRU", "LAYERS", "LSTM", "RNN", "layer_class"]
 
 LAYERS: dict[str, str] = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 """The one list of cells: a module of this package, and the layer in it. Whatever else knows all cells asks here."""

@@ -96,14 +96,14 @@ class DescribeOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TranscribeOptions(Settings):
-    """What `elman predict` can be told."""
+    """What `elman predict` can be told of a transcription."""
 
-    beam: int = setting(1, "prefixes that live at a time; 1: greedy", low=1, high=1000)
-    weight: float | None = setting(
-        None, "beam: of the n-grams of symbols in the training texts; none: 0.1 for words, else 0.5", low=0
+    beam_width: int = setting(1, "beam width; 1: greedy", low=1, high=1000)
+    ngram_weight: float | None = setting(
+        None, "weight of the n-grams of the training texts in a beam; none: 0.1 for words, else 0.5", low=0
     )
     times: bool = setting(False, "each word on a line of its own, with the second at which it begins")
-    longest: float | None = setting(None, "seconds of a file at the most; none: as in training", low=0.1)
-    one_speaker: bool = setting(False, "normalise=speaker: all files are of one; else each counts for itself")
-    after: str | None = setting(None, "a file with what an earlier call printed: what is in it is left out")
+    max_seconds: float | None = setting(None, "seconds of a file; none: as in training", low=0.1)
+    one_speaker: bool = setting(False, "feature_norm=speaker: all files are of one; else each is of another")
+    resume_from: str | None = setting(None, "output of an interrupted run; its inputs are skipped")
     skip_bad: bool = setting(False, "name broken files, and transcribe the others")

@@ -1,4 +1,4 @@
-"""A stream of samples as it comes: words are written when they are certain, and the delay is measured."""
+"""Streaming transcription: words are yielded when they are final, and the delay is measured."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from elman.models.transcriber import Transcriber
 from elman.predictors.answer import Answer
 from elman.predictors.word_timings import Word, words_of
 
-CHUNK = 0.1  # seconds of a stream that are heard at a time
-LATEST = 1000  # words whose delays are remembered
-SOUND_FILES = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")  # what they begin with
+CHUNK = 0.1  # seconds of a block of a stream
+MAX_DELAYS = 1000  # words whose delays are stored
+SOUND_FILES = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM")  # their first bytes
 
 
 @dataclass(frozen=True)
-class Listener:
+class StreamTranscriber:
     """Transcribes streams.
 
     Attributes:
-        model: one that never looks ahead.
-        vocabulary: of its symbols.
-        features: of the sound.
+        model: a unidirectional model.
+        vocabulary: its symbols.
+        features: computes the features of the sound.
     """
 
     model: Transcriber
@@ -46,63 +46,64 @@ class Listener:
         """Seconds of a step of the model."""
         return self.features.step * self.model.stride
 
-    def listen(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Answer]:
-        """Transcribe a stream of samples, and yield each word when it is certain; last, what the delay was.
+    def transcribe(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[Answer]:
+        """Transcribe a stream of samples, and yield each word when it is final; last, the delay.
 
-        If hardly anything was to be heard, this is said too.
+        A word is final when a space or the next word follows, or the stream ends; where symbols are words, at once. The
+        delay is from the step of a word's last symbol to the moment at which the word is yielded, if the stream comes
+        in at the speed of speech. Memory does not grow: the median delay is that of the last `MAX_DELAYS` words, the
+        longest delay that of all. An answer for a stream that is almost silent says so.
 
-        A word is certain when a space or the next word has been written behind it, or the stream ends; where symbols
-        are words, at once. The delay is from the step at which a word's last symbol has been heard to the moment at
-        which it is yielded, if the stream comes in at the speed of speech. Memory does not
-        grow: "most words" are the latest `LATEST`, the longest delay is that of all.
+        Args:
+            blocks: samples at the rate of `features`.
 
         Raises:
             SettingError: the model is not a streaming one.
         """
         rate = self.features.rate
         width, hop = round(0.025 * rate), round(self.features.step * rate)
-        decoder, hearing, rest = GreedyDecoder(), None, np.zeros(0, np.float32)
+        decoder, state, rest = GreedyDecoder(), None, np.zeros(0, np.float32)
         pending: list[tuple[int, int]] = []
-        heard, spent, longest, loudest = 0.0, 0.0, 0.0, 0.0
-        delays: deque[float] = deque(maxlen=LATEST)
+        duration, computing, longest, loudest = 0.0, 0.0, 0.0, 0.0
+        delays: deque[float] = deque(maxlen=MAX_DELAYS)
         for block in blocks:
             began = time.perf_counter()
             rest = np.concatenate([rest, block])
-            heard += len(block) / rate
+            duration += len(block) / rate
             loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
             count = 1 + (len(rest) - width) // hop if len(rest) >= width else 0
             if not count:
                 continue
             x_TI = self.features.of_samples(rest[: (count - 1) * hop + width])
             rest = rest[count * hop :]
-            logits_TBV, hearing = self.model.forward_chunk(torch.from_numpy(x_TI)[:, None], hearing)
+            logits_TBV, state = self.model.forward_chunk(torch.from_numpy(x_TI)[:, None], state)
             pending += decoder.push(logits_TBV[:, 0])
-            ready, pending = self.certain(pending)
-            spent = max(spent, time.perf_counter() - began)
-            now = heard + time.perf_counter() - began
+            ready, pending = self.final(pending)
+            computing = max(computing, time.perf_counter() - began)
+            now = duration + time.perf_counter() - began
             delays += [now - word.end for word in ready]
             longest = max([longest, *(now - word.end for word in ready)])
             yield from map(_word_answer, ready)
-        left = self._words(pending)
-        delays += [heard - word.end for word in left]
-        longest = max([longest, *(heard - word.end for word in left)])
-        yield from map(_word_answer, left)
+        ready = self._words(pending)
+        delays += [duration - word.end for word in ready]
+        longest = max([longest, *(duration - word.end for word in ready)])
+        yield from map(_word_answer, ready)
         if loudest < QUIET:
-            line = f"hardly any sound came: {heard:.1f} s, the loudest at {loudest:.1%} of full scale"
-            yield Answer(line, {"seconds": heard, "loudest": loudest})
+            line = f"the sound is almost silent: {duration:.1f} s, peak at {loudest:.1%} of full scale"
+            yield Answer(line, {"seconds": duration, "loudest": loudest})
         if delays:
             line = (
                 f"delay: {1000 * median(delays):.0f} ms for most words, {1000 * longest:.0f} ms at the most "
-                f"(blocks of {1000 * CHUNK:.0f} ms, computing at most {1000 * spent:.1f} ms for one)"
+                f"(blocks of {1000 * CHUNK:.0f} ms, computing at most {1000 * computing:.1f} ms for one)"
             )
-            yield Answer(line, {"delay": median(delays), "longest_delay": longest, "computing": spent})
+            yield Answer(line, {"delay": median(delays), "longest_delay": longest, "computing": computing})
 
     def _words(self, pending: list[tuple[int, int]]) -> list[Word]:
         timed = TimedSequence([token_id for token_id, _ in pending], [step for _, step in pending], 0.0)
         return words_of(self.vocabulary, timed, self.seconds)
 
-    def certain(self, pending: list[tuple[int, int]]) -> tuple[list[Word], list[tuple[int, int]]]:
-        """Return the words that nothing can be added to, and the symbols that are left."""
+    def final(self, pending: list[tuple[int, int]]) -> tuple[list[Word], list[tuple[int, int]]]:
+        """Return the words that cannot change any more, and the symbols behind them."""
         words = self._words(pending)
         closed = self.vocabulary.kind == "words" or (
             bool(pending) and symbols_of(self.vocabulary, [pending[-1][0] - 1])[-1][-1:].isspace()
@@ -116,23 +117,23 @@ def _word_answer(word: Word) -> Answer:
     return Answer(f"{word.begin:8.2f} s  {word.text}", {"word": word.text, "second": round(word.begin, 3)})
 
 
-def blocks_of(stream: Any, rate: int) -> Iterator[NDArray[np.float32]]:
+def sample_blocks(stream: Any, rate: int) -> Iterator[NDArray[np.float32]]:
     """Yield a stream of 16-bit samples in blocks of `CHUNK` seconds, full scale as 1.
 
     Raises:
         DataError: the stream begins as a sound file does.
     """
-    odd, begun = b"", False
+    rest, begun = b"", False
     while raw := stream.read(2 * round(CHUNK * rate)):
         if not begun and raw.startswith(SOUND_FILES):
             raise DataError(
                 "standard input is a sound file",
-                should=f"bare samples: 16 bits, little-endian, one channel, {rate} a second",
+                should=f"raw samples: 16 bits, little-endian, one channel, {rate} Hz",
                 found=f"a file that begins with {raw[:4]!r}",
                 hint=f"name the file instead of -, or ffmpeg -i FILE -f s16le -ac 1 -ar {rate} - | elman predict ...",
             )
-        begun, raw = True, odd + raw
-        odd = raw[len(raw) - len(raw) % 2 :]
-        samples: NDArray[np.float32] = np.frombuffer(raw[: len(raw) - len(odd)], "<i2").astype(np.float32)
+        begun, raw = True, rest + raw
+        rest = raw[len(raw) - len(raw) % 2 :]
+        samples: NDArray[np.float32] = np.frombuffer(raw[: len(raw) - len(rest)], "<i2").astype(np.float32)
         samples /= 32768
         yield samples

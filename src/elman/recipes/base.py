@@ -202,7 +202,7 @@ class Recipe(ABC, Generic[S, D]):
         """
 
 
-class Table(Protocol):
+class SkippingTable(Protocol):
     """Rows that were read, with a count of those that were skipped."""
 
     @property
@@ -210,7 +210,7 @@ class Table(Protocol):
         """What was skipped."""
 
 
-def skipped_rows(*tables: Table | None) -> dict[str, Any]:
+def skipped_rows(*tables: SkippingTable | None) -> dict[str, Any]:
     """Return what config.json says about the rows that were skipped in tables; None for a table that there is not."""
     skipped = [table.skipped for table in tables if table is not None]
     lines = [line for rows in skipped for line in rows.lines()]

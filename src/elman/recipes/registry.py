@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, forecast, language_model, recommend, transcribe, translate
+from elman.recipes import caption, forecast, language_model, recommend, translate
 from elman.recipes.base import Recipe
 from elman.recipes.classify import Classify
 from elman.recipes.legacy import adapted
 from elman.recipes.similarity import Similarity
+from elman.recipes.transcribe import Transcribe
 from elman.storage.run_directory import RunDirectory
 
 AnyRecipe = Recipe[Any, Any]
@@ -23,7 +24,7 @@ RECIPES: dict[str, type[AnyRecipe]] = {
         Similarity,
         adapted(recommend.RECIPE),
         adapted(translate.RECIPE),
-        adapted(transcribe.RECIPE),
+        Transcribe,
         adapted(caption.RECIPE),
     )
 }

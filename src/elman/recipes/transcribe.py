@@ -1,109 +1,101 @@
-"""Sound or video -> text: train on sentences, transcribe others, as a whole or as they are spoken."""
+"""Sound or video -> text: speech recognition and lip reading."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from elman.data.batching import BucketBatches
-from elman.data.speech.dataset import SpeechBatch, SpeechDataset, load_extractor, read_numbers
-from elman.data.speech.features import collect_features
+from elman.data.skipped import SkippedRows
+from elman.data.speech import builtin
+from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
+from elman.data.speech.eigenlips import Lips
+from elman.data.speech.features import extract_features, write_features
 from elman.data.speech.preparation import prepare_speech
-from elman.data.speech.readers import read_transcripts
-from elman.data.speech.sources import features_for, sentences
-from elman.data.text.vocabularies import load_vocabulary
-from elman.errors import BrokenRun, SettingError
+from elman.data.speech.sources import SAMPLE_RATE, Sentences, check_default_data, rows_of, sentences
+from elman.data.speech.utterance import SoundFeatures
+from elman.data.text.vocabularies import Vocabulary, load_vocabulary
+from elman.errors import SettingError
 from elman.evaluation.metrics.word_errors import error_rates
-from elman.models.transcriber import Transcriber
+from elman.evaluation.result import Metrics
+from elman.evaluation.transcripts import resumed_transcripts
 from elman.predictors.options import TranscribeOptions
-from elman.predictors.transcriber import TranscriptionPredictor, texts_of
-from elman.predictors.word_timings import read_each, spelled
-from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import CellSettings
+from elman.recipes.base import Part, Recipe
+from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
-from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.storage.ragged import RaggedArrays
+from elman.training.task import Loss
 
-SAMPLE = 8  # sentences that a diagnosis looks at
-MOST_STRIDE = 16  # steps of the input for one of the layers
+if TYPE_CHECKING:
+    from elman.data.speech.batches import SpeechBatch
+    from elman.models.transcriber import Transcriber
+    from elman.predictors.transcriber import TranscriptionPredictor
+
+BEAM_WIDTH = 8  # of an evaluation
+NORMS = ("auto", "utterance", "speaker", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranscribeSettings(CellSettings):
-    """The settings of a transcriber."""
+class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings, CellSettings):
+    """Settings of transcription."""
 
     input: str = setting("sound", "what is read of a file", choices=("sound", "video"), fixed=True)
-    vocabulary: str = setting("characters", "what a symbol is", choices=("characters", "words", "bpe"), fixed=True)
-    vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
-    path_column: str = setting("path", "the column of the files", fixed=True)
-    text_column: str = setting("text", "the column of what is said", fixed=True)
-    speaker_column: str = setting("speaker", "the column of who speaks, for normalise=speaker", fixed=True)
-    validation: float = setting(0.1, "share of the sentences, drawn by the seed, for validation", fixed=True)
-    validation_data: str | None = setting(None, "table for validation instead", fixed=True)
-    skip_bad: bool = setting(False, "broken files are left out and counted", fixed=True)
-    rate: int | None = setting(
-        None, "sound: samples a second; none: 16000, the default data 4000", low=1000, high=192000, fixed=True
+    vocabulary: str = setting("characters", "kind of symbols", choices=("characters", "words", "bpe"), fixed=True)
+    path_column: str = setting("path", "column of the files", fixed=True)
+    text_column: str = setting("text", "column of the texts", fixed=True)
+    speaker_column: str = setting("speaker", "column of the speakers, for feature_norm=speaker", fixed=True)
+    sample_rate: int | None = setting(
+        None, "sound: sample rate (Hz); none: 16000, the default data 4000", low=1000, high=192000, fixed=True
     )
-    bands: int = setting(40, "sound: mel bands", low=1, high=512, fixed=True)
-    trim: bool | None = setting(
-        None, "sound: the noise before and after the speech is left out; none: unless streaming", fixed=True
+    mel_bands: int = setting(40, "sound: mel bands", low=1, high=512, fixed=True)
+    trim_silence: bool | None = setting(None, "sound: trim noise at both ends; none: unless streaming", fixed=True)
+    max_seconds: float = setting(60.0, "seconds of a file; a longer one is broken", low=0.1, fixed=True)
+    crop: tuple[int, int] = setting((32, 48), "video: height and width of the window with most motion", fixed=True)
+    pca_components: int = setting(96, "video: principal components of a frame", low=1, high=4096, fixed=True)
+    augmented_copies: int = setting(1, "video: versions of a clip, shifted by pixels", low=1, high=100, fixed=True)
+    feature_norm: str = setting(
+        "auto", "unit of mean and deviation; auto: utterance, or training if streaming", choices=NORMS, fixed=True
     )
-    longest: float = setting(60.0, "seconds of a sentence at the most", low=0.1, fixed=True)
-    crop: tuple[int, int] = setting((32, 48), "video: height and width of the window round what moves", fixed=True)
-    components: int = setting(96, "video: principal components of a frame", low=1, high=4096, fixed=True)
-    copies: int = setting(1, "video: of each clip for training, moved by a pixel or two", low=1, high=100, fixed=True)
-    normalise: str = setting(
-        "auto",
-        "by the mean and deviation of what; auto: the utterance, or the training data where streaming",
-        choices=("auto", "utterance", "speaker", "training"),
-        fixed=True,
-    )
-    streaming: bool = setting(False, "one direction only, so that a stream can be heard as it comes", fixed=True)
+    streaming: bool = setting(False, "unidirectional, so that it can transcribe a stream", fixed=True)
     hidden: int = setting(128, "units of a layer and direction", low=1, high=65536, fixed=True)
     layers: int = setting(2, "recurrent layers", low=1, high=64, fixed=True)
     stride: int | None = setting(
         None,
-        "steps of the input for one of the layers; none: as many as leave each symbol two and a half, at most 40 ms",
+        "input steps of a network step; none: by the pace of the symbols",
         low=1,
-        high=MOST_STRIDE,
+        high=MAX_STRIDE,
         fixed=True,
     )
     dropout: float = setting(0.2, "probability of dropping a feature", low=0, high=1)
-    mask_steps: int = setting(0, "longest run of steps that is hidden in training, twice a sentence", low=0)
-    mask_features: int = setting(0, "widest run of features that is hidden in training, twice a sentence", low=0)
-    stretch: float = setting(0.1, "greatest change of speed in training", low=0, high=0.5)
-    warp: float = setting(0.05, "sound: greatest change of pitch in training, along the mel scale", low=0, high=0.5)
-    flat_start: float | None = setting(
-        None,
-        "epochs in which, less and less, symbols are taught as if spoken evenly; none: 8 for words, else 0",
-        low=0,
-    )
+    mask_steps: int = setting(0, "longest run of steps that is masked in training, twice a sentence", low=0)
+    mask_features: int = setting(0, "widest run of features that is masked in training, twice a sentence", low=0)
+    max_time_stretch: float = setting(0.1, "largest random change of speed in training", low=0, high=0.5)
+    max_frequency_warp: float = setting(0.05, "sound: largest random change of pitch in training", low=0, high=0.5)
+    flat_start: float | None = setting(None, "epochs until CTC is the only loss; none: 8 for words, else 0", low=0)
     batch_size: int = setting(16, "sentences in a batch", low=1, high=65536, fixed=True)
-    learning_rate: float = setting(0.003, "step size at the top of the schedule", low=0)
+    learning_rate: float = setting(0.003, "peak learning rate", low=0)
 
     def check(self) -> None:
         super().check()
-        if self.streaming and self.normalise not in ("auto", "training"):
+        if self.streaming and self.feature_norm not in ("auto", "training"):
             raise SettingError(
-                "a stream cannot be normalised by what is yet to come",
-                should="normalise=training with streaming=true",
-                found=f"normalise={self.normalise}",
+                "a stream cannot be normalised by its own mean",
+                should="feature_norm=training with streaming=true",
+                found=f"feature_norm={self.feature_norm}",
             )
 
     @property
-    def scaled_by(self) -> str:
-        """What the features are normalised by."""
-        if self.normalise != "auto":
-            return self.normalise
-        return "training" if self.streaming else "utterance"
+    def norm(self) -> str:
+        """What the features are normalised by: "utterance", "speaker" or "training"."""
+        return ("training" if self.streaming else "utterance") if self.feature_norm == "auto" else self.feature_norm
 
     @property
     def flat_epochs(self) -> float:
@@ -113,140 +105,152 @@ class TranscribeSettings(CellSettings):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a table that are read."""
-        return (self.path_column, self.text_column, *([self.speaker_column] if self.scaled_by == "speaker" else []))
+        return (self.path_column, self.text_column, *([self.speaker_column] if self.norm == "speaker" else []))
 
 
-def prepare(sources: Sequence[Path], settings: TranscribeSettings, folder: Path) -> dict[str, Any]:
-    """Read the sentences, choose the symbols, and write the features into the folder, file by file."""
-    training, judged = sentences(sources, settings)
-    told = prepare_speech(
-        folder,
-        training,
-        judged,
-        features_for(training, settings, files=bool(sources)),
-        vocabulary=settings.vocabulary,
-        vocabulary_size=settings.vocabulary_size,
-        skip_bad=settings.skip_bad,
-        by_speaker=settings.scaled_by == "speaker" and bool(sources),
-        copies=settings.copies,
-        stride=settings.stride,
-    )
-    return {"sources": [str(source) for source in sources] or ["Morse code with noise, generated"], **told}
+class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
+    """Transcription by connectionist temporal classification (CTC)."""
 
+    name = "transcribe"
+    summary = "sound or video -> text: speech recognition and lip reading by CTC"
+    data = "a table (TSV: path, text) of sound or video files"
+    default = "Morse code with noise, generated"
+    example = "elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech"
+    Settings, Options = TranscribeSettings, TranscribeOptions
+    unit, examples = "symbols", "sentences"
+    sample_size = 8
+    evaluation_files = "references and transcripts"
+    default_minutes = 5.0
 
-def build(settings: TranscribeSettings, folder: Path) -> Transcriber:
-    """Build the untrained model for the vocabulary and the features in the folder."""
-    scale = read_numbers(folder / "scale.json")
-    mean, deviation = scale.get("mean", []), scale.get("deviation", [])
-    return Transcriber(
-        len(mean),
-        load_vocabulary(folder).size,
-        mean=mean,
-        deviation=deviation,
-        streaming=settings.streaming,
-        utterance_norm=settings.scaled_by == "utterance",
-        hidden=settings.hidden,
-        layers=settings.layers,
-        **settings.layer(),
-        stride=_stride(scale, folder),
-        dropout=settings.dropout,
-        mask_steps=settings.mask_steps,
-        mask_features=settings.mask_features,
-        max_time_stretch=settings.stretch,
-        max_frequency_warp=settings.warp if settings.input == "sound" else 0.0,
-    )
+    @property
+    def metric(self) -> str:
+        return "word_error_rate" if self.settings.vocabulary == "words" else "character_error_rate"
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return load_vocabulary(self.folder)
 
-def _stride(scale: Mapping[str, Any], folder: Path) -> int:
-    """Return the steps of the input for one of the network, which `prepare_speech` left in scale.json."""
-    stride = scale.get("stride")
-    if type(stride) is not int or not 1 <= stride <= MOST_STRIDE:
-        raise BrokenRun(
-            f"{folder}/scale.json has no stride that can be",
-            should=f"a whole number from 1 to {MOST_STRIDE}",
-            found=repr(stride)[:80],
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        s = self.settings
+        if not sources:
+            check_default_data(vars(s))
+        training, validation = sentences(
+            sources, columns=s.columns, validation_data=s.validation_data, share=s.validation, seed=s.seed
         )
-    return stride
+        description = prepare_speech(
+            self.folder,
+            training,
+            validation,
+            self.extractor(training, files=bool(sources)),
+            vocabulary=s.vocabulary,
+            vocabulary_size=s.vocabulary_size,
+            skip_bad=s.skip_bad,
+            by_speaker=s.norm == "speaker",
+            copies=s.augmented_copies,
+            stride=s.stride,
+        )
+        return {"sources": [str(source) for source in sources] or [self.default], **description}
 
+    def extractor(self, training: Sentences, *, files: bool) -> SoundFeatures | Lips:
+        """Return what computes features; eigenlips are fitted to the training videos."""
+        s = self.settings
+        if s.input == "sound":
+            rate = (s.sample_rate or SAMPLE_RATE) if files else builtin.RATE
+            trim = files and (not s.streaming if s.trim_silence is None else s.trim_silence)
+            return SoundFeatures(rate, s.mel_bands, trim, s.max_seconds)
+        paths = (row.source for row in training if isinstance(row.source, Path))
+        return Lips.fit(
+            paths, count=s.pca_components, crop=(s.crop[0], s.crop[-1]), longest=s.max_seconds, skip_bad=s.skip_bad
+        )
 
-def task(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
-    device = choose_device(settings.device)
-    speech = SpeechDataset.open(run.path)
-    run.check_data(speech.fingerprint, "sentences")
-    judged, references = SpeechDataset.open(run.path / "validation"), texts_of(run, "validation")
-    vocabulary = load_vocabulary(run.path)
-    batches = BucketBatches(speech.input.lengths, speech.batch, batch_size=settings.batch_size, seed=settings.seed)
+    def build(self) -> Transcriber:
+        from elman.models.transcriber import Transcriber
 
-    flat = settings.flat_epochs
+        s, scale = self.settings, FeatureScale.open(self.folder)
+        return Transcriber(
+            len(scale.mean),
+            self.vocabulary.size,
+            mean=scale.mean,
+            deviation=scale.deviation,
+            streaming=s.streaming,
+            utterance_norm=s.norm == "utterance",
+            hidden=s.hidden,
+            layers=s.layers,
+            **s.layer(),
+            stride=scale.stride,
+            dropout=s.dropout,
+            mask_steps=s.mask_steps,
+            mask_features=s.mask_features,
+            max_time_stretch=s.max_time_stretch,
+            max_frequency_warp=s.max_frequency_warp if s.input == "sound" else 0.0,
+        )
 
-    def objective(model: Any, batch: SpeechBatch, state: Any) -> Loss:
-        symbols = int(batch.sizes_B.sum())
-        spread = max(0.0, 1 - batches.progress / flat) if flat else 0.0
-        return Loss(model.loss(*(t.to(device) for t in batch), flat_start=spread) / max(1, symbols), symbols)
+    def dataset(self, part: Part) -> SpeechDataset:
+        return SpeechDataset.open(self.folder, part)
 
-    def evaluate(model: Any) -> Mapping[str, float | None]:
-        features = [judged.input[n] for n in range(len(judged.input))]
-        found = {n: spelled(vocabulary, timed) for n, timed, _ in read_each(model, features, device)}
-        return error_rates([found[n] for n in range(len(features))], references)
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[SpeechDataset, SkippedRows]:
+        rows, skipped = islice(rows_of(sources, self.settings.columns), limit), SkippedRows()
+        options: dict[str, Any] = {"skip_bad": skip_bad, "on_skip": skipped.add, "notes": Counter()}
+        part = extract_features(rows, load_extractor(self.folder), **options)
+        return write_features(folder, part, by_speaker=self.settings.norm == "speaker")[0], skipped
 
-    metric = "word_error_rate" if settings.vocabulary == "words" else "character_error_rate"
-    return Task(model, batches, objective, evaluate, metric=metric, default_minutes=5.0)
+    def batches(self, training: SpeechDataset) -> BucketBatches[SpeechBatch]:
+        from elman.data.speech.batches import speech_batch
 
+        assert training.target is not None
+        s, collate = self.settings, partial(speech_batch, training.input, training.target)
+        return BucketBatches(training.input.lengths, collate, batch_size=s.batch_size, seed=s.seed)
 
-def sample(settings: TranscribeSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
-    """Return the first sentences of a table, or of the run's own."""
-    speech = SpeechDataset.open(run.path)
-    if sources:
-        rows = islice((row for path in sources for row in read_transcripts(path, columns=settings.columns)), SAMPLE)
-        by_speaker = settings.scaled_by == "speaker"
-        found = collect_features(rows, load_extractor(run.path), skip_bad=False, by_speaker=by_speaker)
-        symbols = [load_vocabulary(run.path).encode(text).astype(np.int64) for _, text, _ in found.rows]
-        speech = SpeechDataset(type(speech.input).of(found.features), type(speech.target).of(symbols))
+    def loss(self, model: Transcriber, batch: SpeechBatch, state: None, progress: float | None) -> Loss:
+        flat, symbols = self.settings.flat_epochs, int(batch.sizes_B.sum())
+        flat_start = max(0.0, 1 - progress / flat) if flat and progress is not None else 0.0
+        return Loss(model.loss(*batch, flat_start=flat_start) / max(1, symbols), symbols)
 
-    def loss(model: Any, batch: SpeechBatch) -> Tensor:
-        mean: Tensor = model.loss(*batch) / batch.sizes_B.sum().clamp(min=1)
-        return mean
+    def measure(self, model: Transcriber, data: SpeechDataset) -> Metrics:
+        return error_rates(self.predictor(model).transcribe(data.features(range(len(data)))), data.texts)
 
-    return LegacySample([speech.batch(np.arange(min(SAMPLE, len(speech.input))))], loss, None)
+    def evaluate(self, model: Transcriber, data: SpeechDataset, *, out: Path | None) -> dict[str, Any]:
+        """Return the error rates of greedy decoding and of a beam search."""
+        predictor = self.predictor(model)
+        beam = predictor.beam_search(BEAM_WIDTH)
 
+        def transcribe(numbers: Sequence[int]) -> list[tuple[str, str]]:
+            decoded = predictor.decode(data.features(numbers))
+            return [(predictor.text(timed), predictor.text(beam.search(scores)[0])) for timed, scores in decoded]
 
-def load(settings: TranscribeSettings, run: RunDirectory, model: nn.Module) -> TranscriptionPredictor:
-    """Return the trained model, ready to use."""
-    assert isinstance(model, Transcriber)
-    parts = model, load_vocabulary(run.path), load_extractor(run.path), run
-    return TranscriptionPredictor(*parts, columns=settings.columns, by_speaker=settings.scaled_by == "speaker")
+        weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]  # others make other transcripts
+        keys = list(zip(data.names, data.texts, strict=True))
+        transcripts = resumed_transcripts(keys, transcribe, out and out / f"transcripts-{weights}.jsonl")
+        greedy, by_beam = (error_rates([pair[n] for pair in transcripts], data.texts) for n in (0, 1))
+        return {
+            **greedy,
+            **{f"{name}_by_beam": by_beam[name] for name in ("character_error_rate", "word_error_rate")},
+        }
 
+    def baselines(self, data: SpeechDataset) -> dict[str, Metrics]:
+        text = Counter(self.dataset("training").texts).most_common(1)[0][0]
+        return {"most frequent transcript": error_rates([text] * len(data), data.texts)}
 
-def headline(metrics: Mapping[str, float | None]) -> str:
-    """Return how well, in a few words."""
-    return f"{metrics['character_error_rate']:.1%} of characters, {metrics['word_error_rate']:.1%} of words wrong"
+    def sample(self, data: SpeechDataset) -> tuple[list[SpeechBatch], None]:
+        from elman.data.speech.batches import known_symbols, speech_batch
 
+        symbols = RaggedArrays.of(known_symbols(self.vocabulary, text) for text in data.texts[: self.sample_size])
+        return [speech_batch(data.input, symbols, np.arange(len(symbols)))], None
 
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done next."""
-    run = shlex.quote(str(folder))
-    return [
-        ("Transcribe files", f"elman predict {run} FILE ... --set times=true"),
-        ("Hear a stream (a run with streaming=true)", f"arecord -f S16_LE -r RATE | elman predict {run} -"),
-        ("Measure it on another table", f"elman evaluate {run} TABLE.tsv"),
-        ("Train it further", f"elman train transcribe --out {run} --resume --minutes 30"),
-    ]
+    def predictor(self, model: Transcriber) -> TranscriptionPredictor:
+        from elman.predictors.transcriber import TranscriptionPredictor
 
+        features, by_speaker = load_extractor(self.folder), self.settings.norm == "speaker"
+        return TranscriptionPredictor(model, self.folder, self.vocabulary, features, by_speaker=by_speaker)
 
-RECIPE = LegacyRecipe(
-    name="transcribe",
-    summary="sound or video -> text: speech recognition and lip reading by CTC",
-    data="a table (TSV: path, text) of sound or video files",
-    default="Morse code with noise, generated",
-    example="elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech",
-    settings=TranscribeSettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    predict=TranscribeOptions,
-)
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        return f"{metrics['character_error_rate']:.1%} of characters, {metrics['word_error_rate']:.1%} of words wrong"
+
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [
+            ("Transcribe files", f"elman predict {run} FILE ... --set times=true"),
+            ("Transcribe a stream (a run with streaming=true)", f"arecord -f S16_LE -r RATE | elman predict {run} -"),
+        ]

@@ -32,12 +32,24 @@ SETTINGS: dict[str, dict[str, str]] = {
         "vectors_more": "extra_word_vectors",
         "grades": "score_bins",
     },
+    "transcribe": {
+        "rate": "sample_rate",
+        "bands": "mel_bands",
+        "trim": "trim_silence",
+        "longest": "max_seconds",
+        "components": "pca_components",
+        "copies": "augmented_copies",
+        "normalise": "feature_norm",
+        "stretch": "max_time_stretch",
+        "warp": "max_frequency_warp",
+    },
 }
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
     "classify": {},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
+    "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""
 

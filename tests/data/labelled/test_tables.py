@@ -110,6 +110,6 @@ def test_broken_json_is_named(tmp_path: Path) -> None:
 
 def test_a_table_without_labels_can_be_predicted(tmp_path: Path) -> None:
     assert rows(tmp_path / "a.csv", "id,text\n1,a\n", labelled=False) == [(None, "a")]
-    with pytest.raises(DataError, match="is not UTF-8 text"):
+    with pytest.raises(DataError, match="is not valid UTF-8"):
         (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,b\n")
         list(READER.read([tmp_path / "a.csv"], ReaderOptions()))

@@ -93,16 +93,16 @@ def test_an_open_quote_is_a_broken_row(tmp_path: Path) -> None:
     ("header", "columns", "message"),
     [
         ("id\tx\ty\tz", {}, r"no column for the first\n.*a or first.*\n.*4 columns"),
-        ("a\tb\tgold", {}, r"no column for the score\n.*\n.*3 columns: a, b, gold\n.*--set score=NAME"),
+        ("a\tb\tgold", {}, r"no column for the score\n.*\n.*3 columns: a, b, gold\n.*--set score_column=NAME"),
         (
             "a\tb\tscore",
             {"score": "scores"},
-            r"no column 'scores' for the score\n.*\n.*a, b, score\n.*--set score=score",
+            r"no column 'scores' for the score\n.*\n.*a, b, score\n.*--set score_column=score",
         ),
         (
             "a\tb\tgold",
             {"score": "x"},
-            r"no column 'x' for the score\n.*\n.*a, b, gold\n.*score=NAME, or the number",
+            r"no column 'x' for the score\n.*\n.*a, b, gold\n.*score_column=NAME, or the number",
         ),
         ("1\t2\t3\t4", {"first": "1", "second": "2", "score": "9"}, r"no column '9' for the score"),
         ("only one text", {}, r"\n.*1 columns: only one text"),

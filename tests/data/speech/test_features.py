@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from elman.data.speech.features import ExtractedFeatures, collect_features, extract_features, write_features
+from elman.data.speech.features import ExtractedFeatures, extract_features, write_features
+from elman.data.speech.normalisation import normalise_speakers
 from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
@@ -37,38 +38,40 @@ def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> No
         TranscribedFile(tone(500), "c"),
     ]
     with pytest.raises(DataError, match=r"bad\.wav cannot be read as a sound(\n.*)*--skip-bad"):
-        collect_features(rows, FEATURES, skip_bad=False)
+        list(stream(rows))
     bad: list[str] = []
     notes: Counter[str] = Counter()
     found = list(extract_features(rows, FEATURES, skip_bad=True, on_skip=bad.append, notes=notes))
     assert [row.text for row, _ in found] == ["a", "c"]
     assert len(bad) == 1
     assert notes == {"resampled from 16000 to 8000 Hz": 1}
-    assert collect_features(rows, FEATURES, skip_bad=True).bad == bad
     with pytest.raises(DataError, match=r"every file is broken\n.*\n.*bad\.wav"):
-        collect_features(rows[1:2], FEATURES, skip_bad=True)
+        list(extract_features(rows[1:2], FEATURES, skip_bad=True, on_skip=bad.append, notes=notes))
 
 
-def test_a_speaker_is_normalised_over_all_that_he_says() -> None:
+def test_features_are_normalised_by_speaker(tmp_path: Path) -> None:
     rows = [TranscribedFile(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), "x", "ab"[n % 2]) for n in range(6)]
-    found = collect_features(rows, FEATURES, skip_bad=False, by_speaker=True)
+    speech, _ = write_features(tmp_path, stream(rows), by_speaker=True)
     for n in range(2):
-        np.testing.assert_allclose(np.concatenate(found.features[n::2]).astype(float).mean(0), 0, atol=2e-3)
+        features = np.concatenate(speech.features(range(n, 6, 2)))
+        np.testing.assert_allclose(features.astype(float).mean(0), 0, atol=2e-3)
 
 
 @pytest.mark.parametrize("by_speaker", [False, True])
-def test_what_is_kept_is_what_is_collected(tmp_path: Path, by_speaker: bool) -> None:
+def test_features_are_written(tmp_path: Path, by_speaker: bool) -> None:
     rows = [TranscribedFile(tone(200 + 50 * n, 0.1 + 0.3 * (n % 2)), f"text {n}", "ab"[n % 2]) for n in range(6)]
-    kept = write_features(tmp_path, stream(rows), by_speaker=by_speaker)
-    expected = collect_features(rows, FEATURES, skip_bad=False, by_speaker=by_speaker).features
-    assert kept.texts == [row.text for row in rows]
+    speech, moments = write_features(tmp_path, stream(rows), by_speaker=by_speaker)
+    expected = [values for _, values in stream(rows)]
+    if by_speaker:
+        expected = normalise_speakers(expected, [row.speaker for row in rows])
+    assert speech.texts == [row.text for row in rows]
     found = RaggedArrays.open(tmp_path, "input")
     assert len(found) == len(expected)
     for n, values in enumerate(expected):
         np.testing.assert_array_equal(found[n], values)
     whole = np.concatenate(expected).astype(float)
-    np.testing.assert_allclose(kept.scale["mean"], whole.mean(0), atol=1e-6)
-    np.testing.assert_allclose(kept.scale["deviation"], whole.std(0), rtol=1e-6)
+    np.testing.assert_allclose(moments.mean, whole.mean(0), atol=1e-6)
+    np.testing.assert_allclose(moments.deviation, whole.std(0), rtol=1e-6)
     assert {path.name for path in tmp_path.iterdir()} == {"input.values.npy", "input.ends.npy"}
 
 

@@ -106,14 +106,14 @@ class PairTable:
         cells = table.first.cells
         plain = table.without_header()
         if all(name is not None and name.isdecimal() for name in names.values()):
-            places = [plain.column(key, name) for key, name in names.items()]
+            places = [plain.column(f"{key}_column", name) for key, name in names.items()]
             return (table if self.scored and score_of(cells[places[2]]) is None else plain), places
         if not all(table.find(name, KNOWN_NAMES[key]) is not None for key, name in names.items()):
             if len(cells) == 2 and not self.scored:
                 return plain, [0, 1]
             if len(cells) == 3 and not any(names.values()) and score_of(cells[2]) is not None:
                 return plain, list(range(len(names)))
-        return table, [table.column(key, name, KNOWN_NAMES[key]) for key, name in names.items()]
+        return table, [table.column(f"{key}_column", name, KNOWN_NAMES[key]) for key, name in names.items()]
 
 
 def read_pairs(

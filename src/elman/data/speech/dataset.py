@@ -1,94 +1,105 @@
-"""Data set of transcribed sentences in the folder of a run, and how its features are computed."""
+"""The sentences of a run: their features, how these are computed, and their texts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from elman.data.batching import pad
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.utterance import SoundFeatures
-from elman.data.text.vocabularies import Vocabulary
 from elman.errors import BrokenRun
 from elman.storage import records
 from elman.storage.files import checked_object, read_checked
 from elman.storage.ragged import RaggedArrays
 
 LARGEST = 1 << 29
-"""Bytes of JSON that are read; the texts of a large data set are far more than other JSON of a run."""
+"""Bytes of texts.json that are read; the texts of a large data set are far more than other JSON of a run."""
+
+MAX_STRIDE = 16
+"""Input steps of one step of the network."""
 
 
-class SpeechBatch(NamedTuple):
-    """Sentences side by side.
+class SpeechDataset:
+    """Sentences: their features and texts, and in training the symbols of the texts.
 
-    Attributes:
-        input_TBI: the features, float32.
-        lengths_B: steps of each sentence.
-        target_BS: token ids, 0 beyond the sizes.
-        sizes_B: symbols of each sentence.
+    Args:
+        input: the features of each sentence, float16, (T, I).
+        texts: the transcript of each sentence, the reference of an evaluation.
+        names: of the sentences, such as their files.
+        target: the symbols of each sentence, int64, (S,); None where no model is trained on them.
     """
 
-    input_TBI: Tensor
-    lengths_B: Tensor
-    target_BS: Tensor
-    sizes_B: Tensor
-
-
-class SpeechDataset(NamedTuple):
-    """Features of sentences, and the token ids of their transcripts.
-
-    Attributes:
-        input: float16, (T, I) of each sentence.
-        target: int64, (S,) of each sentence.
-    """
-
-    input: RaggedArrays
-    target: RaggedArrays
+    def __init__(
+        self, input: RaggedArrays, texts: Sequence[str], names: Sequence[str], target: RaggedArrays | None = None
+    ) -> None:
+        self.input, self.texts, self.names, self.target = input, texts, names, target
 
     @classmethod
-    def complete(cls, folder: Path, texts: Sequence[str], vocabulary: Vocabulary) -> Self:
-        """Write the transcripts beside the features in a folder, and map both."""
-        RaggedArrays.write(folder, "target", (vocabulary.encode(text).astype(np.int64) for text in texts))
-        return cls.open(folder)
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Map what `complete` wrote.
+    def open(cls, folder: Path, part: str) -> Self:
+        """Map the training or the validation part of a run.
 
         Raises:
             RunError: it is missing or broken.
         """
-        found = cls(RaggedArrays.open(folder, "input"), RaggedArrays.open(folder, "target"))
-        fits = found.input.values.ndim == 2 and found.target.values.ndim == 1 and found.target.values.dtype == np.int64
-        if len(found.input) != len(found.target) or not fits:
+        texts = read_checked(folder / "texts.json", "a JSON object", checked_object, largest=LARGEST).get(part)
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise BrokenRun(f"{folder}/texts.json is broken", should=f"texts for {part}", found=repr(texts)[:80])
+        features = RaggedArrays.open(folder if part == "training" else folder / part, "input")
+        target = RaggedArrays.open(folder, "target") if part == "training" else None
+        counts = [len(texts), len(features), *([len(target)] if target else [])]
+        fits = target is None or (target.values.ndim == 1 and target.values.dtype == np.int64)
+        if len({*counts}) > 1 or features.values.ndim != 2 or not fits:
             raise BrokenRun(
-                f"the sentences in {folder} are broken",
-                should="features (T, I) and as many rows of symbols",
-                found=f"{len(found.input)} and {len(found.target)}",
+                f"the {part} sentences in {folder} are broken",
+                should="as many texts as features (T, I) and rows of symbols",
+                found=", ".join(map(str, counts)),
             )
-        return found
+        return cls(features, texts, [f"{part} sentence {n}" for n in range(1, len(texts) + 1)], target)
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
     @property
     def fingerprint(self) -> str:
-        """What changes with every change of the data."""
-        return self.input.fingerprint + self.target.fingerprint
+        """SHA-256 of the features, and of the symbols if there are any."""
+        return self.input.fingerprint + (self.target.fingerprint if self.target else "")
 
-    def batch(self, chosen: NDArray[np.int64]) -> SpeechBatch:
-        """Return these sentences as a batch."""
-        features, lengths = pad([self.input[int(n)] for n in chosen])
-        target, sizes = pad([self.target[int(n)] for n in chosen])
-        found = (features.astype(np.float32), lengths, np.ascontiguousarray(target.T), sizes)
-        return SpeechBatch(*(torch.from_numpy(array) for array in found))
+    def features(self, numbers: Iterable[int]) -> list[NDArray[np.float16]]:
+        """Return the features of sentences, (T, I) each."""
+        return [self.input[n] for n in numbers]
+
+
+@dataclass(frozen=True)
+class FeatureScale:
+    """The scale of the features of a run, in scale.json.
+
+    Attributes:
+        mean: of each feature over all training steps.
+        deviation: of each feature over all training steps.
+        stride: input steps of one step of the network.
+    """
+
+    mean: list[float] = field(metadata={"low": None})
+    deviation: list[float]
+    stride: int = field(metadata={"low": 1, "high": MAX_STRIDE})
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Read the scale of a run.
+
+        Raises:
+            RunError: it is missing or broken.
+        """
+        return records.read(folder / "scale.json", cls, "the scale of the features")
 
 
 def save_extractor(folder: Path, features: SoundFeatures | Lips) -> None:
-    """Write how features are computed."""
+    """Keep how features are computed."""
     if isinstance(features, Lips):
         features.save(folder)
     else:
@@ -96,7 +107,7 @@ def save_extractor(folder: Path, features: SoundFeatures | Lips) -> None:
 
 
 def load_extractor(folder: Path) -> SoundFeatures | Lips:
-    """Return what `save_extractor` wrote.
+    """Return what `save_extractor` kept.
 
     Raises:
         RunError: it is missing or broken.
@@ -104,13 +115,3 @@ def load_extractor(folder: Path) -> SoundFeatures | Lips:
     if (folder / Lips.filename).exists():
         return Lips.load(folder)
     return records.read(folder / "features.json", SoundFeatures, "how features are computed")
-
-
-def read_numbers(path: Path) -> dict[str, Any]:
-    """Return a JSON object of a run.
-
-    Raises:
-        RunError: it is missing or broken.
-    """
-    numbers: dict[str, Any] = read_checked(path, "a JSON object", checked_object, largest=LARGEST)
-    return numbers

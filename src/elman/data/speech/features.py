@@ -1,17 +1,17 @@
-"""Feature extraction, utterance by utterance: in memory, or streamed to a folder."""
+"""Feature extraction, utterance by utterance, streamed to a folder."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.speech.dataset import SpeechDataset
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.normalisation import Moments, normalise_speakers
+from elman.data.speech.normalisation import Moments
 from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import DataError
@@ -65,58 +65,9 @@ def extract_features(
         raise DataError("every file is broken", should="files that can be read", found=first or "no files")
 
 
-class CollectedFeatures(NamedTuple):
-    """Sentences with their features.
-
-    Attributes:
-        features: (T, F) each.
-        rows: the sentences, as many.
-        bad: the messages of the files that were skipped.
-    """
-
-    features: list[NDArray[np.float16]]
-    rows: list[TranscribedFile]
-    bad: list[str]
-
-
-def collect_features(
-    rows: Iterable[TranscribedFile], features: SoundFeatures | Lips, *, skip_bad: bool, by_speaker: bool = False
-) -> CollectedFeatures:
-    """Return the features of sentences, held in memory.
-
-    Args:
-        rows: the sentences.
-        features: how they are computed.
-        skip_bad: broken files are skipped instead of refused.
-        by_speaker: the features are normalised over all sentences of a speaker.
-
-    Raises:
-        DataError: as `extract_features`.
-    """
-    found = CollectedFeatures([], [], [])
-    for row, values in extract_features(rows, features, skip_bad=skip_bad, on_skip=found.bad.append, notes=Counter()):
-        found.rows.append(row)
-        found.features.append(values)
-    if by_speaker:
-        found.features[:] = normalise_speakers(found.features, [row.speaker for row in found.rows])
-    return found
-
-
-class WrittenFeatures(NamedTuple):
-    """Transcripts and scale of the features in a folder.
-
-    Attributes:
-        texts: the transcript of each sentence.
-        scale: the mean and the deviation of each feature over all steps.
-    """
-
-    texts: list[str]
-    scale: dict[str, list[float]]
-
-
 def write_features(
     folder: Path, sentences: Iterable[ExtractedFeatures], *, by_speaker: bool = False
-) -> WrittenFeatures:
+) -> tuple[SpeechDataset, Moments]:
     """Write the features of sentences into a folder, as the sequences `input`, as they come; texts alone are held.
 
     Args:
@@ -124,24 +75,29 @@ def write_features(
         sentences: what `extract_features` yields.
         by_speaker: the features are normalised over all sentences of a speaker, which takes a second pass over them.
 
+    Returns:
+        The sentences, and the moments of their features over all steps.
+
     Raises:
         DataError: as `extract_features`.
         RunError: the files cannot be written.
     """
     texts: list[str] = []
+    names: list[str] = []
     speakers: list[str] = []
     moments: dict[str, Moments] = {}
 
     def noted() -> Iterator[NDArray[np.float16]]:
         for row, values in sentences:
             texts.append(row.text)
+            names.append(str(row.source) if isinstance(row.source, Path) else "")
             speakers.append(row.speaker if by_speaker else "")
             moments.setdefault(speakers[-1], Moments(values.shape[1])).add(values)
             yield values
 
     if not by_speaker:
-        RaggedArrays.write(folder, "input", noted())
-        return WrittenFeatures(texts, _scale(moments[""]))
+        features = RaggedArrays.write(folder, "input", noted())
+        return SpeechDataset(features, texts, names), moments[""]
     raw = RaggedArrays.write(folder, RAW, noted())
     whole = Moments(raw.values.shape[1])
 
@@ -151,10 +107,6 @@ def write_features(
             whole.add(values)
             yield values
 
-    RaggedArrays.write(folder, "input", normalised())
+    features = RaggedArrays.write(folder, "input", normalised())
     RaggedArrays.remove(folder, RAW)
-    return WrittenFeatures(texts, _scale(whole))
-
-
-def _scale(moments: Moments) -> dict[str, list[float]]:
-    return {"mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
+    return SpeechDataset(features, texts, names), whole

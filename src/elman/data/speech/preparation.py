@@ -1,4 +1,4 @@
-"""Preparation of transcribed sentences: features, symbols, scale and transcripts in the folder of a run."""
+"""Sentences as the data of a run: features, vocabulary, scale and texts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elman.data.skipped import SkippedRows
-from elman.data.speech.dataset import SpeechDataset, save_extractor
+from elman.data.speech.dataset import FeatureScale, save_extractor
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import extract_features, write_features
 from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.documents import Document
 from elman.data.text.vocabularies import build_vocabulary
+from elman.storage import records
 from elman.storage.files import write_json
+from elman.storage.ragged import RaggedArrays
 
-WIDEST = 0.04  # seconds of a step of the network, where none is set
-STEPS_A_SYMBOL = 2.5  # of the network at the least, but in the twentieth of the sentences that is spoken fastest
-NOTES, UNKNOWN = 20, 100  # kinds of what is odd about files, and symbols of validation alone, in messages
+MAX_STEP = 0.04  # seconds of a step of the network, where no stride is set
+STEPS_PER_SYMBOL = 2.5  # of the network at least, but in the twentieth of the sentences that is spoken fastest
+MAX_NOTES, MAX_UNKNOWN = 20, 100  # kinds of notes, and symbols of validation alone, that are shown
 
 
 def prepare_speech(
@@ -38,19 +41,19 @@ def prepare_speech(
     copies: int = 1,
     stride: int | None = None,
 ) -> dict[str, Any]:
-    """Compute the features file by file, and put them and all else that a run needs of its sentences into its folder.
+    """Compute the features file by file, and write the data of a run.
 
     Args:
         folder: of the run.
-        training: the sentences for training, read once.
-        validation: the sentences for validation, read once.
-        features: how they are computed.
+        training: the training sentences, which are read once.
+        validation: the validation sentences, which are read once.
+        features: computes the features.
         vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`.
-        vocabulary_size: most symbols.
-        skip_bad: broken files are skipped instead of refused.
+        vocabulary_size: the maximum number of symbols.
+        skip_bad: broken files are skipped; else the first of them is an error.
         by_speaker: the features are normalised over all sentences of a speaker.
-        copies: of each video for training, a little moved.
-        stride: steps of the input for one of the network; None: as `stride_for`.
+        copies: of each training video, shifted a little.
+        stride: input steps of one step of the network; None: as `stride_for`.
 
     Returns:
         What config.json says about the data.
@@ -61,40 +64,45 @@ def prepare_speech(
     """
     skipped, notes = SkippedRows(), Counter[str]()
     of = partial(extract_features, features=features, skip_bad=skip_bad, on_skip=skipped.add, notes=notes)
-    written = write_features(folder, of(training, copies=copies), by_speaker=by_speaker)
+    speech, moments = write_features(folder, of(training, copies=copies), by_speaker=by_speaker)
     (folder / "validation").mkdir()
-    held_out = write_features(folder / "validation", of(validation), by_speaker=by_speaker)
-    texts = Document("the texts", "".join(f"{text}\n" for text in written.texts))
+    held_out, _ = write_features(folder / "validation", of(validation), by_speaker=by_speaker)
+    texts = Document("the texts", "".join(f"{text}\n" for text in speech.texts))
     symbols = build_vocabulary(vocabulary, [texts], size=vocabulary_size)
     symbols.save(folder)
     save_extractor(folder, features)
-    write_json(folder / "texts.json", {"training": written.texts, "validation": held_out.texts})
-    SpeechDataset.complete(folder / "validation", [""] * len(held_out.texts), symbols)
-    speech = SpeechDataset.complete(folder, written.texts, symbols)
-    stride = stride or stride_for(speech, features.step)
-    write_json(folder / "scale.json", {**written.scale, "stride": stride})
-    unknown = sorted(_units(held_out.texts, vocabulary) - _units(written.texts, vocabulary))
+    write_json(folder / "texts.json", {"training": speech.texts, "validation": held_out.texts})
+    target = RaggedArrays.write(folder, "target", (symbols.encode(text).astype(np.int64) for text in speech.texts))
+    steps = speech.input.lengths
+    stride = stride or stride_for(steps, target.lengths, features.step)
+    scale = FeatureScale(moments.mean.tolist(), moments.deviation.tolist(), stride)
+    records.write(folder / "scale.json", scale)
+    unknown = sorted(_units(held_out.texts, vocabulary) - _units(speech.texts, vocabulary))
+    lines = skipped.lines()
     return {
-        "fingerprint": speech.fingerprint,
         "vocabulary": f"{symbols.size} {symbols.kind}",
-        "seconds_of_a_step": round(stride * features.step, 3),
-        "training_sentences": len(written.texts),
-        "training_seconds": round(len(speech.input.values) * features.step),
-        "validation_sentences": len(held_out.texts),
-        "left_out_as_broken": skipped.lines(),
-        **({"notes": [f"{count} files: {note}" for note, count in notes.most_common(NOTES)]} if notes else {}),
-        **({"only_in_validation": unknown[:UNKNOWN]} if unknown else {}),
+        "seconds_per_step": round(stride * features.step, 3),
+        "training_seconds": round(int(steps.sum()) * features.step),
+        "skipped_rows": skipped.count,
+        **({"skipped": lines} if lines else {}),
+        **({"notes": [f"{count} files: {note}" for note, count in notes.most_common(MAX_NOTES)]} if notes else {}),
+        **({"only_in_validation": unknown[:MAX_UNKNOWN]} if unknown else {}),
     }
 
 
-def stride_for(speech: SpeechDataset, step: float) -> int:
-    """Return how many steps of the input, of `step` seconds, one of the network may stand for.
+def stride_for(steps: NDArray[np.int64], symbols: NDArray[np.int64], seconds: float) -> int:
+    """Return how many input steps one step of the network may stand for.
 
     The fewer steps of the network there are, the sooner CTC learns; but each symbol needs one, and so does the blank
-    between two equal ones.
+    between two that are alike.
+
+    Args:
+        steps: the number of input steps of each sentence.
+        symbols: the number of symbols of each sentence.
+        seconds: of an input step.
     """
-    steps_a_symbol = speech.input.lengths / speech.target.lengths.clip(min=1)
-    return max(1, min(round(WIDEST / step), int(np.quantile(steps_a_symbol, 0.05) / STEPS_A_SYMBOL)))
+    steps_per_symbol = steps / symbols.clip(min=1)
+    return max(1, min(round(MAX_STEP / seconds), int(np.quantile(steps_per_symbol, 0.05) / STEPS_PER_SYMBOL)))
 
 
 def _units(texts: Sequence[str], vocabulary: str) -> set[str]:

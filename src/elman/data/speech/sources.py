@@ -1,84 +1,70 @@
-"""What a transcriber learns from: the sentences of tables, or those of the default data, and their features."""
+"""The sentences that a transcriber is trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from elman.data.speech import builtin as default_morse
-from elman.data.speech.eigenlips import Lips
+from elman.data.speech import builtin
 from elman.data.speech.readers import TranscribedFile, read_transcripts, split_rows
-from elman.data.speech.utterance import SoundFeatures
-from elman.errors import DataError, SettingError
+from elman.errors import SettingError
 
-if TYPE_CHECKING:
-    from elman.recipes.transcribe import TranscribeSettings
+Sentences = Iterable[TranscribedFile]
 
-RATE = 16000  # samples a second of files
+SAMPLE_RATE = 16_000
+"""Hz, of files, if no other is set."""
 
 
 def sentences(
-    sources: Sequence[Path], settings: TranscribeSettings
-) -> tuple[Iterable[TranscribedFile], Iterable[TranscribedFile]]:
-    """Return the sentences for training and for validation; those of the default data come once, as they are made.
+    sources: Sequence[Path], *, columns: tuple[str, ...], validation_data: Sequence[str], share: float, seed: int
+) -> tuple[Sentences, Sentences]:
+    """Return the training and the validation sentences; those of the default data come once, as they are generated.
+
+    Args:
+        sources: tables; none for the default data.
+        columns: of the files, of the texts, and perhaps of the speakers.
+        validation_data: tables of validation sentences; none for a part of `sources`.
+        share: of the sentences, for validation.
+        seed: of the default data, or of the random split.
 
     Raises:
         DataError: a table cannot be read, or there are too few sentences.
-        SettingError: as `refuse_settings_of_files`.
     """
     if not sources:
-        if settings.input == "video":
-            raise DataError("there is no video to learn from", should="a table of videos", found="no DATA")
-        refuse_settings_of_files(settings)
-        return default_morse.morse_sentences(settings.seed)
-    rows = [row for path in sources for row in read_transcripts(path, columns=settings.columns)]
-    if settings.validation_data:
-        return rows, list(read_transcripts(Path(settings.validation_data), columns=settings.columns))
-    return split_rows(rows, settings.validation, settings.seed)
+        return builtin.morse_sentences(seed)
+    rows = list(rows_of(sources, columns))
+    return (rows, list(rows_of(validation_data, columns))) if validation_data else split_rows(rows, share, seed)
 
 
-def features_for(rows: Iterable[TranscribedFile], settings: TranscribeSettings, *, files: bool) -> SoundFeatures | Lips:
-    """Return how features are computed; those of video are learned from the sentences for training.
+def rows_of(tables: Iterable[str | Path], columns: tuple[str, ...]) -> Sentences:
+    """Yield the rows of tables, one after the other."""
+    for table in tables:
+        yield from read_transcripts(Path(table), columns=columns)
+
+
+def check_default_data(settings: Mapping[str, Any]) -> None:
+    """Check that no setting contradicts the default data, which are sound of one sample rate without speakers.
 
     Args:
-        rows: the sentences for training.
-        settings: of the run.
-        files: whether they are files, not the default data.
+        settings: the settings of the run, by name.
 
     Raises:
-        DataError: as `Lips.fit`.
+        SettingError: a setting contradicts them.
     """
-    if settings.input == "video":
-        return Lips.fit(
-            (row.source for row in rows if isinstance(row.source, Path)),
-            count=settings.components,
-            crop=(settings.crop[0], settings.crop[-1]),
-            longest=settings.longest,
-            skip_bad=settings.skip_bad,
-        )
-    trim = settings.trim if settings.trim is not None else not settings.streaming
-    rate = (settings.rate or RATE) if files else default_morse.RATE
-    return SoundFeatures(rate, settings.bands, trim and files, settings.longest)
-
-
-def refuse_settings_of_files(settings: TranscribeSettings) -> None:
-    """Refuse settings that the default data, which are made at their own rate and by nobody, would have to pass over.
-
-    Raises:
-        SettingError: there is such a one.
-    """
-    told = {
-        "rate": settings.rate not in (None, default_morse.RATE),
-        "trim": bool(settings.trim),
-        "normalise": settings.scaled_by == "speaker",
-        "validation_data": settings.validation_data is not None,
+    allowed: dict[str, list[Any]] = {
+        "input": ["sound"],
+        "sample_rate": [None, builtin.RATE],
+        "trim_silence": [None, False],
+        "feature_norm": ["auto", "utterance", "training"],
+        "validation_data": [()],
     }
-    found = [f"{name}={str(getattr(settings, name)).lower()}" for name, wrong in told.items() if wrong]
-    if found:
+    wrong = {name: settings[name] for name, values in allowed.items() if settings[name] not in values}
+    if wrong:
+        texts = (f"{name}={','.join(value) if isinstance(value, tuple) else value}" for name, value in wrong.items())
         raise SettingError(
             "the default data are not files",
-            should=f"rate={default_morse.RATE}, no trimming, no speakers, and no other validation data",
-            found=", ".join(found),
-            hint="leave that out, or name DATA",
+            should=f"sound, sample_rate={builtin.RATE}, no trimming, no speakers, and no other validation data",
+            found=", ".join(texts).lower(),
+            hint="omit that, or name DATA",
         )

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.media.audio import read_sound, speech_span
-from elman.data.media.mel import log_mel
 
 STEP = 0.01  # seconds from one step of sound to the next
 FULL, CLIPPED = 0.999, 1e-3  # of full scale, and the share of the samples there from which on a sound counts as clipped
@@ -78,4 +77,6 @@ class SoundFeatures:
 
     def of_samples(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (T, F) of samples; frame t covers them from t * step on, for 25 ms."""
+        from elman.data.media.mel import log_mel
+
         return log_mel(samples, self.rate, bands=self.bands, step=STEP)
