@@ -239,3 +239,29 @@ def classify_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     start(Classify, [data], {"steps": 60, **CLASSIFY_SETTINGS}, data.with_name("run"))
     data.unlink()
     return data.with_name("run")
+
+
+LANGUAGE_SETTINGS = {"hidden": 8, "embedding": 4, "batch_size": 2, "window": 8}
+
+
+@pytest.fixture(scope="session")
+def language_settings() -> dict[str, int]:
+    return LANGUAGE_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def language_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(1)
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("".join(rng.choice(["ein ", "Öl ", "paar ", "\n"]) for _ in range(400)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def language_run(language_text: Path) -> Path:
+    from elman.recipes.language_model import LanguageModelling
+    from elman.recipes.run import start
+
+    out = language_text.with_name("run")
+    start(LanguageModelling, [language_text], {"steps": 30, **LANGUAGE_SETTINGS}, out)
+    return out

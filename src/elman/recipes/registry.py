@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, forecast, language_model, recommend, translate
+from elman.recipes import caption, forecast, recommend, translate
 from elman.recipes.base import Recipe
 from elman.recipes.classify import Classify
+from elman.recipes.language_model import LanguageModelling
 from elman.recipes.legacy import adapted
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
@@ -18,7 +19,7 @@ AnyRecipe = Recipe[Any, Any]
 RECIPES: dict[str, type[AnyRecipe]] = {
     recipe.name: recipe
     for recipe in (
-        adapted(language_model.RECIPE),
+        LanguageModelling,
         Classify,
         adapted(forecast.RECIPE),
         Similarity,

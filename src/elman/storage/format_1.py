@@ -22,6 +22,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "mirror": "horizontal_flip",
         "symbol_dropout": "word_dropout",
     },
+    "language-model": {"tied": "tie_weights", "vary": "vary_window"},
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -48,6 +49,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 DATA: dict[str, dict[str, str]] = {
     "classify": {},
+    "language-model": {},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
     "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
 }
