@@ -1,4 +1,4 @@
-"""What every test runs under, commands that run in this process, videos to read, and a run of text similarity."""
+"""What every test runs under, commands that run in this process, videos to read, and runs of recipes."""
 
 import importlib
 import importlib.util
@@ -84,6 +84,50 @@ def write_video() -> Callable[..., Path]:
         return path
 
     return write
+
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
+
+
+@pytest.fixture(scope="session")
+def caption_options() -> list[str]:
+    """Options of `elman train caption` for a small model."""
+    pairs = ("hidden=24", "embedding=16", "width=6", "min_count=1", "seed=1")
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def caption_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images whose left and right halves have colours, with two captions each."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("halves")
+    (folder / "images").mkdir()
+    rng, lines, names = np.random.default_rng(1), [], []
+    for n in range(120):
+        left, right = rng.choice(list(COLOURS), 2)
+        pixels = np.empty((20, 24, 3))
+        pixels[:, :12], pixels[:, 12:] = COLOURS[left], COLOURS[right]
+        noisy = np.clip(pixels + rng.normal(0, 5, pixels.shape), 0, 255).astype(np.uint8)
+        names.append(f"{n}.png")
+        Image.fromarray(noisy).save(folder / "images" / names[-1])
+        lines += [f"{names[-1]}#0\t{left} on the left , {right} on the right .", f"{names[-1]}#1\tIt is {left} {right}"]
+    (folder / "Halves.token.txt").write_text("\n".join(lines))
+    for part, listed in (("train", names[:90]), ("dev", names[90:105]), ("test", names[105:])):
+        (folder / f"{part}Images.txt").write_text("\n".join(listed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def caption_run(caption_data: Path, caption_options: list[str]) -> Path:
+    from elman import cli
+
+    out = caption_data.with_name("run")
+    pairs = ("image_size=16", "max_shift_share=0", "max_zoom=0", "max_brightness_change=0", "dropout=0")
+    words = ["train", "caption", caption_data, "--steps", 120, "--out", out, "--set", "learning_rate=0.01"]
+    words += [word for pair in pairs for word in ("--set", pair)]
+    assert cli.run([str(word) for word in [*words, *caption_options]]) == 0
+    return out
 
 
 ANIMALS = ["cat", "dog", "horse", "cow", "bird", "fish"]
@@ -201,6 +245,101 @@ def transcription_run(transcription_data: Path, transcription_options: list[str]
     words = ["train", "transcribe", transcription_data, "--steps", 150, "--out", out, *transcription_options]
     words += ["--set", "learning_rate=0.01", "--set", "streaming=true", "--set", "stride=3", "--set", "dropout=0"]
     assert run([str(word) for word in words]) == 0
+    return out
+
+
+FORECAST_SETTINGS = {
+    **{"horizon": 6, "lookback": 24, "segment": 6},
+    **{"hidden": 16, "batch_size": 32, "learning_rate": 0.01},
+}
+
+
+def seasonal_series(rows: int = 300, seed: int = 1) -> np.ndarray:
+    """Return two seasonal series with noise, (rows, 2)."""
+    noise = np.random.default_rng(seed).normal(0, 0.5, (rows, 2))
+    t = np.arange(rows)[:, None]
+    return 20 + 5 * np.array([1, 3]) * (np.sin(2 * np.pi * t / 12 + np.array([0, 1])) + noise)
+
+
+def write_monthly(path: Path, values: np.ndarray, first: str = "2000-01") -> Path:
+    """Write two monthly series, a and b, as CSV."""
+    months = np.datetime64(first) + np.arange(len(values))
+    rows = (f"{month},{a:.6f},{b:.6f}\n" for month, (a, b) in zip(months, values, strict=True))
+    path.write_text("month,a,b\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def series() -> Callable[..., np.ndarray]:
+    return seasonal_series
+
+
+@pytest.fixture(scope="session")
+def monthly() -> Callable[..., Path]:
+    return write_monthly
+
+
+@pytest.fixture(scope="session")
+def forecast_settings() -> dict[str, float]:
+    return FORECAST_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def forecast_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_monthly(tmp_path_factory.mktemp("series") / "x.csv", seasonal_series())
+
+
+@pytest.fixture(scope="session")
+def forecast_run(forecast_data: Path) -> Path:
+    from elman.recipes.forecast import Forecast
+    from elman.recipes.run import start
+
+    out = forecast_data.with_name("run")
+    start(Forecast, [forecast_data], {"steps": 250, **FORECAST_SETTINGS}, out)
+    return out
+
+
+RECOMMEND_SETTINGS = {"hidden": 24, "embedding": 16, "top_k": 1, "dropout": 0, "embedding_dropout": 0}
+
+
+def session_rows(sessions: int, begin: int = 0) -> list[str]:
+    """Return sessions whose next item is the one before the last plus one, so that the last alone says nothing."""
+    rng = np.random.default_rng(begin)
+    rows = []
+    for n in range(begin, begin + sessions):
+        items = rng.integers(0, 6, 2).tolist()
+        while len(items) < 7:
+            items.append((items[-2] + 1) % 6)
+        rows += [f"u{n},{100 * n + t},p{item}" for t, item in enumerate(items)]
+    return rows
+
+
+@pytest.fixture(scope="session")
+def recommend_rows() -> Callable[..., list[str]]:
+    return session_rows
+
+
+@pytest.fixture(scope="session")
+def recommend_options() -> list[str]:
+    """Options of `elman train recommend` for a small model."""
+    return [word for name, value in RECOMMEND_SETTINGS.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="session")
+def recommend_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recommend") / "clicks.csv"
+    path.write_text("\n".join(["user,time,item", *session_rows(300)]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def recommend_run(recommend_data: Path) -> Path:
+    from elman.recipes.recommend import Recommend
+    from elman.recipes.run import start
+
+    out = recommend_data.with_name("run")
+    settings = {"steps": 240, "learning_rate": 0.02, "evaluate_every": 60}
+    start(Recommend, [recommend_data], {**settings, **RECOMMEND_SETTINGS}, out)
     return out
 
 

@@ -35,11 +35,9 @@ class Classifier(nn.Module):
         self.output = nn.Linear(encoder.output_size, outputs)
 
     def forward(self, x: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """Return the scores, (B, C), or (T, B, C) for each step.
+        """Return the scores, (B, C), or (T, B, C) for each step, of inputs (T, B, ...).
 
-        Args:
-            x: the input of the input layer, (T, B, ...).
-            lengths_B: (B,), None if all have T steps.
+        `lengths_B` is None if all have T steps.
         """
         pooled_BF, y_TBF = self.encoder(self.front(x, lengths_B), lengths_B)
         scores: Tensor = self.output(y_TBF if self.per_step else pooled_BF)
@@ -48,9 +46,6 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def stream(self, steps: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the scores (1, C) after each step of one sequence, as if it ended there, in constant memory.
-
-        Args:
-            steps: the steps of one sequence, (...) each.
 
         Raises:
             SettingError: the layers are bidirectional.

@@ -19,10 +19,10 @@ class ClassifyOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOptions(Settings):
-    """What `elman predict` can be told of a forecast."""
+    """Options of forecasting."""
 
     horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=1_000_000)
-    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
+    skip_bad: bool = setting(False, "skip broken rows, and name them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,28 @@ class SimilarityOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class RecommendOptions(Settings):
-    """What `elman predict` can be told of a recommender."""
+    """Options of recommendation."""
 
-    k: int = setting(10, "how many items", low=1, high=1_000_000)
-    exclude_seen: bool | None = setting(None, "leave out items of the session; not set: as in training")
-    state: str | None = setting(None, "a file the session goes on from, if it is there, and is written to at the end")
+    top_k: int = setting(10, "number of recommended items", low=1, high=1_000_000)
+    exclude_seen: bool | None = setting(None, "exclude items of the session; not set: as in training")
+    state: str | None = setting(None, "file that the session is restored from, if it exists, and saved to at the end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamOptions(Settings):
+    """Options of beam search."""
+
+    beam_width: int = setting(5, "beam width; 1: greedy", low=1, high=1000)
+    n_best: int = setting(1, "number of answers to each input, at most beam_width", low=1)
+
+    def check(self) -> None:
+        if self.n_best > self.beam_width:
+            raise SettingError(
+                "n_best is greater than beam_width",
+                should=f"at most {self.beam_width}",
+                found=str(self.n_best),
+                hint=f"--set beam_width={self.n_best}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +101,12 @@ class TranslateOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescribeOptions(Settings):
-    """What `elman predict` can be told."""
+class CaptionOptions(BeamOptions):
+    """What `elman predict` can be told of captions."""
 
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
-    length_penalty: float = setting(0.8, "0 favours short descriptions, 1 long ones", low=0)
-    n_best: int = setting(1, "descriptions of each picture, at most as many as the beam is wide", low=1)
-    pictures: str | None = setting(None, "folder where is drawn what each word looked at")
-    skip_bad: bool = setting(False, "name broken pictures, and describe the others")
+    length_penalty: float = setting(0.8, "0 favours short captions, 1 long ones", low=0)
+    pictures: str | None = setting(None, "folder for plots of the attention of each word")
+    skip_bad: bool = setting(False, "name broken images, and caption the others")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, forecast, recommend, translate
+from elman.recipes import translate
 from elman.recipes.base import Recipe
+from elman.recipes.caption import Caption
 from elman.recipes.classify import Classify
+from elman.recipes.forecast import Forecast
 from elman.recipes.language_model import LanguageModelling
 from elman.recipes.legacy import adapted
+from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
 from elman.storage.run_directory import RunDirectory
@@ -21,12 +24,12 @@ RECIPES: dict[str, type[AnyRecipe]] = {
     for recipe in (
         LanguageModelling,
         Classify,
-        adapted(forecast.RECIPE),
+        Forecast,
         Similarity,
-        adapted(recommend.RECIPE),
+        Recommend,
         adapted(translate.RECIPE),
         Transcribe,
-        adapted(caption.RECIPE),
+        Caption,
     )
 }
 

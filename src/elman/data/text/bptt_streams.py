@@ -74,16 +74,9 @@ class Streams(ResumableBatches[Window]):
     """
 
     def __init__(
-        self,
-        text: TokenFile,
-        *,
-        batch_size: int,
-        window: int,
-        vary: bool = False,
-        seed: int = 0,
-        drop: bool = True,
+        self, text: TokenFile, *, batch_size: int, window: int, vary: bool = False, seed: int = 0, drop: bool = True,
         warmup: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         sizes = (("batch_size", batch_size, 1, 32), ("window", window, 1, 64), ("warmup", warmup, 0, 0))
         for name, value, least, default in sizes:

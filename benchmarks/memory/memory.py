@@ -1,6 +1,6 @@
 """Memory of training on a text far larger than memory should be: makes one, encodes it, trains on it, and measures.
 
-    python benchmarks/memory.py [--gigabytes 2] [--vocabulary characters] [--steps 200] [--folder DIR] [--json]
+    python benchmarks/memory/memory.py [--gigabytes 2] [--vocabulary characters] [--steps 200] [--folder DIR] [--json]
 
 Two children, each measured from the moment when everything is imported: one that chooses the symbols, encodes the
 text and reads every window once; and `elman train language-model`, which does the same and trains. What counts is

@@ -83,7 +83,7 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
     return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
 
 
-ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
+ETT = ("segment=48", "window_norm=last", "hidden=256", "calendar_features=false", "validation=0.25", "batch_size=512")
 
 DIGITS = (
     "sample_rate=8000",
@@ -290,7 +290,7 @@ CASES: tuple[Case, ...] = (
         minutes=6,
         data=("ml-100k/u.data",),
         settings=(
-            "columns=user,item,rating,time",
+            "column_names=user,item,rating,time",
             "split=last",
             "exclude_seen=true",
             "hidden=256",
@@ -306,7 +306,7 @@ CASES: tuple[Case, ...] = (
         bar=0.111,
         minutes=2,
         data=("diginetica-sample/sample_train-item-views.csv",),
-        settings=("time=eventdate,timeframe",),
+        settings=("time_columns=eventdate,timeframe",),
         reference="the bar is the best baseline, Markov over the last 20 events; more than half of the items are new",
     ),
     Case(
@@ -427,12 +427,12 @@ CASES: tuple[Case, ...] = (
         settings=(
             "embedding=256",
             "dropout=0.3",
-            "forgetting=0.1",
-            "smoothing=0.1",
-            "bag=1",
-            "shift=0.1",
-            "zoom=0.2",
-            "light=0.3",
+            "word_dropout=0.1",
+            "label_smoothing=0.1",
+            "bag_of_words_weight=1",
+            "max_shift_share=0.1",
+            "max_zoom=0.2",
+            "max_brightness_change=0.3",
             "weight_decay=0.05",
             "learning_rate=0.0015",
         ),
@@ -440,8 +440,8 @@ CASES: tuple[Case, ...] = (
             "bleu_1",
             "cider",
             "cider_ratio",
-            "baselines.the pictures shuffled.bleu_4",
-            "baselines.one caption for all.bleu_4",
+            "baselines.shuffled images.bleu_4",
+            "baselines.constant caption.bleu_4",
         ),
         reference="from scratch; 19.5 with features of ImageNet (Xu et al. 2015); a plain net of five minutes 9.7",
     ),
