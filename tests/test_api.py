@@ -42,10 +42,10 @@ def test_recipes_are_listed_by_the_package_itself() -> None:
 def test_a_frame_is_classified(tmp_path: Path) -> None:
     rng = random.Random(1)
     labels = [rng.choice(["warm", "cold"]) for _ in range(80)]
-    texts = [f'a {label} {rng.choice("abc")}, and "more"' for label in labels]
+    texts = [f'"{rng.choice("abc")}", it is {label}' for label in labels]
     frame = pd.DataFrame({"text": texts, "label": labels}, index=range(100, 180))
     predictor = elman.train("classify", frame, tmp_path / "run", steps=50, hidden=16, vocabulary="words", device="cpu")
-    answers = list(predictor.predict(["a warm a", "a cold c"]))
+    answers = list(predictor.predict(["it is warm", "it is cold"]))
     assert [answer.fields["label"] for answer in answers] == ["warm", "cold"]
     predicted = predictor.predict(frame[["text"]][20:30])
     assert list(predicted.index) == list(range(120, 130))

@@ -124,7 +124,7 @@ class Recall(Recipe[RecallSettings, RaggedArrays]):
         lines = lines or [rng.random(length).astype("f4") for length in rng.integers(2, 6, 40)]
         RaggedArrays.write(self.folder, "training", iter(lines[4:]))
         RaggedArrays.write(self.folder, "validation", iter(lines[:4]))
-        return {"sources": [str(path) for path in sources] or [self.default], "skipped_rows": skipped.count}
+        return {"skipped_rows": skipped.count}
 
     def build(self) -> RecallModel:
         return RecallModel(self.settings.hidden)

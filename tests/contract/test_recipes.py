@@ -13,15 +13,11 @@ import pytest
 import soundfile
 from PIL import Image
 
-from elman.recipes.legacy import Legacy
 from elman.recipes.registry import RECIPES
 from elman.testing import RECIPE_LAWS, RecipeTrial
 
 TINY = {"hidden": 6, "batch_size": 4}
 Trial = dict[str, Any]
-
-NOT_OF_FUNCTIONS = {"a run has its parts", "an evaluation equals that of training", "broken rows are skipped"}
-"""Laws that recipes of functions do not obey; goes with recipes/legacy.py."""
 
 
 def write(path: Path, lines: list[str]) -> Path:
@@ -126,6 +122,4 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("law", RECIPE_LAWS)
 def test_every_recipe_obeys_every_law(trial: RecipeTrial, law: str) -> None:
-    if issubclass(trial.recipe, Legacy) and law in NOT_OF_FUNCTIONS:
-        pytest.skip("a recipe of functions")
     RECIPE_LAWS[law](trial)

@@ -92,7 +92,7 @@ class Double(Recipe[DoubleSettings, RaggedArrays]):
     def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
         RaggedArrays.write(self.folder, "training", (np.array([n], "f4") for n in range(8)))
         RaggedArrays.write(self.folder, "validation", (np.array([n], "f4") for n in (8, 9)))
-        return {"sources": ["numbers"]}
+        return {}
 
     def build(self) -> nn.Module:
         return nn.Linear(1, 1)
@@ -287,7 +287,7 @@ def test_mixins_stand_behind_the_settings_of_training() -> None:
     assert DoubleSettings.parse({"validation_data": "a,b"}).validation_source("the end") == "a, b"
 
 
-RECIPES = ["caption", "forecast", "recommend", "similarity", "transcribe", "translate"]
+RECIPES = ["caption", "classify", "forecast", "language_model", "recommend", "similarity", "transcribe", "translate"]
 
 
 @pytest.mark.parametrize("name", ["base", "network_settings", *RECIPES])

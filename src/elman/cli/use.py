@@ -37,8 +37,8 @@ def evaluate(
         print_json(metrics)
         return
     write_text(result_table(metrics))
-    for line in metrics.get("left_out", metrics.get("skipped", ())):  # "left_out" goes with recipes/legacy.py
-        warn(f"{'left out' if 'left_out' in metrics else 'skipped'}: {line}")
+    for line in metrics.get("skipped", ()):
+        warn(f"skipped: {line}")
 
 
 def predict(

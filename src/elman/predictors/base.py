@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
 
 
-class Predictor:
+class Predictor(ABC):
     """What `elman.load` returns.
 
     Args:
@@ -73,12 +74,12 @@ class Predictor:
         """
         frame = as_frame(inputs)
         if frame is None:
-            return self._answers(inputs, options)
-        answers = list(self._answers(inputs, options))
+            return self._converted(inputs, options)
+        answers = list(self._converted(inputs, options))
         aligned = len(answers) == len(frame) and all(answer.answered for answer in answers)
         return type(frame)([answer.fields for answer in answers], index=frame.index if aligned else None)
 
-    def _answers(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
+    def _converted(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
         with input_files(inputs, self.rows) as (files, folder):
             for answer in self.answers(files, **options):
                 if folder:
@@ -86,6 +87,7 @@ class Predictor:
                     answer = answer._replace(line=line, fields=fields)
                 yield answer
 
+    @abstractmethod
     def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         """Yield the answers to texts and files, for `predict`.
 
@@ -98,7 +100,6 @@ class Predictor:
             NonFiniteError: the model gives numbers that are not finite.
             SettingError: an option has an unknown name or an invalid value.
         """
-        raise NotImplementedError
 
 
 def non_finite_output(run: Path) -> NonFiniteError:

@@ -111,8 +111,8 @@ class Recipe(ABC, Generic[S, D]):
         """Read DATA, or the default data without sources, into the folder, in bounded memory.
 
         Returns:
-            What config.json says about the data. The driver adds the fingerprint of the training part, and the number
-            of examples in both parts.
+            What config.json says about the data. The driver adds the sources where they are missing, the fingerprint
+            of the training part, and the number of examples in both parts.
         """
 
     @abstractmethod

@@ -139,7 +139,6 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         vocabulary = caption_vocabulary(texts, s.vocabulary, size=s.vocabulary_size, min_count=s.min_count)
         vocabulary.save(self.folder)
         return {
-            "sources": [str(source) for source in sources] or [self.default],
             "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
             "captions": sum(map(len, texts)),
             "skipped_captions": reading.too_long,

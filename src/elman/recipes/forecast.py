@@ -154,7 +154,6 @@ class Forecast(Recipe[ForecastSettings, Windows]):
             SeasonalNaive.fit(training, spec.scaler, steps, spec.horizon, s.quantiles).save(self.folder)
         skipped_series = [name for name in table.panel.groups if name not in panel.groups]
         return {
-            "sources": [str(source) for source in sources] or [self.default],
             **spec.described(panel),
             **{name.replace(" ", "_"): count for name, count in table.counts.items()},
             **skipped_rows(table),

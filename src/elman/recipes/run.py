@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from elman.data.in_memory import without_folder
 from elman.errors import BrokenRun, RunError
 from elman.evaluation.result import Metrics
-from elman.recipes.legacy import Legacy
 from elman.recipes.registry import AnyRecipe
 from elman.recipes.use import build, own_data, read_settings
 from elman.storage.run_directory import RunDirectory
@@ -82,12 +81,10 @@ def start(
 
     def fill(folder: Path) -> dict[str, Any]:
         new = recipe(parsed, folder)
-        description = new.prepare(sources)
+        description = {"sources": [str(path) for path in sources] or [recipe.default], **new.prepare(sources)}
         if origin:
             description = without_folder({**description, "sources": [origin]}, str(sources[0].parent))
         build(new, device="meta")  # settings that do not fit the data are refused before there is a run
-        if isinstance(new, Legacy):  # goes with recipes/legacy.py
-            return description
         return {**description, **_counts(new)}
 
     run = RunDirectory.create(out, recipe.name, parsed.as_dict(), fill)
@@ -172,10 +169,7 @@ def _train(
         probes=[_horizon_probe(task, diagnose)] if diagnose else [],
         autopsy=_explain_non_finite,
     )
-    if isinstance(recipe, Legacy):  # goes with recipes/legacy.py
-        baselines = recipe.run_baselines(run)
-    else:
-        baselines = recipe.baselines(recipe.dataset("validation"))
+    baselines = recipe.baselines(recipe.dataset("validation"))
     headline = _checked(recipe.headline, run)
     write_report(
         run,
@@ -203,8 +197,6 @@ def _explain_non_finite(model: nn.Module, again: Callable[[], Tensor]) -> str | 
 
 def commands(recipe: AnyRecipe) -> list[tuple[str, str]]:
     """Return what can be done with a run, and the commands for it: those of the recipe, and those that all have."""
-    if isinstance(recipe, Legacy):  # goes with recipes/legacy.py
-        return recipe.usage("")
     path = shlex.quote(str(recipe.folder))
     return [
         *recipe.usage(path),
@@ -239,8 +231,6 @@ def task_of(recipe: AnyRecipe, run: RunDirectory, model: nn.Module) -> Task:
     Raises:
         RunError: the data of the run are missing or broken, or are not those that it began with.
     """
-    if isinstance(recipe, Legacy):  # goes with recipes/legacy.py
-        return recipe.task(run, model)
     training, validation = (
         own_data(run, lambda: recipe.dataset("training")),
         own_data(run, lambda: recipe.dataset("validation")),

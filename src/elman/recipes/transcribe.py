@@ -140,7 +140,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         training, validation = sentences(
             sources, columns=s.columns, validation_data=s.validation_data, share=s.validation, seed=s.seed
         )
-        description = prepare_speech(
+        return prepare_speech(
             self.folder,
             training,
             validation,
@@ -152,7 +152,6 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             copies=s.augmented_copies,
             stride=s.stride,
         )
-        return {"sources": [str(source) for source in sources] or [self.default], **description}
 
     def extractor(self, training: Sentences, *, files: bool) -> SoundFeatures | Lips:
         """Return what computes features; eigenlips are fitted to the training videos."""

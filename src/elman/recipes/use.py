@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from elman.data.skipped import SkippedRows
 from elman.errors import BrokenRun, ElmanError, RunError, SettingError
 from elman.predictors.base import Predictor, non_finite_output
-from elman.recipes.legacy import Legacy
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
@@ -122,8 +121,7 @@ def load(run: str | Path) -> Predictor:
 
 def _predictor(recipe: AnyRecipe, run: RunDirectory) -> Predictor:
     predictor = recipe.predictor(trained_model(recipe, run))
-    if not isinstance(recipe, Legacy):  # goes with recipes/legacy.py
-        predictor.rows = recipe.rows
+    predictor.rows = recipe.rows
     return predictor
 
 
@@ -175,8 +173,6 @@ def evaluate(
         SettingError: the recipe has no use for `out` or `skip_bad`, or `out` cannot be created.
     """
     recipe, directory = opened(run)
-    if isinstance(recipe, Legacy):  # goes with recipes/legacy.py
-        return recipe.evaluate_run(trained_model(recipe, directory), data, out, skip_bad)
     for flag, refused in (
         ("--out", out and not recipe.evaluation_files),
         ("--skip-bad", skip_bad and not recipe.can_skip),
@@ -259,8 +255,6 @@ def diagnosable(run: str | Path, sources: Sequence[Path] = ()) -> Diagnosable:
 
 
 def _sample(recipe: AnyRecipe, run: RunDirectory, sources: Sequence[Path]) -> Sample:
-    if isinstance(recipe, Legacy):  # goes with recipes/legacy.py
-        return Sample(*recipe.diagnosis_sample(run, sources))
     with TemporaryDirectory() as folder:
         if sources:
             data, _ = recipe.read(sources, Path(folder), skip_bad=False, limit=recipe.sample_size)
