@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import os
 import random
 from collections.abc import Callable
@@ -385,4 +386,67 @@ def recommend_run(recommend_data: Path) -> Path:
     out = recommend_data.with_name("run")
     settings = {"steps": 240, "learning_rate": 0.02, "evaluate_every": 60}
     start(Recommend, [recommend_data], {**settings, **RECOMMEND_SETTINGS}, out)
+    return out
+
+
+CLASSIFY_SETTINGS = {"hidden": 8, "batch_size": 8, "evaluate_every": 10, "validation": 0.2, "learning_rate": 0.01}
+
+
+def write_trends(path: Path, count: int = 60, seed: int = 1) -> Path:
+    """Write rising and falling series of many lengths, two channels, one of them noise."""
+    rng, lines = np.random.default_rng(seed), []
+    for n in range(count):
+        steps = int(rng.integers(4, 12))
+        sign = 1 if n % 2 else -1
+        series = np.stack([sign * np.arange(steps) + rng.normal(0, 0.5, steps), rng.normal(0, 1, steps)], 1)
+        lines.append(json.dumps({"series": series.round(3).tolist(), "label": "up" if n % 2 else "down"}))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trends() -> Callable[..., Path]:
+    return write_trends
+
+
+@pytest.fixture(scope="session")
+def classify_settings() -> dict[str, float]:
+    return CLASSIFY_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def classify_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run on trends, whose file is gone."""
+    from elman.recipes.classify import Classify
+    from elman.recipes.run import start
+
+    data = write_trends(tmp_path_factory.mktemp("classify") / "trends.jsonl")
+    start(Classify, [data], {"steps": 60, **CLASSIFY_SETTINGS}, data.with_name("run"))
+    data.unlink()
+    return data.with_name("run")
+
+
+LANGUAGE_SETTINGS = {"hidden": 8, "embedding": 4, "batch_size": 2, "window": 8}
+
+
+@pytest.fixture(scope="session")
+def language_settings() -> dict[str, int]:
+    return LANGUAGE_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def language_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(1)
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("".join(rng.choice(["ein ", "Öl ", "paar ", "\n"]) for _ in range(400)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def language_run(language_text: Path) -> Path:
+    from elman.recipes.language_model import LanguageModelling
+    from elman.recipes.run import start
+
+    out = language_text.with_name("run")
+    start(LanguageModelling, [language_text], {"steps": 30, **LANGUAGE_SETTINGS}, out)
     return out

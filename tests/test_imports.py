@@ -19,7 +19,7 @@ SOURCE = Path(elman.__file__).parent
 GROUND = {"errors", "shapes", "settings"}
 """Everyone may import these."""
 
-BELOW_RECIPES = {"data", "decoding", "evaluation", "models", "modules", "plots", "predictors", "storage", "training"}
+BELOW_RECIPES = {"data", "evaluation", "models", "modules", "plots", "predictors", "storage", "training"}
 
 OURS: dict[str, set[str]] = {
     "errors": set(),

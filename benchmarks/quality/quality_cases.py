@@ -205,7 +205,7 @@ CASES: tuple[Case, ...] = (
         minutes=10,
         data=("mnist/train-images-idx3-ubyte.gz",),
         judged=("mnist/t10k-images-idx3-ubyte.gz",),
-        settings=("order=rows", "pooling=mean", "bidirectional=true", "hidden=192", "layers=2", "dropout=0.2"),
+        settings=("pixel_order=rows", "pooling=mean", "bidirectional=true", "hidden=192", "layers=2", "dropout=0.2"),
         reference="an LSTM by rows about 98.8 to 99",
     ),
     Case(
@@ -217,7 +217,7 @@ CASES: tuple[Case, ...] = (
         minutes=40,
         data=("mnist/train-images-idx3-ubyte.gz",),
         judged=("mnist/t10k-images-idx3-ubyte.gz",),
-        settings=("order=pixels", "pooling=mean", "init=chrono=784", "learning_rate=0.002", "dropout=0"),
+        settings=("pixel_order=pixels", "pooling=mean", "init=chrono=784", "learning_rate=0.002", "dropout=0"),
         reference="uRNN 95.1, iRNN 97 to 98.5, LSTM 98.8, GRU 99.1, LEM 99.5",
     ),
     Case(
@@ -228,7 +228,7 @@ CASES: tuple[Case, ...] = (
         minutes=40,
         data=("mnist/train-images-idx3-ubyte.gz",),
         judged=("mnist/t10k-images-idx3-ubyte.gz",),
-        settings=("order=permuted", "learning_rate=0.004", "dropout=0"),
+        settings=("pixel_order=permuted", "learning_rate=0.004", "dropout=0"),
         reference="91 to 97",
     ),
     Case(
@@ -272,11 +272,11 @@ CASES: tuple[Case, ...] = (
         data=("sst2/train.tsv",),
         judged=("sst2/dev.tsv",),
         settings=(
-            "columns=text,label",
+            "column_names=text,label",
             "pooling=max",
             "bidirectional=true",
             "dropout=0.6",
-            "symbol_dropout=0.4",
+            "word_dropout=0.4",
             "learning_rate=0.0015",
         ),
         reference="without outside vectors: bag of words about 80",
@@ -341,8 +341,8 @@ CASES: tuple[Case, ...] = (
         judged=("valid.tsv",),
         settings=(
             "crop=28,44",
-            "seconds=0.6,1.92",
-            "shift=2",
+            "time_range=0.6,1.92",
+            "max_shift=2",
             "bidirectional=true",
             "hidden=64",
             "dropout=0.3",
@@ -383,7 +383,7 @@ CASES: tuple[Case, ...] = (
         data=("train.tsv",),
         judged=("test.tsv",),
         settings=(
-            "rate=8000",
+            "sample_rate=8000",
             "pooling=attention",
             "bidirectional=true",
             "hidden=96",

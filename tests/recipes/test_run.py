@@ -287,7 +287,16 @@ def test_mixins_stand_behind_the_settings_of_training() -> None:
     assert DoubleSettings.parse({"validation_data": "a,b"}).validation_source("the end") == "a, b"
 
 
-RECIPES = ["caption", "forecast", "recommend", "similarity", "transcribe", "translate"]
+RECIPES = [
+    "caption",
+    "classify",
+    "forecast",
+    "language_model",
+    "recommend",
+    "similarity",
+    "transcribe",
+    "translate",
+]
 
 
 @pytest.mark.parametrize("name", ["base", "network_settings", *RECIPES])

@@ -103,7 +103,7 @@ TARGET_LOSSES: dict[str, TargetLoss] = {
 }
 
 
-def class_weights(counts: tuple[int, ...], balanced: bool) -> Tensor | None:
+def class_weights(counts: tuple[int, ...], balanced: bool, device: torch.device | str = "cpu") -> Tensor | None:
     """Return balanced class weights, (C,): inverse to the class frequencies, with mean 1 over the examples.
 
     King and Zeng 2001, "Logistic regression in rare events data".
@@ -111,8 +111,9 @@ def class_weights(counts: tuple[int, ...], balanced: bool) -> Tensor | None:
     Args:
         counts: examples of each class in the training data.
         balanced: whether to weight the classes; if not, None is returned.
+        device: of the weights.
     """
     if not balanced or not counts:
         return None
     count_C = torch.tensor(counts, dtype=torch.float32)
-    return count_C.sum() / (len(counts) * count_C)
+    return (count_C.sum() / (len(counts) * count_C)).to(device)

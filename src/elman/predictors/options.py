@@ -10,10 +10,10 @@ from elman.settings import Settings, setting
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(Settings):
-    """What `elman predict` can be told."""
+    """Options of classification."""
 
-    top: int = setting(3, "how many classes are shown, the most probable first", low=1)
-    every: int = setting(0, "a running answer after every so many steps; 0: one answer at the end", low=0)
+    top: int = setting(3, "number of classes in the answer, the most probable first", low=1)
+    every: int = setting(0, "steps between running answers; 0: one answer at the end", low=0)
     skip_bad: bool = setting(False, "name broken inputs, and answer the others")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import classify, language_model
 from elman.recipes.base import Recipe
 from elman.recipes.caption import Caption
+from elman.recipes.classify import Classify
 from elman.recipes.forecast import Forecast
-from elman.recipes.legacy import adapted
+from elman.recipes.language_model import LanguageModelling
 from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
@@ -21,8 +21,8 @@ AnyRecipe = Recipe[Any, Any]
 RECIPES: dict[str, type[AnyRecipe]] = {
     recipe.name: recipe
     for recipe in (
-        adapted(language_model.RECIPE),
-        adapted(classify.RECIPE),
+        LanguageModelling,
+        Classify,
         Forecast,
         Similarity,
         Recommend,

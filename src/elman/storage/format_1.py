@@ -8,6 +8,21 @@ from typing import Any
 SHARED_SETTINGS = {"variational": "variational_dropout"}
 
 SETTINGS: dict[str, dict[str, str]] = {
+    "classify": {
+        "columns": "column_names",
+        "order": "pixel_order",
+        "picture_size": "image_size",
+        "still": "keep_mean_frame",
+        "seconds": "time_range",
+        "longest": "max_seconds",
+        "rate": "sample_rate",
+        "bands": "mel_bands",
+        "trim": "trim_silence",
+        "shift": "max_shift",
+        "mirror": "horizontal_flip",
+        "symbol_dropout": "word_dropout",
+    },
+    "language-model": {"tied": "tie_weights", "vary": "vary_window"},
     "forecast": {
         "time": "time_columns",
         "series": "series_column",
@@ -79,6 +94,8 @@ SETTINGS: dict[str, dict[str, str]] = {
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
+    "classify": {},
+    "language-model": {},
     "forecast": {"rows_left_out": "skipped_rows", "left_out": "skipped", "series_left_out": "skipped_series"},
     "recommend": {"bad_rows_left_out": "skipped_rows", "left_out": "skipped"},
     "caption": {"captions_left_out_as_too_long": "skipped_captions"},

@@ -67,7 +67,7 @@ def read_sound(path: str | Path, rate: int | None = None, *, longest: float = LO
         blocks.append(mono)
         count += len(mono)
         if count > longest * file_rate:
-            hint = "split it into pieces, or allow more with --set longest=SECONDS"
+            hint = "split it into pieces, or allow more with --set max_seconds=SECONDS"
             raise DataError(f"{path} is too long", should=f"at most {longest:g} seconds", found="more", hint=hint)
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not len(samples):

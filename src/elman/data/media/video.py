@@ -102,7 +102,7 @@ def read_frames(
     size_in_bytes = 0
     for frame in frames_of(path, size=size, colour=colour, begin=begin, end=end):
         if len(frames) == most_frames:
-            hint = "split it into pieces, or allow more with --set longest=SECONDS"
+            hint = "split it into pieces, or allow more with --set max_seconds=SECONDS"
             raise DataError(f"{path} is too long", should=f"at most {most_frames} frames", found="more", hint=hint)
         size_in_bytes += frame.nbytes
         if size_in_bytes > MOST_BYTES:
