@@ -51,7 +51,7 @@ def non_finite_sources(
         ("input", lambda p: p.x_TBI),
         ("output", lambda p: p.y_TBP),
         ("error", lambda p: torch.zeros_like(p.y_TBP) if p.d_y_TBP is None else p.d_y_TBP),
-        ("gradient", lambda p: flow.backpropagate(Linear(replay(p))).norms_B[None, :, None]),
+        ("gradient", lambda p: flow.backpropagate(Linear(replay(p)))[1][None, :, None]),
     ]
     for what, tensor_of in quantities:
         sources = []
