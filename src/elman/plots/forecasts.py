@@ -76,11 +76,7 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
 
 
 def draw_forecasts(
-    folder: Path,
-    windows: Windows,
-    forecaster: ForecastFunction,
-    baseline: ForecastFunction,
-    levels: Sequence[float],
+    folder: Path, windows: Windows, forecaster: ForecastFunction, baseline: ForecastFunction, levels: Sequence[float]
 ) -> None:
     """Draw a few windows of each of the first series into `folder`, a PNG for each series; errors as of `draw_series`.
 

@@ -166,10 +166,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         projections.append(float((contribution * total).sum()) / (size**2 or 1.0))
         rows.append(_quantiles(torch.cat([step.ratios for step in here]).sort().values))
         directions.append(participation_ratio([step.errors_NS for step in here]))
-    return (
-        _flow(rows, lags, linears, directions),
-        _contributions(norms, projections, size, float(rest.norm())),
-    )
+    return _flow(rows, lags, linears, directions), _contributions(norms, projections, size, float(rest.norm()))
 
 
 @torch.no_grad()
