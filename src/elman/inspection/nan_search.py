@@ -46,7 +46,7 @@ def non_finite_sources(
         dropout: keep the mode of the model, instead of evaluation mode.
     """
     with preserved_rng_state(model):
-        passages = record(model, batch, loss, finite=False, weights=False, dropout=dropout).calls
+        calls = record(model, batch, loss, finite=False, weights=False, dropout=dropout).calls
     quantities: list[tuple[str, Callable[[Any], Tensor]]] = [
         ("input", lambda p: p.x_TBI),
         ("output", lambda p: p.y_TBP),
@@ -55,10 +55,10 @@ def non_finite_sources(
     ]
     for what, tensor_of in quantities:
         sources = []
-        for passage in passages:
-            broken_B = ~torch.isfinite(tensor_of(passage)).all(2).all(0)
-            if bool(broken_B.any()):
-                sources.append(NonFiniteSource(passage.strand, what, tuple(broken_B.nonzero().flatten().tolist())))
+        for call in calls:
+            rows = (~torch.isfinite(tensor_of(call)).all(2).all(0)).nonzero().flatten().tolist()
+            if rows:
+                sources.append(NonFiniteSource(call.strand, what, tuple(rows)))
         if sources:
             return sources
     return []
