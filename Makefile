@@ -66,12 +66,12 @@ docs: $(SITE)/bin/mkdocs
 	@echo "open build/site/index.html, or run: $(SITE)/bin/python -m http.server --directory build/site"
 
 bench: $(BIN)/elman
-	$(BIN)/python benchmarks/speed.py --out docs/results/speed
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/speed/speed.py --out docs/results/speed
+	$(BIN)/python benchmarks/speed/training.py
+	$(BIN)/python benchmarks/speed/streaming.py
 
 quality: $(BIN)/elman
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/quality/quality.py
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.

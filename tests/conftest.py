@@ -1,7 +1,8 @@
-"""What every test runs under, commands that run in this process, videos to read, and a run of text similarity."""
+"""What every test runs under, commands that run in this process, videos to read, and runs of recipes."""
 
 import importlib
 import importlib.util
+import json
 import os
 import random
 from collections.abc import Callable
@@ -83,6 +84,96 @@ def write_video() -> Callable[..., Path]:
         return path
 
     return write
+
+
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ZAHLEN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
+
+
+@pytest.fixture(scope="session")
+def translation_options() -> list[str]:
+    """Options of `elman train translate` for a small model."""
+    pairs = ("hidden=32", "embedding=16", "vocabulary=words", "batch_tokens=200", "seed=1")
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def translation_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbers in words, backwards: source and target differ in words and in order."""
+    rng = random.Random(1)
+    path = tmp_path_factory.mktemp("pairs") / "numbers.tsv"
+    rows = [[rng.randrange(9) for _ in range(rng.randint(1, 4))] for _ in range(600)]
+    lines = [f"{' '.join(NUMBERS[n] for n in row)}\t{' '.join(ZAHLEN[n] for n in row[::-1])}\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def translation_run(translation_data: Path, translation_options: list[str]) -> Path:
+    from elman import cli
+
+    out = translation_data.with_name("run")
+    words = ["train", "translate", translation_data, "--steps", 240, "--out", out, "--set", "learning_rate=0.01"]
+    assert cli.run([str(word) for word in [*words, *translation_options]]) == 0
+    return out
+
+
+@pytest.fixture(scope="session", params=["characters", "words", "bpe", "bytes"])
+def translation_run_of_symbols(request: pytest.FixtureRequest, translation_data: Path) -> Path:
+    """A translator for each kind of symbol, hardly trained; the folder has the name of the kind."""
+    from elman import cli
+
+    out = translation_data.with_name(request.param)
+    pairs = ["hidden=32", "embedding=16", f"vocabulary={request.param}"]
+    pairs += ["vocabulary_size=270"] if request.param == "bpe" else []
+    options = [word for pair in pairs for word in ("--set", pair)]
+    words = ["train", "translate", translation_data, "--steps", 1, "--out", out, *options]
+    assert cli.run([str(word) for word in words]) == 0
+    return out
+
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "white": (250, 250, 250)}
+
+
+@pytest.fixture(scope="session")
+def caption_options() -> list[str]:
+    """Options of `elman train caption` for a small model."""
+    pairs = ("hidden=24", "embedding=16", "width=6", "min_count=1", "seed=1")
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def caption_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images whose left and right halves have colours, with two captions each."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("halves")
+    (folder / "images").mkdir()
+    rng, lines, names = np.random.default_rng(1), [], []
+    for n in range(120):
+        left, right = rng.choice(list(COLOURS), 2)
+        pixels = np.empty((20, 24, 3))
+        pixels[:, :12], pixels[:, 12:] = COLOURS[left], COLOURS[right]
+        noisy = np.clip(pixels + rng.normal(0, 5, pixels.shape), 0, 255).astype(np.uint8)
+        names.append(f"{n}.png")
+        Image.fromarray(noisy).save(folder / "images" / names[-1])
+        lines += [f"{names[-1]}#0\t{left} on the left , {right} on the right .", f"{names[-1]}#1\tIt is {left} {right}"]
+    (folder / "Halves.token.txt").write_text("\n".join(lines))
+    for part, listed in (("train", names[:90]), ("dev", names[90:105]), ("test", names[105:])):
+        (folder / f"{part}Images.txt").write_text("\n".join(listed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def caption_run(caption_data: Path, caption_options: list[str]) -> Path:
+    from elman import cli
+
+    out = caption_data.with_name("run")
+    pairs = ("image_size=16", "max_shift_share=0", "max_zoom=0", "max_brightness_change=0", "dropout=0")
+    words = ["train", "caption", caption_data, "--steps", 120, "--out", out, "--set", "learning_rate=0.01"]
+    words += [word for pair in pairs for word in ("--set", pair)]
+    assert cli.run([str(word) for word in [*words, *caption_options]]) == 0
+    return out
 
 
 ANIMALS = ["cat", "dog", "horse", "cow", "bird", "fish"]
@@ -200,4 +291,162 @@ def transcription_run(transcription_data: Path, transcription_options: list[str]
     words = ["train", "transcribe", transcription_data, "--steps", 150, "--out", out, *transcription_options]
     words += ["--set", "learning_rate=0.01", "--set", "streaming=true", "--set", "stride=3", "--set", "dropout=0"]
     assert run([str(word) for word in words]) == 0
+    return out
+
+
+FORECAST_SETTINGS = {
+    **{"horizon": 6, "lookback": 24, "segment": 6},
+    **{"hidden": 16, "batch_size": 32, "learning_rate": 0.01},
+}
+
+
+def seasonal_series(rows: int = 300, seed: int = 1) -> np.ndarray:
+    """Return two seasonal series with noise, (rows, 2)."""
+    noise = np.random.default_rng(seed).normal(0, 0.5, (rows, 2))
+    t = np.arange(rows)[:, None]
+    return 20 + 5 * np.array([1, 3]) * (np.sin(2 * np.pi * t / 12 + np.array([0, 1])) + noise)
+
+
+def write_monthly(path: Path, values: np.ndarray, first: str = "2000-01") -> Path:
+    """Write two monthly series, a and b, as CSV."""
+    months = np.datetime64(first) + np.arange(len(values))
+    rows = (f"{month},{a:.6f},{b:.6f}\n" for month, (a, b) in zip(months, values, strict=True))
+    path.write_text("month,a,b\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def series() -> Callable[..., np.ndarray]:
+    return seasonal_series
+
+
+@pytest.fixture(scope="session")
+def monthly() -> Callable[..., Path]:
+    return write_monthly
+
+
+@pytest.fixture(scope="session")
+def forecast_settings() -> dict[str, float]:
+    return FORECAST_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def forecast_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_monthly(tmp_path_factory.mktemp("series") / "x.csv", seasonal_series())
+
+
+@pytest.fixture(scope="session")
+def forecast_run(forecast_data: Path) -> Path:
+    from elman.recipes.forecast import Forecast
+    from elman.recipes.run import start
+
+    out = forecast_data.with_name("run")
+    start(Forecast, [forecast_data], {"steps": 250, **FORECAST_SETTINGS}, out)
+    return out
+
+
+RECOMMEND_SETTINGS = {"hidden": 24, "embedding": 16, "top_k": 1, "dropout": 0, "embedding_dropout": 0}
+
+
+def session_rows(sessions: int, begin: int = 0) -> list[str]:
+    """Return sessions whose next item is the one before the last plus one, so that the last alone says nothing."""
+    rng = np.random.default_rng(begin)
+    rows = []
+    for n in range(begin, begin + sessions):
+        items = rng.integers(0, 6, 2).tolist()
+        while len(items) < 7:
+            items.append((items[-2] + 1) % 6)
+        rows += [f"u{n},{100 * n + t},p{item}" for t, item in enumerate(items)]
+    return rows
+
+
+@pytest.fixture(scope="session")
+def recommend_rows() -> Callable[..., list[str]]:
+    return session_rows
+
+
+@pytest.fixture(scope="session")
+def recommend_options() -> list[str]:
+    """Options of `elman train recommend` for a small model."""
+    return [word for name, value in RECOMMEND_SETTINGS.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="session")
+def recommend_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recommend") / "clicks.csv"
+    path.write_text("\n".join(["user,time,item", *session_rows(300)]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def recommend_run(recommend_data: Path) -> Path:
+    from elman.recipes.recommend import Recommend
+    from elman.recipes.run import start
+
+    out = recommend_data.with_name("run")
+    settings = {"steps": 240, "learning_rate": 0.02, "evaluate_every": 60}
+    start(Recommend, [recommend_data], {**settings, **RECOMMEND_SETTINGS}, out)
+    return out
+
+
+CLASSIFY_SETTINGS = {"hidden": 8, "batch_size": 8, "evaluate_every": 10, "validation": 0.2, "learning_rate": 0.01}
+
+
+def write_trends(path: Path, count: int = 60, seed: int = 1) -> Path:
+    """Write rising and falling series of many lengths, two channels, one of them noise."""
+    rng, lines = np.random.default_rng(seed), []
+    for n in range(count):
+        steps = int(rng.integers(4, 12))
+        sign = 1 if n % 2 else -1
+        series = np.stack([sign * np.arange(steps) + rng.normal(0, 0.5, steps), rng.normal(0, 1, steps)], 1)
+        lines.append(json.dumps({"series": series.round(3).tolist(), "label": "up" if n % 2 else "down"}))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trends() -> Callable[..., Path]:
+    return write_trends
+
+
+@pytest.fixture(scope="session")
+def classify_settings() -> dict[str, float]:
+    return CLASSIFY_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def classify_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run on trends, whose file is gone."""
+    from elman.recipes.classify import Classify
+    from elman.recipes.run import start
+
+    data = write_trends(tmp_path_factory.mktemp("classify") / "trends.jsonl")
+    start(Classify, [data], {"steps": 60, **CLASSIFY_SETTINGS}, data.with_name("run"))
+    data.unlink()
+    return data.with_name("run")
+
+
+LANGUAGE_SETTINGS = {"hidden": 8, "embedding": 4, "batch_size": 2, "window": 8}
+
+
+@pytest.fixture(scope="session")
+def language_settings() -> dict[str, int]:
+    return LANGUAGE_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def language_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(1)
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("".join(rng.choice(["ein ", "Öl ", "paar ", "\n"]) for _ in range(400)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def language_run(language_text: Path) -> Path:
+    from elman.recipes.language_model import LanguageModelling
+    from elman.recipes.run import start
+
+    out = language_text.with_name("run")
+    start(LanguageModelling, [language_text], {"steps": 30, **LANGUAGE_SETTINGS}, out)
     return out

@@ -8,9 +8,11 @@ Any other exception is a bug in elman.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypeVar
+
+Entry = TypeVar("Entry")
 
 MOST_NAMES = 12
 """The most names that a message lists."""
@@ -30,14 +32,8 @@ class ElmanError(ValueError):
         self, what: str, *, should: str | None = None, found: str | None = None, hint: str | None = None
     ) -> None:
         self.what, self.should, self.found, self.hint = what, should, found, hint
-        lines = [what]
-        if should is not None:
-            lines.append(f"  should be: {should}")
-        if found is not None:
-            lines.append(f"  is:        {found}")
-        if hint is not None:
-            lines.append(f"  try:       {hint}")
-        super().__init__("\n".join(lines))
+        parts = {"  should be: ": should, "  is:        ": found, "  try:       ": hint}
+        super().__init__("\n".join([what, *(f"{name}{part}" for name, part in parts.items() if part is not None)]))
 
     def amended(
         self, what: str | None = None, *, should: str | None = None, found: str | None = None, hint: str | None = None
@@ -68,13 +64,9 @@ class BrokenRun(RunError):  # noqa: N818 - the state of a run, beside RunError
     """A file of a run directory is missing, damaged, or contradicts another one."""
 
     def __init__(
-        self,
-        what: str,
-        *,
-        should: str | None = None,
-        found: str | None = None,
+        self, what: str, *, should: str | None = None, found: str | None = None,
         hint: str | None = "restore the run directory from a backup, or train again",
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(what, should=should, found=found, hint=hint)
 
 
@@ -93,12 +85,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_name(
-    kind: str,
-    name: str,
-    known: Iterable[str],
-    error: type[ElmanError] = SettingError,
-    *,
-    listed: str | None = None,
+    kind: str, name: str, known: Iterable[str], error: type[ElmanError] = SettingError, *, listed: str | None = None
 ) -> ElmanError:
     """Build the error for a name that is not in a registry, with "did you mean" for a similar one.
 
@@ -123,6 +110,13 @@ def unknown_name(
         found=repr(name),
         hint=" ".join([*hints, *([listed] if listed else [])]) or None,
     )
+
+
+def look_up(kind: str, name: str, registry: Mapping[str, Entry]) -> Entry:
+    """Return the entry of a registry, or raise the SettingError of `unknown_name`."""
+    if name not in registry:
+        raise unknown_name(kind, name, registry)
+    return registry[name]
 
 
 @contextmanager

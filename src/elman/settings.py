@@ -16,14 +16,9 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 
 
 def setting(
-    default: Any,
-    meaning: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
+    default: Any, meaning: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = (),
     fixed: bool = False,
-) -> Any:
+) -> Any:  # fmt: skip
     """Field of a settings class.
 
     Args:
@@ -67,18 +62,12 @@ class Settings:
     @classmethod
     def meanings(cls) -> dict[str, tuple[str, str]]:
         """Return the default, as text, and the meaning of each setting."""
-        fields = ((field, field.default) for field in dataclasses.fields(cls))
-        return {
-            field.name: (
-                ",".join(map(str, default))
-                if isinstance(default, tuple)
-                else str(default).lower()
-                if isinstance(default, bool | None)
-                else str(default),
-                field.metadata["meaning"] + one_of(field.metadata.get("choices", ())),
-            )
-            for field, default in fields
-        }
+        meanings = {}
+        for field in dataclasses.fields(cls):
+            default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+            default = default.lower() if isinstance(field.default, bool | None) else default
+            meanings[field.name] = default, field.metadata["meaning"] + one_of(field.metadata.get("choices", ()))
+        return meanings
 
     def changed(self, values: Mapping[str, Any]) -> Self:
         """Return these settings with some values replaced, which may be text."""

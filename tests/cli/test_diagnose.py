@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from elman.inspection import diagnose
 from elman.recipes.run import diagnosable
@@ -40,20 +39,12 @@ def test_the_command_is_the_function(elman: Elman, run: Path) -> None:
     assert json.loads(report.to_json()) == json.loads(elman("diagnose", run, "--json").out)
 
 
-def test_the_sample_is_text_as_it_stands_with_its_loss(run: Path) -> None:
-    patient = diagnosable(run)
-    batches, loss, _ = patient.sample
-    logits, _ = patient.model(batches[0].input_TB)
-    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batches[0].target_TB.flatten())
-    torch.testing.assert_close(loss(patient.model, batches[0]), wanted)
-
-
 def test_what_a_diagnosis_refuses(elman: Elman, run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     shutil.copytree(run, alone)
     (alone / "text.tokens").unlink()
     cases = {
-        "came without its text": ("diagnose", alone),
+        "came without its data": ("diagnose", alone),
         "a file in a directory that exists": ("diagnose", run, "--out", tmp_path / "no" / "page.html"),
         "nope": ("diagnose", run, tmp_path / "nope.txt"),
     }

@@ -8,7 +8,7 @@ import torch
 from sklearn import metrics as judge
 from torch import Tensor, nn
 
-from elman.data.labelled.dataset import whole
+from elman.data.labelled.dataset import whole_part
 from elman.data.labelled.labels import Labels
 from elman.evaluation import labelling
 from elman.evaluation.labelling import evaluate_calibrated, labelling_metrics, predict_part, prior_baseline
@@ -20,7 +20,7 @@ LENGTHS = (3, 1, 4, 2)
 def part_of(labels: Labels, answers: list[Any]) -> Any:
     rng = np.random.default_rng(0)
     input = [rng.normal(size=(T, 2)).astype(np.float32) for T in LENGTHS]
-    return whole(
+    return whole_part(
         RaggedArrays.of(input),
         RaggedArrays.of([labels.encode(answer, "it", T) for answer, T in zip(answers, LENGTHS, strict=True)]),
     )

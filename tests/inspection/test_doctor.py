@@ -195,7 +195,7 @@ def test_the_report_is_json(reader, loss) -> None:
 
 
 def test_a_large_layer_is_followed_over_all_its_lags(reader, loss) -> None:
-    """T 512, B 16, H 256; benchmarks/diagnosis.py says how long it takes."""
+    """T 512, B 16, H 256; benchmarks/diagnosis/diagnosis.py says how long it takes."""
     torch.manual_seed(0)
     model = reader(elman.RNN(32, 256, init="orthogonal"))
     batch = torch.randn(512, 16, 32), torch.randn(512, 16, 3)

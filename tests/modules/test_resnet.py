@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from elman.modules.resnet import DEVIATION, MEAN, RESNETS, BasicBlock, ResNet, stage_count, weight_shapes
+from elman.modules import RESNETS
+from elman.modules.resnet import DEVIATION, MEAN, BasicBlock, ResNet, stage_count, weight_shapes
 
 
 def test_names_and_sizes_of_torchvision() -> None:

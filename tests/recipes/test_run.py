@@ -287,7 +287,19 @@ def test_mixins_stand_behind_the_settings_of_training() -> None:
     assert DoubleSettings.parse({"validation_data": "a,b"}).validation_source("the end") == "a, b"
 
 
-@pytest.mark.parametrize("name", ["base", "network_settings", "similarity", "transcribe"])
+RECIPES = [
+    "caption",
+    "classify",
+    "forecast",
+    "language_model",
+    "recommend",
+    "similarity",
+    "transcribe",
+    "translate",
+]
+
+
+@pytest.mark.parametrize("name", ["base", "network_settings", *RECIPES])
 def test_settings_and_data_need_no_torch(name: str) -> None:
     program = f"import sys; import elman.recipes.{name}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -85,12 +85,12 @@ class Beam(Generic[S]):
         K, search = self.width, _Search(self, rows, limits)
         state = self.select(state, torch.arange(rows).repeat_interleave(K))
         ids_N = torch.full((rows * K,), self.begin)
-        while not search.done:
+        while any(search.open):
             logits_NV, state = self.step(ids_N, state)
             bonus_N = self.bonus(state) if self.bonus else torch.zeros(rows * K)
             from_N, ids_N = search.advance(logits_NV.float().log_softmax(1).cpu(), bonus_N.cpu())
             state = self.select(state, from_N)
-        return search.results()
+        return [sorted(hypotheses, key=_rank)[:K] for hypotheses in search.finished]
 
     def penalty(self, length: int) -> float:
         """Return what the log-probability of a sequence of `length` symbols is divided by."""
@@ -109,10 +109,6 @@ class _Search(Generic[S]):
         self.bonus_BK = torch.zeros(rows, beam.width)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(rows)]
         self.open = [limit >= 1 for limit in limits]
-
-    @property
-    def done(self) -> bool:
-        return not any(self.open)
 
     def advance(self, log_p_NV: Tensor, bonus_N: Tensor) -> tuple[Tensor, Tensor]:
         """Take the log-probabilities of the next symbols; return the continued hypotheses, (N,), and their symbols."""
@@ -164,9 +160,6 @@ class _Search(Generic[S]):
             complete = len(self.finished[b]) >= self.beam.width
             bound = max((float(self.total_BK[b, k]) for k in alive), default=NEVER) / self.beam.penalty(self.limits[b])
             self.open[b] = bool(alive) and not (complete and self.finished[b][self.beam.width - 1].score >= bound)
-
-    def results(self) -> list[list[Hypothesis]]:
-        return [sorted(hypotheses, key=_rank)[: self.beam.width] for hypotheses in self.finished]
 
 
 def coverage(attended_NS: Tensor, lengths_N: Tensor) -> Tensor:

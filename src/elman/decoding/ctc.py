@@ -79,9 +79,8 @@ def greedy(scores_TBV: Tensor, lengths_B: Sequence[int], *, blank: int = 0) -> l
     log_p_TBV = scores_TBV.log_softmax(2)
     sequences = []
     for b, length in enumerate(lengths_B):
-        row_TV = log_p_TBV[:length, b]
-        pairs = GreedyDecoder(blank).push(row_TV)
-        score = float(row_TV.amax(1).sum())
+        pairs = GreedyDecoder(blank).push(log_p_TBV[:length, b])
+        score = float(log_p_TBV[:length, b].amax(1).sum())
         sequences.append(TimedSequence([token_id for token_id, _ in pairs], [step for _, step in pairs], score))
     return sequences
 
@@ -129,6 +128,9 @@ class _Prefix:
         return self.total + self.language
 
 
+_Prefixes = dict[tuple[int, ...], _Prefix]
+
+
 @dataclass(frozen=True)
 class PrefixBeam:
     """Prefix beam search.
@@ -165,7 +167,7 @@ class PrefixBeam:
         """Return the best sequences of one row, (T, V) logits or log-probabilities, the best first, at most `width`."""
         log_p_TV = scores_TV.detach().float().log_softmax(1)
         start = _Prefix(blank=0.0, best_blank=_Path(0.0), state=self.language.begin() if self.language else None)
-        alive: dict[tuple[int, ...], _Prefix] = {(): start}
+        alive: _Prefixes = {(): start}
         for step, log_p_V in enumerate(log_p_TV):
             alive = self._advance(alive, step, log_p_V)
         sequences = []
@@ -174,16 +176,14 @@ class PrefixBeam:
             sequences.append(TimedSequence(list(prefix), list(paths.best.steps), paths.score + end))
         return sorted(sequences, key=lambda sequence: -sequence.score)
 
-    def _advance(
-        self, alive: dict[tuple[int, ...], _Prefix], step: int, log_p_V: Tensor
-    ) -> dict[tuple[int, ...], _Prefix]:
+    def _advance(self, alive: _Prefixes, step: int, log_p_V: Tensor) -> _Prefixes:
         """Take one step of all prefixes, and keep the best."""
         log_p: list[float] = log_p_V.tolist()
         count = min(self.candidates or len(log_p), len(log_p))
         chosen = [c for c in torch.topk(log_p_V, count).indices.tolist() if c != self.blank]
-        grown: dict[tuple[int, ...], _Prefix] = {}
+        grown: _Prefixes = {}
         for prefix, paths in alive.items():
-            same = self._entry(grown, prefix, paths)
+            same = grown.setdefault(prefix, _Prefix(language=paths.language, state=paths.state))
             best = paths.best
             same.blank = _add(same.blank, paths.total + log_p[self.blank])
             same.best_blank = _Path(best.log_p + log_p[self.blank], best.steps)
@@ -203,15 +203,7 @@ class PrefixBeam:
                     longer.best_symbol = _Path(path.log_p + log_p[token_id], (*path.steps, step))
         return dict(sorted(grown.items(), key=lambda item: -item[1].score)[: self.width])
 
-    @staticmethod
-    def _entry(grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], paths: _Prefix) -> _Prefix:
-        if prefix not in grown:
-            grown[prefix] = _Prefix(language=paths.language, state=paths.state)
-        return grown[prefix]
-
-    def _extended(
-        self, grown: dict[tuple[int, ...], _Prefix], prefix: tuple[int, ...], paths: _Prefix, token_id: int
-    ) -> _Prefix:
+    def _extended(self, grown: _Prefixes, prefix: tuple[int, ...], paths: _Prefix, token_id: int) -> _Prefix:
         longer = (*prefix, token_id)
         if longer not in grown:
             gain, state = self.language.extend(paths.state, token_id) if self.language else (0.0, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import TypeVar
 
 import torch
@@ -44,30 +45,20 @@ def generate(
         raise SettingError("the prompt is empty", should="at least one symbol", found="none", hint="--prompt TEXT")
     if length is not None and length < 0:
         raise SettingError("invalid value for length", should="0 or more", found=str(length), hint="--length 300")
-    return _generate(step, state, first, sampler, length, torch.device(device))
 
+    def step_without_grad(token_id: int, state: S) -> tuple[Tensor, S]:
+        with torch.no_grad():  # it ends before each yield, so that it does not affect the caller
+            return step(torch.tensor([token_id], device=device), state)
 
-def _generate(
-    step: Step[S],
-    state: S,
-    first: Sequence[int],
-    sampler: Callable[[Tensor], Tensor],
-    length: int | None,
-    device: torch.device,
-) -> Iterator[int]:
-    if length == 0:
-        return
-    for token_id in first[:-1]:
-        _, state = _step_without_grad(step, int(token_id), state, device)
-    token_id, count = int(first[-1]), 0
-    while length is None or count < length:
-        logits_BV, state = _step_without_grad(step, token_id, state, device)
-        token_id = int(sampler(logits_BV))
-        count += 1
-        yield token_id
+    def token_ids(state: S) -> Iterator[int]:
+        if length == 0:
+            return
+        for token_id in first[:-1]:
+            _, state = step_without_grad(int(token_id), state)
+        token_id = int(first[-1])
+        for _ in count() if length is None else range(length):
+            logits_BV, state = step_without_grad(token_id, state)
+            token_id = int(sampler(logits_BV))
+            yield token_id
 
-
-def _step_without_grad(step: Step[S], token_id: int, state: S, device: torch.device) -> tuple[Tensor, S]:
-    """Take one step without a graph; no_grad ends before each yield, so that it does not affect the caller."""
-    with torch.no_grad():
-        return step(torch.tensor([token_id], device=device), state)
+    return token_ids(state)

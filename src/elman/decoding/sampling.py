@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,9 @@ class Sampler:
         temperature: the logits are divided by it; 0 takes the most probable symbol.
         top_k: only so many of the most probable symbols; None: all.
         top_p: only the most probable ones that together reach this probability; None: all.
+
+    Raises:
+        SettingError: a setting has an invalid value.
     """
 
     temperature: float = 1.0
@@ -26,100 +30,69 @@ class Sampler:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self.temperature, self.top_k, self.top_p)
+        t, k, p = self.temperature, self.top_k, self.top_p
+        at_least_1 = k is None or (1 <= k < math.inf and k == int(k))
+        for name, value, valid, should, example in (
+            ("temperature", t, 0 <= t < math.inf, "0 (always the most probable symbol) or a positive number", 0.8),
+            ("top-k", k, at_least_1, "an integer of at least 1", 40),
+            ("top-p", p, p is None or 0 < p <= 1, "a probability above 0, at most 1", 0.9),
+        ):
+            if not valid:
+                hint = f"--{name} {example}"
+                raise SettingError(f"invalid value for {name}", should=should, found=str(value), hint=hint)
 
     def __call__(self, logits_BV: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw one token id for each row, as `sample`."""
-        return sample(logits_BV, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, generator=generator)
+        """Draw one token id for each row of unnormalised log-probabilities.
 
+        Args:
+            logits_BV: (B, V); minus infinity forbids a symbol.
+            generator: the source of randomness; the same state gives the same token ids.
 
-def sample(
-    logits_BV: Tensor,
-    *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Draw one token id for each row of unnormalised log-probabilities.
+        Returns:
+            ids_B: (B,) int64.
 
-    Args:
-        logits_BV: (B, V); minus infinity forbids a symbol.
-        temperature: the logits are divided by it; 0 takes the most probable symbol.
-        top_k: only so many of the most probable symbols; None: all.
-        top_p: only the most probable ones that together reach this probability; None: all.
-        generator: the source of randomness; the same state gives the same token ids.
+        Raises:
+            NonFiniteError: the logits are NaN, infinite, or forbid every symbol.
+        """
+        probabilities_BV = self.distribution(logits_BV)
+        if self.temperature == 0:
+            return probabilities_BV.argmax(dim=-1)
+        # Inverting the cumulative probabilities takes one random number a row, and the memory of one row.
+        cumulative_BV = probabilities_BV.cumsum(dim=-1)
+        uniform_B1 = torch.rand(len(logits_BV), 1, dtype=torch.float64, device=logits_BV.device, generator=generator)
+        # The random number is at most 1 - 2^-53, so that it never rounds up to the total. A symbol of probability 0
+        # adds nothing to the sum and is never drawn.
+        return torch.searchsorted(cumulative_BV, uniform_B1 * cumulative_BV[:, -1:], right=True).squeeze(-1)
 
-    Returns:
-        ids_B: (B,) int64.
+    def distribution(self, logits_BV: Tensor) -> Tensor:
+        """Return the probabilities, (B, V) float64, that symbols are drawn from; raises as a draw.
 
-    Raises:
-        SettingError: a setting has an invalid value.
-        NonFiniteError: the logits are NaN, infinite, or forbid every symbol.
-    """
-    probabilities_BV = distribution(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
-    if temperature == 0:
-        return probabilities_BV.argmax(dim=-1)
-    # Inverting the cumulative probabilities takes one random number a row, and the memory of one row.
-    cumulative_BV = probabilities_BV.cumsum(dim=-1)
-    uniform_B1 = torch.rand(len(logits_BV), 1, dtype=torch.float64, device=logits_BV.device, generator=generator)
-    # The random number is at most 1 - 2^-53, so that it never rounds up to the total. A symbol of probability 0 adds
-    # nothing to the sum and is never drawn.
-    return torch.searchsorted(cumulative_BV, uniform_B1 * cumulative_BV[:, -1:], right=True).squeeze(-1)
-
-
-def distribution(
-    logits_BV: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
-) -> Tensor:
-    """Return the probabilities, (B, V) float64, that `sample` draws from.
-
-    First the temperature, then the k most probable (equal ones in the order of their token ids), then the nucleus of
-    these: the fewest most probable symbols whose probabilities add up to `top_p` (Holtzman et al. 2020), at least one.
-
-    Raises:
-        SettingError, NonFiniteError: as `sample`.
-    """
-    _check(temperature, top_k, top_p)
-    check_shape("logits", logits_BV, "BV")
-    logits_BV = logits_BV.detach().double()
-    highest_B1 = logits_BV.max(dim=-1, keepdim=True).values
-    if not torch.isfinite(highest_B1).all():
-        raise NonFiniteError(
-            "the model's output is not finite",
-            should="numbers, or minus infinity for some symbols",
-            found="nan, infinity, or minus infinity for all symbols",
-            hint="train with a smaller learning rate or with clipping",
-        )
-    shifted_BV = logits_BV - highest_B1
-    if temperature > 0 and top_k is None and (top_p is None or top_p == 1):
-        return torch.softmax(shifted_BV / temperature, dim=-1)  # sorting would take most of a small model's time
-    order_BV = logits_BV.argsort(dim=-1, descending=True, stable=True)
-    if temperature == 0:
-        return torch.zeros_like(shifted_BV).scatter(-1, order_BV[:, :1], 1.0)
-    ranked_BV = torch.softmax(shifted_BV.gather(-1, order_BV) / temperature, dim=-1)
-    if top_k is not None:
-        ranked_BV[:, top_k:] = 0.0
-        ranked_BV = ranked_BV / ranked_BV.sum(dim=-1, keepdim=True)
-    if top_p is not None and top_p < 1:
-        before_BV = ranked_BV.cumsum(dim=-1) - ranked_BV
-        ranked_BV = torch.where(before_BV < top_p, ranked_BV, 0.0)
-        ranked_BV = ranked_BV / ranked_BV.sum(dim=-1, keepdim=True)
-    return torch.zeros_like(ranked_BV).scatter(-1, order_BV, ranked_BV)
-
-
-def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not 0 <= temperature < float("inf"):
-        raise SettingError(
-            "invalid value for temperature",
-            should="0 (always the most probable symbol) or a positive number",
-            found=str(temperature),
-            hint="--temperature 0.8",
-        )
-    if top_k is not None and not (1 <= top_k < float("inf") and top_k == int(top_k)):
-        raise SettingError(
-            "invalid value for top-k", should="an integer of at least 1", found=str(top_k), hint="--top-k 40"
-        )
-    if top_p is not None and not 0 < top_p <= 1:
-        raise SettingError(
-            "invalid value for top-p", should="a probability above 0, at most 1", found=str(top_p), hint="--top-p 0.9"
-        )
+        First the temperature, then the k most probable (equal ones in the order of their token ids), then the nucleus
+        of these: the fewest most probable symbols whose probabilities add up to `top_p` (Holtzman et al. 2020), at
+        least one.
+        """
+        check_shape("logits", logits_BV, "BV")
+        logits_BV = logits_BV.detach().double()
+        highest_B1 = logits_BV.max(dim=-1, keepdim=True).values
+        if not torch.isfinite(highest_B1).all():
+            raise NonFiniteError(
+                "the model's output is not finite",
+                should="numbers, or minus infinity for some symbols",
+                found="nan, infinity, or minus infinity for all symbols",
+                hint="train with a smaller learning rate or with clipping",
+            )
+        shifted_BV = logits_BV - highest_B1
+        if self.temperature > 0 and self.top_k is None and (self.top_p is None or self.top_p == 1):
+            return torch.softmax(shifted_BV / self.temperature, dim=-1)  # sorting takes most of a small model's time
+        order_BV = logits_BV.argsort(dim=-1, descending=True, stable=True)
+        if self.temperature == 0:
+            return torch.zeros_like(shifted_BV).scatter(-1, order_BV[:, :1], 1.0)
+        ranked_BV = torch.softmax(shifted_BV.gather(-1, order_BV) / self.temperature, dim=-1)
+        if self.top_k is not None:
+            ranked_BV[:, self.top_k :] = 0.0
+            ranked_BV = ranked_BV / ranked_BV.sum(dim=-1, keepdim=True)
+        if self.top_p is not None and self.top_p < 1:
+            before_BV = ranked_BV.cumsum(dim=-1) - ranked_BV
+            ranked_BV = torch.where(before_BV < self.top_p, ranked_BV, 0.0)
+            ranked_BV = ranked_BV / ranked_BV.sum(dim=-1, keepdim=True)
+        return torch.zeros_like(ranked_BV).scatter(-1, order_BV, ranked_BV)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.batching import in_order, pad
+from elman.data.batching import chunked, in_order, pad
 from elman.data.sessions.questions import Predictor, Question, questions
 from elman.evaluation.metrics.ranking import RankingTally
 from elman.evaluation.result import Metrics
@@ -37,7 +36,7 @@ def evaluate_predictor(
     """
     tally = RankingTally(at, counts)
     asked = (question for n in range(len(part)) for question in questions(part[n]))
-    for batch in _batched(asked, max(1, SCORES_AT_ONCE // len(counts))):
+    for batch in chunked(asked, max(1, SCORES_AT_ONCE // len(counts))):
         _add_rankings(tally, predict([question.history for question in batch]), batch, exclude_seen)
     return _with_unanswered(tally, part)
 
@@ -74,7 +73,7 @@ def evaluate_recommender(
             input_TB, lengths_B = pad([session[-1].history for session in asked])
             f_TBF = features(torch.from_numpy(input_TB), torch.from_numpy(lengths_B)).cpu()
             flat = [(question, len(question.history) - 1, b) for b, session in enumerate(asked) for question in session]
-            for batch in _batched(iter(flat), rows):
+            for batch in chunked(flat, rows):
                 steps, columns = (torch.tensor([entry[k] for entry in batch]) for k in (1, 2))
                 scores_NV = scores(f_TBF[steps, columns]).cpu()
                 _add_rankings(tally, scores_NV, [entry[0] for entry in batch], exclude_seen)
@@ -93,14 +92,3 @@ def _add_rankings(tally: RankingTally, scores_NV: Tensor, asked: Sequence[Questi
 def _with_unanswered(tally: RankingTally, part: RaggedArrays) -> Metrics:
     """Add the number of events without a known item before them, which are not evaluated."""
     return {**tally.metrics(), "without_history": int(part.values["judged"].sum()) - tally.events}
-
-
-def _batched(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    batch = []
-    for entry in entries:
-        batch.append(entry)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

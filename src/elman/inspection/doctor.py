@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elman.errors import DataError, SettingError
-from elman.inspection.capture.recorder import CapturedCall, LayerDirection, LossFunction, Recording, record
+from elman.inspection.capture.recorder import CapturedCall, LayerDirection, LossFunction, record
 from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.isolation import preserved_rng_state, single_thread
 from elman.inspection.measures import gradient_flow, jacobian, periodicity, saturation, state_drift, truncation
@@ -72,28 +73,28 @@ def diagnose(
         raise DataError("there is no batch to diagnose", should="at least one batch", found="none")
     with preserved_rng_state(model):
         recordings = [record(model, batch, loss) for batch in sample]
-        T = max(len(p.x_TBI) for r in recordings for p in r.calls)
-        _check_length(T, lags)
-        _check_precision({p.x_TBI.dtype for r in recordings for p in r.calls})
-        strands = _by_strand(recordings)
-        full: dict[LayerDirection, list[Tensor]] = {}
-        for strand in strands:
-            for recording in recordings:
-                truncation.add(full, strand, truncation.gradients_of(strand, recording.gradients))
+        T = max(len(call.x_TBI) for r in recordings for call in r.calls)
+        _check_batches(T, {call.x_TBI.dtype for r in recordings for call in r.calls}, lags)
+        strands: dict[LayerDirection, list[tuple[int, CapturedCall]]] = {}
+        for batch, recording in enumerate(recordings):
+            for call in recording.calls:
+                strands.setdefault(call.strand, []).append((batch, call))
+        full = truncation.summed_gradients(recordings, list(strands))
         cuts = truncation.measure(model, sample, loss, full, truncation.windows(window, T))
     required = Requirement(memory or max(1, min(window // 8 if window else T, T // 4)), window)
     settings = settings or {}
-    shares = _Shares()
+    squares: dict[tuple[int, int], float] = {}
+    examined = []
     with single_thread():
-        examined = [
-            _layer(strand, passages, full[strand], cuts.get(strand, ()), required, lags, settings, thresholds, shares)
-            for strand, passages in strands.items()
-        ]
-    largest, half = shares.ranked()
+        for strand, calls in strands.items():
+            linears, totals = _linearise(strand, calls, squares)
+            measured = _measure(linears, totals, full[strand], cuts.get(strand, ()), required, lags)
+            examined.append(_layer(strand, linears, measured, required, settings, thresholds))
+    largest, half = _largest_gradients(squares)
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
         batches=len(sample),
-        sequences=sum(max(p.x_TBI.shape[1] for p in r.calls) for r in recordings),
+        sequences=sum(max(call.x_TBI.shape[1] for call in r.calls) for r in recordings),
         steps=T,
         memory=required.memory,
         window=window,
@@ -104,37 +105,16 @@ def diagnose(
     )
 
 
-@dataclass
-class _Shares:
-    """Squared gradient norms by batch and sequence, summed over layers and directions."""
-
-    squares: dict[tuple[int, int], float] = field(default_factory=dict)
-
-    def add(self, batch: int, norms_B: Tensor) -> None:
-        for row, norm in enumerate(norms_B.tolist()):
-            self.squares[batch, row] = self.squares.get((batch, row), 0.0) + norm * norm
-
-    def ranked(self) -> tuple[tuple[LargestGradient, ...], float]:
-        norms = sorted(((square**0.5, place) for place, square in self.squares.items()), reverse=True)
-        total = sum(norm for norm, _ in norms) or 1.0
-        so_far, half = 0.0, 1.0
-        for count, (norm, _) in enumerate(norms, 1):
-            so_far += norm
-            if so_far >= total / 2:
-                half = count / len(norms)
-                break
-        return tuple(LargestGradient(batch, row, norm, norm / total) for norm, (batch, row) in norms[:MAX_LISTED]), half
+def _largest_gradients(squares: Mapping[tuple[int, int], float]) -> tuple[tuple[LargestGradient, ...], float]:
+    """Return the sequences with the largest gradients, and the share of all sequences that holds half of the sum."""
+    norms = sorted(((square**0.5, place) for place, square in squares.items()), reverse=True)
+    total = sum(norm for norm, _ in norms) or 1.0
+    sums = accumulate(norm for norm, _ in norms)
+    half = next((count / len(norms) for count, so_far in enumerate(sums, 1) if so_far >= total / 2), 1.0)
+    return tuple(LargestGradient(*place, norm, norm / total) for norm, place in norms[:MAX_LISTED]), half
 
 
-def _by_strand(recordings: Sequence[Recording]) -> dict[LayerDirection, list[tuple[int, CapturedCall]]]:
-    calls: dict[LayerDirection, list[tuple[int, CapturedCall]]] = {}
-    for batch, recording in enumerate(recordings):
-        for passage in recording.calls:
-            calls.setdefault(passage.strand, []).append((batch, passage))
-    return calls
-
-
-def _check_length(T: int, lags: int | None) -> None:
+def _check_batches(T: int, dtypes: set[torch.dtype], lags: int | None) -> None:
     least = (lags or 1) + 1
     if least > T:
         raise DataError(
@@ -143,9 +123,6 @@ def _check_length(T: int, lags: int | None) -> None:
             found=f"{T} in the longest sequence",
             hint="longer batches" + (f", or lags={T - 1}" if T > 1 else ""),
         )
-
-
-def _check_precision(dtypes: set[torch.dtype]) -> None:
     if dtypes - {torch.float32, torch.float64}:
         raise DataError(
             "half precision cannot be diagnosed",
@@ -155,28 +132,19 @@ def _check_precision(dtypes: set[torch.dtype]) -> None:
         )
 
 
-def _layer(
-    strand: LayerDirection,
-    passages: Sequence[tuple[int, CapturedCall]],
-    gradients: Sequence[Tensor],
-    cuts: tuple[truncation.Truncation, ...],
-    required: Requirement,
-    lags: int | None,
-    settings: Mapping[str, Any],
-    thresholds: Thresholds | None,
-    shares: _Shares,
-) -> tuple[LayerReport, LayerUnderTest]:
-    """Return the report of a layer and direction, still without remedies, and what they depend on."""
-    linears = []
-    totals = []
-    for batch, passage in passages:
-        if not passage.x_TBI.numel():
+def _linearise(
+    strand: LayerDirection, calls: Sequence[tuple[int, CapturedCall]], squares: dict[tuple[int, int], float]
+) -> tuple[list[Linear], list[Tensor]]:
+    """Return the calls that have steps, and dE/dW of each; add the squared norms by (batch, sequence) to `squares`."""
+    linears, totals = [], []
+    for batch, call in calls:
+        if not call.x_TBI.numel():
             continue
-        linear = Linear(replay(passage))
-        backward = gradient_flow.backpropagate(linear)
-        shares.add(batch, backward.norms_B)
-        linears.append(linear)
+        linears.append(Linear(replay(call)))
+        backward = gradient_flow.backpropagate(linears[-1])
         totals.append(backward.d_W)
+        for row, norm in enumerate(backward.norms_B.tolist()):
+            squares[batch, row] = squares.get((batch, row), 0.0) + norm * norm
     if not linears:
         raise DataError(
             f"{strand} has no step",
@@ -184,7 +152,18 @@ def _layer(
             found="only empty sequences",
             hint="batches with steps for this layer, or a loss that does not run it",
         )
-    measured = _measure(linears, totals, gradients, cuts, required, lags)
+    return linears, totals
+
+
+def _layer(
+    strand: LayerDirection,
+    linears: Sequence[Linear],
+    measured: Measurements,
+    required: Requirement,
+    settings: Mapping[str, Any],
+    thresholds: Thresholds | None,
+) -> tuple[LayerReport, LayerUnderTest]:
+    """Return the report of a layer and direction, still without remedies, and what they depend on."""
     findings = apply_rules(measured, required, thresholds)
     cell = linears[0].trace.cell
     name = cell.kernel or type(cell).__name__
@@ -200,19 +179,8 @@ def _layer(
         window=required.window,
         settings=settings,
     )
-    report = LayerReport(
-        name=str(strand),
-        module=strand.module,
-        layer=strand.layer,
-        direction=strand.direction,
-        cell=name,
-        hidden=linears[0].trace.gx_TBGH.shape[-1],
-        measurements=measured,
-        verdict=findings[0].verdict,
-        findings=findings,
-        remedies=(),
-    )
-    return report, tested
+    hidden = linears[0].trace.gx_TBGH.shape[-1]
+    return LayerReport(str(strand), *strand, name, hidden, measured, findings[0].verdict, findings, ()), tested
 
 
 def _with_remedies(examined: Sequence[tuple[LayerReport, LayerUnderTest]]) -> tuple[LayerReport, ...]:
@@ -221,21 +189,15 @@ def _with_remedies(examined: Sequence[tuple[LayerReport, LayerUnderTest]]) -> tu
     The errors of a lower layer arrive at all steps, since the layer above has carried them back. Which steps have a
     loss, and how many directions its errors span, is measured at the top layer. The shortest period is that of all.
     """
-    top: dict[str, LayerUnderTest] = {}
-    for report, tested in examined:
-        if 0 < tested.supervised_share <= top.get(report.module, tested).supervised_share:
-            top[report.module] = tested
-    period: dict[str, float] = {}
-    for report, tested in examined:
-        period[report.module] = min(tested.shortest_period, period.get(report.module, tested.shortest_period))
     reports = []
     for report, tested in examined:
-        upper = top.get(report.module, tested)
+        module = [other for layer, other in reversed(examined) if layer.module == report.module]
+        top = min((x for x in module if x.supervised_share > 0), key=lambda x: x.supervised_share, default=tested)
         whole = replace(
             tested,
-            supervised_share=upper.supervised_share,
-            participation_ratio=upper.participation_ratio,
-            shortest_period=period[report.module],
+            supervised_share=top.supervised_share,
+            participation_ratio=top.participation_ratio,
+            shortest_period=min(x.shortest_period for x in module),
         )
         reports.append(replace(report, remedies=remedies_for(report.findings, whole)))
     return tuple(reports)

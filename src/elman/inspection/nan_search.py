@@ -81,11 +81,10 @@ def explain_non_finite(model: nn.Module, again: Callable[[], Tensor]) -> str | N
 
 def describe(source: NonFiniteSource) -> str:
     """Return a source as the end of a sentence."""
-    ends = {"input": "whose input to {} is", "output": "whose output of {} is", "error": "whose error at {} is"}
+    preposition = {"input": "to", "output": "of", "error": "at", "gradient": "in"}[source.what]
     rows = source.rows
     sequences = f"sequence {rows[0]}" if len(rows) == 1 else f"the sequences {_listed(rows)}"
-    place = ends.get(source.what, "whose gradient in {} is").format(source.strand)
-    return f"{sequences} of the batch (from 0), {place} not finite"
+    return f"{sequences} of the batch (from 0), whose {source.what} {preposition} {source.strand} is not finite"
 
 
 def _listed(rows: Sequence[int]) -> str:

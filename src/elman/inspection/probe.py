@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from elman.inspection.capture.recorder import CapturedCall, LayerDirection, record
+from elman.inspection.capture.recorder import LayerDirection, record
 from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.isolation import preserved_rng_state, single_thread
 from elman.inspection.measures import gradient_flow as flow
@@ -40,19 +40,15 @@ class GradientProbe:
         """
         with preserved_rng_state(model):
             recording = record(model, batch, lambda m, b: self.loss(m, b, state), weights=False)
+        linears: dict[LayerDirection, list[Linear]] = {}
+        numbers: dict[str, float] = {}
         with single_thread():
-            return _decay(recording.calls)
-
-
-def _decay(passages: Sequence[CapturedCall]) -> dict[str, float]:
-    linears: dict[LayerDirection, list[Linear]] = {}
-    for passage in passages:
-        if passage.x_TBI.numel():
-            linears.setdefault(passage.strand, []).append(Linear(replay(passage, SEQUENCES)))
-    numbers: dict[str, float] = {}
-    for strand, calls in linears.items():
-        lags = min(LAGS, max(linear.trace.T for linear in calls) - 1)
-        decay = flow.decay(calls, lags, PAIRS)
-        numbers[f"horizon, {strand}"] = float(lags if decay.horizon is None else decay.horizon)
-        numbers[f"half-life, {strand}"] = float(lags if decay.half_life is None else decay.half_life)
-    return numbers
+            for call in recording.calls:
+                if call.x_TBI.numel():
+                    linears.setdefault(call.strand, []).append(Linear(replay(call, SEQUENCES)))
+            for strand, calls in linears.items():
+                lags = min(LAGS, max(linear.trace.T for linear in calls) - 1)
+                decay = flow.decay(calls, lags, PAIRS)
+                numbers[f"horizon, {strand}"] = float(lags if decay.horizon is None else decay.horizon)
+                numbers[f"half-life, {strand}"] = float(lags if decay.half_life is None else decay.half_life)
+        return numbers

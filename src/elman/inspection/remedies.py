@@ -56,6 +56,32 @@ class LayerUnderTest:
         """The longest dependency that training sees, in steps."""
         return max(2, min(self.window or self.steps, self.steps))
 
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the run."""
+        return float(self.settings.get("learning_rate", 0.003))
+
+    @property
+    def slow_rate(self) -> float:
+        """A learning rate of at most 0.1 / T, rounded down to one digit.
+
+        AdamW changes every weight by about the learning rate. A change of W that scales norms by 1 + d scales the
+        product of T Jacobians by (1 + d)^T, which stays near 1 for d well under 1 / T.
+        """
+        rate = min(self.learning_rate, 0.1 / self.far)
+        digit = 10.0 ** math.floor(math.log10(rate))
+        return round(math.floor(rate / digit + 1e-9) * digit, 12)
+
+    @property
+    def clip(self) -> float:
+        """The norm at which the run clips gradients; 0: no clipping."""
+        return float(self.settings.get("clip", 0) or 0)
+
+    @property
+    def clip_to_one(self) -> float:
+        """The same, but at most 1."""
+        return min(self.clip, 1.0) or 1.0
+
 
 # From so many steps on, rotations without tanh come first: its repeated squashing mixes early inputs into late ones.
 # Pixel MNIST (784 steps) is learned several times as fast without it, 70 to 120 steps as well with it.
@@ -73,29 +99,36 @@ def gated(layer: LayerUnderTest) -> list[Remedy]:
     first, second = (chrono, bias) if layer.late else (bias, chrono)
     if layer.gated:
         return [_init(*first), _init(*second)]
-    reason = f"its memory cell carries the gradient past W: {first[1]}"
-    return [_cell("lstm", first[0], reason, clip=_clip_value(layer))]
+    spec, reason = first
+    return [
+        Remedy(
+            f"--cell lstm --set init={spec} --set clip={layer.clip_to_one:g}",
+            f'elman.LSTM(..., init="{spec}"), with gradients clipped to {layer.clip_to_one:g}',
+            f"its memory cell carries the gradient past W: {reason}",
+        )
+    ]
 
 
 def ungated(layer: LayerUnderTest) -> list[Remedy]:
     """A plain cell whose product of Jacobians starts near 1, and a learning rate that keeps it there."""
     if layer.gated:
         return []
-    rate, clip = _slow_rate(layer), _clip_value(layer)
-    slow = f"learning_rate={rate:g} and gradients clipped to {clip:g} keep W^{layer.far} near its initial value"
+    slow = (
+        f"learning_rate={layer.slow_rate:g} and gradients clipped to {layer.clip_to_one:g} keep W^{layer.far} near its "
+        "initial value"
+    )
+    holds = f"units keep their values (Le, Jaitly and Hinton, 2015); {slow}"
+    relu = _plain(layer, "relu", "identity", holds)
+    if not layer.late:
+        keeps = f"W preserves the norm of every error (Saxe and others, 2014); {slow}"
+        return [_plain(layer, "tanh", "orthogonal", keeps), relu]
     period = math.floor(10 * max(2.0, layer.shortest_period)) / 10
     turns = (
-        f"rotation={period:g}",
         f"W rotates every pair of units by a different angle (Henaff and others, 2016) and preserves norms; its "
-        f"periods are {period:g} steps and more, which hold 95 % of the input's power; {slow}",
+        f"periods are {period:g} steps and more, which hold 95 % of the input's power; {slow}"
     )
-    keeps = "orthogonal", f"W preserves the norm of every error (Saxe and others, 2014); {slow}"
-    holds = "identity", f"units keep their values (Le, Jaitly and Hinton, 2015); {slow}"
-    relu = _plain("relu", *holds, rate, clip)
-    if not layer.late:
-        return [_plain("tanh", *keeps, rate, clip), relu]
     fs = ("identity", "tanh") if layer.far >= LONG else ("tanh", "identity")
-    return [*(_plain(f, *turns, rate, clip) for f in fs), relu]
+    return [*(_plain(layer, f, f"rotation={period:g}", turns) for f in fs), relu]
 
 
 def for_vanishing(layer: LayerUnderTest) -> list[Remedy]:
@@ -120,38 +153,28 @@ def for_exploding(layer: LayerUnderTest) -> list[Remedy]:
     In a plain network with a late loss the product of many Jacobians vanishes or explodes with a small change of W.
     There gates come first.
     """
-    here = [
+    return _with_gates(
+        layer,
         _clip(layer),
         _init("orthogonal", "W increases no norm, so that the product of Jacobians does not grow"),
         _learning_rate(layer, "growing weights make gradients explode later"),
-    ]
-    if layer.gated:
-        return here
-    return [*for_vanishing(layer), *here] if layer.late else [*here, *gated(layer)]
+    )
 
 
 def for_chaotic(layer: LayerUnderTest) -> list[Remedy]:
     """A W without chaos; gates first for a late loss, as for exploding."""
-    here = [
+    return _with_gates(
+        layer,
         _init("orthogonal", "with W of gain 1 nearby states do not diverge"),
         _clip(layer),
         _learning_rate(layer, "large steps drive W into the chaotic range"),
-    ]
-    if layer.gated:
-        return here
-    return [*for_vanishing(layer), *here] if layer.late else [*here, *gated(layer)]
+    )
 
 
 def for_dead(layer: LayerUnderTest) -> list[Remedy]:
     """Initialisation and learning rates that keep relu units alive."""
     return [
-        _plain(
-            "relu",
-            "identity",
-            "every unit starts at zero bias and moves slowly",
-            _slow_rate(layer),
-            _clip_value(layer),
-        ),
+        _plain(layer, "relu", "identity", "every unit starts at zero bias and moves slowly"),
         _learning_rate(layer, "one large step can make a unit dead for good"),
         Remedy(
             "--cell rnn --set nonlinearity=tanh --set init=orthogonal",
@@ -169,10 +192,7 @@ def for_saturated(layer: LayerUnderTest) -> list[Remedy]:
     replace = layer.cell == "rnn_sigmoid" or (layer.late and not layer.gated)
     return [
         *(for_vanishing(layer) if replace else []),
-        _init(
-            "orthogonal",
-            "weights of gain 1 keep the pre-activations small; scale the input to about 1 too",
-        ),
+        _init("orthogonal", "weights of gain 1 keep the pre-activations small; scale the input to about 1 too"),
         _learning_rate(layer, "large steps make large weights"),
         Remedy(
             "--set weight_decay=0.1", "torch.optim.AdamW(..., weight_decay=0.1)", "weight decay shrinks the weights"
@@ -189,13 +209,8 @@ def for_truncated(layer: LayerUnderTest) -> list[Remedy]:
     return [Remedy(f"--set window={longer}", f"window={longer}", reason)]
 
 
-def no_remedy(layer: LayerUnderTest) -> list[Remedy]:
-    """No setting helps."""
-    return []
-
-
 REMEDIES: dict[str, RemedyRule] = {
-    "idle": no_remedy,
+    "idle": lambda layer: [],
     "chaotic": for_chaotic,
     "exploding": for_exploding,
     "dead": for_dead,
@@ -203,7 +218,7 @@ REMEDIES: dict[str, RemedyRule] = {
     "truncated too short": for_truncated,
     "vanishing": for_vanishing,
     "narrow": for_narrow,
-    "healthy": no_remedy,
+    "healthy": lambda layer: [],
 }
 
 
@@ -220,15 +235,15 @@ def _init(spec: str, reason: str) -> Remedy:
     return Remedy(f"--set init={spec}", f'init="{spec}"', reason)
 
 
-def _cell(cell: str, spec: str, reason: str, clip: float) -> Remedy:
-    return Remedy(
-        f"--cell {cell} --set init={spec} --set clip={clip:g}",
-        f'elman.{cell.upper()}(..., init="{spec}"), with gradients clipped to {clip:g}',
-        reason,
-    )
+def _with_gates(layer: LayerUnderTest, *remedies: Remedy) -> list[Remedy]:
+    """Add gates to the remedies of a plain cell: first for a late loss, otherwise last."""
+    if layer.gated:
+        return list(remedies)
+    return [*for_vanishing(layer), *remedies] if layer.late else [*remedies, *gated(layer)]
 
 
-def _plain(nonlinearity: str, spec: str, reason: str, rate: float, clip: float) -> Remedy:
+def _plain(layer: LayerUnderTest, nonlinearity: str, spec: str, reason: str) -> Remedy:
+    rate, clip = layer.slow_rate, layer.clip_to_one
     return Remedy(
         f"--cell rnn --set nonlinearity={nonlinearity} --set init={spec} "
         f"--set learning_rate={rate:g} --set clip={clip:g}",
@@ -237,25 +252,8 @@ def _plain(nonlinearity: str, spec: str, reason: str, rate: float, clip: float) 
     )
 
 
-def _slow_rate(layer: LayerUnderTest) -> float:
-    """Return a learning rate of at most 0.1 / T, rounded down to one digit.
-
-    AdamW changes every weight by about the learning rate. A change of W that scales norms by 1 + d scales the product
-    of T Jacobians by (1 + d)^T, which stays near 1 for d well under 1 / T.
-    """
-    rate = min(_rate(layer), 0.1 / layer.far)
-    digit = 10.0 ** math.floor(math.log10(rate))
-    return round(math.floor(rate / digit + 1e-9) * digit, 12)
-
-
-def _clip_value(layer: LayerUnderTest) -> float:
-    current = float(layer.settings.get("clip", 0) or 0)
-    return min(current, 1.0) or 1.0
-
-
 def _clip(layer: LayerUnderTest) -> Remedy:
-    current = float(layer.settings.get("clip", 0) or 0)
-    value = 1.0 if not current or current > 1 else current / 4
+    value = layer.clip / 4 if 0 < layer.clip <= 1 else 1.0
     return Remedy(
         f"--set clip={value:g}",
         f"torch.nn.utils.clip_grad_norm_(model.parameters(), {value:g})",
@@ -263,10 +261,6 @@ def _clip(layer: LayerUnderTest) -> Remedy:
     )
 
 
-def _rate(layer: LayerUnderTest) -> float:
-    return float(layer.settings.get("learning_rate", 0.003))
-
-
 def _learning_rate(layer: LayerUnderTest, reason: str) -> Remedy:
-    current = _rate(layer)
+    current = layer.learning_rate
     return Remedy(f"--set learning_rate={current / 10:g}", f"lr={current / 10:g}", f"a tenth of {current:g}: {reason}")

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elman.inspection.results import Diagnosis
+from elman.inspection.results import GradientNorms, LargestGradient, LayerReport
 from elman.inspection.verdict import VERDICTS
 
 if TYPE_CHECKING:
@@ -21,8 +21,32 @@ VERSION = 2
 
 
 @dataclass(frozen=True)
-class Report(Diagnosis):
-    """A diagnosis that can be printed, plotted and written as HTML or JSON; `docs/guide/diagnose.md` is its guide."""
+class Report:
+    """A diagnosis that can be printed, plotted and written as HTML or JSON; docs/guide/diagnose.md explains it.
+
+    Attributes:
+        loss: mean over the batches.
+        batches: how many.
+        sequences: how many, in all batches.
+        steps: T of the longest sequence.
+        memory: how many steps back the gradient should reach.
+        window: of truncated backpropagation in training; None: whole sequences.
+        layers: one report for each layer and direction.
+        largest_gradients: the sequences with the largest gradients.
+        half_gradient_share: the smallest share of the sequences that holds half of the summed gradient norms.
+        gradient_norms: of training, if they were given.
+    """
+
+    loss: float
+    batches: int
+    sequences: int
+    steps: int
+    memory: int
+    window: int | None
+    layers: tuple[LayerReport, ...]
+    largest_gradients: tuple[LargestGradient, ...]
+    half_gradient_share: float
+    gradient_norms: GradientNorms | None
 
     @property
     def verdict(self) -> str:
@@ -32,9 +56,8 @@ class Report(Diagnosis):
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; infinity and NaN become the strings "inf", "-inf" and "nan"."""
-        body = _plain(dataclasses.asdict(self))
-        assert isinstance(body, dict)
-        return {"format": FORMAT, "version": VERSION, "verdict": self.verdict, **body}
+        content = {"format": FORMAT, "version": VERSION, "verdict": self.verdict, **dataclasses.asdict(self)}
+        return {name: _plain(value) for name, value in content.items()}
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the report as JSON; the schema is in `docs/guide/diagnose.md`."""

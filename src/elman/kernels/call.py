@@ -43,15 +43,7 @@ class Call(NamedTuple):
 
 
 class GradientMask(NamedTuple):
-    """Which gradients the backward pass should make; those of the states and of the initial state always come.
-
-    Attributes:
-        x: of the input.
-        ih: of U.
-        hh: of W.
-        b_ih: of the bias beside U.
-        b_hh: of the bias beside W.
-    """
+    """Which gradients of `Call`'s fields the backward pass should make; those of the states always come."""
 
     x: bool = True
     ih: bool = True
@@ -129,10 +121,8 @@ def eager_gradients(
     """Return the gradients of the call as a graph, by running the eager kernel over it again."""
     with torch.enable_grad():
         state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
-        initial = (
-            None if call.h_initial is None else tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
-        )
-        weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial)
+        initial = tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
+        weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial or None)
         y_TBH, after = eager.unroll(
             cell, call.x_TBI, state, weights, lengths=call.lengths, resets=call.resets, reverse=reverse
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
 from elman.kernels.cpu.stepper import Stepper as Stepper
-from elman.kernels.eager import State, Steps
+from elman.kernels.eager import Options, State, Steps
 from elman.kernels.weights import Weights
 
 # Every kernel is a module with `refusal` and `unroll`; the fastest comes first, the last one takes everything. One
@@ -38,20 +38,11 @@ class Choice(NamedTuple):
     how: str = ""
 
 
-def choose(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> Choice:
+def choose(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]) -> Choice:
     """Return the fastest kernel that can run the call, with the reason why each faster one cannot."""
     refusals: dict[str, str] = {}
     for name, kernel in KERNELS.items():
-        why = kernel.refusal(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+        why = kernel.refusal(cell, x_TBI, state, weights, **options)
         if why is None:
             return Choice(name, refusals)
         refusals[name] = why
@@ -65,20 +56,12 @@ def explained(choice: Choice, cell: Steps, x_TBI: Tensor, weights: Weights) -> C
 
 
 def unroll(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
+    cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
-    choice = choose(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    choice = choose(cell, x_TBI, state, weights, **options)
     _check_strict(choice, x_TBI)
-    run = KERNELS[choice.name].unroll
-    result: tuple[Tensor, State] = run(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
 

@@ -5,7 +5,7 @@ It is the definition that the faster kernels are held to, and what runs where no
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -19,50 +19,31 @@ State = tuple[Tensor, ...]
 class Steps(Protocol):
     """What this kernel needs of a cell (see `elman.layers.cell.Cell`)."""
 
-    @property
-    def gates(self) -> tuple[str, ...]:
-        """Names of the gates."""
-        ...
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """Names of the states."""
-        ...
-
-    @property
-    def kernel(self) -> str | None:
-        """The name under which the fast kernels know it."""
-        ...
+    gates: ClassVar[tuple[str, ...]]
+    states: ClassVar[tuple[str, ...]]
+    kernel: ClassVar[str | None]
 
     def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
         """Return the state after one step."""
-        ...
 
 
-def refusal(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> str | None:
+class Options(TypedDict, total=False):
+    """The keyword arguments of `unroll`."""
+
+    lengths: Tensor | None
+    resets: Tensor | None
+    reverse: bool
+
+
+def refusal(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]) -> str | None:
     """Return why this kernel cannot run the call, or None: it always can."""
     return None
 
 
 def unroll(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> tuple[Tensor, State]:
+    cell: Steps, x_TBI: Tensor, state: State, weights: Weights, *,
+    lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
     """Run one layer in one direction over a whole sequence.
 
     Args:

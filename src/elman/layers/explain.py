@@ -14,7 +14,7 @@ from elman.layers.recurrent import Hidden, Recurrent
 
 
 class Explanation(NamedTuple):
-    """The choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...).
+    """The kernels that a call would run on.
 
     Attributes:
         layer: the layer's repr.

@@ -64,33 +64,13 @@ class GRU(Recurrent):
     cells: ClassVar[tuple[type[Cell], ...]] = (GRUCell,)
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        variational: bool = False,
-        init: str = "torch",
-        learn_initial_state: bool = False,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(
-            GRUCell(),
-            input_size,
-            hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            variational=variational,
-            init=init,
-            learn_initial_state=learn_initial_state,
-        )
+            GRUCell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            device=device, dtype=dtype,
+            variational=variational, init=init, learn_initial_state=learn_initial_state,
+        )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from elman.errors import SettingError, unknown_name
+from elman.errors import SettingError, look_up
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell
 
@@ -145,9 +145,7 @@ def initialise(spec: str, cell: Cell, weights: Weights, hidden_size: int) -> Non
         SettingError: an unknown name, a number that is none or not taken, or a cell that it does not fit.
     """
     name, has_value, text = str(spec).partition("=")
-    if name not in INITIALISATIONS:
-        raise unknown_name("initialisation", name, INITIALISATIONS)
-    fill, default = INITIALISATIONS[name]
+    fill, default = look_up("initialisation", name, INITIALISATIONS)
     try:
         value = float(text) if has_value else (default or 0.0)
     except ValueError:

@@ -80,38 +80,16 @@ class LSTM(Recurrent):
     cells: ClassVar[tuple[type[Cell], ...]] = (LSTMCell,)
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        variational: bool = False,
-        init: str = "torch",
-        learn_initial_state: bool = False,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(
-            LSTMCell(),
-            input_size,
-            hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            proj_size=proj_size,
-            device=device,
-            dtype=dtype,
-            variational=variational,
-            init=init,
-            learn_initial_state=learn_initial_state,
-        )
+            LSTMCell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            proj_size=proj_size, device=device, dtype=dtype,
+            variational=variational, init=init, learn_initial_state=learn_initial_state,
+        )  # fmt: skip
 
     def _pack_state(self, state: State) -> LSTMState:
         return LSTMState(*state)

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from elman.errors import SettingError, ShapeError
 from elman.kernels.dispatch import Stepper, prepare_steps, step, unroll
+from elman.kernels.eager import Options
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise
@@ -31,21 +32,10 @@ class Observer(Protocol):
     """
 
     def __call__(
-        self,
-        layer: int,
-        direction: int,
-        /,
-        cell: Cell,
-        x_TBI: Tensor,
-        state: State,
-        weights: Weights,
-        *,
-        lengths: Tensor | None = None,
-        resets: Tensor | None = None,
-        reverse: bool = False,
-    ) -> tuple[Tensor, State]:
+        self, layer: int, direction: int, /, cell: Cell, x_TBI: Tensor, state: State, weights: Weights, *,
+        lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
+    ) -> tuple[Tensor, State]:  # fmt: skip
         """Return the output and the state after the last step."""
-        ...
 
 
 class Recurrent(nn.Module):
@@ -77,23 +67,11 @@ class Recurrent(nn.Module):
     cells: ClassVar[tuple[type[Cell], ...]] = ()
 
     def __init__(
-        self,
-        cell: Cell,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        variational: bool = False,
-        init: str = "torch",
-        learn_initial_state: bool = False,
-    ) -> None:
+        self, cell: Cell, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not isinstance(cell, Cell):
             found = f"the class {cell.__name__}" if isinstance(cell, type) else repr(cell)
@@ -138,20 +116,16 @@ class Recurrent(nn.Module):
         return self.weight_ih_l0 if weight is None else weight  # type: ignore[return-value]
 
     def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        rows = len(self.cell.gates) * self.hidden_size
+        rows, states = len(self.cell.gates) * self.hidden_size, self._state_sizes()
         for layer in range(self.num_layers):
             width = self.input_size if layer == 0 else self.output_size
-            shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (rows, width),
-                "weight_hh": (rows, self._state_sizes()[0]),
-            }
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, states[0])}
             if self.bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             if self.proj_size:
                 shapes["weight_hr"] = (self.proj_size, self.hidden_size)
             if self.learn_initial_state:
-                sizes = zip(self.cell.states, self._state_sizes(), strict=True)
-                shapes |= {f"initial_{state}": (size,) for state, size in sizes}
+                shapes |= {f"initial_{name}": (size,) for name, size in zip(self.cell.states, states, strict=True)}
             for direction in range(self.num_directions):
                 for name, shape in shapes.items():
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -159,9 +133,8 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Fill all parameters anew by `init`; with "torch" and one seed the numbers are torch.nn's."""
-        for layer in range(self.num_layers):
-            for direction in range(self.num_directions):
-                initialise(self.init, self.cell, self.weights(layer, direction), self.hidden_size)
+        for weights in self._every_weights():
+            initialise(self.init, self.cell, weights, self.hidden_size)
 
     def weights(self, layer: int = 0, direction: int = 0) -> Weights:
         """Return the parameters of one layer in one direction (0 forward, 1 reverse)."""
@@ -182,11 +155,13 @@ class Recurrent(nn.Module):
             tuple(get(f"initial_{s}") for s in self.cell.states) if self.learn_initial_state else None,
         )
 
+    def _every_weights(self) -> list[Weights]:
+        return [self.weights(k, d) for k in range(self.num_layers) for d in range(self.num_directions)]
+
     @property
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters layer by layer, as torch.nn gives them."""
-        both = [self.weights(k, d) for k in range(self.num_layers) for d in range(self.num_directions)]
-        return [[t for t in (w.ih, w.hh, w.b_ih, w.b_hh, w.hr) if t is not None] for w in both]
+        return [[t for t in weights[:5] if t is not None] for weights in self._every_weights()]
 
     def flatten_parameters(self) -> None:
         """Do nothing; it is here because programs written for torch.nn call it."""
@@ -247,27 +222,18 @@ class Recurrent(nn.Module):
         """
         check_shape("symbols", symbols, "BT" if self.batch_first else "TB")
         check_shape("table", table_VI, "VI", I=self.input_size)
-        x_TBV, state, _, resets_TB = self.prepare(
-            table_VI.new_zeros(*symbols.shape, len(table_VI)).scatter_(2, symbols.long()[:, :, None], 1.0),
-            hx,
-            None,
-            resets,
-            features=len(table_VI),
-        )
+        V = len(table_VI)
+        one_hot = table_VI.new_zeros(*symbols.shape, V).scatter_(2, symbols.long()[:, :, None], 1.0)
+        x_TBV, state, _, resets_TB = self.prepare(one_hot, hx, None, resets, features=V)
         lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
         lowest = [weights._replace(ih=weights.ih @ table_VI.t()) for weights in lowest]
         y_TBH, state = self._unroll(x_TBV, state, None, resets_TB, lowest)
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
 
     def prepare(
-        self,
-        input: Tensor,
-        hx: Hidden | None,
-        lengths: Tensor | Sequence[int] | None,
-        resets: Tensor | None,
-        *,
+        self, input: Tensor, hx: Hidden | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None, *,
         features: int | None = None,
-    ) -> tuple[Tensor, State, Tensor | None, Tensor | None]:
+    ) -> tuple[Tensor, State, Tensor | None, Tensor | None]:  # fmt: skip
         """Check the arguments of `forward`, and return them as the kernels take them: time first, with a batch.
 
         `features` is the width of the input where that is not the layer's own.
@@ -279,9 +245,8 @@ class Recurrent(nn.Module):
         self._check_input(input, resets, single, features or self.input_size)
         if single:
             if lengths is not None:
-                raise ShapeError(
-                    "lengths are for a batch", should="input (T, B, I)", found="input (T, I)", hint="input[:length]"
-                )
+                should, found = "input (T, B, I)", "input (T, I)"
+                raise ShapeError("lengths are for a batch", should=should, found=found, hint="input[:length]")
             input = input.unsqueeze(1)
             resets = resets if resets is None else resets.unsqueeze(1)
         elif self.batch_first:
@@ -353,17 +318,13 @@ class Recurrent(nn.Module):
         if not self.learn_initial_state:
             first, count = self._first_weight(), self.num_layers * self.num_directions
             return tuple([first.new_zeros(count, batch_size, size) for size in self._state_sizes()])
-        rows = [self.weights(k, d).initial or () for k in range(self.num_layers) for d in range(self.num_directions)]
+        rows = [weights.initial or () for weights in self._every_weights()]
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
     def _unroll(
-        self,
-        x_TBI: Tensor,
-        state: State,
-        lengths_B: Tensor | None,
-        resets_TB: Tensor | None,
+        self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None,
         lowest: Sequence[Weights] | None = None,
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, State]:  # fmt: skip
         """Run all layers, the lowest one with the given weights for each direction, or with its own."""
         after: list[State] = []
         for layer in range(self.num_layers):
@@ -371,15 +332,9 @@ class Recurrent(nn.Module):
             for direction in range(self.num_directions):
                 before = tuple(s[len(after)] for s in state)
                 run = unroll if self._observer is None else partial(self._observer, layer, direction)
-                y_TBH, last = run(
-                    self.cell,
-                    x_TBI,
-                    before,
-                    self.weights(layer, direction) if layer or lowest is None else lowest[direction],
-                    lengths=lengths_B,
-                    resets=resets_TB,
-                    reverse=direction == 1,
-                )
+                weights = self.weights(layer, direction) if layer or lowest is None else lowest[direction]
+                options: Options = {"lengths": lengths_B, "resets": resets_TB, "reverse": direction == 1}
+                y_TBH, last = run(self.cell, x_TBI, before, weights, **options)
                 outputs.append(y_TBH)
                 after.append(last)
             x_TBI = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
@@ -395,11 +350,7 @@ class Recurrent(nn.Module):
         return x_TBI * functional.dropout(torch.ones_like(x_TBI[:1]), self.dropout)
 
     def _forward_packed(
-        self,
-        packed: PackedSequence,
-        hx: Hidden | None,
-        lengths: Tensor | Sequence[int] | None,
-        resets: Tensor | None,
+        self, packed: PackedSequence, hx: Hidden | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
     ) -> tuple[PackedSequence, Hidden]:
         padded, counts = self.unpack(packed, lengths, resets)
         output, state = self(padded, hx, lengths=counts)
@@ -438,9 +389,8 @@ class Recurrent(nn.Module):
             return
         if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
             found = str(resets.dtype) if isinstance(resets, Tensor) else type(resets).__name__
-            raise ShapeError(
-                "resets are not booleans", should="a tensor of torch.bool", found=found, hint="resets != 0"
-            )
+            should = "a tensor of torch.bool"
+            raise ShapeError("resets are not booleans", should=should, found=found, hint="resets != 0")
         check_shape("resets", resets, letters[:-1], **{c: sizes[c] for c in letters[:-1]})
 
     def _check_type(self, name: str, tensor: Tensor) -> None:
@@ -462,17 +412,14 @@ class Recurrent(nn.Module):
             should = "a tensor" if len(names) == 1 else f"a tuple of tensors ({', '.join(names)})"
             kinds = ", ".join(type(s).__name__ for s in state)
             found = "a tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} ({kinds})"
-            raise ShapeError(
-                "hx is not a state of this layer", should=should, found=found, hint="hx=None to begin anew"
-            )
+            hint = "hx=None to begin anew"
+            raise ShapeError("hx is not a state of this layer", should=should, found=found, hint=hint)
         count = self.num_layers * self.num_directions
         for name, tensor, size in zip(names, state, self._state_sizes(), strict=True):
             shape = (count, size) if batch_size is None else (count, batch_size, size)
             if tuple(tensor.shape) != shape:
-                letters = "(L*D, H)" if batch_size is None else "(L*D, B, H)"
-                raise ShapeError(
-                    f"hx ({name}) has a wrong shape", should=f"{letters} = {shape}", found=str(tuple(tensor.shape))
-                )
+                should = f"{'(L*D, H)' if batch_size is None else '(L*D, B, H)'} = {shape}"
+                raise ShapeError(f"hx ({name}) has a wrong shape", should=should, found=str(tuple(tensor.shape)))
             self._check_type(f"hx ({name})", tensor)
         return state if batch_size is not None else tuple(s.unsqueeze(1) for s in state)
 

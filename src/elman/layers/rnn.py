@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 from elman.layers.cell import Cell, State
 from elman.layers.recurrent import Recurrent
 
@@ -56,12 +56,7 @@ class IdentityCell(Cell):
         return (gx_BGH[:, 0] + gh_BGH[:, 0],)
 
 
-CELLS: dict[str, type[Cell]] = {
-    "tanh": TanhCell,
-    "relu": ReluCell,
-    "sigmoid": SigmoidCell,
-    "identity": IdentityCell,
-}
+CELLS: dict[str, type[Cell]] = {"tanh": TanhCell, "relu": ReluCell, "sigmoid": SigmoidCell, "identity": IdentityCell}
 
 
 class RNN(Recurrent):
@@ -91,37 +86,15 @@ class RNN(Recurrent):
     cells: ClassVar[tuple[type[Cell], ...]] = tuple(CELLS.values())
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        variational: bool = False,
-        init: str = "torch",
-        learn_initial_state: bool = False,
-    ) -> None:
-        if nonlinearity not in CELLS:
-            raise unknown_name("nonlinearity", nonlinearity, CELLS)
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
+    ) -> None:  # fmt: skip
+        cell = look_up("nonlinearity", nonlinearity, CELLS)
         self.nonlinearity = nonlinearity
         super().__init__(
-            CELLS[nonlinearity](),
-            input_size,
-            hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            variational=variational,
-            init=init,
-            learn_initial_state=learn_initial_state,
-        )
+            cell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            device=device, dtype=dtype,
+            variational=variational, init=init, learn_initial_state=learn_initial_state,
+        )  # fmt: skip

@@ -79,21 +79,10 @@ class Captioner(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder: Any,
-        symbols: int,
-        *,
-        embedding: int = 256,
-        hidden: int = 512,
-        layers: int = 1,
-        cell: str = "lstm",
-        nonlinearity: str = "tanh",
-        init: str = "torch",
-        attention: str = "multiplicative",
-        dropout: float = 0.3,
-        word_dropout: float = 0.0,
-        suppressed: tuple[int, ...] = (),
-    ) -> None:
+        self, encoder: Any, symbols: int, *, embedding: int = 256, hidden: int = 512, layers: int = 1,
+        cell: str = "lstm", nonlinearity: str = "tanh", init: str = "torch", attention: str = "multiplicative",
+        dropout: float = 0.3, word_dropout: float = 0.0, suppressed: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
         self.boundary, self.suppressed, self.word_dropout = symbols, list(suppressed), word_dropout
         # The names of the parts below are those of the weights file.
@@ -120,21 +109,17 @@ class Captioner(nn.Module):
         self.output = FullSoftmax(embedding, symbols + 1, tied=self.embedding)
 
     def encode(self, image_B: Tensor, flips_B: Tensor | None = None) -> Tensor:
-        """Return the features of images, (B, S, M).
+        """Return the features (B, S, M) of images, given as pixels (B, H, W, 3) or region features (B, S, F).
 
-        Args:
-            image_B: pixels (B, H, W, 3) or region features (B, S, F).
-            flips_B: (B,), which images may be flipped horizontally in training; None: none of them.
+        `flips_B` says which images may be flipped horizontally in training; None stands for none of them.
         """
         memory_BSM: Tensor = self.seeing(image_B, flips_B)
         return memory_BSM
 
     def initial_state(self, memory_BSM: Tensor, image_N: Tensor | None = None) -> CaptionerState:
-        """Return the state before the first symbol.
+        """Return the state before the first symbol, for the features that `encode` returned.
 
-        Args:
-            memory_BSM: the features that `encode` returned.
-            image_N: (N,), the index of each caption's image; None: one caption of each.
+        `image_N` is the index of each caption's image; None stands for one caption of each.
         """
         memory_BSM = self.drop(memory_BSM + self.place)
         initial_BX = torch.tanh(self.bridge(self.drop(functional.relu(self.glance(memory_BSM)).mean(1)[None])[0]))
@@ -152,11 +137,7 @@ class Captioner(nn.Module):
         return parts if self.states > 1 else parts[0]
 
     def decode(self, input_TN: Tensor, state: CaptionerState) -> tuple[Tensor, Tensor | None, CaptionerState]:
-        """Read symbols.
-
-        Args:
-            input_TN: symbols, (T, N).
-            state: the state before them.
+        """Read symbols, (T, N), from the state before them.
 
         Returns:
             The readout after each symbol, (T, N, E), the attention weights, (N, T, S), None without attention, and the
@@ -197,10 +178,7 @@ class Captioner(nn.Module):
     def bag_of_words_nats(self, memory_BSM: Tensor, symbol_X: Tensor, image_X: Tensor) -> Tensor:
         """Return the auxiliary bag-of-words loss: the binary cross-entropy per symbol of the captions, a scalar.
 
-        Args:
-            memory_BSM: the features that `encode` returned.
-            symbol_X: symbols of the captions, (X,).
-            image_X: the index of each symbol's image, (X,).
+        The X symbols of all captions come with the index of their images.
         """
         target_BV = memory_BSM.new_zeros(len(memory_BSM), self.boundary)
         target_BV[image_X, symbol_X] = 1

@@ -35,11 +35,9 @@ class Classifier(nn.Module):
         self.output = nn.Linear(encoder.output_size, outputs)
 
     def forward(self, x: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """Return the scores, (B, C), or (T, B, C) for each step.
+        """Return the scores, (B, C), or (T, B, C) for each step, of inputs (T, B, ...).
 
-        Args:
-            x: the input of the input layer, (T, B, ...).
-            lengths_B: (B,), None if all have T steps.
+        `lengths_B` is None if all have T steps.
         """
         pooled_BF, y_TBF = self.encoder(self.front(x, lengths_B), lengths_B)
         scores: Tensor = self.output(y_TBF if self.per_step else pooled_BF)
@@ -48,9 +46,6 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def stream(self, steps: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the scores (1, C) after each step of one sequence, as if it ended there, in constant memory.
-
-        Args:
-            steps: the steps of one sequence, (...) each.
 
         Raises:
             SettingError: the layers are bidirectional.
@@ -108,7 +103,7 @@ TARGET_LOSSES: dict[str, TargetLoss] = {
 }
 
 
-def class_weights(counts: tuple[int, ...], balanced: bool) -> Tensor | None:
+def class_weights(counts: tuple[int, ...], balanced: bool, device: torch.device | str = "cpu") -> Tensor | None:
     """Return balanced class weights, (C,): inverse to the class frequencies, with mean 1 over the examples.
 
     King and Zeng 2001, "Logistic regression in rare events data".
@@ -116,8 +111,9 @@ def class_weights(counts: tuple[int, ...], balanced: bool) -> Tensor | None:
     Args:
         counts: examples of each class in the training data.
         balanced: whether to weight the classes; if not, None is returned.
+        device: of the weights.
     """
     if not balanced or not counts:
         return None
     count_C = torch.tensor(counts, dtype=torch.float32)
-    return count_C.sum() / (len(counts) * count_C)
+    return (count_C.sum() / (len(counts) * count_C)).to(device)

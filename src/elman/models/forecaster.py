@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 from elman.modules.forecast_heads import DistributionHead, QuantileHead, build_output
 from elman.modules.instance_norm import InstanceNorm
 from elman.modules.segment_rnn import Covariates, SegmentRNN
@@ -55,26 +55,16 @@ class Forecaster(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        decoding: str = "segments",
-        output: str = "quantiles",
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-        window_norm: str = "revin",
-        horizon: int,
-        segment: int,
-        series: int,
-        calendar_features: int = 0,
-        known_covariates: int = 0,
-        **network: Any,
-    ) -> None:
+        self, *, decoding: str = "segments", output: str = "quantiles", quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        window_norm: str = "revin", horizon: int, segment: int, series: int, calendar_features: int = 0,
+        known_covariates: int = 0, **network: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
-        if decoding not in DECODINGS:
-            raise unknown_name("decoding", decoding, DECODINGS)
+        build = look_up("decoding", decoding, DECODINGS)
         self.normalise = InstanceNorm(window_norm, series)
         self.output = build_output(output, quantiles)
         covariates = (calendar_features, known_covariates)
-        self.network = DECODINGS[decoding](self.output, horizon, segment, *covariates, series=series, **network)
+        self.network = build(self.output, horizon, segment, *covariates, series=series, **network)
 
     def forward(self, x_TB: Tensor, observed_TB: Tensor, covariates: Covariates, series_B: Tensor) -> Tensor:
         """Return the predictive distribution of each step of the horizon, (F, B, P), in the units of the windows.

@@ -44,22 +44,11 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(
-        self,
-        vocabulary: int,
-        *,
-        cell: str = "lstm",
-        embedding: int = 128,
-        hidden: int = 512,
-        layers: int = 1,
-        nonlinearity: str = "tanh",
-        init: str = "torch",
-        tie_weights: bool = False,
-        cutoffs: tuple[int, ...] = (),
-        embedding_dropout: float = 0.0,
-        dropout: float = 0.0,
-        variational_dropout: bool = False,
+        self, vocabulary: int, *, cell: str = "lstm", embedding: int = 128, hidden: int = 512, layers: int = 1,
+        nonlinearity: str = "tanh", init: str = "torch", tie_weights: bool = False, cutoffs: tuple[int, ...] = (),
+        embedding_dropout: float = 0.0, dropout: float = 0.0, variational_dropout: bool = False,
         learn_initial_state: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         if tie_weights and (embedding != hidden or cutoffs):
             raise SettingError(
@@ -71,16 +60,9 @@ class LanguageModel(nn.Module):
         self.embedding = normal_embedding(vocabulary, embedding, embedding**-0.5 if tie_weights else 1.0)
         self.embedding_dropout = SequenceDropout(embedding_dropout, variational_dropout)
         self.recurrent = build_layers(
-            cell,
-            embedding,
-            hidden,
-            layers=layers,
-            nonlinearity=nonlinearity,
-            dropout=dropout,
-            variational_dropout=variational_dropout,
-            init=init,
-            learn_initial_state=learn_initial_state,
-        )
+            cell, embedding, hidden, layers=layers, nonlinearity=nonlinearity, dropout=dropout,
+            variational_dropout=variational_dropout, init=init, learn_initial_state=learn_initial_state,
+        )  # fmt: skip
         self.dropout = SequenceDropout(dropout, variational_dropout)
         self.output: FullSoftmax | AdaptiveSoftmax
         if cutoffs:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from elman.errors import SettingError, unknown_name
+from elman.errors import SettingError, look_up
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import last_output
 from elman.modules.ranking_loss import EXCLUDED, LOSSES, ScoreIndices
@@ -43,17 +43,9 @@ class Recommender(nn.Module):
     """
 
     def __init__(
-        self,
-        items: int,
-        hidden: int,
-        *,
-        embedding: int,
-        tie_weights: bool = True,
-        embedding_dropout: float = 0.0,
-        item_dropout: float = 0.0,
-        dropout: float = 0.0,
-        **network: Any,
-    ) -> None:
+        self, items: int, hidden: int, *, embedding: int, tie_weights: bool = True, embedding_dropout: float = 0.0,
+        item_dropout: float = 0.0, dropout: float = 0.0, **network: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         if network.get("bidirectional"):
             raise SettingError(
@@ -89,12 +81,7 @@ class Recommender(nn.Module):
         return self.dropout(self.project(s_TBH)), state
 
     def scores(self, f_NE: Tensor, items_K: Tensor | None = None) -> Tensor:
-        """Return the scores of some items, (N, K), or of all, (N, V).
-
-        Args:
-            f_NE: what `features` returned.
-            items_K: the items, (K,); None for all.
-        """
+        """Return the scores of some items, (N, K), or of all, (N, V), for what `features` returned."""
         weight = self.embedding.weight if self.tie_weights else self.weight
         if items_K is None:
             return functional.linear(f_NE, weight, self.bias)
@@ -143,8 +130,7 @@ class RankingLoss:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.name not in LOSSES:
-            raise unknown_name("loss", self.name, LOSSES)
+        look_up("loss", self.name, LOSSES)
         probability_V = self.counts.double() ** self.power
         self._probability_V = probability_V / probability_V.sum()
         self._cumulative_V = self._probability_V.cumsum(0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 from elman.modules.comparison import (
     COMPARISONS,
     OVERLAP_FEATURES,
@@ -45,26 +45,16 @@ class SimilarityModel(nn.Module):
     """
 
     def __init__(
-        self,
-        words: WordEmbedding,
-        hidden: int,
-        *,
-        comparison: str = "aligned",
-        score_bins: int = 6,
-        embedding_dropout: float = 0.0,
-        vector_weight: float = 0.0,
-        dropout: float = 0.0,
-        pooling: str = "max",
+        self, words: WordEmbedding, hidden: int, *, comparison: str = "aligned", score_bins: int = 6,
+        embedding_dropout: float = 0.0, vector_weight: float = 0.0, dropout: float = 0.0, pooling: str = "max",
         **network: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
-        if comparison not in COMPARISONS:
-            raise unknown_name("comparison", comparison, COMPARISONS)
+        build = look_up("comparison", comparison, COMPARISONS)
         self.words = words
         self.embedding_dropout = SequenceDropout(embedding_dropout)
         self.encoder = RecurrentStack(words.output_size, hidden, dropout=dropout, pooling=pooling, **network)
         features = self.encoder.output_size
-        build = COMPARISONS[comparison]
         self.distance = build(features) if build else None
         self.alignment: Alignment | None = None
         self.grades: ScoreDistribution | None = None
@@ -77,11 +67,7 @@ class SimilarityModel(nn.Module):
         self.vector_weight = vector_weight
 
     def encode(self, texts: Any) -> EncodedText:
-        """Encode texts.
-
-        Args:
-            texts: a batch of `elman.data.pairs.batches.TextBatch`.
-        """
+        """Encode texts, an `elman.data.pairs.batches.TextBatch`."""
         x_WI = self.words(texts.word_W, texts.piece_N, texts.begin_W)
         x_TBI = self.embedding_dropout(x_WI[texts.place_TB])
         vector_BF, y_TBF = self.encoder(x_TBI, texts.lengths_B)
@@ -89,21 +75,12 @@ class SimilarityModel(nn.Module):
         return EncodedText(vector_BF, y_TBF, x_TBI, texts.weight_W[texts.place_TB] * exist_TB, texts.lengths_B)
 
     def forward(self, batch: Any) -> Tensor:
-        """Return the similarity of each pair, 0 to 1, (B,).
-
-        Args:
-            batch: a batch of `elman.data.pairs.batches.PairBatch`.
-        """
+        """Return the similarity, 0 to 1, (B,), of each pair of an `elman.data.pairs.batches.PairBatch`."""
         compared = self._compare(batch)[2]
         return compared if self.grades is None else self.grades.score(compared)
 
     def loss(self, batch: Any, target_B: Tensor) -> Tensor:
-        """Return the mean loss, a scalar.
-
-        Args:
-            batch: as in `forward`.
-            target_B: the scores, (B,), from 0 to 1.
-        """
+        """Return the mean loss, a scalar, of a batch as in `forward`; the targets are scores from 0 to 1."""
         first, second, compared = self._compare(batch)
         if self.grades is None:
             return functional.mse_loss(compared, target_B)
@@ -129,10 +106,7 @@ class SimilarityModel(nn.Module):
         assert self.grades is not None
         features = [vector_features(first, second)]
         if self.alignment is not None:
-            features += [
-                self.alignment(first, second, similarity_BTT),
-                overlap_features(first, second, similarity_BTT),
-            ]
+            features += [layer(first, second, similarity_BTT) for layer in (self.alignment, overlap_features)]
         return first, second, self.grades(torch.cat(features, -1))
 
 
@@ -146,11 +120,7 @@ def split_pairs(texts: EncodedText) -> tuple[EncodedText, EncodedText]:
 
 
 def spelling_similarity(batch: Any) -> Tensor:
-    """Return the spelling similarity between the words of each pair, (B, T, T); 0 beyond the lengths.
-
-    Args:
-        batch: a batch of `elman.data.pairs.batches.PairBatch`.
-    """
+    """Return the spelling similarity between the words of each pair of a batch, (B, T, T); 0 beyond the lengths."""
     texts = batch.texts
     B = texts.place_TB.shape[1] // 2
     exist_BT = steps_exist(texts.place_TB, texts.lengths_B).T

@@ -69,37 +69,19 @@ class Transcriber(nn.Module):
     deviation_I: Tensor
 
     def __init__(
-        self,
-        features: int,
-        symbols: int,
-        *,
-        mean: Sequence[float],
-        deviation: Sequence[float],
-        streaming: bool = False,
-        utterance_norm: bool = False,
-        hidden: int = 128,
-        layers: int = 2,
-        cell: str = "gru",
-        nonlinearity: str = "tanh",
-        init: str = "torch",
-        stride: int = 2,
-        dropout: float = 0.2,
-        mask_steps: int = 0,
-        mask_features: int = 0,
-        max_time_stretch: float = 0.0,
-        max_frequency_warp: float = 0.0,
-    ) -> None:
+        self, features: int, symbols: int, *, mean: Sequence[float], deviation: Sequence[float],
+        streaming: bool = False, utterance_norm: bool = False, hidden: int = 128, layers: int = 2, cell: str = "gru",
+        nonlinearity: str = "tanh", init: str = "torch", stride: int = 2, dropout: float = 0.2, mask_steps: int = 0,
+        mask_features: int = 0, max_time_stretch: float = 0.0, max_frequency_warp: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         if len(mean) != features or len(deviation) != features:
             raise SettingError(
                 "mean and deviation do not match the features", should=f"{features} numbers", found=f"{len(mean)}"
             )
         if streaming and utterance_norm:
-            raise SettingError(
-                "a stream cannot be normalised by its own mean",
-                should="that of the training data",
-                found="streaming, utterance_norm",
-            )
+            what = "a stream cannot be normalised by its own mean"
+            raise SettingError(what, should="that of the training data", found="streaming, utterance_norm")
         self.register_buffer("mean_I", torch.tensor(mean))
         self.register_buffer("deviation_I", torch.tensor(deviation))
         self.streaming, self.utterance_norm = streaming, utterance_norm
@@ -108,15 +90,9 @@ class Transcriber(nn.Module):
         self.front = CausalConvolution(features, hidden, kernel=3 * stride, stride=stride)
         self.drop = SequenceDropout(dropout)
         self.recurrent = build_layers(
-            cell,
-            hidden,
-            hidden,
-            layers=layers,
-            bidirectional=not streaming,
-            nonlinearity=nonlinearity,
-            dropout=dropout,
-            init=init,
-        )
+            cell, hidden, hidden, layers=layers, bidirectional=not streaming, nonlinearity=nonlinearity,
+            dropout=dropout, init=init,
+        )  # fmt: skip
         self.output = nn.Linear(self.recurrent.output_size, symbols + 1)
 
     @property
@@ -127,9 +103,7 @@ class Transcriber(nn.Module):
     def forward(self, x_TBI: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the blank and the symbols, (T', B, V + 1), and the output lengths, (B,).
 
-        Args:
-            x_TBI: features, (T, B, I); values beyond a sequence's length have no effect.
-            lengths_B: (B,).
+        Values beyond a sequence's length have no effect.
         """
         if self.training and self.max_time_stretch:
             factor = 1 + self.max_time_stretch * (2 * float(torch.rand(())) - 1)
@@ -177,10 +151,6 @@ class Transcriber(nn.Module):
     @torch.no_grad()
     def forward_chunk(self, x_TBI: Tensor, state: TranscriberState | None = None) -> tuple[Tensor, TranscriberState]:
         """Return the logits of the next steps of a stream, (T', B, V + 1), and the state after them.
-
-        Args:
-            x_TBI: features of the next steps, (T, B, I).
-            state: the state before them; None at the beginning.
 
         Raises:
             SettingError: as `check_streaming`.

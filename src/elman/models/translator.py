@@ -86,21 +86,10 @@ class Translator(nn.Module):
     """
 
     def __init__(
-        self,
-        source_size: int,
-        target_size: int,
-        *,
-        joint_vocabulary: bool = False,
-        embedding: int = 256,
-        hidden: int = 512,
-        layers: int = 1,
-        cell: str = "gru",
-        nonlinearity: str = "tanh",
-        init: str = "torch",
-        attention: str = "multiplicative",
-        input_feeding: bool = False,
-        dropout: float = 0.2,
-    ) -> None:
+        self, source_size: int, target_size: int, *, joint_vocabulary: bool = False, embedding: int = 256,
+        hidden: int = 512, layers: int = 1, cell: str = "gru", nonlinearity: str = "tanh", init: str = "torch",
+        attention: str = "multiplicative", input_feeding: bool = False, dropout: float = 0.2,
+    ) -> None:  # fmt: skip
         super().__init__()
         if hidden % 2 or (joint_vocabulary and source_size != target_size):
             raise SettingError(
@@ -115,9 +104,8 @@ class Translator(nn.Module):
         self.source_embedding = None if joint_vocabulary else normal_embedding(source_size, embedding, deviation)
         self.drop = SequenceDropout(dropout)
         options: dict[str, Any] = {"cell": cell, "nonlinearity": nonlinearity, "init": init, "dropout": dropout}
-        self.encoder = build_layers(
-            input_size=embedding, hidden=hidden // 2, layers=layers, bidirectional=True, **options
-        )
+        both: dict[str, Any] = {"layers": layers, "bidirectional": True, **options}
+        self.encoder = build_layers(input_size=embedding, hidden=hidden // 2, **both)
         fed = embedding if input_feeding else 0
         self.lower = build_layers(input_size=embedding + fed, hidden=hidden, **options)
         self.upper = build_layers(input_size=2 * hidden, hidden=hidden, layers=layers, **options)
@@ -128,12 +116,7 @@ class Translator(nn.Module):
         self.output = FullSoftmax(embedding, target_size + 1, tied=self.target_embedding)
 
     def encode(self, source_SB: Tensor, lengths_B: Tensor) -> DecoderState:
-        """Encode the sources and return the decoder's state before the first symbol.
-
-        Args:
-            source_SB: symbols, (S, B).
-            lengths_B: (B,), at least 1.
-        """
+        """Encode the sources, of at least one symbol, and return the decoder's state before the first symbol."""
         e_SBE = self.drop((self.source_embedding or self.target_embedding)(source_SB))
         m_SBM, state = self.encoder(e_SBE, lengths=lengths_B)
         h_LBH = state if isinstance(state, Tensor) else state[0]
@@ -155,11 +138,7 @@ class Translator(nn.Module):
         return parts if self.states > 1 else parts[0]
 
     def decode(self, input_TB: Tensor, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
-        """Read target symbols.
-
-        Args:
-            input_TB: symbols, (T, B).
-            state: the state before them.
+        """Read target symbols, (T, B), from the state before them.
 
         Returns:
             The readout after each symbol, (T, B, E), the attention weights, (B, T, S), and the state after the last
@@ -188,14 +167,9 @@ class Translator(nn.Module):
         return r_TBE, weights_BTS, replace(state, lower=lower, upper=upper, attended_BS=attended_BS)
 
     def nats(
-        self,
-        source_SB: Tensor,
-        lengths_B: Tensor,
-        target_TB: Tensor,
-        *,
-        label_smoothing: float = 0.0,
-        scheduled_sampling: float = 0.0,
-    ) -> tuple[Tensor, int]:
+        self, source_SB: Tensor, lengths_B: Tensor, target_TB: Tensor, *,
+        label_smoothing: float = 0.0, scheduled_sampling: float = 0.0,
+    ) -> tuple[Tensor, int]:  # fmt: skip
         """Return the cross-entropy of the targets, summed, and the number of their symbols, the ends included.
 
         Args:

@@ -26,11 +26,9 @@ class TimeMasking(nn.Module):
         self.max_steps, self.runs = max_steps, runs
 
     def forward(self, x_TB: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """Return the sequences with runs of steps set to zero, the mean of standardised features.
+        """Return the sequences (T, B, ...) with runs of steps set to zero, the mean of standardised features.
 
-        Args:
-            x_TB: (T, B, ...).
-            lengths_B: (B,), None if all have T steps.
+        `lengths_B` is None if all have T steps.
         """
         if not self.training or self.max_steps == 0:
             return x_TB
@@ -61,9 +59,8 @@ class FrequencyMasking(nn.Module):
         if not self.training or self.max_features == 0:
             return x_TBI
         _, B, size = x_TBI.shape
-        masked_IB = _random_runs(
-            size, torch.full((B,), size), torch.full((B,), min(self.max_features, size)), self.runs
-        )
+        longest_B = torch.full((B,), min(self.max_features, size))
+        masked_IB = _random_runs(size, torch.full((B,), size), longest_B, self.runs)
         return x_TBI.masked_fill(masked_IB.T.to(x_TBI.device), 0.0)
 
     def extra_repr(self) -> str:
@@ -105,17 +102,9 @@ class RandomCrop(nn.Module):
 
 
 def time_stretch(x_TBI: Tensor, lengths_B: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Resample sequences in time by linear interpolation (speed perturbation).
+    """Resample sequences to T' = factor * T steps by linear interpolation (speed perturbation), and their lengths.
 
     Values beyond a sequence's length have no effect: its last step is repeated there.
-
-    Args:
-        x_TBI: (T, B, I).
-        lengths_B: (B,).
-        factor: above 1 the sequences become longer, that is slower.
-
-    Returns:
-        The sequences, (T', B, I) with T' = factor * T, rounded, and their lengths, (B,).
     """
     size = max(1, round(len(x_TBI) * factor))
     last_B = (lengths_B - 1).clamp(min=0).to(x_TBI.device)
@@ -130,13 +119,6 @@ def frequency_warp(x_TBI: Tensor, factors_B: Tensor) -> Tensor:
 
     Beyond the last feature its value is repeated. On features along the mel scale this is vocal tract length
     perturbation (Jaitly and Hinton 2013, "Vocal tract length perturbation improves speech recognition").
-
-    Args:
-        x_TBI: (T, B, I).
-        factors_B: (B,), one for each sequence.
-
-    Returns:
-        (T, B, I).
     """
     T, B, size = x_TBI.shape
     position_BI = (torch.arange(size) / factors_B[:, None]).clamp(max=size - 1).to(x_TBI)

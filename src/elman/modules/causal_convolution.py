@@ -25,12 +25,7 @@ class CausalConvolution(nn.Module):
         self.linear = nn.Linear(kernel * input_size, output_size)
 
     def forward(self, x_TBI: Tensor, state_KBI: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the outputs, (T', B, C), and the state: the inputs that the next output begins with, (K, B, I).
-
-        Args:
-            x_TBI: the next steps, (T, B, I).
-            state_KBI: the state before them; None at the beginning.
-        """
+        """Return the outputs, (T', B, C), and the state: the inputs that the next output begins with, (K, B, I)."""
         _, B, size = x_TBI.shape
         if state_KBI is None:
             state_KBI = x_TBI.new_zeros(self.kernel - self.stride, B, size)

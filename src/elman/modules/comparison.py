@@ -135,9 +135,9 @@ class Alignment(nn.Module):
         same_BTT = (similarity_BTT >= 1).to(similarity_BTT)
         energy_BTT = p_BTP @ q_BTP.transpose(1, 2) / math.sqrt(p_BTP.shape[-1])
         energy_BTT = energy_BTT + self.spelling[0] * same_BTT + self.spelling[1] * similarity_BTT
-        neighbour_BTT = same_with_neighbour(same_BTT)
-        u_BP = self._compare_words(p_BTP, q_BTP, energy_BTT, (similarity_BTT, same_BTT, neighbour_BTT), first, second)
-        matched = tuple(matrix.transpose(1, 2) for matrix in (similarity_BTT, same_BTT, neighbour_BTT))
+        matches = (similarity_BTT, same_BTT, same_with_neighbour(same_BTT))
+        u_BP = self._compare_words(p_BTP, q_BTP, energy_BTT, matches, first, second)
+        matched = tuple(matrix.transpose(1, 2) for matrix in matches)
         v_BP = self._compare_words(q_BTP, p_BTP, energy_BTT.transpose(1, 2), matched, second, first)
         return torch.cat([u_BP + v_BP, (u_BP - v_BP).abs()], -1)
 
@@ -147,14 +147,9 @@ class Alignment(nn.Module):
         return (p_TBP * steps_exist(text.y_TBF, text.lengths_B)[..., None]).transpose(0, 1)
 
     def _compare_words(
-        self,
-        p_BTP: Tensor,
-        q_BTP: Tensor,
-        energy_BTT: Tensor,
-        matches: tuple[Tensor, ...],
-        first: EncodedText,
-        second: EncodedText,
-    ) -> Tensor:
+        self, p_BTP: Tensor, q_BTP: Tensor, energy_BTT: Tensor, matches: tuple[Tensor, ...],
+        first: EncodedText, second: EncodedText,
+    ) -> Tensor:  # fmt: skip
         """Return the mean and the maximum of the compared words of the first text, (B, 2P)."""
         exists_BT = steps_exist(second.y_TBF, second.lengths_B).T
         energy_BTT = energy_BTT.masked_fill(~exists_BT[:, None, :], torch.finfo(energy_BTT.dtype).min)
@@ -187,13 +182,10 @@ def overlap_features(first: EncodedText, second: EncodedText, similarity_BTT: Te
     greater, then the ratios of the lengths and of the total weights.
     """
     same_BTT = (similarity_BTT >= 1).to(similarity_BTT)
-    neighbour_BTT = same_with_neighbour(same_BTT)
+    matrices = (same_BTT, similarity_BTT, same_with_neighbour(same_BTT))
     shares = []
-    for text, matrices in (
-        (first, (same_BTT, similarity_BTT, neighbour_BTT)),
-        (second, tuple(m.transpose(1, 2) for m in (same_BTT, similarity_BTT, neighbour_BTT))),
-    ):
-        same_BT, similarity_BT, neighbour_BT = (m.amax(-1) for m in matrices)
+    for text, axis in ((first, 2), (second, 1)):
+        same_BT, similarity_BT, neighbour_BT = (matrix.amax(axis) for matrix in matrices)
         weight_BT = text.weight_TB.T
         count_B, total_B = text.lengths_B.clamp(min=1).to(weight_BT), weight_BT.sum(-1).clamp(min=1e-6)
         weighted = [(same_BT * weight_BT).sum(-1) / total_B, (similarity_BT * weight_BT).sum(-1) / total_B]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Laplace, Normal
 from torch.nn import functional
 
-from elman.errors import SettingError, unknown_name
+from elman.errors import SettingError, look_up
 from elman.modules.instance_norm import LocationScale
 
 MIN_SCALE = 1e-3  # of a distribution, in units of the normalised series
@@ -128,18 +128,8 @@ OUTPUTS: dict[str, Callable[[Sequence[float]], QuantileHead | DistributionHead]]
 
 
 def build_output(name: str, levels: Sequence[float]) -> QuantileHead | DistributionHead:
-    """Build a forecast head by its name.
-
-    Args:
-        name: a name in `OUTPUTS`.
-        levels: the quantile levels, see `check_levels`.
-
-    Raises:
-        SettingError: an unknown name or invalid levels.
-    """
-    if name not in OUTPUTS:
-        raise unknown_name("output", name, OUTPUTS)
-    return OUTPUTS[name](levels)
+    """Build a forecast head of `OUTPUTS`; an unknown name and invalid levels are a SettingError."""
+    return look_up("output", name, OUTPUTS)(levels)
 
 
 def check_levels(levels: Sequence[float]) -> tuple[float, ...]:

@@ -33,17 +33,10 @@ class FrameEncoder(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        features: int,
-        *,
-        mean: float = 0.0,
-        deviation: float = 1.0,
-        channels: tuple[int, ...] = (16, 32, 64),
-        dropout: float = 0.0,
-        max_shift: int = 0,
+        self, shape: tuple[int, ...], features: int, *, mean: float = 0.0, deviation: float = 1.0,
+        channels: tuple[int, ...] = (16, 32, 64), dropout: float = 0.0, max_shift: int = 0,
         horizontal_flip: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         height, width = (size - 2 * max_shift for size in shape[:2])
         if height < 1 or width < 1:
@@ -65,12 +58,7 @@ class FrameEncoder(nn.Module):
         self.linear = nn.Linear(in_channels * height * width, features)
 
     def forward(self, frames_TBHW: Tensor, lengths_B: Tensor | None = None) -> Tensor:
-        """Return the vectors, (T, B, F).
-
-        Args:
-            frames_TBHW: (T, B, H, W) or (T, B, H, W, C), of any dtype.
-            lengths_B: (B,); they have no effect.
-        """
+        """Return the vectors, (T, B, F), of frames of any dtype; the lengths (B,) have no effect."""
         T, B = frames_TBHW.shape[:2]
         cropped = self.shift(frames_TBHW).flatten(0, 1)
         frames_NCHW = cropped[:, None] if cropped.dim() == 3 else cropped.permute(0, 3, 1, 2)

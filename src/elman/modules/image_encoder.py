@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
-from elman.modules.resnet import RESNETS, ResNet, stage_count
+from elman.modules import RESNETS
+from elman.modules.resnet import ResNet, stage_count
 
 
 class PixelEncoder(nn.Module):
@@ -17,7 +20,7 @@ class PixelEncoder(nn.Module):
 
     Args:
         shape: (H, W, 3), the shape of the images.
-        name: "small", or a name in `elman.modules.resnet.RESNETS`.
+        name: "small", or a name in `elman.modules.RESNETS`.
         width: channels of the first stage of the small network, doubled at each further stage.
         blocks: residual blocks in each stage of the small network.
         max_shift_share: greatest shift, as a share of the side.
@@ -29,23 +32,13 @@ class PixelEncoder(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        *,
-        name: str = "small",
-        width: int = 32,
-        blocks: int = 1,
-        max_shift_share: float = 0.0,
-        max_zoom: float = 0.0,
-        max_brightness_change: float = 0.0,
-    ) -> None:
+        self, shape: tuple[int, ...], *, name: str = "small", width: int = 32, blocks: int = 1,
+        max_shift_share: float = 0.0, max_zoom: float = 0.0, max_brightness_change: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         if min(shape[:2]) < 16:
-            raise SettingError(
-                "the images are too small",
-                should="at least 16 pixels in height and width",
-                found=f"{shape[0]} x {shape[1]}",
-            )
+            should = "at least 16 pixels in height and width"
+            raise SettingError("the images are too small", should=should, found=f"{shape[0]} x {shape[1]}")
         self.max_shift_share, self.max_zoom = max_shift_share, max_zoom
         self.max_brightness_change = max_brightness_change
         if name == "small":
@@ -64,9 +57,7 @@ class PixelEncoder(nn.Module):
     def forward(self, image_BHWC: Tensor, flips_B: Tensor | None = None) -> Tensor:
         """Return the features of the regions, (B, S, M), row by row.
 
-        Args:
-            image_BHWC: (B, H, W, 3).
-            flips_B: (B,), which images may be flipped horizontally in training; None: none of them.
+        `flips_B` says which images may be flipped horizontally in training; None stands for none of them.
         """
         if self.training:
             image_BHWC = self.augment(image_BHWC, flips_B)
@@ -123,3 +114,14 @@ class RegionEncoder(nn.Module):
         flat_XF = features_NSF.flatten(0, 1).double()
         self.mean.copy_(flat_XF.mean(0))
         self.deviation.copy_(flat_XF.std(0, correction=0).clamp(min=1e-4))
+
+
+def build_image_encoder(shape: tuple[int, ...], features: int, **options: Any) -> PixelEncoder | RegionEncoder:
+    """Build the encoder of images of a shape.
+
+    Args:
+        shape: (H, W, 3), or (S, F) of precomputed features.
+        features: size of encoded features.
+        options: of `PixelEncoder`; precomputed features have none.
+    """
+    return RegionEncoder(shape, features) if len(shape) == 2 else PixelEncoder(shape, **options)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 from elman.modules.augmentation import FrequencyMasking, TimeMasking
 from elman.modules.frame_encoder import FrameEncoder
 
@@ -57,13 +57,9 @@ class FeatureInput(nn.Module):
     deviation: Tensor
 
     def __init__(
-        self,
-        size: int,
-        mean: Sequence[float] = (0.0,),
-        deviation: Sequence[float] = (1.0,),
-        mask_steps: int = 0,
-        mask_features: int = 0,
-    ) -> None:
+        self, size: int, mean: Sequence[float] = (0.0,), deviation: Sequence[float] = (1.0,),
+        mask_steps: int = 0, mask_features: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.masks = nn.Sequential(TimeMasking(mask_steps, 2), FrequencyMasking(mask_features, 2))
         self.register_buffer("mean", torch.tensor(tuple(mean)))
@@ -99,17 +95,9 @@ INPUT_LAYERS: dict[str, Callable[..., Any]] = {
 
 
 def build_input_layer(kind: str, shape: Sequence[int], **options: Any) -> Any:
-    """Build the input layer for a kind of step; it has `output_size`.
+    """Build the input layer of `INPUT_LAYERS` for steps of a shape; it has `output_size`.
 
-    Args:
-        kind: a name in `INPUT_LAYERS`.
-        shape: the shape of a step.
-        options: symbols, embedding, word_dropout, mean, deviation, mask_steps, mask_features, dropout, max_shift and
-            horizontal_flip; each layer uses some of them.
-
-    Raises:
-        SettingError: an unknown name.
+    The options are symbols, embedding, word_dropout, mean, deviation, mask_steps, mask_features, dropout, max_shift and
+    horizontal_flip; each layer uses some of them. An unknown kind is a SettingError.
     """
-    if kind not in INPUT_LAYERS:
-        raise unknown_name("kind of step", kind, INPUT_LAYERS)
-    return INPUT_LAYERS[kind](tuple(shape), **options)
+    return look_up("kind of step", kind, INPUT_LAYERS)(tuple(shape), **options)

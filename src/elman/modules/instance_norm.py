@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 
 EPSILON = 1e-5  # added to a variance, so that the scale of a constant window is not 0
 
@@ -55,8 +55,7 @@ class InstanceNorm(nn.Module):
 
     def __init__(self, name: str, series: int) -> None:
         super().__init__()
-        if name not in NORMALISATIONS:
-            raise unknown_name("normalisation", name, NORMALISATIONS)
+        look_up("normalisation", name, NORMALISATIONS)
         self.name, self.learned = name, name == "revin"
         if self.learned:
             self.gain = nn.Parameter(torch.ones(series))

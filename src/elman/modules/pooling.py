@@ -8,19 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 
 
 class LastPool(nn.Module):
     """Last pooling: the outputs after the last step, of each direction."""
 
     def forward(self, y_TBF: Tensor, lengths_B: Tensor, last_BF: Tensor) -> Tensor:
-        """Return the pooled vectors, (B, F).
+        """Return the pooled vectors, (B, F), of outputs that are zero beyond the lengths.
 
-        Args:
-            y_TBF: the outputs of the layers, (T, B, F), zero beyond the lengths.
-            lengths_B: (B,).
-            last_BF: the last output of each direction, (B, F).
+        `last_BF` is the last output of each direction.
         """
         return last_BF
 
@@ -57,11 +54,7 @@ class MaxPool(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Attention pooling: a mean weighted by the softmax over the steps of v . tanh(A y_t) (Yang et al. 2016).
-
-    Args:
-        features: F, size of the outputs.
-    """
+    """Attention pooling: a mean weighted by the softmax over the steps of v . tanh(A y_t) (Yang et al. 2016)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -95,27 +88,12 @@ POOLINGS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def build_pooling(name: str, features: int) -> nn.Module:
-    """Build a pooling by its name.
-
-    Args:
-        name: a name in `POOLINGS`.
-        features: F, size of the outputs.
-
-    Raises:
-        SettingError: an unknown name.
-    """
-    if name not in POOLINGS:
-        raise unknown_name("pooling", name, POOLINGS)
-    return POOLINGS[name](features)
+    """Build a pooling of `POOLINGS` for outputs of F features; an unknown name is a SettingError."""
+    return look_up("pooling", name, POOLINGS)(features)
 
 
 def last_output(state: Any, directions: int) -> Tensor:
-    """Return the last layer's output at the last step of each sequence, (B, D * H).
-
-    Args:
-        state: the state of recurrent layers after the last step.
-        directions: D.
-    """
+    """Return the last layer's output at the last step, (B, D * H), from the state of layers with D directions."""
     h_LBH = state if isinstance(state, Tensor) else state[0]
     return torch.cat(tuple(h_LBH[-directions:]), -1)
 

@@ -25,13 +25,7 @@ ScoreIndices = tuple[Tensor, Tensor]
 
 
 def bpr_max(positive_N: Tensor, negative_NK: Tensor, decay: float) -> Tensor:
-    """Return BPR-max of each row, (N,).
-
-    Args:
-        positive_N: scores of the target items, (N,).
-        negative_NK: scores of the negative items, (N, K).
-        decay: lambda.
-    """
+    """Return BPR-max of each row, (N,), from the scores of target and negative items; `decay` is lambda."""
     s_NK = negative_NK.softmax(-1)
     win_N = (s_NK * torch.sigmoid(positive_N[:, None] - negative_NK)).sum(-1)
     return -torch.log(win_N + 1e-24) + decay * (s_NK * negative_NK.square()).sum(-1)

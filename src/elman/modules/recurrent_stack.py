@@ -7,25 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elman.errors import SettingError, unknown_name
+from elman.errors import SettingError, look_up
 from elman.layers import LAYERS, layer_class
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import build_pooling, last_output
 
 
 def build_layers(
-    cell: str,
-    input_size: int,
-    hidden: int,
-    *,
-    layers: int = 1,
-    bidirectional: bool = False,
-    nonlinearity: str = "tanh",
-    dropout: float = 0.0,
-    variational_dropout: bool = False,
-    init: str = "torch",
+    cell: str, input_size: int, hidden: int, *, layers: int = 1, bidirectional: bool = False,
+    nonlinearity: str = "tanh", dropout: float = 0.0, variational_dropout: bool = False, init: str = "torch",
     learn_initial_state: bool = False,
-) -> Any:
+) -> Any:  # fmt: skip
     """Build recurrent layers from settings.
 
     Args:
@@ -43,8 +35,7 @@ def build_layers(
     Raises:
         SettingError: an unknown name, an invalid size, or a nonlinearity for a cell that has no choice.
     """
-    if cell not in LAYERS:
-        raise unknown_name("cell", cell, LAYERS)
+    look_up("cell", cell, LAYERS)
     if cell != "rnn" and nonlinearity != "tanh":
         raise SettingError(
             f"the cell {cell} has no nonlinearity to choose",
@@ -54,16 +45,10 @@ def build_layers(
         )
     build: Any = layer_class(cell)
     return build(
-        input_size,
-        hidden,
-        num_layers=layers,
-        bidirectional=bidirectional,
-        dropout=dropout if layers > 1 else 0.0,
-        variational=variational_dropout,
-        init=init,
-        learn_initial_state=learn_initial_state,
+        input_size, hidden, layers, bidirectional=bidirectional, dropout=dropout if layers > 1 else 0.0,
+        variational=variational_dropout, init=init, learn_initial_state=learn_initial_state,
         **({"nonlinearity": nonlinearity} if cell == "rnn" else {}),
-    )
+    )  # fmt: skip
 
 
 def select_rows(state: Any, rows_N: Tensor) -> Any:
@@ -88,16 +73,9 @@ class RecurrentStack(nn.Module):
     """
 
     def __init__(
-        self,
-        input_size: int,
-        hidden: int,
-        *,
-        cell: str = "gru",
-        dropout: float = 0.0,
-        variational_dropout: bool = False,
-        pooling: str = "last",
-        **network: Any,
-    ) -> None:
+        self, input_size: int, hidden: int, *, cell: str = "gru", dropout: float = 0.0,
+        variational_dropout: bool = False, pooling: str = "last", **network: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         options: dict[str, Any] = {"dropout": dropout, "variational_dropout": variational_dropout, **network}
         self.recurrent = build_layers(cell, input_size, hidden, **options)
@@ -108,9 +86,7 @@ class RecurrentStack(nn.Module):
     def forward(self, x_TBI: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the vector of each sequence, (B, F), and the outputs at all steps, (T, B, F).
 
-        Args:
-            x_TBI: the batch, (T, B, I); values beyond a sequence's length have no effect.
-            lengths_B: (B,), None if all have T steps.
+        Values beyond a sequence's length have no effect; `lengths_B` is None if all have T steps.
         """
         y_TBF, state = self.recurrent(x_TBI, lengths=lengths_B)
         sizes_B = torch.full((y_TBF.shape[1],), len(y_TBF)) if lengths_B is None else lengths_B

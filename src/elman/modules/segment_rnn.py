@@ -47,18 +47,9 @@ class SegmentRNN(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        segment: int,
-        horizon: int,
-        outputs: int,
-        series: int,
-        calendar_features: int,
-        known_covariates: int,
-        hidden: int,
-        dropout: float = 0.0,
-        **network: Any,
-    ) -> None:
+        self, *, segment: int, horizon: int, outputs: int, series: int, calendar_features: int, known_covariates: int,
+        hidden: int, dropout: float = 0.0, **network: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.segment, self.horizon, self.outputs = segment, horizon, outputs
         self.ahead = -(-horizon // segment)

@@ -32,16 +32,9 @@ class DirectRNN(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        horizon: int,
-        outputs: int,
-        series: int,
-        covariates: int,
-        hidden: int,
-        dropout: float = 0.0,
-        **network: Any,
-    ) -> None:
+        self, *, horizon: int, outputs: int, series: int, covariates: int, hidden: int,
+        dropout: float = 0.0, **network: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.horizon, self.outputs = horizon, outputs
         self.identity = nn.Embedding(series, IDENTITY)
@@ -80,15 +73,9 @@ class RecursiveRNN(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        output: QuantileHead | DistributionHead,
-        series: int,
-        covariates: int,
-        hidden: int,
-        dropout: float = 0.0,
-        **network: Any,
-    ) -> None:
+        self, *, output: QuantileHead | DistributionHead, series: int, covariates: int, hidden: int,
+        dropout: float = 0.0, **network: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.output = output
         self.identity = nn.Embedding(series, IDENTITY)
@@ -111,9 +98,6 @@ class RecursiveRNN(nn.Module):
             if step + 1 < len(known_SBK):
                 point_B = self.output.point(self.output(raw_BP))
                 value_B2 = torch.stack([point_B, torch.ones_like(point_B)], -1)
-                y_BH, state = self._read(torch.cat([value_B2, known_SBK[step + 1], e_BE], -1), state)
+                x_BI = torch.cat([value_B2, known_SBK[step + 1], e_BE], -1)
+                (y_BH,), state = self.recurrent(x_BI[None], state)
         return torch.stack(outputs)
-
-    def _read(self, x_BI: Tensor, state: Any) -> tuple[Tensor, Any]:
-        y_1BH, state = self.recurrent(x_BI[None], state)
-        return y_1BH[0], state

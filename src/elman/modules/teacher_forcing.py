@@ -11,13 +11,7 @@ from elman.modules.softmax import IGNORE_INDEX
 def teacher_forcing(target_TB: Tensor, boundary: int) -> tuple[Tensor, Tensor]:
     """Return what a decoder reads, and what it predicts at each step, (T + 1, B) each.
 
-    Args:
-        target_TB: symbols, -100 beyond the ends.
-        boundary: the symbol that begins and ends each target.
-
-    Returns:
-        The inputs, which begin with the boundary symbol, and the labels, which end with it; beyond the ends the labels
-        are -100.
+    The inputs begin with the boundary symbol and the labels end with it; targets and labels are -100 beyond the ends.
     """
     padding_1B = target_TB.new_full((1, target_TB.shape[1]), IGNORE_INDEX)
     label_TB = torch.cat((target_TB, padding_1B))

@@ -44,10 +44,7 @@ class WordEmbedding(nn.Module):
     def forward(self, word_W: Tensor, piece_N: Tensor, begin_W: Tensor) -> Tensor:
         """Return the word vectors, (W, E + D).
 
-        Args:
-            word_W: word ids, (W,).
-            piece_N: the subwords of all words, one word after the other, (N,).
-            begin_W: where the subwords of each word begin in `piece_N`, (W,).
+        `piece_N` holds the subwords of all words, one word after the other; those of each begin at `begin_W`.
         """
         known_W = word_W
         if self.training and self.word_dropout:

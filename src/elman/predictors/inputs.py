@@ -200,8 +200,13 @@ def input_file(name: str | Path) -> Iterator[Path]:
 
 def is_file(name: str | Path) -> bool:
     """Return whether there is a file of this name; a long text is none."""
+    return exists(name) and Path(name).is_file()
+
+
+def exists(name: str | Path) -> bool:
+    """Return whether there is a file or folder of this name; a long text is none."""
     try:
-        return Path(name).is_file()
+        return Path(name).exists()
     except (OSError, ValueError):  # too long for a name, or a zero byte
         return False
 

@@ -10,19 +10,19 @@ from elman.settings import Settings, setting
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(Settings):
-    """What `elman predict` can be told."""
+    """Options of classification."""
 
-    top: int = setting(3, "how many classes are shown, the most probable first", low=1)
-    every: int = setting(0, "a running answer after every so many steps; 0: one answer at the end", low=0)
+    top: int = setting(3, "number of classes in the answer, the most probable first", low=1)
+    every: int = setting(0, "steps between running answers; 0: one answer at the end", low=0)
     skip_bad: bool = setting(False, "name broken inputs, and answer the others")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOptions(Settings):
-    """What `elman predict` can be told of a forecast."""
+    """Options of forecasting."""
 
     horizon: int | None = setting(None, "steps to forecast; none: as in training", low=1, high=1_000_000)
-    skip_bad: bool = setting(False, "leave out rows that cannot be read, and name them")
+    skip_bad: bool = setting(False, "skip broken rows, and name them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,55 +43,60 @@ class SimilarityOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class RecommendOptions(Settings):
-    """What `elman predict` can be told of a recommender."""
+    """Options of recommendation."""
 
-    k: int = setting(10, "how many items", low=1, high=1_000_000)
-    exclude_seen: bool | None = setting(None, "leave out items of the session; not set: as in training")
-    state: str | None = setting(None, "a file the session goes on from, if it is there, and is written to at the end")
+    top_k: int = setting(10, "number of recommended items", low=1, high=1_000_000)
+    exclude_seen: bool | None = setting(None, "exclude items of the session; not set: as in training")
+    state: str | None = setting(None, "file that the session is restored from, if it exists, and saved to at the end")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions(Settings):
-    """What `elman predict` can be told."""
+class BeamOptions(Settings):
+    """Options of beam search."""
 
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
-    length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
-    coverage_penalty: float = setting(0.0, "against leaving parts of the source out; 0.1 is much", low=0)
-    n_best: int = setting(1, "translations of each line, at most as many as the beam is wide", low=1)
-    alignment: bool = setting(False, "the source symbol that each symbol looked at most")
-    copy_unknown: bool = setting(False, "words: an unknown word becomes the source word that it looked at most")
-    pictures: str | None = setting(None, "a folder where the attention of each line is drawn")
-    longest: int = setting(1000, "symbols; a longer line is refused", low=1)
-    after: str | None = setting(None, "a file with what an earlier call printed: as many lines are passed over")
-    skip_bad: bool = setting(
-        False, "name a line that cannot be translated, with an empty line in its place; of - always"
-    )
+    beam_width: int = setting(5, "beam width; 1: greedy", low=1, high=1000)
+    n_best: int = setting(1, "number of answers to each input, at most beam_width", low=1)
 
     def check(self) -> None:
-        if self.n_best > self.beam:
+        if self.n_best > self.beam_width:
             raise SettingError(
-                "n_best is more than the beam finds",
-                should=f"at most beam={self.beam}",
+                "n_best is greater than beam_width",
+                should=f"at most {self.beam_width}",
                 found=str(self.n_best),
-                hint=f"--set beam={self.n_best}",
+                hint=f"--set beam_width={self.n_best}",
             )
-        if self.after is not None and (self.n_best > 1 or self.alignment):
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateOptions(BeamOptions):
+    """What `elman predict` can be told of a translation."""
+
+    length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
+    coverage_penalty: float = setting(0.0, "against untranslated source symbols; 0.1 is much", low=0)
+    alignment: bool = setting(False, "show the source symbol with the highest attention for each symbol")
+    copy_unknown: bool = setting(False, "words: replace an unknown word by the source word with the highest attention")
+    pictures: str | None = setting(None, "folder for plots of the attention of each line")
+    max_symbols: int = setting(1000, "symbols of a line; a longer one is an error", low=1)
+    resume_from: str | None = setting(None, "output of an interrupted run; its inputs are skipped")
+    skip_bad: bool = setting(False, "name broken lines, with an empty line in their place; of - always")
+
+    def check(self) -> None:
+        super().check()
+        if self.resume_from is not None and (self.n_best > 1 or self.alignment):
             raise SettingError(
-                "after counts lines, and some answers would have several",
+                "resume_from counts lines, and some answers would have several",
                 should="n_best=1 and alignment=false",
                 found=f"n_best={self.n_best}, alignment={str(self.alignment).lower()}",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescribeOptions(Settings):
-    """What `elman predict` can be told."""
+class CaptionOptions(BeamOptions):
+    """What `elman predict` can be told of captions."""
 
-    beam: int = setting(5, "hypotheses that live at a time; 1: greedy", low=1, high=1000)
-    length_penalty: float = setting(0.8, "0 favours short descriptions, 1 long ones", low=0)
-    n_best: int = setting(1, "descriptions of each picture, at most as many as the beam is wide", low=1)
-    pictures: str | None = setting(None, "folder where is drawn what each word looked at")
-    skip_bad: bool = setting(False, "name broken pictures, and describe the others")
+    length_penalty: float = setting(0.8, "0 favours short captions, 1 long ones", low=0)
+    pictures: str | None = setting(None, "folder for plots of the attention of each word")
+    skip_bad: bool = setting(False, "name broken images, and caption the others")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,126 +1,116 @@
-"""A trained recommender: what it is measured by, and what it says comes next."""
+"""A trained recommender: it answers the events of sessions with the items that come next."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
-from elman.data.sessions import builtin as shop
-from elman.data.sessions.dataset import open_part, order_events, write_evaluated
 from elman.data.sessions.items import ItemCatalogue
-from elman.data.sessions.readers import read_events
-from elman.errors import BrokenRun
-from elman.evaluation.baselines.next_item import build_baselines
-from elman.evaluation.baselines.shop_oracle import shop_oracle
-from elman.evaluation.next_item import evaluate_predictor, evaluate_recommender
-from elman.evaluation.result import Metrics
+from elman.errors import SettingError
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
-from elman.predictors.session import Session, answers
-from elman.storage.ragged import RaggedArrays
-from elman.storage.run_directory import RunDirectory
+from elman.predictors.base import Predictor
+from elman.predictors.inputs import STDIN
+from elman.predictors.options import RecommendOptions
+from elman.predictors.session import Session, read_events
 
 
-@dataclass(frozen=True)
-class RecommendPredictor:
-    """A recommender that is ready to use."""
+class RecommendPredictor(Predictor):
+    """A recommender that is ready to use.
 
+    Args:
+        model: the model, in evaluation mode.
+        run: the run directory.
+        items: the items of the model.
+        exclude_seen: whether items of a session are excluded, unless an option says otherwise.
+        probabilities: whether the softmax of the scores is a probability.
+    """
+
+    Options = RecommendOptions
     model: Recommender
-    items: ItemCatalogue
-    settings: Any
-    run: RunDirectory
+
+    def __init__(
+        self, model: Recommender, run: Path, items: ItemCatalogue, *, exclude_seen: bool, probabilities: bool
+    ) -> None:
+        super().__init__(model, run)
+        self.items, self.exclude_seen, self.probabilities = items, exclude_seen, probabilities
 
     def session(self, state: Path | None = None) -> Session:
-        """Return a session that begins, or goes on from a file that `Session.save` wrote."""
-        fresh = Session(self.model, self.items, self.run.model, odds=self.settings.loss == "cross-entropy")
-        return fresh if state is None else fresh.restore(state)
+        """Return a new session, or one that is restored from a file of `Session.save`.
 
-    def predict(
-        self, inputs: Sequence[str], *, k: int = 10, exclude_seen: bool | None = None, state: str | None = None
-    ) -> Iterator[Answer]:
-        """Yield what comes next in a running session, as it is asked for.
+        Raises:
+            RunError: the file belongs to another model, or is broken.
+        """
+        session = Session(self.model, self.items, self.run, probabilities=self.probabilities)
+        return session if state is None else session.restore(state)
+
+    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+        """Recommend the next items of a session, each time when they are asked for.
 
         Args:
             inputs: the items of one session, which get one answer, after the last of them; "-" reads events from
                 standard input as JSON, one a line, and answers each.
-            k: how many items.
-            exclude_seen: leave out items of the session; None: as in training.
-            state: a file that the session goes on from, where it is there, and that it is written to at the end.
+            options: the fields of `RecommendOptions`.
 
         Raises:
-            DataError: a line is no event.
-            RunError: the state is another model's, or broken.
-            SettingError: there is nothing to answer to.
+            DataError: a line is not an event.
+            NonFiniteError: the model gives numbers that are not finite.
+            RunError: the state belongs to another model, or is broken.
+            SettingError: an option is invalid, or there is no session to answer.
         """
-        exclude = self.settings.exclude_seen if exclude_seen is None else exclude_seen
-        return answers(self.session, inputs, k=k, exclude_seen=exclude, state=Path(state) if state else None)
-
-    def evaluate(self, data: Sequence[Path] | None = None, *, skip_bad: bool = False) -> dict[str, Any]:
-        """Return the metrics, and under "baselines" those of trivial predictors.
-
-        On `data` every event but the first of a session is judged; without it, the test part of the run, or the
-        validation part where there is no test part.
-
-        Raises:
-            DataError, RunError: the data cannot be read, or the run has none.
-        """
-        if not (self.run.path / "training.ends.npy").exists():
-            raise BrokenRun(
-                f"{self.run.path} came without its training sessions, which the trivial predictors are made of",
-                should="training.values.npy and training.ends.npy",
+        chosen = RecommendOptions(**options)
+        state = Path(chosen.state) if chosen.state else None
+        restored = state if state is not None and state.exists() else None
+        if not inputs and restored is None:
+            raise SettingError(
+                "there is no session to answer",
+                should="the items of a session, or - for events on standard input",
+                found="nothing",
+                hint="elman predict RUN ITEM ITEM",
             )
-        left_out: dict[str, Any] = {}
-        with TemporaryDirectory() as folder:
-            if data:
-                events = read_events(data, replace(self.settings.table(), skip_bad=skip_bad))
-                left_out = {"rows_left_out": events.skipped.count, "left_out": events.skipped.lines()}
-                sessions = order_events(events, gap=self.settings.gap)
-                name, part = "DATA", write_evaluated(sessions, self.items, Path(folder))
+        exclude_seen = self.exclude_seen if chosen.exclude_seen is None else chosen.exclude_seen
+        session = self.session(restored)
+        try:
+            unknown = [str(item) for item in inputs if item != STDIN and not session.push(str(item))]
+            if STDIN in inputs:
+                yield from self._stream(session, chosen.top_k, exclude_seen, one_session=state is not None)
             else:
-                name = "test" if self.run.config["data"].get("test_events") else "validation"
-                part = open_part(self.run.path, name, len(self.items))
-            metrics = judge(self.settings, self.model, part, self.items)
-            beside = trivial(self.settings, self.run, self.items, part)
-        return {"judged_on": name, **metrics, **(left_out if skip_bad else {}), "baselines": beside}
+                yield _answer(session, None, unknown, chosen.top_k, exclude_seen)
+        finally:
+            if state is not None:
+                session.save(state)
+
+    def _stream(self, session: Session, top_k: int, exclude_seen: bool, *, one_session: bool) -> Iterator[Answer]:
+        """Answer each event on standard input; those that name no session belong to `session`."""
+        named: dict[str, Session] = {}
+        for event in read_events(sys.stdin):
+            current = session
+            if event.session is not None:
+                if one_session:
+                    raise SettingError(
+                        "one file cannot hold the state of many sessions",
+                        should="events without a session where state=FILE is given",
+                        found=f"the session {event.session!r}",
+                    )
+                current = named.get(event.session) or named.setdefault(event.session, self.session())
+            unknown = [item for item in event.items if not current.push(item)]
+            yield _answer(current, event.session, unknown, top_k, exclude_seen)
+            if event.end and event.session is not None:
+                del named[event.session]
 
 
-def judge(settings: Any, model: Any, part: RaggedArrays, items: ItemCatalogue, device: Any = "cpu") -> Metrics:
-    """Return the metrics of the model on a part."""
-
-    def features(input_TB: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = model.features(input_TB.to(device), lengths=lengths_B)[0]
-        return found
-
-    options: dict[str, Any] = {"at": settings.at, "exclude_seen": settings.exclude_seen}
-    return evaluate_recommender(features, lambda f_NE: model.scores(f_NE.to(device)), part, items.counts, **options)
-
-
-def trivial(settings: Any, run: RunDirectory, items: ItemCatalogue, part: RaggedArrays) -> dict[str, Metrics]:
-    """Return the metrics of trivial predictors on a part; of the made-up shop also the best there can be."""
-    predictors = build_baselines(training_part(run, items), items.counts)
-    if run.config["data"].get("sources") == [shop.NAME] and set(items.names) <= set(shop.shop().names):
-        predictors["best possible"] = shop_oracle(shop.shop(), items.names)
-    options: dict[str, Any] = {"at": settings.at, "exclude_seen": settings.exclude_seen}
-    return {name: evaluate_predictor(each, part, items.counts, **options) for name, each in predictors.items()}
-
-
-def training_part(run: RunDirectory, items: ItemCatalogue) -> RaggedArrays:
-    """Return the training sessions of a run.
-
-    Raises:
-        RunError: they are broken, or others than the run began with.
-    """
-    training = open_part(run.path, "training", len(items))
-    usable = int(training.lengths.min()) > 1 and int(training.values["item"].min()) >= 0
-    if training.fingerprint != run.config["data"].get("fingerprint") or not usable:
-        raise BrokenRun(
-            f"the sessions in {run.path} are not those that the run began with",
-            should=f"fingerprint {run.config['data'].get('fingerprint')}",
-            found=training.fingerprint,
-        )
-    return training
+def _answer(session: Session, name: str | None, unknown: list[str], top_k: int, exclude_seen: bool) -> Answer:
+    items = session.next(top_k, exclude_seen=exclude_seen)
+    fields: dict[str, Any] = {} if name is None else {"session": name}
+    fields |= {"items": [item for item, _ in items], "scores": [score for _, score in items], "events": session.events}
+    shown = "  ".join(f"{item} {score:.3f}" for item, score in items)
+    line = shown if name is None else f"{name}: {shown}"
+    if unknown:
+        fields["unknown"] = unknown
+        line += f"  (unknown: {', '.join(unknown[:5])})"
+    if not session.events:
+        fields["of"] = "popularity"
+        line += "  (no known item yet: the most popular)"
+    return Answer(line, fields)

@@ -1,11 +1,8 @@
-"""A trained translator: what it is measured by, and what it answers to lines."""
+"""A trained translator: translations of lines by beam search, and their alignments."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,203 +14,158 @@ from torch import Tensor
 from elman.data.batching import in_order, pad
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
-from elman.data.translation.dataset import ParallelDataset, read_validation_pairs
-from elman.data.translation.readers import SentencePair, read_parallel
-from elman.data.translation.vocabularies import VocabularyPair
+from elman.data.translation.vocabularies import VocabularyPair, encode_within
 from elman.decoding.beam import Beam, Hypothesis, coverage
 from elman.errors import DataError
-from elman.evaluation.metrics.translation import signatures, translation_metrics
 from elman.models.translator import DecoderState, Translator
 from elman.plots.attention_matrix import create_plot_folder, draw_attention_matrix
 from elman.predictors.answer import Answer, no_answer
+from elman.predictors.base import Predictor
 from elman.predictors.inputs import InputLine, batched, count_lines, input_lines, resolved
 from elman.predictors.options import TranslateOptions
-from elman.predictors.source_lines import encoded, measurable
-from elman.storage.resumable_answers import ResumableAnswers
-from elman.storage.run_directory import RunDirectory
 
-TOGETHER = 32  # lines that are translated at a time
-SYMBOLS = 4096  # of their sources, padding counted, at the most
-WINDOW = 256  # lines of a measurement whose translations are made, and kept, at a time
-LONGEST = 1000  # symbols of a line that is translated, where nothing else is said
+BATCH = 32  # lines that are translated at a time
+BATCH_SYMBOLS = 4096  # symbols of their sources at most, padding counted
 SKIP = "--skip-bad leaves an empty line in its place"
 
+Line = NDArray[np.int64] | None
+"""The token ids of a line; None for an empty one."""
 
-@dataclass(frozen=True)
-class TranslationPredictor:
+
+class TranslationPredictor(Predictor):
     """A translator that is ready to use.
 
-    Attributes:
-        model: in evaluation mode.
-        languages: the symbols of both sides.
-        longest: symbols of a line in training at the most.
-        run: where it came from.
+    Args:
+        model: the model, in evaluation mode.
+        run: the run directory.
+        vocabularies: of both sides.
     """
 
+    Options = TranslateOptions
     model: Translator
-    languages: VocabularyPair
-    longest: int
-    run: RunDirectory
+
+    def __init__(self, model: Translator, run: Path, vocabularies: VocabularyPair) -> None:
+        super().__init__(model, run)
+        self.vocabularies = vocabularies
 
     def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
-        """Translate lines, and yield each translation as it is made; to each line there is one answer.
+        """Translate lines, and yield each translation as it is made; each line has exactly one answer.
 
         Args:
             inputs: lines; the name of a file stands for its lines, "-" for those of standard input.
-            options: see `TranslateOptions`.
+            options: the fields of `TranslateOptions`.
 
         Raises:
-            DataError: a file cannot be read, or a line of a file is too long or has a character that the model does not
-                know; what came before is answered. A stream goes on: such a line of standard input gets an answer that
-                says what is wrong.
+            DataError: a file cannot be read, or a line of a file is too long or has a character without a symbol; what
+                came before is answered. Such a line of standard input gets an answer that says what is wrong.
         """
-        wanted = TranslateOptions(**options)
-        number = count_lines(Path(wanted.after)) if wanted.after else 0
-        lines = input_lines(resolved(inputs), number)
-        tried = ((line, *self._tried(line, wanted)) for line in lines)
-        for some in batched(tried, TOGETHER, lambda each: each[0].interactive):
-            found = self.translate([ids for _, ids, _ in some], wanted)
-            for (line, _, error), hypotheses in zip(some, found, strict=True):
+        chosen = TranslateOptions(**options)
+        number = count_lines(Path(chosen.resume_from)) if chosen.resume_from else 0
+        lines = ((line, *self._encoded(line, chosen)) for line in input_lines(resolved(inputs), number))
+        for batch in batched(lines, BATCH, lambda row: row[0].interactive):
+            translations = self.translate([ids for _, ids, _ in batch], chosen)
+            for (line, _, error), hypotheses in zip(batch, translations, strict=True):
                 number += 1
-                answer = self._answer(line.text, hypotheses, wanted, number)
+                answer = self._answer(line.text, hypotheses, chosen, number)
                 if error:
                     broken = no_answer(line.where, error)
                     answer = broken._replace(fields={**answer.fields, **broken.fields}, instead=answer.line)
                 yield answer
 
-    def _tried(self, line: InputLine, wanted: TranslateOptions) -> tuple[NDArray[np.int64] | None, DataError | None]:
-        """Return the token ids of a line, None for an empty one; or what is wrong, where it is not raised."""
+    def _encoded(self, line: InputLine, options: TranslateOptions) -> tuple[Line, DataError | None]:
+        """Return the token ids of a line, or what is wrong with it, where that is not raised."""
+        if not line.text:
+            return None, None
         try:
-            return self._encoded(line, wanted.longest), None
+            vocabulary, limit = self.vocabularies.source, options.max_symbols
+            return encode_within(vocabulary, line.text, line.where, limit, skip=SKIP, settable=True), None
         except DataError as error:
-            if not (line.interactive or wanted.skip_bad):
+            if not (line.interactive or options.skip_bad):
                 raise
             return None, error
 
-    def _encoded(self, line: InputLine, longest: int) -> NDArray[np.int64] | None:
-        """Return the token ids of a line, None for an empty one."""
-        if not line.text:
-            return None
-        return encoded(self.languages.source, line.text, line.where, longest, skip=SKIP, settable=True)
-
     @torch.no_grad()
-    def translate(self, lines: Sequence[NDArray[np.int64] | None], wanted: TranslateOptions) -> list[list[Hypothesis]]:
-        """Return the best translations of each encoded line, the best first; none for an empty one."""
-        found: list[list[Hypothesis]] = [[] for _ in lines]
+    def translate(self, lines: Sequence[Line], options: TranslateOptions) -> list[list[Hypothesis]]:
+        """Return the best translations of each line, the best first; none for an empty one."""
+        translations: list[list[Hypothesis]] = [[] for _ in lines]
         full = [(n, ids) for n, ids in enumerate(lines) if ids is not None]
-        for chosen in in_order([len(ids) for _, ids in full], batch_size=TOGETHER, tokens=SYMBOLS) if full else ():
-            some = [full[int(c)] for c in chosen]
-            source, lengths = pad([ids for _, ids in some])
-            at = self.model.encode(torch.from_numpy(source), torch.from_numpy(lengths))
-            limits = [3 * int(n) + 10 for n in lengths]
-            for (n, _), hypotheses in zip(some, self._beam(wanted).search(at, len(some), limits), strict=True):
-                found[n] = hypotheses
-        return found
+        order = in_order([len(ids) for _, ids in full], batch_size=BATCH, tokens=BATCH_SYMBOLS) if full else ()
+        for numbers in order:
+            batch = [full[int(n)] for n in numbers]
+            source, lengths = pad([ids for _, ids in batch])
+            state = self.model.encode(torch.from_numpy(source), torch.from_numpy(lengths))
+            limits = [3 * int(length) + 10 for length in lengths]
+            for (n, _), hypotheses in zip(batch, self._beam(options).search(state, len(batch), limits), strict=True):
+                translations[n] = hypotheses
+        return translations
 
-    def _beam(self, wanted: TranslateOptions) -> Beam[DecoderState]:
-        def penalty(at: DecoderState) -> Tensor:
-            return wanted.coverage_penalty * coverage(at.attended_BS, at.lengths_B)
+    def translate_texts(self, texts: Sequence[str]) -> list[str]:
+        """Return the best translation of each text, with the default options."""
+        lines = [encode_line(self.vocabularies.source, text) for text in texts]
+        return [
+            _one_line(symbols_of(self.vocabularies.target, best[0].token_ids)) if best else ""
+            for best in self.translate(lines, TranslateOptions())
+        ]
+
+    def _beam(self, options: TranslateOptions) -> Beam[DecoderState]:
+        def penalty(state: DecoderState) -> Tensor:
+            return options.coverage_penalty * coverage(state.attended_BS, state.lengths_B)
 
         return Beam(
             self.model.step,
             DecoderState.select,
             self.model.boundary,
             self.model.boundary,
-            width=wanted.beam,
-            length_penalty=wanted.length_penalty,
-            bonus=penalty if wanted.coverage_penalty else None,
+            width=options.beam_width,
+            length_penalty=options.length_penalty,
+            bonus=penalty if options.coverage_penalty else None,
         )
 
-    def _answer(self, line: str, found: list[Hypothesis], wanted: TranslateOptions, number: int) -> Answer:
-        if not found:
+    def _answer(self, line: str, hypotheses: list[Hypothesis], options: TranslateOptions, number: int) -> Answer:
+        if not hypotheses:
             return Answer("", {"source": line, "translation": "", "n_best": []})
-        shown = [self._shown(line, hypothesis, wanted) for hypothesis in found[: wanted.n_best]]
-        texts = [each["translation"] for each in shown]
-        lines = texts if len(shown) == 1 else [f"{each['score']:9.4f}  {each['translation']}" for each in shown]
-        if wanted.alignment:
-            lines += [f"    {t} <- {s}" for t, s in shown[0]["alignment"]]
-        fields: dict[str, Any] = {"source": line, "translation": texts[0], "n_best": shown}
-        if wanted.pictures:
-            fields["picture"] = str(self._draw(line, found[0], Path(wanted.pictures), number))
+        n_best = [self._translation(line, hypothesis, options) for hypothesis in hypotheses[: options.n_best]]
+        lines = [row["translation"] for row in n_best]
+        if len(lines) > 1:
+            lines = [f"{row['score']:9.4f}  {row['translation']}" for row in n_best]
+        if options.alignment:
+            lines += [f"    {target} <- {source}" for target, source in n_best[0]["alignment"]]
+        fields: dict[str, Any] = {"source": line, "translation": n_best[0]["translation"], "n_best": n_best}
+        if options.pictures:
+            fields["picture"] = str(self._plot(line, hypotheses[0], Path(options.pictures), number))
         return Answer("\n".join(lines), fields)
 
-    def _shown(self, line: str, hypothesis: Hypothesis, wanted: TranslateOptions) -> dict[str, Any]:
-        """Return one translation of a line as JSON knows it."""
-        symbols = symbols_of(self.languages.target, hypothesis.token_ids)
+    def _translation(self, line: str, hypothesis: Hypothesis, options: TranslateOptions) -> dict[str, Any]:
+        """Return a translation of a line as JSON knows it."""
+        symbols = symbols_of(self.vocabularies.target, hypothesis.token_ids)
         fields: dict[str, Any] = {"score": hypothesis.score, "log_probability": hypothesis.log_probability}
-        if wanted.alignment or wanted.copy_unknown:
-            looked = self.attention(line, hypothesis).argmax(1).tolist()
-            source = self._source_symbols(line)
-            if wanted.copy_unknown:
-                symbols = [_copied(t, source[s]) for t, s in zip(symbols, looked, strict=False)]
-            if wanted.alignment:
-                fields["alignment"] = [[t.strip(), source[s].strip()] for t, s in zip(symbols, looked, strict=False)]
+        if options.alignment or options.copy_unknown:
+            all_sources = self._source_symbols(line)
+            sources = [all_sources[s] for s in self.attention(line, hypothesis).argmax(1).tolist()]
+            if options.copy_unknown:
+                symbols = [_copied(target, source) for target, source in zip(symbols, sources, strict=False)]
+            if options.alignment:
+                fields["alignment"] = [[t.strip(), s.strip()] for t, s in zip(symbols, sources, strict=False)]
         return {"translation": _one_line(symbols), **fields}
 
-    def _draw(self, line: str, hypothesis: Hypothesis, folder: Path, number: int) -> Path:
+    def _plot(self, line: str, hypothesis: Hypothesis, folder: Path, number: int) -> Path:
         path = create_plot_folder(folder) / f"attention-{number}.png"
-        written = [*symbols_of(self.languages.target, hypothesis.token_ids), "(end)"]
-        weights_TS = self.attention(line, hypothesis).numpy()
-        draw_attention_matrix(weights_TS, written, self._source_symbols(line), path)
+        output = [*symbols_of(self.vocabularies.target, hypothesis.token_ids), "(end)"]
+        draw_attention_matrix(self.attention(line, hypothesis).numpy(), output, self._source_symbols(line), path)
         return path
 
     @torch.no_grad()
     def attention(self, line: str, hypothesis: Hypothesis) -> Tensor:
-        """Return how much each symbol of a translation, its end included, looked at each of the source, (T, S)."""
-        source = torch.from_numpy(encode_line(self.languages.source, line))[:, None]
-        read = torch.tensor([self.model.boundary, *hypothesis.token_ids])[:, None]
-        return self.model.decode(read, self.model.encode(source, torch.tensor([len(source)])))[1][0]
+        """Return the attention weights of each symbol of a translation, its end included, (T, S)."""
+        source_SB = torch.from_numpy(encode_line(self.vocabularies.source, line))[:, None]
+        input_TB = torch.tensor([self.model.boundary, *hypothesis.token_ids])[:, None]
+        return self.model.decode(input_TB, self.model.encode(source_SB, torch.tensor([len(source_SB)])))[1][0]
 
     def _source_symbols(self, line: str) -> list[str]:
-        if self.languages.source.kind == "words":
-            return line.split()  # as they stand there, also those that have no symbol
-        return symbols_of(self.languages.source, encode_line(self.languages.source, line).tolist())
-
-    def evaluate(
-        self, data: Sequence[Path] | None = None, *, pictures: Path | None = None, skip_bad: bool = False
-    ) -> dict[str, Any]:
-        """Return nats per symbol, BLEU and chrF on `data` or the run's validation pairs, beside a copy of the source.
-
-        Args:
-            data: one file or two; see `read_parallel`.
-            pictures: a folder for the translations, a file that grows as they are made; a call that was stopped goes on
-                from there.
-            skip_bad: pairs that are too long or have characters without a symbol are left out, counted and named.
-
-        Raises:
-            DataError, RunError: the data cannot be read, a pair is one that `skip_bad` leaves out, or the run has none.
-        """
-        shown = signatures()
-        every = list(read_parallel(data)) if data else validation(self.run)
-        pairs, left_out = measurable(every, self.languages, max(self.longest, LONGEST), skip_bad=skip_bad)
-        nats = nats_per_symbol(self.model, ParallelDataset.of(pairs, self.languages), torch.device("cpu"))
-        written, references = self._translations([pair.source for pair in pairs], pictures), [p.target for p in pairs]
-        exact = sum(text == wanted for text, wanted in zip(written, references, strict=True)) / len(pairs)
-        return {
-            "nats_per_symbol": nats,
-            **translation_metrics(written, references),
-            "exact": exact,
-            "pairs": len(pairs),
-            **({"pairs_left_out": left_out.count, "left_out": left_out.lines()} if skip_bad else {}),
-            "signatures": shown,
-            "baselines": {"a copy of the source": translation_metrics([pair.source for pair in pairs], references)},
-        }
-
-    def _translations(self, sources: Sequence[str], folder: Path | None) -> list[str]:
-        """Translate lines, some at a time; those that stand in the folder's file already are taken from there."""
-        weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]
-        kept = ResumableAnswers(folder / f"translations-{weights}.jsonl", ("input", "answer")) if folder else None
-        done = {row[0]: row[1] for row in kept.done} if kept else {}
-        with kept or nullcontext():
-            left = [source for source in dict.fromkeys(sources) if source not in done]
-            for begin in range(0, len(left), WINDOW):
-                some = left[begin : begin + WINDOW]
-                encoded = [encode_line(self.languages.source, source) for source in some]
-                for source, found in zip(some, self.translate(encoded, TranslateOptions()), strict=True):
-                    done[source] = _one_line(symbols_of(self.languages.target, found[0].token_ids)) if found else ""
-                    if kept:
-                        kept.add(source, done[source])
-        return [done[source] for source in sources]
+        vocabulary = self.vocabularies.source
+        if vocabulary.kind == "words":
+            return line.split()  # as they are, also those that have no symbol
+        return symbols_of(vocabulary, encode_line(vocabulary, line).tolist())
 
 
 def _copied(symbol: str, source: str) -> str:
@@ -224,18 +176,3 @@ def _copied(symbol: str, source: str) -> str:
 def _one_line(symbols: Sequence[str]) -> str:
     """Return symbols as a text without line ends."""
     return " ".join("".join(symbols).splitlines()).strip()
-
-
-def validation(run: RunDirectory) -> list[SentencePair]:
-    """Return the pairs for validation in a run's folder."""
-    return read_validation_pairs(run.path / "validation.json")
-
-
-def nats_per_symbol(model: Translator, corpus: ParallelDataset, device: torch.device) -> float:
-    """Return the cross-entropy of the translations, per symbol."""
-    total = count = 0.0
-    with torch.no_grad():
-        for chosen in in_order(corpus.steps, batch_size=64, tokens=SYMBOLS):
-            nats, symbols = model.nats(*(t.to(device) for t in corpus.batch(chosen)))
-            total, count = total + float(nats), count + symbols
-    return total / count

@@ -1,215 +1,232 @@
-"""Sequences -> a class, several classes, a number, or a tag for each step."""
+"""A sequence -> a class, several classes, a number, or a tag for each step."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from elman.data.labelled.batches import LabelledBatch, evaluation_batches, training_batches
+from elman.data.batching import BucketBatches
 from elman.data.labelled.dataset import LabelledFormat, LabelledPart, open_parts
-from elman.data.labelled.example import ReaderOptions
+from elman.data.labelled.example import Example, ReaderOptions
 from elman.data.labelled.labels import TARGETS
-from elman.data.labelled.preparation import fingerprint_examples, prepare_examples
-from elman.data.labelled.readers import read_examples, reader_name
+from elman.data.labelled.preparation import make_encoder, prepare_examples, write_examples
+from elman.data.labelled.text_encoder import TextEncoder
+from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import load_vocabulary
-from elman.evaluation.labelling import evaluate_calibrated, prior_baseline
+from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
-from elman.models.classifier import TARGET_LOSSES, Classifier, class_weights
-from elman.modules.input_layers import build_input_layer
-from elman.modules.recurrent_stack import RecurrentStack
-from elman.predictors.classifier import ClassificationPredictor, judged_part, kept_temperature
+from elman.plots.confusion_matrix import draw_confusion_matrix
 from elman.predictors.options import ClassifyOptions
-from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import NetworkSettings
+from elman.recipes.base import Part, Recipe
+from elman.recipes.network_settings import NetworkSettings, SkipBadSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
-from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.training.task import Loss
 
-SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # sequences that a diagnosis looks at
+if TYPE_CHECKING:
+    from elman.data.labelled.batches import LabelledBatch
+    from elman.models.classifier import Classifier
+    from elman.predictors.classifier import ClassificationPredictor
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(NetworkSettings):
-    """The settings of a classifier."""
+class ClassifySettings(ValidationSettings, SkipBadSettings, VocabularySettings, NetworkSettings):
+    """Settings of classification."""
 
     target: str = setting("class", "what a label is", choices=TARGETS, fixed=True)
-    columns: tuple[str, ...] = setting((), "names of a table's columns, if its first line has none", fixed=True)
-    text_column: str | None = setting(None, "column of a table with the text; else text or sentence", fixed=True)
-    series_columns: tuple[str, ...] = setting((), "columns with the numbers; patterns such as x* too", fixed=True)
-    path_column: str | None = setting(None, "column with the path of a file; else path or file", fixed=True)
-    label_column: str | None = setting(None, "column with the label; else label, class or target", fixed=True)
+    column_names: tuple[str, ...] = setting((), "names of the columns of a table without a header", fixed=True)
+    text_column: str | None = setting(None, "column of the text; none: text or sentence", fixed=True)
+    series_columns: tuple[str, ...] = setting((), "columns of numbers, by name or patterns such as x*", fixed=True)
+    path_column: str | None = setting(None, "column of the path of a file; none: path or file", fixed=True)
+    label_column: str | None = setting(None, "column of the label; none: label, class or target", fixed=True)
     group_column: str | None = setting(None, "rows with the same value here are one sequence", fixed=True)
     encoding: str = setting("utf-8", "encoding of text files and tables", fixed=True)
-    order: str = setting(
-        "auto", "of pixels; auto: pixels up to 256", choices=("auto", "rows", "pixels", "permuted"), fixed=True
+    pixel_order: str = setting(
+        "auto", "auto: pixels up to 256 of them", choices=("auto", "rows", "pixels", "permuted"), fixed=True
     )
-    picture_size: tuple[int, ...] = setting(
-        (), "height,width that pictures and video are brought to", low=1, fixed=True
-    )
-    colour: bool = setting(False, "pictures and video in colour", fixed=True)
-    crop: tuple[int, ...] = setting((), "height,width of a window around what moves in a video", low=1, fixed=True)
-    still: bool = setting(False, "the mean frame of a video, what stands still, stays in it", fixed=True)
-    seconds: tuple[float, ...] = setting((), "begin,end of the part of sounds and videos that is read", fixed=True)
-    longest: float = setting(600.0, "seconds that a sound or video may last", low=0, fixed=True)
-    rate: int = setting(16000, "samples a second that sound is brought to", low=100, high=1_000_000, fixed=True)
-    bands: int = setting(40, "of the mel scale that sound is parted into", low=1, high=1000, fixed=True)
-    trim: bool = setting(False, "leave out what is quiet at the beginning and end of a sound", fixed=True)
-    shift: int = setting(0, "pixels that frames are moved by in training", low=0, high=1000, fixed=True)
-    mirror: bool = setting(False, "half of the videos are mirrored in training", fixed=True)
-    mask_steps: int = setting(0, "longest run of steps of numbers that is masked in training", low=0)
-    mask_features: int = setting(0, "the same of features", low=0)
-    vocabulary: str = setting("auto", "auto, characters, words, bytes or bpe: what a symbol of text is", fixed=True)
-    vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
-    validation: float = setting(0.1, "share of the examples that is kept for validation", low=0, high=1, fixed=True)
-    validation_data: str | None = setting(None, "file or folder for validation instead", fixed=True)
-    skip_bad: bool = setting(False, "leave broken examples out, and count them", fixed=True)
-    class_weights: str = setting("none", "of the loss; balanced: rare count more", choices=("none", "balanced"))
-    pooling: str = setting("last", "over steps: last, mean, max, attention", fixed=True)
+    image_size: tuple[int, ...] = setting((), "height,width that images and video are resized to", low=1, fixed=True)
+    colour: bool = setting(False, "images and video in colour", fixed=True)
+    crop: tuple[int, ...] = setting((), "height,width of a window around the motion in a video", low=1, fixed=True)
+    keep_mean_frame: bool = setting(False, "do not subtract the mean frame from a video", fixed=True)
+    time_range: tuple[float, ...] = setting((), "begin,end in seconds of the part of sound and video", fixed=True)
+    max_seconds: float = setting(600.0, "maximum length of sound and video, in seconds", low=0, fixed=True)
+    sample_rate: int = setting(16000, "sample rate (Hz) of sound", low=100, high=1_000_000, fixed=True)
+    mel_bands: int = setting(40, "number of mel bands of sound", low=1, high=1000, fixed=True)
+    trim_silence: bool = setting(False, "trim silence at the beginning and end of sound", fixed=True)
+    max_shift: int = setting(0, "augmentation: maximum shift of frames, in pixels", low=0, high=1000, fixed=True)
+    horizontal_flip: bool = setting(False, "augmentation: flip half of the videos horizontally", fixed=True)
+    mask_steps: int = setting(0, "augmentation: most consecutive steps of numbers that are masked", low=0)
+    mask_features: int = setting(0, "augmentation: most adjacent features that are masked", low=0)
+    vocabulary: str = setting("auto", "symbols of text: auto, characters, words, bytes or bpe", fixed=True)
+    class_weights: str = setting("none", "balanced: rare classes count more", choices=("none", "balanced"))
+    pooling: str = setting("last", "from states to a vector: last, mean, max, attention", fixed=True)
     embedding: int = setting(64, "size of the vector of a symbol or frame", low=1, high=65536, fixed=True)
-    symbol_dropout: float = setting(0.05, "probability that a symbol becomes unknown in training", low=0, high=1)
+    word_dropout: float = setting(0.05, "probability of replacing a symbol by the unknown one", low=0, high=1)
 
 
-def reading(settings: ClassifySettings, **changes: Any) -> ReaderOptions:
-    """Return what readers are told."""
-    names = {field.name for field in fields(ReaderOptions)} & {field.name for field in fields(settings)}
-    return replace(ReaderOptions(**{name: getattr(settings, name) for name in names}), **changes)
+class Classify(Recipe[ClassifySettings, LabelledPart]):
+    """Classification, tagging or regression of sequences."""
 
-
-def prepare(sources: Sequence[Path], settings: ClassifySettings, folder: Path) -> dict[str, Any]:
-    """Read the examples and put them into the folder, in the form that training takes."""
-    told = reading(settings)
-    judged = [Path(settings.validation_data)] if settings.validation_data else []
-    described = prepare_examples(
-        partial(read_examples, sources, told),
-        folder,
-        reader=reader_name(sources),
-        target=settings.target,
-        vocabulary=settings.vocabulary,
-        vocabulary_size=settings.vocabulary_size,
-        validation=settings.validation,
-        validation_read=partial(read_examples, judged, told) if judged else None,
-        seed=settings.seed,
-        skip_bad=settings.skip_bad,
+    name = "classify"
+    summary = "a sequence -> a class, several classes, a number, or a tag for each step"
+    data = (
+        "a folder with one sub-folder per class (text, images, sound, video or series), text files named after their "
+        "class with an example on each line, a table or manifest (.csv, .tsv, .jsonl), IDX files as of MNIST, or .ts "
+        "files"
     )
-    return {**described, **({"notes": sorted(told.notes)} if told.notes else {})}
+    default = "1797 digits of 8 x 8 pixels, read pixel by pixel"
+    example = "elman train classify names/ --minutes 1 --out runs/names"
+    Settings, Options = ClassifySettings, ClassifyOptions
+    sample_size = 16
+    evaluation_files = "a plot of the confusion matrix"
 
+    @property
+    def metric(self) -> str:
+        return "mse" if self.settings.target == "number" else "nats"
 
-def build(settings: ClassifySettings, folder: Path) -> Classifier:
-    """Build the untrained model for the form of the sequences in the folder."""
-    form = LabelledFormat.open(folder)
-    front = build_input_layer(
-        form.kind,
-        form.shape,
-        symbols=len(load_vocabulary(folder)) + 1 if form.kind == "symbols" else 0,
-        embedding=settings.embedding,
-        word_dropout=settings.symbol_dropout,
-        mean=form.mean,
-        deviation=form.deviation,
-        mask_steps=settings.mask_steps,
-        mask_features=settings.mask_features,
-        dropout=settings.dropout,
-        max_shift=settings.shift,
-        horizontal_flip=settings.mirror,
-    )
-    encoder = RecurrentStack(front.output_size, settings.hidden, pooling=settings.pooling, **settings.network())
-    return Classifier(front, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
+    @property
+    def unit(self) -> str:
+        return "tags" if self.settings.target == "tags" else "sequences"
 
+    @cached_property
+    def form(self) -> LabelledFormat:
+        return LabelledFormat.open(self.folder)
 
-def task(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
-    form, (training, validation) = LabelledFormat.open(run.path), open_parts(run.path)
-    run.check_data(fingerprint_examples(training), "examples")
-    loss = objective(settings, form, choose_device(settings.device))
+    @cached_property
+    def encoder(self) -> TextEncoder | None:
+        """The encoder of text; None where sequences are numbers."""
+        return TextEncoder(load_vocabulary(self.folder)) if self.form.kind == "symbols" else None
 
-    def evaluate(model: nn.Module) -> Metrics:
-        return evaluate_calibrated(model, form.labels, validation)
+    @cached_property
+    def temperature(self) -> float:
+        """The temperature that was fitted at the best weights; 1 where there is none."""
+        temperature = self.run.best_metrics().get("temperature", 1.0)
+        if temperature is None or not 0 < temperature < 1e6:
+            raise BrokenRun(f"{self.run.model} is broken", should="a temperature above 0", found=str(temperature)[:40])
+        return temperature
 
-    return Task(
-        model,
-        training_batches(training, form.labels, batch_size=settings.batch_size, seed=settings.seed),
-        lambda model, batch, state: loss(model, batch),
-        evaluate,
-        metric="mse" if settings.target == "number" else "nats",
-        unit="tags" if settings.target == "tags" else "sequences",
-    )
+    @cached_property
+    def reader_options(self) -> ReaderOptions:
+        names = {field.name for field in fields(ReaderOptions)} & {field.name for field in fields(self.settings)}
+        return ReaderOptions(**{name: getattr(self.settings, name) for name in names})
 
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        from elman.data.labelled.readers import reader_name
 
-def objective(settings: ClassifySettings, form: LabelledFormat, device: torch.device) -> Any:
-    """Return (model, batch) -> Loss."""
-    weights = class_weights(form.labels.counts, settings.class_weights == "balanced")
-    weights = None if weights is None else weights.to(device)
+        s, held_out = self.settings, [Path(name) for name in self.settings.validation_data]
+        description = prepare_examples(
+            partial(self.examples_of, sources),
+            self.folder,
+            reader=reader_name(sources),
+            target=s.target,
+            vocabulary=s.vocabulary,
+            vocabulary_size=s.vocabulary_size,
+            validation=s.validation,
+            validation_read=partial(self.examples_of, held_out) if held_out else None,
+            seed=s.seed,
+            skip_bad=s.skip_bad,
+        )
+        notes = sorted(self.reader_options.notes)
+        return {**description, **({"notes": notes} if notes else {})}
 
-    def loss(model: nn.Module, batch: LabelledBatch) -> Loss:
-        scores = model(batch.input.to(device), batch.lengths_B)
-        return Loss(*TARGET_LOSSES[settings.target](scores, batch.target.to(device), weights))
+    def examples_of(self, sources: Sequence[Path], limit: int | None = None) -> Iterator[Example]:
+        from elman.data.labelled.readers import read_examples
 
-    return loss
+        return islice(read_examples(sources, self.reader_options), limit)
 
+    def build(self) -> Classifier:
+        from elman.models.classifier import Classifier
+        from elman.modules.input_layers import build_input_layer
+        from elman.modules.recurrent_stack import RecurrentStack
 
-def sample(settings: ClassifySettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
-    """Return some examples of DATA, or of the validation part."""
-    form = LabelledFormat.open(run.path)
-    loss = objective(settings, form, torch.device("cpu"))
-    with judged_part(reading(settings), run.path, form, sources) as (part, _):
-        few = LabelledPart(part.input, part.target, part.chosen[: SAMPLE_ROWS * SAMPLE_BATCHES])
-        found = list(islice(evaluation_batches(few, form.labels, batch_size=SAMPLE_ROWS), SAMPLE_BATCHES))
-    return LegacySample(found, lambda model, batch: loss(model, batch).mean, None)
+        s, form = self.settings, self.form
+        input_layer = build_input_layer(
+            form.kind,
+            form.shape,
+            symbols=self.encoder.size if self.encoder else 0,
+            embedding=s.embedding,
+            word_dropout=s.word_dropout,
+            mean=form.mean,
+            deviation=form.deviation,
+            mask_steps=s.mask_steps,
+            mask_features=s.mask_features,
+            dropout=s.dropout,
+            max_shift=s.max_shift,
+            horizontal_flip=s.horizontal_flip,
+        )
+        encoder = RecurrentStack(input_layer.output_size, s.hidden, pooling=s.pooling, **s.network())
+        return Classifier(input_layer, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
 
+    def dataset(self, part: Part) -> LabelledPart:
+        training, validation = open_parts(self.folder)
+        return training if part == "training" else validation
 
-def baselines(settings: ClassifySettings, run: RunDirectory) -> Mapping[str, Metrics]:
-    """Return what the most frequent class, or the mean, gets on the validation part."""
-    return prior_baseline(LabelledFormat.open(run.path).labels, open_parts(run.path)[1])
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[LabelledPart, SkippedRows]:
+        read, skipped = partial(self.examples_of, sources, limit), SkippedRows()
+        encode = make_encoder(self.form.labels, self.encoder)
+        part, _ = write_examples(folder, "evaluation", read, encode, skip_bad, skipped)
+        self.form.check_steps(str(sources[0]), part.input.values.shape[1:])
+        return part, skipped
 
+    def batches(self, training: LabelledPart) -> BucketBatches[LabelledBatch]:
+        from elman.data.labelled.batches import training_batches
 
-def load(settings: ClassifySettings, run: RunDirectory, model: nn.Module) -> ClassificationPredictor:
-    """Return the trained model with what belongs to it."""
-    assert isinstance(model, Classifier)
-    return ClassificationPredictor(model, LabelledFormat.open(run.path), reading(settings), run, kept_temperature(run))
+        s = self.settings
+        return training_batches(training, self.form.labels, batch_size=s.batch_size, seed=s.seed)
 
+    def loss(self, model: Classifier, batch: LabelledBatch, state: None, progress: float | None) -> Loss:
+        from elman.models.classifier import TARGET_LOSSES, class_weights
 
-def headline(metrics: Metrics) -> str:
-    """Return how well, in a few words."""
-    if "mse" in metrics:
-        return f"mean squared error {metrics['mse']:.4g}"
-    return f"accuracy {metrics['accuracy']:.1%}, {metrics['nats']:.4f} nats"
+        s, scores = self.settings, model(batch.input, batch.lengths_B)
+        weights = class_weights(self.form.labels.counts, s.class_weights == "balanced", scores.device)
+        return Loss(*TARGET_LOSSES[s.target](scores, batch.target, weights))
 
+    def measure(self, model: Classifier, data: LabelledPart) -> Metrics:
+        from elman.evaluation.labelling import evaluate_calibrated
 
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done next."""
-    run = shlex.quote(str(folder))
-    return [
-        ("Label a new sequence", f"elman predict {run} FILE"),
-        ("Measure it on other data, with a picture of what is confused", f"elman evaluate {run} DATA --out pictures"),
-        ("See how its gradients flow", f"elman diagnose {run}"),
-        ("Train it further", f"elman train classify --out {run} --resume --minutes 30"),
-    ]
+        return evaluate_calibrated(model, self.form.labels, data)
 
+    def evaluate(self, model: Classifier, data: LabelledPart, *, out: Path | None) -> dict[str, Any]:
+        from elman.evaluation.labelling import labelling_metrics, predict_part
+        from elman.evaluation.metrics.classification import confusion_matrix
 
-RECIPE = LegacyRecipe(
-    name="classify",
-    summary="a sequence -> a class, several classes, a number, or a tag for each step",
-    data="a folder with one sub-folder per class (text, pictures, sound, video or series), text files named after "
-    "their class with an example on each line, a table or manifest (.csv, .tsv, .jsonl), IDX files as of MNIST, or .ts "
-    "files",
-    default="1797 digits of 8 x 8 pixels, read pixel by pixel",
-    example="elman train classify names/ --minutes 1 --out runs/names",
-    settings=ClassifySettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    predict=ClassifyOptions,
-    baselines=baselines,
-)
+        labels = self.form.labels
+        if out is not None and labels.target not in ("class", "tags"):
+            raise SettingError("there is no confusion matrix to draw", should="target=class", found=labels.target)
+        scores, targets = predictions = predict_part(model, labels, data)
+        if out is not None:
+            table = confusion_matrix(scores.argmax(1), targets, len(labels.classes))
+            draw_confusion_matrix(table, labels.classes, out / "confusion.png")
+        return dict(labelling_metrics(predictions, labels, self.temperature))
+
+    def baselines(self, data: LabelledPart) -> dict[str, Metrics]:
+        from elman.evaluation.labelling import prior_baseline
+
+        return prior_baseline(self.form.labels, data)
+
+    def sample(self, data: LabelledPart) -> tuple[list[LabelledBatch], None]:
+        from elman.data.labelled.batches import evaluation_batches
+
+        part = replace(data, chosen=data.chosen[: self.sample_size])
+        return list(islice(evaluation_batches(part, self.form.labels, batch_size=8), 2)), None
+
+    def predictor(self, model: Classifier) -> ClassificationPredictor:
+        from elman.predictors.classifier import ClassificationPredictor
+
+        return ClassificationPredictor(
+            model, self.folder, self.form, self.encoder, self.reader_options, temperature=self.temperature
+        )
+
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        if "mse" in metrics:
+            return f"mean squared error {metrics['mse']:.4g}"
+        return f"accuracy {metrics['accuracy']:.1%}, {metrics['nats']:.4f} nats"
+
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [("Classify a new sequence", f"elman predict {run} FILE")]

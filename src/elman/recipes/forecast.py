@@ -1,85 +1,80 @@
-"""A series -> its future, with uncertainty."""
+"""A time series -> its future, with uncertainty."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from elman.data.batching import BucketBatches
 from elman.data.series.builtin import SEASON, sunspots
-from elman.data.series.readers import SeriesFormat, read_series
+from elman.data.series.dataset import Panel
+from elman.data.series.readers import SeriesFormat, SeriesTable, read_series
 from elman.data.series.regularisation import RegularisationRules
 from elman.data.series.window_plan import LONGEST, ForecastSpec
-from elman.data.series.windows import WindowBatch, spread_evenly
-from elman.errors import SettingError
+from elman.data.series.windows import WindowBatch, Windows, spread_evenly
+from elman.data.skipped import SkippedRows
+from elman.errors import RunError, SettingError
 from elman.evaluation.backtest import evaluate_baselines, evaluate_forecaster, open_baselines
 from elman.evaluation.baselines.seasonal_naive import SeasonalNaive
-from elman.models.forecaster import Forecaster
-from elman.modules.forecast_heads import check_levels
-from elman.predictors.forecaster import ForecastPredictor, forecast_function, least_of, panel_of, plan_of, read, say
+from elman.evaluation.result import Metrics
+from elman.plots.forecasts import draw_forecasts
 from elman.predictors.options import ForecastOptions
-from elman.recipes.legacy import LegacyRecipe, LegacySample
+from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.training.task import Loss
+
+if TYPE_CHECKING:
+    from elman.models.forecaster import Forecaster
+    from elman.predictors.forecaster import ForecastPredictor
 
 REFUSE = "refuse"
-WINDOWS_A_MINUTE = 2000  # a short series is learned in seconds, and a longer budget would only be fitted to it
-SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of windows that a diagnosis looks at
+WINDOWS_A_MINUTE = 2000  # a short series is learned in seconds, and a longer budget would overfit
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastSettings(NetworkSettings):
-    """The settings of a forecaster."""
+    """Settings of forecasting."""
 
-    time: tuple[str, ...] = setting(
-        (), "column of times, or those of year,month,day,hour; none: by its name", fixed=True
-    )
-    time_format: str | None = setting(None, "how times are written, as %d.%m.%Y %H:%M; none: ISO 8601", fixed=True)
-    series: str | None = setting(None, "column that names the series of a row (long form)", fixed=True)
-    columns: tuple[str, ...] = setting((), "columns to forecast; none: all others", fixed=True)
-    known: tuple[str, ...] = setting((), "columns of numbers that are known ahead", fixed=True)
-    every: str | None = setting(None, "step, as 15min, 1h, 1d, 1month: the mean of what falls into each", fixed=True)
-    order: str = setting(REFUSE, "rows out of order", choices=(REFUSE, "sort"), fixed=True)
-    duplicates: str = setting(REFUSE, "rows of one time", choices=(REFUSE, "first", "last", "mean"), fixed=True)
+    time_columns: tuple[str, ...] = setting((), "times, or year,month,day,hour; none: by the name", fixed=True)
+    time_format: str | None = setting(None, "format of times, such as %d.%m.%Y %H:%M; none: ISO 8601", fixed=True)
+    series_column: str | None = setting(None, "column that names the series of a row (long form)", fixed=True)
+    target_columns: tuple[str, ...] = setting((), "columns to forecast; none: all others", fixed=True)
+    known_columns: tuple[str, ...] = setting((), "columns of numbers that are known ahead", fixed=True)
+    frequency: str | None = setting(None, "resampling to the mean of each 15min, 1h, 1d, 1month, ...", fixed=True)
+    unsorted: str = setting(REFUSE, "unsorted rows", choices=(REFUSE, "sort"), fixed=True)
+    duplicates: str = setting(REFUSE, "rows of the same time", choices=(REFUSE, "first", "last", "mean"), fixed=True)
     gaps: str = setting(REFUSE, "times without a row", choices=(REFUSE, "missing"), fixed=True)
-    constants: str = setting(REFUSE, "series that do not move", choices=(REFUSE, "keep"), fixed=True)
-    skip_bad: bool = setting(False, "leave out what cannot be read, and series that are too short", fixed=True)
-    validation: float = setting(
-        0.2, "share of the time, at its end, that is kept for validation", low=0, high=0.9, fixed=True
-    )
-    validation_windows: int = setting(1000, "most windows of it that are judged, evenly spread", low=1, fixed=True)
-    season: int | None = setting(
-        None, "steps of a season; none: the usual one of the step", low=1, high=LONGEST, fixed=True
-    )
+    constant_series: str = setting(REFUSE, "series of one value", choices=(REFUSE, "keep"), fixed=True)
+    skip_bad: bool = setting(False, "skip broken rows and series that are too short, and count them", fixed=True)
+    validation: float = setting(0.2, "share of the time, at its end, held out", low=0, high=0.9, fixed=True)
+    max_validation_windows: int = setting(1000, "most windows of it, evenly spread", low=1, fixed=True)
+    season: int | None = setting(None, "its length; none: as usual for the step", low=1, high=LONGEST, fixed=True)
     horizon: int | None = setting(None, "steps to forecast; none: a season", low=1, high=LONGEST, fixed=True)
-    lookback: int | None = setting(
-        None, "steps that are read; none: four seasons or so", low=1, high=LONGEST, fixed=True
-    )
+    lookback: int | None = setting(None, "steps read; none: four seasons or so", low=1, high=LONGEST, fixed=True)
     segment: int | None = setting(None, "steps in a segment; none: a season or so", low=1, high=LONGEST, fixed=True)
-    calendar: bool = setting(True, "features of day, week and year, where the training part knows them", fixed=True)
-    decoding: str = setting("segments", "how", choices=("segments", "direct", "recursive"), fixed=True)
-    output: str = setting("quantiles", "what is said", choices=("quantiles", "normal", "laplace"), fixed=True)
+    calendar_features: bool = setting(True, "of day, week and year, if the training part has two", fixed=True)
+    decoding: str = setting("segments", "decoding strategy", choices=("segments", "direct", "recursive"), fixed=True)
+    output: str = setting("quantiles", "the distribution", choices=("quantiles", "normal", "laplace"), fixed=True)
     quantiles: tuple[float, ...] = setting((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "their levels", fixed=True)
-    normalise: str = setting("revin", "each window by itself", choices=("none", "last", "revin"), fixed=True)
-    least: float | None = setting(None, "least value there can be, as 0 of counts; none: no such value")
+    window_norm: str = setting("revin", "normalisation of each window", choices=("none", "last", "revin"), fixed=True)
+    min_value: float | None = setting(None, "minimum of a forecast, such as 0 for counts; none: no minimum")
     hidden: int = setting(128, "units of a layer", low=1, high=65536, fixed=True)
     dropout: float = setting(0.3, "probability of dropping a feature before the output", low=0, high=1)
     batch_size: int = setting(64, "windows in a batch", low=1, high=65536, fixed=True)
     evaluate_every: int = setting(40, "steps from one evaluation to the next; 0: about 20 over the run", low=0)
     patience: int = setting(20, "stop after so many evaluations without a new best; 0: never", low=0)
-    learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
+    learning_rate: float = setting(0.002, "peak learning rate", low=0)
 
     def check(self) -> None:
+        from elman.modules.forecast_heads import check_levels
+
         super().check()
         check_levels(self.quantiles)
         if self.bidirectional:
@@ -89,152 +84,164 @@ class ForecastSettings(NetworkSettings):
 
     @property
     def form(self) -> SeriesFormat:
-        """How files are read."""
-        rules = RegularisationRules(self.order, self.duplicates, self.gaps, self.every)
-        return SeriesFormat(self.time, self.time_format, self.series, self.columns, self.known, rules, self.skip_bad)
+        """The format of the files."""
+        columns = (self.series_column, self.target_columns, self.known_columns)
+        rules = RegularisationRules(self.unsorted, self.duplicates, self.gaps, self.frequency)
+        return SeriesFormat(self.time_columns, self.time_format, *columns, rules, self.skip_bad)
 
 
-def prepare(sources: Sequence[Path], settings: ForecastSettings, folder: Path) -> dict[str, Any]:
-    """Read the series, fit what is fitted to their training part, and put both into the folder."""
-    season = settings.season if sources else settings.season or SEASON
-    panel, counts, left_out = read_series(sources or [sunspots()], settings.form)
-    sizes = {name: getattr(settings, name) for name in ("horizon", "lookback", "segment", "calendar", "constants")}
-    whole = panel.groups
-    plan, panel = ForecastSpec.fit(
-        panel, validation=settings.validation, season=season, skip_bad=settings.skip_bad, **sizes
-    )
-    panel.save(folder)
-    plan.save(folder, panel)
-    training = panel.before(plan.cut)
-    for steps in {plan.season, 1}:
-        SeasonalNaive.fit(training, plan.scaler, steps, plan.horizon, settings.quantiles).save(folder)
-    first, last = int(panel.starts.min()), max(panel.end(n) for n in range(len(panel.groups)))
-    return {
-        "sources": [str(source) for source in sources] or ["yearly sunspot numbers, 1700 to 2008"],
-        "fingerprint": panel.values.fingerprint,
-        "series": f"{plan.series}: {', '.join(panel.series[:20])}{' ...' if plan.series > 20 else ''}",
-        "times": f"{plan.clock.text(first)} to {plan.clock.text(last - plan.clock.every)}, every {plan.clock.step}",
-        "validation_from": plan.clock.text(plan.cut),
-        **{name.replace(" ", "_"): count for name, count in counts.items()},
-        **({"left_out": told} if (told := left_out.lines()) else {}),
-        **({"series_left_out": short} if (short := [name for name in whole if name not in panel.groups]) else {}),
-        "windows": f"{plan.lookback} steps read, {plan.horizon} forecast, in segments of {plan.segment}",
-        "season": f"{plan.season} steps",
-        "calendar": ", ".join(plan.calendar.cycles) or "none that the training part knows",
-        "training_windows": len(plan.training(panel)),
-        "validation_windows": len(plan.validation(panel)),
-    }
+class Forecast(Recipe[ForecastSettings, Windows]):
+    """Probabilistic forecasting with one recurrent network for all series."""
 
+    name = "forecast"
+    summary = "a series -> its future, with quantiles or a distribution"
+    data = "a CSV file with a column of times, several, or a folder"
+    default = "yearly sunspot numbers, 1700 to 2008"
+    example = "elman train forecast sales.csv --set horizon=28 --minutes 5 --out runs/sales"
+    Settings, Options = ForecastSettings, ForecastOptions
+    metric = "crps"
+    unit, examples = "values", "windows"
+    sample_size = 16
+    evaluation_files = "plots of a few windows of each series"
 
-def build(settings: ForecastSettings, folder: Path) -> Forecaster:
-    """Build the untrained model for the series in the folder."""
-    plan = plan_of(folder)
-    network = settings.network()
-    network.pop("bidirectional")
-    return Forecaster(
-        decoding=settings.decoding,
-        output=settings.output,
-        quantiles=settings.quantiles,
-        window_norm=settings.normalise,
-        horizon=plan.horizon,
-        segment=plan.segment,
-        series=plan.series,
-        calendar_features=plan.calendar.size,
-        known_covariates=len(plan.known),
-        hidden=settings.hidden,
-        **network,
-    )
+    @property
+    def default_minutes(self) -> float:
+        return min(2.0, max(0.1, len(self.dataset("training")) / WINDOWS_A_MINUTE))
 
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What series.json holds: names, sizes, scales and the clock."""
+        facts: dict[str, Any] = RunDirectory(self.folder, {}).read_json("series.json")
+        return facts
 
-def task(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
-    device = choose_device(settings.device)
-    plan, panel = plan_of(run.path), panel_of(run)
-    windows, judged = plan.training(panel), plan.validation(panel)
-    naives = open_baselines(run.path, plan, settings.quantiles)
-    least_S = least_of(settings, plan)
-    batches = BucketBatches(np.ones(len(windows)), windows.batch, batch_size=settings.batch_size, seed=settings.seed)
+    @cached_property
+    def spec(self) -> ForecastSpec:
+        return ForecastSpec.read(self.facts, f"{self.folder}/series.json")
 
-    def objective(model: Any, batch: WindowBatch, state: Any) -> Loss:
-        return Loss(*loss_of(model, batch, device))
+    @cached_property
+    def panel(self) -> Panel:
+        """The series of the run, those of the training and of the validation part."""
+        if not (self.folder / "values.values.npy").exists():
+            raise RunError(f"{self.folder} came without its series", hint="name a file behind the run")
+        return Panel.open(self.folder, self.facts)
 
-    def evaluate(model: Any) -> Mapping[str, float | None]:
-        return evaluate_forecaster(
-            forecast_function(model, device, least_S=least_S),
-            judged,
-            naives,
-            settings.quantiles,
-            settings.validation_windows,
+    @cached_property
+    def naives(self) -> list[SeasonalNaive]:
+        return open_baselines(self.folder, self.spec, self.settings.quantiles)
+
+    def own_series(self) -> Panel:
+        """Return the series of the run, which are checked to be those that it began with."""
+        self.run.check_data(self.panel.values.fingerprint, "series")
+        return self.panel
+
+    def read_table(self, sources: Sequence[Path], *, skip_bad: bool) -> SeriesTable:
+        return self.spec.read_table(sources, self.settings.form, skip_bad=skip_bad)
+
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        s = self.settings
+        table = read_series(sources or [sunspots()], s.form)
+        sizes = {name: getattr(s, name) for name in ("horizon", "lookback", "segment", "validation", "skip_bad")}
+        season, calendar = s.season or (None if sources else SEASON), s.calendar_features
+        spec, panel = ForecastSpec.fit(
+            table.panel, season=season, calendar=calendar, constants=s.constant_series, **sizes
+        )
+        panel.save(self.folder)
+        spec.save(self.folder, panel)
+        training = panel.before(spec.cut)
+        for steps in {spec.season, 1}:
+            SeasonalNaive.fit(training, spec.scaler, steps, spec.horizon, s.quantiles).save(self.folder)
+        skipped_series = [name for name in table.panel.groups if name not in panel.groups]
+        return {
+            "sources": [str(source) for source in sources] or [self.default],
+            **spec.described(panel),
+            **{name.replace(" ", "_"): count for name, count in table.counts.items()},
+            **skipped_rows(table),
+            **({"skipped_series": skipped_series} if skipped_series else {}),
+        }
+
+    def build(self) -> Forecaster:
+        from elman.models.forecaster import Forecaster
+
+        s, spec, network = self.settings, self.spec, self.settings.network()
+        network.pop("bidirectional")
+        return Forecaster(
+            decoding=s.decoding,
+            output=s.output,
+            quantiles=s.quantiles,
+            window_norm=s.window_norm,
+            horizon=spec.horizon,
+            segment=spec.segment,
+            series=spec.series,
+            calendar_features=spec.calendar.size,
+            known_covariates=len(spec.known),
+            hidden=s.hidden,
+            **network,
         )
 
-    minutes = min(2.0, max(0.1, len(windows) / WINDOWS_A_MINUTE))
-    return Task(model, batches, objective, evaluate, metric="crps", default_minutes=minutes, unit="values")
+    def dataset(self, part: Part) -> Windows:
+        if part == "training":
+            return self.spec.training(self.panel)
+        return self.spec.validation(self.panel, self.settings.max_validation_windows)
 
+    def evaluation_data(self) -> Windows:
+        self.own_series()
+        return self.dataset("validation")
 
-def loss_of(model: Any, batch: WindowBatch, device: torch.device | str = "cpu") -> tuple[torch.Tensor, int]:
-    """Return the mean loss over the steps to come, and how many they are."""
-    batch = WindowBatch(*(part.to(device) for part in batch))
-    loss: tuple[torch.Tensor, int] = model.loss(say(model, batch), batch.future_FB, batch.future_seen_FB)
-    return loss
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[Windows, SkippedRows]:
+        table = self.read_table(sources, skip_bad=skip_bad)
+        return self.spec.all_of(table.panel, str(sources[0])), table.skipped
 
+    def batches(self, training: Windows) -> BucketBatches[WindowBatch]:
+        s = self.settings
+        return BucketBatches(np.ones(len(training)), training.batch, batch_size=s.batch_size, seed=s.seed)
 
-def baselines(settings: ForecastSettings, run: RunDirectory) -> dict[str, Any]:
-    """Return what the naive forecasts get on the run's validation data."""
-    plan = plan_of(run.path)
-    naives = open_baselines(run.path, plan, settings.quantiles)
-    return evaluate_baselines(plan.validation(panel_of(run)), naives, settings.quantiles, settings.validation_windows)
+    def loss(self, model: Forecaster, batch: WindowBatch, state: None, progress: float | None) -> Loss:
+        from elman.predictors.forecaster import model_output
 
+        return Loss(*model.loss(model_output(model, batch), batch.future_FB, batch.future_seen_FB))
 
-def sample(settings: ForecastSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
-    """Return some windows, of DATA or of the validation part, and the loss of the training on them."""
-    plan = plan_of(run.path)
-    windows = plan.all_of(read(sources, settings, plan).panel, "DATA") if sources else plan.validation(panel_of(run))
-    numbers = spread_evenly(len(windows), SAMPLE_ROWS * SAMPLE_BATCHES)
-    batches = [windows.batch(part) for part in np.array_split(numbers, min(SAMPLE_BATCHES, len(numbers)))]
-    return LegacySample(batches, lambda model, batch: loss_of(model, batch)[0], None)
+    def measure(self, model: Forecaster, data: Windows) -> Metrics:
+        levels = self.settings.quantiles
+        return evaluate_forecaster(self.predictor(model).forecast, data, self.naives, levels, data.most)
 
+    def evaluate(self, model: Forecaster, data: Windows, *, out: Path | None) -> dict[str, Any]:
+        if out is not None:
+            naive = self.naives[0].forecaster(data)
+            draw_forecasts(out, data, self.predictor(model).forecast, naive, self.settings.quantiles)
+        return dict(self.measure(model, data))
 
-def load(settings: ForecastSettings, run: RunDirectory, model: nn.Module) -> ForecastPredictor:
-    """Return the trained model with what belongs to it."""
-    assert isinstance(model, Forecaster)
-    return ForecastPredictor(model, plan_of(run.path), settings, run)
+    def baselines(self, data: Windows) -> dict[str, Metrics]:
+        return evaluate_baselines(data, self.naives, self.settings.quantiles, data.most)
 
+    def sample(self, data: Windows) -> tuple[list[WindowBatch], None]:
+        parts = np.array_split(spread_evenly(len(data), self.sample_size), min(2, len(data)))
+        return [data.batch(numbers) for numbers in parts], None
 
-def headline(metrics: Mapping[str, float | None]) -> str:
-    """Return how well, in a few words."""
-    mase, coverage = metrics["mase"], next(name for name in metrics if name.startswith("coverage"))
-    return (
-        f"CRPS {metrics['crps']:.4f}, MSE {metrics['mse']:.4f}, "
-        + (f"MASE {mase:.3f}, " if mase is not None else "")
-        + f"{metrics[coverage]:.0%} in the {coverage.removeprefix('coverage_')} % interval"
-    )
+    def predictor(self, model: Forecaster) -> ForecastPredictor:
+        from elman.predictors.forecaster import ForecastPredictor
 
+        s = self.settings
+        return ForecastPredictor(
+            model,
+            self.folder,
+            self.spec,
+            levels=s.quantiles,
+            min_value=s.min_value,
+            recursive=s.decoding == "recursive",
+            own_series=self.own_series,
+            read_table=self.read_table,
+        )
 
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done next."""
-    run = shlex.quote(str(folder))
-    return [
-        ("Forecast from the end of its series, or of a file", f"elman predict {run} [FILE.csv]"),
-        ("Measure it on a file, with pictures", f"elman evaluate {run} FILE.csv --out pictures"),
-        ("See how its gradients flow", f"elman diagnose {run}"),
-        ("Train it further", f"elman train forecast --out {run} --resume --minutes 10"),
-    ]
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        mase, coverage = metrics["mase"], next(name for name in metrics if name.startswith("coverage"))
+        return (
+            f"CRPS {metrics['crps']:.4f}, MSE {metrics['mse']:.4f}, "
+            + (f"MASE {mase:.3f}, " if mase is not None else "")
+            + f"{metrics[coverage]:.0%} in the {coverage.removeprefix('coverage_')} % interval"
+        )
 
-
-RECIPE = LegacyRecipe(
-    name="forecast",
-    summary="a series -> its future, with quantiles or a distribution",
-    data="a CSV file with a column of times, several, or a folder",
-    default="yearly sunspot numbers, 1700 to 2008",
-    example="elman train forecast sales.csv --set horizon=28 --minutes 5 --out runs/sales",
-    settings=ForecastSettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    predict=ForecastOptions,
-    baselines=baselines,
-)
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [("Forecast from the end of its series, or of a file", f"elman predict {run} [FILE.csv]")]

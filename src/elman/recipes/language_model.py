@@ -1,356 +1,190 @@
-"""Text -> the next symbol: train on text, generate more of it."""
+"""Text -> the next symbol: a language model, which generates text."""
 
 from __future__ import annotations
 
-import math
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from elman.data.text.bptt_streams import Streams
+from elman.data.skipped import SkippedRows
+from elman.data.text.bptt_streams import Streams, Window
 from elman.data.text.builtin import python_reference
-from elman.data.text.documents import Document, read_text
+from elman.data.text.documents import read_text
 from elman.data.text.token_file import TokenFile, encode_text
-from elman.data.text.vocabularies import Vocabulary, build_vocabulary, load_vocabulary
-from elman.decoding.generate import generate
-from elman.decoding.sampling import Sampler
-from elman.errors import BrokenRun, DataError, NonFiniteError, RunError, SettingError
-from elman.evaluation.baselines.symbol_frequencies import text_baselines
-from elman.evaluation.metrics.perplexity import perplexity
+from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, build_vocabulary, load_vocabulary
+from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
-from elman.models.language_model import LanguageModel
-from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import CellSettings
+from elman.recipes.base import Part, Recipe
+from elman.recipes.network_settings import CellSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
-from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.training.task import Loss
 
-LARGE = 20_000  # symbols from which on the adaptive softmax is worth it
-SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of text that a diagnosis looks at
+if TYPE_CHECKING:
+    from elman.models.language_model import LanguageModel
+    from elman.predictors.generator import LanguageModelPredictor
+
+TEXT, VALIDATION = "text.tokens", "validation.tokens"
+ADAPTIVE_FROM = 20_000  # symbols, from which on the adaptive softmax is faster
+SAMPLE_ROWS, SAMPLE_BATCHES = 8, 2  # of a diagnosis
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelSettings(CellSettings):
-    """The settings of a language model."""
+class LanguageModelSettings(ValidationSettings, VocabularySettings, CellSettings):
+    """Settings of language models."""
 
-    vocabulary: str = setting(
-        "characters", "what a symbol is", choices=("bytes", "characters", "words", "bpe"), fixed=True
-    )
-    vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
+    vocabulary: str = setting("characters", "kind of symbols", choices=tuple(VOCABULARIES), fixed=True)
     encoding: str = setting("utf-8", "encoding of the text files", fixed=True)
-    validation: float = setting(0.1, "share of the text, at its end, that is kept for validation", fixed=True)
-    validation_data: str | None = setting(None, "file or folder for validation instead", fixed=True)
-    validation_symbols: int = setting(1_000_000, "most symbols of it that are used", low=2, fixed=True)
+    validation: float = setting(0.1, "share of the text, at its end, that is held out for validation", fixed=True)
+    validation_symbols: int = setting(1_000_000, "maximum number of symbols for validation", low=2, fixed=True)
     cell: str = setting("lstm", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
     hidden: int = setting(512, "units of a layer", low=1, high=65536, fixed=True)
     layers: int = setting(1, "recurrent layers", low=1, high=256, fixed=True)
-    tied: bool = setting(False, "the output layer uses the embedding's weight", fixed=True)
-    softmax: str = setting("auto", "auto, full or adaptive", choices=("auto", "full", "adaptive"), fixed=True)
-    cutoffs: tuple[int, ...] = setting((), "where the adaptive softmax cuts; none: V/20, V/4", low=1, fixed=True)
+    tie_weights: bool = setting(False, "the output layer uses the weight of the embedding", fixed=True)
+    softmax: str = setting("auto", "the output layer", choices=("auto", "full", "adaptive"), fixed=True)
+    cutoffs: tuple[int, ...] = setting((), "cutoffs of the adaptive softmax; none: V/20, V/4", low=1, fixed=True)
     embedding_dropout: float = setting(0.0, "probability of dropping a feature of the embedding", low=0, high=1)
-    dropout: float = setting(0.1, "the same between layers and before the output", low=0, high=1)
+    dropout: float = setting(0.1, "probability of dropping a feature between layers and after them", low=0, high=1)
     variational_dropout: bool = setting(False, "one dropout mask for all steps of a window", fixed=True)
     learn_initial_state: bool = setting(False, "the state before the first symbol is learned", fixed=True)
-    batch_size: int = setting(32, "streams that the text is cut into", low=1, high=65536, fixed=True)
-    window: int = setting(64, "steps between two cuts of the gradient", low=1, high=1_000_000, fixed=True)
-    vary: bool = setting(False, "windows of varying length", fixed=True)
+    batch_size: int = setting(32, "streams that the text is split into", low=1, high=65536, fixed=True)
+    window: int = setting(64, "truncation length (TBPTT), in steps", low=1, high=1_000_000, fixed=True)
+    vary_window: bool = setting(False, "windows of random length", fixed=True)
 
 
-def prepare(sources: Sequence[Path], settings: LanguageModelSettings, folder: Path) -> dict[str, Any]:
-    """Read the text, choose the symbols, and encode it into the folder."""
-    documents = read_text(sources, encoding=settings.encoding) if sources else [python_reference()]
-    judged: list[Document] = []
-    if settings.validation_data is not None:
-        judged = read_text(settings.validation_data, encoding=settings.encoding)
-    # A character of the validation text must have a symbol; a word has <unk>, and bytes and BPE write everything.
-    seen = documents + judged if settings.vocabulary == "characters" else documents
-    vocabulary = build_vocabulary(settings.vocabulary, seen, size=settings.vocabulary_size)
-    vocabulary.save(folder)
-    encode_text(documents, vocabulary, folder / "text.tokens")
-    if judged:
-        encode_text(judged, vocabulary, folder / "validation.tokens")
-    training, validation = parts(settings, folder)
-    streams(settings, training)  # refuses a text that is too short
-    return {
-        "sources": [document.name for document in documents],
-        "fingerprint": training.fingerprint,
-        "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
-        "training_symbols": len(training),
-        "validation_symbols": len(validation),
-        "validation_from": settings.validation_data or "the end of the text",
-    }
+class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
+    """Language modelling with truncated backpropagation through time and a state that is carried over."""
 
+    name = "language-model"
+    summary = "text -> the next symbol: a language model, and text that it generates"
+    data = "a text file, several, or a folder of them"
+    default = "the Python language reference (465 000 characters)"
+    example = "elman train language-model book.txt --minutes 10 --out runs/book"
+    Settings = LanguageModelSettings
+    metric = "nats_per_symbol"
+    unit = examples = "symbols"
+    can_skip = False
 
-def parts(settings: LanguageModelSettings, folder: Path) -> tuple[TokenFile, TokenFile]:
-    """Return the text for training and the text for validation out of a run's folder.
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return load_vocabulary(self.folder)
 
-    Raises:
-        RunError: a file is missing or broken, or was encoded with another vocabulary.
-        DataError, SettingError: the text cannot be parted as the settings say.
-    """
-    text = TokenFile.open(folder / "text.tokens")
-    separate = folder / "validation.tokens"
-    training, judged = (text, TokenFile.open(separate)) if separate.exists() else text.split(settings.validation)
-    size = load_vocabulary(folder).size
-    for part in (training, judged):
-        if part.vocabulary_size != size:
-            raise BrokenRun(
-                f"the text in {folder} was encoded with another vocabulary",
-                should=f"{size} symbols",
-                found=f"{part.vocabulary_size} symbols",
+    @cached_property
+    def parts(self) -> dict[Part, TokenFile]:
+        """The text for training, and the text for validation."""
+        text, separate = TokenFile.open(self.folder / TEXT), self.folder / VALIDATION
+        pair = (text, TokenFile.open(separate)) if separate.exists() else text.split(self.settings.validation)
+        size = self.vocabulary.size
+        for part in pair:
+            if part.vocabulary_size != size:
+                raise BrokenRun(
+                    f"the text in {self.folder} was encoded with another vocabulary",
+                    should=f"{size} symbols",
+                    found=f"{part.vocabulary_size} symbols",
+                )
+        training, validation = pair
+        limit = min(len(validation), self.settings.validation_symbols)
+        return {"training": training, "validation": validation.part(0, limit)}
+
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        s = self.settings
+        documents = read_text(sources, encoding=s.encoding) if sources else [python_reference()]
+        files = [Path(name) for name in s.validation_data]
+        held_out = read_text(files, encoding=s.encoding) if files else []
+        # A character of the validation text must have a symbol; a word has <unk>, and bytes and BPE encode everything.
+        seen = documents + held_out if s.vocabulary == "characters" else documents
+        vocabulary = build_vocabulary(s.vocabulary, seen, size=s.vocabulary_size)
+        vocabulary.save(self.folder)
+        encode_text(documents, vocabulary, self.folder / TEXT)
+        if held_out:
+            encode_text(held_out, vocabulary, self.folder / VALIDATION)
+        return {
+            "sources": [document.name for document in documents],
+            "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
+            "validation_from": s.validation_source("the end of the text"),
+        }
+
+    def build(self) -> LanguageModel:
+        from elman.models.language_model import LanguageModel
+
+        s, size = self.settings, self.vocabulary.size
+        if s.softmax == "adaptive" and s.vocabulary in ("characters", "bytes"):
+            raise SettingError(
+                "the adaptive softmax needs symbols in the order of their frequency",
+                should="softmax=full, or vocabulary=words",
+                found=f"vocabulary={s.vocabulary}",
+                hint="--set softmax=full",
             )
-    return training, judged.part(0, min(len(judged), settings.validation_symbols))
-
-
-def streams(settings: LanguageModelSettings, text: TokenFile) -> Streams:
-    """Return the training batches."""
-    return Streams(text, batch_size=settings.batch_size, window=settings.window, vary=settings.vary, seed=settings.seed)
-
-
-def build(settings: LanguageModelSettings, folder: Path) -> LanguageModel:
-    """Build the untrained model for the vocabulary in the folder.
-
-    Raises:
-        RunError: the vocabulary is missing or broken.
-        SettingError: sizes or names that do not go together.
-    """
-    size = load_vocabulary(folder).size
-    if settings.softmax == "adaptive" and settings.vocabulary in ("characters", "bytes"):
-        raise SettingError(
-            "the adaptive softmax needs symbols in the order of their frequency",
-            should="softmax=full, or vocabulary=words",
-            found=f"vocabulary={settings.vocabulary}",
-            hint="--set softmax=full",
+        large = s.vocabulary == "words" and size > ADAPTIVE_FROM and not s.tie_weights
+        adaptive = s.softmax == "adaptive" or (s.softmax == "auto" and large)
+        return LanguageModel(
+            size,
+            **s.layer(),
+            embedding=s.embedding,
+            hidden=s.hidden,
+            layers=s.layers,
+            tie_weights=s.tie_weights,
+            cutoffs=(s.cutoffs or (max(1, size // 20), max(2, size // 4))) if adaptive else (),
+            embedding_dropout=s.embedding_dropout,
+            dropout=s.dropout,
+            variational_dropout=s.variational_dropout,
+            learn_initial_state=s.learn_initial_state,
         )
-    adaptive = settings.softmax == "adaptive" or (
-        settings.softmax == "auto" and settings.vocabulary == "words" and size > LARGE and not settings.tied
-    )
-    cutoffs = settings.cutoffs or (max(1, size // 20), max(2, size // 4))
-    return LanguageModel(
-        size,
-        **settings.layer(),
-        embedding=settings.embedding,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        tie_weights=settings.tied,
-        cutoffs=cutoffs if adaptive else (),
-        embedding_dropout=settings.embedding_dropout,
-        dropout=settings.dropout,
-        variational_dropout=settings.variational_dropout,
-        learn_initial_state=settings.learn_initial_state,
-    )
 
+    def dataset(self, part: Part) -> TokenFile:
+        return self.parts[part]
 
-def task(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs.
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[TokenFile, SkippedRows]:
+        documents = read_text(sources, encoding=self.settings.encoding)
+        return encode_text(documents, self.vocabulary, folder / TEXT), SkippedRows()
 
-    Raises:
-        RunError: the text is missing or broken, or is not the one that the run began with.
-    """
-    assert isinstance(model, LanguageModel)
-    device = choose_device(settings.device)
-    training, validation = parts(settings, run.path)
-    run.check_data(training.fingerprint, "symbols of the text")
-    vocabulary = load_vocabulary(run.path)
-    characters = count_characters(vocabulary, validation)
+    def batches(self, training: TokenFile) -> Streams:
+        s = self.settings
+        return Streams(training, batch_size=s.batch_size, window=s.window, vary=s.vary_window, seed=s.seed)
 
-    def objective(model: Any, batch: Any, state: Any) -> Loss:
-        resets = batch.resets_TB.to(device) if batch.resets_TB is not None else None
+    def loss(self, model: LanguageModel, batch: Window, state: Any, progress: float | None) -> Loss:
         state = None if batch.first else state
-        nats, state = model.nats(batch.input_TB.to(device), batch.target_TB.to(device), state, resets=resets)
+        nats, state = model.nats(batch.input_TB, batch.target_TB, state, resets=batch.resets_TB)
         return Loss(nats / max(1, batch.count), batch.count, state)
 
-    def evaluate(model: Any) -> Mapping[str, float | None]:
-        return perplexity(model.nats, validation, characters=characters, device=device)
+    def measure(self, model: LanguageModel, data: TokenFile) -> Metrics:
+        from elman.evaluation.metrics.perplexity import count_characters, perplexity
 
-    return Task(model, streams(settings, training), objective, evaluate, metric="nats_per_symbol")
+        device, characters = next(model.parameters()).device, count_characters(self.vocabulary, data)
+        return perplexity(model.nats, data, characters=characters, device=device)
 
+    def baselines(self, data: TokenFile) -> dict[str, Metrics]:
+        from elman.evaluation.baselines.symbol_frequencies import text_baselines
+        from elman.evaluation.metrics.perplexity import count_characters
 
-def baselines(settings: LanguageModelSettings, run: RunDirectory) -> Mapping[str, Metrics]:
-    """Return what counting alone predicts of the run's validation text."""
-    training, validation = parts(settings, run.path)
-    return text_baselines(training, validation, characters=count_characters(load_vocabulary(run.path), validation))
+        if not (self.folder / TEXT).exists():  # a run that came without it evaluates other text
+            return {}
+        return text_baselines(self.parts["training"], data, characters=count_characters(self.vocabulary, data))
 
+    def sample(self, data: TokenFile) -> tuple[list[Window], int]:
+        """Return windows four times as long as those of training, which show what truncation loses."""
+        window = 4 * self.settings.window
+        rows = max(1, min(SAMPLE_ROWS, (len(data) - 1) // window))
+        streams = Streams(data, batch_size=rows, window=window, drop=False)
+        return list(islice(streams, SAMPLE_BATCHES)), self.settings.window
 
-def sample(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
-    """Return windows four times as long as those of the training, so that what their cuts lose can be seen."""
-    window = 4 * settings.window
-    with encoded(settings, run, sources) as text:
-        rows = max(1, min(SAMPLE_ROWS, (len(text) - 1) // window))
-        batches = list(islice(Streams(text, batch_size=rows, window=window, drop=False), SAMPLE_BATCHES))
+    def predictor(self, model: LanguageModel) -> LanguageModelPredictor:
+        from elman.predictors.generator import LanguageModelPredictor
 
-    def loss(model: Any, batch: Any) -> Any:
-        nats, _ = model.nats(batch.input_TB, batch.target_TB, None, resets=batch.resets_TB)
-        return nats / max(1, batch.count)
+        return LanguageModelPredictor(model, self.folder, self.vocabulary)
 
-    return LegacySample(batches, loss, settings.window)
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        if "bits_per_character" in metrics:
+            return f"{metrics['bits_per_character']:.3f} bits per character"
+        perplexity = metrics["perplexity"]
+        return "perplexity: overflow" if perplexity is None else f"perplexity {perplexity:.1f}"
 
-
-@contextmanager
-def encoded(settings: LanguageModelSettings, run: RunDirectory, sources: Sequence[Path]) -> Iterator[TokenFile]:
-    """Encode a text with the run's vocabulary for a moment, or open the run's own validation text.
-
-    Raises:
-        DataError, RunError: the text cannot be read, or the run has none.
-    """
-    if not sources:
-        if not (run.path / "text.tokens").exists():
-            raise RunError(f"{run.path} came without its text", hint="name a text file behind the run")
-        yield parts(settings, run.path)[1]
-        return
-    with TemporaryDirectory() as folder:
-        documents = read_text(sources, encoding=settings.encoding)
-        yield encode_text(documents, load_vocabulary(run.path), Path(folder) / "text.tokens")
-
-
-def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
-    """Return how many characters the symbols after each document's first stand for; None for words."""
-    if vocabulary.kind == "words":
-        return None
-    judged = len(text) - len(text.document_starts)
-    if vocabulary.kind == "characters":
-        return judged
-    firsts = set(text.document_starts.tolist())
-    decoder = vocabulary.decoder()
-    # The first symbol of a document is not judged, but a character may begin in it.
-    pushed = ((i, len(decoder.push(int(token_id)))) for i, token_id in enumerate(text.token_ids))
-    return sum(length for i, length in pushed if i not in firsts)
-
-
-@dataclass(frozen=True)
-class TrainedLanguageModel:
-    """A language model that is ready to use."""
-
-    model: LanguageModel
-    vocabulary: Vocabulary
-    settings: LanguageModelSettings
-    run: RunDirectory
-
-    def generate(
-        self,
-        prompt: str = "",
-        *,
-        length: int | None = 300,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> Iterator[str]:
-        """Yield text that goes on from `prompt`, piece by piece as it is made, in constant memory.
-
-        Args:
-            prompt: what the text begins with; it is not yielded. Empty: a line begins.
-            length: how many symbols; None: without end.
-            temperature: below 1 surer, above 1 wilder; 0 takes the most probable symbol each time.
-            top_k: choose among so many of the most probable symbols only.
-            top_p: choose among the most probable symbols that together have this probability only.
-            seed: the same seed gives the same text; None: another text each time.
-
-        Raises:
-            DataError: the prompt holds a symbol that the model does not know.
-            SettingError: an impossible value.
-        """
-        if seed is not None and not 0 <= seed < 1 << 63:
-            raise SettingError("the seed is out of range", should="0 to 2^63 - 1", found=str(seed))
-        first = [int(number) for number in self.vocabulary.encode(prompt)] or self._line_begins()
-        generator = torch.Generator()
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
-        sampler = partial(Sampler(temperature, top_k, top_p), generator=generator)
-        return self._decoded(first, generate(self.model.step, None, first, sampler=sampler, length=length))
-
-    def evaluate(self, data: Sequence[Path] | None = None) -> dict[str, Any]:
-        """Return nats per symbol, perplexity and bits per character on `data`, or on the run's own validation text.
-
-        Under "baselines" are those of `elman.evaluation.baselines.symbol_frequencies`, if the run still has its text.
-
-        Raises:
-            DataError, RunError: the text cannot be read, or the run has none.
-        """
-        with encoded(self.settings, self.run, data or []) as text:
-            characters = count_characters(self.vocabulary, text)
-            metrics = dict[str, Any](perplexity(self.model.nats, text, characters=characters))
-            if (self.run.path / "text.tokens").exists():
-                training, _ = parts(self.settings, self.run.path)
-                metrics["baselines"] = text_baselines(training, text, characters=characters)
-        if not math.isfinite(metrics["nats_per_symbol"] or 0.0):
-            raise NonFiniteError(
-                f"the model in {self.run.path} predicts no numbers",
-                should="finite weights",
-                found=f"{metrics['nats_per_symbol']} nats per symbol",
-                hint="train anew, with a smaller learning rate",
-            )
-        return metrics
-
-    def _line_begins(self) -> list[int]:
-        try:
-            return [int(number) for number in self.vocabulary.encode("\n")] or [0]
-        except DataError:
-            return [0]
-
-    def _decoded(self, first: Sequence[int], numbers: Iterator[int]) -> Iterator[str]:
-        decoder = self.vocabulary.decoder()
-        for number in first:  # so that what stands between the prompt and the first word is right
-            decoder.push(number)
-        for number in numbers:
-            if text := decoder.push(number):
-                yield text
-        if text := decoder.finish():
-            yield text
-
-
-def load(settings: LanguageModelSettings, run: RunDirectory, model: nn.Module) -> TrainedLanguageModel:
-    """Return the trained model with what belongs to it."""
-    assert isinstance(model, LanguageModel)
-    return TrainedLanguageModel(model, load_vocabulary(run.path), settings, run)
-
-
-def headline(metrics: Mapping[str, float | None]) -> str:
-    """Return how well, in a few words."""
-    if "bits_per_character" in metrics:
-        return f"{metrics['bits_per_character']:.3f} bits per character"
-    perplexity = metrics["perplexity"]
-    return "perplexity beyond all bounds" if perplexity is None else f"perplexity {perplexity:.1f}"
-
-
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done next."""
-    run = shlex.quote(str(folder))
-    return [
-        ("Generate text", f"elman generate {run} --length 500 --temperature 0.8"),
-        ("Measure it on other text", f"elman evaluate {run} FILE"),
-        ("See how its gradients flow", f"elman diagnose {run}"),
-        ("Train it further", f"elman train language-model --out {run} --resume --minutes 30"),
-    ]
-
-
-RECIPE = LegacyRecipe(
-    name="language-model",
-    summary="text -> the next symbol: a language model, and text that it writes",
-    data="a text file, several, or a folder of them",
-    default="the Python language reference (465 000 characters)",
-    example="elman train language-model book.txt --minutes 10 --out runs/book",
-    settings=LanguageModelSettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    baselines=baselines,
-)
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [("Generate text", f"elman generate {run} --length 500 --temperature 0.8")]

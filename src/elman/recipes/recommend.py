@@ -1,22 +1,16 @@
-"""The events of a session -> the item that comes next."""
+"""The events of a session -> the next item."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from elman.data.batching import IGNORED
-from elman.data.sessions import batches as session_batches
-from elman.data.sessions import builtin as shop
-from elman.data.sessions.batches import SessionStreams, WholeSessions, seen_before
+from elman.data.sessions import builtin
 from elman.data.sessions.dataset import (
     EVENT,
     leave_last_out,
@@ -28,232 +22,235 @@ from elman.data.sessions.dataset import (
 )
 from elman.data.sessions.items import ItemCatalogue
 from elman.data.sessions.readers import EventTable, read_events
-from elman.errors import DataError
+from elman.data.skipped import SkippedRows
+from elman.errors import BrokenRun, DataError, RunError
 from elman.evaluation.result import Metrics
-from elman.models.recommender import RankingLoss, Recommender
-from elman.modules.ranking_loss import LOSSES
 from elman.predictors.options import RecommendOptions
-from elman.predictors.recommender import RecommendPredictor, judge, training_part, trivial
-from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import NetworkSettings
+from elman.recipes.base import Part, Recipe, skipped_rows
+from elman.recipes.network_settings import NetworkSettings, SkipBadSettings
 from elman.settings import setting
 from elman.storage.ragged import RaggedArrays
-from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.training.task import Loss
 
-MANY, NEGATIVES = (
-    10_000,
-    2048,
-)  # from so many items on, so many are drawn: to score all takes most of the time
-SAMPLE_SESSIONS, SAMPLE_STEPS = 16, 200  # that a diagnosis looks at
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from elman.data.sessions.batches import SessionBatch, SessionStreams, WholeSessions
+    from elman.models.recommender import RankingLoss, Recommender
+    from elman.predictors.recommender import RecommendPredictor
+
+SAMPLED_FROM, NEGATIVES = 10_000, 2048  # from so many items on, so many are sampled: all would take most of the time
+SAMPLE_SESSIONS, SAMPLE_STEPS = 16, 200  # of a diagnosis
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecommendSettings(NetworkSettings):
-    """The settings of a recommender."""
+class RecommendSettings(SkipBadSettings, NetworkSettings):
+    """Settings of recommendation."""
 
-    session: str = setting("", "column of the session or user; empty: found by its name", fixed=True)
-    item: str = setting("", "column of the item; empty: found by its name", fixed=True)
-    time: tuple[str, ...] = setting((), "columns that order the events, the most significant first", fixed=True)
-    columns: tuple[str, ...] = setting((), "names of all columns, for a file without a line of names", fixed=True)
-    gap: float = setting(0.0, "a session ends where the next event is so much later; 0: never", low=0, fixed=True)
+    session_column: str = setting("", "column of the session or user; empty: found by its name", fixed=True)
+    item_column: str = setting("", "column of the item; empty: found by its name", fixed=True)
+    time_columns: tuple[str, ...] = setting((), "columns of the time, the most significant first", fixed=True)
+    column_names: tuple[str, ...] = setting((), "names of all columns, for a file without a header", fixed=True)
+    session_gap: float = setting(0.0, "a session ends before a longer gap in time; 0: never", low=0, fixed=True)
     split: str = setting("time", "time, or last: the last events of each session", choices=("time", "last"), fixed=True)
     validation: float = setting(0.1, "split=time: share of the events for validation", low=0.001, high=0.5, fixed=True)
     test: float = setting(0.1, "split=time: share of the events, the latest, for test", low=0, high=0.4, fixed=True)
-    judged: int = setting(5_000, "most events of the validation part that are judged", low=1, fixed=True)
-    item_least: int = setting(1, "events in the training part that an item must have to be known", low=1, fixed=True)
+    max_validation_events: int = setting(5_000, "maximum number of validation events", low=1, fixed=True)
+    min_item_count: int = setting(1, "minimum number of training events of an item", low=1, fixed=True)
     exclude_seen: bool = setting(False, "items of the session so far are never recommended", fixed=True)
-    at: int = setting(20, "length of the lists that are judged", low=1, high=10_000, fixed=True)
+    top_k: int = setting(20, "length of the lists that are evaluated", low=1, high=10_000, fixed=True)
     embedding: int = setting(128, "size of the vector of an item", low=1, high=65536, fixed=True)
-    tied: bool = setting(True, "the scores use the embedding's weight", fixed=True)
+    tie_weights: bool = setting(True, "the output layer has the weights of the embedding", fixed=True)
     embedding_dropout: float = setting(0.3, "probability of dropping a feature of an embedding", low=0, high=1)
-    item_dropout: float = setting(0.0, "probability of hiding a whole item of the session", low=0, high=1)
+    item_dropout: float = setting(0.0, "probability of masking a whole item of the session", low=0, high=1)
     dropout: float = setting(0.3, "probability of dropping a feature between layers and after them", low=0, high=1)
-    loss: str = setting("cross-entropy", "what is descended", choices=tuple(LOSSES), fixed=True)
+    loss: str = setting("cross-entropy", "loss", choices=("cross-entropy", "bpr-max", "top1-max"), fixed=True)
     negatives: int | None = setting(
-        None,
-        "items drawn to compare with in each batch; 0: all; not set: 2048 from 10 000 items on",
-        low=0,
-        high=1 << 20,
+        None, "negatives sampled for each batch; 0: all items; not set: 2048 from 10 000 items on", low=0, high=1 << 20
     )
-    negative_power: float = setting(0.75, "they are drawn by popularity to this power", low=0, high=2)
+    negative_power: float = setting(0.75, "their probability is the popularity to this power", low=0, high=2)
     bpr_decay: float = setting(1.0, "bpr-max: weight of the squares of the scores", low=0)
-    window: int = setting(0, "steps between two cuts of the gradient; 0: whole sessions", low=0, fixed=True)
-    batch_events: int = setting(4096, "whole sessions: events in a batch at most, padding included", low=1, fixed=True)
-    shuffle_ties: bool = setting(True, "training: events of one moment in a new order each epoch", fixed=True)
-    skip_bad: bool = setting(False, "leave rows out that cannot be read, and count them", fixed=True)
+    window: int = setting(0, "truncation length (TBPTT), in steps; 0: whole sessions", low=0, fixed=True)
+    batch_events: int = setting(4096, "whole sessions: most events in a batch, with padding", low=1, fixed=True)
+    shuffle_ties: bool = setting(True, "training: events of the same time in a new order each epoch", fixed=True)
 
-    def drawn(self, items: int) -> int:
-        """Return how many negatives are drawn among so many items; 0: none, all are compared with."""
+    def sampled(self, items: int) -> int:
+        """Return the number of negatives that are sampled among so many items; 0: all items are compared with."""
         if self.negatives is None:
-            return NEGATIVES if items >= MANY else 0
+            return NEGATIVES if items >= SAMPLED_FROM else 0
         return self.negatives
 
     def table(self) -> EventTable:
-        """Return how a table is read."""
-        return EventTable(self.session, self.item, self.time, self.columns, self.skip_bad)
+        """Return the format of a table."""
+        columns = (self.session_column, self.item_column, self.time_columns, self.column_names)
+        return EventTable(*columns, self.skip_bad)
 
 
-def prepare(sources: Sequence[Path], settings: RecommendSettings, folder: Path) -> dict[str, Any]:
-    """Read the events, divide them, and write the parts into the folder."""
-    events = read_events(sources, settings.table()) if sources else shop.shop_events()
-    sessions = order_events(events, gap=settings.gap)
-    division = (
-        leave_last_out(sessions)
-        if settings.split == "last"
-        else split_by_time(sessions, settings.validation, settings.test)
-    )
-    items, facts = write_parts(
-        sessions, division, folder, item_least=settings.item_least, max_evaluated=settings.judged
-    )
-    items.save(folder)
-    inside = len(events) - len(sessions.ends)
-    return {
-        "sources": [str(source) for source in sources] or [shop.NAME],
-        "columns": events.columns,
-        "events": len(events),
-        "bad_rows_left_out": events.skipped.count,
-        **({"left_out": told} if (told := events.skipped.lines()) else {}),
-        "sessions": len(sessions.ends),
-        "items": f"{len(items)} known of {len(events.items)}",
-        "order": f"by time; the file's among equal times, {int(sessions.tied.sum())} of {inside} neighbouring events",
-        "split": division.description,
-        **facts,
-        "fingerprint": open_part(folder, "training", len(items)).fingerprint,
-    }
+class Recommend(Recipe[RecommendSettings, RaggedArrays]):
+    """Session-based recommendation: next-item prediction with a recurrent network."""
 
+    name = "recommend"
+    summary = "the events of a session -> the item that comes next"
+    data = "a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several"
+    default = f"{builtin.NAME}, whose best possible score is known"
+    example = "elman train recommend clicks.csv --set session_column=user --set item_column=sku --out runs/shop"
+    Settings, Options = RecommendSettings, RecommendOptions
+    lower_is_better = False
+    unit, examples = "events", "sessions"
+    default_minutes = 1.5
 
-def build(settings: RecommendSettings, folder: Path) -> Recommender:
-    """Build the untrained model for the items in the folder."""
-    return Recommender(
-        len(ItemCatalogue.load(folder)),
-        settings.hidden,
-        embedding=settings.embedding,
-        tie_weights=settings.tied,
-        embedding_dropout=settings.embedding_dropout,
-        item_dropout=settings.item_dropout,
-        **settings.network(),
-    )
+    @property
+    def metric(self) -> str:
+        return f"recall_{self.settings.top_k}"
 
+    @cached_property
+    def items(self) -> ItemCatalogue:
+        return ItemCatalogue.load(self.folder)
 
-def batches(settings: RecommendSettings, training: RaggedArrays) -> WholeSessions | SessionStreams:
-    """Return the training batches."""
-    options: dict[str, Any] = {"shuffle_ties": settings.shuffle_ties, "seed": settings.seed}
-    if settings.window:
-        return SessionStreams(training, batch_size=settings.batch_size, window=settings.window, **options)
-    return WholeSessions(training, batch_size=settings.batch_size, events=settings.batch_events, **options)
+    @cached_property
+    def ranking_loss(self) -> RankingLoss:
+        import torch
 
+        from elman.models.recommender import RankingLoss
 
-def objective_of(settings: RecommendSettings, items: ItemCatalogue, device: torch.device | str) -> Any:
-    """Return (model, batch, state) -> Loss."""
-    drawn = settings.drawn(len(items))
-    loss = RankingLoss(
-        settings.loss,
-        torch.from_numpy(items.counts),
-        negatives=drawn,
-        power=settings.negative_power,
-        decay=settings.bpr_decay,
-    )
+        s, counts = self.settings, torch.from_numpy(self.items.counts)
+        negatives = s.sampled(len(counts))
+        return RankingLoss(s.loss, counts, negatives=negatives, power=s.negative_power, decay=s.bpr_decay)
 
-    def objective(model: Any, batch: session_batches.SessionBatch, state: Any) -> Loss:
-        resets = batch.resets_TB.to(device) if batch.resets_TB is not None else None
-        state = None if batch.first else state
-        f_TBE, state = model.features(batch.input_TB.to(device), state, lengths=batch.lengths_B, resets=resets)
-        target_TB = batch.target_TB.to(device)
-        counted_TB = target_TB != IGNORED
-        out = seen_before(batch) if settings.exclude_seen and not drawn else None
-        out = None if out is None else (out[0].to(device), out[1].to(device))
-        mean = loss(model, f_TBE[counted_TB], target_TB[counted_TB], out)
-        return Loss(mean, batch.count, state if settings.window else None)
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        s = self.settings
+        events = read_events(sources, s.table()) if sources else builtin.shop_events()
+        sessions = order_events(events, gap=s.session_gap)
+        division = leave_last_out(sessions) if s.split == "last" else split_by_time(sessions, s.validation, s.test)
+        limits = {"min_item_count": s.min_item_count, "max_evaluated": s.max_validation_events}
+        items, facts = write_parts(sessions, division, self.folder, **limits)
+        items.save(self.folder)
+        return {
+            "sources": [str(source) for source in sources] or [builtin.NAME],
+            "columns": events.columns,
+            "events": len(events),
+            **skipped_rows(events),
+            **facts,
+        }
 
-    return objective
+    def build(self) -> Recommender:
+        from elman.models.recommender import Recommender
 
-
-def task(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
-    items = ItemCatalogue.load(run.path)
-    device = choose_device(settings.device)
-    training = training_part(run, items)
-    validation = open_part(run.path, "validation", len(items))
-
-    def evaluate(model: nn.Module) -> Metrics:
-        return judge(settings, model, validation, items, device)
-
-    return Task(
-        model,
-        batches(settings, training),
-        objective_of(settings, items, device),
-        evaluate,
-        metric=f"recall_{settings.at}",
-        lower_is_better=False,
-        default_minutes=1.5,
-        unit="events",
-    )
-
-
-def baselines(settings: RecommendSettings, run: RunDirectory) -> Mapping[str, Metrics]:
-    """Return what trivial predictors get on the validation part."""
-    items = ItemCatalogue.load(run.path)
-    return trivial(settings, run, items, open_part(run.path, "validation", len(items)))
-
-
-def sample(settings: RecommendSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
-    """Return the longest sessions of the validation part or of DATA, so that what is far back can be seen."""
-    items = ItemCatalogue.load(run.path)
-    with TemporaryDirectory() as folder:
-        part = (
-            write_evaluated(order_events(read_events(sources, settings.table()), gap=settings.gap), items, Path(folder))
-            if sources
-            else open_part(run.path, "validation", len(items))
+        s = self.settings
+        return Recommender(
+            len(self.items),
+            s.hidden,
+            embedding=s.embedding,
+            tie_weights=s.tie_weights,
+            embedding_dropout=s.embedding_dropout,
+            item_dropout=s.item_dropout,
+            **s.network(),
         )
-        longest = np.argsort(-part.lengths, kind="stable")[: 2 * SAMPLE_SESSIONS]
-        known = [steps[steps["item"] >= 0][-SAMPLE_STEPS:] for steps in (part[int(n)] for n in longest)]
-        known = [steps for steps in known if len(steps) > 1][:SAMPLE_SESSIONS]
-    if not known:
-        raise DataError("there is no session to look at", should="a session of two known items or more", found="none")
-    whole = WholeSessions(RaggedArrays.of(np.asarray(steps, EVENT) for steps in known), batch_size=SAMPLE_SESSIONS)
-    objective = objective_of(settings, items, "cpu")
-    return LegacySample(list(whole), lambda model, batch: objective(model, batch, None).mean, settings.window or None)
 
+    def dataset(self, part: Part) -> RaggedArrays:
+        sessions = open_part(self.folder, part, len(self.items))
+        if part == "training" and (sessions.lengths.min() < 2 or sessions.values["item"].min() < 0):
+            raise BrokenRun(
+                f"{self.folder}/training.values.npy is broken", should="sessions of two known items or more"
+            )
+        return sessions
 
-def load(settings: RecommendSettings, run: RunDirectory, model: nn.Module) -> RecommendPredictor:
-    """Return the trained model with what belongs to it."""
-    assert isinstance(model, Recommender)
-    return RecommendPredictor(model, ItemCatalogue.load(run.path), settings, run)
+    def evaluation_data(self) -> RaggedArrays:
+        part = "test" if self.run.config["data"].get("test_events") else "validation"
+        return open_part(self.folder, part, len(self.items))
 
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[RaggedArrays, SkippedRows]:
+        events = read_events(sources, replace(self.settings.table(), skip_bad=skip_bad))
+        sessions = order_events(events, gap=self.settings.session_gap)
+        return write_evaluated(sessions, self.items, folder), events.skipped
 
-def headline(metrics: Metrics) -> str:
-    """Return how well, in a few words."""
-    name = next(name for name in (*metrics, "recall") if name.startswith("recall"))
-    return f"Recall@{name.split('_')[1]} {metrics[name]:.4f}"
+    def batches(self, training: RaggedArrays) -> WholeSessions | SessionStreams:
+        from elman.data.sessions.batches import SessionStreams, WholeSessions
 
+        s = self.settings
+        options: dict[str, Any] = {"batch_size": s.batch_size, "shuffle_ties": s.shuffle_ties, "seed": s.seed}
+        if s.window:
+            return SessionStreams(training, window=s.window, **options)
+        return WholeSessions(training, events=s.batch_events, **options)
 
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done next."""
-    run = shlex.quote(str(folder))
-    return [
-        ("What comes next after some items", f"elman predict {run} ITEM ITEM ITEM --set k=5"),
-        ("Answer events as they come, one JSON object a line", f"elman predict {run} -"),
-        ("Measure it on the test part, beside trivial predictors", f"elman evaluate {run}"),
-        ("See how its gradients flow", f"elman diagnose {run}"),
-    ]
+    def loss(self, model: Recommender, batch: SessionBatch, state: Any, progress: float | None) -> Loss:
+        from elman.data.batching import IGNORED
+        from elman.data.sessions.batches import seen_before
 
+        state, excluded = None if batch.first else state, None
+        f_TBE, state = model.features(batch.input_TB, state, lengths=batch.lengths_B, resets=batch.resets_TB)
+        if self.settings.exclude_seen and not self.ranking_loss.negatives:
+            rows_M, items_M = seen_before(batch)
+            excluded = (rows_M.to(f_TBE.device), items_M.to(f_TBE.device))
+        counted_TB = batch.target_TB != IGNORED
+        mean = self.ranking_loss(model, f_TBE[counted_TB], batch.target_TB[counted_TB], excluded)
+        return Loss(mean, batch.count, state if self.settings.window else None)
 
-RECIPE = LegacyRecipe(
-    name="recommend",
-    summary="the events of a session -> the item that comes next",
-    data="a table (CSV, TSV; .gz too) with a session or user, an item and a time a row, or several",
-    default=f"{shop.NAME}, whose best possible score is known",
-    example="elman train recommend clicks.csv --set session=visitor --set item=product --minutes 6 --out runs/shop",
-    settings=RecommendSettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    predict=RecommendOptions,
-    baselines=baselines,
-)
+    def measure(self, model: Recommender, data: RaggedArrays) -> Metrics:
+        from elman.evaluation.next_item import evaluate_recommender
+
+        device, s = next(model.parameters()).device, self.settings
+
+        def features(input_TB: Tensor, lengths_B: Tensor) -> Tensor:
+            f_TBE: Tensor = model.features(input_TB.to(device), lengths=lengths_B)[0]
+            return f_TBE
+
+        def scores(f_NE: Tensor) -> Tensor:
+            return model.scores(f_NE.to(device))
+
+        return evaluate_recommender(features, scores, data, self.items.counts, at=s.top_k, exclude_seen=s.exclude_seen)
+
+    def baselines(self, data: RaggedArrays) -> dict[str, Metrics]:
+        from elman.evaluation.baselines.next_item import build_baselines
+        from elman.evaluation.baselines.shop_oracle import shop_oracle
+        from elman.evaluation.next_item import evaluate_predictor
+
+        if not (self.folder / "training.ends.npy").exists():
+            raise RunError(
+                f"{self.folder} came without its training sessions, which the baselines are fitted on",
+                should="training.values.npy and training.ends.npy",
+            )
+        training, counts, s = self.dataset("training"), self.items.counts, self.settings
+        self.run.check_data(training.fingerprint, "sessions")
+        predictors = build_baselines(training, counts)
+        simulated = self.run.config["data"].get("sources") == [builtin.NAME]
+        if simulated and set(self.items.names) <= set(builtin.shop().names):
+            predictors["best possible"] = shop_oracle(builtin.shop(), self.items.names)
+        return {
+            name: evaluate_predictor(predictor, data, counts, at=s.top_k, exclude_seen=s.exclude_seen)
+            for name, predictor in predictors.items()
+        }
+
+    def sample(self, data: RaggedArrays) -> tuple[list[SessionBatch], int | None]:
+        """Return the longest sessions, whose gradients go back the farthest."""
+        from elman.data.sessions.batches import WholeSessions
+
+        longest = np.argsort(-data.lengths, kind="stable")[: 2 * SAMPLE_SESSIONS]
+        known = [steps[steps["item"] >= 0][-SAMPLE_STEPS:] for steps in (data[int(n)] for n in longest)]
+        known = [np.asarray(steps, EVENT) for steps in known if len(steps) > 1][:SAMPLE_SESSIONS]
+        if not known:
+            raise DataError("there is no session to diagnose", should="a session of two known items", found="none")
+        return list(WholeSessions(RaggedArrays.of(known), batch_size=SAMPLE_SESSIONS)), self.settings.window or None
+
+    def predictor(self, model: Recommender) -> RecommendPredictor:
+        from elman.predictors.recommender import RecommendPredictor
+
+        s = self.settings
+        probabilities = s.loss == "cross-entropy"
+        return RecommendPredictor(
+            model, self.folder, self.items, exclude_seen=s.exclude_seen, probabilities=probabilities
+        )
+
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        name = next(name for name in (*metrics, "recall") if name.startswith("recall"))
+        return f"Recall@{name.split('_')[1]} {metrics[name]:.4f}"
+
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [
+            ("Recommend the next items", f"elman predict {run} ITEM ITEM ITEM --set top_k=5"),
+            ("Answer events as they come, one JSON object a line", f"elman predict {run} -"),
+            ("Evaluate it on the test part, beside baselines", f"elman evaluate {run}"),
+        ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from elman.errors import RunError, unknown_name
-from elman.recipes import caption, classify, forecast, language_model, recommend, translate
 from elman.recipes.base import Recipe
-from elman.recipes.legacy import adapted
+from elman.recipes.caption import Caption
+from elman.recipes.classify import Classify
+from elman.recipes.forecast import Forecast
+from elman.recipes.language_model import LanguageModelling
+from elman.recipes.recommend import Recommend
 from elman.recipes.similarity import Similarity
 from elman.recipes.transcribe import Transcribe
+from elman.recipes.translate import Translate
 from elman.storage.run_directory import RunDirectory
 
 AnyRecipe = Recipe[Any, Any]
@@ -17,14 +21,14 @@ AnyRecipe = Recipe[Any, Any]
 RECIPES: dict[str, type[AnyRecipe]] = {
     recipe.name: recipe
     for recipe in (
-        adapted(language_model.RECIPE),
-        adapted(classify.RECIPE),
-        adapted(forecast.RECIPE),
+        LanguageModelling,
+        Classify,
+        Forecast,
         Similarity,
-        adapted(recommend.RECIPE),
-        adapted(translate.RECIPE),
+        Recommend,
+        Translate,
         Transcribe,
-        adapted(caption.RECIPE),
+        Caption,
     )
 }
 

@@ -26,7 +26,7 @@ from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.errors import SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.evaluation.result import Metrics
-from elman.evaluation.transcripts import resumed_transcripts
+from elman.evaluation.resumed_answers import resumed_answers
 from elman.predictors.options import TranscribeOptions
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from elman.predictors.transcriber import TranscriptionPredictor
 
 BEAM_WIDTH = 8  # of an evaluation
+CHUNK = 64  # sentences of an evaluation that are transcribed together
 NORMS = ("auto", "utterance", "speaker", "training")
 
 
@@ -222,7 +223,8 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
 
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]  # others make other transcripts
         keys = list(zip(data.names, data.texts, strict=True))
-        transcripts = resumed_transcripts(keys, transcribe, out and out / f"transcripts-{weights}.jsonl")
+        file, names = out and out / f"transcripts-{weights}.jsonl", ("path", "reference", "greedy", "beam_search")
+        transcripts = resumed_answers(keys, transcribe, file, names=names, chunk=CHUNK)
         greedy, by_beam = (error_rates([pair[n] for pair in transcripts], data.texts) for n in (0, 1))
         return {
             **greedy,

@@ -1,237 +1,198 @@
-"""Text -> text: train on aligned lines, translate others."""
+"""Text -> text: translation."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
-from elman.data.batching import BucketBatches
+from elman.data.batching import BucketBatches, in_order
 from elman.data.skipped import SkippedRows
-from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.dataset import ParallelBatch, ParallelDataset, write_validation_pairs
-from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
-from elman.data.translation.spool import SpooledPairs
-from elman.data.translation.vocabularies import EncodedPair, VocabularyPair
-from elman.errors import DataError
-from elman.models.translator import Translator
+from elman.data.translation.dataset import ParallelDataset, read_validation_pairs, write_validation_pairs
+from elman.data.translation.readers import read_parallel
+from elman.data.translation.splits import split_parallel
+from elman.data.translation.vocabularies import VocabularyPair
+from elman.evaluation.metrics.translation import signatures, translation_metrics
+from elman.evaluation.result import Metrics
+from elman.evaluation.resumed_answers import resumed_answers
 from elman.predictors.options import TranslateOptions
-from elman.predictors.translator import TranslationPredictor, nats_per_symbol, validation
-from elman.recipes.legacy import LegacyRecipe, LegacySample
-from elman.recipes.network_settings import CellSettings
+from elman.recipes.base import Part, Recipe
+from elman.recipes.network_settings import CellSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
-from elman.storage.run_directory import RunDirectory
-from elman.training.device import choose_device
-from elman.training.task import Loss, Task
+from elman.training.task import Loss
 
-DATES = 6000  # pairs of the default data
+if TYPE_CHECKING:
+    from elman.data.translation.batches import ParallelBatch
+    from elman.models.translator import Translator
+    from elman.predictors.translator import TranslationPredictor
+
 SAMPLING_EPOCHS = 10  # in which scheduled sampling rises to its share
-SAMPLE = 8  # pairs that a diagnosis looks at
+MAX_SYMBOLS = 1000  # of a line that is evaluated, or as many as in training
+CHUNK = 256  # lines of an evaluation whose translations are made, and written, together
+KINDS = ("auto", "bytes", "characters", "words", "bpe")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateSettings(CellSettings):
-    """The settings of a translator."""
+class TranslateSettings(ValidationSettings, VocabularySettings, CellSettings):
+    """Settings of translation."""
 
-    vocabulary: str = setting(
-        "auto",
-        "what a symbol is; auto: bpe for DATA, characters for the default dates",
-        choices=("auto", "bytes", "characters", "words", "bpe"),
-        fixed=True,
-    )
-    vocabulary_size: int | None = setting(None, "most symbols there may be, for words and bpe", low=1, fixed=True)
-    joint: bool = setting(True, "one vocabulary and one embedding for both languages", fixed=True)
-    validation: float = setting(0.05, "share of the pairs, at the end, that is kept for validation", fixed=True)
+    vocabulary: str = setting("auto", "kind of symbols; auto: bpe, characters for dates", choices=KINDS, fixed=True)
+    joint_vocabulary: bool = setting(True, "one vocabulary and one embedding for both languages", fixed=True)
+    validation: float = setting(0.05, "share of the pairs, at the end, for validation", fixed=True)
     validation_data: tuple[str, ...] = setting((), "one or two files for validation instead", fixed=True)
-    longest: int = setting(200, "longer pairs, in symbols, are left out and counted", low=1, fixed=True)
+    max_symbols: int = setting(200, "longer pairs are skipped and counted", low=1, fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
-    hidden: int = setting(
-        256, "units of a decoder layer; half of them in each direction of the encoder", low=2, fixed=True
-    )
+    hidden: int = setting(256, "units of a decoder layer; the encoder has half in each direction", low=2, fixed=True)
     layers: int = setting(1, "layers of the encoder, and upper layers of the decoder", low=1, high=64, fixed=True)
-    attention: str = setting(
-        "multiplicative", "how a query is compared", choices=("multiplicative", "additive"), fixed=True
-    )
+    attention: str = setting("multiplicative", "scores", choices=("multiplicative", "additive"), fixed=True)
     input_feeding: bool = setting(False, "the last readout is fed to the decoder; slower", fixed=True)
     dropout: float = setting(0.3, "probability of dropping a feature", low=0, high=1)
-    smoothing: float = setting(0.1, "label smoothing", low=0, high=0.99)
-    sampling: float = setting(
-        0.0,
-        "scheduled sampling: share of what the decoder reads that it guessed itself, after 10 epochs",
-        low=0,
-        high=1,
-    )
-    batch_size: int = setting(256, "most pairs in a batch", low=1, high=65536, fixed=True)
-    tokens: int = setting(800, "most target symbols in a batch, padding counted; 0: no limit", low=0, fixed=True)
-    learning_rate: float = setting(0.002, "step size at the top of the schedule", low=0)
+    label_smoothing: float = setting(0.1, "label smoothing", low=0, high=0.99)
+    scheduled_sampling: float = setting(0.0, "share of predictions among inputs after 10 epochs", low=0, high=1)
+    batch_size: int = setting(256, "maximum pairs in a batch", low=1, high=65536, fixed=True)
+    batch_tokens: int = setting(800, "maximum target symbols in a batch, with padding; 0: no limit", low=0, fixed=True)
+    learning_rate: float = setting(0.002, "peak learning rate", low=0)
 
 
-def prepare(sources: Sequence[Path], settings: TranslateSettings, folder: Path) -> dict[str, Any]:
-    """Read the pairs, choose the symbols, and encode them into the folder; never more than a few pairs are held."""
-    kind = settings.vocabulary if settings.vocabulary != "auto" else "bpe" if sources else "characters"
-    left_out = SkippedRows()
-    with TemporaryDirectory(dir=folder) as beside:
-        pairs, judged = parts(sources, settings, Path(beside))
-        # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE write everything.
-        seen = [pairs, judged] if kind == "characters" else [pairs]
-        languages = VocabularyPair.learn(seen, folder, kind=kind, size=settings.vocabulary_size, joint=settings.joint)
+class Translate(Recipe[TranslateSettings, ParallelDataset]):
+    """Translation with an attentive encoder-decoder network."""
 
-        def short(part: SpooledPairs, what: str) -> Iterator[tuple[SentencePair, EncodedPair]]:
-            before = left_out.count
-            yield from languages.encode_short(part, settings.longest, left_out)
-            if left_out.count - before == len(part):
-                raise every_pair_is_too_long(what, settings.longest)
+    name = "translate"
+    summary = "text -> text: a translator with attention"
+    data = "two files of aligned lines, plain or .gz, or one with a tab in each"
+    default = "dates in words, English to German and French"
+    example = "elman train translate train.en train.de --minutes 60 --out runs/en-de"
+    Settings, Options = TranslateSettings, TranslateOptions
+    metric = "nats_per_symbol"
+    examples = "pairs"
+    sample_size = 8
+    evaluation_files = "translations, from which an interrupted evaluation is resumed"
 
-        kept = ParallelDataset.write(folder, (encoded for _, encoded in short(pairs, "pair")))
-        count = write_validation_pairs(
-            folder / "validation.json", (pair for pair, _ in short(judged, "pair for validation"))
+    @cached_property
+    def vocabularies(self) -> VocabularyPair:
+        return VocabularyPair.load(self.folder)
+
+    def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
+        s, skipped = self.settings, SkippedRows()
+        kind = s.vocabulary if s.vocabulary != "auto" else "bpe" if sources else "characters"
+        other = [Path(name) for name in s.validation_data]
+        with TemporaryDirectory(dir=self.folder) as folder:
+            pairs, validation = split_parallel(
+                sources, Path(folder), share=s.validation, validation_data=other, seed=s.seed
+            )
+            # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE have all.
+            parts = [pairs, validation] if kind == "characters" else [pairs]
+            vocabularies = VocabularyPair.learn(
+                parts, self.folder, kind=kind, size=s.vocabulary_size, joint=s.joint_vocabulary
+            )
+            short = partial(vocabularies.encode_short, max_symbols=s.max_symbols, skipped=skipped)
+            ParallelDataset.write(self.folder, (encoded for _, encoded in short(pairs)))
+            write_validation_pairs(self.folder / "validation.json", (pair for pair, _ in short(validation)))
+        return {
+            "sources": [str(source) for source in sources] or [self.default],
+            "vocabulary": ", ".join(dict.fromkeys(f"{v.size} {v.kind}" for v in vocabularies)),
+            "validation_from": s.validation_source("the end of the pairs"),
+            "skipped_rows": skipped.count,
+            **({"skipped": skipped.lines()} if skipped.count else {}),
+        }
+
+    def build(self) -> Translator:
+        from elman.models.translator import Translator
+
+        s = self.settings
+        return Translator(
+            self.vocabularies.source.size,
+            self.vocabularies.target.size,
+            joint_vocabulary=s.joint_vocabulary,
+            embedding=s.embedding,
+            hidden=s.hidden,
+            layers=s.layers,
+            **s.layer(),
+            attention=s.attention,
+            input_feeding=s.input_feeding,
+            dropout=s.dropout,
         )
-    return {
-        "sources": [str(source) for source in sources] or ["dates in words, English to German and French"],
-        "fingerprint": kept.fingerprint,
-        "vocabulary": ", ".join(dict.fromkeys(f"{v.size} {v.kind}" for v in languages)),
-        "training_pairs": len(kept.source),
-        "left_out_as_too_long": left_out.count,
-        **({"too_long": left_out.lines()} if left_out.count else {}),
-        "validation_pairs": count,
-        "validation_from": ", ".join(settings.validation_data) or "the end of the pairs",
-    }
 
+    def dataset(self, part: Part) -> ParallelDataset:
+        if part == "training":
+            return ParallelDataset.open(self.folder)
+        return ParallelDataset.of(read_validation_pairs(self.folder / "validation.json"), self.vocabularies)
 
-def parts(sources: Sequence[Path], settings: TranslateSettings, folder: Path) -> tuple[SpooledPairs, SpooledPairs]:
-    """Return the pairs for training and for validation, which are read once, into the folder.
+    def read(
+        self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
+    ) -> tuple[ParallelDataset, SkippedRows]:
+        pairs, max_symbols = islice(read_parallel(sources), limit), max(self.settings.max_symbols, MAX_SYMBOLS)
+        return ParallelDataset.checked(pairs, self.vocabularies, max_symbols, skip_bad=skip_bad)
 
-    Raises:
-        DataError: they cannot be read, or there are too few of them.
-    """
+    def batches(self, training: ParallelDataset) -> BucketBatches[ParallelBatch]:
+        from elman.data.translation.batches import parallel_batch
 
-    def spooled(name: str, files: Sequence[Path]) -> SpooledPairs:
-        rows = numbered_pairs(files) if files else enumerate(dates_in_words(DATES, seed=settings.seed), 1)
-        return SpooledPairs.write(folder / name, tuple(map(str, files)) or ("dates in words",), rows)
+        s, collate = self.settings, partial(parallel_batch, training)
+        return BucketBatches(training.steps, collate, batch_size=s.batch_size, tokens=s.batch_tokens, seed=s.seed)
 
-    pairs = spooled("pairs", sources)
-    if settings.validation_data:
-        return pairs, spooled("judged", [Path(name) for name in settings.validation_data])
-    held = max(1, round(len(pairs) * settings.validation))
-    if not 0 < settings.validation < 1 or held >= len(pairs):
-        raise DataError(
-            "there are too few pairs to keep a part for validation",
-            should="at least 2 pairs, and a share between 0 and 1",
-            found=f"{len(pairs)} pairs, validation={settings.validation}",
-            hint="--set validation_data=SOURCE,TARGET",
-        )
-    return pairs.cut(len(pairs) - held)
-
-
-def every_pair_is_too_long(what: str, longest: int) -> DataError:
-    """Return the error for pairs of which none is left."""
-    return DataError(
-        f"every {what} is too long",
-        should=f"at most {longest} symbols in each line",
-        found="more in all of them",
-        hint=f"--set longest={5 * longest}",
-    )
-
-
-def build(settings: TranslateSettings, folder: Path) -> Translator:
-    """Build the untrained model for the vocabularies in the folder."""
-    languages = VocabularyPair.load(folder)
-    return Translator(
-        languages.source.size,
-        languages.target.size,
-        joint_vocabulary=settings.joint,
-        embedding=settings.embedding,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        **settings.layer(),
-        attention=settings.attention,
-        input_feeding=settings.input_feeding,
-        dropout=settings.dropout,
-    )
-
-
-def task(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> Task:
-    """Return what training needs."""
-    device = choose_device(settings.device)
-    corpus = ParallelDataset.open(run.path)
-    run.check_data(corpus.fingerprint, "pairs")
-    judged = ParallelDataset.of(validation(run), VocabularyPair.load(run.path))
-    batches = BucketBatches(
-        corpus.steps,
-        corpus.batch,
-        batch_size=settings.batch_size,
-        tokens=settings.tokens,
-        seed=settings.seed,
-    )
-
-    def objective(model: Any, batch: ParallelBatch, state: Any) -> Loss:
-        guesses = settings.sampling * min(1.0, batches.progress / SAMPLING_EPOCHS)
-        nats, count = model.nats(
-            *(t.to(device) for t in batch), label_smoothing=settings.smoothing, scheduled_sampling=guesses
-        )
+    def loss(self, model: Translator, batch: ParallelBatch, state: None, progress: float | None) -> Loss:
+        s = self.settings
+        sampling = s.scheduled_sampling * min(1.0, (progress or 0.0) / SAMPLING_EPOCHS)
+        nats, count = model.nats(*batch, label_smoothing=s.label_smoothing, scheduled_sampling=sampling)
         return Loss(nats / count, count)
 
-    def evaluate(model: Any) -> dict[str, float | None]:
-        return {"nats_per_symbol": nats_per_symbol(model, judged, device)}
+    def measure(self, model: Translator, data: ParallelDataset) -> dict[str, float | None]:
+        from elman.data.translation.batches import parallel_batch
+        from elman.training.checkpoint import to_device
 
-    return Task(model, batches, objective, evaluate, metric="nats_per_symbol")
+        device = next(model.parameters()).device
+        total = count = 0.0
+        for numbers in in_order(data.steps, batch_size=64, tokens=4096):
+            nats, symbols = model.nats(*to_device(parallel_batch(data, numbers), device))
+            total, count = total + float(nats), count + symbols
+        return {"nats_per_symbol": total / count}
 
+    def evaluate(self, model: Translator, data: ParallelDataset, *, out: Path | None) -> dict[str, Any]:
+        """Return the metrics of translations by beam search, beside a copy of the source."""
+        signature = signatures()  # that sacrebleu is missing is said before the work
+        sources, references = [pair.source for pair in data.lines], [pair.target for pair in data.lines]
+        predictor = self.predictor(model)
 
-def sample(settings: TranslateSettings, run: RunDirectory, sources: Sequence[Path]) -> LegacySample:
-    """Return the first pairs of DATA, or of the run's validation data."""
-    pairs = list(islice(read_parallel(sources), SAMPLE)) if sources else validation(run)[:SAMPLE]
-    corpus = ParallelDataset.of(pairs, VocabularyPair.load(run.path))
+        def translate(numbers: Sequence[int]) -> list[tuple[str]]:
+            return [(text,) for text in predictor.translate_texts([sources[n] for n in numbers])]
 
-    def loss(model: Any, batch: ParallelBatch) -> Tensor:
-        nats, count = model.nats(*batch)
-        mean: Tensor = nats / count
-        return mean
+        weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]  # others make other translations
+        file, keys = out and out / f"translations-{weights}.jsonl", [(source,) for source in sources]
+        answers = resumed_answers(keys, translate, file, names=("input", "answer"), chunk=CHUNK)
+        translations = [text for (text,) in answers]
+        exact = sum(a == b for a, b in zip(translations, references, strict=True)) / len(data)
+        return {
+            **self.measure(model, data),
+            **translation_metrics(translations, references),
+            "exact": exact,
+            "signatures": signature,
+            "baselines": {"copy of the source": translation_metrics(sources, references)},
+        }
 
-    return LegacySample([corpus.batch(np.arange(len(pairs)))], loss, None)
+    def sample(self, data: ParallelDataset) -> tuple[list[ParallelBatch], None]:
+        from elman.data.translation.batches import parallel_batch
 
+        return [parallel_batch(data, np.arange(min(self.sample_size, len(data))))], None
 
-def load(settings: TranslateSettings, run: RunDirectory, model: nn.Module) -> TranslationPredictor:
-    """Return the trained model, ready to use."""
-    assert isinstance(model, Translator)
-    return TranslationPredictor(model, VocabularyPair.load(run.path), settings.longest, run)
+    def predictor(self, model: Translator) -> TranslationPredictor:
+        from elman.predictors.translator import TranslationPredictor
 
+        return TranslationPredictor(model, self.folder, self.vocabularies)
 
-def headline(metrics: Mapping[str, float | None]) -> str:
-    """Return how well, in a few words."""
-    return f"{metrics['nats_per_symbol']:.3f} nats per symbol"
+    @staticmethod
+    def headline(metrics: Metrics) -> str:
+        return f"{metrics['nats_per_symbol']:.3f} nats per symbol"
 
-
-def commands(folder: Path) -> list[tuple[str, str]]:
-    """Return what can be done next."""
-    run = shlex.quote(str(folder))
-    return [
-        ("Translate a line", f"elman predict {run} 'TEXT'"),
-        ("Translate a file", f"elman predict {run} FILE"),
-        ("Measure BLEU and chrF on the validation pairs", f"elman evaluate {run}"),
-        ("Train it further", f"elman train translate --out {run} --resume --minutes 30"),
-    ]
-
-
-RECIPE = LegacyRecipe(
-    name="translate",
-    summary="text -> text: a translator with attention",
-    data="two files of aligned lines, plain or .gz, or one with a tab in each",
-    default="dates in German and French",
-    example="elman train translate train.en train.de --minutes 60 --out runs/en-de",
-    settings=TranslateSettings,
-    prepare=prepare,
-    build=build,
-    task=task,
-    sample=sample,
-    load=load,
-    headline=headline,
-    commands=commands,
-    predict=TranslateOptions,
-)
+    def usage(self, run: str) -> list[tuple[str, str]]:
+        return [
+            ("Translate a line", f"elman predict {run} 'TEXT'"),
+            ("Translate a file", f"elman predict {run} FILE"),
+            ("Evaluate it by BLEU and chrF", f"elman evaluate {run}"),
+        ]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import unknown_name
+from elman.errors import look_up
 
 Array = NDArray[np.float64]
 
@@ -40,11 +40,6 @@ def tanh(a: Array) -> Array:
     return np.tanh(a)
 
 
-def relu(a: Array) -> Array:
-    """Return the positive part."""
-    return np.maximum(a, 0.0)
-
-
 def sigmoid(a: Array) -> Array:
     """Return 1 / (1 + exp(-a)), between 0 and 1, in a form that cannot overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * a))
@@ -60,26 +55,16 @@ def tanh_slope(s: Array) -> Array:
     return 1.0 - s * s
 
 
-def relu_slope(s: Array) -> Array:
-    """Return the slope of relu where its value is `s`."""
-    return np.where(s > 0.0, 1.0, 0.0)
-
-
 def sigmoid_slope(s: Array) -> Array:
     """Return the slope of the sigmoid where its value is `s`; at most 1/4, reached at s = 1/2."""
     return s * (1.0 - s)
 
 
-def identity_slope(s: Array) -> Array:
-    """Return 1 everywhere."""
-    return np.ones_like(s)
-
-
 ACTIVATIONS = {
     "tanh": Activation(tanh, tanh_slope),
-    "relu": Activation(relu, relu_slope),
+    "relu": Activation(lambda a: np.maximum(a, 0.0), lambda s: np.where(s > 0.0, 1.0, 0.0)),
     "sigmoid": Activation(sigmoid, sigmoid_slope),
-    "identity": Activation(identity, identity_slope),
+    "identity": Activation(identity, np.ones_like),
 }
 
 
@@ -89,6 +74,4 @@ def activation(name: str) -> Activation:
     Raises:
         SettingError: there is none.
     """
-    if name not in ACTIVATIONS:
-        raise unknown_name("function f", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+    return look_up("function f", name, ACTIVATIONS)

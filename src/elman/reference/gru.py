@@ -15,14 +15,12 @@ Source: K. Cho and others, Learning phrase representations using RNN encoder-dec
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
-
-from numpy.typing import ArrayLike
 
 from elman.reference import unroll
 from elman.reference.activations import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
-from elman.reference.unroll import Tape
-from elman.reference.weights import LayerWeights, State
+from elman.reference.weights import State
 
 
 class GRUStep:
@@ -61,22 +59,7 @@ class GRUStep:
 STEPS: dict[str, unroll.CellStep] = {"gru": GRUStep()}
 
 
-def forward(
-    x_TBI: Array,
-    state: State,
-    weights: LayerWeights,
-    *,
-    lengths: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    reverse: bool = False,
-) -> tuple[Array, State, Tape]:
-    """Return y_TBH, the last state (h,) and the tape; see `unroll.forward`.
-
-    Raises:
-        ShapeError: sizes do not fit each other.
-    """
-    return unroll.forward(GRUStep(), x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
-
-
+# Returns y_TBH, the last state (h,) and the tape; see `unroll.forward`.
+forward = partial(unroll.forward, GRUStep())
 backward = unroll.backward
 contributions = unroll.contributions

@@ -19,15 +19,14 @@ architectures for large scale acoustic modeling, 2014 (the projection).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from elman.reference import unroll
 from elman.reference.activations import Array, sigmoid, sigmoid_slope, tanh, tanh_slope
-from elman.reference.unroll import Tape
-from elman.reference.weights import LayerWeights, State
+from elman.reference.weights import State
 
 
 class LSTMStep:
@@ -64,22 +63,7 @@ class LSTMStep:
 STEPS: dict[str, unroll.CellStep] = {"lstm": LSTMStep()}
 
 
-def forward(
-    x_TBI: Array,
-    state: State,
-    weights: LayerWeights,
-    *,
-    lengths: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    reverse: bool = False,
-) -> tuple[Array, State, Tape]:
-    """Return y_TBH (P wide with a projection), the last state (h, c) and the tape; see `unroll.forward`.
-
-    Raises:
-        ShapeError: sizes do not fit each other.
-    """
-    return unroll.forward(LSTMStep(), x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
-
-
+# Returns y_TBH (P wide with a projection), the last state (h, c) and the tape; see `unroll.forward`.
+forward = partial(unroll.forward, LSTMStep())
 backward = unroll.backward
 contributions = unroll.contributions

@@ -110,7 +110,7 @@ class Contributions(NamedTuple):
 
 
 def forward(network: Network, x_TBI: Array, s0_BH: Array | None = None) -> NetworkTape:
-    """NetworkTape the network over a batch of sequences, from the state `s0_BH` (zeros if None).
+    """Run the network over a batch of sequences, from the state `s0_BH` (zeros if None).
 
     Raises:
         ShapeError: the input or the state does not fit the network.
@@ -173,15 +173,8 @@ def bptt(network: Network, tape: NetworkTape, y_TBV: Array) -> NetworkGradients:
         d_b += d_p.sum(axis=0)
         d_x_TBI[t] = d_p @ U
         d_s = d_p @ W  # on to s_{t-1}
-    return NetworkGradients(
-        d_U,
-        d_W,
-        d_V,
-        None if network.b_H is None else d_b,
-        None if network.c_V is None else d_c,
-        d_x_TBI,
-        d_s,
-    )
+    biases = (None if network.b_H is None else d_b, None if network.c_V is None else d_c)
+    return NetworkGradients(d_U, d_W, d_V, *biases, d_x_TBI, d_s)
 
 
 def jacobians(network: Network, tape: NetworkTape) -> Array:

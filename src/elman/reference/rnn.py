@@ -12,10 +12,9 @@ Source: J. L. Elman, Finding structure in time, 1990. Two biases, as torch.nn.RN
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from elman.reference import unroll
 from elman.reference.activations import Array, activation
@@ -54,14 +53,7 @@ STEPS: dict[str, unroll.CellStep] = {f"rnn_{f}": RNNStep(f) for f in ("tanh", "r
 
 
 def forward(
-    x_TBI: Array,
-    state: State,
-    weights: LayerWeights,
-    *,
-    nonlinearity: str = "tanh",
-    lengths: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    reverse: bool = False,
+    x_TBI: Array, state: State, weights: LayerWeights, *, nonlinearity: str = "tanh", **options: Any
 ) -> tuple[Array, State, Tape]:
     """Return y_TBH, the last state (h,) and the tape; see `unroll.forward`.
 
@@ -70,8 +62,7 @@ def forward(
         ShapeError: sizes do not fit each other.
     """
     activation(nonlinearity)
-    cell = RNNStep(nonlinearity)
-    return unroll.forward(cell, x_TBI, state, weights, lengths=lengths, resets=resets, reverse=reverse)
+    return unroll.forward(RNNStep(nonlinearity), x_TBI, state, weights, **options)
 
 
 backward = unroll.backward

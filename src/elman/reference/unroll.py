@@ -18,7 +18,7 @@ which is also how the gradient is taken apart again, step by step (`contribution
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,23 +32,14 @@ from elman.shapes import check_shape
 class CellStep(Protocol):
     """One step of a recurrent layer, forward and backward. Gates are lists of (B, H) arrays in the cell's order."""
 
-    @property
-    def gates(self) -> tuple[str, ...]:
-        """Names of the gates."""
-        ...
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """Names of the states."""
-        ...
+    gates: ClassVar[tuple[str, ...]]
+    states: ClassVar[tuple[str, ...]]
 
     def step(self, gx: list[Array], gh: list[Array], state: State) -> tuple[State, State]:
         """Return the state after the step, and the arrays that `step_backward` needs."""
-        ...
 
     def step_backward(self, kept: State, d_state: State) -> tuple[list[Array], list[Array], State]:
         """Return the gradients of gx, of gh, and of the old state as far as it does not pass through gh."""
-        ...
 
 
 class LayerGradients(NamedTuple):
@@ -123,15 +114,9 @@ class StepGradients(NamedTuple):
 
 
 def forward(
-    cell: CellStep,
-    x_TBI: Array,
-    state: State,
-    weights: LayerWeights,
-    *,
-    lengths: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    reverse: bool = False,
-) -> tuple[Array, State, Tape]:
+    cell: CellStep, x_TBI: Array, state: State, weights: LayerWeights, *,
+    lengths: ArrayLike | None = None, resets: ArrayLike | None = None, reverse: bool = False,
+) -> tuple[Array, State, Tape]:  # fmt: skip
     """Run one layer in one direction over a whole sequence.
 
     Args:

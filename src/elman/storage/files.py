@@ -49,9 +49,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         RunError: as `written_beside`.
     """
     with _replacing(path) as handle:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
+        _write_all(handle, content)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -63,12 +61,16 @@ def append_line(path: Path, line: bytes) -> None:
     with disk_errors(path):
         handle = os.open(path, _APPEND)
         try:
-            rest = memoryview(line + b"\n")
-            while rest:
-                rest = rest[os.write(handle, rest) :]
+            _write_all(handle, line + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -104,13 +106,9 @@ def checked_object(text: bytes) -> dict[str, Any]:
 def read_checked(
     path: Path, should: str, parse: Callable[[bytes], Any] = checked_json, *, largest: int = LARGEST_JSON
 ) -> Any:
-    """Read an untrusted file of a run.
+    """Read an untrusted file of a run, which holds what `should` says, of at most `largest` bytes.
 
-    Args:
-        path: the file.
-        should: what it holds, for the message.
-        parse: converts its bytes; a ValueError, TypeError or LookupError means that they are broken.
-        largest: the most bytes that are read.
+    A ValueError, TypeError or LookupError of `parse`, which converts the bytes, means that they are broken.
 
     Raises:
         BrokenRun: it is missing, too large, or broken.
@@ -139,7 +137,7 @@ def _replacing(path: Path) -> Iterator[int]:
                 yield handle
                 os.fsync(handle)
             finally:
-                ours = _is_at(beside, handle)
+                ours = is_at(beside, handle)
                 os.close(handle)
             if not ours:
                 raise RunError(
@@ -167,7 +165,8 @@ def _create(beside: Path) -> int:
         return os.open(beside, _CREATE, 0o644)
 
 
-def _is_at(path: Path, handle: int) -> bool:
+def is_at(path: Path, handle: int) -> bool:
+    """Return whether the file or folder that is open is the one at `path`."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:

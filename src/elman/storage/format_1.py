@@ -8,6 +8,60 @@ from typing import Any
 SHARED_SETTINGS = {"variational": "variational_dropout"}
 
 SETTINGS: dict[str, dict[str, str]] = {
+    "classify": {
+        "columns": "column_names",
+        "order": "pixel_order",
+        "picture_size": "image_size",
+        "still": "keep_mean_frame",
+        "seconds": "time_range",
+        "longest": "max_seconds",
+        "rate": "sample_rate",
+        "bands": "mel_bands",
+        "trim": "trim_silence",
+        "shift": "max_shift",
+        "mirror": "horizontal_flip",
+        "symbol_dropout": "word_dropout",
+    },
+    "language-model": {"tied": "tie_weights", "vary": "vary_window"},
+    "forecast": {
+        "time": "time_columns",
+        "series": "series_column",
+        "columns": "target_columns",
+        "known": "known_columns",
+        "every": "frequency",
+        "order": "unsorted",
+        "constants": "constant_series",
+        "normalise": "window_norm",
+        "least": "min_value",
+        "calendar": "calendar_features",
+        "validation_windows": "max_validation_windows",
+    },
+    "recommend": {
+        "session": "session_column",
+        "item": "item_column",
+        "time": "time_columns",
+        "columns": "column_names",
+        "gap": "session_gap",
+        "judged": "max_validation_events",
+        "item_least": "min_item_count",
+        "at": "top_k",
+        "tied": "tie_weights",
+    },
+    "caption": {
+        "size": "image_size",
+        "rare": "min_count",
+        "longest": "max_symbols",
+        "weights": "pretrained_weights",
+        "shift": "max_shift_share",
+        "zoom": "max_zoom",
+        "light": "max_brightness_change",
+        "mirror": "horizontal_flip",
+        "sided": "no_flip_words",
+        "forgetting": "word_dropout",
+        "smoothing": "label_smoothing",
+        "bag": "bag_of_words_weight",
+        "captions": "captions_per_image",
+    },
     "similarity": {
         "first": "first_column",
         "second": "second_column",
@@ -29,12 +83,25 @@ SETTINGS: dict[str, dict[str, str]] = {
         "stretch": "max_time_stretch",
         "warp": "max_frequency_warp",
     },
+    "translate": {
+        "joint": "joint_vocabulary",
+        "longest": "max_symbols",
+        "smoothing": "label_smoothing",
+        "sampling": "scheduled_sampling",
+        "tokens": "batch_tokens",
+    },
 }
 """Of each recipe: the old name of a setting, and the new one."""
 
 DATA: dict[str, dict[str, str]] = {
+    "classify": {},
+    "language-model": {},
+    "forecast": {"rows_left_out": "skipped_rows", "left_out": "skipped", "series_left_out": "skipped_series"},
+    "recommend": {"bad_rows_left_out": "skipped_rows", "left_out": "skipped"},
+    "caption": {"captions_left_out_as_too_long": "skipped_captions"},
     "similarity": {"rows_left_out": "skipped_rows", "left_out": "skipped"},
     "transcribe": {"left_out_as_broken": "skipped", "seconds_of_a_step": "seconds_per_step"},
+    "translate": {"left_out_as_too_long": "skipped_rows", "too_long": "skipped"},
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""
 

@@ -37,13 +37,7 @@ def write(path: Path, record: Any) -> None:
 
 
 def read(path: Path, kind: type[Record], should: str, *, largest: int = LARGEST_JSON) -> Record:
-    """Read a dataclass from a JSON file of a run.
-
-    Args:
-        path: the file.
-        kind: the dataclass.
-        should: what the file holds, for the message.
-        largest: bytes that are read.
+    """Read a dataclass from a JSON file of a run, as `read_checked` does.
 
     Raises:
         BrokenRun: the file is missing, too large, or not such a record.

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from elman.errors import RunError
-from elman.storage.files import disk_errors, sync_folder
+from elman.storage.files import disk_errors, is_at, sync_folder
 
 UNFINISHED = ".unfinished"
 """The name of the staging folder in an empty directory, or the suffix of one beside a new directory."""
@@ -42,10 +42,7 @@ def refuse_occupied(path: Path) -> None:
     names = sorted(entry.name for entry in path.iterdir())
     if any(name != UNFINISHED for name in names):
         raise RunError(
-            f"--out {path} is not empty",
-            should=_FREE,
-            found=", ".join(names[:5]),
-            hint="choose another --out",
+            f"--out {path} is not empty", should=_FREE, found=", ".join(names[:5]), hint="choose another --out"
         )
 
 
@@ -125,19 +122,12 @@ def folder_lock(folder: Path) -> Iterator[bool | None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours: bool | None = True if _is_at(folder, handle) else None
+            ours: bool | None = True if is_at(folder, handle) else None
         except BlockingIOError:
             ours = False
         yield ours
     finally:
         os.close(handle)
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
 
 
 @contextmanager
@@ -148,5 +138,4 @@ def _nothing_to_resume() -> Iterator[None]:
     except RunError as error:
         if error.hint is None or "--resume" not in error.hint or not isinstance(error.__cause__, OSError):
             raise
-        hint = "free some space, or choose another folder with --out"
-        raise error.amended(hint=hint) from error.__cause__
+        raise error.amended(hint="free some space, or choose another folder with --out") from error.__cause__

@@ -26,13 +26,7 @@ from elman.storage import format_1
 from elman.storage.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
 from elman.storage.records import is_number
 from elman.storage.run_creation import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
-from elman.storage.run_validation import (
-    FORMAT,
-    check_config,
-    checked_rows,
-    extraordinary,
-    refuse_extraordinary,
-)
+from elman.storage.run_validation import FORMAT, check_config, checked_rows, extraordinary, refuse_extraordinary
 
 _LARGEST_METRICS = 2**30  # bytes of metrics.jsonl: more than a million evaluations
 
@@ -56,22 +50,14 @@ class RunDirectory:
         Raises:
             RunError: there is none, it is not a run or broken, or a newer version made it.
         """
-        if not path.is_dir():
-            found = "a file" if path.exists() else "nothing of that name"
-            raise RunError(
-                f"{path} is not a run directory",
-                should="a directory that `elman train` made",
-                found=found,
-                hint="check the spelling of the name",
-            )
         if not os.path.lexists(path / "config.json"):
-            names = sorted(entry.name for entry in path.iterdir())
-            raise RunError(
-                f"{path} is not a run directory",
-                should="a directory that `elman train` made, with a config.json",
-                found=", ".join(names[:5]) + (" ..." if len(names) > 5 else "") if names else "an empty directory",
-                hint="check the spelling of the name",
-            )
+            should, found = "a directory that `elman train` made", "a file" if path.exists() else "nothing of that name"
+            if path.is_dir():
+                names = sorted(entry.name for entry in path.iterdir())
+                found = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "") or "an empty directory"
+                should += ", with a config.json"
+            hint = "check the spelling of the name"
+            raise RunError(f"{path} is not a run directory", should=should, found=found, hint=hint)
         refuse_extraordinary(path)
         config = cls(path, {}).read_json("config.json")
         check_config(path, config)
@@ -79,13 +65,9 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, recipe: str, settings: dict[str, Any], fill: Callable[[Path], Any]) -> RunDirectory:
-        """Create a run atomically: it is filled beside `path` and renamed.
+        """Create a run atomically, in a new or an empty directory: it is filled beside `path` and renamed.
 
-        Args:
-            path: a new or an empty directory; an empty one is filled.
-            recipe: the name of the recipe.
-            settings: the settings, for config.json.
-            fill: writes the recipe's own files into a directory and returns the facts about the data for config.json.
+        `fill` writes the recipe's own files into a directory and returns the facts about the data for config.json.
 
         Raises:
             RunError: `path` is not empty, cannot be written, or another process creates a run there.
@@ -148,9 +130,8 @@ class RunDirectory:
         path = self.path / name
         parts = Path(name).parts
         if Path(name).is_absolute() or ".." in parts:
-            raise BrokenRun(
-                f"{name} is outside of the run {self.path}", should="a name inside the run directory", found=name
-            )
+            what, should = f"{name} is outside of the run {self.path}", "a name inside the run directory"
+            raise BrokenRun(what, should=should, found=name)
         parent = self.path
         for part in parts:
             parent = parent / part
@@ -167,11 +148,7 @@ class RunDirectory:
         return read_checked(self.file(name), "JSON")
 
     def check_data(self, fingerprint: str, what: str) -> None:
-        """Check that the data are those that the run began with.
-
-        Args:
-            fingerprint: the fingerprint of the data in the run.
-            what: the data in the plural, for the message, such as "pairs".
+        """Check the fingerprint of the data in the run, which the message calls by the plural `what`, such as "pairs".
 
         Raises:
             RunError: config.json has another fingerprint.
@@ -194,9 +171,8 @@ class RunDirectory:
         """
         if not self.file("metrics.jsonl").exists():
             return []
-        rows: list[dict[str, Any]] = read_checked(
-            self.file("metrics.jsonl"), "an evaluation on each line", checked_rows, largest=_LARGEST_METRICS
-        )
+        path, should = self.file("metrics.jsonl"), "an evaluation on each line"
+        rows: list[dict[str, Any]] = read_checked(path, should, checked_rows, largest=_LARGEST_METRICS)
         return rows
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:

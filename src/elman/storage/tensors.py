@@ -20,12 +20,7 @@ _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 def flatten(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Move the tensors of a tree of dicts, tuples and lists into `tensors`, and return the rest as JSON.
 
-    `unflatten` is the inverse. Named tuples come back as plain ones.
-
-    Args:
-        tree: the tree.
-        name: the prefix of the names of its tensors.
-        tensors: the tensors by name, extended in place.
+    `unflatten` is the inverse. Named tuples come back as plain ones. The names of the tensors begin with `name`.
 
     Raises:
         TypeError: a leaf of the tree is neither a tensor nor JSON.

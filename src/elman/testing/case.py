@@ -29,18 +29,10 @@ class Kernel(Protocol):
     """A module or object with `unroll`, as `elman.kernels.eager`."""
 
     def unroll(
-        self,
-        cell: Cell,
-        x_TBI: Tensor,
-        state: State,
-        weights: Weights,
-        *,
-        lengths: Tensor | None = None,
-        resets: Tensor | None = None,
-        reverse: bool = False,
-    ) -> tuple[Tensor, State]:
+        self, cell: Cell, x_TBI: Tensor, state: State, weights: Weights, *,
+        lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
+    ) -> tuple[Tensor, State]:  # fmt: skip
         """Run one layer in one direction, see `elman.kernels.eager.unroll`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -177,12 +169,7 @@ def with_tensors(arguments: Arguments, tensors: dict[str, Tensor]) -> Arguments:
     def several(name: str) -> Iterator[Tensor]:
         return (tensor for key, tensor in tensors.items() if key.startswith(name + "["))
 
-    weights = Weights(
-        ih=tensors["ih"],
-        hh=tensors["hh"],
-        b_ih=tensors.get("b_ih"),
-        b_hh=tensors.get("b_hh"),
-        hr=tensors.get("hr"),
-        initial=None if arguments.weights.initial is None else tuple(several("initial")),
-    )
+    initial = None if arguments.weights.initial is None else tuple(several("initial"))
+    b_ih, b_hh, hr = (tensors.get(name) for name in ("b_ih", "b_hh", "hr"))
+    weights = Weights(tensors["ih"], tensors["hh"], b_ih, b_hh, hr, initial)
     return arguments._replace(x_TBI=tensors["x"], state=tuple(several("state")), weights=weights)

@@ -43,10 +43,8 @@ def equals_the_reference(kernel: Kernel, cell: Cell, case: Case) -> None:
 
 def _numpy(value: Any) -> Any:
     """Return a tensor, or a tuple of them, as float64 (or integer or boolean) arrays; None stays None."""
-    if isinstance(value, tuple):
-        return tuple(_numpy(v) for v in value)
-    if value is None:
-        return None
+    if value is None or isinstance(value, tuple):
+        return value and tuple(_numpy(v) for v in value)
     return (value.double() if value.is_floating_point() else value).numpy()
 
 

@@ -35,27 +35,14 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 
 def save(path: Path, *, model: nn.Module, optimiser: Optimizer, carried: Any, state: dict[str, Any]) -> None:
-    """Write a checkpoint atomically.
-
-    Args:
-        path: the file.
-        model: its weights and buffers are saved.
-        optimiser: its state is saved.
-        carried: the tree of tensors that the next batch begins with.
-        state: the rest of the state of training, as JSON.
-    """
+    """Write a checkpoint atomically: what `load` reads, and the weights, buffers and states that it restores."""
     with disk_errors(path):
         if not path.parent.is_dir():
             path.parent.mkdir()
             sync_folder(path.parent.parent)
     own: dict[str, torch.Tensor] = {}
-    tree = {
-        "model": dict(model.state_dict()),
-        "optimiser": optimiser.state_dict(),
-        "carried": carried,
-        "random": random_states(),
-        "memory": state,
-    }
+    tree = {"model": dict(model.state_dict()), "optimiser": optimiser.state_dict()}
+    tree |= {"carried": carried, "random": random_states(), "memory": state}
     tensors.write(path, own, tensors.flatten(tree, "", own))
 
 
@@ -75,9 +62,8 @@ def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, di
         model.load_state_dict(tree["model"])
         restore_state(optimiser, tree["optimiser"]["state"])
         restore_random_states(tree["random"])
-        state = tree["memory"]
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        return to_device(tree["carried"], device), dict(state)
+        return to_device(tree["carried"], device), dict(tree["memory"])
     except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise BrokenRun(
             f"{path} does not fit the run",

@@ -100,16 +100,10 @@ class Outcome:
 
 
 def train(
-    task: Task,
-    settings: TrainingSettings,
-    run: RunDirectory,
-    *,
-    resume: bool = False,
-    begun: Callable[[], None] | None = None,
-    watch: Watch | None = None,
-    probes: Sequence[Probe] = (),
+    task: Task, settings: TrainingSettings, run: RunDirectory, *, resume: bool = False,
+    begun: Callable[[], None] | None = None, watch: Watch | None = None, probes: Sequence[Probe] = (),
     autopsy: Autopsy | None = None,
-) -> Outcome:
+) -> Outcome:  # fmt: skip
     """Train until the budget is exhausted, early stopping, or Ctrl-C.
 
     Args:
@@ -135,15 +129,9 @@ def train(
 
 class _Loop:
     def __init__(
-        self,
-        task: Task,
-        settings: TrainingSettings,
-        run: RunDirectory,
-        watch: Watch,
-        probes: Sequence[Probe],
-        autopsy: Autopsy | None,
-        resume: bool,
-    ) -> None:
+        self, task: Task, settings: TrainingSettings, run: RunDirectory, watch: Watch, probes: Sequence[Probe],
+        autopsy: Autopsy | None, resume: bool,
+    ) -> None:  # fmt: skip
         self.task, self.settings, self.run, self.watch, self.probes = task, settings, run, watch, probes
         self.autopsy = autopsy
         self.optimiser = build_optimiser(task.model, settings)
@@ -158,7 +146,8 @@ class _Loop:
         if resume and run.checkpoint.exists():
             self._load()
         else:
-            self._begin()
+            run.write_metrics([])  # without those of a process that crashed before its first checkpoint
+            torch.manual_seed(settings.seed)
         self.started = time.monotonic() - self.state.seconds
 
     def run_through(self, interruption: Interruption) -> Outcome:
@@ -246,11 +235,9 @@ class _Loop:
             checkpoint.restore_random_states(states)
             return self.task.objective(self.task.model, batch, self.carried).mean
 
+        options: dict[str, Any] = {"checkpoint": self.saved, "autopsy": self.autopsy}
         norm = None if norms is None else norms.before
-        step, model = self.state.step + 1, self.task.model
-        raise non_finite_error(
-            model, again, step=step, loss=loss, norm=norm, checkpoint=self.saved, autopsy=self.autopsy
-        )
+        raise non_finite_error(self.task.model, again, step=self.state.step + 1, loss=loss, norm=norm, **options)
 
     def _evaluate(self) -> None:
         """Evaluate, append to metrics.jsonl, write the checkpoint, and save the weights if they are the best."""
@@ -308,18 +295,9 @@ class _Loop:
         tensors.write(self.run.model, dict(self.task.model.state_dict()), facts)
 
     def _save(self) -> None:
-        state = {
-            "run": asdict(self.state),
-            "schedule": asdict(self.schedule.state),
-            "position": self.task.batches.position,
-        }
-        checkpoint.save(
-            self.run.checkpoint,
-            model=self.task.model,
-            optimiser=self.optimiser,
-            carried=self.carried,
-            state=state,
-        )
+        model, path, position = self.task.model, self.run.checkpoint, self.task.batches.position
+        state = {"run": asdict(self.state), "schedule": asdict(self.schedule.state), "position": position}
+        checkpoint.save(path, model=model, optimiser=self.optimiser, carried=self.carried, state=state)
         self.saved = self.state.step
 
     def _load(self) -> None:
@@ -348,11 +326,6 @@ class _Loop:
         self.saved = self.state.step
         if self.state.best_step == self.state.step:
             self._save_best()
-
-    def _begin(self) -> None:
-        """Begin a run without the metrics of a process that crashed before its first checkpoint."""
-        self.run.write_metrics([])
-        torch.manual_seed(self.settings.seed)
 
 
 def endless(batches: Batches) -> Iterator[Any]:

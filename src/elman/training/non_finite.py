@@ -25,16 +25,10 @@ class Autopsy(Protocol):
 
 
 def non_finite_error(
-    model: nn.Module,
-    again: Callable[[], Tensor],
-    *,
-    step: int,
-    loss: float,
-    norm: float | None,
-    checkpoint: int | None,
-    autopsy: Autopsy | None = None,
-) -> NonFiniteError:
-    """Build the error for a step whose loss or gradient is infinite or not a number.
+    model: nn.Module, again: Callable[[], Tensor], *, step: int, loss: float, norm: float | None,
+    checkpoint: int | None, autopsy: Autopsy | None = None,
+) -> NonFiniteError:  # fmt: skip
+    """Build the error for a step, counted from 1, whose loss or gradient is infinite or not a number.
 
     Args:
         model: the model.
@@ -72,10 +66,7 @@ def non_finite_evaluation(metric: str, value: float | None, *, step: int, checkp
 
 def broken_weight(model: nn.Module) -> str | None:
     """Return the first weight that is not finite, because of the update before, or None."""
-    for name, weight in model.named_parameters():
-        if not is_finite(weight):
-            return f"the weight {name}"
-    return None
+    return next((f"the weight {name}" for name, w in model.named_parameters() if not is_finite(w)), None)
 
 
 def first_output(model: nn.Module, again: Callable[[], Tensor]) -> str | None:
@@ -112,9 +103,6 @@ def is_finite(tensor: Tensor) -> bool:
 def _tensors(tree: Any) -> Iterator[Tensor]:
     if isinstance(tree, Tensor):
         yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _tensors(value)
-    elif isinstance(tree, tuple | list):
-        for value in tree:
+    elif isinstance(tree, dict | tuple | list):
+        for value in tree.values() if isinstance(tree, dict) else tree:
             yield from _tensors(value)

@@ -19,15 +19,10 @@ _SHOWN = 25
 
 
 def write_report(
-    run: RunDirectory,
-    outcome: Outcome,
-    *,
-    parameters: int,
-    model: str,
-    headline: Callable[[Mapping[str, float]], str],
-    commands: Sequence[tuple[str, str]],
+    run: RunDirectory, outcome: Outcome, *, parameters: int, model: str,
+    headline: Callable[[Mapping[str, float]], str], commands: Sequence[tuple[str, str]],
     baselines: Mapping[str, Mapping[str, float | None]] | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write report.md.
 
     Args:

@@ -18,8 +18,7 @@ class Budget:
     """
 
     def __init__(self, settings: TrainingSettings, default_minutes: float = 2.0) -> None:
-        self.steps, self.epochs = settings.steps, settings.epochs
-        self.minutes = settings.minutes
+        self.steps, self.epochs, self.minutes = settings.steps, settings.epochs, settings.minutes
         if self.steps is None and self.epochs is None and self.minutes is None:
             self.minutes = default_minutes
 

@@ -37,9 +37,8 @@ class TrainingSettings(Settings):
 
     def check(self) -> None:
         """Check that there is one budget, and that it is positive."""
-        given = {
-            name: getattr(self, name) for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None
-        }
+        budgets = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
+        given = {name: value for name, value in budgets.items() if value is not None}
         if len(given) > 1:
             raise SettingError(
                 "more than one training budget",

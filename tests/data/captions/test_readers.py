@@ -11,19 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from elman.data.captions.dataset import (
-    CaptionDataset,
-    fingerprint_pictures,
-    normalise_caption,
-    open_pictures,
-    write_pictures,
-)
 from elman.data.captions.image_features import picture_inputs, read_image_features
 from elman.data.captions.pretrained_weights import read_pretrained_weights
 from elman.data.captions.readers import read_album
 from elman.data.captions.splits import PictureReading, read_evaluation_pictures, split_album
-from elman.data.text.words import Words
-from elman.errors import DataError, RunError
+from elman.errors import DataError
 
 TOKEN = """a.png#0\tA  dog runs .
 a.png#1 A brown dog .
@@ -251,7 +243,7 @@ def test_features_may_have_half_precision(tmp_path: Path) -> None:
 
     for dtype in (torch.bfloat16, torch.float16):
         save_file({"a.png": torch.full((2, 3), 1.5, dtype=dtype)}, tmp_path / "maps.safetensors")
-        (found,) = picture_inputs([tmp_path / "maps.safetensors"], 16, (2, 3))
+        (found,) = picture_inputs([tmp_path / "maps.safetensors"], (2, 3))
         np.testing.assert_array_equal(found.read(), np.full((2, 3), 1.5, np.float32))
         assert found.read().dtype == np.float32
 
@@ -262,7 +254,7 @@ def test_features_of_predict_come_from_arrays_and_tensors(tmp_path: Path) -> Non
     rows = {name: np.full((2, 3), n, np.float32) for n, name in enumerate(("b.png", "a.png"))}
     save_file(rows, tmp_path / "maps.safetensors")
     np.save(tmp_path / "c.npy", np.full((2, 3), 7))
-    found = picture_inputs([tmp_path], 16, (2, 3))
+    found = picture_inputs([tmp_path], (2, 3))
     assert [each.path for each in found] == [
         tmp_path / name for name in ("c.npy", "maps.safetensors/a.png", "maps.safetensors/b.png")
     ]
@@ -279,27 +271,27 @@ def test_features_of_predict_come_from_arrays_and_tensors(tmp_path: Path) -> Non
         ("vast.npy", "cannot be read"),
         ("gone.npy", "does not exist"),
     ):
-        (each,) = picture_inputs([tmp_path / name], 16, (2, 3))
+        (each,) = picture_inputs([tmp_path / name], (2, 3))
         with pytest.raises(DataError, match=f"{name} {message}"):
             each.read()
     shutil.copy(tmp_path / "maps.safetensors", tmp_path / "MAPS.SAFETENSORS")
-    assert len(picture_inputs([tmp_path / "MAPS.SAFETENSORS"], 16, (2, 3))) == 2
+    assert len(picture_inputs([tmp_path / "MAPS.SAFETENSORS"], (2, 3))) == 2
     (tmp_path / "broken.safetensors").write_bytes(b"junk")
-    broken, last = picture_inputs([tmp_path / "broken.safetensors", tmp_path / "c.npy"], 16, (2, 3))
+    broken, last = picture_inputs([tmp_path / "broken.safetensors", tmp_path / "c.npy"], (2, 3))
     assert (broken.path, last.read()[0, 0]) == (tmp_path / "broken.safetensors", 7)
     with pytest.raises(DataError, match=r"broken\.safetensors cannot be read"):
         broken.read()
     save_file({}, tmp_path / "none.safetensors")
-    (none,) = picture_inputs([tmp_path / "none.safetensors"], 16, (2, 3))
+    (none,) = picture_inputs([tmp_path / "none.safetensors"], (2, 3))
     with pytest.raises(DataError, match=r"none\.safetensors holds nothing"):
         none.read()
     with pytest.raises(DataError, match="features do not come from standard input"):
-        picture_inputs([tmp_path / "c.npy", "-"], 16, (2, 3))
+        picture_inputs([tmp_path / "c.npy", "-"], (2, 3))
 
 
 def test_what_predict_is_given(tmp_path: Path) -> None:
     images = made(tmp_path) / "images"
-    found = list(picture_inputs([images, images / "b.png"], 16, (16, 16, 3)))
+    found = list(picture_inputs([images, images / "b.png"], (16, 16, 3)))
     assert [path.name for path, _ in found] == ["a.png", "b.png", "c.png", "b.png"]
     np.testing.assert_array_equal(found[1][1](), found[3][1]())
     for inputs, message in [
@@ -310,54 +302,13 @@ def test_what_predict_is_given(tmp_path: Path) -> None:
         ([tmp_path / "Tiny.token.txt"], "cannot be read as an image"),
     ]:
         with pytest.raises(DataError, match=message):
-            [read() for _, read in picture_inputs(inputs, 16, (16, 16, 3))]
+            [read() for _, read in picture_inputs(inputs, (16, 16, 3))]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty has no pictures"):
-        list(picture_inputs([tmp_path / "empty"], 16, (16, 16, 3)))
+        list(picture_inputs([tmp_path / "empty"], (16, 16, 3)))
     np.save(tmp_path / "x.npy", np.ones((3, 7)))
     with pytest.raises(DataError, match="does not fit the model"):
-        [read() for _, read in picture_inputs([tmp_path / "x.npy"], 16, (3, 8))]
-
-
-def test_what_a_run_keeps(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    values = chance.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    texts = [["a dog left of it", "a dog"], ["two cats"], ["it"]]
-    rows = [(values[n], f"{n}.png", texts[n]) for n in range(3)]
-    kept, print_ = write_pictures(tmp_path, iter(rows))
-    vocabulary = Words.build(iter([iter([" ".join(" ".join(each) for each in texts)])]))
-    found = open_pictures(tmp_path, vocabulary, sided=("left",))
-    assert kept == found.texts == texts
-    assert found.fingerprint == print_
-    assert found.fingerprint != fingerprint_pictures(values, ["0.png", "1.png", "x.png"], texts)
-    assert found.turns.tolist() == [False, True, True]
-    batch = found.batch(np.array([2, 0]))
-    np.testing.assert_array_equal(batch.picture_B.numpy(), values[[2, 0]])
-    assert batch.of_N.tolist() == [0, 1, 1]
-    assert [vocabulary.decode([int(v)]).strip() for v in batch.symbol_X[batch.symbol_of_X == 0]] == ["it"]
-    assert len(found.batch(np.array([0]), 1).symbol_X) == 5  # a, dog, left, of, it: also of captions not drawn
-    said = [vocabulary.decode([int(t) for t in column if t >= 0]).strip() for column in batch.target_TN.T]
-    assert said == ["it", "a dog left of it", "a dog"]
-    torch.manual_seed(0)
-    drawn = [tuple(found.batch(np.array([0, 1]), 1).of_N.tolist()) for _ in range(3)]
-    assert drawn == [(0, 1)] * 3
-    torch.manual_seed(1)
-    lengths = {int((found.batch(np.array([0]), 1).target_TN >= 0).sum()) for _ in range(20)}
-    assert lengths == {2, 5}  # either caption
-    (tmp_path / "captions.json").write_text('{"names": ["a"], "texts": [[]]}')
-    with pytest.raises(RunError, match=r"captions\.json is broken"):
-        open_pictures(tmp_path, vocabulary)
-    write_pictures(tmp_path, iter(rows[:2]))
-    (tmp_path / "captions.json").write_text(json.dumps({"names": ["a"], "texts": [["x"]]}))
-    with pytest.raises(RunError, match=r"the pictures in .* are broken"):
-        open_pictures(tmp_path, vocabulary)
-    with pytest.raises(DataError, match="x is not like the others"):
-        write_pictures(tmp_path, iter([rows[0], (values[0, :8], "x", ["x"])]))
-
-
-def test_captions_are_said_in_words() -> None:
-    assert normalise_caption('A man\'s dog -- "Rex" , runs !') == "a man's dog rex runs"
-    assert CaptionDataset(np.zeros((1, 4, 4, 3), "u1"), [["a"]], ["n"], Words(["<unk>", "<eos>", "a"])).turns.all()
+        [read() for _, read in picture_inputs([tmp_path / "x.npy"], (3, 8))]
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_pictures_and_the_labels_beside_them(folder: Path) -> None:
     for source in (folder, folder / "train-images-idx3-ubyte.gz"):
         assert READER.takes([source])
-        examples = list(READER.read([source], ReaderOptions(order="rows")))
+        examples = list(READER.read([source], ReaderOptions(pixel_order="rows")))
         assert [example.label for example in examples] == ["7", "0", "7"]
         for example, image in zip(examples, IMAGES, strict=True):
             np.testing.assert_array_equal(example.load(), image)

@@ -21,51 +21,51 @@ NOISE = (0.1 * np.random.default_rng(1).standard_normal(8000)).astype(np.float32
 def test_a_picture_is_read_in_its_order(tmp_path: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
     Image.fromarray(pixels).save(tmp_path / "image.png")
-    path, reading = tmp_path / "image.png", ReaderOptions(order="rows")
+    path, reading = tmp_path / "image.png", ReaderOptions(pixel_order="rows")
     np.testing.assert_array_equal(load_file(path, reading), pixels)
-    np.testing.assert_array_equal(load_file(path, ReaderOptions(order="pixels")), pixels.reshape(24, 1))
-    assert load_file(path, replace(reading, picture_size=(2, 3), colour=True)).shape == (2, 9)
+    np.testing.assert_array_equal(load_file(path, ReaderOptions(pixel_order="pixels")), pixels.reshape(24, 1))
+    assert load_file(path, replace(reading, image_size=(2, 3), colour=True)).shape == (2, 9)
 
 
 def test_a_sound_becomes_its_energies(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sound.wav", NOISE, 8000, subtype="FLOAT")
-    path, reading = tmp_path / "sound.wav", ReaderOptions(rate=8000, bands=20)
+    path, reading = tmp_path / "sound.wav", ReaderOptions(sample_rate=8000, mel_bands=20)
     np.testing.assert_allclose(load_file(path, reading), log_mel(NOISE, 8000, bands=20), atol=1e-5)
-    part = load_file(path, replace(reading, seconds=(0.25, 0.5)))
+    part = load_file(path, replace(reading, time_range=(0.25, 0.5)))
     np.testing.assert_allclose(part, log_mel(NOISE[2000:4000], 8000, bands=20), atol=1e-5)
     assert reading.notes == set()
     quiet = np.concatenate([np.zeros(4000, np.float32), NOISE])
     soundfile.write(tmp_path / "quiet.wav", quiet, 8000, subtype="FLOAT")
-    trimmed = load_file(tmp_path / "quiet.wav", replace(reading, trim=True))
+    trimmed = load_file(tmp_path / "quiet.wav", replace(reading, trim_silence=True))
     np.testing.assert_allclose(trimmed, log_mel(trim_silence(quiet, 8000), 8000, bands=20), atol=1e-5)
     assert len(trimmed) < 110 < len(load_file(tmp_path / "quiet.wav", reading))
     other = ReaderOptions()
     assert load_file(path, other).shape[1] == 40
     assert other.notes == {"sound resampled from 8000 to 16000 Hz"}
     with pytest.raises(DataError, match=r"ends before the part that is read\n.*more than 3 seconds\n.*1\n.*BEGIN,END"):
-        load_file(path, replace(reading, seconds=(3.0, 4.0)))
+        load_file(path, replace(reading, time_range=(3.0, 4.0)))
     with pytest.raises(DataError, match=r"sound\.wav is too long\n.*at most 0\.5 seconds"):
-        load_file(path, replace(reading, longest=0.5))
+        load_file(path, replace(reading, max_seconds=0.5))
 
 
 def test_a_video_becomes_what_moves_in_it(tmp_path: Path, write_video) -> None:
     frames = np.full((10, 16, 24, 3), 50, np.uint8)
     frames[::2, 8:12, 14:18] = 90
     path = write_video(tmp_path / "film.mkv", frames)
-    still = load_file(path, ReaderOptions(still=True))
+    still = load_file(path, ReaderOptions(keep_mean_frame=True))
     assert still.shape == (10, 16, 24)
     moving = load_file(path, ReaderOptions())
     np.testing.assert_array_equal(moving, subtract_mean(still))
     assert (moving[:, 0, 0] == 128).all() and (moving[::2, 9, 15] == 148).all() and (moving[1::2, 9, 15] == 108).all()
     cut = load_file(path, ReaderOptions(crop=(6, 6)))
     assert cut.shape == (10, 6, 6) and (cut[0] == 148).sum() == 16
-    part = load_file(path, ReaderOptions(still=True, seconds=(0.08, 0.2)))
+    part = load_file(path, ReaderOptions(keep_mean_frame=True, time_range=(0.08, 0.2)))
     np.testing.assert_array_equal(part, still[2:5])
     with pytest.raises(DataError, match=r"film\.mkv has no frames from 9 seconds on"):
-        load_file(path, ReaderOptions(seconds=(9.0, 10.0)))
+        load_file(path, ReaderOptions(time_range=(9.0, 10.0)))
     with pytest.raises(DataError, match=r"film\.mkv is too long\n.*at most 5 frames"):
-        load_file(path, ReaderOptions(longest=0.2))
-    assert load_file(path, ReaderOptions(picture_size=(8, 12), colour=True)).shape == (10, 8, 12, 3)
+        load_file(path, ReaderOptions(max_seconds=0.2))
+    assert load_file(path, ReaderOptions(image_size=(8, 12), colour=True)).shape == (10, 8, 12, 3)
 
 
 def test_impossible_settings_are_refused() -> None:
@@ -76,6 +76,6 @@ def test_impossible_settings_are_refused() -> None:
         parse_size("crop", (7,))
     assert parse_span(()) == (0.0, None) and parse_span((1.0, 2.0)) == (1.0, 2.0)
     with pytest.raises(
-        SettingError, match=r"invalid value for seconds\n.*a beginning and a later end.*\n.*2,1\n.*seconds="
+        SettingError, match=r"invalid value for time_range\n.*a beginning and a later end.*\n.*2,1\n.*time_range="
     ):
         parse_span((2.0, 1.0))

@@ -40,9 +40,10 @@ def prepare(folder: Path, *pairs: tuple, **options: Any) -> dict[str, Any]:
 
 def test_numbers_are_scaled_by_the_training_part_alone(tmp_path: Path) -> None:
     pairs = series(1)
-    described = prepare(tmp_path, *pairs)
+    prepare(tmp_path, *pairs)
     training, validation = open_parts(tmp_path)
-    assert (described["training_examples"], described["validation_examples"]) == (16, 4)
+    assert (len(training), len(validation)) == (16, 4)
+    assert training.fingerprint == validation.fingerprint, "that of the whole files"
     assert sorted([*training.chosen, *validation.chosen]) == list(range(20))
     joined = np.concatenate([pairs[n][0] for n in training.chosen]).astype(float)
     form = LabelledFormat.open(tmp_path)
@@ -55,9 +56,9 @@ def test_numbers_are_scaled_by_the_training_part_alone(tmp_path: Path) -> None:
 
 
 def test_separate_validation_data(tmp_path: Path) -> None:
-    described = prepare(tmp_path, *series(1), validation_read=reader(*series(2, 6)))
+    prepare(tmp_path, *series(1), validation_read=reader(*series(2, 6)))
     training, validation = open_parts(tmp_path)
-    assert (len(training.chosen), len(validation.chosen), described["validation_examples"]) == (20, 6, 6)
+    assert (len(training), len(validation)) == (20, 6)
     np.testing.assert_array_equal(validation.input[0], series(2, 6)[0][0])
     with pytest.raises(DataError, match=r"e0 has a label that is not in the training data"):
         prepare(tmp_path, *series(1), validation_read=reader((np.zeros((1, 2), np.float32), "c")))
@@ -89,7 +90,7 @@ def test_broken_examples_are_named_or_left_out(tmp_path: Path) -> None:
         prepare(tmp_path, torn, *series(1))
     described = prepare(tmp_path, *pairs, skip_bad=True)
     wrong = ["e0: no numbers", "e21 is empty", "e22 is not like the others", "e23 has no label"]
-    assert described["skipped"] == wrong
+    assert (described["skipped_rows"], described["skipped"]) == (4, wrong)
     training, validation = open_parts(tmp_path)
     assert len(training.chosen) + len(validation.chosen) == 20
     np.testing.assert_array_equal(training.input[3], pairs[4][0])

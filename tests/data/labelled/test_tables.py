@@ -21,7 +21,10 @@ def test_text_and_label_by_their_usual_names(tmp_path: Path) -> None:
     assert rows(path, 'id,label,text\n1,x,"one, two"\n\n2,y,three\n') == [("x", "one, two"), ("y", "three")]
     assert rows(path, "\ufefftext;class\nhello, you;x\n") == [("x", "hello, you")]
     assert rows(tmp_path / "a.tsv", 'sentence\tlabel\nsay "no\tx\n') == [("x", 'say "no')]
-    assert rows(tmp_path / "b.tsv", "good\t1\nbad\t0\n", columns=("text", "label")) == [("1", "good"), ("0", "bad")]
+    assert rows(tmp_path / "b.tsv", "good\t1\nbad\t0\n", column_names=("text", "label")) == [
+        ("1", "good"),
+        ("0", "bad"),
+    ]
 
 
 def test_columns_that_are_named(tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_a_manifest_names_files_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told", "message"),
     [
-        ("txt,label\na,b\n", {}, r"no column for the text(\n.*)*txt, label(\n.*)*columns=text,label"),
+        ("txt,label\na,b\n", {}, r"no column for the text(\n.*)*txt, label(\n.*)*column_names=text,label"),
         ("text,lab\na,b\n", {}, r"no column for the label(\n.*)*label or class or target"),
         (
             "text,label\na,b\n",

@@ -80,7 +80,11 @@ def test_a_time_in_parts(write: Write) -> None:
 
 
 IRREGULAR = {
-    "order": ("1,10\n3,30\n2,20\n4,40\n", "not in the order of their times\n.*\n.*2 in line 4 after 3", "order=sort"),
+    "order": (
+        "1,10\n3,30\n2,20\n4,40\n",
+        "not in the order of their times\n.*\n.*2 in line 4 after 3",
+        "unsorted=sort",
+    ),
     "duplicates": (
         "1,10\n2,20\n2,21\n3,30\n",
         "a time stands in several rows\n.*\n.*2 in lines 3 and 4",
@@ -91,7 +95,11 @@ IRREGULAR = {
         "times without a row\n.*\n.*between 2 and 4; 1 missing in all",
         "gaps=mi",
     ),
-    "steps": ("0,1\n10,2\n20,3\n35,4\n40,5\n", "not regular\n.*every 10, as most are\n.*35 in line 5", "--set every="),
+    "steps": (
+        "0,1\n10,2\n20,3\n35,4\n40,5\n",
+        "not regular\n.*every 10, as most are\n.*35 in line 5",
+        "--set frequency=",
+    ),
 }
 
 
@@ -182,10 +190,12 @@ def test_what_is_wrong_with_a_file_is_said(write: Write, text: str, form: Series
 
 def test_a_first_column_that_is_no_time_is_told(write: Write) -> None:
     rows = "\n3,1\n1,2\n2,3\n"
-    with pytest.raises(DataError, match=r"order=sort; --set time=NAME, if sold, the first column, does not hold"):
+    with pytest.raises(
+        DataError, match=r"unsorted=sort; --set time_columns=NAME, if sold, the first column, does not hold"
+    ):
         read_series([write(f"sold,temp{rows}")], SeriesFormat())
     for form, names in ((SeriesFormat(time=("sold",)), "sold,temp"), (SeriesFormat(), "date,temp")):
-        with pytest.raises(DataError, match=r"order=sort$"):
+        with pytest.raises(DataError, match=r"unsorted=sort$"):
             read_series([write(names + rows)], form)
 
 
@@ -198,9 +208,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_broken_rows_are_skipped_if_asked_and_counted(write: Write) -> None:
     path = write("t,v\n1,10\n2,2,2\nx,20\n3,abc\n4,40\n5,50\n6,60\n")
-    panel, counts, skipped = read_series([path], SeriesFormat(skip_bad=True, rules=RegularisationRules(gaps="missing")))
+    panel, _, skipped = read_series([path], SeriesFormat(skip_bad=True, rules=RegularisationRules(gaps="missing")))
     np.testing.assert_array_equal(panel.values[0].ravel(), [10, np.nan, np.nan, 40, 50, 60])
-    assert counts["rows left out"] == skipped.count == 3
+    assert skipped.count == 3
     assert [f"line {n}" in line for n, line in zip((3, 4, 5), skipped.lines(), strict=True)] == [True] * 3
 
 

@@ -89,7 +89,7 @@ def test_events_of_one_moment_cannot_be_divided() -> None:
 
 def written(folder: Path, rows: list[Row], **options: int) -> tuple[list[str], dict[str, object]]:
     sessions = order_events(events(rows))
-    settings = {"item_least": 1, "max_evaluated": 100, **options}
+    settings = {"min_item_count": 1, "max_evaluated": 100, **options}
     items, facts = write_parts(sessions, leave_last_out(sessions), folder, **settings)
     return items.names, facts
 
@@ -116,7 +116,7 @@ def test_the_parts_of_leave_last_out(tmp_path: Path) -> None:
 
 def test_rare_items_are_left_out_of_training_and_unknown_elsewhere(tmp_path: Path) -> None:
     rows = [(0, 0, 0), (0, 5, 1), (0, 1, 2), (0, 0, 3), (0, 1, 4), (0, 0, 5), (0, 5, 6)]
-    names, _ = written(tmp_path, rows, item_least=2)
+    names, _ = written(tmp_path, rows, min_item_count=2)
     assert names == ["i0", "i1"]
     assert shown(open_part(tmp_path, "training", 2)) == [[(0, False), (1, True), (0, True), (1, True)]]
     assert [item for item, _ in shown(open_part(tmp_path, "test", 2))[0]] == [0, -1, 1, 0, 1, 0, -1]
@@ -137,13 +137,13 @@ def test_too_short_to_leave_the_last_out() -> None:
 def test_nothing_to_predict(tmp_path: Path) -> None:
     sessions = order_events(events([(n, n % 3, n) for n in range(20)]))
     with pytest.raises(DataError, match="the training part has nothing to predict"):
-        write_parts(sessions, split_by_time(sessions, 0.2, 0.2), tmp_path, item_least=1, max_evaluated=10)
+        write_parts(sessions, split_by_time(sessions, 0.2, 0.2), tmp_path, min_item_count=1, max_evaluated=10)
 
 
 def test_other_sessions_are_judged_by_the_items_of_a_run(tmp_path: Path) -> None:
     rows = [(0, 0, 0), (0, 1, 1), (0, 0, 2), (0, 1, 3), (0, 1, 4)]
     sessions = order_events(events(rows))
-    items, _ = write_parts(sessions, leave_last_out(sessions), tmp_path, item_least=1, max_evaluated=9)
+    items, _ = write_parts(sessions, leave_last_out(sessions), tmp_path, min_item_count=1, max_evaluated=9)
     part = write_evaluated(order_events(events([(0, 2, 0), (0, 1, 1), (1, 0, 0)])), items, tmp_path)
     assert shown(part) == [[(UNKNOWN, False), (1, True)]]
 

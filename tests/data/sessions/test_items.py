@@ -20,7 +20,7 @@ def test_the_most_frequent_is_first_and_rare_ones_are_unknown(tmp_path: Path) ->
 
 
 def test_one_item_is_no_choice() -> None:
-    with pytest.raises(DataError, match=r"nothing to choose among[\s\S]*1 of 2 items[\s\S]*a smaller item_least"):
+    with pytest.raises(DataError, match=r"nothing to choose among[\s\S]*1 of 2 items[\s\S]*a smaller min_item_count"):
         ItemCatalogue.of(["a", "b"], np.array([0, 0, 1]), least=2)
 
 

@@ -81,9 +81,9 @@ def test_a_broken_row_is_named_or_skipped(tmp_path: Path, row: str, fault: str) 
         (
             "a,b,time\n",
             EventTable(),
-            "no column for the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*session=NAME",
+            "no column for the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*session_column=NAME",
         ),
-        ("user,item,time\n", EventTable(item="items"), "no column 'items'[\\s\\S]*--set item=item"),
+        ("user,item,time\n", EventTable(item="items"), "no column 'items'[\\s\\S]*--set item_column=item"),
         (
             "u,i,time\n",
             EventTable(session="u", item="sku"),

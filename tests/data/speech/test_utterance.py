@@ -36,5 +36,5 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
 
 def test_what_is_too_long_is_refused_with_what_to_set(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", np.tile(TONE, 3), RATE)
-    with pytest.raises(DataError, match=r"long\.wav is too long\n.*at most 2 seconds\n.*\n.*--set longest=SECONDS"):
+    with pytest.raises(DataError, match=r"long\.wav is too long\n.*at most 2 seconds\n.*\n.*--set max_seconds=SECONDS"):
         SoundFeatures(RATE, 20, trim=False, longest=2).of(tmp_path / "long.wav")

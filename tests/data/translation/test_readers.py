@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import symbols_of
 from elman.data.translation import dataset as bitext
+from elman.data.translation.batches import parallel_batch
 from elman.data.translation.builtin import dates_in_words
 from elman.data.translation.dataset import ParallelDataset, read_validation_pairs, write_validation_pairs
 from elman.data.translation.readers import SentencePair, numbered_pairs, read_parallel
@@ -89,9 +90,10 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
     assert found.fingerprint == written.fingerprint
     assert found.fingerprint == ParallelDataset.of(PAIRS, languages).fingerprint
     for n, pair in enumerate(PAIRS):
-        for vocabulary, part, line in zip(languages, found, pair, strict=True):
+        for vocabulary, part, line in zip(languages, (found.source, found.target), pair, strict=True):
             assert "".join(symbols_of(vocabulary, part[n])).strip() == line
-    batch = found.batch(np.array([2, 0]))
+    assert len(found) == len(PAIRS)
+    batch = parallel_batch(found, np.array([2, 0]))
     assert batch.lengths_B.tolist() == [len(found.source[2]), len(found.source[0])]
     assert batch.target_TB[:, 1].tolist()[: len(found.target[0])] == found.target[0].tolist()
     assert found.steps[[2, 0]].max() == max(len(batch.source_SB), len(batch.target_TB) + 1)
@@ -109,7 +111,8 @@ def test_long_pairs_are_left_out_with_file_and_line(tmp_path: Path) -> None:
         [list(ids) for ids in encoded] == [list(ids) for ids in languages.encode(pair)] for pair, encoded in kept
     )
     assert left_out.lines() == ["x.en, line 7: 3 symbols"]
-    assert not list(languages.encode_short(pairs, 1, left_out))
+    with pytest.raises(DataError, match="every pair is too long"):
+        list(languages.encode_short(pairs, 1, left_out))
     assert left_out.count == 4 and left_out.lines()[1] == "x.de, line 3: 2 symbols"
 
 

@@ -40,17 +40,17 @@ def test_both_are_what_counting_by_hand_gives(monkeypatch: pytest.MonkeyPatch, a
     files = tokens([*chain(*training)], 5, 6), tokens([*chain(*judged)], 4)
     result = text_baselines(*files, characters=8)
     one, two, count = by_hand(training, judged, 4)
-    assert result["frequencies"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
-    assert result["pairs"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)
-    assert result["pairs"]["symbols"] == count == 4
-    assert result["pairs"]["bits_per_character"] == pytest.approx(two * 4 / math.log(2) / 8, rel=1e-12)
+    assert result["unigram"]["nats_per_symbol"] == pytest.approx(one, rel=1e-12)
+    assert result["bigram"]["nats_per_symbol"] == pytest.approx(two, rel=1e-12)
+    assert result["bigram"]["symbols"] == count == 4
+    assert result["bigram"]["bits_per_character"] == pytest.approx(two * 4 / math.log(2) / 8, rel=1e-12)
 
 
 def test_the_probabilities_of_what_may_follow_add_up_to_1() -> None:
     training = tokens([0, 1, 1, 2, 0, 1])
     for u in range(4):
         each = [text_baselines(training, tokens([u, v])) for v in range(4)]
-        for name in ("frequencies", "pairs"):
+        for name in ("unigram", "bigram"):
             assert sum(math.exp(-result[name]["nats_per_symbol"]) for result in each) == pytest.approx(1, rel=1e-12)
 
 

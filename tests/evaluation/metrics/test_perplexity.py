@@ -1,14 +1,17 @@
 """The metrics of a text: known models, the text's own past, and independence of how it is cut."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from elman.data.text.token_file import TokenFile
+from elman.data.text.documents import Document
+from elman.data.text.token_file import TokenFile, encode_text
+from elman.data.text.vocabularies import build_vocabulary
 from elman.errors import DataError
-from elman.evaluation.metrics.perplexity import perplexity, perplexity_metrics
+from elman.evaluation.metrics.perplexity import count_characters, perplexity, perplexity_metrics
 from elman.models.language_model import LanguageModel
 
 
@@ -71,3 +74,13 @@ def test_a_text_with_nothing_to_predict_is_refused() -> None:
 
 def test_a_perplexity_beyond_numbers_is_none() -> None:
     assert perplexity_metrics(1e6, 10)["perplexity"] is None
+
+
+@pytest.mark.parametrize(("kind", "count"), [("characters", 10), ("bytes", 12), ("words", None)])
+def test_the_characters_of_predicted_symbols_are_counted(tmp_path: Path, kind: str, count: int | None) -> None:
+    """All but the first of each document; of bytes, a character counts where its last byte is."""
+    for name, content in (("a.txt", "Ölöl ölö"), ("b.txt", "ölöö")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    documents = [Document(name, tmp_path / name, "utf-8") for name in ("a.txt", "b.txt")]
+    vocabulary = build_vocabulary(kind, documents)
+    assert count_characters(vocabulary, encode_text(documents, vocabulary, tmp_path / "text.tokens")) == count

@@ -324,7 +324,7 @@ def test_from_several_threads_at_once() -> None:
 
 
 def test_a_stream_takes_no_more_memory_the_longer_it_runs() -> None:
-    """A step that kept a state of its own would keep 20 MB of these; benchmarks/streaming.py runs a million steps."""
+    """A step that kept a state of its own would keep 20 MB of these (benchmarks/speed/streaming.py: a million)."""
     layer, x_TBI = elman.LSTM(8, 64, num_layers=2), torch.randn(5000, 1, 8)
 
     def resident() -> int:

@@ -28,13 +28,13 @@ with pytest.MonkeyPatch.context() as patch:
 from elman.kernels import triton
 from elman.kernels.triton import forward_pass
 from elman.kernels.triton.plan import KINDS
-from elman.layers import LAYERS
+from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
 
 assert launch.INTERPRETED == INTERPRETED
 
 ALL_CELLS: dict[str, Cell] = {
-    str(cell.kernel): cell() for layer in LAYERS.values() for cell in layer.cells if cell.kernel in KINDS
+    str(cell.kernel): cell() for layer in map(layer_class, LAYERS) for cell in layer.cells if cell.kernel in KINDS
 }
 
 

@@ -1,4 +1,4 @@
-"""Data set of captioned pictures: pictures in a mapped file, captions beside it, and batches of both."""
+"""Data set of captioned pictures: pictures in a mapped file, and captions beside it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from elman.data.batching import IGNORED, pad
+from elman.data.text.documents import Document
 from elman.data.text.encoding import encode_line
 from elman.data.text.subwords import split_sentence
-from elman.data.text.vocabularies import Vocabulary
+from elman.data.text.vocabularies import build_vocabulary
+from elman.data.text.vocabulary import Vocabulary
 from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, write_json
 from elman.storage.ragged import RaggedArrays
@@ -31,33 +30,24 @@ def normalise_caption(caption: str) -> str:
     return " ".join(word for word in split_sentence(caption) if any(map(str.isalnum, word)))
 
 
-def count_symbols(texts: Iterable[Sequence[str]], *, rare: int) -> int:
-    """Return how many symbols there are with a word for each that comes at least `rare` times, <unk> and <eos> counted.
+def caption_vocabulary(
+    texts: Iterable[Sequence[str]], kind: str, *, size: int | None = None, min_count: int = 1
+) -> Vocabulary:
+    """Build the vocabulary of captions.
 
-    Of words there is at least one.
+    Args:
+        texts: the captions of each picture.
+        kind: "words", "characters" or "bpe".
+        size: maximum number of symbols, for words and bpe.
+        min_count: rarer words are unknown, though there is at least one word.
     """
-    counts = Counter(word for captions in texts for text in captions for word in text.split())
-    return 2 + max(1, sum(count >= rare for count in counts.values()))
-
-
-class CaptionBatch(NamedTuple):
-    """B pictures with N captions.
-
-    Attributes:
-        picture_B: (B, H, W, 3) uint8, or features (B, S, F) float32.
-        turns_B: whether a picture may be mirrored.
-        target_TN: token ids, -100 beyond the ends.
-        of_N: the number of the picture of each caption, rising.
-        symbol_X: the different symbols of all captions of each picture, also of those that were not drawn.
-        symbol_of_X: the number of the picture of each of these, rising.
-    """
-
-    picture_B: Tensor
-    turns_B: Tensor
-    target_TN: Tensor
-    of_N: Tensor
-    symbol_X: Tensor
-    symbol_of_X: Tensor
+    captions = [text for row in texts for text in row]
+    if kind == "words":
+        counts = Counter(word for text in captions for word in text.split())
+        frequent = 2 + max(1, sum(count >= min_count for count in counts.values()))  # with <unk> and <eos>
+        size = min(frequent, size or frequent)
+    document = Document("the captions", "".join(f" {text}\n" for text in captions))
+    return build_vocabulary(kind, [document], size=size)
 
 
 class CaptionDataset:
@@ -68,7 +58,8 @@ class CaptionDataset:
         texts: the captions of each picture, as `normalise_caption` returns them.
         names: of the pictures.
         vocabulary: of the captions.
-        sided: words that no longer hold when the picture is mirrored.
+        no_flip_words: words that are no longer true when the picture is flipped.
+        folder: where the pictures are; None: nowhere.
 
     Raises:
         DataError: a caption has a character that the vocabulary does not know.
@@ -81,40 +72,44 @@ class CaptionDataset:
         names: Sequence[str],
         vocabulary: Vocabulary,
         *,
-        sided: Iterable[str] = (),
+        no_flip_words: Iterable[str] = (),
+        folder: Path | None = None,
     ) -> None:
-        self.values, self.texts, self.names = values, texts, names
-        banned = set(sided)
-        self.turns = np.array([banned.isdisjoint(" ".join(captions).split()) for captions in texts])
+        self.values, self.texts, self.names, self.folder = values, texts, names, folder
+        banned = set(no_flip_words)
+        self.flips = np.array([banned.isdisjoint(" ".join(captions).split()) for captions in texts])
         self.targets = [_encoded(vocabulary, name, captions) for name, captions in zip(names, texts, strict=True)]
+
+    @classmethod
+    def open(cls, folder: Path, vocabulary: Vocabulary, *, no_flip_words: Iterable[str] = ()) -> Self:
+        """Map the pictures that `write_pictures` wrote.
+
+        Raises:
+            RunError: they are missing or broken.
+        """
+        values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_captions(folder)
+        fits = (values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8) or (
+            values.ndim == 3 and values.dtype == np.float32
+        )
+        if not fits or len(values) != len(texts):
+            raise BrokenRun(
+                f"the pictures in {folder} are broken",
+                should=f"{len(texts)} pictures (H, W, 3) uint8, or features (S, F) float32",
+                found=f"{values.dtype} of shape {values.shape}",
+            )
+        return cls(values, texts, names, vocabulary, no_flip_words=no_flip_words, folder=folder)
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
     def fingerprint(self) -> str:
-        """What changes with every change of the pictures or captions."""
-        return fingerprint_pictures(self.values, self.names, self.texts)
-
-    def batch(self, chosen: NDArray[np.int64], most: int = 0) -> CaptionBatch:
-        """Return these pictures with all their captions, or with `most` of them, drawn from torch's random state."""
-        rows: list[NDArray[np.int64]] = []
-        owners: list[int] = []
-        for b, n in enumerate(chosen):
-            captions = self.targets[int(n)]
-            order = torch.randperm(len(captions)).tolist()[:most] if most else range(len(captions))
-            rows += [captions[k] for k in order]
-            owners += [b] * len(order)
-        target, _ = pad(rows, fill=IGNORED)
-        symbols = [np.unique(np.concatenate(self.targets[int(n)])) for n in chosen]
-        return CaptionBatch(
-            torch.from_numpy(np.stack([self.values[int(n)] for n in chosen])),
-            torch.from_numpy(self.turns[chosen]),
-            torch.from_numpy(target),
-            torch.tensor(owners),
-            torch.from_numpy(np.concatenate(symbols)),
-            torch.from_numpy(np.repeat(np.arange(len(symbols)), [len(each) for each in symbols])),
-        )
+        """SHA-256 of the pictures and captions."""
+        hasher = hashlib.sha256(json.dumps([list(self.names), [list(row) for row in self.texts]]).encode())
+        hasher.update(f"{self.values.dtype.str}{self.values.shape}".encode())
+        for begin in range(0, len(self.values), 256):
+            hasher.update(np.ascontiguousarray(self.values[begin : begin + 256]).data)
+        return hasher.hexdigest()
 
 
 def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -125,63 +120,34 @@ def _encoded(vocabulary: Vocabulary, name: str, captions: Sequence[str]) -> list
 
 
 def write_pictures(
-    folder: Path, pictures: Iterable[tuple[NDArray[Any], str, Sequence[str]]]
-) -> tuple[list[list[str]], str]:
-    """Write pictures into a folder, one by one, and return their captions and what changes with every change of them.
+    folder: Path, pictures: Iterable[tuple[NDArray[Any], str, Sequence[str]]], shape: tuple[int, ...] | None = None
+) -> list[list[str]]:
+    """Write pictures into a folder, one by one, and return their captions.
 
     Args:
-        folder: where they go.
+        folder: where they go; it is created if it does not exist.
         pictures: of each the numbers, the name and the captions, at least one, as `normalise_caption` returns them.
+        shape: of each; None: that of the first.
 
     Raises:
-        DataError: there is none, or one is not like the others.
+        DataError: there is none, or one has another shape.
     """
     names: list[str] = []
     texts: list[list[str]] = []
 
-    def values() -> Iterable[NDArray[Any]]:
-        first = None
+    def values(shape: tuple[int, ...] | None = shape) -> Iterable[NDArray[Any]]:
         for array, name, captions in pictures:
-            first = array if first is None else first
-            if array.shape != first.shape:
-                raise DataError(
-                    f"{name} is not like the others", should=f"shape {first.shape}", found=f"shape {array.shape}"
-                )
+            shape = shape or array.shape
+            if array.shape != shape:
+                raise DataError(f"{name} has another shape", should=f"{shape}", found=f"{array.shape}")
             names.append(name)
             texts.append(list(captions))
             yield array[None]
 
-    written = RaggedArrays.write(folder, "picture", values())
+    folder.mkdir(exist_ok=True)
+    RaggedArrays.write(folder, "picture", values())
     write_json(folder / "captions.json", {"names": names, "texts": texts})
-    return texts, fingerprint_pictures(written.values, names, texts)
-
-
-def fingerprint_pictures(values: NDArray[Any], names: Sequence[str], texts: Sequence[Sequence[str]]) -> str:
-    """Return SHA-256 of pictures and captions, in hexadecimal."""
-    hasher = hashlib.sha256(json.dumps([list(names), [list(each) for each in texts]]).encode())
-    hasher.update(f"{values.dtype.str}{values.shape}".encode())
-    for begin in range(0, len(values), 256):
-        hasher.update(np.ascontiguousarray(values[begin : begin + 256]).data)
-    return hasher.hexdigest()
-
-
-def open_pictures(folder: Path, vocabulary: Vocabulary, *, sided: Iterable[str] = ()) -> CaptionDataset:
-    """Map what `write_pictures` wrote.
-
-    Raises:
-        RunError: it is missing or broken.
-    """
-    values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_captions(folder)
-    fits = (values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8) or (
-        values.ndim == 3 and values.dtype == np.float32
-    )
-    if not fits or len(values) != len(texts):
-        raise BrokenRun(
-            f"the pictures in {folder} are broken",
-            should=f"{len(texts)} pictures (H, W, 3) uint8, or features (S, F) float32",
-            found=f"{values.dtype} of shape {values.shape}",
-        )
-    return CaptionDataset(values, texts, names, vocabulary, sided=sided)
+    return texts
 
 
 def read_captions(folder: Path) -> tuple[list[str], list[list[str]]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from elman.data.captions.readers import CaptionedPicture, may_exist
@@ -91,6 +90,8 @@ class FeatureFile:
             DataError: they are broken.
         """
 
+        import torch
+
         def load() -> NDArray[Any]:
             tensor = self.file.get_tensor(name)
             array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -165,14 +166,13 @@ class PictureInput(NamedTuple):
     read: Callable[[], NDArray[Any]]
 
 
-def picture_inputs(inputs: Sequence[str | Path], side: int, shape: tuple[int, ...]) -> list[PictureInput]:
+def picture_inputs(inputs: Sequence[str | Path], shape: tuple[int, ...]) -> list[PictureInput]:
     """Return what is to be described, and what reads each.
 
     Args:
         inputs: names of files, and of folders whose files come in the order of their names; for features also
             safetensors files, whose tensors come in the order of theirs.
-        side: height and width that pictures are brought to.
-        shape: that a model expects: (H, W, 3) for pictures; (S, F) for features.
+        shape: that a model expects: (H, W, 3) for pictures, which are resized; (S, F) for features.
 
     Raises:
         DataError: there is none. The readers raise it where a file cannot be read or has another shape.
@@ -188,7 +188,7 @@ def picture_inputs(inputs: Sequence[str | Path], side: int, shape: tuple[int, ..
             found="-",
             hint="write it to a file first: cat > picture.png; or ./- for a file of that name",
         )
-    read: Callable[[Path], NDArray[Any]] = partial(read_image, size=(side, side), colour=True)
+    read: Callable[[Path], NDArray[Any]] = partial(read_image, size=(shape[0], shape[1]), colour=True)
     if kind == "features":
         read = read_image_features
     found: list[PictureInput] = []

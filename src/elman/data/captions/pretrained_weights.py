@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from elman.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def read_pretrained_weights(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:

@@ -156,5 +156,5 @@ def _short(pictures: Stream, reading: PictureReading) -> Stream:
             "every caption is too long",
             should=f"at most {reading.max_symbols} symbols",
             found="more in all of them",
-            hint="--set longest=200",
+            hint="--set max_symbols=200",
         )

@@ -30,6 +30,10 @@ class LabelledBatch(NamedTuple):
     lengths_B: Tensor | None
     target: Tensor
 
+    def to(self, device: torch.device | str) -> LabelledBatch:
+        """Return the batch on a device, with the lengths on the CPU."""
+        return LabelledBatch(self.input.to(device), self.lengths_B, self.target.to(device))
+
 
 def collate(part: LabelledPart, labels: Labels, numbers: NDArray[np.int64]) -> LabelledBatch:
     """Return the batch of some members of a part, by their places in `part.chosen`."""

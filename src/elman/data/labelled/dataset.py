@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.labelled.labels import Labels
-from elman.errors import BrokenRun
+from elman.errors import BrokenRun, DataError
 from elman.storage import records
 from elman.storage.ragged import RaggedArrays, read_array
 
@@ -19,7 +19,8 @@ KINDS = ("symbols", "features", "frames")
 LARGEST = 1 << 24  # of a size that is read
 
 
-class LabelledPart(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class LabelledPart:
     """Labelled sequences of one part of the data.
 
     Attributes:
@@ -32,9 +33,17 @@ class LabelledPart(NamedTuple):
     target: RaggedArrays
     chosen: NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all sequences and labels, those of the other part included."""
+        return hashlib.sha256((self.input.fingerprint + self.target.fingerprint).encode()).hexdigest()
+
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many steps each chosen sequence has."""
+        """The number of steps of each chosen sequence."""
         return self.input.lengths[self.chosen]
 
 
@@ -83,6 +92,20 @@ class LabelledFormat:
             raise ValueError(f"{len(self.mean)} means and {len(self.deviation)} deviations of the shape {self.shape}")
         if not all(self.deviation):
             raise ValueError("a deviation of 0")
+
+    def check_steps(self, name: str, shape: tuple[int, ...]) -> None:
+        """Check the shape of the steps of a sequence, `name` in the message.
+
+        Raises:
+            DataError: the model reads steps of another shape.
+        """
+        if shape != self.shape:
+            raise DataError(
+                f"{name} is not what the model reads",
+                should=f"steps of shape {self.shape}",
+                found=str(shape),
+                hint="sequences as those of the training data",
+            )
 
 
 def open_parts(folder: Path) -> tuple[LabelledPart, LabelledPart]:

@@ -33,44 +33,44 @@ class ReaderOptions:
     """What readers can be asked for; each looks at its own options.
 
     Attributes:
-        columns: names of the columns of a table without a header.
+        column_names: names of the columns of a table without a header.
         text_column: the column of the texts.
         series_columns: the columns of numbers, by name or by patterns such as x*.
         path_column: the column of the paths of files.
         label_column: the column of the labels.
         group_column: rows with the same value in this column are the steps of one sequence.
-        order: the order of the pixels of a picture: a name in `elman.data.labelled.pixel_scan.ORDERS`.
+        pixel_order: the order of the pixels of a picture: a name in `elman.data.labelled.pixel_scan.ORDERS`.
         encoding: of text files.
-        picture_size: (height, width) that pictures and frames of video are resized to.
+        image_size: (height, width) that pictures and frames of video are resized to.
         colour: whether pictures and video keep their colours.
         crop: (height, width) of a window around the motion in a video.
-        still: whether the mean frame of a video stays in it.
-        seconds: (begin, end) of the part of sounds and videos that is read.
-        longest: seconds of a sound at most, or of a video at 25 frames a second.
-        rate: sample rate (Hz) that sound is resampled to.
-        bands: number of mel bands.
-        trim: whether silence at the beginning and end of a sound is trimmed.
+        keep_mean_frame: whether the mean frame of a video stays in it.
+        time_range: (begin, end) of the part of sounds and videos that is read.
+        max_seconds: maximum length of a sound, or of a video at 25 frames a second, in seconds.
+        sample_rate: sample rate (Hz) that sound is resampled to.
+        mel_bands: number of mel bands.
+        trim_silence: whether silence at the beginning and end of a sound is trimmed.
         labelled: whether every example must have a label.
         notes: grows: what was done to files to make them alike.
     """
 
-    columns: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
     text_column: str | None = None
     series_columns: tuple[str, ...] = ()
     path_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
-    order: str = "auto"
+    pixel_order: str = "auto"
     encoding: str = "utf-8"
-    picture_size: tuple[int, ...] = ()
+    image_size: tuple[int, ...] = ()
     colour: bool = False
     crop: tuple[int, ...] = ()
-    still: bool = False
-    seconds: tuple[float, ...] = ()
-    longest: float = 600.0
-    rate: int = 16000
-    bands: int = 40
-    trim: bool = False
+    keep_mean_frame: bool = False
+    time_range: tuple[float, ...] = ()
+    max_seconds: float = 600.0
+    sample_rate: int = 16000
+    mel_bands: int = 40
+    trim_silence: bool = False
     labelled: bool = True
     notes: set[str] = field(default_factory=set, compare=False)
 

@@ -65,7 +65,7 @@ def _examples(path: Path, reading: ReaderOptions) -> Iterator[Example]:
         raise DataError(f"{path} has no labels beside it", should=str(beside), found="nothing there")
     for n in range(len(values)):
         label = None if labels is None else str(labels[n])
-        yield Example(f"{path.name}, picture {n}", partial(_sequence, values, n, reading.order), label)
+        yield Example(f"{path.name}, picture {n}", partial(_sequence, values, n, reading.pixel_order), label)
 
 
 def _sequence(values: NDArray[Any], n: int, order: str) -> Values:

@@ -20,39 +20,41 @@ MIDDLE = 128  # the number of a pixel that is as bright as on average
 
 def image_sequence(path: Path, reading: ReaderOptions) -> Values:
     """Return a picture in its order, (T, I) uint8."""
-    return scan_image(read_image(path, parse_size("picture_size", reading.picture_size), reading.colour), reading.order)
+    return scan_image(
+        read_image(path, parse_size("image_size", reading.image_size), reading.colour), reading.pixel_order
+    )
 
 
 def sound_features(path: Path, reading: ReaderOptions) -> Values:
     """Return the log-mel energies of a sound at steps of 10 ms, (T, F) float32."""
-    samples, rate, before = read_sound(path, reading.rate, longest=reading.longest)
+    samples, rate, before = read_sound(path, reading.sample_rate, longest=reading.max_seconds)
     if before != rate:
         reading.notes.add(f"sound resampled from {before} to {rate} Hz")
-    begin, end = parse_span(reading.seconds)
+    begin, end = parse_span(reading.time_range)
     part = samples[round(begin * rate) : None if end is None else round(end * rate)]
     if not len(part):
         raise DataError(
             f"{path} ends before the part that is read",
             should=f"more than {begin:g} seconds",
             found=f"{len(samples) / rate:g}",
-            hint="other --set seconds=BEGIN,END",
+            hint="other --set time_range=BEGIN,END",
         )
-    return log_mel(trim_silence(part, rate) if reading.trim else part, rate, bands=reading.bands)
+    return log_mel(trim_silence(part, rate) if reading.trim_silence else part, rate, bands=reading.mel_bands)
 
 
 def video_frames(path: Path, reading: ReaderOptions) -> Values:
     """Return frames, (T, H, W) or (T, H, W, 3) uint8, less the mean frame unless that is to stay."""
-    begin, end = parse_span(reading.seconds)
+    begin, end = parse_span(reading.time_range)
     frames = read_frames(
         path,
-        size=parse_size("picture_size", reading.picture_size),
+        size=parse_size("image_size", reading.image_size),
         colour=reading.colour,
         crop=parse_size("crop", reading.crop),
         begin=begin,
         end=end,
-        most_frames=round(25 * reading.longest),
+        most_frames=round(25 * reading.max_seconds),
     )
-    return frames if reading.still else subtract_mean(frames)
+    return frames if reading.keep_mean_frame else subtract_mean(frames)
 
 
 def subtract_mean(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,8 +93,8 @@ def parse_span(seconds: tuple[float, ...]) -> tuple[float, float | None]:
     if len(seconds) == 2 and 0 <= seconds[0] < seconds[1]:
         return seconds[0], seconds[1]
     raise SettingError(
-        "invalid value for seconds",
+        "invalid value for time_range",
         should="a beginning and a later end, such as 0.5,2",
         found=",".join(f"{number:g}" for number in seconds),
-        hint="--set seconds=0.5,2",
+        hint="--set time_range=0.5,2",
     )

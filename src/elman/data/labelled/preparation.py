@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,13 +85,9 @@ def prepare_examples(
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
     form = LabelledFormat(kind, shape, mean, deviation, labels, reader)
     form.save(folder)
-    validation_count = int(held_out.sum())
     if validation_read:
-        other, _ = write_examples(
-            folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped
-        )
-        validation_count = len(other.input)
-    return _describe(form, part, encoder, len(held_out) - int(held_out.sum()), validation_count, skipped)
+        write_examples(folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped)
+    return _describe(form, part, encoder, skipped)
 
 
 def _values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
@@ -105,29 +100,21 @@ def _describe(
     form: LabelledFormat,
     part: LabelledPart,
     encoder: TextEncoder | None,
-    training: int,
-    validation_count: int,
     skipped: SkippedRows,
 ) -> dict[str, Any]:
     """Return what config.json says about the data."""
+    lines = skipped.lines()
     lengths, labels = part.input.lengths, form.labels
     names = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
     step = f"one of {encoder.size} {encoder.vocabulary.kind}" if encoder else f"{form.kind} {form.shape}"
     return {
         "reader": form.reader,
-        "fingerprint": fingerprint_examples(part),
-        "training_examples": training,
-        "validation_examples": validation_count,
         "a_step": step,
         "steps": f"{lengths.min()} to {lengths.max()}",
         "labels": names or "numbers",
-        "skipped": skipped.lines(),
+        "skipped_rows": skipped.count,
+        **({"skipped": lines} if lines else {}),
     }
-
-
-def fingerprint_examples(part: LabelledPart) -> str:
-    """Return what changes with every change of the sequences or labels."""
-    return hashlib.sha256((part.input.fingerprint + part.target.fingerprint).encode()).hexdigest()
 
 
 class _Survey(NamedTuple):

@@ -59,7 +59,7 @@ def read_examples(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[E
     Raises:
         DataError: the sources cannot be read; errors in one example are raised by its `load`.
     """
-    return find_reader(sources).read(sources, reading) if sources else digits(reading.order)
+    return find_reader(sources).read(sources, reading) if sources else digits(reading.pixel_order)
 
 
 def read_inputs(paths: Sequence[Path], reading: ReaderOptions, trained_on: str) -> Iterator[Example]:

@@ -79,7 +79,7 @@ def _rows(path: Path, reading: ReaderOptions) -> Iterator[TableRow]:
         yield from _json_rows(path, reading.encoding)
         return
     quoted_tabs = path.suffix.lower() != ".tsv"
-    table = read_table(path, encoding=reading.encoding, columns=reading.columns, quoted_tabs=quoted_tabs)
+    table = read_table(path, encoding=reading.encoding, columns=reading.column_names, quoted_tabs=quoted_tabs)
     for line, cells, fault in table.rows:
         if not fault and len(cells) != len(table.header):
             fault = f"{len(cells)} cells"
@@ -124,7 +124,7 @@ class Columns(NamedTuple):
         def missing(kind: str, name: str | None) -> DataError:
             known = [other for key in (("label",) if kind == "label" else VALUES) for other in KNOWN_NAMES[key]]
             setting = "series_columns" if kind == "series" else f"{kind}_column"
-            hint = "; or --set columns=text,label for a file without a header"
+            hint = "; or --set column_names=text,label for a file without a header"
             return missing_column(str(path), names, setting, name, known, hint=hint)
 
         def column(kind: str, name: str | None) -> str:

@@ -61,53 +61,28 @@ def read_sound(path: str | Path, rate: int | None = None, *, longest: float = LO
     file_rate = count = 0
     for file_rate, block in _track(path) if container else _file(path):
         if file_rate > HIGHEST_RATE:
-            raise DataError(
-                f"{path} has an unsupported sample rate",
-                should=f"at most {HIGHEST_RATE} Hz",
-                found=str(file_rate),
-                hint="export it again, or remove it",
-            )
+            should, hint = f"at most {HIGHEST_RATE} Hz", "export it again, or remove it"
+            raise DataError(f"{path} has an unsupported sample rate", should=should, found=str(file_rate), hint=hint)
         mono = block.mean(1, dtype=np.float32)
         blocks.append(mono)
         count += len(mono)
         if count > longest * file_rate:
-            raise DataError(
-                f"{path} is too long",
-                should=f"at most {longest:g} seconds",
-                found="more",
-                hint="split it into pieces, or allow more with --set longest=SECONDS",
-            )
+            hint = "split it into pieces, or allow more with --set max_seconds=SECONDS"
+            raise DataError(f"{path} is too long", should=f"at most {longest:g} seconds", found="more", hint=hint)
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not len(samples):
         raise DataError(f"{path} has no samples", should="at least one", found="none", hint="remove it")
     if not np.isfinite(samples).all():
-        raise DataError(
-            f"{path} has samples that are not finite",
-            should="finite samples",
-            found="infinite or nan",
-            hint="remove it",
-        )
+        what = f"{path} has samples that are not finite"
+        raise DataError(what, should="finite samples", found="infinite or nan", hint="remove it")
     if not silent and samples.min() == samples.max():
-        raise DataError(
-            f"{path} is silent",
-            should="sound",
-            found=f"{len(samples)} samples, all of them {samples[0]:g}",
-            hint="remove it",
-        )
+        found = f"{len(samples)} samples, all of them {samples[0]:g}"
+        raise DataError(f"{path} is silent", should="sound", found=found, hint="remove it")
     return Sound(resample(samples, file_rate, rate or file_rate), rate or file_rate, file_rate)
 
 
 def resample(samples: NDArray[np.float32], before: int, after: int) -> NDArray[np.float32]:
-    """Resample by scipy's polyphase filter.
-
-    Args:
-        samples: (N,).
-        before: their sample rate (Hz).
-        after: the new sample rate (Hz).
-
-    Returns:
-        float32, (ceil(N * after / before),).
-    """
+    """Resample (N,) from one sample rate (Hz) to another, by scipy's polyphase filter: (ceil(N * after / before),)."""
     if before == after:
         return samples
     with extra("sound", "resampling"):
@@ -132,14 +107,19 @@ def trim_silence(
     Returns:
         A view of the samples, empty only if they are.
     """
-    width = max(1, round(window * rate))
-    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % width))
-    energy = (padded.reshape(-1, width) ** 2).mean(1)
+    energy, width = _energy(samples, window * rate)
     loud = np.flatnonzero(energy >= energy.max(initial=0.0) * 10 ** (-below / 10))
     if not len(loud):
         return samples
     begin = loud[0] * width - round(keep * rate)
     return samples[max(0, begin) : (loud[-1] + 1) * width + round(keep * rate)]
+
+
+def _energy(samples: NDArray[np.float32], width: float) -> tuple[NDArray[np.float64], int]:
+    """Return the mean energy of each window of `width` samples, rounded, and the rounded width."""
+    size = max(1, round(width))
+    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % size))
+    return (padded.reshape(-1, size) ** 2).mean(1), size
 
 
 def speech_span(
@@ -160,9 +140,8 @@ def speech_span(
     Returns:
         The first sample and the one behind the last; all samples if there is no such span.
     """
-    width = max(1, round(0.02 * rate))
-    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % width))
-    energy = np.pad((padded.reshape(-1, width) ** 2).mean(1), 2, mode="edge") if len(samples) else np.zeros(0)
+    energy, width = _energy(samples, 0.02 * rate)
+    energy = np.pad(energy, 2, mode="edge") if len(samples) else np.zeros(0)
     if len(energy) < 10:
         return 0, len(samples)
     level = 10 * np.log10(np.convolve(energy, np.full(5, 0.2), "valid") + 1e-12)
@@ -184,12 +163,8 @@ def _file(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
             left -= len(block)
             yield file.samplerate, block
         if left > 0 and file.format != "MP3":  # the length of an MP3 is an estimate
-            raise DataError(
-                f"{path} is truncated",
-                should=f"{file.frames} samples, as in its header",
-                found=f"{left} fewer",
-                hint="export it again, or remove it",
-            )
+            should, hint = f"{file.frames} samples, as in its header", "export it again, or remove it"
+            raise DataError(f"{path} is truncated", should=should, found=f"{left} fewer", hint=hint)
 
 
 def _track(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -26,9 +26,8 @@ def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]
     """
     try:
         if not path.exists():
-            raise DataError(
-                f"{path} does not exist", should=kind, found="nothing there", hint="check the spelling and the folder"
-            )
+            hint = "check the spelling and the folder"
+            raise DataError(f"{path} does not exist", should=kind, found="nothing there", hint=hint)
         if not path.is_file():
             found = "a folder" if path.is_dir() else "a device or pipe"
             raise DataError(f"{path} is not a file", should=kind, found=found, hint="name a file")
@@ -48,12 +47,9 @@ def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]
 
 
 def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
-    """Return a file, or the files of a folder, sorted by name.
+    """Return a file, or the files of a folder with suffixes in lower case, sorted by name; the message names the kind.
 
-    Args:
-        path: the file or folder; a path that the system refuses counts as a file, so that reading it raises the error.
-        suffixes: the suffixes of the files in a folder, in lower case.
-        kind: the kind of file, for the message.
+    A path that the system refuses counts as a file, so that reading it raises the error.
 
     Raises:
         DataError: a folder cannot be read, or has no such file.
@@ -67,17 +63,9 @@ def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
     try:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read",
-            should="a readable folder",
-            found=error.strerror,
-            hint=f"ls -ld {path} shows its permissions",
-        ) from error
+        should, hint = "a readable folder", f"ls -ld {path} shows its permissions"
+        raise DataError(f"{path} cannot be read", should=should, found=error.strerror, hint=hint) from error
     if not files:
-        raise DataError(
-            f"{path} has no {kind}",
-            should=f"files with the suffix {', '.join(suffixes)}",
-            found="none",
-            hint="name the files, or their folder",
-        )
+        should, hint = f"files with the suffix {', '.join(suffixes)}", "name the files, or their folder"
+        raise DataError(f"{path} has no {kind}", should=should, found="none", hint=hint)
     return files

@@ -67,12 +67,8 @@ def _decoded(path: Path, most_pixels: int) -> Any:
             if file.width * file.height > most_pixels:
                 raise _too_large(path, most_pixels, f"{file.width} x {file.height}")
             if file.format in PROGRAMS:
-                raise DataError(
-                    f"{path} is a drawing, not an image",
-                    should="pixels",
-                    found=f"drawing commands ({file.format})",
-                    hint="save it as .png, or remove it",
-                )
+                found, hint = f"drawing commands ({file.format})", "save it as .png, or remove it"
+                raise DataError(f"{path} is a drawing, not an image", should="pixels", found=found, hint=hint)
             file.load()
             return _upright(file)
     except Image.DecompressionBombError as error:  # Pillow's own limit, raised before the size is known
@@ -80,12 +76,8 @@ def _decoded(path: Path, most_pixels: int) -> Any:
 
 
 def _too_large(path: Path, most_pixels: int, found: str) -> DataError:
-    return DataError(
-        f"{path} is too large",
-        should=f"at most {most_pixels:,} pixels",
-        found=found,
-        hint="scale it down, or remove it",
-    )
+    should, hint = f"at most {most_pixels:,} pixels", "scale it down, or remove it"
+    return DataError(f"{path} is too large", should=should, found=found, hint=hint)
 
 
 def _upright(image: Any) -> Any:
@@ -123,10 +115,7 @@ def _eight_bits(path: Path, image: Any) -> Any:
 
 def _upper_byte(path: Path, values: NDArray[Any], white: int, step: int) -> NDArray[np.uint8]:
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= white):
-        raise DataError(
-            f"{path} has invalid brightness values",
-            should=f"0 to {white}, for {values.dtype}",
-            found=f"{values.min()} to {values.max()}",
-            hint="save it with eight bits",
-        )
+        should, found = f"0 to {white}, for {values.dtype}", f"{values.min()} to {values.max()}"
+        what, hint = f"{path} has invalid brightness values", "save it with eight bits"
+        raise DataError(what, should=should, found=found, hint=hint)
     return (values // step).astype(np.uint8)

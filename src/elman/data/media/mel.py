@@ -19,15 +19,9 @@ FRAMES = 2048
 
 
 def log_mel(
-    samples: NDArray[np.float32],
-    rate: int,
-    *,
-    bands: int = 40,
-    window: float = 0.025,
-    step: float = 0.01,
-    low: float = 20.0,
-    high: float | None = None,
-) -> NDArray[np.float32]:
+    samples: NDArray[np.float32], rate: int, *, bands: int = 40, window: float = 0.025, step: float = 0.01,
+    low: float = 20.0, high: float | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
     """Log-mel energies of sounds of one length.
 
     Frame t covers the samples from t * step on, for the length of the window, and no others, so that a sound may be
@@ -82,14 +76,8 @@ def hertz(mel: Any) -> Any:
 def mel_filters(rate: int, bins: int, bands: int, low: float, high: float) -> NDArray[np.float32]:
     """Mel filters: the weight of each frequency in each band, (bins // 2 + 1, bands).
 
-    The triangles overlap by half and their maximum is 1, as in the HTK Book (Young et al. 2006, section 5.4).
-
-    Args:
-        rate: the sample rate (Hz).
-        bins: the length of the Fourier transform.
-        bands: the number of filters.
-        low: the lower edge of the lowest band (Hz).
-        high: the upper edge of the highest band (Hz).
+    The triangles overlap by half and their maximum is 1, as in the HTK Book (Young et al. 2006, section 5.4). `bins` is
+    the length of the Fourier transform, `low` and `high` are the edges of the lowest and highest band (Hz).
 
     Raises:
         SettingError: the edges are invalid, or a band has no frequency of the transform.

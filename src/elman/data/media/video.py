@@ -27,13 +27,9 @@ SPREADS, SHIFTS = 5, 50
 
 
 def frames_of(
-    path: str | Path,
-    *,
-    size: tuple[int, int] | None = None,
-    colour: bool = False,
-    begin: float = 0.0,
+    path: str | Path, *, size: tuple[int, int] | None = None, colour: bool = False, begin: float = 0.0,
     end: float | None = None,
-) -> Iterator[NDArray[Any]]:
+) -> Iterator[NDArray[Any]]:  # fmt: skip
     """Yield the frames of a video, upright, in constant memory.
 
     Args:
@@ -69,9 +65,8 @@ def frames_of(
             if upright is None:
                 upright = turned((frame.height, frame.width), turns)
             height, width = turned(upright, turns)
-            image = frame.to_ndarray(
-                format="rgb24" if colour else "gray", height=height, width=width, interpolation="AREA"
-            )
+            pixels = "rgb24" if colour else "gray"
+            image = frame.to_ndarray(format=pixels, height=height, width=width, interpolation="AREA")
             yield np.rot90(image, turns) if turns else image
 
 
@@ -81,15 +76,9 @@ def turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
 
 
 def read_frames(
-    path: str | Path,
-    *,
-    size: tuple[int, int] | None = None,
-    colour: bool = False,
-    crop: tuple[int, int] | None = None,
-    begin: float = 0.0,
-    end: float | None = None,
-    most_frames: int = MOST_FRAMES,
-) -> NDArray[np.uint8]:
+    path: str | Path, *, size: tuple[int, int] | None = None, colour: bool = False,
+    crop: tuple[int, int] | None = None, begin: float = 0.0, end: float | None = None, most_frames: int = MOST_FRAMES,
+) -> NDArray[np.uint8]:  # fmt: skip
     """Read a video, or the part of its frames that moves.
 
     Args:
@@ -113,12 +102,8 @@ def read_frames(
     size_in_bytes = 0
     for frame in frames_of(path, size=size, colour=colour, begin=begin, end=end):
         if len(frames) == most_frames:
-            raise DataError(
-                f"{path} is too long",
-                should=f"at most {most_frames} frames",
-                found="more",
-                hint="split it into pieces, or allow more with --set longest=SECONDS",
-            )
+            hint = "split it into pieces, or allow more with --set max_seconds=SECONDS"
+            raise DataError(f"{path} is too long", should=f"at most {most_frames} frames", found="more", hint=hint)
         size_in_bytes += frame.nbytes
         if size_in_bytes > MOST_BYTES:
             raise DataError(
@@ -129,25 +114,16 @@ def read_frames(
             )
         frames.append(frame)
     if not frames:
-        raise DataError(
-            f"{path} has no frames{f' from {begin:g} seconds on' if begin else ''}",
-            should="at least one",
-            found="none",
-            hint="remove it",
-        )
+        what = f"{path} has no frames{f' from {begin:g} seconds on' if begin else ''}"
+        raise DataError(what, should="at least one", found="none", hint="remove it")
     video = np.stack(frames)
     return video if crop is None else crop_to_motion(video, crop)
 
 
 def crop_to_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Crop all frames to a window that is centred on the motion.
+    """Return the frames in a window (height, width) that is centred on the motion, a copy.
 
-    Args:
-        frames: (T, H, W) or (T, H, W, 3).
-        size: (height, width) of the window.
-
-    Returns:
-        (T, height, width) or (T, height, width, 3), a copy. Without any motion it is the middle of the frame.
+    Without any motion it is the middle of the frame.
 
     Raises:
         SettingError: the window is larger than the frame.
@@ -182,23 +158,16 @@ def centre_of_motion(frames: NDArray[np.uint8], size: tuple[int, int]) -> tuple[
 
     The energy of motion of a pixel is the sum over time of the squared differences of neighbouring frames. The search
     begins at the window of half of `size` with the most energy, and continues by mean shift (Comaniciu and Meer 2002)
-    with a Gaussian kernel until it converges. So motion elsewhere has no effect.
-
-    Args:
-        frames: (T, H, W) or (T, H, W, 3).
-        size: (height, width) of the moving object, with some margin.
+    with a Gaussian kernel until it converges. So motion elsewhere has no effect. `size` is (height, width) of the
+    moving object, with some margin.
     """
     energy = energy_of_motion(frames)
     if not energy.any():
         return energy.shape[0] / 2, energy.shape[1] / 2
     half = np.maximum(1, np.array(size) // 2)
     sums = np.pad(energy.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    boxes = (
-        sums[half[0] :, half[1] :]
-        - sums[: -half[0], half[1] :]
-        - sums[half[0] :, : -half[1]]
-        + sums[: -half[0], : -half[1]]
-    )
+    y, x = half
+    boxes = sums[y:, x:] - sums[:-y, x:] - sums[y:, :-x] + sums[:-y, :-x]
     middle = np.array(np.unravel_index(boxes.argmax(), boxes.shape)) + half / 2
     grid = [np.arange(length) + 0.5 for length in energy.shape]
     spread = np.maximum(1.0, np.array(size) / SPREADS)

@@ -87,6 +87,6 @@ def _time_column(table: str, names: list[str]) -> str:
             f"{table} has several columns that could be the time",
             should="one, or their parts from the year on",
             found=", ".join(times),
-            hint=f"--set time={','.join(parts) if len(parts) > 1 else times[0]}",
+            hint=f"--set time_columns={','.join(parts) if len(parts) > 1 else times[0]}",
         )
     return times[0] if times else names[0]

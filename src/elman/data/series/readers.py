@@ -110,7 +110,7 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
     except DataError as error:
         if form.time or header.time[0].lower() in TIME_NAMES:
             raise
-        guess = f"--set time=NAME, if {header.time[0]}, the first column, does not hold the times"
+        guess = f"--set time_columns=NAME, if {header.time[0]}, the first column, does not hold the times"
         hint = f"{error.hint}; {guess}" if error.hint else guess
         raise error.amended(hint=hint) from error
     return SeriesTable(panel, {name: count for name, count in counts.items() if count}, skipped)
@@ -147,7 +147,7 @@ def _regular(
                 f"{_named(place, name)}: {header.known[column]} is known ahead, but has no value at "
                 f"{step.text(start + int(row) * step.every)}",
                 should="a value at every time",
-                hint=f"fill it in, or take the column out of known={','.join(header.known)}",
+                hint=f"fill it in, or take the column out of known_columns={','.join(header.known)}",
             )
         starts.append(start)
         values.append(np.ascontiguousarray(grid[:length, :C]))
@@ -160,7 +160,7 @@ def _regular(
             f"{place}: the series do not share their times",
             should=f"steps of {step.step} from {step.text(starts[0])} on, as {names[0] or 'the first file'}",
             found=f"{step.text(starts[odd[0]])} in {names[odd[0]]}",
-            hint=f"--set every={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
+            hint=f"--set frequency={step.step.replace(' ', '')}: the mean of what falls into each step is taken",
         )
     return Panel(
         tuple(groups),
@@ -231,7 +231,6 @@ def _read_file(
         rows.values.append(numbers)
         counts["rows"] += 1
     counts["rows"] += skipped.count - bad
-    counts["rows left out"] += skipped.count - bad
     return columns
 
 
@@ -259,5 +258,5 @@ def _number(column: str, text: str) -> float:
         f"{column} is not a number",
         should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",
         found=repr(text[:40]),
-        hint="skip the column with --set columns=A,B naming the others, or such rows with --skip-bad",
+        hint="skip the column with --set target_columns=A,B naming the others, or such rows with --skip-bad",
     )

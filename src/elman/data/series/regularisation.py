@@ -103,7 +103,7 @@ def _check_multiples(
                 f"{place}: the times are not regular",
                 should=f"a row every {clock.step}, as most are",
                 found=f"{clock.text(int(part[n]))} in line {at[n]}, and {len(odd) - 1} more between two steps",
-                hint="--set every=1d, or any other step: the mean of what falls into each is taken",
+                hint="--set frequency=1d, or any other step: the mean of what falls into each is taken",
             )
 
 
@@ -142,7 +142,7 @@ def resample_to_grid(
             f"{place}: the rows are not in the order of their times",
             f"{clock.text(int(ticks[n + 1]))} in line {lines[n + 1]} after {clock.text(int(ticks[n]))}",
             len(back),
-            "--set order=sort",
+            "--set unsorted=sort",
         )
         order = np.argsort(ticks, kind="stable")
         counts["rows put in order"] += int((order != np.arange(len(order))).sum())
@@ -187,7 +187,7 @@ def _single(
         f"{place}: a time stands in several rows",
         f"{clock.text(int(unique[doubled]))} in lines {lines[first[doubled]]} and {lines[first[doubled] + 1]}",
         int((number > 1).sum()),
-        "--set duplicates=mean, first or last; --set series=NAME where a column names the series of a row",
+        "--set duplicates=mean, first or last; --set series_column=NAME where a column names the series of a row",
     )
     counts["rows averaged" if averaged else "rows with a time that stood already"] += len(ticks) - len(unique)
     if rules.duplicates == "first" and not averaged:

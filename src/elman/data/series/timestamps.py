@@ -153,7 +153,7 @@ def _clock_of(text: str, form: str | None, place: str, line: int) -> tuple[Clock
         f"{place}, line {line}: the time cannot be read",
         should=FORMS,
         found=repr(text),
-        hint="--set time_format=%d.%m.%Y, or as the file has it; --set time=NAME for another column",
+        hint="--set time_format=%d.%m.%Y, or as the file has it; --set time_columns=NAME for another column",
     )
 
 
@@ -210,6 +210,6 @@ def parse_step(text: str) -> tuple[str, int]:
             "the step is none",
             should="a number and one of " + ", ".join(UNITS),
             found=repr(text),
-            hint="--set every=1h",
+            hint="--set frequency=1h",
         )
     return unit[0], int(found[1]) * unit[1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from elman.data.series.calendar_features import CYCLES, Calendar
 from elman.data.series.dataset import Panel
+from elman.data.series.readers import SeriesFormat, SeriesTable, read_series
 from elman.data.series.timestamps import Clock
 from elman.data.series.windows import Scaler, Windows
 from elman.errors import BrokenRun, DataError, SettingError
@@ -113,13 +114,43 @@ class ForecastSpec:
             )
         return plan, panel
 
+    def described(self, panel: Panel) -> dict[str, Any]:
+        """Return what config.json says about the series of a run."""
+        clock, starts = self.clock, panel.starts
+        last = max(panel.end(n) for n in range(len(panel.groups)))
+        return {
+            "series": f"{self.series}: {', '.join(panel.series[:20])}{' ...' if self.series > 20 else ''}",
+            "times": f"{clock.text(int(starts.min()))} to {clock.text(last - clock.every)}, every {clock.step}",
+            "validation_from": clock.text(self.cut),
+            "windows": f"{self.lookback} steps read, {self.horizon} forecast, in segments of {self.segment}",
+            "season": f"{self.season} steps",
+            "calendar": ", ".join(self.calendar.cycles) or "no cycle that the training part has twice",
+        }
+
+    def read_table(self, sources: Sequence[Path], form: SeriesFormat, *, skip_bad: bool) -> SeriesTable:
+        """Read other series in the format of the training; times whose rows are skipped are missing.
+
+        Raises:
+            DataError: they cannot be read, or are irregular, which is not corrected unless it was in the training.
+        """
+        form = replace(form, columns=form.columns or self.columns, skip_bad=skip_bad)  # further columns are not read
+        if skip_bad:
+            form = replace(form, rules=replace(form.rules, gaps="missing"))
+        try:
+            return read_series(sources, form, self.clock)
+        except DataError as error:
+            if not (error.hint or "").startswith("--set"):
+                raise
+            hint = f"mend the file, or train a run with {error.hint}"
+            raise error.amended(hint=hint) from error
+
     def training(self, panel: Panel) -> Windows:
         """Return the windows of the training part, which is all that they can see."""
-        return self._windows(panel.before(self.cut))
+        return self._windows(panel.before(self.cut), source=panel)
 
-    def validation(self, panel: Panel) -> Windows:
+    def validation(self, panel: Panel, most: int | None = None) -> Windows:
         """Return the windows whose future lies in the validation part; their past may reach into the training part."""
-        return self._windows(panel, first=self.cut)
+        return self._windows(panel, first=self.cut, most=most)
 
     def all_of(self, panel: Panel, place: str) -> Windows:
         """Return all windows of other series.

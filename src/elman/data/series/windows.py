@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from elman.data.series.calendar_features import Calendar
 from elman.data.series.dataset import Panel
 from elman.data.series.regularisation import LARGEST_GRID
 from elman.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Scaler:
                         f"the series {name} has no value in the training part",
                         should="values before the validation part",
                         found="none",
-                        hint="--set columns=A,B without it, or a smaller validation",
+                        hint="--set target_columns=A,B without it, or a smaller validation",
                     )
                 level, spread = float(there.mean()), float(there.std())
                 if spread <= 1e-12 * max(1.0, abs(level)):
@@ -63,7 +64,7 @@ class Scaler:
                             f"the series {name} does not move in the training part",
                             should="values that differ",
                             found=f"{level:g} at all {len(there):,} times",
-                            hint="--set constants=keep, or --set columns=A,B without it",
+                            hint="--set constant_series=keep, or --set target_columns=A,B without it",
                         )
                     spread = 1.0
                 mean.append(level)
@@ -145,6 +146,8 @@ class Windows:
         first: the tick from which on futures may begin; None: wherever there is a past.
         numbers: of the series that the panel's groups stand for, group by group; None: from 0 on.
         beyond: the future lies beyond the last value: one window for each series, at its end.
+        source: all series, if `panel` is a part of them.
+        most: how many windows an evaluation takes at most, evenly spread; None: all.
 
     Raises:
         DataError: the groups lie too far apart in time.
@@ -161,8 +164,11 @@ class Windows:
         first: int | None = None,
         numbers: list[int] | None = None,
         beyond: bool = False,
+        source: Panel | None = None,
+        most: int | None = None,
     ) -> None:
         self.panel, self.scaler, self.calendar = panel, scaler, calendar
+        self.source, self.most = source or panel, most
         self.lookback, self.horizon, self.beyond = lookback, horizon, beyond
         self.numbers = np.asarray(numbers if numbers is not None else range(len(panel.groups)), np.int64)
         begins, counts = [], []
@@ -193,6 +199,11 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all series, those parts included that the windows do not reach."""
+        return self.source.values.fingerprint
+
     def places(self, numbers: NDArray[np.int64]) -> WindowPlaces:
         """Return where windows are."""
         groups = np.searchsorted(self._ends, numbers, side="right")
@@ -201,6 +212,8 @@ class Windows:
 
     def batch(self, numbers: NDArray[np.int64]) -> WindowBatch:
         """Return the windows of these numbers."""
+        import torch  # only here: series are read without it
+
         T, places = self.lookback, self.places(numbers)
         steps_S = np.arange(-T, self.horizon)
         values_SB = self._values(places, steps_S)

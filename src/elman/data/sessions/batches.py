@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,7 +29,7 @@ class SessionBatch:
     Attributes:
         input_TB: int64, the items that are read.
         target_TB: int64, the item after each; IGNORED where there is none.
-        lengths_B: int64, of whole sessions; None for streams.
+        lengths_B: int64, of whole sessions, on the CPU; None for streams.
         resets_TB: bool, true where a session begins in a stream; None for whole sessions.
         first: whether no state is carried into it.
         count: of the targets that are not IGNORED.
@@ -41,6 +41,12 @@ class SessionBatch:
     resets_TB: Tensor | None
     first: bool
     count: int
+
+    def to(self, device: torch.device) -> SessionBatch:
+        """Return the batch on a device; the lengths stay on the CPU."""
+        resets_TB = None if self.resets_TB is None else self.resets_TB.to(device)
+        input_TB, target_TB = self.input_TB.to(device), self.target_TB.to(device)
+        return replace(self, input_TB=input_TB, target_TB=target_TB, resets_TB=resets_TB)
 
 
 class WholeSessions(BucketBatches[SessionBatch]):
@@ -173,6 +179,7 @@ def seen_before(batch: SessionBatch) -> tuple[Tensor, Tensor]:
     A row is the number of a target among those that are predicted, in the order of `target_TB`. In streams only what
     the window holds of a session is known.
     """
+    batch = batch.to(torch.device("cpu"))
     input_TB, target_TB = batch.input_TB.numpy(), batch.target_TB.numpy()
     counted_TB = target_TB != IGNORED
     row_TB = np.cumsum(counted_TB).reshape(counted_TB.shape) - 1

@@ -130,7 +130,7 @@ def leave_last_out(sessions: Sessions) -> SessionSplit:
 
 
 def write_parts(
-    sessions: Sessions, division: SessionSplit, folder: Path, *, item_least: int, max_evaluated: int
+    sessions: Sessions, division: SessionSplit, folder: Path, *, min_item_count: int, max_evaluated: int
 ) -> tuple[ItemCatalogue, dict[str, Any]]:
     """Number the items by the training part alone, and write all parts.
 
@@ -138,11 +138,11 @@ def write_parts(
         sessions: what is written.
         division: where it is split.
         folder: of the run.
-        item_least: events in the training part that an item must have to be known.
+        min_item_count: events in the training part that an item must have to be known.
         max_evaluated: about how many events of the validation part are evaluated at most, spread over all sessions.
 
     Returns:
-        the items, and what there is to say.
+        The items, and what config.json says about the parts.
 
     Raises:
         DataError: a part has nothing to learn from, or nothing to evaluate.
@@ -151,12 +151,18 @@ def write_parts(
     places = np.arange(len(sessions.item))
     owner = np.repeat(np.arange(len(ends)), ends - begins)
     trained = places < division.training[owner]
-    items, numbers = ItemCatalogue.of(sessions.names, sessions.item[trained], least=item_least)
+    items, numbers = ItemCatalogue.of(sessions.names, sessions.item[trained], least=min_item_count)
     steps = np.empty(len(places), EVENT)
     steps["item"], steps["tied"], steps["judged"] = numbers[sessions.item], sessions.tied, places > begins[owner]
     bounds = {"training": (begins, division.training), "validation": (division.training, division.validation)}
     bounds["test"] = (division.validation, ends)
-    facts: dict[str, Any] = {}
+    tied, neighbours = int(sessions.tied.sum()), len(places) - len(ends)
+    facts: dict[str, Any] = {
+        "sessions": len(ends),
+        "items": f"{len(items)} known of {len(sessions.names)}",
+        "order": f"by time; the file's among equal times, {tied} of {neighbours} neighbouring events",
+        "split": division.description,
+    }
     for part in PARTS:
         first, last = bounds[part]
         limit = max_evaluated if part == "validation" else 0

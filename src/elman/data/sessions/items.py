@@ -58,7 +58,7 @@ class ItemCatalogue:
                 "there is nothing to choose among",
                 should=f"at least 2 items with {max(1, least)} or more events in the training part",
                 found=f"{len(order)} of {len(names)} items",
-                hint="more data, or a smaller item_least" if least > 1 else "more data",
+                hint="more data, or a smaller min_item_count" if least > 1 else "more data",
             )
         numbers = np.full(len(names), UNKNOWN, np.int64)
         numbers[order] = np.arange(len(order))

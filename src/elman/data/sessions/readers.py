@@ -99,11 +99,10 @@ def read_events(sources: Sequence[Path], form: EventTable) -> Events:
                 should="columns with a comma, semicolon, tab or bar between them",
                 found=f"the first line {table.header[0][:60]!r}",
             )
-        asked = {"session": [form.session], "item": [form.item], "time": form.time or [""]}
-        hint = "; or --set columns=A,B,... for a file without a header"
-        places = [
-            table.column(what, name or None, KNOWN_NAMES[what], hint=hint) for what in asked for name in asked[what]
-        ]
+        roles = [("session", "session_column", form.session), ("item", "item_column", form.item)]
+        roles += [("time", "time_columns", name) for name in form.time or [""]]
+        hint = "; or --set column_names=A,B,... for a file without a header"
+        places = [table.column(setting, name or None, KNOWN_NAMES[role], hint=hint) for role, setting, name in roles]
         columns = ", ".join(table.header[place] for place in places)
 
         def convert(cells: list[str], places: list[int] = places) -> None:

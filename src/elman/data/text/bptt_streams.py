@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from elman.data.batching import IGNORED, ResumableBatches
 from elman.data.text.token_file import TokenFile
 from elman.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _RELEASE_AFTER = 1 << 26
 _PAGES_AROUND = 1 << 16  # bytes that the system maps around a byte that is read
@@ -35,6 +37,11 @@ class Window:
     resets_TB: Tensor | None
     first: bool
     count: int
+
+    def to(self, device: torch.device | str) -> Window:
+        """Return the window on a device."""
+        resets_TB = None if self.resets_TB is None else self.resets_TB.to(device)
+        return Window(self.input_TB.to(device), self.target_TB.to(device), resets_TB, self.first, self.count)
 
 
 class Streams(ResumableBatches[Window]):
@@ -67,16 +74,9 @@ class Streams(ResumableBatches[Window]):
     """
 
     def __init__(
-        self,
-        text: TokenFile,
-        *,
-        batch_size: int,
-        window: int,
-        vary: bool = False,
-        seed: int = 0,
-        drop: bool = True,
+        self, text: TokenFile, *, batch_size: int, window: int, vary: bool = False, seed: int = 0, drop: bool = True,
         warmup: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         sizes = (("batch_size", batch_size, 1, 32), ("window", window, 1, 64), ("warmup", warmup, 0, 0))
         for name, value, least, default in sizes:
@@ -126,6 +126,8 @@ class Streams(ResumableBatches[Window]):
 
     def _window(self, start: int, steps: int) -> Window:
         """Return steps `start` to `start + steps` of each stream; tokens of the warm-up are not targets."""
+        import torch  # only here: text is read without it
+
         token_ids, last = self.text.token_ids, len(self.text) - 1
         input_BT = np.zeros((self.batch_size, steps), np.int64)
         target_BT = np.full((self.batch_size, steps), IGNORED, np.int64)

@@ -67,6 +67,7 @@ class Characters(Vocabulary):
 
     def __init__(self, characters: str) -> None:
         self.characters = characters
+        self._bytes_of = [character.encode() for character in characters]
         self._id_of = np.full(CODE_POINTS, -1, np.int32)
         self._id_of[_code_points(characters)] = np.arange(len(characters), dtype=np.int32)
 
@@ -83,12 +84,8 @@ class Characters(Vocabulary):
                 seen[_code_points(piece)] = True
         points = np.flatnonzero(seen).astype("<u4")
         if not len(points):
-            raise DataError(
-                "the text has no characters",
-                should="at least one character",
-                found="an empty text",
-                hint="another text",
-            )
+            should, found = "at least one character", "an empty text"
+            raise DataError("the text has no characters", should=should, found=found, hint="another text")
         if size is not None and len(points) > size:
             raise DataError(
                 "the text has more characters than the vocabulary may have",
@@ -122,7 +119,7 @@ class Characters(Vocabulary):
 
     def decoder(self) -> Decoder:
         """Return a new incremental decoder."""
-        return _CharacterDecoder(self)
+        return ByteDecoder(self, self._bytes_of)
 
     def to_json(self) -> dict[str, Any]:
         """Return the vocabulary in types that JSON has."""
@@ -132,21 +129,10 @@ class Characters(Vocabulary):
     def from_json(cls, fields: dict[str, Any]) -> Self:
         """Build the vocabulary from the result of `to_json`."""
         symbols = fields["symbols"]
-        if not all(len(symbol) == 1 for symbol in symbols):
-            invalid = next(symbol for symbol in symbols if len(symbol) != 1)
+        invalid = next((symbol for symbol in symbols if len(symbol) != 1), None)
+        if invalid is not None:
             raise BrokenRun("the vocabulary is broken", should="symbols of one character", found=f"{invalid[:20]!a}")
         return cls("".join(symbols))
-
-
-class _CharacterDecoder:
-    def __init__(self, vocabulary: Characters) -> None:
-        self._vocabulary = vocabulary
-
-    def push(self, token_id: int) -> str:
-        return self._vocabulary.characters[self._vocabulary.check_token_id(token_id)]
-
-    def finish(self) -> str:
-        return ""
 
 
 def _code_points(text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:

@@ -129,12 +129,8 @@ class Document:
             )
         zero = chunk.find(b"\0")
         if zero >= 0:
-            raise DataError(
-                f"{self.name} is a binary file",
-                should="text",
-                found=f"a zero byte at byte offset {done + zero}",
-                hint=_TRY_BYTES,
-            )
+            found = f"a zero byte at byte offset {done + zero}"
+            raise DataError(f"{self.name} is a binary file", should="text", found=found, hint=_TRY_BYTES)
 
     def stamp(self) -> dict[str, Any]:
         """Return a cheap stamp that changes with the document.
@@ -175,12 +171,8 @@ def read_text(
     if not sources:
         raise DataError("no text was given", should=_TEXT, found="nothing", hint="name a text file or a folder")
     if "" in sources:  # which Path takes for the current folder
-        raise DataError(
-            "the path of a text is empty",
-            should=_TEXT,
-            found="''",
-            hint="the name of a file, or . for the current folder",
-        )
+        hint = "the name of a file, or . for the current folder"
+        raise DataError("the path of a text is empty", should=_TEXT, found="''", hint=hint)
     files: dict[Path, Path] = {}  # by their resolved paths
     for path in map(Path, sources):
         try:
@@ -197,10 +189,7 @@ def _check_encoding(encoding: str) -> None:
         codecs.getincrementaldecoder(encoding)
     except (LookupError, ValueError) as error:
         raise SettingError(
-            "unknown encoding",
-            should="a text encoding of Python",
-            found=repr(encoding),
-            hint="--set encoding=utf-8",
+            "unknown encoding", should="a text encoding of Python", found=repr(encoding), hint="--set encoding=utf-8"
         ) from error
 
 
@@ -218,12 +207,8 @@ def _status(path: Path) -> os.stat_result:
 def _file(path: Path) -> Path:
     status = _status(path)
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(
-            f"{path} is not a file",
-            should=_TEXT,
-            found="a device or pipe",
-            hint=f"write it to a file first: cat {path} > text.txt",
-        )
+        hint = f"write it to a file first: cat {path} > text.txt"
+        raise DataError(f"{path} is not a file", should=_TEXT, found="a device or pipe", hint=hint)
     if status.st_size == 0:
         raise DataError(f"{path} is empty", should="a text", found="0 bytes", hint="remove it, or name another file")
     return path

@@ -80,15 +80,11 @@ def file_lines(path: Path) -> Iterator[str]:
         DataError: the file is missing, broken, not valid UTF-8, or a line is too long.
     """
     try:
-        with _opened(path) as file:
+        with io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
             yield from decoded_lines(file, str(path))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
-
-
-def _opened(path: Path) -> BinaryIO:
-    return io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:

@@ -95,12 +95,8 @@ class TokenFile:
             DataError: one of the parts would have less than two tokens.
         """
         if not 0 < validation < 1:
-            raise SettingError(
-                "invalid value for the validation share",
-                should="a fraction between 0 and 1",
-                found=str(validation),
-                hint="--set validation=0.1",
-            )
+            what, should = "invalid value for the validation share", "a fraction between 0 and 1"
+            raise SettingError(what, should=should, found=str(validation), hint="--set validation=0.1")
         cut = int(len(self) * (1 - validation))
         if min(cut, len(self) - cut) < 2:
             raise DataError(
@@ -165,12 +161,8 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
         if count > start:
             starts.append(start)
     if not count:
-        raise DataError(
-            "the text has no tokens",
-            should="at least one",
-            found="none",
-            hint="another text, or --set vocabulary=characters",
-        )
+        hint = "another text, or --set vocabulary=characters"
+        raise DataError("the text has no tokens", should="at least one", found="none", hint=hint)
     fingerprint = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     encoded_notes = json.dumps(asdict(_Notes(origin, fingerprint, len(vocabulary)))).encode()
     width = vocabulary.dtype.itemsize

@@ -13,38 +13,29 @@ from elman.data.text.characters import Bytes, Characters
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Vocabulary
 from elman.data.text.words import Words
-from elman.errors import BrokenRun, RunError, unknown_name
+from elman.errors import BrokenRun, RunError, look_up
 from elman.storage.files import checked_object, read_checked
 from elman.storage.records import read_record
 
 __all__ = ["VOCABULARIES", "Decoder", "Vocabulary", "build_vocabulary", "load_vocabulary"]
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {
-    "bytes": Bytes,
-    "characters": Characters,
-    "words": Words,
-    "bpe": BytePairs,
-}
+VOCABULARIES: dict[str, type[Vocabulary]] = {"bytes": Bytes, "characters": Characters, "words": Words, "bpe": BytePairs}
 
 LARGEST_FILE = 1 << 29
 """The most bytes of a vocabulary's file."""
 
 
 def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | None = None) -> Vocabulary:
-    """Build a vocabulary from the training texts, in bounded memory.
+    """Build a vocabulary of `VOCABULARIES` from the training texts, in bounded memory.
 
-    Args:
-        kind: a name in `VOCABULARIES`.
-        documents: the training texts.
-        size: the number of symbols, for the kinds that choose them.
+    `size` is the number of symbols, for the kinds that choose them.
 
     Raises:
         SettingError: the kind is unknown, or the size is invalid for it.
         DataError: a document cannot be read as text, or is empty.
     """
-    if kind not in VOCABULARIES:
-        raise unknown_name("vocabulary", kind, VOCABULARIES)
-    return VOCABULARIES[kind].build((document.pieces() for document in documents), size=size)
+    build = look_up("vocabulary", kind, VOCABULARIES).build
+    return build((document.pieces() for document in documents), size=size)
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:
@@ -58,12 +49,8 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
         names = dict.fromkeys(cls.filename for cls in VOCABULARIES.values())
         files = [path / name for name in names if (path / name).is_file()]
         if not files:
-            raise RunError(
-                f"{path} has no vocabulary",
-                should=" or ".join(names),
-                found="neither of them",
-                hint="name a run directory, or the file itself",
-            )
+            should, hint = " or ".join(names), "name a run directory, or the file itself"
+            raise RunError(f"{path} has no vocabulary", should=should, found="neither of them", hint=hint)
         path = files[0]
     fields = read_checked(path, "a vocabulary in JSON, UTF-8", checked_object, largest=LARGEST_FILE)
     try:

@@ -32,18 +32,14 @@ class Decoder(Protocol):
 
     def push(self, token_id: int) -> str:
         """Return the text that is complete with one more token id, perhaps none."""
-        ...
 
     def finish(self) -> str:
         """Return the rest, for example a replacement character for an incomplete one, and reset the decoder."""
-        ...
 
 
 def smallest_dtype(size: int) -> np.dtype[np.unsignedinteger[Any]]:
     """Return the smallest of uint8, uint16 and uint32 (little-endian) that holds the token ids 0 to size - 1."""
-    if size <= 1 << 8:
-        return np.dtype("<u1")
-    return np.dtype("<u2") if size <= 1 << 16 else np.dtype("<u4")
+    return np.dtype("<u1" if size <= 1 << 8 else "<u2" if size <= 1 << 16 else "<u4")
 
 
 class Vocabulary(ABC):

@@ -1,20 +1,19 @@
-"""Data set of encoded pairs of lines, both sides in mapped files, and batches of them."""
+"""Data set of encoded pairs of lines, both sides in mapped files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from elman.data.batching import IGNORED, pad
+from elman.data.skipped import SkippedRows
 from elman.data.translation.readers import SentencePair
-from elman.data.translation.vocabularies import EncodedPair, VocabularyPair
+from elman.data.translation.vocabularies import EncodedPair, VocabularyPair, encode_within
 from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, written_beside
 from elman.storage.ragged import RaggedArrays, growing
@@ -23,36 +22,60 @@ MAX_BYTES = 2**30
 """Bytes of the pairs of lines that are kept for evaluation."""
 
 
-class ParallelBatch(NamedTuple):
-    """Pairs side by side.
-
-    Attributes:
-        source_SB: token ids of the sources.
-        lengths_B: symbols of the sources.
-        target_TB: token ids of the targets, -100 beyond the ends.
-    """
-
-    source_SB: Tensor
-    lengths_B: Tensor  # of the sources
-    target_TB: Tensor  # IGNORED beyond the ends
-
-
-class ParallelDataset(NamedTuple):
+@dataclass(frozen=True)
+class ParallelDataset:
     """Encoded pairs.
 
     Attributes:
         source: the token ids of each source, int64.
         target: the token ids of each target, int64.
+        lines: the pairs as text; none for training pairs.
     """
 
     source: RaggedArrays
     target: RaggedArrays
+    lines: Sequence[SentencePair] = ()
+
+    def __len__(self) -> int:
+        return len(self.source)
 
     @classmethod
-    def of(cls, pairs: Iterable[SentencePair], languages: VocabularyPair) -> Self:
+    def of(cls, pairs: Sequence[SentencePair], vocabularies: VocabularyPair) -> Self:
         """Encode pairs at hand, at least one."""
-        source, target = zip(*(languages.encode(pair) for pair in pairs), strict=True)
-        return cls(RaggedArrays.of(source), RaggedArrays.of(target))
+        source, target = zip(*map(vocabularies.encode, pairs), strict=True)
+        return cls(RaggedArrays.of(source), RaggedArrays.of(target), pairs)
+
+    @classmethod
+    def checked(
+        cls, pairs: Iterable[SentencePair], vocabularies: VocabularyPair, max_symbols: int, *, skip_bad: bool
+    ) -> tuple[Self, SkippedRows]:
+        """Encode pairs for an evaluation, and return what was skipped of them.
+
+        Args:
+            pairs: all of them.
+            vocabularies: of both sides.
+            max_symbols: symbols of a line.
+            skip_bad: skip pairs with too many symbols, or with a character without a symbol.
+
+        Raises:
+            DataError: such a pair is there and `skip_bad` is false, or all are such pairs.
+        """
+        lines: list[SentencePair] = []
+        skipped, first = SkippedRows(), None
+        for number, pair in enumerate(pairs, 1):
+            try:
+                for vocabulary, line in zip(vocabularies, pair, strict=True):
+                    encode_within(vocabulary, line, f"pair {number}", max_symbols, skip="--skip-bad skips such pairs")
+            except DataError as error:
+                if not skip_bad:
+                    raise
+                first = first or error
+                skipped.add(f"{error.what}: {error.found}")
+            else:
+                lines.append(pair)
+        if first and not lines:
+            raise first
+        return cls.of(lines, vocabularies), skipped
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -61,14 +84,15 @@ class ParallelDataset(NamedTuple):
         Raises:
             RunError: they are missing or broken.
         """
-        found = cls(RaggedArrays.open(folder, "source"), RaggedArrays.open(folder, "target"))
-        if len(found.source) != len(found.target) or not all(part.values.dtype == np.int64 for part in found):
+        pairs = cls(RaggedArrays.open(folder, "source"), RaggedArrays.open(folder, "target"))
+        integers = pairs.source.values.dtype == pairs.target.values.dtype == np.int64
+        if len(pairs.source) != len(pairs.target) or not integers:
             raise BrokenRun(
                 f"the pairs in {folder} are broken",
                 should="as many sources as targets, of token ids",
-                found=f"{len(found.source)} and {len(found.target)}",
+                found=f"{len(pairs.source)} and {len(pairs.target)}",
             )
-        return found
+        return pairs
 
     @classmethod
     def write(cls, folder: Path, encoded: Iterable[EncodedPair]) -> Self:
@@ -91,14 +115,8 @@ class ParallelDataset(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """What changes with every change of the pairs."""
+        """SHA-256 of the sources, and of the targets."""
         return self.source.fingerprint + self.target.fingerprint
-
-    def batch(self, chosen: NDArray[np.int64]) -> ParallelBatch:
-        """Return these pairs as a batch."""
-        source, lengths = pad([self.source[int(n)] for n in chosen])
-        target, _ = pad([self.target[int(n)] for n in chosen], fill=IGNORED)
-        return ParallelBatch(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target))
 
 
 def write_validation_pairs(path: Path, pairs: Iterable[SentencePair]) -> int:

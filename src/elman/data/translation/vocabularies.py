@@ -14,6 +14,7 @@ from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
 from elman.data.translation.readers import SentencePair
 from elman.data.translation.spool import SpooledPairs
+from elman.errors import DataError
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
@@ -81,12 +82,55 @@ class VocabularyPair(NamedTuple):
     def encode_short(
         self, pairs: SpooledPairs, max_symbols: int, skipped: SkippedRows
     ) -> Iterator[tuple[SentencePair, EncodedPair]]:
-        """Yield the pairs of at most `max_symbols` symbols a line, encoded; the others are counted in `skipped`."""
+        """Yield the pairs of at most `max_symbols` symbols a line, encoded; the others are counted in `skipped`.
+
+        Raises:
+            DataError: all pairs are longer.
+        """
+        count = 0
         for number, pair in pairs.numbered():
             encoded = self.encode(pair)
             sizes = [len(ids) for ids in encoded]
             if max(sizes) <= max_symbols:
+                count += 1
                 yield pair, encoded
             else:
                 side = 0 if sizes[0] > max_symbols else -1
                 skipped.add(f"{pairs.names[side]}, line {number}: {sizes[side]} symbols")
+        if not count:
+            raise DataError(
+                "every pair is too long",
+                should=f"at most {max_symbols} symbols in each line",
+                found=f"more in all {len(pairs)} pairs of {pairs.names[0]}",
+                hint=f"--set max_symbols={5 * max_symbols}",
+            )
+
+
+def encode_within(
+    vocabulary: Vocabulary, line: str, where: str, max_symbols: int, *, skip: str, settable: bool = False
+) -> NDArray[np.int64]:
+    """Return the token ids of a line that is not too long.
+
+    Args:
+        vocabulary: of its language.
+        line: the text.
+        where: its place, for the message.
+        max_symbols: symbols at most.
+        skip: how such a line is skipped, for the message.
+        settable: whether the message proposes another `max_symbols`.
+
+    Raises:
+        DataError: the line has a character without a symbol, or too many symbols.
+    """
+    try:
+        ids = encode_line(vocabulary, line)
+    except DataError as error:
+        raise error.amended(f"{where}: {error.what}", hint=f"{error.hint or 'leave it out'}; {skip}") from error
+    if len(ids) > max_symbols:
+        raise DataError(
+            f"{where} is too long",
+            should=f"at most {max_symbols} symbols",
+            found=f"{len(ids)}: {line[:40]!r} ...",
+            hint=f"cut it into sentences{f', or --set max_symbols={len(ids)}' if settable else ''}; {skip}",
+        )
+    return ids

@@ -1,7 +1,7 @@
 """Unigram and bigram baselines of text.
 
-    frequencies:  p(v)     = (n(v) + 1) / (N + V)
-    pairs:        p(v | u) = (n(u, v) + p(v)) / (n(u) + 1)
+    unigram:  p(v)     = (n(v) + 1) / (N + V)
+    bigram:   p(v | u) = (n(u, v) + p(v)) / (n(u) + 1)
 
 n counts in the training text. The first is Laplace smoothing; the second has the first as its Dirichlet prior of
 strength 1 (MacKay & Peto 1995, "A hierarchical Dirichlet language model"). Both sum to 1 over v, so their nats are
@@ -49,7 +49,7 @@ def text_baselines(training: TokenFile, text: TokenFile, *, characters: int | No
     p_V = (single + 1) / (end + size)
     u, v = bigrams // size, bigrams % size
     p_pair = (double + p_V[v]) / (before[u] + 1)
-    nats = {"frequencies": -np.log(p_V[v])[place].sum(), "pairs": -np.log(p_pair)[place].sum()}
+    nats = {"unigram": -np.log(p_V[v])[place].sum(), "bigram": -np.log(p_pair)[place].sum()}
     return {name: perplexity_metrics(float(number), len(place), characters) for name, number in nats.items()}
 
 

@@ -59,10 +59,8 @@ class Cider:
     """
 
     def __init__(self, references: References) -> None:
-        self.images_with: Counter[Ngram] = Counter()
         counted = [[ngram_counts(text) for text in texts] for texts in references]
-        for counts in counted:
-            self.images_with.update(set().union(*counts))
+        self.images_with = Counter(chain.from_iterable(set[Ngram]().union(*counts) for counts in counted))
         self.log_images = math.log(max(1, len(references)))
         self.references = [[self._vector(count) for count in counts] for counts in counted]
 
@@ -113,16 +111,14 @@ def constant_caption(references: References) -> str:
     The n-gram precision of a caption without repeated n-grams is the mean over its n-grams of the share of images that
     have it in a reference.
     """
-    images_with: Counter[Ngram] = Counter()
-    for texts in references:
-        images_with.update(set().union(*map(ngram_counts, texts)))
+    images_with = Counter(chain.from_iterable(set[Ngram]().union(*map(ngram_counts, texts)) for texts in references))
     lengths = [sorted({len(text.split()) for text in texts}) for texts in references]
     best_score, best = -math.inf, references[0][0]
     for text in dict.fromkeys(chain.from_iterable(references)):
         score = _log_precision(text, images_with, len(references))
         if score > best_score:
             length = len(text.split())
-            reference_length = sum(_closest(choices, length) for choices in lengths)
+            reference_length = sum(min(choices, key=lambda n: (abs(n - length), n)) for choices in lengths)
             score += min(0.0, 1 - reference_length / (len(references) * length))  # brevity penalty
             if score > best_score:
                 best_score, best = score, text
@@ -139,7 +135,3 @@ def _log_precision(text: str, images_with: Counter[Ngram], images: int) -> float
         own = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
         score += math.log(sum(images_with[gram] for gram in set(own)) / (len(own) * images)) / ORDER
     return score
-
-
-def _closest(lengths: Sequence[int], length: int) -> int:
-    return min(lengths, key=lambda choice: (abs(choice - length), choice))

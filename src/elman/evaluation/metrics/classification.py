@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.decoding.probabilities import sigmoid, softmax
+from elman.decoding.probabilities import Floats, sigmoid, softmax
 from elman.evaluation.metrics.calibration import calibration_error
 from elman.evaluation.result import Metrics
 
-Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 MIN_PROBABILITY = 1e-12  # in a logarithm
 
@@ -30,10 +29,11 @@ def single_label_metrics(logits_NC: Floats, target_N: Integers, temperature: flo
     """
     probability_NC = softmax(logits_NC, temperature)
     predicted_N = probability_NC.argmax(1)
+    table_CC = confusion_matrix(predicted_N, target_N, logits_NC.shape[1])
     own_N = probability_NC[np.arange(len(target_N)), target_N]
     return {
         "accuracy": float((predicted_N == target_N).mean()),
-        "macro_f1": macro_f1(confusion_matrix(predicted_N, target_N, logits_NC.shape[1])),
+        "macro_f1": mean_f1(np.diag(table_CC), table_CC.sum(0), table_CC.sum(1)),
         "nats": float(np.log(1 / np.maximum(own_N, MIN_PROBABILITY)).mean()),
         "calibration_error": calibration_error(probability_NC.max(1), predicted_N == target_N),
         "examples": len(target_N),
@@ -73,13 +73,8 @@ def confusion_matrix(predicted_N: Integers, target_N: Integers, classes: int) ->
     return np.bincount(target_N * classes + predicted_N, minlength=classes * classes).reshape(classes, classes)
 
 
-def macro_f1(table_CC: Integers) -> float:
-    """Return the mean over the classes of F1, the harmonic mean of precision and recall."""
-    return mean_f1(np.diag(table_CC), table_CC.sum(0), table_CC.sum(1))
-
-
 def mean_f1(hits_C: NDArray[Any], predicted_C: NDArray[Any], true_C: NDArray[Any]) -> float:
-    """Return the mean of 2 hits / (predicted + true) over the classes that are predicted or true at least once."""
+    """Return the mean of F1, 2 hits / (predicted + true), over the classes that are predicted or true at least once."""
     known = predicted_C + true_C > 0
     return float((2 * hits_C[known] / (predicted_C + true_C)[known]).mean()) if known.any() else 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from elman.data.text.bptt_streams import Streams
 from elman.data.text.token_file import TokenFile
+from elman.data.text.vocabularies import Vocabulary
 from elman.errors import DataError
 from elman.evaluation.result import Metrics
 
@@ -63,8 +65,8 @@ def perplexity(
     total, count, state = 0.0, 0, None
     with torch.no_grad():
         for piece in windows:
-            resets = piece.resets_TB.to(device) if piece.resets_TB is not None else None
-            loss, state = nats(piece.input_TB.to(device), piece.target_TB.to(device), state, resets=resets)
+            moved = piece.to(device)
+            loss, state = nats(moved.input_TB, moved.target_TB, state, resets=moved.resets_TB)
             total += float(loss)
             count += piece.count
     if count == 0:
@@ -82,3 +84,18 @@ def perplexity_metrics(nats: float, symbols: int, characters: int | None = None)
     if characters:
         metrics["bits_per_character"] = nats / math.log(2) / characters
     return {**metrics, "symbols": symbols}
+
+
+@lru_cache(maxsize=1)  # all symbols are decoded, and every evaluation of a training is on the same text
+def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
+    """Return how many characters the predicted symbols stand for, those after each document's first; None for words."""
+    if vocabulary.kind == "words":
+        return None
+    predicted = len(text) - len(text.document_starts)
+    if vocabulary.kind == "characters":
+        return predicted
+    firsts = set(text.document_starts.tolist())
+    decoder = vocabulary.decoder()
+    # The first symbol of a document is not predicted, but a character may begin in it.
+    pushed = ((i, len(decoder.push(int(token_id)))) for i, token_id in enumerate(text.token_ids))
+    return sum(length for i, length in pushed if i not in firsts)

@@ -16,15 +16,6 @@ from elman.errors import SettingError
 from elman.evaluation.result import Metrics
 
 
-def gains(at: int) -> NDArray[np.float64]:
-    """Return the gain of the target at each of the ranks 1 to K: for recall, reciprocal rank and NDCG, (3, K).
-
-    With a single target the ideal list has it first, so that NDCG is 1 / log2(1 + rank).
-    """
-    rank = np.arange(1, at + 1)
-    return np.stack([np.ones(at), 1 / rank, 1 / np.log2(1 + rank)])
-
-
 class RankingTally:
     """Ranking metrics that are accumulated batch by batch.
 
@@ -40,7 +31,10 @@ class RankingTally:
         if at < 1:
             raise SettingError("invalid length of a list", should="at of 1 or more", found=str(at))
         self.at, self.counts = at, counts
-        self._sums = np.concatenate([np.zeros((3, 1)), np.cumsum(gains(at), 1)], 1)  # of the first n ranks, n = 0 to K
+        # For recall, reciprocal rank and NDCG; with a single target the ideal list has it first.
+        rank = np.arange(1, at + 1)
+        gains = np.stack([np.ones(at), 1 / rank, 1 / np.log2(1 + rank)])
+        self._sums = np.concatenate([np.zeros((3, 1)), np.cumsum(gains, 1)], 1)  # of the first n ranks, n = 0 to K
         self._gained = np.zeros(3)
         self.events = self._unknown = 0
         self._listed, self._popularity = np.zeros(len(counts), np.int64), 0.0
@@ -62,14 +56,10 @@ class RankingTally:
         equal_N = (scores_NV == target_score_N).sum(1)  # the target included
         listed_N = known_N & (target_score_N[:, 0] > -torch.inf)
         above, equal = above_N[listed_N].numpy(), equal_N[listed_N].numpy()
-        last = np.minimum(above + equal, self.at)
-        first = np.minimum(above, self.at)
+        first, last = np.minimum(above, self.at), np.minimum(above + equal, self.at)
         self._gained += ((self._sums[:, last] - self._sums[:, first]) / equal).sum(1)
         self.events += len(target_N)
         self._unknown += int((~known_N).sum())
-        self._count_lists(scores_NV)
-
-    def _count_lists(self, scores_NV: Tensor) -> None:
         best = scores_NV.topk(min(self.at, scores_NV.shape[1]), 1)
         listed = best.indices[best.values > -torch.inf].numpy()
         self._listed += np.bincount(listed, minlength=len(self.counts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ class Trace:
 
     Attributes:
         cell: of the layer.
-        weights: of the layer, without a graph.
+        weights: of the layer.
         gx_TBGH: what the input sends to the gates.
         gh_TBGH: what the past sends to the gates.
         before: the states that each step starts from, (T, B, .).
@@ -59,23 +60,11 @@ class Trace:
         """How many sequences."""
         return int(self.gx_TBGH.shape[1])
 
-    def rows(self, start: int, stop: int) -> Trace:
-        """Return the trace of some of the sequences."""
-
-        def cut(state: State) -> State:
-            return tuple(s[:, start:stop] for s in state)
-
-        return Trace(
-            self.cell,
-            self.weights,
-            self.gx_TBGH[:, start:stop],
-            self.gh_TBGH[:, start:stop],
-            cut(self.before),
-            cut(self.after),
-            cut(self.error),
-            self.exists_TB[:, start:stop],
-            self.thread_TB[:, start:stop],
-        )
+    def apply(self, pick: Callable[[Tensor], Tensor]) -> Trace:
+        """Return a trace with `pick` applied to every tensor over steps and sequences."""
+        gx, gh, exists, thread = map(pick, (self.gx_TBGH, self.gh_TBGH, self.exists_TB, self.thread_TB))
+        before, after, error = (tuple(map(pick, state)) for state in (self.before, self.after, self.error))
+        return Trace(self.cell, self.weights, gx, gh, before, after, error, exists, thread)
 
 
 @torch.no_grad()
@@ -90,8 +79,7 @@ def replay(call: CapturedCall, rows: int | None = None) -> Trace:
         ElmanError: the layer computed something else than its cell's steps, so that nothing can be measured.
     """
     cell, reverse = call.cell, call.strand.direction == 1
-    weights = _without_graph(call.weights)
-    x_TBI = call.x_TBI[:, :rows]
+    weights, x_TBI = call.weights, call.x_TBI[:, :rows]
     T, B, _ = x_TBI.shape
     exists_TB, fresh_TB = _marks(call, T, B)
     if reverse:
@@ -152,19 +140,6 @@ def _others(
 
 def _no_state(s: Tensor) -> Tensor:
     return torch.zeros_like(s[0]) if len(s) else s
-
-
-def _without_graph(weights: Weights) -> Weights:
-    """Return the same numbers, apart from the graph of the forward pass."""
-    initial = weights.initial
-    return weights._replace(
-        ih=weights.ih.detach(),
-        hh=weights.hh.detach(),
-        b_ih=None if weights.b_ih is None else weights.b_ih.detach(),
-        b_hh=None if weights.b_hh is None else weights.b_hh.detach(),
-        hr=None if weights.hr is None else weights.hr.detach(),
-        initial=None if initial is None else tuple(w.detach() for w in initial),
-    )
 
 
 def _marks(call: CapturedCall, T: int, B: int) -> tuple[Tensor, Tensor]:
@@ -268,30 +243,21 @@ class Linear:
 
     def rows(self, start: int, stop: int) -> Linear:
         """Return the same for some of the sequences, without computing anything again."""
-        part = copy.copy(self)
-        part.trace = self.trace.rows(start, stop)
-        part.gates = [None if g is None else g[:, start:stop] for g in self.gates]
-        part.carry = [[None if c is None else c[:, start:stop] for c in row] for row in self.carry]
-        return part
+        return self._apply(lambda values: values[:, start:stop])
 
     def at(self, t_N: Tensor, b_N: Tensor) -> Linear:
         """Return what `pull` needs of single steps: number n is step t_N[n] of sequence b_N[n], in a batch of one."""
+        return self._apply(lambda values: values[t_N, b_N].unsqueeze(1), trace=not self.unitwise)
 
-        def pick(values: Tensor) -> Tensor:
-            return values[t_N, b_N].unsqueeze(1)
-
+    def _apply(self, pick: Callable[[Tensor], Tensor], trace: bool = True) -> Linear:
         part = copy.copy(self)
-        if not self.unitwise:  # only then are the steps computed again
-            part.trace = trace = copy.copy(self.trace)
-            trace.gx_TBGH, trace.gh_TBGH, trace.before = (
-                pick(trace.gx_TBGH),
-                pick(trace.gh_TBGH),
-                tuple(map(pick, trace.before)),
-            )
+        if trace:
+            part.trace = self.trace.apply(pick)
         part.gates = [None if g is None else pick(g) for g in self.gates]
         part.carry = [[None if c is None else pick(c) for c in row] for row in self.carry]
         return part
 
+    @torch.no_grad()
     def pull(self, start: int, stop: int, d_after: State) -> tuple[Tensor, State]:
         """Take gradients of the states after steps start..stop back to the gates and the states before them.
 

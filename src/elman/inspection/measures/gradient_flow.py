@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import NamedTuple
 
 import torch
@@ -85,12 +85,10 @@ class BackwardPass(NamedTuple):
     """The backward pass of one call of a layer.
 
     Attributes:
-        d_gh_TBGH: the gradient of W h + b, in processing order.
         d_W: dE/dW.
         norms_B: |dE/dW| of each sequence alone.
     """
 
-    d_gh_TBGH: Tensor
     d_W: Tensor
     norms_B: Tensor
 
@@ -113,10 +111,9 @@ class LagStep(NamedTuple):
 def backpropagate(linear: Linear) -> BackwardPass:
     """Return dE/dW of one call, by backpropagation step by step, and its norm for each sequence alone."""
     trace = linear.trace
-    T = trace.T
     d_gh_TBGH = torch.zeros_like(trace.gh_TBGH)
     d_state = tuple(torch.zeros_like(e[0]) for e in trace.error)
-    for t in reversed(range(T)):
+    for t in reversed(range(trace.T)):
         d_after = tuple((e[t] + d)[None] for e, d in zip(trace.error, d_state, strict=True))
         d_gh, d_before = linear.pull(t, t + 1, d_after)
         d_gh_TBGH[t] = d_gh[0]
@@ -128,7 +125,7 @@ def backpropagate(linear: Linear) -> BackwardPass:
         own = d_gh_TBGH[:, b].flatten(1).T @ trace.before[0][:, b]
         norms_B[b] = own.norm()
         d_W += own
-    return BackwardPass(d_gh_TBGH, d_W, norms_B)
+    return BackwardPass(d_W, norms_B)
 
 
 @torch.no_grad()
@@ -139,10 +136,8 @@ def walk(linear: Linear, lags: int) -> Iterator[LagStep]:
         linear: the linearised call.
         lags: K.
     """
-    zero = torch.zeros_like(linear.trace.weights.hh)
-    trace = linear.trace
-    T = trace.T
-    d_state = trace.error
+    trace, T = linear.trace, linear.trace.T
+    zero, d_state = torch.zeros_like(trace.weights.hh), trace.error
     start_TB = _norm(trace.error)
     alive_TB = trace.exists_TB & (start_TB > 0)
     least = float(start_TB.max()) * NEGLIGIBLE if start_TB.numel() else 0.0
@@ -154,7 +149,8 @@ def walk(linear: Linear, lags: int) -> Iterator[LagStep]:
             yield LagStep(ratios, zero, zero[:0])
             return
         d_gh, d_before = linear.pull(0, n, d_state)
-        yield LagStep(ratios, _product(d_gh, trace.before[0][:n]), _error_sample(d_state, start_TB[k:], alive_TB))
+        contribution = d_gh.flatten(2).flatten(0, 1).T @ trace.before[0][:n].flatten(0, 1)
+        yield LagStep(ratios, contribution, _error_sample(d_state, start_TB[k:], alive_TB))
         if not bool((norm_TB > least).any()):
             return
         thread_TB = trace.thread_TB[1:n]
@@ -183,7 +179,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         projections.append(float((contribution * total).sum()) / (size**2 or 1.0))
         ratios = torch.cat([step.ratios for step in here])
         counts.append(ratios.numel())
-        quantiles.append(_quantiles(ratios))
+        quantiles.append(_quantiles(ratios.sort().values))
         directions.append(participation_ratio([step.errors_NS for step in here]))
     return (
         _flow(quantiles, counts, lags, linears, directions),
@@ -205,8 +201,7 @@ def decay(linears: Sequence[Linear], lags: int, pairs: int) -> GradientFlow:
     for steps in zip_longest(*(_sampled_walk(linear, lags, pairs) for linear in linears)):
         ratios = torch.cat([ratios for ratios in steps if ratios is not None])
         counts.append(ratios.numel())
-        ordered = sorted(ratios.tolist())  # for a few numbers a tensor is slower
-        quantiles.append([ordered[round(q * (len(ordered) - 1))] if ordered else 0.0 for q in QUANTILES])
+        quantiles.append(_quantiles(sorted(ratios.tolist())))  # for a few numbers a tensor is slower
         if counts[-1] and quantiles[-1][1] < HORIZON_SHARE:
             break
     return _flow(quantiles, counts, lags, linears)
@@ -236,11 +231,6 @@ def _sampled_walk(linear: Linear, lags: int, pairs: int) -> Iterator[Tensor]:
             return
         _, d_before = linear.at(t_N[:N] - k, b_N[:N]).pull(0, N, tuple(d[:N, None] for d in d_state))
         d_state = tuple(d[:, 0] for d in d_before)
-
-
-def _product(d_gh: Tensor, before: Tensor) -> Tensor:
-    """Return the sum over steps and sequences of d_gh times the state before, (G*H, P)."""
-    return d_gh.flatten(2).flatten(0, 1).T @ before.flatten(0, 1)
 
 
 def _error_sample(d_state: Sequence[Tensor], start_TB: Tensor, alive_TB: Tensor) -> Tensor:
@@ -296,12 +286,9 @@ def _contributions(norms: list[float], projections: list[float], total: float, r
     # Rounding leaves a small remainder even when every lag was followed.
     significant = remainder if remainder > 1e-4 * total else 0.0
     whole = max(sum(norms) + significant, 1e-300)
-    share, so_far = [], 0.0
-    for norm in norms:
-        so_far += norm
-        share.append(so_far / whole)
+    share = tuple(so_far / whole for so_far in accumulate(norms))
     usable = next((k for k, s in enumerate(share) if s >= 0.95), None) if total > 0 else None
-    return LagContributions(tuple(norms), tuple(share), tuple(projections), total, remainder, usable)
+    return LagContributions(tuple(norms), share, tuple(projections), total, remainder, usable)
 
 
 def _factor_per_lag(median: Sequence[float]) -> float:
@@ -316,9 +303,6 @@ def _norm(state: Sequence[Tensor]) -> Tensor:
     return norm_TB
 
 
-def _quantiles(values: Tensor) -> list[float]:
-    if not values.numel():
-        return [0.0, 0.0, 0.0]
-    ordered = values.flatten().sort().values
+def _quantiles(ordered: Sequence[float] | Tensor) -> list[float]:
     # Nearest rank: interpolation would turn an infinity beside a number into a NaN.
-    return [float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES]
+    return [float(ordered[round(q * (len(ordered) - 1))]) if len(ordered) else 0.0 for q in QUANTILES]

@@ -11,7 +11,6 @@ have the same singular values, so the exponents are the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +20,7 @@ from elman.inspection.capture.replay import Linear
 
 EXPONENTS = 4  # how many of the leading exponents are followed
 SEQUENCES = 4  # along how many sequences
+DOUBLINGS = 23  # of the power m
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,12 @@ def measure(linear: Linear) -> Jacobians:
     values = [torch.linalg.svdvals(J) for J in sample(linear)]
     picked = torch.stack([torch.stack([v[-1], v.median(), v[0]]) for v in values]) if values else torch.zeros(1, 3)
     exponents_BK, steps = lyapunov(linear)
-    lyapunov_std = float(exponents_BK[:, 0].std(correction=0)) if steps else 0.0
     return Jacobians(
         singular_values=tuple(picked.median(0).values.tolist()),
         samples=len(values),
         spectral_radius=_radii(linear),
         lyapunov_exponents=tuple(exponents_BK.mean(0).tolist()) if steps else (),
-        lyapunov_std=lyapunov_std,
+        lyapunov_std=float(exponents_BK[:, 0].std(correction=0)) if steps else 0.0,
         steps=steps,
     )
 
@@ -115,21 +114,19 @@ def lyapunov(linear: Linear, count: int = EXPONENTS) -> tuple[Tensor, int]:
 def spectral_radius(W_HH: Tensor) -> float:
     """Return the largest modulus of an eigenvalue, by Gelfand's formula: lim |W^m|^(1/m), m = 2, 4, 8 ..."""
     power, log_scale = W_HH.detach().double(), 0.0  # W^m = exp(log_scale) * power
-    for doubling in range(24):
+    for doubling in range(DOUBLINGS + 1):
+        if doubling:
+            power, log_scale = power @ power, 2 * log_scale
         norm = float(power.norm())
-        if not norm > 0 or not math.isfinite(norm):
-            return norm if not norm > 0 else math.inf
-        power = power / norm
-        log_scale += math.log(norm)
-        if doubling == 23:
-            return math.exp(log_scale / 2**doubling)
-        power, log_scale = power @ power, 2 * log_scale
-    raise AssertionError("the loop returns")
+        if not 0 < norm < math.inf:
+            return norm
+        power, log_scale = power / norm, log_scale + math.log(norm)
+    return math.exp(log_scale / 2**DOUBLINGS)
 
 
 def _radii(linear: Linear) -> dict[str, float]:
     trace = linear.trace
-    blocks: Sequence[Tensor] = trace.weights.hh.chunk(len(trace.cell.gates))
+    blocks = trace.weights.hh.chunk(len(trace.cell.gates))
     if blocks[0].shape[0] != blocks[0].shape[1]:
         return {}
     return {gate: spectral_radius(block) for gate, block in zip(trace.cell.gates, blocks, strict=True)}

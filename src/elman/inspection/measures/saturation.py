@@ -65,7 +65,7 @@ def measure(linears: Sequence[Linear]) -> Saturation:
         dead = float((derivatives_NH == 0).all(0).float().mean()) if relu else None
         if not relu:  # half of the relu units are 0 at any step, as they should be
             saturated = float(saturated_NH.float().mean())
-            always = float((saturated_NH.float().mean(0) >= ALWAYS).float().mean())
+            always = _always(saturated_NH)
     return Saturation(saturated, always, dead, _gates(linears), _time_constants(linears))
 
 
@@ -77,14 +77,12 @@ def gate_values(trace: Trace, gate: str) -> Tensor:
 
 def _derivatives(linear: Linear) -> Tensor | None:
     """Return f' of every step; of a gated cell the derivative of its candidate."""
-    trace, gates = linear.trace, linear.trace.cell.gates
-    if len(gates) == 1:
-        first = linear.gates[0]
-        return None if first is None else first[:, :, 0]
-    cell = trace.cell
+    trace, cell = linear.trace, linear.trace.cell
+    if len(cell.gates) == 1:
+        return None if linear.gates[0] is None else linear.gates[0][:, :, 0]
     if cell.candidate is None:
         return None
-    g = gates.index(cell.candidate)
+    g = cell.gates.index(cell.candidate)
     past_TBH = trace.gh_TBGH[:, :, g]
     if cell.candidate_reset is not None:
         past_TBH = gate_values(trace, cell.candidate_reset) * past_TBH
@@ -97,11 +95,14 @@ def _gates(linears: Sequence[Linear]) -> dict[str, GateActivity]:
         values_NH = _rows(linears, lambda linear, letter=letter: gate_values(linear.trace, letter))  # type: ignore[misc]
         if values_NH is not None and values_NH.numel():
             activity[letter] = GateActivity(
-                float(values_NH.mean()),
-                float(((values_NH >= ALWAYS).float().mean(0) >= ALWAYS).float().mean()),
-                float(((values_NH <= 1 - ALWAYS).float().mean(0) >= ALWAYS).float().mean()),
+                float(values_NH.mean()), _always(values_NH >= ALWAYS), _always(values_NH <= 1 - ALWAYS)
             )
     return activity
+
+
+def _always(true_NH: Tensor) -> float:
+    """Return the share of the units for which it is true at `ALWAYS` of the steps."""
+    return float((true_NH.float().mean(0) >= ALWAYS).float().mean())
 
 
 def _time_constants(linears: Sequence[Linear]) -> tuple[float, ...]:
@@ -109,8 +110,7 @@ def _time_constants(linears: Sequence[Linear]) -> tuple[float, ...]:
     keep_NH = _rows(linears, lambda linear: linear.carry[-1][-1])
     if keep_NH is None or not keep_NH.numel():
         return ()
-    log_keep_H = keep_NH.double().clamp(1e-12, 1 - 1e-9).log().mean(0)
-    taus = -1 / log_keep_H
+    taus = -1 / keep_NH.double().clamp(1e-12, 1 - 1e-9).log().mean(0)
     return tuple(torch.quantile(taus, taus.new_tensor([0.1, 0.25, 0.5, 0.75, 0.9])).tolist())
 
 

@@ -6,14 +6,14 @@ Williams and Peng, "An efficient gradient-based algorithm for on-line training o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from elman.inspection.capture.recorder import LayerDirection, LossFunction, record
+from elman.inspection.capture.recorder import LayerDirection, LossFunction, Recording, record
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,27 @@ def measure(
         model: as in `diagnose`.
         batches: as in `diagnose`.
         loss: as in `diagnose`.
-        full: the gradient without truncation of each strand's weights, as `gradients_of` returns it.
+        full: the gradient without truncation of each strand's weights, as `summed_gradients` returns it.
         tried: the windows.
     """
-    found: dict[LayerDirection, list[Truncation]] = {strand: [] for strand, whole in full.items() if whole}
+    rows: dict[LayerDirection, list[Truncation]] = {strand: [] for strand, whole in full.items() if whole}
     for window in tried:
-        cut: dict[LayerDirection, list[Tensor]] = {}
-        for batch in batches:
-            recording = record(model, batch, loss, window=window)
-            for strand in found:
-                add(cut, strand, gradients_of(strand, recording.gradients))
-        for strand, rows in found.items():
-            rows.append(_compare(window, cut[strand], full[strand]))
-    return {strand: tuple(rows) for strand, rows in found.items()}
+        cut = summed_gradients((record(model, batch, loss, window=window) for batch in batches), list(rows))
+        for strand, results in rows.items():
+            results.append(_compare(window, cut[strand], full[strand]))
+    return {strand: tuple(results) for strand, results in rows.items()}
+
+
+def summed_gradients(
+    recordings: Iterable[Recording], strands: Sequence[LayerDirection]
+) -> dict[LayerDirection, list[Tensor]]:
+    """Return the gradients of each strand's U and W, summed over recordings."""
+    sums: dict[LayerDirection, list[Tensor]] = {}
+    for recording in recordings:
+        for strand in strands:
+            own = gradients_of(strand, recording.gradients)
+            sums[strand] = [a + b for a, b in zip(sums[strand], own, strict=True)] if strand in sums else own
+    return sums
 
 
 def gradients_of(strand: LayerDirection, gradients: Mapping[str, Tensor]) -> list[Tensor]:
@@ -71,11 +79,6 @@ def gradients_of(strand: LayerDirection, gradients: Mapping[str, Tensor]) -> lis
     prefix = f"{strand.module}." if strand.module else ""
     names = [f"{prefix}{weight}{end}" for weight in ("weight_ih", "weight_hh")]
     return [gradients[name] for name in names if name in gradients]
-
-
-def add(sums: dict[LayerDirection, list[Tensor]], strand: LayerDirection, gradients: Sequence[Tensor]) -> None:
-    """Add gradients to the sums of a strand."""
-    sums[strand] = [a + b for a, b in zip(sums[strand], gradients, strict=True)] if strand in sums else list(gradients)
 
 
 def _compare(window: int, cut: Sequence[Tensor], whole: Sequence[Tensor]) -> Truncation:

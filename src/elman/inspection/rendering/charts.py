@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elman.errors import MissingExtraError
-from elman.inspection.results import Diagnosis, LayerReport
+from elman.inspection.results import LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Figure
+
+    from elman.inspection.report import Report
 
 # Placeholders for the colours of the page, which differ in light and dark mode; they are replaced in the SVG.
 TEXT, ACCENT, SECOND = "#010101", "#020202", "#030303"
@@ -25,9 +27,8 @@ Chart = Callable[["Axes", LayerReport, dict[str, str]], None]
 def gradient_by_lag(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
     """Draw the median ratio and its 10 % and 90 % quantiles, on a logarithmic axis."""
     flow = layer.measurements.flow
-    floor = 1e-6
     lags = range(len(flow.median))
-    low, median, high = ([min(max(v, floor), 1e12) for v in row] for row in (flow.p10, flow.median, flow.p90))
+    low, median, high = ([min(max(v, 1e-6), 1e12) for v in row] for row in (flow.p10, flow.median, flow.p90))
     axes.fill_between(lags, low, high, color=colour[ACCENT], alpha=0.25, linewidth=0)
     axes.plot(lags, median, color=colour[ACCENT], linewidth=2)
     axes.axhline(0.01, color=colour[SECOND], linewidth=1, linestyle="--")
@@ -59,9 +60,9 @@ def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
     axes.set_title("cosine of truncated and full gradient", loc="left")
 
 
-def overview(report: Diagnosis) -> Figure:
+def overview(report: Report) -> Figure:
     """Return a figure with one row of charts for each layer."""
-    Figure = _figure_class()
+    Figure = require_matplotlib()
     charts: list[Chart] = [gradient_by_lag, contributions]
     if any(layer.measurements.truncation for layer in report.layers):
         charts.append(truncation)
@@ -84,7 +85,7 @@ def svg(chart: Chart, layer: LayerReport, salt: str) -> str:
         layer: its numbers.
         salt: a string unique among the charts of a page, so that their ids differ.
     """
-    Figure = _figure_class()
+    Figure = require_matplotlib()
     import matplotlib
 
     placeholders = {colour: colour for colour in PAGE_COLOURS}
@@ -115,17 +116,12 @@ def _style(axes: Axes, colour: dict[str, str]) -> None:
         text.set_color(colour[TEXT])
 
 
-def require_matplotlib() -> None:
-    """Check that matplotlib is installed.
+def require_matplotlib() -> type[Figure]:
+    """Return matplotlib's Figure, without pyplot: no window is opened, and no figure stays in memory.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    _figure_class()
-
-
-def _figure_class() -> type[Figure]:
-    """Return matplotlib's Figure, without pyplot: no window is opened, and no figure stays in memory."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

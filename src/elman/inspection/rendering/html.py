@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 from elman.inspection.rendering import charts
-from elman.inspection.rendering.terminal import quantities
+from elman.inspection.rendering.terminal import WARNINGS, quantities
 from elman.inspection.rendering.unrolled_svg import unrolled
-from elman.inspection.results import Diagnosis, LayerReport
+from elman.inspection.results import LayerReport
+
+if TYPE_CHECKING:
+    from elman.inspection.report import Report
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;
@@ -56,10 +60,14 @@ steps and sequences of your data. Factors under 1 make the gradient vanish, fact
 inputs so many steps back.</p></section>
 """.strip()
 
-WARNINGS = ("vanishing", "narrow", "truncated too short", "saturated")
+LEGEND = (
+    "First: the share of the error that is left, by lag: median, and the range from 10 % to 90 %; the dashed line "
+    "is 1 %. Second: the contribution of each lag to dE/dW (bars, relative to the largest), and the cumulative "
+    "share (line)."
+)
 
 
-def page(report: Diagnosis, title: str) -> str:
+def page(report: Report, title: str) -> str:
     """Return the page as HTML."""
     sections = "".join(_layer(layer, f"l{k}") for k, layer in enumerate(report.layers))
     return (
@@ -70,7 +78,7 @@ def page(report: Diagnosis, title: str) -> str:
     )
 
 
-def _summary(report: Diagnosis) -> str:
+def _summary(report: Report) -> str:
     rows = "".join(
         f"<tr><td>{escape(layer.name)}</td><td>{escape(layer.cell)}, {layer.hidden} units</td>"
         f"<td>{_verdict(layer)}</td></tr>"
@@ -86,9 +94,10 @@ def _summary(report: Diagnosis) -> str:
 
 def _layer(layer: LayerReport, salt: str) -> str:
     findings = "".join(f"<p>{escape(finding.message)}.</p>" for finding in layer.findings)
-    selected = [charts.gradient_by_lag, charts.contributions]
+    selected, third = [charts.gradient_by_lag, charts.contributions], ""
     if layer.measurements.truncation:
         selected.append(charts.truncation)
+        third = " Third: cosine similarity of the truncated and the full gradient, by truncation length."
     figures = "".join(f"<figure>{charts.svg(c, layer, f'{salt}{n}')}</figure>" for n, c in enumerate(selected))
     others = "".join(
         f"<dt>{escape(q.name)}</dt><dd>{escape(q.value)}<br><small>{escape(q.meaning)}</small></dd>"
@@ -98,21 +107,7 @@ def _layer(layer: LayerReport, salt: str) -> str:
         f"<section><h2>{escape(layer.name)}: {_verdict(layer)}</h2>{findings}{_remedies(layer)}"
         f'<h3>Unrolled network</h3><div class="scroll latest" tabindex="0">{unrolled(layer)}</div>'
         f'<p><small>{_caption(layer)}</small></p><h3>Charts</h3><div class="charts">{figures}</div>'
-        f"<p><small>{_legend(layer)}</small></p>"
-        f"<h3>Other numbers</h3><dl>{others}</dl></section>"
-    )
-
-
-def _legend(layer: LayerReport) -> str:
-    third = (
-        " Third: cosine similarity of the truncated and the full gradient, by truncation length."
-        if layer.measurements.truncation
-        else ""
-    )
-    return (
-        "First: the share of the error that is left, by lag: median, and the range from 10 % to 90 %; the dashed line "
-        "is 1 %. Second: the contribution of each lag to dE/dW (bars, relative to the largest), and the cumulative "
-        f"share (line).{third}"
+        f"<p><small>{LEGEND}{third}</small></p><h3>Other numbers</h3><dl>{others}</dl></section>"
     )
 
 
@@ -150,14 +145,13 @@ def _verdict(layer: LayerReport) -> str:
     return f'<span class="verdict {kind}">{escape(layer.verdict)}</span>'
 
 
-def _sequences(report: Diagnosis) -> str:
+def _sequences(report: Report) -> str:
     rows = "".join(
         f"<tr><td>{g.batch}</td><td>{g.row}</td><td>{g.norm:.3g}</td><td>{g.share:.0%}</td></tr>"
         for g in report.largest_gradients
     )
     training = ""
-    if report.gradient_norms:
-        norms = report.gradient_norms
+    if norms := report.gradient_norms:
         training = (
             f"<p>Gradient norms of {_count(norms.steps, 'training step')}: median {norms.median:.3g}, 90 % under "
             f"{norms.p90:.3g}, maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} of the steps were clipped.</p>"

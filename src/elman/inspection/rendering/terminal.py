@@ -3,76 +3,70 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from elman.inspection.results import Diagnosis, LayerReport
+from elman.inspection.measures.saturation import Saturation
+from elman.inspection.results import LayerReport
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from elman.inspection.report import Report
+
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 54  # columns of a chart: with its label it fits a terminal of 80
 FLOOR = 1e-4  # the smallest ratio that the chart of gradient by lag shows
-COLOURS = {
-    "healthy": "green",
-    "vanishing": "yellow",
-    "narrow": "yellow",
-    "truncated too short": "yellow",
-    "saturated": "yellow",
-}
+WARNINGS = ("vanishing", "narrow", "truncated too short", "saturated")
+COLOURS = {"healthy": "green", **dict.fromkeys(WARNINGS, "yellow")}
 
 
-def print_report(report: Diagnosis, console: Console | None = None) -> None:
+def print_report(report: Report, console: Console | None = None) -> None:
     """Print a report; `console` is standard output if None."""
     from rich.console import Console
 
-    console = console or Console()
-    console.print(
+    write = partial((console or Console()).print, highlight=False)
+    write(
         f"[bold]gradient diagnosis[/bold]  {report.sequences} sequences of up to {report.steps} steps, "
-        f"loss {report.loss:.4g}; required memory {report.memory} steps",
-        highlight=False,
+        f"loss {report.loss:.4g}; required memory {report.memory} steps"
     )
     for layer in report.layers:
-        _print_layer(layer, console)
+        _print_layer(layer, write)
     if report.largest_gradients:
         first = report.largest_gradients[0]
-        console.print(
+        write(
             f"\nhalf of the gradient comes from {report.half_gradient_share:.0%} of the sequences; the largest share, "
-            f"{first.share:.0%}, from batch {first.batch} row {first.row}",
-            highlight=False,
+            f"{first.share:.0%}, from batch {first.batch} row {first.row}"
         )
-    if report.gradient_norms:
-        norms = report.gradient_norms
-        console.print(
+    if norms := report.gradient_norms:
+        write(
             f"gradient norm over {norms.steps} training steps: median {norms.median:.3g}, 90 % under {norms.p90:.3g}, "
-            f"maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} clipped",
-            highlight=False,
+            f"maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} clipped"
         )
 
 
-def _print_layer(layer: LayerReport, console: Console) -> None:
+def _print_layer(layer: LayerReport, write: Callable[..., None]) -> None:
     from rich.markup import escape
 
     colour = COLOURS.get(layer.verdict, "red")
     title = f"{escape(layer.name)}  ({layer.cell}, {layer.hidden} units)"
-    console.print(f"\n[bold]{title}[/bold]: [bold {colour}]{layer.verdict}[/bold {colour}]", highlight=False)
+    write(f"\n[bold]{title}[/bold]: [bold {colour}]{layer.verdict}[/bold {colour}]")
     for finding in layer.findings:
-        console.print(f"  {finding.message}", highlight=False)
+        write(f"  {finding.message}")
     flow, contributions = layer.measurements.flow, layer.measurements.contributions
-    console.print(f"  gradient by lag    {chart([_height(v) for v in flow.median])}", highlight=False)
-    console.print(
+    write(f"  gradient by lag    {chart([_height(v) for v in flow.median])}")
+    write(
         f"                     lag 0 to {len(flow.median) - 1}, logarithmic; half-life {_lag(flow.half_life)}, "
-        f"1 % horizon {_lag(flow.horizon)}",
-        highlight=False,
+        f"1 % horizon {_lag(flow.horizon)}"
     )
-    console.print(f"  share of dE/dW     {chart(list(contributions.cumulative_share))}", highlight=False)
-    console.print(f"                     cumulative; 95 % within {_lag(contributions.usable_memory)}", highlight=False)
+    write(f"  share of dE/dW     {chart(contributions.cumulative_share)}")
+    write(f"                     cumulative; 95 % within {_lag(contributions.usable_memory)}")
     for quantity in quantities(layer):
-        console.print(f"  {quantity.name:<20} {quantity.value}", highlight=False)
+        write(f"  {quantity.name:<20} {quantity.value}")
     for k, remedy in enumerate(layer.remedies):
-        console.print(f"  {'try' if not k else ' or'} [bold]{escape(remedy.options)}[/bold]", highlight=False)
-        console.print(f"        {escape(remedy.reason)}", style="dim", highlight=False)
+        write(f"  {'try' if not k else ' or'} [bold]{escape(remedy.options)}[/bold]")
+        write(f"        {escape(remedy.reason)}", style="dim")
 
 
 class Quantity(NamedTuple):
@@ -89,63 +83,51 @@ class Quantity(NamedTuple):
     meaning: str
 
 
-def quantities(layer: LayerReport) -> list[Quantity]:
-    """Return the other numbers of a layer; those that were not measured are omitted."""
-    m = layer.measurements
-    least, middle, most = m.jacobians.singular_values
-    rows = [
-        Quantity(
-            "one Jacobian",
-            f"singular values {least:.3g} to {most:.3g}, median {middle:.3g}",
-            "factors by which one step scales errors, by direction",
-        )
-    ]
-    ratio = m.flow.participation_ratio
-    far = len(ratio) - 1
-    if far >= 0:
+def quantities(layer: LayerReport) -> Iterator[Quantity]:
+    """Yield the other numbers of a layer; those that were not measured are omitted."""
+    m, jacobians, ratio = layer.measurements, layer.measurements.jacobians, layer.measurements.flow.participation_ratio
+    if ratio:
+        far = len(ratio) - 1
         value = ", ".join(f"{ratio[k]:.1f} at lag {k}" for k in sorted({0, far // 4, far // 2, far}))
         meaning = "how many directions the errors span: about how many numbers can be remembered at once"
-        rows.insert(0, Quantity("participation ratio", value, meaning))
-    if m.jacobians.spectral_radius:
-        radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in m.jacobians.spectral_radius.items())
-        rows.append(Quantity("spectral radius of W", radii, "the largest absolute eigenvalue, for each gate"))
-    if m.jacobians.lyapunov_exponents:
-        values = ", ".join(f"{e:+.3f}" for e in m.jacobians.lyapunov_exponents)
-        rows.append(Quantity("Lyapunov exponents", values, "above 0, nearby states diverge exponentially: chaos"))
+        yield Quantity("participation ratio", value, meaning)
+    least, middle, most = jacobians.singular_values
+    value = f"singular values {least:.3g} to {most:.3g}, median {middle:.3g}"
+    yield Quantity("one Jacobian", value, "factors by which one step scales errors, by direction")
+    if jacobians.spectral_radius:
+        value = ", ".join(f"{gate} {radius:.3g}" for gate, radius in jacobians.spectral_radius.items())
+        yield Quantity("spectral radius of W", value, "the largest absolute eigenvalue, for each gate")
+    if jacobians.lyapunov_exponents:
+        value = ", ".join(f"{e:+.3f}" for e in jacobians.lyapunov_exponents)
+        yield Quantity("Lyapunov exponents", value, "above 0, nearby states diverge exponentially: chaos")
     meaning = "95 % of the power of the input projection U x lies at this period and longer ones"
-    rows.append(Quantity("shortest period", f"{m.shortest_period:.3g} steps", meaning))
-    rows += _saturation(layer)
+    yield Quantity("shortest period", f"{m.shortest_period:.3g} steps", meaning)
+    yield from _saturation(m.saturation)
     if m.truncation:
         value = "; ".join(f"{row.window}: {row.cosine:.2f}" for row in m.truncation)
-        rows.append(Quantity("cosine by window", value, "of the truncated and the full gradient, by truncation length"))
-    drift = m.state_drift
-    if drift.segments:
-        last = drift.segments[-1]
+        yield Quantity("cosine by window", value, "of the truncated and the full gradient, by truncation length")
+    if m.state_drift.segments:
+        seen, last = m.state_drift.seen_steps, m.state_drift.segments[-1]
         value = f"mean shifted by {last.shift:.2g} standard deviations, size times {last.growth:.2g}"
-        meaning = f"the states at the end of the sequences relative to the first {drift.seen_steps} steps"
-        rows.append(Quantity(f"state after step {drift.seen_steps}", value, meaning))
-    return rows
+        meaning = f"the states at the end of the sequences relative to the first {seen} steps"
+        yield Quantity(f"state after step {seen}", value, meaning)
 
 
-def _saturation(layer: LayerReport) -> list[Quantity]:
-    s = layer.measurements.saturation
-    rows = []
+def _saturation(s: Saturation) -> Iterator[Quantity]:
     if s.saturated is not None:
         value = f"{s.saturated:.0%} of all steps and units; {s.always_saturated or 0:.0%} of the units always"
         derivative = "of the candidate" if s.gates else "f'"
-        rows.append(Quantity("saturated", value, f"the derivative {derivative} is under 0.05: little gradient passes"))
+        yield Quantity("saturated", value, f"the derivative {derivative} is under 0.05: little gradient passes")
     if s.dead is not None:
-        rows.append(Quantity("dead units", f"{s.dead:.0%}", "relu units that are 0 at every step of every sequence"))
+        yield Quantity("dead units", f"{s.dead:.0%}", "relu units that are 0 at every step of every sequence")
     if s.gates:
-        value = "; ".join(
-            f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, closed {g.closed:.0%})" for n, g in s.gates.items()
-        )
-        rows.append(Quantity("gates", value, "mean value; the share of units whose gate is stuck"))
+        gates = s.gates.items()
+        value = "; ".join(f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, closed {g.closed:.0%})" for n, g in gates)
+        yield Quantity("gates", value, "mean value; the share of units whose gate is stuck")
     if s.time_constants:
         low, _, median, _, high = s.time_constants
         value = f"median {median:.3g} steps, from {low:.3g} to {high:.3g}"
-        rows.append(Quantity("time constants", value, "how long the gates of the units keep their memory"))
-    return rows
+        yield Quantity("time constants", value, "how long the gates of the units keep their memory")
 
 
 def chart(heights: Sequence[float]) -> str:

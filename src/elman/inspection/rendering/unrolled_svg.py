@@ -92,14 +92,13 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 or not share > 0 else "&lt;1%"
 
 
-def _label(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> str:
+def _label(x: float, y: float, text: str, kind: str) -> str:
     """Return a text element; what follows an underscore is a subscript."""
     base, _, index = text.partition("_")
-    if not index:
-        return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{base}</text>'
-    index, blank, rest = index.partition(" ")
-    small = f'<tspan class="index" dy="4">{index}</tspan><tspan dy="-4">{blank}{rest}</tspan>'
-    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">{base}{small}</text>'
+    if index:
+        index, blank, rest = index.partition(" ")
+        base += f'<tspan class="index" dy="4">{index}</tspan><tspan dy="-4">{blank}{rest}</tspan>'
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}" text-anchor="middle">{base}</text>'
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float, kind: str, label: str) -> str:

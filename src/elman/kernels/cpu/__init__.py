@@ -10,6 +10,7 @@ numbers of threads in the gradients of the weights, which add up tokens.
 from __future__ import annotations
 
 from functools import partial
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from elman.kernels.call import flatten, is_traced, refusal_of_mode, tensors
 from elman.kernels.cpu import passes
 from elman.kernels.cpu.packing import packed_weights
 from elman.kernels.cpu.passes import KINDS
-from elman.kernels.eager import State, Steps
+from elman.kernels.eager import Options, State, Steps
 from elman.kernels.weights import Weights
 
 if passes.missing is None:
@@ -43,16 +44,7 @@ device = "cpu"
 REUSE_BELOW = 16
 
 
-def refusal(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> str | None:
+def refusal(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]) -> str | None:
     """Return why this kernel cannot run the call, in plain words, or None."""
     if passes.missing is not None:
         return passes.missing
@@ -83,15 +75,9 @@ def _refusal_of_type(x_TBI: Tensor, others: list[Tensor]) -> str | None:
 
 
 def unroll(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> tuple[Tensor, State]:
+    cell: Steps, x_TBI: Tensor, state: State, weights: Weights, *,
+    lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
     """Run one layer in one direction over a whole sequence; the contract is `eager.unroll`'s."""
     assert cell.kernel is not None
     call = flatten(x_TBI, state, weights, lengths, resets)
@@ -110,23 +96,14 @@ def unroll(
 def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights, out: State | None = None) -> State:
     """Run one step without gradients, with one call and no memory beyond the result: the same bits as `unroll`.
 
-    Args:
-        cell: as in `unroll`, of a call that `refusal` lets pass.
-        x_BI: the input of the step.
-        state: as in `unroll`.
-        weights: as in `unroll`.
-        out: where the new state goes, one (B, H) tensor for each state; fresh memory if None. It may be `state` itself.
-
-    Returns:
-        The state after the step, `out` if there is one; the output of the step is its first tensor.
+    The call is one that `refusal` lets pass. The state after the step goes to `out`, one (B, H) tensor for each state,
+    which may be `state` itself; to fresh memory if it is None.
     """
     assert cell.kernel is not None
     packed = packed_weights(cell.kernel, weights)
     x_BI, state = x_BI.contiguous(), tuple(s.contiguous() for s in state)
     if out is None:
         out = tuple(torch.empty_like(s) for s in state)
-    if len(state) == 1:
-        _engine.step(packed, x_BI, state[0], None, out[0], None, torch.get_num_threads())
-    else:
-        _engine.step(packed, x_BI, state[0], state[1], out[0], out[1], torch.get_num_threads())
+    c, c_out = (state[1], out[1]) if len(state) > 1 else (None, None)
+    _engine.step(packed, x_BI, state[0], c, out[0], c_out, torch.get_num_threads())
     return out

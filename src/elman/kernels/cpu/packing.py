@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from elman.kernels.cpu import passes
 from elman.kernels.cpu.passes import KINDS
@@ -22,12 +20,8 @@ class _Entry:
     __slots__ = ("b_hh", "b_ih", "hh", "ih", "kind", "packed", "versions")
 
     def __init__(self, kind: str, weights: Weights, versions: tuple[int, ...], packed: _engine.Packed) -> None:
-        self.ih, self.hh, self.b_ih, self.b_hh = (_reference(t) for t in weights[:4])
+        self.ih, self.hh, self.b_ih, self.b_hh = (_nothing if t is None else weakref.ref(t) for t in weights[:4])
         self.kind, self.versions, self.packed = kind, versions, packed
-
-
-def _reference(tensor: Tensor | None) -> Callable[[], Tensor | None]:
-    return _nothing if tensor is None else weakref.ref(tensor)
 
 
 def _nothing() -> None:

@@ -72,32 +72,14 @@ def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> tuple[Te
 def forward(
     kind: str, call: Call, reverse: bool, save: bool, packed: _engine.Packed | None = None, traced: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run the forward pass.
+    """Run the forward pass: y_TBH, hn_BH, cn_BH and what is saved, the last two empty where there is nothing to return.
 
-    Args:
-        kind: of cell, one of `KINDS`.
-        call: the arguments of `unroll`.
-        reverse: run from the last step to the first.
-        save: keep what the backward pass needs.
-        packed: the packed weights; None packs those of the call.
-        traced: allocate torch's own memory.
-
-    Returns:
-        y_TBH, hn_BH, cn_BH and what is saved; the last two are empty where there is nothing to return.
+    What the backward pass needs is kept under `save`. The weights are those of the call if `packed` is None.
     """
     call = with_strides(call)
     y_TBH, hn_BH, cn_BH, saved = outputs(kind, call, save, traced)
-    _engine.forward(
-        *KINDS[kind],
-        packed,
-        call,
-        reverse,
-        torch.get_num_threads(),
-        y_TBH,
-        hn_BH,
-        None if call.c_BH is None else cn_BH,
-        saved if save else None,
-    )
+    cn, kept = None if call.c_BH is None else cn_BH, saved if save else None
+    _engine.forward(*KINDS[kind], packed, call, reverse, torch.get_num_threads(), y_TBH, hn_BH, cn, kept)
     return y_TBH, hn_BH, cn_BH, saved
 
 
@@ -118,17 +100,9 @@ def gradients(call: Call, mask: GradientMask, traced: bool = False) -> Gradients
 
 
 def backward(
-    kind: str,
-    call: Call,
-    reverse: bool,
-    mask: GradientMask,
-    y_TBH: Tensor,
-    saved: Tensor,
-    d_y: Tensor | None,
-    d_hn: Tensor | None,
-    d_cn: Tensor | None,
-    traced: bool = False,
-) -> Gradients:
+    kind: str, call: Call, reverse: bool, mask: GradientMask, y_TBH: Tensor, saved: Tensor,
+    d_y: Tensor | None, d_hn: Tensor | None, d_cn: Tensor | None, traced: bool = False,
+) -> Gradients:  # fmt: skip
     """Run the backward pass of a forward pass that saved; a gradient that is None stands for zeros."""
     call = with_strides(call)
     if d_y is not None and d_y.stride(2) != 1:

@@ -61,14 +61,13 @@ class Stepper:
     def step(self, parameters: Mapping[str, Tensor | None], input: Tensor, hx: Any) -> tuple[Tensor, ...] | None:
         """Return the output and each state after a step, in memory of their own, or None.
 
+        None where `prepare` was not called for these weights, or where the call is not one for which it would do. The
+        numbers have the same bits as those of `unroll` layer by layer.
+
         Args:
             parameters: all of the layer's, by name: its `_parameters`.
             input: (B, I), or (I,) for a single sequence.
             hx: (L, B, H), or (L, H), a tuple of two for a cell with two states.
-
-        Returns:
-            (output, h) or (output, h, c): the same bits as `unroll` layer by layer; None where `prepare` was not
-            called for these weights, or where the call is not one for which it would do.
         """
         stack = self._stack  # once: another thread may prepare meanwhile
         if stack is None or not _is_plain():

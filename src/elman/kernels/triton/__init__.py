@@ -8,7 +8,7 @@ Nothing is added in an order that varies, so two runs agree to the bit. See `pla
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from elman.kernels import operators
 from elman.kernels.autograd import Passes, RecurrentFunction
 from elman.kernels.call import Call, flatten, is_traced, refusal_of_mode, tensors
-from elman.kernels.eager import State, Steps
+from elman.kernels.eager import Options, State, Steps
 from elman.kernels.triton import backward_pass, forward_pass
 from elman.kernels.triton.options import EngineOptions, options, use
 from elman.kernels.triton.plan import KINDS
@@ -44,16 +44,7 @@ _TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 missing: str | None = None if find_spec("triton") else "triton is not installed: pip install 'elman[gpu]'"
 
 
-def refusal(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> str | None:
+def refusal(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]) -> str | None:
     """Return why this kernel cannot run the call, in plain words, or None."""
     if x_TBI.device.type != device:
         return "the input is not on a GPU"
@@ -94,15 +85,9 @@ def how(x_TBI: Tensor, cell: Steps, weights: Weights) -> str:
 
 
 def unroll(
-    cell: Steps,
-    x_TBI: Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    lengths: Tensor | None = None,
-    resets: Tensor | None = None,
-    reverse: bool = False,
-) -> tuple[Tensor, State]:
+    cell: Steps, x_TBI: Tensor, state: State, weights: Weights, *,
+    lengths: Tensor | None = None, resets: Tensor | None = None, reverse: bool = False,
+) -> tuple[Tensor, State]:  # fmt: skip
     """Run one layer in one direction over a whole sequence; the contract is `eager.unroll`'s.
 
     Under autocast everything is cast to its type first, and output and state are of it, as torch.nn's are.

@@ -57,14 +57,9 @@ def _carries(call: Call, d_hn: Tensor | None, d_cn: Tensor | None) -> dict[str, 
 
 
 def _products(
-    kind: str,
-    call: Call,
-    reverse: bool,
-    mask: GradientMask,
-    y_TBH: Tensor,
-    d_work: Tensor,
-    carries: dict[str, Tensor | None],
-) -> Gradients:
+    kind: str, call: Call, reverse: bool, mask: GradientMask,
+    y_TBH: Tensor, d_work: Tensor, carries: dict[str, Tensor | None],
+) -> Gradients:  # fmt: skip
     dtype, H = y_TBH.dtype, y_TBH.shape[2]
     rows = KINDS[kind].gates * H
     d_input, d_past = d_work[:, :, :rows], d_work[:, :, -rows:]

@@ -66,15 +66,9 @@ class Plan(NamedTuple):
 
 
 def plan(
-    kind: str,
-    B: int,
-    H: int,
-    size: int,
-    processors: int = PROCESSORS,
-    shared: int = SHARED,
-    tier: int | None = None,
-    exact: bool = False,
-) -> Plan:
+    kind: str, B: int, H: int, size: int, processors: int = PROCESSORS, shared: int = SHARED,
+    tier: int | None = None, exact: bool = False,
+) -> Plan:  # fmt: skip
     """Choose the tier for a layer.
 
     Args:

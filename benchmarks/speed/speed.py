@@ -1,8 +1,8 @@
 """Check, then time: elman's layers on the CPU beside torch.nn and, where installed, JAX's scan and ONNX Runtime.
 
-    python benchmarks/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--what full,ragged,steps] [--quick]
+    python benchmarks/speed/speed.py [--cases 0,3,5] [--cells RNN,GRU,LSTM] [--what full,ragged,steps] [--quick]
                                [--out docs/results/speed]
-    python benchmarks/speed.py --device cuda [--cells ...] [--types bf16,fp16,fp32,tf32] [--minutes 7.5] [--out ...]
+    python benchmarks/speed/speed.py --device cuda [--cells ...] [--types bf16,fp16,fp32,tf32] [--minutes 7.5]
 
 Every case is checked before it is timed: outputs and all gradients against torch.nn in float64, steps to the bit
 against the whole run, and the outputs of the others against elman's, so that all do the same. The implementations take

@@ -1,4 +1,4 @@
-"""What a step of the GPU engine should cost on an H100, by arithmetic: `python benchmarks/gpu_cost.py`. Nothing is run.
+"""What a step of the GPU engine should cost on an H100, by arithmetic. Nothing is run.
 
 It prints the table of docs/decisions/0005-the-gpu-engine.md, whose sources for the constants stand there too. It is a
 bound with latencies added, to choose between designs and to have something that a measurement can prove wrong.

@@ -1,6 +1,6 @@
 """Does the doctor cure? Train a plain network, diagnose it, apply the first remedy as it is printed, train again.
 
-    python benchmarks/remedies.py adding:100 adding:200 adding:400 copy:50 copy:100 mnist --data FOLDER
+    python benchmarks/diagnosis/remedies.py adding:100 adding:200 adding:400 copy:50 copy:100 mnist --data FOLDER
 
 Every case starts from the same patient: a tanh RNN with torch's initialisation, AdamW with a learning rate of 0.001
 that falls along half a cosine, and no clipping. The doctor sees one batch of its training data after training has

@@ -1,6 +1,6 @@
 """Memory of preparing a run out of data that should not fit into it: makes pairs of lines, or sounds, and measures.
 
-    python benchmarks/preparation.py translate|transcribe [--count N] [--set key=value ...] [--folder DIR]
+    python benchmarks/memory/preparation.py translate|transcribe [--count N] [--set key=value ...] [--folder DIR]
 
 What counts is the peak of anonymous memory (sampled 100 times a second) above that when everything was imported, while
 the recipe prepares a run; pages of mapped files do not count, as the system can take them back at any time. Run it with

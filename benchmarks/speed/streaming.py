@@ -1,6 +1,6 @@
 """A stream of a million steps: the memory stays flat, and the numbers are those of the whole run to the last bit.
 
-    python benchmarks/streaming.py [--steps 1000000] [--cell LSTM] [--hidden 64] [--layers 1] [--batch 1] [--json]
+    python benchmarks/speed/streaming.py [--steps 1000000] [--cell LSTM] [--hidden 64] [--layers 1] [--batch 1] [--json]
 
 Two runs go over the same input, each with a state of its own from the beginning on: one by `layer.step`, one by the
 layer over pieces of ten thousand steps. Outputs and states are compared after every piece. The memory of the process is

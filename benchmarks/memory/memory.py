@@ -1,6 +1,6 @@
 """Memory of training on a text far larger than memory should be: makes one, encodes it, trains on it, and measures.
 
-    python benchmarks/memory.py [--gigabytes 2] [--vocabulary characters] [--steps 200] [--folder DIR] [--json]
+    python benchmarks/memory/memory.py [--gigabytes 2] [--vocabulary characters] [--steps 200] [--folder DIR] [--json]
 
 Two children, each measured from the moment when everything is imported: one that chooses the symbols, encodes the
 text and reads every window once; and `elman train language-model`, which does the same and trains. What counts is
@@ -76,7 +76,8 @@ def encode(text: Path, folder: Path, vocabulary: str) -> None:
 
 def train(text: Path, folder: Path, vocabulary: str, steps: int) -> None:
     """The work of the second child: the command, with a small model."""
-    import elman.recipes.language_model  # noqa: F401  (so that it is not counted)
+    import elman.models.language_model
+    import elman.recipes.run  # noqa: F401  (so that they are not counted)
     from elman.cli import run
 
     begin()

@@ -1,6 +1,6 @@
 """How well the recipes do on real data: train within a budget, evaluate, and put the number beside its bar.
 
-    ELMAN_DATA=DATA python benchmarks/quality.py [--only NAME ...] [--scale X] [--threads N] [--out FILE]
+    ELMAN_DATA=DATA python benchmarks/quality/quality.py [--only NAME ...] [--scale X] [--threads N] [--out FILE]
 
 Every case runs the two commands that a user would type, `elman train` and `elman evaluate`; both are printed. A case
 replaces its own line in the stored table and leaves the others, so that the table can be made case by case.
@@ -127,7 +127,7 @@ def table(rows: dict[str, Any]) -> str:
     lines = [
         "# Quality on real data",
         "",
-        "    ELMAN_DATA=DATA python benchmarks/quality.py",
+        "    ELMAN_DATA=DATA python benchmarks/quality/quality.py",
         "",
         "| what | metric | reached | bar | aim | budget, min | others | when, where, which commit |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | --- |",

@@ -1,6 +1,6 @@
 """Check, then time: the training of a language model by elman's loop beside the same model in plain torch.
 
-    python benchmarks/training.py [--layers 2] [--hidden 512] [--embedding 128] [--symbols 65] [--batch 32]
+    python benchmarks/speed/training.py [--layers 2] [--hidden 512] [--embedding 128] [--symbols 65] [--batch 32]
                                   [--window 64] [--steps 30] [--fused] [--json]
 
 Elman's side is the whole of `elman.training.loop.train`: schedule, objective, clipping, optimiser and bookkeeping.

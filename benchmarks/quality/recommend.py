@@ -1,6 +1,6 @@
 """How fast the recommender trains on a million events of 20,000 items, and what it has learned then.
 
-    python benchmarks/recommend.py [--seconds S] [--negatives K ...] [--threads N] [--events N] [--items V]
+    python benchmarks/quality/recommend.py [--seconds S] [--negatives K ...] [--threads N] [--events N] [--items V]
 
 The events are made up: sessions of about ten, in which the next item follows from the last one, from a taste that stays
 for the session, or from popularity. Every K is trained for S seconds in a run of its own (0 is the softmax over all

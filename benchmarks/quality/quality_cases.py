@@ -83,7 +83,7 @@ def translation_case(name: str, source: str, target: str, **rest: Any) -> Case:
     return Case(name, "translate", "bleu", also=("chrf", "nats_per_symbol"), settings=settings, **files, **rest)
 
 
-ETT = ("segment=48", "normalise=last", "hidden=256", "calendar=false", "validation=0.25", "batch_size=512")
+ETT = ("segment=48", "window_norm=last", "hidden=256", "calendar_features=false", "validation=0.25", "batch_size=512")
 
 DIGITS = (
     "sample_rate=8000",
@@ -205,7 +205,7 @@ CASES: tuple[Case, ...] = (
         minutes=10,
         data=("mnist/train-images-idx3-ubyte.gz",),
         judged=("mnist/t10k-images-idx3-ubyte.gz",),
-        settings=("order=rows", "pooling=mean", "bidirectional=true", "hidden=192", "layers=2", "dropout=0.2"),
+        settings=("pixel_order=rows", "pooling=mean", "bidirectional=true", "hidden=192", "layers=2", "dropout=0.2"),
         reference="an LSTM by rows about 98.8 to 99",
     ),
     Case(
@@ -217,7 +217,7 @@ CASES: tuple[Case, ...] = (
         minutes=40,
         data=("mnist/train-images-idx3-ubyte.gz",),
         judged=("mnist/t10k-images-idx3-ubyte.gz",),
-        settings=("order=pixels", "pooling=mean", "init=chrono=784", "learning_rate=0.002", "dropout=0"),
+        settings=("pixel_order=pixels", "pooling=mean", "init=chrono=784", "learning_rate=0.002", "dropout=0"),
         reference="uRNN 95.1, iRNN 97 to 98.5, LSTM 98.8, GRU 99.1, LEM 99.5",
     ),
     Case(
@@ -228,7 +228,7 @@ CASES: tuple[Case, ...] = (
         minutes=40,
         data=("mnist/train-images-idx3-ubyte.gz",),
         judged=("mnist/t10k-images-idx3-ubyte.gz",),
-        settings=("order=permuted", "learning_rate=0.004", "dropout=0"),
+        settings=("pixel_order=permuted", "learning_rate=0.004", "dropout=0"),
         reference="91 to 97",
     ),
     Case(
@@ -272,11 +272,11 @@ CASES: tuple[Case, ...] = (
         data=("sst2/train.tsv",),
         judged=("sst2/dev.tsv",),
         settings=(
-            "columns=text,label",
+            "column_names=text,label",
             "pooling=max",
             "bidirectional=true",
             "dropout=0.6",
-            "symbol_dropout=0.4",
+            "word_dropout=0.4",
             "learning_rate=0.0015",
         ),
         reference="without outside vectors: bag of words about 80",
@@ -290,7 +290,7 @@ CASES: tuple[Case, ...] = (
         minutes=6,
         data=("ml-100k/u.data",),
         settings=(
-            "columns=user,item,rating,time",
+            "column_names=user,item,rating,time",
             "split=last",
             "exclude_seen=true",
             "hidden=256",
@@ -306,7 +306,7 @@ CASES: tuple[Case, ...] = (
         bar=0.111,
         minutes=2,
         data=("diginetica-sample/sample_train-item-views.csv",),
-        settings=("time=eventdate,timeframe",),
+        settings=("time_columns=eventdate,timeframe",),
         reference="the bar is the best baseline, Markov over the last 20 events; more than half of the items are new",
     ),
     Case(
@@ -341,8 +341,8 @@ CASES: tuple[Case, ...] = (
         judged=("valid.tsv",),
         settings=(
             "crop=28,44",
-            "seconds=0.6,1.92",
-            "shift=2",
+            "time_range=0.6,1.92",
+            "max_shift=2",
             "bidirectional=true",
             "hidden=64",
             "dropout=0.3",
@@ -383,7 +383,7 @@ CASES: tuple[Case, ...] = (
         data=("train.tsv",),
         judged=("test.tsv",),
         settings=(
-            "rate=8000",
+            "sample_rate=8000",
             "pooling=attention",
             "bidirectional=true",
             "hidden=96",
@@ -427,12 +427,12 @@ CASES: tuple[Case, ...] = (
         settings=(
             "embedding=256",
             "dropout=0.3",
-            "forgetting=0.1",
-            "smoothing=0.1",
-            "bag=1",
-            "shift=0.1",
-            "zoom=0.2",
-            "light=0.3",
+            "word_dropout=0.1",
+            "label_smoothing=0.1",
+            "bag_of_words_weight=1",
+            "max_shift_share=0.1",
+            "max_zoom=0.2",
+            "max_brightness_change=0.3",
             "weight_decay=0.05",
             "learning_rate=0.0015",
         ),
@@ -440,8 +440,8 @@ CASES: tuple[Case, ...] = (
             "bleu_1",
             "cider",
             "cider_ratio",
-            "baselines.the pictures shuffled.bleu_4",
-            "baselines.one caption for all.bleu_4",
+            "baselines.shuffled images.bleu_4",
+            "baselines.constant caption.bleu_4",
         ),
         reference="from scratch; 19.5 with features of ImageNet (Xu et al. 2015); a plain net of five minutes 9.7",
     ),

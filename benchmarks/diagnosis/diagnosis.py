@@ -1,6 +1,6 @@
 """How long the doctor takes: a diagnosis of a large layer, and a probe counted in training steps.
 
-    python benchmarks/diagnosis.py
+    python benchmarks/diagnosis/diagnosis.py
 
 The limits: 10 seconds for T 512, B 16, H 256 on two cores; five training steps for a probe, so that `--diagnose 100`
 costs 5 %. A probe follows the gradient as far as it goes: it is timed where that is short (torch's initialisation) and

@@ -1,4 +1,4 @@
-"""Check, then time: elman's layers on a GPU beside torch.nn, as `python benchmarks/speed.py --device cuda` runs it.
+"""Check, then time: elman's layers on a GPU beside torch.nn: `speed.py --device cuda` runs it.
 
 Every case is checked before it is timed: outputs and all gradients of its first steps against torch.nn in float64. The
 two take turns, and a ratio is the median of the ratios of the turns. A case is given in us per step and TFLOP/s, and as

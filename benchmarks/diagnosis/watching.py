@@ -1,6 +1,6 @@
 """What `elman train --diagnose 100` costs: real runs with and without it, in turn, and the median of the ratios.
 
-    python benchmarks/watching.py [--pairs 3] [--steps 200]
+    python benchmarks/diagnosis/watching.py [--pairs 3] [--steps 200]
 
 Two runs: the language model of `make demo` (its default settings) and the default of `classify`. Each is trained on the
 same seed without and with the probe, one after the other, the order changed from pair to pair; what is timed are the

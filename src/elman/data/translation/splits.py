@@ -1,0 +1,48 @@
+"""Splits of parallel text into training and validation pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from elman.data.translation.builtin import dates_in_words
+from elman.data.translation.readers import numbered_pairs
+from elman.data.translation.spool import SpooledPairs
+from elman.errors import DataError
+
+DATES = 6000
+"""Pairs of the default data."""
+
+
+def split_parallel(
+    sources: Sequence[Path], folder: Path, *, share: float, validation_data: Sequence[Path], seed: int
+) -> tuple[SpooledPairs, SpooledPairs]:
+    """Return the pairs for training and for validation, which are read once, into a folder.
+
+    Args:
+        sources: see `numbered_pairs`; none: dates in words.
+        folder: where the pairs go.
+        share: of the pairs, at the end, for validation.
+        validation_data: sources for validation instead.
+        seed: of the dates.
+
+    Raises:
+        DataError: they cannot be read, or there are too few of them.
+    """
+
+    def spooled(name: str, files: Sequence[Path]) -> SpooledPairs:
+        rows = numbered_pairs(files) if files else enumerate(dates_in_words(DATES, seed=seed), 1)
+        return SpooledPairs.write(folder / name, tuple(map(str, files)) or ("dates in words",), rows)
+
+    pairs = spooled("pairs", sources)
+    if validation_data:
+        return pairs, spooled("validation", validation_data)
+    count = max(1, round(len(pairs) * share))
+    if not 0 < share < 1 or count >= len(pairs):
+        raise DataError(
+            "there are too few pairs for a validation part",
+            should="at least 2 pairs, and a share between 0 and 1",
+            found=f"{len(pairs)} pairs, validation={share}",
+            hint="--set validation_data=SOURCE,TARGET",
+        )
+    return pairs.cut(len(pairs) - count)
