@@ -97,6 +97,12 @@ def test_version(elman: Elman) -> None:
     assert done.stdout.startswith("elman ")
 
 
+@pytest.mark.parametrize("arguments", [["recipes"], *(["recipes", name] for name in registry.RECIPES)], ids=" ".join)
+def test_recipes_are_listed_without_torch(arguments: list[str]) -> None:
+    program = f"import sys; from elman import cli; cli.run({arguments}); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+
 def test_help_loads_no_recipe() -> None:
     program = "import sys; from elman import cli; cli.run(['--help']); assert 'elman.recipes' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document
@@ -36,18 +36,8 @@ _SAMPLE = 32  # lines by which the separator is recognised
 T = TypeVar("T")
 
 
-class Row(NamedTuple):
-    """A row of a table.
-
-    Attributes:
-        line: the number of its first line, from 1.
-        cells: its cells.
-        fault: why it cannot be split into cells; empty where it can.
-    """
-
-    line: int
-    cells: list[str]
-    fault: str = ""
+Row = tuple[int, list[str], str]
+"""The number of the first line of a row, from 1; its cells; and why it cannot be split into cells, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +96,22 @@ class Table:
             DataError: a row is broken, and such rows are not skipped.
         """
         width = len(self.header) if width is None else width
-        for row in self.rows:
+        for line, cells, fault in self.rows:
             try:
-                if row.fault:
-                    raise DataError("the row is broken", should="cells with separators between them", found=row.fault)
-                if width and len(row.cells) != width:
-                    found = f"{len(row.cells)} cells: {' | '.join(row.cells)[:80]}"
-                    raise DataError("wrong number of cells", should=f"{width} cells", found=found)
-                value = convert(row.cells)
+                if fault:
+                    raise DataError("the row is broken", should="cells with separators between them", found=fault)
+                if width and len(cells) != width:
+                    raise wrong_width(cells, f"{width} cells")
+                value = convert(cells)
             except DataError as error:
-                what = f"{self.name}, line {row.line}: {error.what}"
+                what = f"{self.name}, line {line}: {error.what}"
                 if skipped is not None:
                     skipped.add(f"{what}: {error.found}" if error.found else what)
                 if skip_bad:
                     continue
                 hint = "fix the row" if skipped is None else "fix the row, or skip such rows with --skip-bad"
                 raise DataError(what, should=error.should, found=error.found, hint=error.hint or hint) from error
-            yield row.line, value
+            yield line, value
 
 
 def read_table(
@@ -159,9 +148,15 @@ def read_table(
         raise DataError(f"{path} is empty", should="a table", found="no rows")
     if columns:
         return Table(str(path), list(columns), chain([first], rows))
-    if first.fault:
-        raise DataError(f"{path}, line {first.line}: the row is broken", should="a header", found=first.fault)
-    return Table(str(path), [cell.strip() for cell in first.cells], rows, first)
+    line, cells, fault = first
+    if fault:
+        raise DataError(f"{path}, line {line}: the row is broken", should="a header", found=fault)
+    return Table(str(path), [cell.strip() for cell in cells], rows, first)
+
+
+def wrong_width(cells: list[str], should: str) -> DataError:
+    """Return the error for a row with too few or too many cells."""
+    return DataError("wrong number of cells", should=should, found=f"{len(cells)} cells: {' | '.join(cells)[:80]}")
 
 
 def find_column(header: Sequence[str], name: str | None, known: Iterable[str] = ()) -> int | None:
@@ -255,7 +250,7 @@ def _separator(path: Path, sample: list[str], separators: str) -> str:
 
     A tab in the first line and in another is one, as texts seldom hold any. Of several the most frequent counts.
     """
-    sizes = {separator: [len(row.cells) for row in _rows(iter(sample), separator)] for separator in separators}
+    sizes = {separator: [len(cells) for _, cells, _ in _rows(iter(sample), separator)] for separator in separators}
     candidates = [separator for separator in separators if sizes[separator] and sizes[separator][0] > 1]
     if "\t" in candidates and (len(sizes["\t"]) == 1 or max(sizes["\t"][1:]) > 1):
         return "\t"
@@ -276,29 +271,27 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
     quoted = separator != "\t" or (quoted_tabs and all(name[:1] == name[-1:] == '"' for name in names))
     ended = False
 
-    def source() -> Iterator[str]:
+    def end() -> Iterator[str]:
         nonlocal ended
-        yield first
-        yield from lines
         ended = True
+        yield from ()
 
-    reader = csv.reader(
-        source(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=strict
-    )
-    while True:
-        line, fault = reader.line_num + 1, ""
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(chain([first], lines, end()), delimiter=separator, quoting=quoting, strict=strict)
+    line = 1
+    while not ended:
+        fault = ""
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
+            cells = next(reader, [])
         except csv.Error as error:
             cells, fault = [], str(error)
-        if ended:  # the reader asked for more within a row
+        if ended and (cells or fault):  # the reader asked for more within a row
             fault = "a quotation mark that is not closed"
         if quoted_tabs and not quoted:
             cells = [_unquoted(cell) for cell in cells]
-        if fault or any(map(str.strip, cells)):
-            yield Row(line, cells, fault)
+        if fault or "".join(cells).strip():
+            yield line, cells, fault
+        line = reader.line_num + 1
 
 
 def _unquoted(cell: str) -> str:

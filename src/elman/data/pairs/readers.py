@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from elman.data.delimited import Table, read_table
+from elman.data.delimited import Table, read_table, wrong_width
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document, read_text
 from elman.errors import DataError
@@ -84,8 +84,7 @@ class PairTable:
 
     def _pair(self, cells: list[str], places: list[int]) -> ScoredPair:
         if len(cells) <= max(places):
-            found = f"{len(cells)} cells: {' | '.join(cells)[:80]}"
-            raise DataError("wrong number of cells", should=f"more than {max(places)}", found=found)
+            raise wrong_width(cells, f"more than {max(places)}")
         first, second = (" ".join(cells[place].split()) for place in places[:2])
         if not first or not second:
             raise DataError(f"an empty {'second' if first else 'first'} text", should="two texts")
@@ -103,7 +102,7 @@ class PairTable:
         """
         names = {key: getattr(self, key) for key in ("first", "second", "score")[: 3 if self.scored else 2]}
         assert table.first is not None
-        cells = table.first.cells
+        cells = table.first[1]
         plain = table.without_header()
         if all(name is not None and name.isdecimal() for name in names.values()):
             places = [plain.column(f"{key}_column", name) for key, name in names.items()]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +86,8 @@ def read_events(sources: Sequence[Path], form: EventTable) -> Events:
             or there is no event at all.
     """
     session, item, time = array("q"), array("q"), array("d")
-    sessions: dict[str, int] = {}
-    items: dict[str, int] = {}
+    sessions = defaultdict[str, int](count().__next__)  # a number for each new name
+    items = defaultdict[str, int](count().__next__)
     is_date: dict[int, bool] = {}  # whether a column of time holds dates
     skipped = SkippedRows()
     columns = ""
@@ -103,17 +105,18 @@ def read_events(sources: Sequence[Path], form: EventTable) -> Events:
         places = [table.column(setting, name or None, KNOWN_NAMES[role], hint=hint) for role, setting, name in roles]
         columns = ", ".join(table.header[place] for place in places)
 
-        def convert(cells: list[str], places: list[int] = places) -> tuple[str, str, list[float]]:
+        def convert(cells: list[str], places: list[int] = places) -> None:
             who, what = cells[places[0]].strip(), cells[places[1]].strip()
-            for name, cell in (("session", who), ("item", what)):
-                if not 0 < len(cell) <= MAX_NAME:
-                    raise DataError(f"an empty {name}" if not cell else f"the name of the {name} is too long")
-            return who, what, [_timestamp(cells[place], place, is_date) for place in places[2:]]
-
-        for _, (who, what, when) in table.parse(convert, skipped=skipped, skip_bad=form.skip_bad):
-            session.append(sessions.setdefault(who, len(sessions)))
-            item.append(items.setdefault(what, len(items)))
+            if not (0 < len(who) <= MAX_NAME and 0 < len(what) <= MAX_NAME):
+                name, cell = ("item", what) if 0 < len(who) <= MAX_NAME else ("session", who)
+                raise DataError(f"the name of the {name} is too long" if cell else f"an empty {name}")
+            when = [_timestamp(cells[place], place, is_date) for place in places[2:]]
+            session.append(sessions[who])
+            item.append(items[what])
             time.extend(when)
+
+        for _ in table.parse(convert, skipped=skipped, skip_bad=form.skip_bad):
+            pass
     if not item:
         raise DataError(
             f"there are no events in {', '.join(map(str, sources))}",
@@ -137,18 +140,16 @@ def _timestamp(text: str, place: int, is_date: dict[int, bool]) -> float:
     Raises:
         DataError: it is not a time, or not of the kind of the column's first.
     """
-    text = text.strip()
-    number, date = math.nan, False
     try:
-        number = float(text)
+        number, date = float(text), False
     except ValueError:
         try:
-            when = datetime.fromisoformat(text)
+            when = datetime.fromisoformat(text.strip())
             number, date = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), True
         except ValueError:
-            pass
-    if not math.isfinite(number):
-        raise DataError("invalid time", should="a number, or a date as 2026-11-24T18:00:00", found=repr(text[:40]))
-    if is_date.setdefault(place, date) != date:
-        raise DataError("invalid time", should="dates" if is_date[place] else "numbers", found=repr(text[:40]))
-    return number
+            number, date = math.nan, False
+    finite = math.isfinite(number)
+    if finite and is_date.setdefault(place, date) == date:
+        return number
+    kinds = "a number, or a date as 2026-11-24T18:00:00" if not finite else "dates" if is_date[place] else "numbers"
+    raise DataError("invalid time", should=kinds, found=repr(text.strip()[:40]))
