@@ -29,7 +29,7 @@ SETTINGS = {
     "embedding": 4,
     "batch_size": 3,
     "window": 7,
-    "vary": True,
+    "vary_window": True,
     "dropout": 0.3,
     "evaluate_every": 5,
     "checkpoint_every": 3,

@@ -40,7 +40,7 @@ def press_at(step: int) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"tied": True, "embedding": 6, "learn_initial_state": True},
+        {"tie_weights": True, "embedding": 6, "learn_initial_state": True},
         {"softmax": "adaptive", "cutoffs": (2, 4), "vocabulary": "words"},
         {"softmax": "adaptive", "cutoffs": (2, 4), "vocabulary": "words", "optimiser": "sgd"},
         {"optimiser": "sgd", "momentum": 0.8, "learning_rate": 0.5},
@@ -48,7 +48,7 @@ def press_at(step: int) -> Callable[[Any], None]:
         {"schedule": "plateau", "plateau_patience": 1, "learning_rate": 0.5},
         {"layers": 2, "dropout": 0.4, "embedding_dropout": 0.2, "cell": "gru"},
         {"layers": 2, "dropout": 0.4, "variational_dropout": True, "cell": "rnn"},
-        {"vary": True, "window": 9},
+        {"vary_window": True, "window": 9},
     ],
     ids=lambda settings: "-".join(settings),
 )
