@@ -43,7 +43,7 @@ def test_it_knows_its_run_and_answers_no_inputs(run: Path) -> None:
     assert predictor.metrics["bits_per_character"] > 0
     assert predictor.Options.meanings() == {}
     with pytest.raises(SettingError, match="cannot predict"):
-        predictor.predict(["ein"])
+        list(predictor.predict(["ein"]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from elman.recipes.language_model import LanguageModelling
-from elman.recipes.run import diagnosable, evaluate, resume, start
+from elman.recipes.run import resume, start
+from elman.recipes.use import diagnosable, evaluate
 from elman.storage import tensors
 
 Elman = Callable[..., Any]
