@@ -89,7 +89,6 @@ class FeatureFile:
         Raises:
             DataError: they are broken.
         """
-
         import torch
 
         def load() -> NDArray[Any]:
