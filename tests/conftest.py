@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -450,3 +451,34 @@ def language_run(language_text: Path) -> Path:
     out = language_text.with_name("run")
     start(LanguageModelling, [language_text], {"steps": 30, **LANGUAGE_SETTINGS}, out)
     return out
+
+
+class OddImages(NamedTuple):
+    """A folder of images with the names of unusual ones that can be read, and of broken ones."""
+
+    folder: Path
+    readable: list[str]
+    broken: list[str]
+
+
+@pytest.fixture
+def odd_images(caption_data: Path, tmp_path: Path) -> OddImages:
+    """The images of the captions, beside tiny, wide, 16-bit, transparent, CMYK, animated, rotated and broken ones."""
+    from PIL import Image
+
+    folder, red = tmp_path / "images", Image.new("RGB", (24, 20), (220, 30, 30))
+    shutil.copytree(caption_data / "images", folder)
+    Image.new("RGB", (1, 1)).save(folder / "one.png")
+    Image.new("RGB", (9000, 10)).save(folder / "wide.png")
+    Image.fromarray(np.full((20, 24), 40000, np.uint16)).save(folder / "deep.png")
+    red.convert("P").save(folder / "glass.png", transparency=bytes(range(256)))
+    red.convert("CMYK").save(folder / "print.jpg")
+    red.save(folder / "moving.gif", save_all=True, append_images=[Image.new("RGB", (24, 20))])
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    red.save(folder / "turned.jpg", exif=orientation)
+    (folder / "cut.jpg").write_bytes((folder / "print.jpg").read_bytes()[:-200])
+    (folder / "text.png").write_text("not an image")
+    (folder / "none.png").write_bytes(b"")
+    readable = ["one.png", "wide.png", "deep.png", "glass.png", "print.jpg", "moving.gif", "turned.jpg"]
+    return OddImages(folder, readable, ["cut.jpg", "text.png", "none.png"])

@@ -11,8 +11,9 @@ import torch
 import elman
 from elman.cli import gather
 from elman.inspection import diagnose
-from elman.inspection.remedies import REMEDIES, LayerUnderTest, remedies_for
+from elman.inspection.remedies import REMEDIES, remedies_for
 from elman.inspection.results import Finding, Measurements
+from elman.inspection.verdict import LayerUnderTest
 from elman.recipes.registry import RECIPES
 
 

@@ -101,27 +101,8 @@ def test_what_predict_refuses(elman: Elman, run: Path, data: Path, tmp_path: Pat
     assert answer.out.startswith(f"{picture}\t") and answer.out.count("\n") == 1
 
 
-def exif(orientation: int) -> Image.Exif:
-    found = Image.Exif()
-    found[0x0112] = orientation
-    return found
-
-
-def test_odd_pictures_are_described_and_broken_ones_named(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
-    images, red = tmp_path / "images", Image.new("RGB", (24, 20), (220, 30, 30))
-    shutil.copytree(data / "images", images)
-    Image.new("RGB", (1, 1)).save(images / "one.png")
-    Image.new("RGB", (9000, 10)).save(images / "wide.png")
-    Image.fromarray(np.full((20, 24), 40000, np.uint16)).save(images / "deep.png")
-    red.convert("P").save(images / "glass.png", transparency=bytes(range(256)))
-    red.convert("CMYK").save(images / "print.jpg")
-    red.save(images / "moving.gif", save_all=True, append_images=[Image.new("RGB", (24, 20))])
-    red.save(images / "turned.jpg", exif=exif(6))
-    odd = ["one.png", "wide.png", "deep.png", "glass.png", "print.jpg", "moving.gif", "turned.jpg"]
-    (images / "cut.jpg").write_bytes((images / "print.jpg").read_bytes()[:-200])
-    (images / "text.png").write_text("no picture")
-    (images / "none.png").write_bytes(b"")
-    bad = ["cut.jpg", "text.png", "none.png"]
+def test_odd_images_are_described_and_broken_ones_named(elman: Elman, run: Path, odd_images: Any) -> None:
+    images, odd, bad = odd_images
     trained = elman_package.load(run)
     assert [answer.answered for answer in trained.predict([images / name for name in odd])] == [True] * len(odd)
     answer = elman("predict", run, images, "--skip-bad")

@@ -209,26 +209,21 @@ def test_what_an_evaluation_refuses_and_skips(elman: Elman, run: Path, data: Pat
 
 
 def test_broken_images_are_skipped_in_training(
-    elman: Elman, caption_options: list[str], data: Path, tmp_path: Path
+    elman: Elman, caption_options: list[str], odd_images: Any, tmp_path: Path
 ) -> None:
-    images = tmp_path / "images"
-    shutil.copytree(data / "images", images)
-    Image.new("RGB", (24, 20)).save(images / "print.jpg")
-    (images / "cut.jpg").write_bytes((images / "print.jpg").read_bytes()[:-200])
-    (images / "text.png").write_text("not an image")
-    (images / "none.png").write_bytes(b"")
-    bad, whole = ["cut.jpg", "text.png", "none.png"], [f"{n}.png\tred" for n in range(8)]
+    images, odd, bad = odd_images
+    whole = [f"{n}.png\tred" for n in range(8)]
     for name in bad:
         (tmp_path / "one_bad.tsv").write_text("\n".join([*whole, f"{name}\tred"]))
         words = ["train", "caption", tmp_path / "one_bad.tsv", images, "--out", tmp_path / "r", "--steps", 1]
         answer = elman(*words, *caption_options, *CALM)
         assert (answer.code, answer.out) == (2, "") and f"error: {images / name} " in answer.err
         assert not (tmp_path / "r").exists()
-    (tmp_path / "all.tsv").write_text("\n".join([*(f"{name}\tred" for name in ["print.jpg", *bad]), *whole]))
+    (tmp_path / "all.tsv").write_text("\n".join([*(f"{name}\tred" for name in [*odd, *bad]), *whole]))
     words = ["train", "caption", tmp_path / "all.tsv", images, "--out", tmp_path / "r", "--steps", 1]
     assert elman(*words, *caption_options, *CALM, "--skip-bad").code == 0
     described = json.loads((tmp_path / "r/config.json").read_text())["data"]
-    assert described["training_pictures"] + described["validation_pictures"] == len(whole) + 1
+    assert described["training_pictures"] + described["validation_pictures"] == len(whole) + len(odd)
     assert described["skipped_rows"] == len(bad)
     assert [line.partition(": ")[0].split()[0] for line in described["skipped"]] == [str(images / name) for name in bad]
     assert all(line.partition(": ")[2] for line in described["skipped"])  # the reason

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document
@@ -276,7 +276,7 @@ def _rows(lines: Iterator[str], separator: str, strict: bool = False, quoted_tab
         ended = True
         yield from ()
 
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     reader = csv.reader(chain([first], lines, end()), delimiter=separator, quoting=quoting, strict=strict)
     line = 1
     while not ended:

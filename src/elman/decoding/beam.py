@@ -135,13 +135,15 @@ class _Search(Generic[S]):
 
     def _finish(self, best_BC: Tensor, from_BC: Tensor, ids_BC: Tensor, bonus_BK: Tensor) -> None:
         """Store the sequences that end now; an end symbol counts only among the K best of its row."""
-        K, penalty = self.beam.width, self.beam.penalty(self.length)
         ends = (ids_BC == self.beam.end) & (best_BC > NEVER / 2)
-        for b, c in ends[:, :K].nonzero().tolist():
+        for b, c in ends[:, : self.beam.width].nonzero().tolist():
             if self.open[b]:
-                k, total = int(from_BC[b, c]), float(best_BC[b, c])
-                score = total / penalty + float(bonus_BK[b, k])
-                self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, True))
+                k = int(from_BC[b, c])
+                self._add(b, k, float(best_BC[b, c]), float(bonus_BK[b, k]), True)
+
+    def _add(self, b: int, k: int, total: float, bonus: float, ended: bool) -> None:
+        score = total / self.beam.penalty(self.length) + bonus
+        self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, ended))
 
     def _close(self) -> None:
         """Close the rows at their limit, or without an unfinished sequence that can become one of the K best."""
@@ -151,9 +153,7 @@ class _Search(Generic[S]):
             alive = [k for k in range(self.beam.width) if self.total_BK[b, k] > NEVER / 2]
             if self.length >= self.limits[b]:
                 for k in alive:
-                    total = float(self.total_BK[b, k])
-                    score = total / self.beam.penalty(self.length) + float(self.bonus_BK[b, k])
-                    self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, False))
+                    self._add(b, k, float(self.total_BK[b, k]), float(self.bonus_BK[b, k]), False)
                 self.open[b] = False
                 continue
             self.finished[b].sort(key=_rank)

@@ -15,10 +15,10 @@ from elman.inspection.capture.recorder import CapturedCall, LayerDirection, Loss
 from elman.inspection.capture.replay import Linear, replay
 from elman.inspection.isolation import preserved_rng_state, single_thread
 from elman.inspection.measures import gradient_flow, jacobian, periodicity, saturation, state_drift, truncation
-from elman.inspection.remedies import LayerUnderTest, remedies_for
+from elman.inspection.remedies import remedies_for
 from elman.inspection.report import Report
 from elman.inspection.results import GradientNorms, LargestGradient, LayerReport, Measurements
-from elman.inspection.verdict import Requirement, Thresholds, apply_rules
+from elman.inspection.verdict import LayerUnderTest, Thresholds, apply_rules
 
 # Multiplications for the walk over all lags, for each layer and direction; about three seconds on one core.
 MAX_WORK = 1.5e11
@@ -81,27 +81,43 @@ def diagnose(
                 strands.setdefault(call.strand, []).append((batch, call))
         full = truncation.summed_gradients(recordings, list(strands))
         cuts = truncation.measure(model, sample, loss, full, truncation.windows(window, T))
-    required = Requirement(memory or max(1, min(window // 8 if window else T, T // 4)), window)
-    settings = settings or {}
+    required = memory or max(1, min(window // 8 if window else T, T // 4))
     squares: dict[tuple[int, int], float] = {}
-    examined = []
+
+    def examine(strand: LayerDirection) -> tuple[LayerReport, LayerUnderTest]:
+        linears, totals = _linearise(strand, strands[strand], squares)
+        measured = _measure(linears, totals, full[strand], cuts.get(strand, ()), window, lags)
+        cell, hidden = linears[0].trace.cell, linears[0].trace.gx_TBGH.shape[-1]
+        tested = LayerUnderTest(
+            cell=cell.kernel or type(cell).__name__,
+            gated=len(cell.gates) > 1,
+            measured=measured,
+            supervised_share=measured.flow.supervised_share,
+            participation_ratio=measured.flow.participation_ratio[0],
+            shortest_period=measured.shortest_period,
+            memory=required,
+            steps=max(linear.trace.T for linear in linears),
+            window=window,
+            settings=settings or {},
+        )
+        findings = apply_rules(tested, thresholds)
+        verdict = findings[0].verdict
+        return LayerReport(str(strand), *strand, tested.cell, hidden, measured, verdict, findings, ()), tested
+
     with single_thread():
-        for strand, calls in strands.items():
-            linears, totals = _linearise(strand, calls, squares)
-            measured = _measure(linears, totals, full[strand], cuts.get(strand, ()), required, lags)
-            examined.append(_layer(strand, linears, measured, required, settings, thresholds))
+        examined = [examine(strand) for strand in strands]
     largest, half = _largest_gradients(squares)
     return Report(
         loss=sum(r.loss for r in recordings) / len(recordings),
         batches=len(sample),
         sequences=sum(max(call.x_TBI.shape[1] for call in r.calls) for r in recordings),
         steps=T,
-        memory=required.memory,
+        memory=required,
         window=window,
         layers=_with_remedies(examined),
         largest_gradients=largest,
         half_gradient_share=half,
-        gradient_norms=GradientNorms.of(norms, float(settings.get("clip", 0) or 0)),
+        gradient_norms=GradientNorms.of(norms, float((settings or {}).get("clip", 0) or 0)),
     )
 
 
@@ -141,9 +157,9 @@ def _linearise(
         if not call.x_TBI.numel():
             continue
         linears.append(Linear(replay(call)))
-        backward = gradient_flow.backpropagate(linears[-1])
-        totals.append(backward.d_W)
-        for row, norm in enumerate(backward.norms_B.tolist()):
+        d_W, norms_B = gradient_flow.backpropagate(linears[-1])
+        totals.append(d_W)
+        for row, norm in enumerate(norms_B.tolist()):
             squares[batch, row] = squares.get((batch, row), 0.0) + norm * norm
     if not linears:
         raise DataError(
@@ -153,34 +169,6 @@ def _linearise(
             hint="batches with steps for this layer, or a loss that does not run it",
         )
     return linears, totals
-
-
-def _layer(
-    strand: LayerDirection,
-    linears: Sequence[Linear],
-    measured: Measurements,
-    required: Requirement,
-    settings: Mapping[str, Any],
-    thresholds: Thresholds | None,
-) -> tuple[LayerReport, LayerUnderTest]:
-    """Return the report of a layer and direction, still without remedies, and what they depend on."""
-    findings = apply_rules(measured, required, thresholds)
-    cell = linears[0].trace.cell
-    name = cell.kernel or type(cell).__name__
-    tested = LayerUnderTest(
-        cell=name,
-        gated=len(cell.gates) > 1,
-        measured=measured,
-        supervised_share=measured.flow.supervised_share,
-        participation_ratio=measured.flow.participation_ratio[0],
-        shortest_period=measured.shortest_period,
-        memory=required.memory,
-        steps=max(linear.trace.T for linear in linears),
-        window=required.window,
-        settings=settings,
-    )
-    hidden = linears[0].trace.gx_TBGH.shape[-1]
-    return LayerReport(str(strand), *strand, name, hidden, measured, findings[0].verdict, findings, ()), tested
 
 
 def _with_remedies(examined: Sequence[tuple[LayerReport, LayerUnderTest]]) -> tuple[LayerReport, ...]:
@@ -208,7 +196,7 @@ def _measure(
     totals: Sequence[Tensor],
     gradients: Sequence[Tensor],
     cuts: tuple[truncation.Truncation, ...],
-    required: Requirement,
+    window: int | None,
     lags: int | None,
 ) -> Measurements:
     traces = [linear.trace for linear in linears]
@@ -218,10 +206,10 @@ def _measure(
     walked = list(linears)
     if rows:
         walked = [linear.rows(0, rows) for linear in linears]
-        totals = [gradient_flow.backpropagate(linear).d_W for linear in walked]
+        totals = [gradient_flow.backpropagate(linear)[0] for linear in walked]
     flow, contributions = gradient_flow.measure(walked, totals, K)
     T = longest.trace.T
-    seen = required.window if required.window and required.window < T else max(1, T // 2)
+    seen = window if window and window < T else max(1, T // 2)
     return Measurements(
         flow=flow,
         contributions=contributions,

@@ -46,19 +46,19 @@ def non_finite_sources(
         dropout: keep the mode of the model, instead of evaluation mode.
     """
     with preserved_rng_state(model):
-        passages = record(model, batch, loss, finite=False, weights=False, dropout=dropout).calls
+        calls = record(model, batch, loss, finite=False, weights=False, dropout=dropout).calls
     quantities: list[tuple[str, Callable[[Any], Tensor]]] = [
         ("input", lambda p: p.x_TBI),
         ("output", lambda p: p.y_TBP),
         ("error", lambda p: torch.zeros_like(p.y_TBP) if p.d_y_TBP is None else p.d_y_TBP),
-        ("gradient", lambda p: flow.backpropagate(Linear(replay(p))).norms_B[None, :, None]),
+        ("gradient", lambda p: flow.backpropagate(Linear(replay(p)))[1][None, :, None]),
     ]
     for what, tensor_of in quantities:
         sources = []
-        for passage in passages:
-            broken_B = ~torch.isfinite(tensor_of(passage)).all(2).all(0)
-            if bool(broken_B.any()):
-                sources.append(NonFiniteSource(passage.strand, what, tuple(broken_B.nonzero().flatten().tolist())))
+        for call in calls:
+            rows = (~torch.isfinite(tensor_of(call)).all(2).all(0)).nonzero().flatten().tolist()
+            if rows:
+                sources.append(NonFiniteSource(call.strand, what, tuple(rows)))
         if sources:
             return sources
     return []

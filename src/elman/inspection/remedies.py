@@ -3,85 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-from elman.inspection.results import Finding, Measurements, Remedy
-from elman.inspection.verdict import Thresholds
-
-LATE = 0.25  # the loss is late if at most this share of the steps has an error
-
-
-@dataclass(frozen=True)
-class LayerUnderTest:
-    """What the remedies of a layer depend on.
-
-    Attributes:
-        cell: rnn_tanh, gru, lstm ...
-        gated: whether the cell has gates.
-        measured: all numbers of the layer.
-        supervised_share: the share of the steps that have a loss, at the top of the layer's module.
-        participation_ratio: how many directions the errors span at lag 0, at the top of the module.
-        shortest_period: over the inputs of all layers of the module, in steps.
-        memory: how many steps back the gradient should reach.
-        steps: T of the longest sequence.
-        window: of truncated backpropagation; None: whole sequences.
-        settings: of the run, as far as they are known.
-    """
-
-    cell: str
-    gated: bool
-    measured: Measurements
-    supervised_share: float
-    participation_ratio: float
-    shortest_period: float
-    memory: int
-    steps: int
-    window: int | None
-    settings: Mapping[str, Any]
-
-    @property
-    def wide(self) -> bool:
-        """Whether several numbers have to be remembered: the errors span several directions."""
-        return self.participation_ratio >= Thresholds.wide
-
-    @property
-    def late(self) -> bool:
-        """Whether learning depends on steps far back, since few steps have a loss."""
-        return self.supervised_share <= LATE
-
-    @property
-    def far(self) -> int:
-        """The longest dependency that training sees, in steps."""
-        return max(2, min(self.window or self.steps, self.steps))
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the run."""
-        return float(self.settings.get("learning_rate", 0.003))
-
-    @property
-    def slow_rate(self) -> float:
-        """A learning rate of at most 0.1 / T, rounded down to one digit.
-
-        AdamW changes every weight by about the learning rate. A change of W that scales norms by 1 + d scales the
-        product of T Jacobians by (1 + d)^T, which stays near 1 for d well under 1 / T.
-        """
-        rate = min(self.learning_rate, 0.1 / self.far)
-        digit = 10.0 ** math.floor(math.log10(rate))
-        return round(math.floor(rate / digit + 1e-9) * digit, 12)
-
-    @property
-    def clip(self) -> float:
-        """The norm at which the run clips gradients; 0: no clipping."""
-        return float(self.settings.get("clip", 0) or 0)
-
-    @property
-    def clip_to_one(self) -> float:
-        """The same, but at most 1."""
-        return min(self.clip, 1.0) or 1.0
-
+from elman.inspection.results import Finding, Remedy
+from elman.inspection.verdict import LayerUnderTest
 
 # From so many steps on, rotations without tanh come first: its repeated squashing mixes early inputs into late ones.
 # Pixel MNIST (784 steps) is learned several times as fast without it, 70 to 120 steps as well with it.

@@ -52,9 +52,8 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         from matplotlib import colormaps
         from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
-    for n, (axes, panel) in enumerate(
-        zip(np.ravel(figure.subplots(len(panels), 1, squeeze=False)), panels, strict=True)
-    ):
+    rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for n, (axes, panel) in enumerate(zip(rows, panels, strict=True)):
         F, half = len(panel.quantiles_FQ), len(levels) // 2
         past_T = panel.past_T[-PAST_HORIZONS * F :]
         ahead = np.arange(1, F + 1)
@@ -62,9 +61,8 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         for k in range(half):
             label = f"{levels[k]:g} to {levels[-1 - k]:g}" if k in (0, half - 1) else None
             low, high = panel.quantiles_FQ[:, k], panel.quantiles_FQ[:, -1 - k]
-            axes.fill_between(
-                ahead, low, high, color=colormaps["Blues"](0.2 + 0.4 * k / half), linewidth=0, label=label
-            )
+            colour = colormaps["Blues"](0.2 + 0.4 * k / half)
+            axes.fill_between(ahead, low, high, color=colour, linewidth=0, label=label)
         axes.plot(ahead, panel.quantiles_FQ[:, half], color="C0", label="forecast")
         axes.plot(ahead, panel.baseline_F, color="C1", linewidth=0.8, linestyle="--", label="seasonal naive")
         axes.plot(ahead, panel.future_F, color="k", linewidth=1, label="true values")
@@ -78,11 +76,7 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
 
 
 def draw_forecasts(
-    folder: Path,
-    windows: Windows,
-    forecaster: ForecastFunction,
-    baseline: ForecastFunction,
-    levels: Sequence[float],
+    folder: Path, windows: Windows, forecaster: ForecastFunction, baseline: ForecastFunction, levels: Sequence[float]
 ) -> None:
     """Draw a few windows of each of the first series into `folder`, a PNG for each series; errors as of `draw_series`.
 
@@ -95,8 +89,8 @@ def draw_forecasts(
     """
     panel, horizon = windows.panel, windows.horizon
     places = windows.places(np.arange(len(windows)))
-    shown = [(group, column) for group in range(len(panel.groups)) for column in range(len(panel.columns))]
-    for group, column in shown[:MAX_SERIES]:
+    for n in range(min(MAX_SERIES, len(panel.groups) * len(panel.columns))):
+        group, column = divmod(n, len(panel.columns))
         own = np.flatnonzero((places.groups == group) & (places.columns == column))
         if not len(own):
             continue
@@ -113,5 +107,4 @@ def draw_forecasts(
             panels.append(
                 ForecastPanel(title, past_T, quantiles_FBQ[:, b], baseline_FB[:, b] * deviation + level, future_F)
             )
-        name = panel.series[group * len(panel.columns) + column]
-        draw_series(folder / f"forecast-{group * len(panel.columns) + column + 1}.png", name, panels, levels)
+        draw_series(folder / f"forecast-{n + 1}.png", panel.series[n], panels, levels)

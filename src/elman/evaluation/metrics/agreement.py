@@ -47,9 +47,7 @@ def agreement(predicted_B: Scores, true_B: Scores, *, yes_no: bool = False) -> d
 
 
 def partner_rank(
-    pairs: Iterable[ScoredPair],
-    scale: ScoreScale,
-    vector_similarity: Callable[[list[str], list[str]], NDArray[Any]],
+    pairs: Iterable[ScoredPair], scale: ScoreScale, vector_similarity: Callable[[list[str], list[str]], NDArray[Any]]
 ) -> dict[str, float]:
     """Return the mean reciprocal rank of the partners of texts, by the name of the metric; empty without partners.
 

@@ -47,51 +47,48 @@ def ngram_counts(caption: str) -> Counter[Ngram]:
     return Counter(tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1))
 
 
-class Cider:
-    """CIDEr-D (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726), times 10 as there.
+def cider_scores(captions: Sequence[str], references: References) -> list[float]:
+    """Return CIDEr-D (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726), times 10 as there, of each caption.
 
     Each caption is, for each n of 1 to 4, a vector of its n-grams, weighted by their counts and by log(images / images
     whose references have it). The score of a caption is the mean over n and references of the cosine, with counts
     clipped to the reference's, times exp(-(difference of lengths)^2 / (2 6^2)).
 
     Args:
+        captions: one for each image.
         references: of all images of the evaluation; they give the weights.
     """
+    counted = [[ngram_counts(text) for text in texts] for texts in references]
+    images_with = Counter(chain.from_iterable(set[Ngram]().union(*counts) for counts in counted))
+    log_images = math.log(max(1, len(references)))
 
-    def __init__(self, references: References) -> None:
-        counted = [[ngram_counts(text) for text in texts] for texts in references]
-        self.images_with = Counter(chain.from_iterable(set[Ngram]().union(*counts) for counts in counted))
-        self.log_images = math.log(max(1, len(references)))
-        self.references = [[self._vector(count) for count in counts] for counts in counted]
-
-    def scores(self, captions: Sequence[str]) -> list[float]:
-        """Return the score of the caption of each image, in the order of the references."""
-        vectors = map(self._vector, map(ngram_counts, captions))
-        return [self._score(vector, references) for vector, references in zip(vectors, self.references, strict=True)]
-
-    def _vector(self, counts: Counter[Ngram]) -> Vector:
+    def vector(counts: Counter[Ngram]) -> Vector:
         vectors: list[dict[Ngram, float]] = [{} for _ in range(ORDER)]
         for gram, count in counts.items():
-            vectors[len(gram) - 1][gram] = count * (self.log_images - math.log(max(1, self.images_with[gram])))
-        norms = [math.sqrt(sum(value**2 for value in vector.values())) for vector in vectors]
+            vectors[len(gram) - 1][gram] = count * (log_images - math.log(max(1, images_with[gram])))
+        norms = [math.sqrt(sum(value**2 for value in weights.values())) for weights in vectors]
         # The length is the number of bigrams, as in the reference implementation.
         return vectors, norms, sum(count for gram, count in counts.items() if len(gram) == 2)
 
-    def _score(self, caption: Vector, references: Sequence[Vector]) -> float:
-        own_vectors, own_norms, own_length = caption
-        total = 0.0
-        for vectors, norms, length in references:
-            penalty = math.exp(-((own_length - length) ** 2) / (2 * SIGMA**2))
-            for n in range(ORDER):
-                common = sum(min(v, vectors[n].get(g, 0.0)) * vectors[n].get(g, 0.0) for g, v in own_vectors[n].items())
-                scale = own_norms[n] * norms[n]
-                total += penalty * (common / scale if scale else 0.0)
-        return 10 * total / (ORDER * len(references))
+    pairs = zip(captions, counted, strict=True)
+    return [_cider(vector(ngram_counts(caption)), [vector(count) for count in counts]) for caption, counts in pairs]
+
+
+def _cider(caption: Vector, references: Sequence[Vector]) -> float:
+    own_vectors, own_norms, own_length = caption
+    total = 0.0
+    for vectors, norms, length in references:
+        penalty = math.exp(-((own_length - length) ** 2) / (2 * SIGMA**2))
+        for n in range(ORDER):
+            common = sum(min(v, vectors[n].get(g, 0.0)) * vectors[n].get(g, 0.0) for g, v in own_vectors[n].items())
+            scale = own_norms[n] * norms[n]
+            total += penalty * (common / scale if scale else 0.0)
+    return 10 * total / (ORDER * len(references))
 
 
 def cider(captions: Sequence[str], references: References) -> float:
     """Return the mean CIDEr-D of captions."""
-    return float(np.mean(Cider(references).scores(captions)))
+    return float(np.mean(cider_scores(captions, references)))
 
 
 def exact_match(captions: Sequence[str], references: References) -> float:

@@ -74,13 +74,7 @@ class RankingTally:
         """
         recall, mrr, ndcg = (self._gained / max(1, self.events)).tolist()
         listed = max(1, int(self._listed.sum()))
-        popularity = float((self._listed * self.counts).sum() / listed / self.counts.mean())
-        named = {
-            "recall": recall,
-            "mrr": mrr,
-            "ndcg": ndcg,
-            "coverage": float((self._listed > 0).mean()),
-            "popularity": popularity,
-        }
+        named = {"recall": recall, "mrr": mrr, "ndcg": ndcg, "coverage": float((self._listed > 0).mean())}
+        named["popularity"] = float((self._listed * self.counts).sum() / listed / self.counts.mean())
         counts = {"events": self.events, "of_unknown_items": self._unknown}
         return {**{f"{name}_{self.at}": value for name, value in named.items()}, **counts}

@@ -238,9 +238,7 @@ def record(
         value = _checked(loss(model, batch), finite)
         if not calls:
             raise ElmanError("no recurrent layer ran", should="a loss that calls the model", found="no call of one")
-        outputs: list[Tensor] = []
-        for call in calls:
-            outputs += [call.y_TBP, *call.last]
+        outputs = [tensor for call in calls for tensor in (call.y_TBP, *call.last)]
         named = {name: p for name, p in model.named_parameters() if weights and p.requires_grad}
         grads = torch.autograd.grad(value, [*outputs, *named.values()], allow_unused=True)
     rest = iter(grads)

@@ -81,18 +81,6 @@ class LagContributions:
     usable_memory: int | None
 
 
-class BackwardPass(NamedTuple):
-    """The backward pass of one call of a layer.
-
-    Attributes:
-        d_W: dE/dW.
-        norms_B: |dE/dW| of each sequence alone.
-    """
-
-    d_W: Tensor
-    norms_B: Tensor
-
-
 class LagStep(NamedTuple):
     """One lag of one call of a layer.
 
@@ -108,8 +96,8 @@ class LagStep(NamedTuple):
 
 
 @torch.no_grad()
-def backpropagate(linear: Linear) -> BackwardPass:
-    """Return dE/dW of one call, by backpropagation step by step, and its norm for each sequence alone."""
+def backpropagate(linear: Linear) -> tuple[Tensor, Tensor]:
+    """Return dE/dW of one call, by backpropagation step by step, and its norm for each sequence alone, (B,)."""
     trace = linear.trace
     d_gh_TBGH = torch.zeros_like(trace.gh_TBGH)
     d_state = tuple(torch.zeros_like(e[0]) for e in trace.error)
@@ -125,7 +113,7 @@ def backpropagate(linear: Linear) -> BackwardPass:
         own = d_gh_TBGH[:, b].flatten(1).T @ trace.before[0][:, b]
         norms_B[b] = own.norm()
         d_W += own
-    return BackwardPass(d_W, norms_B)
+    return d_W, norms_B
 
 
 @torch.no_grad()
@@ -168,8 +156,7 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
     """
     total = torch.stack(list(totals)).sum(0)
     rest, size = total.clone(), float(total.norm())
-    quantiles: list[list[float]] = []
-    counts: list[int] = []
+    rows: list[tuple[int, float, float, float]] = []
     norms, projections, directions = [], [], []
     for steps in zip_longest(*(walk(linear, lags) for linear in linears)):
         here = [step for step in steps if step is not None]
@@ -177,14 +164,9 @@ def measure(linears: Sequence[Linear], totals: Sequence[Tensor], lags: int) -> t
         rest -= contribution
         norms.append(float(contribution.norm()))
         projections.append(float((contribution * total).sum()) / (size**2 or 1.0))
-        ratios = torch.cat([step.ratios for step in here])
-        counts.append(ratios.numel())
-        quantiles.append(_quantiles(ratios.sort().values))
+        rows.append(_quantiles(torch.cat([step.ratios for step in here]).sort().values))
         directions.append(participation_ratio([step.errors_NS for step in here]))
-    return (
-        _flow(quantiles, counts, lags, linears, directions),
-        _contributions(norms, projections, size, float(rest.norm())),
-    )
+    return _flow(rows, lags, linears, directions), _contributions(norms, projections, size, float(rest.norm()))
 
 
 @torch.no_grad()
@@ -196,15 +178,14 @@ def decay(linears: Sequence[Linear], lags: int, pairs: int) -> GradientFlow:
         lags: K.
         pairs: how many (t, sequence) of each call are followed back, spread evenly over those with an error.
     """
-    quantiles: list[list[float]] = []
-    counts: list[int] = []
+    rows: list[tuple[int, float, float, float]] = []
     for steps in zip_longest(*(_sampled_walk(linear, lags, pairs) for linear in linears)):
-        ratios = torch.cat([ratios for ratios in steps if ratios is not None])
-        counts.append(ratios.numel())
-        quantiles.append(_quantiles(sorted(ratios.tolist())))  # for a few numbers a tensor is slower
-        if counts[-1] and quantiles[-1][1] < HORIZON_SHARE:
+        # For a few numbers a tensor is slower.
+        rows.append(_quantiles(sorted(torch.cat([ratios for ratios in steps if ratios is not None]).tolist())))
+        count, _, median, _ = rows[-1]
+        if count and median < HORIZON_SHARE:
             break
-    return _flow(quantiles, counts, lags, linears)
+    return _flow(rows, lags, linears)
 
 
 def _sampled_walk(linear: Linear, lags: int, pairs: int) -> Iterator[Tensor]:
@@ -255,24 +236,19 @@ def participation_ratio(blocks: Sequence[Tensor]) -> float:
 
 
 def _flow(
-    quantiles: list[list[float]],
-    counts: list[int],
-    lags: int,
-    linears: Sequence[Linear],
-    directions: Sequence[float] = (),
+    rows: list[tuple[int, float, float, float]], lags: int, linears: Sequence[Linear], directions: Sequence[float] = ()
 ) -> GradientFlow:
     error_N = torch.cat([_norm(linear.trace.error)[linear.trace.exists_TB] for linear in linears])
     nonzero_N = error_N[error_N > 0]
-    while len(counts) > 1 and not counts[-1]:  # no step is that far from its error
-        counts.pop()
-        quantiles.pop()
-    p10, median, p90 = (tuple(q[i] for q in quantiles) for i in range(3))
+    while len(rows) > 1 and not rows[-1][0]:  # no step is that far from its error
+        rows.pop()
+    counts, p10, median, p90 = zip(*rows, strict=True)
     return GradientFlow(
         lags=lags,
         median=median,
         p10=p10,
         p90=p90,
-        counts=tuple(counts),
+        counts=counts,
         participation_ratio=tuple(directions[: len(counts)]),
         error_norm=float(nonzero_N.median()) if len(nonzero_N) else 0.0,
         supervised_share=len(nonzero_N) / max(1, len(error_N)),
@@ -303,6 +279,9 @@ def _norm(state: Sequence[Tensor]) -> Tensor:
     return norm_TB
 
 
-def _quantiles(ordered: Sequence[float] | Tensor) -> list[float]:
+def _quantiles(ordered: Sequence[float] | Tensor) -> tuple[int, float, float, float]:
+    """Return how many numbers there are, and their quantiles."""
+    count = len(ordered)
     # Nearest rank: interpolation would turn an infinity beside a number into a NaN.
-    return [float(ordered[round(q * (len(ordered) - 1))]) if len(ordered) else 0.0 for q in QUANTILES]
+    p10, median, p90 = (float(ordered[round(q * (count - 1))]) if count else 0.0 for q in QUANTILES)
+    return count, p10, median, p90

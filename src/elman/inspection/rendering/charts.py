@@ -32,8 +32,7 @@ def gradient_by_lag(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> N
     axes.fill_between(lags, low, high, color=colour[ACCENT], alpha=0.25, linewidth=0)
     axes.plot(lags, median, color=colour[ACCENT], linewidth=2)
     axes.axhline(0.01, color=colour[SECOND], linewidth=1, linestyle="--")
-    axes.set_yscale("log")
-    axes.set_xlabel("lag k (steps back)")
+    axes.set(yscale="log", xlabel="lag k (steps back)")
     axes.set_title("|dE_t/ds_(t-k)| relative to lag 0", loc="left")
 
 
@@ -43,20 +42,18 @@ def contributions(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> Non
     largest = max(norms, default=0.0) or 1.0
     axes.bar(range(len(norms)), [norm / largest for norm in norms], width=1.0, color=colour[ACCENT], alpha=0.6)
     axes.plot(range(len(share)), share, color=colour[SECOND], linewidth=2)
-    axes.set_ylim(0, 1.05)
-    axes.set_xlabel("lag k (steps back)")
+    axes.set(ylim=(0, 1.05), xlabel="lag k (steps back)")
     axes.set_title("contribution to dE/dW (bars), cumulative (line)", loc="left")
 
 
 def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
     """Draw the cosine for each window length."""
     rows = layer.measurements.truncation
-    axes.plot([row.window for row in rows], [row.cosine for row in rows], "o-", color=colour[ACCENT], linewidth=2)
-    axes.set_xscale("log")
-    axes.set_xticks([row.window for row in rows], [str(row.window) for row in rows])
+    windows, cosines = [row.window for row in rows], [row.cosine for row in rows]
+    axes.plot(windows, cosines, "o-", color=colour[ACCENT], linewidth=2)
+    axes.set(xscale="log", xlabel="window (steps)", ylim=(min([0.0, *cosines]), 1.05))
+    axes.set_xticks(windows, [str(window) for window in windows])
     axes.minorticks_off()
-    axes.set_ylim(min([0.0, *(row.cosine for row in rows)]), 1.05)
-    axes.set_xlabel("window (steps)")
     axes.set_title("cosine of truncated and full gradient", loc="left")
 
 
