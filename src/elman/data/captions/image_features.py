@@ -33,7 +33,7 @@ class FeatureFile:
             self.file: Any = safe_open(str(path), framework="pt")
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path} cannot be read", should="a safetensors file", found=str(error)[:200]) from error
-        self.names = set(self.file.keys())
+        self.names = set(self.file.keys())  # type: ignore[no-untyped-call]
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Return the features of a name, (S, F).
