@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from elman.data.batching import BucketBatches
 from elman.data.in_memory import RowFormat
 from elman.data.labelled.dataset import LabelledFormat, LabelledPart, open_parts
-from elman.data.labelled.example import Example, ReaderOptions
-from elman.data.labelled.labels import TARGETS
+from elman.data.labelled.example import Example, ReaderOptions, ReaderSettings
 from elman.data.labelled.preparation import make_encoder, prepare_examples, write_examples
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.skipped import SkippedRows
@@ -34,29 +33,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifySettings(ValidationSettings, SkipBadSettings, VocabularySettings, NetworkSettings):
+class ClassifySettings(ReaderSettings, ValidationSettings, SkipBadSettings, VocabularySettings, NetworkSettings):
     """Settings of classification."""
 
-    target: str = setting("class", "what a label is", choices=TARGETS, fixed=True)
-    column_names: tuple[str, ...] = setting((), "names of the columns of a table without a header", fixed=True)
-    text_column: str | None = setting(None, "column of the text; none: text or sentence", fixed=True)
-    series_columns: tuple[str, ...] = setting((), "columns of numbers, by name or patterns such as x*", fixed=True)
-    path_column: str | None = setting(None, "column of the path of a file; none: path or file", fixed=True)
-    label_column: str | None = setting(None, "column of the label; none: label, class or target", fixed=True)
-    group_column: str | None = setting(None, "rows with the same value here are one sequence", fixed=True)
-    encoding: str = setting("utf-8", "encoding of text files and tables", fixed=True)
-    pixel_order: str = setting(
-        "auto", "auto: pixels up to 256 of them", choices=("auto", "rows", "pixels", "permuted"), fixed=True
-    )
-    image_size: tuple[int, ...] = setting((), "height,width that images and video are resized to", low=1, fixed=True)
-    colour: bool = setting(False, "images and video in colour", fixed=True)
-    crop: tuple[int, ...] = setting((), "height,width of a window around the motion in a video", low=1, fixed=True)
-    keep_mean_frame: bool = setting(False, "do not subtract the mean frame from a video", fixed=True)
-    time_range: tuple[float, ...] = setting((), "begin,end in seconds of the part of sound and video", fixed=True)
-    max_seconds: float = setting(600.0, "maximum length of sound and video, in seconds", low=0, fixed=True)
-    sample_rate: int = setting(16000, "sample rate (Hz) of sound", low=100, high=1_000_000, fixed=True)
-    mel_bands: int = setting(40, "number of mel bands of sound", low=1, high=1000, fixed=True)
-    trim_silence: bool = setting(False, "trim silence at the beginning and end of sound", fixed=True)
     max_shift: int = setting(0, "augmentation: maximum shift of frames, in pixels", low=0, high=1000, fixed=True)
     horizontal_flip: bool = setting(False, "augmentation: flip half of the videos horizontally", fixed=True)
     mask_steps: int = setting(0, "augmentation: most consecutive steps of numbers that are masked", low=0)
@@ -112,8 +91,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
 
     @cached_property
     def reader_options(self) -> ReaderOptions:
-        names = {field.name for field in fields(ReaderOptions)} & {field.name for field in fields(self.settings)}
-        return ReaderOptions(**{name: getattr(self.settings, name) for name in names})
+        return ReaderOptions(**{field.name: getattr(self.settings, field.name) for field in fields(ReaderSettings)})
 
     def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
         from elman.data.labelled.readers import reader_name

@@ -14,8 +14,8 @@ from elman.data.batching import BucketBatches
 from elman.data.in_memory import RowFormat
 from elman.data.series.builtin import SEASON, sunspots
 from elman.data.series.dataset import Panel
-from elman.data.series.readers import SeriesFormat, SeriesTable, read_series
-from elman.data.series.regularisation import RegularisationRules
+from elman.data.series.readers import SeriesTable, read_series
+from elman.data.series.settings import SeriesSettings
 from elman.data.series.window_plan import LONGEST, ForecastSpec
 from elman.data.series.windows import WindowBatch, Windows, spread_evenly
 from elman.data.skipped import SkippedRows
@@ -35,25 +35,13 @@ if TYPE_CHECKING:
     from elman.models.forecaster import Forecaster
     from elman.predictors.forecaster import ForecastPredictor
 
-REFUSE = "refuse"
 WINDOWS_A_MINUTE = 2000  # a short series is learned in seconds, and a longer budget would overfit
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastSettings(NetworkSettings):
+class ForecastSettings(SeriesSettings, NetworkSettings):
     """Settings of forecasting."""
 
-    time_columns: tuple[str, ...] = setting((), "times, or year,month,day,hour; none: by the name", fixed=True)
-    time_format: str | None = setting(None, "format of times, such as %d.%m.%Y %H:%M; none: ISO 8601", fixed=True)
-    series_column: str | None = setting(None, "column that names the series of a row (long form)", fixed=True)
-    target_columns: tuple[str, ...] = setting((), "columns to forecast; none: all others", fixed=True)
-    known_columns: tuple[str, ...] = setting((), "columns of numbers that are known ahead", fixed=True)
-    frequency: str | None = setting(None, "resampling to the mean of each 15min, 1h, 1d, 1month, ...", fixed=True)
-    unsorted: str = setting(REFUSE, "unsorted rows", choices=(REFUSE, "sort"), fixed=True)
-    duplicates: str = setting(REFUSE, "rows of the same time", choices=(REFUSE, "first", "last", "mean"), fixed=True)
-    gaps: str = setting(REFUSE, "times without a row", choices=(REFUSE, "missing"), fixed=True)
-    constant_series: str = setting(REFUSE, "series of one value", choices=(REFUSE, "keep"), fixed=True)
-    skip_bad: bool = setting(False, "skip broken rows and series that are too short, and count them", fixed=True)
     validation: float = setting(0.2, "share of the time, at its end, held out", low=0, high=0.9, fixed=True)
     max_validation_windows: int = setting(1000, "most windows of it, evenly spread", low=1, fixed=True)
     season: int | None = setting(None, "its length; none: as usual for the step", low=1, high=LONGEST, fixed=True)
@@ -82,13 +70,6 @@ class ForecastSettings(NetworkSettings):
             raise SettingError("a forecaster reads forward only", should="bidirectional=false", found="true")
         if not self.validation:
             raise SettingError("the setting validation is out of range", should="more than 0", found="0")
-
-    @property
-    def form(self) -> SeriesFormat:
-        """The format of the files."""
-        columns = (self.series_column, self.target_columns, self.known_columns)
-        rules = RegularisationRules(self.unsorted, self.duplicates, self.gaps, self.frequency)
-        return SeriesFormat(self.time_columns, self.time_format, *columns, rules, self.skip_bad)
 
 
 class Forecast(Recipe[ForecastSettings, Windows]):
@@ -137,11 +118,11 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         return self.panel
 
     def read_table(self, sources: Sequence[Path], *, skip_bad: bool) -> SeriesTable:
-        return self.spec.read_table(sources, self.settings.form, skip_bad=skip_bad)
+        return self.spec.read_table(sources, self.settings, skip_bad=skip_bad)
 
     def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
         s = self.settings
-        table = read_series(sources or [sunspots()], s.form)
+        table = read_series(sources or [sunspots()], s)
         sizes = {name: getattr(s, name) for name in ("horizon", "lookback", "segment", "validation", "skip_bad")}
         season, calendar = s.season or (None if sources else SEASON), s.calendar_features
         spec, panel = ForecastSpec.fit(

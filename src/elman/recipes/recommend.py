@@ -22,13 +22,13 @@ from elman.data.sessions.dataset import (
     write_parts,
 )
 from elman.data.sessions.items import ItemCatalogue
-from elman.data.sessions.readers import EventTable, read_events
+from elman.data.sessions.readers import EventSettings, read_events
 from elman.data.skipped import SkippedRows
 from elman.errors import BrokenRun, DataError, RunError
 from elman.evaluation.result import Metrics
 from elman.predictors.options import RecommendOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
-from elman.recipes.network_settings import NetworkSettings, SkipBadSettings
+from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
 from elman.storage.ragged import RaggedArrays
 from elman.training.task import Loss
@@ -45,13 +45,9 @@ SAMPLE_SESSIONS, SAMPLE_STEPS = 16, 200  # of a diagnosis
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecommendSettings(SkipBadSettings, NetworkSettings):
+class RecommendSettings(EventSettings, NetworkSettings):
     """Settings of recommendation."""
 
-    session_column: str = setting("", "column of the session or user; empty: found by its name", fixed=True)
-    item_column: str = setting("", "column of the item; empty: found by its name", fixed=True)
-    time_columns: tuple[str, ...] = setting((), "columns of the time, the most significant first", fixed=True)
-    column_names: tuple[str, ...] = setting((), "names of all columns, for a file without a header", fixed=True)
     session_gap: float = setting(0.0, "a session ends before a longer gap in time; 0: never", low=0, fixed=True)
     split: str = setting("time", "time, or last: the last events of each session", choices=("time", "last"), fixed=True)
     validation: float = setting(0.1, "split=time: share of the events for validation", low=0.001, high=0.5, fixed=True)
@@ -80,11 +76,6 @@ class RecommendSettings(SkipBadSettings, NetworkSettings):
         if self.negatives is None:
             return NEGATIVES if items >= SAMPLED_FROM else 0
         return self.negatives
-
-    def table(self) -> EventTable:
-        """Return the format of a table."""
-        columns = (self.session_column, self.item_column, self.time_columns, self.column_names)
-        return EventTable(*columns, self.skip_bad)
 
 
 class Recommend(Recipe[RecommendSettings, RaggedArrays]):
@@ -121,7 +112,7 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
 
     def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
         s = self.settings
-        events = read_events(sources, s.table()) if sources else builtin.shop_events()
+        events = read_events(sources, s) if sources else builtin.shop_events()
         sessions = order_events(events, gap=s.session_gap)
         division = leave_last_out(sessions) if s.split == "last" else split_by_time(sessions, s.validation, s.test)
         limits = {"min_item_count": s.min_item_count, "max_evaluated": s.max_validation_events}
@@ -164,7 +155,7 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[RaggedArrays, SkippedRows]:
-        events = read_events(sources, replace(self.settings.table(), skip_bad=skip_bad))
+        events = read_events(sources, replace(self.settings, skip_bad=skip_bad))
         sessions = order_events(events, gap=self.settings.session_gap)
         return write_evaluated(sessions, self.items, folder), events.skipped
 

@@ -113,7 +113,7 @@ def resume(
     watch: Watch | None = None,
     diagnose: int = 0,
 ) -> Trained:
-    """Resume the run at `out`, exactly where its last checkpoint is.
+    """Resume the run at `out`, exactly where its last checkpoint is; after an error the run is unchanged.
 
     Args:
         recipe: the application, which must be the run's.
@@ -125,7 +125,6 @@ def resume(
     Raises:
         RunError: there is no such run, it is broken, or another process trains it.
         SettingError: a setting is invalid, or cannot change any more.
-        In either case the run is left as it was.
     """
     run = RunDirectory.open(out)
     if run.config["recipe"] != recipe.name:

@@ -55,7 +55,7 @@ def test_files_that_are_none_are_refused(path: Path) -> None:
         with pytest.raises(DataError, match=message):
             list(READER.read([path], ReaderOptions()))
     path.write_bytes(b"\xff\xfe@data\n")
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="is not valid UTF-8"):
         list(READER.read([path], ReaderOptions()))
 
 

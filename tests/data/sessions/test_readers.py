@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman.data.sessions.readers import EventTable, read_events
+from elman.data.sessions.readers import EventSettings, read_events
 from elman.errors import DataError
 
 
@@ -23,7 +23,7 @@ def written(folder: Path, text: str, name: str = "events.csv") -> Path:
 def test_columns_are_found_by_their_names(tmp_path: Path, separator: str, end: str) -> None:
     rows = [["timestamp", "price", "User-ID", "Product ID"], ["5", "1.5", "ann", "a b"], ["3", "2", "bob", "c"]]
     path = written(tmp_path, "\ufeff" + end.join(separator.join(row) for row in rows))
-    events = read_events([path], EventTable())
+    events = read_events([path], EventSettings())
     assert events.sessions == ["ann", "bob"]
     assert events.items == ["a b", "c"]
     assert (events.session.tolist(), events.item.tolist(), events.time.tolist()) == ([0, 1], [0, 1], [[5.0], [3.0]])
@@ -32,7 +32,7 @@ def test_columns_are_found_by_their_names(tmp_path: Path, separator: str, end: s
 
 def test_columns_by_name_two_times_and_quoted_separators(tmp_path: Path) -> None:
     path = written(tmp_path, 'who,what,day,ms\nx,"a,b",2016-05-09,20\nx,c,2016-05-09T00:00:01+00:00,10\n\n')
-    events = read_events([path], EventTable("who", "what", ("day", "ms")))
+    events = read_events([path], EventSettings(session_column="who", item_column="what", time_columns=("day", "ms")))
     day = datetime(2016, 5, 9, tzinfo=UTC).timestamp()
     assert events.items == ["a,b", "c"]
     assert events.time.tolist() == [[day, 20.0], [day + 1, 10.0]]
@@ -42,7 +42,7 @@ def test_files_without_names_several_files_and_gzip(tmp_path: Path) -> None:
     first = written(tmp_path, "196\t242\t3\t881250949\n186\t302\t3\t891717742\n", "u.data")
     second = tmp_path / "more.tsv.gz"
     second.write_bytes(gzip.compress(b"196\t302\t1\t891717743\n"))
-    table = EventTable(columns=("user", "item", "rating", "time"))
+    table = EventSettings(column_names=("user", "item", "rating", "time"))
     events = read_events([first, second], table)
     assert len(events) == 3
     assert events.session.tolist() == [0, 1, 0]
@@ -65,9 +65,9 @@ def test_files_without_names_several_files_and_gzip(tmp_path: Path) -> None:
 def test_a_broken_row_is_named_or_skipped(tmp_path: Path, row: str, fault: str) -> None:
     path = written(tmp_path, f"user,item,time\na,b,1\n{row}\na,c,2\n")
     with pytest.raises(DataError, match=r"events\.csv, line 3: " + re.escape(fault.partition(":")[0])) as caught:
-        read_events([path], EventTable())
+        read_events([path], EventSettings())
     assert "--skip-bad" in str(caught.value)
-    events = read_events([path], EventTable(skip_bad=True))
+    events = read_events([path], EventSettings(skip_bad=True))
     assert events.skipped.lines() == [f"{path}, line 3: {fault}"]
     assert events.items == ["b", "c"]
     assert events.sessions == ["a"]
@@ -76,24 +76,24 @@ def test_a_broken_row_is_named_or_skipped(tmp_path: Path, row: str, fault: str) 
 @pytest.mark.parametrize(
     ("text", "table", "message"),
     [
-        ("", EventTable(), "is empty"),
-        ("hello\n", EventTable(), "is not a table of events[\\s\\S]*the first line 'hello'"),
+        ("", EventSettings(), "is empty"),
+        ("hello\n", EventSettings(), "is not a table of events[\\s\\S]*the first line 'hello'"),
         (
             "a,b,time\n",
-            EventTable(),
+            EventSettings(),
             "no column for the session[\\s\\S]*3 columns: a, b, time[\\s\\S]*session_column=NAME",
         ),
-        ("user,item,time\n", EventTable(item="items"), "no column 'items'[\\s\\S]*--set item_column=item"),
+        ("user,item,time\n", EventSettings(item_column="items"), "no column 'items'[\\s\\S]*--set item_column=item"),
         (
             "u,i,time\n",
-            EventTable(session="u", item="sku"),
+            EventSettings(session_column="u", item_column="sku"),
             "no column 'sku' for the item\\n((?!sku).*\\n)*.*columns: u, i, time",
         ),
-        ("user,item,time\n", EventTable(), "there are no events[\\s\\S]*none"),
-        ("user,item,time\n1,2\n", EventTable(skip_bad=True), "there are no events[\\s\\S]*1 broken rows"),
+        ("user,item,time\n", EventSettings(), "there are no events[\\s\\S]*none"),
+        ("user,item,time\n1,2\n", EventSettings(skip_bad=True), "there are no events[\\s\\S]*1 broken rows"),
     ],
 )
-def test_what_is_not_a_table(tmp_path: Path, text: str, table: EventTable, message: str) -> None:
+def test_what_is_not_a_table(tmp_path: Path, text: str, table: EventSettings, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_events([written(tmp_path, text)], table)
 
@@ -105,22 +105,22 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
     cut.write_bytes(gzip.compress(b"user,item,time\n" + b"ann,b,1\n" * 99)[:30])
     for path in (tmp_path, tmp_path / "absent.csv", latin, cut):
         with pytest.raises(DataError, match=r"cannot be read|is not valid UTF-8"):
-            read_events([path], EventTable())
+            read_events([path], EventSettings())
     huge = written(tmp_path, f"user,item,time\na,{'b' * 200_000},1\n", "huge.csv")
     with pytest.raises(DataError, match="line 2: the name of the item is too long"):
-        read_events([huge], EventTable())
+        read_events([huge], EventSettings())
 
 
 def test_a_column_without_a_name_is_not_taken(tmp_path: Path) -> None:
     for text in (",user,time,item\n0,ann,5,a\n1,bob,3,b\n", "user,time,item,\nann,5,a,\nbob,3,b,\n"):
-        events = read_events([written(tmp_path, text)], EventTable())
+        events = read_events([written(tmp_path, text)], EventSettings())
         assert events.columns == "user, item, time"
         assert (events.sessions, events.items) == (["ann", "bob"], ["a", "b"])
 
 
 def test_an_open_quotation_mark_is_text_or_an_error(tmp_path: Path) -> None:
     rows = 'user,item,time\na,b,1\na,"c,2\na,d,3\n'
-    events = read_events([written(tmp_path, rows.replace(",", "\t"), "events.tsv")], EventTable())
+    events = read_events([written(tmp_path, rows.replace(",", "\t"), "events.tsv")], EventSettings())
     assert events.items == ["b", '"c', "d"]
     with pytest.raises(DataError, match=r"line 3: the row is broken[\s\S]*a quotation mark that is not closed"):
-        read_events([written(tmp_path, rows)], EventTable())
+        read_events([written(tmp_path, rows)], EventSettings())

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from elman.data.text.subwords import split_sentence
 from elman.data.text.vocabularies import build_vocabulary
 from elman.data.text.vocabulary import Vocabulary
 from elman.errors import BrokenRun, DataError
-from elman.storage.files import checked_json, read_checked, write_json
+from elman.storage import records
 from elman.storage.ragged import RaggedArrays
 
 LARGEST_CAPTIONS = 1 << 30
@@ -146,7 +147,7 @@ def write_pictures(
 
     folder.mkdir(exist_ok=True)
     RaggedArrays.write(folder, "picture", values())
-    write_json(folder / "captions.json", {"names": names, "texts": texts})
+    records.write(folder / "captions.json", _CaptionsRecord(names, texts))
     return texts
 
 
@@ -156,18 +157,17 @@ def read_captions(folder: Path) -> tuple[list[str], list[list[str]]]:
     Raises:
         RunError: they are missing or broken.
     """
-    found: tuple[list[str], list[list[str]]] = read_checked(
-        folder / "captions.json", "names and captions", _understood, largest=LARGEST_CAPTIONS
-    )
-    return found
+    record = records.read(folder / "captions.json", _CaptionsRecord, "names and captions", largest=LARGEST_CAPTIONS)
+    return record.names, record.texts
 
 
-def _understood(text: bytes) -> tuple[list[str], list[list[str]]]:
-    content = checked_json(text)
-    names, texts = content["names"], content["texts"]
-    lists = isinstance(names, list) and isinstance(texts, list) and len(names) == len(texts) > 0
-    if not lists or not all(isinstance(name, str) for name in names):
-        raise ValueError("no names and captions")
-    if not all(isinstance(each, list) and each and all(isinstance(text, str) for text in each) for each in texts):
-        raise ValueError("captions that are not strings")
-    return names, texts
+@dataclass(frozen=True)
+class _CaptionsRecord:
+    """What captions.json holds."""
+
+    names: list[str]
+    texts: list[list[str]]
+
+    def check(self) -> None:
+        if not len(self.names) == len(self.texts) > 0 or not all(self.texts):
+            raise ValueError("no names and captions")

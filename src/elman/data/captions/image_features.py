@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,69 +18,22 @@ from elman.errors import DataError
 ARRAY, TENSORS = ".npy", ".safetensors"
 
 
-class PictureSource(Protocol):
-    """Where the numbers of a picture come from."""
-
-    def has(self, row: CaptionedPicture) -> bool:
-        """Return whether the picture is there."""
-
-    def read(self, row: CaptionedPicture) -> NDArray[Any]:
-        """Return (H, W, 3) uint8, or features (S, F) float32.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-
-
-@dataclass(frozen=True)
-class PictureFiles:
-    """Picture files of any kind, mode and size, all brought to `side` x `side` pixels."""
-
-    side: int
-
-    def has(self, row: CaptionedPicture) -> bool:
-        """Return whether the picture is there."""
-        return may_exist(row.path)
-
-    def read(self, row: CaptionedPicture) -> NDArray[np.uint8]:
-        """Return the pixels, (H, W, 3)."""
-        return read_image(row.path, (self.side, self.side), colour=True)
-
-
-@dataclass(frozen=True)
-class FeatureFolder:
-    """A folder with an array for each picture: `NAME.npy`, with or without the picture's own ending before."""
-
-    folder: Path
-
-    def has(self, row: CaptionedPicture) -> bool:
-        """Return whether the picture is there."""
-        return may_exist(self._path(row))
-
-    def read(self, row: CaptionedPicture) -> NDArray[np.float32]:
-        """Return the features, (S, F)."""
-        return read_image_features(self._path(row))
-
-    def _path(self, row: CaptionedPicture) -> Path:
-        whole = self.folder / f"{row.name}{ARRAY}"
-        return whole if may_exist(whole) else self.folder / f"{row.name.removesuffix(Path(row.name).suffix)}{ARRAY}"
+PictureSource = Callable[[CaptionedPicture], NDArray[Any] | None]
+"""Returns the numbers of a picture, (H, W, 3) uint8 or features (S, F) float32; None where it is missing."""
 
 
 class FeatureFile:
     """A safetensors file with a tensor for each picture, by its name."""
 
     def __init__(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
         self.path = path
-        self.file = _open(path)
-        self.names = set(self.file.keys())
-
-    def has(self, row: CaptionedPicture) -> bool:
-        """Return whether the picture is there."""
-        return row.name in self.names
-
-    def read(self, row: CaptionedPicture) -> NDArray[np.float32]:
-        """Return the features, (S, F)."""
-        return self.tensor(row.name)
+        try:
+            self.file: Any = safe_open(str(path), framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path} cannot be read", should="a safetensors file", found=str(error)[:200]) from error
+        self.names = set(self.file.keys())  # type: ignore[no-untyped-call]
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Return the features of a name, (S, F).
@@ -89,7 +41,6 @@ class FeatureFile:
         Raises:
             DataError: they are broken.
         """
-
         import torch
 
         def load() -> NDArray[Any]:
@@ -101,12 +52,24 @@ class FeatureFile:
 
 
 def picture_source(pictures: Path | None, side: int) -> PictureSource:
-    """Return what reads the pictures: out of a safetensors file, a folder of .npy files, or picture files."""
+    """Return what reads the pictures: out of a safetensors file, a folder of .npy files, or picture files.
+
+    The arrays of a folder are `NAME.npy`, with or without the picture's own ending before. Picture files are of any
+    kind, mode and size, and all brought to `side` x `side` pixels.
+    """
     if pictures is not None and pictures.suffix == TENSORS:
-        return FeatureFile(pictures)
-    if pictures is not None and pictures.is_dir() and next(pictures.glob(f"*{ARRAY}"), None):
-        return FeatureFolder(pictures)
-    return PictureFiles(side)
+        tensors = FeatureFile(pictures)
+        return lambda row: tensors.tensor(row.name) if row.name in tensors.names else None
+    folder = pictures if pictures is not None and pictures.is_dir() and next(pictures.glob(f"*{ARRAY}"), None) else None
+
+    def read(row: CaptionedPicture) -> NDArray[Any] | None:
+        if folder is None:
+            return read_image(row.path, (side, side), colour=True) if may_exist(row.path) else None
+        names = (row.name, row.name.removesuffix(Path(row.name).suffix))
+        path = next((path for name in names if may_exist(path := folder / f"{name}{ARRAY}")), None)
+        return None if path is None else read_image_features(path)
+
+    return read
 
 
 def read_image_features(path: Path) -> NDArray[np.float32]:
@@ -123,12 +86,8 @@ def _read(name: str, load: Callable[[], Any]) -> NDArray[np.float32]:
     """Return (S, F) of a vector (F), places with features (S, F), or a map (F, H, W) as convolutions make it."""
     try:
         array = load()
-        if (
-            not isinstance(array, np.ndarray)
-            or array.dtype.kind not in "fui"
-            or not 1 <= array.ndim <= 3
-            or not array.size
-        ):
+        numbers = isinstance(array, np.ndarray) and array.dtype.kind in "fui"
+        if not (numbers and 1 <= array.ndim <= 3 and array.size):
             raise ValueError(f"{getattr(array, 'dtype', 'no')} numbers of shape {getattr(array, 'shape', 'none')}")
     except Exception as error:  # an untrusted file breaks in many ways
         raise DataError(
@@ -143,15 +102,6 @@ def _read(name: str, load: Callable[[], Any]) -> NDArray[np.float32]:
     if not np.isfinite(found).all():
         raise DataError(f"the features {name} are not all finite", should="numbers", found="nan or infinity")
     return found
-
-
-def _open(path: Path) -> Any:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(str(path), framework="pt")
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read", should="a safetensors file", found=str(error)[:200]) from error
 
 
 class PictureInput(NamedTuple):
@@ -188,9 +138,8 @@ def picture_inputs(inputs: Sequence[str | Path], shape: tuple[int, ...]) -> list
             found="-",
             hint="write it to a file first: cat > picture.png; or ./- for a file of that name",
         )
-    read: Callable[[Path], NDArray[Any]] = partial(read_image, size=(shape[0], shape[1]), colour=True)
-    if kind == "features":
-        read = read_image_features
+    pixels: Callable[[Path], NDArray[Any]] = partial(read_image, size=(shape[0], shape[1]), colour=True)
+    read = pixels if kind == "pictures" else read_image_features
     found: list[PictureInput] = []
     for path in (file for name in inputs for file in files_of(Path(name), suffixes, kind=kind)):
         if kind == "features" and path.suffix.lower() == TENSORS:

@@ -80,10 +80,8 @@ def split_album(
     Raises:
         DataError: see `read_album` and `read_pictures`; or there are too few.
     """
-    album = read_album(sources)
-    rows = album.part(album.only or TRAINING) or list(album.rows.values())
+    album, rows, source = _album(sources, reading, TRAINING)
     validation = read_evaluation_pictures(validation_data, reading) if validation_data else None
-    source = picture_source(sources[1] if len(sources) > 1 else None, reading.side)
     if validation is None:
         listed = None if album.only else album.part(VALIDATION)
         if listed is None:
@@ -106,9 +104,17 @@ def read_evaluation_pictures(sources: Sequence[Path], reading: PictureReading) -
     Raises:
         DataError: see `read_album` and `read_pictures`.
     """
+    album, rows, source = _album(sources, reading, TEST)
+    return read_pictures(rows, source, album, reading)
+
+
+def _album(
+    sources: Sequence[Path], reading: PictureReading, part: str
+) -> tuple[Album, list[CaptionedPicture], PictureSource]:
+    """Return the captions, the rows of a part (all where there is no list of it), and what reads their pictures."""
     album = read_album(sources)
-    rows = album.part(album.only or TEST) or list(album.rows.values())
-    return read_pictures(rows, picture_source(sources[1] if len(sources) > 1 else None, reading.side), album, reading)
+    rows = album.part(album.only or part) or list(album.rows.values())
+    return album, rows, picture_source(sources[1] if len(sources) > 1 else None, reading.side)
 
 
 def read_pictures(
@@ -122,13 +128,13 @@ def read_pictures(
     count = 0
     for row in rows:
         try:
-            if not source.has(row):
+            values = source(row)
+            if values is None:
                 raise DataError(
                     f"{album.file} has captions of {row.name}, which is missing",
                     should=f"a picture at {row.path}",
                     found="nothing there",
                 )
-            values = source.read(row)
         except DataError as error:
             if not reading.skip_bad:
                 hint = "fix it, or remove its captions; --skip-bad skips such pictures"

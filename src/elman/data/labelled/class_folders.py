@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
+from elman.data.labelled.example import Example, Reader, ReaderOptions
 from elman.data.labelled.file_formats import check_one_format, format_of, known_suffixes, load_file
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
+from elman.data.text.lines import document_lines
 from elman.errors import DataError
 
 
@@ -61,17 +62,10 @@ def read_class_files(sources: Sequence[Path], reading: ReaderOptions) -> Iterato
         DataError: a file cannot be read.
     """
     for document in read_text(sources, encoding=reading.encoding):
-        path, rest, number = Path(document.name), "", 0
-        for piece in (*document.pieces(), "\n"):
-            *lines, rest = (rest + piece).split("\n")
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield Example(f"{path.name}:{number}", partial(_same, line.strip()), path.stem)
-
-
-def _same(text: str) -> Values:
-    return text
+        path = Path(document.name)
+        for number, line in enumerate(document_lines(document), 1):
+            if text := line.strip():
+                yield Example(f"{path.name}:{number}", partial(str, text), path.stem)
 
 
 FOLDERS = Reader("one folder per class", accepts_class_folders, read_class_folders)

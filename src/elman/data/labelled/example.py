@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from elman.data.labelled.labels import TARGETS
+from elman.settings import Settings, setting
+
 Values = str | list[str] | NDArray[Any]
 """Text; words or other symbols; (T, I) numbers, float32 or the uint8 of pixels; or (T, H, W[, 3]) frames, uint8."""
 
@@ -29,48 +32,40 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderOptions:
-    """What readers can be asked for; each looks at its own options.
+class ReaderSettings(Settings):
+    """Settings of readers; each looks at its own."""
+
+    target: str = setting("class", "what a label is", choices=TARGETS, fixed=True)
+    column_names: tuple[str, ...] = setting((), "names of the columns of a table without a header", fixed=True)
+    text_column: str | None = setting(None, "column of the text; none: text or sentence", fixed=True)
+    series_columns: tuple[str, ...] = setting((), "columns of numbers, by name or patterns such as x*", fixed=True)
+    path_column: str | None = setting(None, "column of the path of a file; none: path or file", fixed=True)
+    label_column: str | None = setting(None, "column of the label; none: label, class or target", fixed=True)
+    group_column: str | None = setting(None, "rows with the same value here are one sequence", fixed=True)
+    encoding: str = setting("utf-8", "encoding of text files and tables", fixed=True)
+    pixel_order: str = setting(
+        "auto", "auto: pixels up to 256 of them", choices=("auto", "rows", "pixels", "permuted"), fixed=True
+    )
+    image_size: tuple[int, ...] = setting((), "height,width that images and video are resized to", low=1, fixed=True)
+    colour: bool = setting(False, "images and video in colour", fixed=True)
+    crop: tuple[int, ...] = setting((), "height,width of a window around the motion in a video", low=1, fixed=True)
+    keep_mean_frame: bool = setting(False, "do not subtract the mean frame from a video", fixed=True)
+    time_range: tuple[float, ...] = setting((), "begin,end in seconds of the part of sound and video", fixed=True)
+    max_seconds: float = setting(600.0, "maximum length of sound and video, in seconds", low=0, fixed=True)
+    sample_rate: int = setting(16000, "sample rate (Hz) of sound", low=100, high=1_000_000, fixed=True)
+    mel_bands: int = setting(40, "number of mel bands of sound", low=1, high=1000, fixed=True)
+    trim_silence: bool = setting(False, "trim silence at the beginning and end of sound", fixed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderOptions(ReaderSettings):
+    """Settings of readers, and what depends on the use.
 
     Attributes:
-        column_names: names of the columns of a table without a header.
-        text_column: the column of the texts.
-        series_columns: the columns of numbers, by name or by patterns such as x*.
-        path_column: the column of the paths of files.
-        label_column: the column of the labels.
-        group_column: rows with the same value in this column are the steps of one sequence.
-        pixel_order: the order of the pixels of a picture: a name in `elman.data.labelled.pixel_scan.ORDERS`.
-        encoding: of text files.
-        image_size: (height, width) that pictures and frames of video are resized to.
-        colour: whether pictures and video keep their colours.
-        crop: (height, width) of a window around the motion in a video.
-        keep_mean_frame: whether the mean frame of a video stays in it.
-        time_range: (begin, end) of the part of sounds and videos that is read.
-        max_seconds: maximum length of a sound, or of a video at 25 frames a second, in seconds.
-        sample_rate: sample rate (Hz) that sound is resampled to.
-        mel_bands: number of mel bands.
-        trim_silence: whether silence at the beginning and end of a sound is trimmed.
         labelled: whether every example must have a label.
         notes: grows: what was done to files to make them alike.
     """
 
-    column_names: tuple[str, ...] = ()
-    text_column: str | None = None
-    series_columns: tuple[str, ...] = ()
-    path_column: str | None = None
-    label_column: str | None = None
-    group_column: str | None = None
-    pixel_order: str = "auto"
-    encoding: str = "utf-8"
-    image_size: tuple[int, ...] = ()
-    colour: bool = False
-    crop: tuple[int, ...] = ()
-    keep_mean_frame: bool = False
-    time_range: tuple[float, ...] = ()
-    max_seconds: float = 600.0
-    sample_rate: int = 16000
-    mel_bands: int = 40
-    trim_silence: bool = False
     labelled: bool = True
     notes: set[str] = field(default_factory=set, compare=False)
 

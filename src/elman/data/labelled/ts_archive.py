@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
+from elman.data.text.documents import Document
+from elman.data.text.lines import document_lines
 from elman.errors import DataError
 
 
@@ -22,17 +25,9 @@ def _accepts(sources: Sequence[Path]) -> bool:
 
 
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
-    """Yield the series of `.ts` files.
-
-    Raises:
-        DataError: a file cannot be read, has time stamps, or no data.
-    """
-    for path in sources:
-        try:
-            with path.open(encoding=reading.encoding) as file:
-                yield from _examples(path, iter(enumerate(file, 1)), reading.labelled)
-        except (OSError, UnicodeError) as error:
-            raise DataError(f"cannot read {path}", should="a .ts file of text", found=str(error)) from error
+    """Yield the series of `.ts` files."""
+    for document in map(Document, map(str, sources), sources, repeat(reading.encoding)):
+        yield from _examples(Path(document.name), enumerate(document_lines(document), 1), reading.labelled)
 
 
 def _examples(path: Path, lines: Iterator[tuple[int, str]], labelled: bool) -> Iterator[Example]:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from elman.data.delimited import Table
+from elman.data.series.settings import SeriesSettings
 from elman.errors import DataError, unknown_name
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "month", "year", "day", "ds")
@@ -26,22 +27,14 @@ class SeriesColumns(NamedTuple):
     known: tuple[str, ...]
 
 
-def find_columns(
-    table: Table, time: tuple[str, ...], series: str | None, columns: tuple[str, ...], known: tuple[str, ...]
-) -> SeriesColumns:
-    """Find the columns that are asked for in the header of a table.
-
-    Args:
-        table: its name and header are looked at.
-        time: as of `elman.data.series.readers.SeriesFormat`.
-        series: as there.
-        columns: as there.
-        known: as there.
+def find_columns(table: Table, settings: SeriesSettings) -> SeriesColumns:
+    """Find the columns that the settings name in the header of a table.
 
     Raises:
         DataError: the header does not name the columns, one that is asked for is missing, or none is left to forecast.
     """
-    names = table.header
+    names, known, series = table.header, settings.known_columns, settings.series_column
+    time, columns = settings.time_columns, settings.target_columns
     if max(Counter(names).values()) > 1 or any(map(_is_number, names)):
         raise DataError(
             f"{table.name} has no usable header",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from elman.data.delimited import read_table
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
-from elman.data.series.regularisation import RegularisationRules, common_step, resample_to_grid
+from elman.data.series.regularisation import common_step, resample_to_grid
+from elman.data.series.settings import SeriesSettings
 from elman.data.series.timestamps import FORMS, Clock, is_time, read_times
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
@@ -23,29 +23,6 @@ from elman.storage.ragged import RaggedArrays
 
 PARTS_FORM = "%Y-%m-%d %H:%M:%S"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
-
-
-@dataclass(frozen=True)
-class SeriesFormat:
-    """How a file of series is to be read.
-
-    Attributes:
-        time: the column of times, or those of year, month, day, hour, minute and second; none: found by its name.
-        time_format: as of `datetime.strptime`; None: ISO 8601 or integers.
-        series: the column that names the series of a row (long form); None: a column for each series (wide form).
-        columns: what is forecast; none: every other column.
-        known: columns that are known ahead.
-        rules: what to do with what is irregular.
-        skip_bad: skip broken rows, and count them.
-    """
-
-    time: tuple[str, ...] = ()
-    time_format: str | None = None
-    series: str | None = None
-    columns: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
-    rules: RegularisationRules = field(default_factory=RegularisationRules)
-    skip_bad: bool = False
 
 
 class SeriesRows(NamedTuple):
@@ -76,7 +53,7 @@ class SeriesTable(NamedTuple):
     skipped: SkippedRows
 
 
-def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None = None) -> SeriesTable:
+def read_series(sources: Sequence[Path], form: SeriesSettings, clock: Clock | None = None) -> SeriesTable:
     """Read series out of CSV files.
 
     Args:
@@ -108,7 +85,7 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
     try:
         panel = _regular(groups, header, form, clock, str(files[0]), counts)
     except DataError as error:
-        if form.time or header.time[0].lower() in TIME_NAMES:
+        if form.time_columns or header.time[0].lower() in TIME_NAMES:
             raise
         guess = f"--set time_columns=NAME, if {header.time[0]}, the first column, does not hold the times"
         hint = f"{error.hint}; {guess}" if error.hint else guess
@@ -119,7 +96,7 @@ def read_series(sources: Sequence[Path], form: SeriesFormat, clock: Clock | None
 def _regular(
     groups: dict[str, SeriesRows],
     header: SeriesColumns,
-    form: SeriesFormat,
+    form: SeriesSettings,
     clock: Clock | None,
     place: str,
     counts: Counter[str],
@@ -131,14 +108,12 @@ def _regular(
     ticks, read_clock = read_times(texts, written, place, lines)
     places = np.cumsum([len(rows.times) for rows in groups.values()])[:-1]
     split = np.split(np.asarray(ticks, np.int64), places)
-    split, step = common_step(split, read_clock, form.rules, clock, place, np.split(np.asarray(lines), places), texts)
+    split, step = common_step(split, read_clock, form, clock, place, np.split(np.asarray(lines), places), texts)
     C = len(header.columns)
     starts, values, ahead = [], [], []
     for (name, rows), found in zip(groups.items(), split, strict=True):
         table = np.asarray(rows.values, np.float64).reshape(len(found), -1)
-        start, grid = resample_to_grid(
-            found, table, np.asarray(rows.lines), step, form.rules, _named(place, name), counts
-        )
+        start, grid = resample_to_grid(found, table, np.asarray(rows.lines), step, form, _named(place, name), counts)
         length = len(grid) if not header.known else _last_value(grid[:, :C])
         missing_ahead = np.argwhere(np.isnan(grid[:, C:]))
         if len(missing_ahead):
@@ -198,7 +173,7 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
 
 def _read_file(
     path: Path,
-    form: SeriesFormat,
+    form: SeriesSettings,
     groups: dict[str, SeriesRows],
     counts: Counter[str],
     skipped: SkippedRows,
@@ -206,10 +181,10 @@ def _read_file(
 ) -> SeriesColumns:
     """Add the rows of a file to their groups."""
     table = read_table(path, strict=True, quoted_tabs=True)
-    columns = find_columns(table, form.time, form.series, form.columns, form.known)
+    columns = find_columns(table, form)
     values = {column: table.header.index(column) for column in columns.columns + columns.known}
     times = [table.header.index(column) for column in columns.time]
-    group = table.header.index(form.series) if form.series else None
+    group = table.header.index(form.series_column) if form.series_column else None
     first_time: list[str] = []
 
     def convert(cells: list[str]) -> tuple[str, str, list[float]]:

@@ -5,38 +5,22 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.series.settings import SeriesSettings
 from elman.data.series.timestamps import Clock, as_months, parse_step
 from elman.errors import DataError
 
 LARGEST_GRID = 100_000_000  # rows: a gap of centuries is a mistake in a time
 
 
-@dataclass(frozen=True)
-class RegularisationRules:
-    """What to do with what is irregular.
-
-    Attributes:
-        order: refuse rows that are not in the order of their times, or sort them.
-        duplicates: refuse rows with the same time, or take the first, the last or the mean of them.
-        gaps: refuse times without a row, or take them as missing values.
-        every: the step, such as 1h: the mean of what falls into each; None: the step that the times have.
-    """
-
-    order: str = "refuse"
-    duplicates: str = "refuse"
-    gaps: str = "refuse"
-    every: str | None = None
-
-
 def common_step(
     ticks: Sequence[NDArray[np.int64]],
     clock: Clock,
-    rules: RegularisationRules,
+    rules: SeriesSettings,
     known: Clock | None,
     place: str,
     lines: Sequence[NDArray[np.int64]],
@@ -47,7 +31,7 @@ def common_step(
     Args:
         ticks: the times of each group.
         clock: how they were written.
-        rules: whose `every` is taken, where it is given.
+        rules: whose `frequency` is taken, where it is given.
         known: whose step is taken where there are too few times to tell.
         place: the file, for messages.
         lines: where each time stands, for messages.
@@ -60,13 +44,13 @@ def common_step(
         DataError: there is no common step.
     """
     joined = np.concatenate(list(ticks))
-    if rules.every is not None:
-        kind, every = parse_step(rules.every)
+    if rules.frequency is not None:
+        kind, every = parse_step(rules.frequency)
         if (kind == "number") != (clock.kind == "number"):
             raise DataError(
                 f"{place}: the step does not fit the times",
                 should="1h, 1d ... for times, a number for numbers",
-                found=rules.every,
+                found=rules.frequency,
             )
         if kind == "month":
             months = joined.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) + 12 * 1970
@@ -116,7 +100,7 @@ def resample_to_grid(
     values: NDArray[np.float64],
     lines: NDArray[np.int64],
     clock: Clock,
-    rules: RegularisationRules,
+    rules: SeriesSettings,
     place: str,
     counts: Counter[str],
 ) -> tuple[int, NDArray[np.float64]]:
@@ -138,7 +122,7 @@ def resample_to_grid(
     if len(back):
         n = int(back[0])
         _refuse(
-            rules.order == "refuse",
+            rules.unsorted == "refuse",
             f"{place}: the rows are not in the order of their times",
             f"{clock.text(int(ticks[n + 1]))} in line {lines[n + 1]} after {clock.text(int(ticks[n]))}",
             len(back),
@@ -172,7 +156,7 @@ def _single(
     values: NDArray[np.float64],
     lines: NDArray[np.int64],
     clock: Clock,
-    rules: RegularisationRules,
+    rules: SeriesSettings,
     place: str,
     counts: Counter[str],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -181,7 +165,7 @@ def _single(
     if len(unique) == len(ticks):
         return ticks, values
     doubled = int(np.flatnonzero(number > 1)[0])
-    averaged = rules.every is not None
+    averaged = rules.frequency is not None
     _refuse(
         rules.duplicates == "refuse" and not averaged,
         f"{place}: a time stands in several rows",

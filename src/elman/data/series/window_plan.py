@@ -11,7 +11,8 @@ import numpy as np
 
 from elman.data.series.calendar_features import CYCLES, Calendar
 from elman.data.series.dataset import Panel
-from elman.data.series.readers import SeriesFormat, SeriesTable, read_series
+from elman.data.series.readers import SeriesTable, read_series
+from elman.data.series.settings import SeriesSettings
 from elman.data.series.timestamps import Clock
 from elman.data.series.windows import Scaler, Windows
 from elman.errors import BrokenRun, DataError, SettingError
@@ -127,15 +128,14 @@ class ForecastSpec:
             "calendar": ", ".join(self.calendar.cycles) or "no cycle that the training part has twice",
         }
 
-    def read_table(self, sources: Sequence[Path], form: SeriesFormat, *, skip_bad: bool) -> SeriesTable:
+    def read_table(self, sources: Sequence[Path], form: SeriesSettings, *, skip_bad: bool) -> SeriesTable:
         """Read other series in the format of the training; times whose rows are skipped are missing.
 
         Raises:
             DataError: they cannot be read, or are irregular, which is not corrected unless it was in the training.
         """
-        form = replace(form, columns=form.columns or self.columns, skip_bad=skip_bad)  # further columns are not read
-        if skip_bad:
-            form = replace(form, rules=replace(form.rules, gaps="missing"))
+        columns = form.target_columns or self.columns  # further ones are not read
+        form = replace(form, target_columns=columns, skip_bad=skip_bad, gaps="missing" if skip_bad else form.gaps)
         try:
             return read_series(sources, form, self.clock)
         except DataError as error:

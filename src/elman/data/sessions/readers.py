@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from elman.data.delimited import read_table
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
+from elman.settings import Settings, setting
 
 MAX_NAME = 1 << 17
 """Characters of the name of a session or item."""
@@ -33,23 +34,15 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
 """The names by which a column is found that no setting names; letters and digits count, case does not."""
 
 
-@dataclass(frozen=True)
-class EventTable:
-    """How a table is read.
+@dataclass(frozen=True, kw_only=True)
+class EventSettings(Settings):
+    """Settings of tables of events."""
 
-    Attributes:
-        session: the column of the session; empty: the first in `KNOWN_NAMES` that there is.
-        item: the column of the item, likewise.
-        time: the columns that order the events, the most significant first; none: as above.
-        columns: the names of all columns, for a file without a header; none: its first line is the header.
-        skip_bad: skip broken rows, and count them.
-    """
-
-    session: str = ""
-    item: str = ""
-    time: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    skip_bad: bool = False
+    skip_bad: bool = setting(False, "skip broken rows and files, and count them", fixed=True)
+    session_column: str = setting("", "column of the session or user; empty: found by its name", fixed=True)
+    item_column: str = setting("", "column of the item; empty: found by its name", fixed=True)
+    time_columns: tuple[str, ...] = setting((), "columns of the time, the most significant first", fixed=True)
+    column_names: tuple[str, ...] = setting((), "names of all columns, for a file without a header", fixed=True)
 
 
 @dataclass
@@ -78,12 +71,12 @@ class Events:
         return len(self.item)
 
 
-def read_events(sources: Sequence[Path], form: EventTable) -> Events:
+def read_events(sources: Sequence[Path], settings: EventSettings) -> Events:
     """Read the events of one file or several, `.gz` or not.
 
     Raises:
-        DataError: a file cannot be read, is not a table, lacks a column, or has a broken row (unless `form.skip_bad`);
-            or there is no event at all.
+        DataError: a file cannot be read, is not a table, lacks a column, or has a broken row that is not skipped; or
+            there is no event at all.
     """
     session, item, time = array("q"), array("q"), array("d")
     sessions = defaultdict[str, int](count().__next__)  # a number for each new name
@@ -92,17 +85,17 @@ def read_events(sources: Sequence[Path], form: EventTable) -> Events:
     skipped = SkippedRows()
     columns = ""
     for path in sources:
-        table = read_table(path, columns=form.columns, quoted_tabs=True)
+        table = read_table(path, columns=settings.column_names, quoted_tabs=True)
         if len(table.header) < 2:
             raise DataError(
                 f"{path} is not a table of events",
                 should="columns with a comma, semicolon, tab or bar between them",
                 found=f"the first line {table.header[0][:60]!r}",
             )
-        roles = [("session", "session_column", form.session), ("item", "item_column", form.item)]
-        roles += [("time", "time_columns", name) for name in form.time or [""]]
+        roles = [("session", "session_column", settings.session_column), ("item", "item_column", settings.item_column)]
+        roles += [("time", "time_columns", name) for name in settings.time_columns or [""]]
         hint = "; or --set column_names=A,B,... for a file without a header"
-        places = [table.column(setting, name or None, KNOWN_NAMES[role], hint=hint) for role, setting, name in roles]
+        places = [table.column(key, name or None, KNOWN_NAMES[role], hint=hint) for role, key, name in roles]
         columns = ", ".join(table.header[place] for place in places)
 
         def convert(cells: list[str], places: list[int] = places) -> None:
@@ -115,7 +108,7 @@ def read_events(sources: Sequence[Path], form: EventTable) -> Events:
             item.append(items[what])
             time.extend(when)
 
-        for _ in table.parse(convert, skipped=skipped, skip_bad=form.skip_bad):
+        for _ in table.parse(convert, skipped=skipped, skip_bad=settings.skip_bad):
             pass
     if not item:
         raise DataError(
