@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import elman
-from elman.cli import gather
+from elman.cli.options import gather
 from elman.inspection import diagnose
 from elman.inspection.remedies import REMEDIES, remedies_for
 from elman.inspection.results import Finding, Measurements

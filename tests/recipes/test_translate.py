@@ -249,6 +249,7 @@ def prepared(sources: list[Path], folder: Path) -> tuple[Translate, int]:
 def test_preparing_holds_no_more_for_more_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (delimited, encoding):
         monkeypatch.setattr(module, "PIECE", 1000)
+    prepared([numbered_lines(tmp_path / "first.tsv", 6000)], tmp_path / "first")  # what is imported late is there then
     _, once = prepared([numbered_lines(tmp_path / "few.tsv", 300)], tmp_path / "once")
     recipe, more = prepared([numbered_lines(tmp_path / "many.tsv", 6000)], tmp_path / "more")
     assert (len(recipe.dataset("training")), len(recipe.dataset("validation"))) == (5700, 300)
