@@ -38,11 +38,11 @@ OURS: dict[str, set[str]] = {
     "plots": {"data"},
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
-    "recipes": BELOW_RECIPES | {"layers"},
+    "recipes": BELOW_RECIPES | {"inspection", "layers"},
     "cli": {"recipes", "inspection"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
-    "__init__": {"kernels", "layers", "inspection", "recipes"},
+    "__init__": {"kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
@@ -79,11 +79,11 @@ SAME_KIND = {"layers", "reference"}
 
 PARTICIPLES = {"said", "heard", "kept", "told", "judged", "seeing", "spoken", "captioned", "foreign", "likeness"}
 
-FILES = sorted(SOURCE.rglob("*.py"))
+FILES = sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyi")])
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return path.relative_to(SOURCE).parts[0].partition(".")[0]
 
 
 def module_of(path: Path) -> str:
@@ -91,7 +91,7 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_of(path): path for path in FILES}
+MODULES = {module_of(path): path for path in FILES}  # of a module with a stub the stub, where its imports are
 
 
 def imports_of(path: Path) -> list[str]:

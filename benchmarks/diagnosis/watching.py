@@ -16,9 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
+from elman import inspection
 from elman.inspection import GradientProbe
 from elman.recipes.registry import find
 from elman.recipes.run import start
@@ -26,36 +28,29 @@ from elman.recipes.run import start
 EVERY, WARM_UP = 100, 110  # the probes at steps 0 and 100 are part of the warm-up
 
 
-class Timed:
+class Timed(GradientProbe):
     """A probe that adds up the time it takes."""
 
-    def __init__(self, task: Any) -> None:
-        self.every, self.seconds = EVERY, 0.0
-        self.probe = GradientProbe(EVERY, lambda model, batch, state: task.objective(model, batch, state).mean)
+    seconds = 0.0  # of all of them
 
     def __call__(self, model: Any, batch: Any, state: Any = None) -> dict[str, float]:
         began = time.perf_counter()
-        found = self.probe(model, batch, state)
-        self.seconds += time.perf_counter() - began
-        return found
+        measured = super().__call__(model, batch, state)
+        Timed.seconds += time.perf_counter() - began
+        return measured
 
 
 def run(recipe: str, steps: int, watched: bool) -> tuple[float, float]:
     """Return the seconds of `steps` steps after the warm-up, and of the probes among them."""
-    probes: list[Timed] = []
     marks: dict[int, tuple[float, float]] = {}
-
-    def make(task: Any) -> Timed:
-        probes.append(Timed(task))
-        return probes[-1]
 
     def watch(moment: Any) -> None:
         if moment.step in (WARM_UP, WARM_UP + steps):
-            marks.setdefault(moment.step, (time.perf_counter(), probes[0].seconds if probes else 0.0))
+            marks.setdefault(moment.step, (time.perf_counter(), Timed.seconds))
 
     settings = {"steps": WARM_UP + steps, "evaluate_every": WARM_UP + steps + 1}
-    with tempfile.TemporaryDirectory() as folder:
-        start(find(recipe), [], settings, Path(folder) / "run", watch=watch, probe=make if watched else None)
+    with tempfile.TemporaryDirectory() as folder, patch.object(inspection, "GradientProbe", Timed):
+        start(find(recipe), [], settings, Path(folder) / "run", watch=watch, diagnose=EVERY if watched else 0)
     (began, before), (ended, after) = marks[WARM_UP], marks[WARM_UP + steps]
     return ended - began, after - before
 

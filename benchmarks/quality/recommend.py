@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from elman.recipes import registry
+from elman.recipes import registry, use
 from elman.recipes import run as runs
 
 BRIEF = {"validation": 0.01, "test": 0.01, "batch_size": 256}  # ten thousand events are enough to judge on
@@ -63,7 +63,7 @@ def measure(table: Path, out: Path, settings: dict[str, object], seconds: float)
     rates = [(b - a) / (later - earlier) for (earlier, a), (later, b) in pairwise(marks)]
     rate = float(np.median(rates))
     settled = time.monotonic() - began
-    metrics = runs.evaluate(out)
+    metrics = use.evaluate(out)
     print(f"\nnegatives {settings['negatives'] or 'all'}: {rate:,.0f} events/s, {1e6 / rate / 60:.1f} min a million")
     print(f"  {trained.outcome.symbols:,} events in {trained.outcome.seconds:.0f} s, {settled:.0f} s with the reading")
     for name, found in {"the model": metrics, **metrics["baselines"]}.items():

@@ -1,88 +1,37 @@
 """Recurrent neural networks on PyTorch: train, explain, and run for ever on a stream.
 
-The public names are looked up when they are first used: `import elman` loads nothing, and `elman --help` is quick.
+The public names are listed in `__init__.pyi` and are looked up when they are first used, as are the rooms, the packages
+and modules beside this file: `import elman` loads nothing, and `elman --help` is quick.
 """
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from elman.errors import ElmanError
-    from elman.inspection import diagnose
-    from elman.kernels.dispatch import strict
-    from elman.layers.accelerate import accelerate
-    from elman.layers.cell import Cell
-    from elman.layers.explain import explain
-    from elman.layers.gru import GRU
-    from elman.layers.lstm import LSTM
-    from elman.layers.recurrent import Recurrent
-    from elman.layers.rnn import RNN
-    from elman.recipes.run import load
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "Cell",
-    "ElmanError",
-    "Recurrent",
-    "accelerate",
-    "diagnose",
-    "explain",
-    "load",
-    "strict",
-]
+_STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+_HOMES = {name: home for home, name in re.findall(r"^from (\S+) import \w+ as (\w+)$", _STUB, re.MULTILINE)}
 
-_HOMES = {
-    "Cell": "elman.layers.cell",
-    "ElmanError": "elman.errors",
-    "GRU": "elman.layers.gru",
-    "LSTM": "elman.layers.lstm",
-    "RNN": "elman.layers.rnn",
-    "Recurrent": "elman.layers.recurrent",
-    "accelerate": "elman.layers.accelerate",
-    "diagnose": "elman.inspection",
-    "explain": "elman.layers.explain",
-    "load": "elman.recipes.run",
-    "strict": "elman.kernels.dispatch",
-}
-
-
-_ROOMS = (
-    "cli",
-    "data",
-    "decoding",
-    "errors",
-    "evaluation",
-    "inspection",
-    "kernels",
-    "layers",
-    "models",
-    "modules",
-    "plots",
-    "predictors",
-    "recipes",
-    "reference",
-    "settings",
-    "shapes",
-    "storage",
-    "testing",
-    "training",
-)
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _HOMES:
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+    if name in _rooms():
         return import_module(f"elman.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'elman' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+    raise AttributeError(f"module 'elman' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS, "__version__"])
+    return sorted([*__all__, *_rooms(), "__version__"])
+
+
+def _rooms() -> list[str]:
+    return [module.name for module in iter_modules(__path__) if not module.name.startswith("_")]

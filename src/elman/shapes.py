@@ -20,7 +20,8 @@ class HasShape(Protocol):
     """Anything with a shape: a NumPy array or a torch tensor."""
 
     @property
-    def shape(self) -> Sequence[int]: ...
+    def shape(self) -> Sequence[int]:
+        """Sizes of the dimensions."""
 
 
 def check_shape(name: str, tensor: HasShape, letters: str, **sizes: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from elman.inspection import diagnose
-from elman.recipes.run import diagnosable
+from elman.recipes.use import diagnosable
 
 Elman = Callable[..., Any]
 
@@ -45,7 +45,7 @@ def test_what_a_diagnosis_refuses(elman: Elman, run: Path, tmp_path: Path) -> No
     (alone / "text.tokens").unlink()
     cases = {
         "came without its data": ("diagnose", alone),
-        "a file in a directory that exists": ("diagnose", run, "--out", tmp_path / "no" / "page.html"),
+        "a file in an existing directory": ("diagnose", run, "--out", tmp_path / "no" / "page.html"),
         "nope": ("diagnose", run, tmp_path / "nope.txt"),
     }
     for message, arguments in cases.items():
@@ -61,7 +61,7 @@ def test_a_page_that_cannot_be_drawn_is_refused_first(
     def never(*arguments: Any, **options: Any) -> None:
         raise AssertionError("nothing is measured first")
 
-    monkeypatch.setattr("elman.recipes.run.diagnosable", never)
+    monkeypatch.setattr("elman.recipes.use.diagnosable", never)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     answer = elman("diagnose", run, "--out", tmp_path / "page.html")
     assert answer.code == 2

@@ -1,4 +1,4 @@
-"""What a person is told while a model trains."""
+"""The progress of a training on standard error."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from elman.training.loop import TrainingProgress
 from elman.training.optimiser import Norms
 
 
-def test_the_speed_is_told_in_what_training_counts(capsys: pytest.CaptureFixture) -> None:
+def test_the_speed_has_the_unit_of_the_training(capsys: pytest.CaptureFixture) -> None:
     progress = Progress(lambda metrics: "good")
     for symbols, seconds in ((100, 1.0), (700, 3.0)):
         row = {"validation": {}}

@@ -60,7 +60,7 @@ def test_without_data_and_without_out(
         assert (tmp_path / "runs" / f"language-model-{n}" / "report.md").exists()
 
 
-def test_going_on(elman: Elman, run: Path, tmp_path: Path) -> None:
+def test_resume(elman: Elman, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
     shutil.copytree(run, out)
     answer = elman("train", "language-model", "--out", out, "--resume", "--steps", 40, "--set", "learning_rate=0.001")
@@ -128,11 +128,11 @@ def test_an_occupied_place(elman: Elman, text: Path, run: Path, tmp_path: Path, 
     refused(elman("train", "language-model", text, "--steps", 2, "--out", text.parent, *tiny), "is not empty")
 
 
-def test_what_cannot_be_gone_on_with(elman: Elman, text: Path, run: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_resumed(elman: Elman, text: Path, run: Path, tmp_path: Path) -> None:
     train = ("train", "language-model", "--resume", "--out")
     refused(elman(*train, tmp_path / "none"), "is not a run directory")
     refused(elman(*train, run, "--hidden", 9), "hidden cannot change in a resumed run")
-    refused(elman("train", "language-model", "--resume"), "--resume needs the run to go on with")
+    refused(elman("train", "language-model", "--resume"), "--resume needs a run")
     refused(elman("train", "language-model", text, "--resume", "--out", run), "the run's own data")
     other = tmp_path / "r"
     shutil.copytree(run, other)
@@ -154,7 +154,7 @@ def test_unknown_recipes_commands_and_options(elman: Elman) -> None:
 def test_a_full_disk_while_training(
     elman: Elman, text: Path, tmp_path: Path, tiny: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk fills up some writes into the run: exit 2, and what is there can be gone on with."""
+    """The disk fills up some writes into the run: exit 2, and the run can be resumed."""
     original, writes = os.write, [0]
 
     def write(handle: int, content: bytes) -> int:

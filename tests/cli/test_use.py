@@ -15,7 +15,7 @@ import torch
 
 import elman as package
 from elman import cli
-from elman.recipes import registry
+from elman.recipes import registry, use
 from elman.recipes import run as runs
 from elman.storage import tensors
 
@@ -38,14 +38,14 @@ def test_an_empty_name_is_not_the_current_folder(elman: Elman, run: Path, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["recipes language-model", "evaluate {run}", "diagnose {run} --json"])
-def test_every_command_may_lose_its_reader(run: Path, command: str) -> None:
+def test_standard_output_of_every_command_may_be_closed(run: Path, command: str) -> None:
     program = f"{sys.executable} -c 'from elman.cli import main; main()'"
     line = f"{program} {command.format(run=run)} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("0", "")
 
 
-def test_training_goes_on_when_nobody_reads_its_progress(text: Path, tiny: list, tmp_path: Path) -> None:
+def test_training_continues_when_standard_error_is_closed(text: Path, tiny: list, tmp_path: Path) -> None:
     options = " ".join([*tiny, "--steps 30 --set evaluate_every=10"])
     line = (
         f"{sys.executable} -c 'from elman.cli import main; main()' train language-model {text} --out {tmp_path}/r "
@@ -56,7 +56,7 @@ def test_training_goes_on_when_nobody_reads_its_progress(text: Path, tiny: list,
     assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_reader_that_goes_away_is_no_failure(run: Path) -> None:
+def test_closed_standard_output_is_not_an_error(run: Path) -> None:
     program = "import sys; from elman import cli; sys.exit(cli.run(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "generate", str(run), "--length", "-1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -73,7 +73,7 @@ def test_recipes(elman: Elman) -> None:
     for name, recipe in registry.RECIPES.items():
         assert name in elman("recipes").out
         assert recipe.example in elman("recipes").out
-        assert f"left out: {recipe.default}\n" in elman("recipes").out
+        assert f"; if omitted: {recipe.default}\n" in elman("recipes").out
         assert "--set hidden=" in elman("recipes", name).out
         assert json.loads(elman("recipes", name, "--json").out)[name]["settings"]["seed"][0] == "1"
     assert elman("recipes", "poetry").code == 2
@@ -97,20 +97,26 @@ def test_version(elman: Elman) -> None:
     assert done.stdout.startswith("elman ")
 
 
+@pytest.mark.parametrize("arguments", [["recipes"], *(["recipes", name] for name in registry.RECIPES)], ids=" ".join)
+def test_recipes_are_listed_without_torch(arguments: list[str]) -> None:
+    program = f"import sys; from elman import cli; cli.run({arguments}); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+
 def test_help_loads_no_recipe() -> None:
     program = "import sys; from elman import cli; cli.run(['--help']); assert 'elman.recipes' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "train" in done.stdout
 
 
-def test_a_failure_of_ours_is_told_from_a_mistake(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_has_its_own_exit_code(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(runs, "evaluate", fail)
+    monkeypatch.setattr(use, "evaluate", fail)
     answer = elman("evaluate", run)
-    assert answer.code == cli.FAILURE == 1
-    assert "defect of elman" in answer.err
+    assert answer.code == cli.INTERNAL_ERROR == 1
+    assert "internal error: this is a bug in elman" in answer.err
 
 
 @pytest.fixture

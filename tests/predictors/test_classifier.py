@@ -14,6 +14,7 @@ import elman as package
 from elman.errors import DataError, NonFiniteError, SettingError
 from elman.predictors.options import ClassifyOptions
 from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.classify import Classify
 
 Elman = Callable[..., Any]
@@ -104,7 +105,7 @@ def test_several_classes_are_predicted(
     data.write_text("text,label\n" + "\n".join(f"{''.join(rng.permutation(r))}xx,{';'.join(r)}" for r in rows))
     several = {"target": "classes", "vocabulary": "characters", "pooling": "max", "embedding": 8, "steps": 300}
     runs.start(Classify, [data], {**classify_settings, **several}, tmp_path / "run")
-    metrics = runs.evaluate(tmp_path / "run")
+    metrics = use.evaluate(tmp_path / "run")
     assert metrics["macro_f1"] > 0.9 > metrics["baselines"]["majority class"]["macro_f1"]
     monkeypatch.setattr("sys.stdin", io.StringIO("dbxx\n\ncxx\n"))
     answers = [answer.fields for answer in package.load(tmp_path / "run").predict(["-"])]

@@ -12,7 +12,7 @@ import pytest
 from elman.errors import DataError, SettingError
 from elman.predictors.forecaster import ForecastPredictor
 from elman.predictors.options import ForecastOptions
-from elman.recipes import run as runs
+from elman.recipes import use
 
 Elman = Callable[..., Any]
 Series = Callable[..., np.ndarray]
@@ -57,13 +57,13 @@ def test_predictions_continue_from_the_end(
 
 def test_a_forecast_does_not_see_the_future(run: Path, tmp_path: Path, series: Series, monthly: Monthly) -> None:
     """The forecast from row 200 on is the same for any values behind row 200."""
-    predictor = runs.load(run)
+    predictor = use.load(run)
     assert isinstance(predictor, ForecastPredictor)
     cut = monthly(tmp_path / "cut.csv", series()[:200])
     expected = [answer.fields["forecast"] for answer in predictor.predict([cut])]
     values = series()
     values[200:] = 1e4
-    recipe, _ = runs.opened(run)
+    recipe, _ = use.opened(run)
     windows, _ = recipe.read([monthly(tmp_path / "y.csv", values)], tmp_path, skip_bad=False, limit=None)
     numbers = np.flatnonzero(windows.places(np.arange(len(windows))).rows == 200)
     point_FB, _ = predictor.forecast(windows.batch(numbers), numbers)
@@ -72,7 +72,7 @@ def test_a_forecast_does_not_see_the_future(run: Path, tmp_path: Path, series: S
 
 
 def test_options_are_checked(run: Path, file: Path) -> None:
-    predictor = runs.load(run)
+    predictor = use.load(run)
     assert predictor.Options is ForecastOptions
     assert len(next(predictor.predict([file], horizon=2)).fields["times"]) == 2
     with pytest.raises(SettingError, match="horizon is out of range"):
@@ -83,7 +83,7 @@ def test_options_are_checked(run: Path, file: Path) -> None:
 
 def test_a_series_that_is_too_short_is_refused(run: Path, tmp_path: Path, series: Series, monthly: Monthly) -> None:
     with pytest.raises(DataError, match=r"too short a past to be continued\n.*24 rows"):
-        list(runs.load(run).predict([str(monthly(tmp_path / "short.csv", series()[:20]))]))
+        list(use.load(run).predict([str(monthly(tmp_path / "short.csv", series()[:20]))]))
 
 
 def test_skipped_rows_are_named(elman: Elman, run: Path, tmp_path: Path, series: Series, monthly: Monthly) -> None:

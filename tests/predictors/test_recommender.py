@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from elman.predictors.options import RecommendOptions
-from elman.recipes import run as runs
+from elman.recipes import use
 
 Elman = Callable[..., Any]
 
@@ -73,13 +73,13 @@ def test_each_event_is_answered_before_the_next_is_read(run: Path, monkeypatch: 
             yield f'"p{n}"\n'
 
     monkeypatch.setattr(sys, "stdin", lines())
-    for n, answer in enumerate(runs.load(run).predict(["-"], top_k=1)):
+    for n, answer in enumerate(use.load(run).predict(["-"], top_k=1)):
         assert numbers == list(range(n + 1))
         assert answer.fields["events"] == n + 1
 
 
 def test_options_are_those_of_recommendation(run: Path) -> None:
-    assert runs.load(run).Options is RecommendOptions
+    assert use.load(run).Options is RecommendOptions
 
 
 def test_a_state_is_saved_and_restored(elman: Elman, run: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_state_is_saved_and_restored(elman: Elman, run: Path, tmp_path: Path) 
     assert continued == whole
     again = elman("predict", run, *options)  # asks without a new event
     assert json.loads(again.out) == whole
-    session = runs.load(run).session(state)
+    session = use.load(run).session(state)
     assert (session.events, session.unknown) == (3, 1)
 
 

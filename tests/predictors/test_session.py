@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from elman.errors import RunError
-from elman.recipes import run as runs
+from elman.recipes import use
 from elman.storage import tensors
 
 
@@ -16,7 +16,7 @@ def run(recommend_run: Path) -> Path:
 
 
 def test_a_step_costs_a_step(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = runs.load(run).session()
+    session = use.load(run).session()
     read_items = []
     original = session.model.read
     monkeypatch.setattr(session.model, "read", lambda item, state: read_items.append(item) or original(item, state))
@@ -37,7 +37,7 @@ def test_a_step_costs_a_step(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_foreign_state_is_refused(run: Path, tmp_path: Path, facts: dict, parts: dict, message: str) -> None:
-    predictor, path = runs.load(run), tmp_path / "state"
+    predictor, path = use.load(run), tmp_path / "state"
     session = predictor.session()
     session.push("p1")
     session.save(path)

@@ -15,7 +15,7 @@ import soundfile
 
 from elman.errors import SettingError
 from elman.predictors import stream_transcriber
-from elman.recipes import run as runs
+from elman.recipes import use
 
 Elman = Callable[..., Any]
 Whistled = Callable[[str], np.ndarray]
@@ -46,7 +46,7 @@ def test_a_stream_is_transcribed_word_by_word(
     lines = elman("predict", run, "-").out.splitlines()
     assert [line.split()[-1] for line in lines[:-1]] == ["ab", "cd", "dac"]
     assert lines[-1].startswith("delay: ")
-    trained = runs.load(run)
+    trained = use.load(run)
     # A word of letters is certain when the space behind it is written, and the last one at the end.
     assert "ms for most words" in lines[-1]
     blocks = [piece.astype(np.float32) / 32767 for piece in np.array_split(np.frombuffer(raw, "<i2"), 7)]
@@ -66,7 +66,7 @@ def test_an_almost_silent_stream_is_named(
 def test_words_are_final_at_once(elman: Elman, data: Path, tmp_path: Path, tiny: list[str]) -> None:
     words = ["train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *tiny]
     assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
-    trained = runs.load(tmp_path / "run")
+    trained = use.load(tmp_path / "run")
     first = trained.vocabulary.encode("cd ab").astype(int) + 1
     ready, pending = trained.stream_transcriber().final([(int(first[0]), 3), (int(first[1]), 9)])
     assert ([word.text for word in ready], pending) == (["cd", "ab"], [])
@@ -97,7 +97,7 @@ def test_a_stream_stores_only_its_last_delays(run: Path, monkeypatch: pytest.Mon
     blocks = np.array_split(np.concatenate([whistled("ab cd dac ba"), np.zeros(RATE // 5, np.float32)]), 9)
     monkeypatch.setattr(stream_transcriber, "MAX_DELAYS", 2)
     monkeypatch.setattr(stream_transcriber, "median", len)
-    *words, last = runs.load(run).stream_transcriber().transcribe(iter(blocks))
+    *words, last = use.load(run).stream_transcriber().transcribe(iter(blocks))
     assert len(words) >= 3
     assert last.fields["delay"] == 2
 
@@ -112,7 +112,7 @@ def test_a_stream_takes_no_options_of_files(elman: Elman, run: Path, pair: str) 
 
 
 def test_a_bidirectional_model_refuses_a_stream_before_it_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = runs.load(run)
+    trained = use.load(run)
     trained.model.streaming = False
     monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
     with pytest.raises(SettingError, match="cannot stream"):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from elman import RNN
-from elman.recipes import run as runs
+from elman.recipes import use
 from elman.storage import tensors
 
 Elman = Callable[..., Any]
@@ -249,7 +249,7 @@ def test_scenes_need_no_data(
     metrics = json.loads(elman("evaluate", out, "--json").out)
     assert metrics["held_out_pictures"] == metrics["pictures"] == 10
     assert 0 <= metrics["held_out_exact"] <= 1
-    assert runs.load(out).shape == (48, 48, 3)
+    assert use.load(out).shape == (48, 48, 3)
     Image.new("RGB", (70, 60)).save(tmp_path / "new.png")
     assert elman("predict", out, tmp_path / "new.png").code == 0  # brought to the size of the scenes
     assert "a size of their own" in elman("train", "caption", "--out", tmp_path / "other", "--set", "image_size=64").err
@@ -271,7 +271,7 @@ def test_what_a_diagnosis_advises_reaches_every_layer(
         "learning_rate=1e-9",
     ]
     assert elman("train", "caption", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
-    layers = [module for module in runs.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    layers = [module for module in use.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
     assert len(layers) == 2 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)

@@ -11,6 +11,7 @@ import pytest
 import elman as package
 from elman.errors import DataError, RunError, SettingError
 from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.classify import Classify
 
 Elman = Callable[..., Any]
@@ -29,7 +30,7 @@ def tiny(classify_settings: dict[str, Any]) -> dict[str, Any]:
 
 def test_it_beats_the_majority_class(run: Path, tmp_path: Path, trends: Trends) -> None:
     for data in ([], [trends(tmp_path / "other.jsonl", seed=2)]):
-        metrics = runs.evaluate(run, data)
+        metrics = use.evaluate(run, data)
         assert metrics["accuracy"] >= 0.9
         assert metrics["nats"] < 0.35
         assert metrics["baselines"]["majority class"]["accuracy"] == 0.5
@@ -54,21 +55,21 @@ def test_probabilities_are_scaled_by_the_temperature_of_the_best_weights(run: Pa
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min(rows, key=lambda row: row["validation"]["nats"])
     assert package.load(run).temperature == best["validation"]["temperature"] != 1
-    assert runs.evaluate(run)["nats"] == pytest.approx(best["validation"]["nats"], abs=1e-5)
+    assert use.evaluate(run)["nats"] == pytest.approx(best["validation"]["nats"], abs=1e-5)
 
 
 def test_data_that_do_not_fit_the_model_are_refused(run: Path, tmp_path: Path) -> None:
     words, new, wide = (tmp_path / f"{name}.jsonl" for name in ("words", "new", "wide"))
     words.write_text('{"text": "hello", "label": "up"}')
     with pytest.raises(DataError, match=r"is not what the model reads\n.*numbers\n.*text"):
-        runs.evaluate(run, [words])
+        use.evaluate(run, [words])
     wide.write_text('{"series": [[1, 2, 3]], "label": "up"}')
     with pytest.raises(DataError, match=r"wide.jsonl is not what the model reads\n.*\(2,\)\n.*\(3,\)"):
-        runs.evaluate(run, [wide])
+        use.evaluate(run, [wide])
     new.write_text('{"series": [[1, 2]], "label": "sideways"}\n{"series": [[1, 2]], "label": "up"}')
     with pytest.raises(DataError, match=r"new.jsonl:1 has a label that is not in the training data\n.*down, up"):
-        runs.evaluate(run, [new])
-    metrics = runs.evaluate(run, [new], skip_bad=True)
+        use.evaluate(run, [new])
+    metrics = use.evaluate(run, [new], skip_bad=True)
     assert (metrics["skipped_rows"], metrics["examples"]) == (1, 1)
     assert metrics["skipped"] == ["new.jsonl:1 has a label that is not in the training data"]
 
@@ -87,13 +88,13 @@ def test_numbers_are_predicted(tmp_path: Path, tiny: dict[str, Any]) -> None:
     data = tmp_path / "sums.jsonl"
     data.write_text("\n".join(json.dumps({"series": r.tolist(), "label": 10 + r.mean()}) for r in rows))
     runs.start(Classify, [data], {**tiny, "target": "number", "pooling": "mean", "steps": 120}, tmp_path / "run")
-    metrics = runs.evaluate(tmp_path / "run")
+    metrics = use.evaluate(tmp_path / "run")
     assert metrics["mse"] < 0.3 * metrics["baselines"]["training mean"]["mse"]
     np.save(tmp_path / "x.npy", np.full(5, 1.0))
     (answer,) = package.load(tmp_path / "run").predict([tmp_path / "x.npy"])
     assert 10.3 < answer.fields["number"] < 11.7
     with pytest.raises(SettingError, match="no confusion matrix"):
-        runs.evaluate(tmp_path / "run", out=tmp_path)
+        use.evaluate(tmp_path / "run", out=tmp_path)
 
 
 def test_steps_are_tagged(tmp_path: Path, tiny: dict[str, Any]) -> None:
@@ -107,7 +108,7 @@ def test_steps_are_tagged(tmp_path: Path, tiny: dict[str, Any]) -> None:
     data.write_text("\n".join(lines))
     settings = {**tiny, "target": "tags", "vocabulary": "words", "bidirectional": True, "embedding": 8, "steps": 60}
     runs.start(Classify, [data], settings, tmp_path / "run")
-    metrics = runs.evaluate(tmp_path / "run", out=tmp_path)
+    metrics = use.evaluate(tmp_path / "run", out=tmp_path)
     assert metrics["accuracy"] > 0.95 > 0.6 > metrics["baselines"]["majority class"]["accuracy"]
     assert " tags a second" in (tmp_path / "run" / "report.md").read_text()
     trained = package.load(tmp_path / "run")
@@ -175,7 +176,7 @@ def test_a_broken_run_is_refused(tmp_path: Path, tiny: dict[str, Any], trends: T
         runs.resume(Classify, {"steps": 2}, run)
     (run / "held.npy").unlink()
     with pytest.raises(RunError, match="came without its data"):
-        runs.evaluate(run)
+        use.evaluate(run)
     (run / "examples.json").unlink()
     with pytest.raises(RunError, match=r"examples.json cannot be read"):
         package.load(run)

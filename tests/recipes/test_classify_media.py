@@ -13,6 +13,7 @@ from PIL import Image
 import elman as package
 from elman.errors import DataError, SettingError
 from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.classify import Classify
 
 TINY = {"hidden": 8, "batch_size": 8, "validation": 0.25, "learning_rate": 0.02, "steps": 40}
@@ -36,7 +37,7 @@ def test_tones_are_classified(tmp_path: Path, elman: Elman) -> None:
     with pytest.raises(DataError, match=r"broken\.wav cannot be read as a sound"):
         runs.start(Classify, [tmp_path / "tones"], settings, tmp_path / "run")
     runs.start(Classify, [tmp_path / "tones"], {**settings, "skip_bad": True}, tmp_path / "run")
-    metrics = runs.evaluate(tmp_path / "run")
+    metrics = use.evaluate(tmp_path / "run")
     assert "- notes: sound resampled from 8000 to 4000 Hz" in (tmp_path / "run/report.md").read_text()
     assert metrics["accuracy"] == 1.0
     assert metrics["baselines"]["majority class"]["accuracy"] <= 0.6
@@ -69,7 +70,7 @@ def films(tmp_path_factory: pytest.TempPathFactory, write_video: Callable[..., P
 def test_movements_are_classified_while_they_last(films: Path, tmp_path: Path, elman: Elman) -> None:
     settings = {**TINY, "hidden": 16, "steps": 80, "max_shift": 1, "pooling": "mean", "learning_rate": 0.01}
     runs.start(Classify, [films / "films.tsv"], settings, tmp_path / "run")
-    metrics = runs.evaluate(tmp_path / "run")
+    metrics = use.evaluate(tmp_path / "run")
     assert metrics["accuracy"] >= 0.9
     assert elman("diagnose", tmp_path / "run", "--json").code == 0
     words = ("predict", tmp_path / "run", films / "0.mkv", "--set", "every=2", "--json")
@@ -101,7 +102,7 @@ def test_images_are_read_row_by_row(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "bars" / label / f"{n}.png")
     settings = {**TINY, "image_size": "18,20", "pooling": "max", "steps": 60}
     runs.start(Classify, [tmp_path / "bars"], settings, tmp_path / "run")
-    assert runs.evaluate(tmp_path / "run")["accuracy"] >= 0.9
+    assert use.evaluate(tmp_path / "run")["accuracy"] >= 0.9
 
 
 def test_invalid_settings_of_media_are_named(films: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from elman.errors import DataError, NonFiniteError, RunError, SettingError
 from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.forecast import Forecast
 from elman.storage import tensors
 
@@ -72,7 +73,7 @@ def test_validation_windows_are_evenly_spread(run: Path, tmp_path: Path) -> None
     assert config["data"]["validation_windows"] == 2 * (60 - 6 + 1)
     config["settings"]["max_validation_windows"] = 7
     (bounded / "config.json").write_text(json.dumps(config))
-    metrics = runs.evaluate(bounded)
+    metrics = use.evaluate(bounded)
     assert metrics["windows"] == metrics["baselines"]["last value"]["windows"] == 7
 
 
@@ -110,7 +111,7 @@ def test_a_run_that_stopped_resumes_exactly(tmp_path: Path, file: Path, tiny: di
     runs.resume(Forecast, {"steps": 13}, parts)
     for name in ("metrics.jsonl", "model.safetensors", "config.json", "series.json"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
-    predictor = runs.load(whole)
+    predictor = use.load(whole)
     assert len(list(predictor.predict())) == 2
     if settings.get("decoding") == "recursive":
         assert len(next(iter(predictor.predict(horizon=20))).fields["times"]) == 20
@@ -122,10 +123,10 @@ def test_a_run_that_stopped_resumes_exactly(tmp_path: Path, file: Path, tiny: di
 def test_the_budget_follows_the_number_of_windows(
     run: Path, tmp_path: Path, tiny: dict[str, Any], series: Series, monthly: Monthly
 ) -> None:
-    recipe, _ = runs.opened(run)
+    recipe, _ = use.opened(run)
     assert recipe.default_minutes == 2 * (240 - 24 - 6 + 1) / 2000
     runs.start(Forecast, [monthly(tmp_path / "x.csv", series(60))], {**tiny, "steps": 1}, tmp_path / "short")
-    assert runs.opened(tmp_path / "short")[0].default_minutes == 0.1
+    assert use.opened(tmp_path / "short")[0].default_minutes == 0.1
 
 
 def test_a_run_without_its_series_is_still_usable(run: Path, file: Path, tmp_path: Path) -> None:
@@ -133,12 +134,12 @@ def test_a_run_without_its_series_is_still_usable(run: Path, file: Path, tmp_pat
     shutil.copytree(run, bare)
     for path in [*bare.glob("values.*"), *bare.glob("ahead.*")]:
         path.unlink()
-    predictor = runs.load(bare)
-    expected = [answer.fields for answer in runs.load(run).predict([str(file)])]
+    predictor = use.load(bare)
+    expected = [answer.fields for answer in use.load(run).predict([str(file)])]
     assert [answer.fields for answer in predictor.predict([str(file)])] == expected
-    assert runs.evaluate(bare, [file])["crps"] > 0
-    assert runs.diagnosable(bare, [file]).sample.window is None
-    for call in (lambda: runs.evaluate(bare), lambda: list(predictor.predict()), lambda: runs.diagnosable(bare)):
+    assert use.evaluate(bare, [file])["crps"] > 0
+    assert use.diagnosable(bare, [file]).sample.window is None
+    for call in (lambda: use.evaluate(bare), lambda: list(predictor.predict()), lambda: use.diagnosable(bare)):
         with pytest.raises(RunError, match=r"came without its series"):
             call()
 
@@ -150,18 +151,18 @@ def test_a_broken_run_is_refused(run: Path, file: Path, tmp_path: Path) -> None:
         shutil.copytree(run, broken)
         (broken / name).write_bytes((broken / name).read_bytes()[:50])
         with pytest.raises(RunError):
-            runs.evaluate(broken)
+            use.evaluate(broken)
     shutil.rmtree(broken)
     shutil.copytree(run, broken)
     np.save(broken / "naive-12.errors_NSQ.npy", np.zeros((1, 1, 9)))
     with pytest.raises(RunError, match=r"does not fit the run\n.*2 series with 9 quantiles"):
-        runs.evaluate(broken, [file])
+        use.evaluate(broken, [file])
     shutil.copy(run / "naive-12.errors_NSQ.npy", broken)
     values = np.array(np.load(run / "values.values.npy"))
     np.save(broken / "values.values.npy", values + 1)
     for call in (
-        lambda: runs.evaluate(broken),
-        lambda: list(runs.load(broken).predict()),
+        lambda: use.evaluate(broken),
+        lambda: list(use.load(broken).predict()),
         lambda: runs.resume(Forecast, {"steps": 300}, broken),
     ):
         with pytest.raises(RunError, match=r"not those that the run began with"):
@@ -173,7 +174,7 @@ def test_weights_that_are_not_finite_are_an_error(run: Path, file: Path, tmp_pat
     weights, facts = tensors.read(run / "model.safetensors")
     name = next(name for name in weights if name.startswith("network."))
     tensors.write(broken / "model.safetensors", {**weights, name: weights[name] * torch.nan}, facts)
-    for call in (lambda: runs.evaluate(broken), lambda: list(runs.load(broken).predict([str(file)]))):
+    for call in (lambda: use.evaluate(broken), lambda: list(use.load(broken).predict([str(file)]))):
         with pytest.raises(NonFiniteError, match="gives numbers that are not finite"):
             call()
 
@@ -189,7 +190,7 @@ def test_what_does_not_fit_is_an_error(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"unknown column of .*'b'"):
         path = tmp_path / "one.csv"
         path.write_text("month,a\n2000-01,1\n2000-02,2\n")
-        runs.evaluate(run, [path])
+        use.evaluate(run, [path])
     with pytest.raises(SettingError, match=r"a forecaster reads forward only"):
         runs.start(Forecast, [], {"bidirectional": True}, tmp_path / "r")
     with pytest.raises(SettingError, match=r"the quantiles do not fit together"):
@@ -208,11 +209,11 @@ def test_counts_are_not_forecast_below_zero(tmp_path: Path, tiny: dict[str, Any]
     config = json.loads((bounded / "config.json").read_text())
     config["settings"]["min_value"] = 0.0
     (bounded / "config.json").write_text(json.dumps(config))
-    for answer, clipped in zip(runs.load(free).predict(), runs.load(bounded).predict(), strict=True):
+    for answer, clipped in zip(use.load(free).predict(), use.load(bounded).predict(), strict=True):
         for level, values in answer.fields["quantiles"].items():
             np.testing.assert_array_equal(clipped.fields["quantiles"][level], np.maximum(values, 0))
         assert min(answer.fields["quantiles"]["0.1"]) < 0, "else there is nothing to see"
-    before, after = (runs.evaluate(run) for run in (free, bounded))
+    before, after = (use.evaluate(run) for run in (free, bounded))
     assert after["crps"] < before["crps"]
     assert after["coverage_80"] == before["coverage_80"]
 

@@ -14,6 +14,7 @@ import pytest
 from elman.data.sessions.dataset import open_part
 from elman.modules.ranking_loss import LOSSES
 from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.recommend import Recommend, RecommendSettings
 from elman.storage import tensors
 
@@ -135,7 +136,7 @@ def test_a_run_without_a_test_part_is_evaluated_on_the_validation_part(
     assert elman("train", "recommend", table, *words).code == 0
     data = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
     assert data["test_events"] == 0
-    metrics = runs.evaluate(tmp_path / "run")
+    metrics = use.evaluate(tmp_path / "run")
     assert metrics["events"] + metrics["without_history"] == data["validation_events"]
 
 

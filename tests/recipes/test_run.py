@@ -20,7 +20,7 @@ from elman.data.skipped import SkippedRows
 from elman.errors import NonFiniteError, RunError, SettingError
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
-from elman.recipes import registry
+from elman.recipes import registry, use
 from elman.recipes import run as runs
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings
@@ -59,7 +59,7 @@ class DoublePredictor(Predictor):
 
     Options = DoubleOptions
 
-    def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         digits = DoubleOptions(**options).digits
         for text in inputs:
             number = self.model(torch.tensor([[float(text)]])).item()
@@ -92,7 +92,7 @@ class Double(Recipe[DoubleSettings, RaggedArrays]):
     def prepare(self, sources: Sequence[Path]) -> dict[str, Any]:
         RaggedArrays.write(self.folder, "training", (np.array([n], "f4") for n in range(8)))
         RaggedArrays.write(self.folder, "validation", (np.array([n], "f4") for n in (8, 9)))
-        return {"sources": ["numbers"]}
+        return {}
 
     def build(self) -> nn.Module:
         return nn.Linear(1, 1)
@@ -193,22 +193,22 @@ def test_a_model_is_initialised_once(run: Path) -> None:
 
 
 def test_a_run_is_evaluated_beside_baselines(run: Path, other: Path) -> None:
-    metrics = runs.evaluate(run)
+    metrics = use.evaluate(run)
     assert metrics["numbers"] == 2
     assert metrics["note"] == "a text"
     assert metrics["baselines"] == {"the model": {"error": metrics["error"]}, "zero": {"error": 17.0}}
     assert "skipped_rows" not in metrics
-    skipped = runs.evaluate(run, [other], skip_bad=True)
+    skipped = use.evaluate(run, [other], skip_bad=True)
     assert (skipped["numbers"], skipped["skipped_rows"], skipped["skipped"]) == (3, 1, ["three"])
     assert Double.limits == [None]
 
 
 def test_an_evaluation_writes_into_a_folder(run: Path, tmp_path: Path) -> None:
-    metrics = runs.evaluate(run, out=tmp_path / "deep" / "folder")
+    metrics = use.evaluate(run, out=tmp_path / "deep" / "folder")
     assert float((tmp_path / "deep/folder/error.txt").read_text()) == metrics["error"]
     with pytest.raises(SettingError, match=r"other\.txt is not a folder"):
         (tmp_path / "other.txt").write_text("")
-        runs.evaluate(run, out=tmp_path / "other.txt")
+        use.evaluate(run, out=tmp_path / "other.txt")
 
 
 @pytest.mark.parametrize(
@@ -220,19 +220,19 @@ def test_what_a_recipe_has_no_use_for_is_refused(
 ) -> None:
     monkeypatch.setattr(Double, attribute, value)
     with pytest.raises(SettingError, match=f"{flag} is not for "):
-        runs.evaluate(run, **options)
+        use.evaluate(run, **options)
     assert not Path("x").exists()
 
 
 def test_a_diagnosis_has_a_sample_without_progress(run: Path, other: Path) -> None:
-    diagnosable = runs.diagnosable(run)
+    diagnosable = use.diagnosable(run)
     Double.progress.clear()
     losses = [diagnosable.sample.loss(diagnosable.model, batch) for batch in diagnosable.sample.batches]
     assert all(loss.requires_grad for loss in losses)
     assert Double.progress == [None] * len(losses)
     assert diagnosable.sample.window is None
     other.write_text("1 2 3")
-    runs.diagnosable(run, [other])
+    use.diagnosable(run, [other])
     assert Double.limits == [Double.sample_size]
 
 
@@ -242,8 +242,8 @@ def test_a_run_without_its_data_still_answers(run: Path, other: Path) -> None:
     (answer,) = elman.load(run).predict(["3"], digits=2)
     assert answer.line == f"{answer.fields['number']:.2f}"
     other.write_text("1 2")
-    assert runs.evaluate(run, [other])["numbers"] == 2
-    for call in (runs.evaluate, runs.diagnosable):
+    assert use.evaluate(run, [other])["numbers"] == 2
+    for call in (use.evaluate, use.diagnosable):
         with pytest.raises(RunError, match="came without its data"):
             call(run)
     with pytest.raises(RunError, match="came without its data"):
@@ -255,7 +255,7 @@ def test_a_model_of_weights_that_are_not_finite_is_refused(run: Path) -> None:
     weights["bias"].fill_(float("nan"))
     tensors.write(run / "model.safetensors", weights, facts)
     with pytest.raises(NonFiniteError, match="gives numbers that are not finite"):
-        runs.evaluate(run)
+        use.evaluate(run)
 
 
 def test_data_that_changed_are_not_trained_on(run: Path) -> None:
@@ -273,11 +273,11 @@ def test_metrics_of_another_recipe_are_named(run: Path) -> None:
 
 
 def test_options_are_checked(run: Path) -> None:
-    predictor, options = runs.predictor(run, {"digits": "3"})
+    predictor, options = use.predictor(run, {"digits": "3"})
     assert options == {"digits": 3}
     assert predictor.Options is DoubleOptions
     with pytest.raises(SettingError, match="unknown setting 'digit'"):
-        runs.predictor(run, {"digit": 3})
+        use.predictor(run, {"digit": 3})
 
 
 def test_mixins_stand_behind_the_settings_of_training() -> None:
@@ -287,16 +287,7 @@ def test_mixins_stand_behind_the_settings_of_training() -> None:
     assert DoubleSettings.parse({"validation_data": "a,b"}).validation_source("the end") == "a, b"
 
 
-RECIPES = [
-    "caption",
-    "classify",
-    "forecast",
-    "language_model",
-    "recommend",
-    "similarity",
-    "transcribe",
-    "translate",
-]
+RECIPES = ["caption", "classify", "forecast", "language_model", "recommend", "similarity", "transcribe", "translate"]
 
 
 @pytest.mark.parametrize("name", ["base", "network_settings", *RECIPES])

@@ -23,7 +23,7 @@ from elman.decoding.ctc import TimedSequence, greedy
 from elman.errors import DataError
 from elman.models.transcriber import Transcriber
 from elman.predictors import transcriber
-from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.transcribe import Transcribe, TranscribeSettings
 from elman.storage import tensors
 
@@ -67,7 +67,7 @@ def test_a_step_is_as_long_as_the_symbols_allow(
         return float(json.loads((folder / "config.json").read_text())["data"]["seconds_per_step"])
 
     elman("train", "transcribe", data, "--out", tmp_path / "run", "--steps", 1, "--set", "vocabulary=words", *tiny)
-    assert runs.load(tmp_path / "run").model.stride == 4
+    assert use.load(tmp_path / "run").model.stride == 4
     assert (seconds(run), seconds(tmp_path / "run")) == (0.03, 0.04)
 
 
@@ -100,7 +100,7 @@ def test_features_are_normalised_by_speaker(elman: Elman, data: Path, tmp_path: 
     assert elman(*words, "--set", "speaker_column=who").code == 0
     assert json.loads(elman("evaluate", tmp_path / "run", table, "--json").out)["sentences"] == 12
     files = [data.parent / "train" / f"{n}.wav" for n in range(3)]
-    trained = runs.load(tmp_path / "run")
+    trained = use.load(tmp_path / "run")
     alone = [u.features for _, u in trained._utterances(files, trained.features, one_speaker=False)]
     assert all(abs(features.astype(float).mean()) < 0.01 for features in alone)
     one = np.concatenate([u.features for _, u in trained._utterances(files, trained.features, one_speaker=True)])
@@ -308,7 +308,7 @@ def test_what_a_diagnosis_advises_reaches_every_layer(
         "learning_rate=1e-9",
     ]
     assert elman("train", "transcribe", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
-    layers = [module for module in runs.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    layers = [module for module in use.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
     assert len(layers) == 1 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
@@ -323,8 +323,8 @@ def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, m
         alive.append(sum(batch() is not None for batch in batches))
         return greedy(log_p_TBV, steps)
 
-    trained = runs.load(run)
-    recipe, _ = runs.opened(run)
+    trained = use.load(run)
+    recipe, _ = use.opened(run)
     validation = recipe.dataset("validation")
     expected = recipe.measure(trained.model, validation)
     monkeypatch.setattr(transcriber, "greedy", watched)

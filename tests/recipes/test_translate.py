@@ -17,6 +17,7 @@ from elman.data.text import encoding
 from elman.data.translation.vocabularies import VocabularyPair
 from elman.errors import DataError
 from elman.recipes import run as runs
+from elman.recipes import use
 from elman.recipes.translate import Translate, TranslateSettings
 from elman.storage import tensors
 
@@ -194,7 +195,7 @@ def test_what_a_diagnosis_advises_reaches_every_layer(
         "learning_rate=1e-9",
     ]
     assert elman("train", "translate", data, "--steps", 1, "--out", tmp_path / "run", *words).code == 0
-    layers = [module for module in runs.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
+    layers = [module for module in use.load(tmp_path / "run").model.modules() if isinstance(module, RNN)]
     assert len(layers) == 3 and {layer.nonlinearity for layer in layers} == {"relu"}
     for layer in layers:
         torch.testing.assert_close(layer.weight_hh_l0.detach(), torch.eye(layer.hidden_size), rtol=0, atol=1e-6)
@@ -217,8 +218,8 @@ def test_a_character_that_validation_alone_has_gets_a_symbol(elman: Elman, tmp_p
 
 
 def test_what_is_judged_in_training_is_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, directory = runs.opened(run)
-    model = runs.trained_model(recipe, directory)
+    recipe, directory = use.opened(run)
+    model = use.trained_model(recipe, directory)
     evaluate = runs.task_of(recipe, directory, model).evaluate
     monkeypatch.setattr(VocabularyPair, "load", None)
     monkeypatch.setattr(VocabularyPair, "encode", None)

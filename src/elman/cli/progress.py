@@ -12,23 +12,22 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from elman.recipes.run import Trained
-    from elman.training.loop import TrainingProgress
+    from elman.recipes.run import Trained, TrainingProgress
 
-PERIOD = 0.2  # seconds between two pictures of the live line
+PERIOD = 0.2  # seconds between two updates of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines
 
 
-class Deaf(Console):
-    """A console whose training goes on when nobody reads it any more."""
+class OptionalConsole(Console):
+    """A console that may be closed while the training continues."""
 
     def on_broken_pipe(self) -> None:
-        """Fall silent."""
+        """Print nothing any more."""
         self.quiet = True
 
 
 class Progress:
-    """Tells a person how the training goes.
+    """The progress of a training, for a person.
 
     Args:
         headline: turns the metrics of an evaluation into a few words.
@@ -38,7 +37,7 @@ class Progress:
     def __init__(self, headline: Callable[[Mapping[str, float]], str], *, gradients: bool = False) -> None:
         self._headline, self._gradients = headline, gradients
         self._horizons = ""
-        self._console = Deaf(stderr=True, highlight=False)
+        self._console = OptionalConsole(stderr=True, highlight=False)
         self._live: Live | None = None
         self._shown = self._began = time.monotonic()
         self._first: tuple[int, float] | None = None  # symbols and seconds when this process began
@@ -58,7 +57,7 @@ class Progress:
         self._console.print(Text(text), soft_wrap=True)
 
     def watch(self, moment: TrainingProgress) -> None:
-        """Show a step now and then, and every evaluation."""
+        """Show some of the steps, and every evaluation."""
         if self._first is None:
             self._first = (moment.symbols, moment.seconds)
         if moment.row is not None:
@@ -75,14 +74,14 @@ class Progress:
             self.say(self._line(moment))
 
     def finish(self, trained: Trained) -> None:
-        """Say how the training ended and what to do next."""
+        """Print how the training ended, and what to do next."""
         outcome, path = trained.outcome, trained.run.path
         if outcome.ended == "interrupted":
-            self.say(f"stopped at step {outcome.step:,}; everything is saved. To go on:")
+            self.say(f"interrupted at step {outcome.step:,}; everything is saved. To resume:")
             self.say(f"  elman train {trained.run.config['recipe']} --out {shlex.quote(str(path))} --resume")
             return
-        why = {"budget": "the budget is used", "early": "no new best any more"}[outcome.ended]
-        self.say(f"done, {why}: {trained.headline} on the validation data (step {outcome.best_step:,})")
+        why = {"budget": "training budget exhausted", "early": "early stopping (no improvement)"}[outcome.ended]
+        self.say(f"{why}: {trained.headline} on the validation data (step {outcome.best_step:,})")
         self.say(f"the run is in {path}; {path}/report.md says how to use it")
 
     def _line(self, moment: TrainingProgress) -> str:
@@ -90,8 +89,8 @@ class Progress:
         symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
         speed = f"{symbols / seconds:,.0f} {moment.unit}/s  " if seconds > 0.5 else ""
         # Over all of the training: for a budget in minutes this is exact, and for the others it settles soonest.
-        known = moment.done > 0 and moment.seconds > 0.5
-        left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if known else ""
+        is_known = moment.done > 0 and moment.seconds > 0.5
+        left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if is_known else ""
         line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
         return f"{line}  {self._gradient(moment)}" if self._gradients else line
 

@@ -1,4 +1,4 @@
-"""The metrics of a model as a table, beside those of trivial predictors."""
+"""The metrics of a model as a table, beside those of baselines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 def result_table(metrics: Mapping[str, Any]) -> str:
     """Return a line for each metric, and a column for the model and for each of `metrics["baselines"]`.
 
-    Metrics that are text stand below, and lists are left out.
+    Metrics that are text are below; lists are omitted.
     """
     baselines: Mapping[str, Mapping[str, Any]] = metrics.get("baselines", {})
     names = [name for name, value in metrics.items() if not isinstance(value, Mapping | str | list)]
@@ -33,5 +33,5 @@ def shown(metrics: Mapping[str, Any], name: str) -> str:
         return ""
     value = metrics[name]
     if value is None:
-        return "beyond all bounds"
+        return "overflow"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

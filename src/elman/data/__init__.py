@@ -1,0 +1,1 @@
+"""Files to batches: a room for each task, beside what they share."""

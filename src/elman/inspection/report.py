@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elman.inspection.results import GradientNorms, LargestGradient, LayerReport
+from elman.inspection.results import Diagnosis
 from elman.inspection.verdict import VERDICTS
 
 if TYPE_CHECKING:
@@ -21,32 +21,8 @@ VERSION = 2
 
 
 @dataclass(frozen=True)
-class Report:
-    """A diagnosis that can be printed, plotted and written as HTML or JSON; docs/guide/diagnose.md explains it.
-
-    Attributes:
-        loss: mean over the batches.
-        batches: how many.
-        sequences: how many, in all batches.
-        steps: T of the longest sequence.
-        memory: how many steps back the gradient should reach.
-        window: of truncated backpropagation in training; None: whole sequences.
-        layers: one report for each layer and direction.
-        largest_gradients: the sequences with the largest gradients.
-        half_gradient_share: the smallest share of the sequences that holds half of the summed gradient norms.
-        gradient_norms: of training, if they were given.
-    """
-
-    loss: float
-    batches: int
-    sequences: int
-    steps: int
-    memory: int
-    window: int | None
-    layers: tuple[LayerReport, ...]
-    largest_gradients: tuple[LargestGradient, ...]
-    half_gradient_share: float
-    gradient_norms: GradientNorms | None
+class Report(Diagnosis):
+    """A diagnosis that can be printed, plotted and written as HTML or JSON; `docs/guide/diagnose.md` is its guide."""
 
     @property
     def verdict(self) -> str:

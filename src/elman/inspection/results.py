@@ -155,3 +155,32 @@ class GradientNorms:
             clip=clip,
             clipped_share=sum(norm > clip for norm in ordered) / count if clip > 0 else 0.0,
         )
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All numbers of a diagnosis; `docs/guide/diagnose.md` explains each of them.
+
+    Attributes:
+        loss: mean over the batches.
+        batches: how many.
+        sequences: how many, in all batches.
+        steps: T of the longest sequence.
+        memory: how many steps back the gradient should reach.
+        window: of truncated backpropagation in training; None: whole sequences.
+        layers: one report for each layer and direction.
+        largest_gradients: the sequences with the largest gradients.
+        half_gradient_share: the smallest share of the sequences that holds half of the summed gradient norms.
+        gradient_norms: of training, if they were given.
+    """
+
+    loss: float
+    batches: int
+    sequences: int
+    steps: int
+    memory: int
+    window: int | None
+    layers: tuple[LayerReport, ...]
+    largest_gradients: tuple[LargestGradient, ...]
+    half_gradient_share: float
+    gradient_norms: GradientNorms | None

@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from torch import nn
 
+from elman.data.in_memory import RowFormat, as_frame, input_files, without_folder
 from elman.errors import NonFiniteError
 from elman.predictors.answer import Answer
 from elman.settings import Settings
@@ -27,12 +28,17 @@ class Predictor(ABC):
         Options: what `predict` may be told, by name.
         model: as given.
         run: as given.
+        rows: what inputs in memory may be, as for training; None: only texts and files are read.
     """
 
     Options: ClassVar[type[Settings]]
+    rows: RowFormat | None = None
 
     def __init__(self, model: nn.Module, run: Path) -> None:
         self.model, self.run = model, run
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.run}>"
 
     @cached_property
     def metrics(self) -> Mapping[str, float | None]:
@@ -43,9 +49,47 @@ class Predictor(ABC):
         """
         return RunDirectory(self.run, {}).best_metrics()
 
+    @overload
+    def predict(self, inputs: str | Path | Sequence[Any] = (), **options: Any) -> Iterator[Answer]: ...
+
+    @overload
+    def predict(self, inputs: Any, **options: Any) -> Any: ...
+
+    def predict(self, inputs: Any = (), **options: Any) -> Any:
+        """Answer inputs.
+
+        Args:
+            inputs: a text, the name of a file, or "-" for standard input; a list of those; NumPy arrays, or tuples and
+                dictionaries, one for each row; or a DataFrame or Series of pandas. Which of them depends on the recipe.
+            options: the fields of `Options`.
+
+        Returns:
+            An iterator of `Answer`, in order, as they are made; for a DataFrame or Series a DataFrame of their fields,
+            on the same index where each row has an answer.
+
+        Raises:
+            DataError: an input is broken, or of a type that cannot be read; what came before it is answered.
+            NonFiniteError: the model gives numbers that are not finite.
+            SettingError: an option has an unknown name or an invalid value.
+        """
+        frame = as_frame(inputs)
+        if frame is None:
+            return self._converted(inputs, options)
+        answers = list(self._converted(inputs, options))
+        aligned = len(answers) == len(frame) and all(answer.answered for answer in answers)
+        return type(frame)([answer.fields for answer in answers], index=frame.index if aligned else None)
+
+    def _converted(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
+        with input_files(inputs, self.rows) as (files, folder):
+            for answer in self.answers(files, **options):
+                if folder:
+                    line, fields = without_folder([answer.line, answer.fields], folder)
+                    answer = answer._replace(line=line, fields=fields)
+                yield answer
+
     @abstractmethod
-    def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
-        """Yield the answers to inputs, in order, as they are made.
+    def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
+        """Yield the answers to texts and files, for `predict`.
 
         Args:
             inputs: texts, the names of files, or "-" for standard input; which of them depends on the recipe.

@@ -42,7 +42,7 @@ class CaptionPredictor(Predictor):
         super().__init__(model, run)
         self.vocabulary, self.shape = vocabulary, shape
 
-    def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         """Caption images, and yield each caption as it is made.
 
         Args:

@@ -58,7 +58,7 @@ class ClassificationPredictor(Predictor):
         self.form, self.encoder, self.temperature = form, encoder, temperature
         self.reader_options = replace(reader_options, labelled=False)
 
-    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Yield the answer to each input, as it is made.
 
         Args:

@@ -57,7 +57,7 @@ class ForecastPredictor(Predictor):
         self.spec, self.levels, self.min_value, self.recursive = spec, levels, min_value, recursive
         self.own_series, self.read_table = own_series, read_table
 
-    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Forecast each series from the end of each input; without inputs, those of the run.
 
         Args:

@@ -35,7 +35,7 @@ class LanguageModelPredictor(Predictor):
         super().__init__(model, run)
         self.vocabulary = vocabulary
 
-    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Refuse: a language model answers no single inputs.
 
         Raises:

@@ -35,6 +35,7 @@ class SimilarityOptions(Settings):
     skip_bad: bool = setting(False, "name the broken rows of a file of pairs, and answer the others")
 
     def check(self) -> None:
+        """Check that the options fit together."""
         if self.embed is not None and self.nearest is not None:
             raise SettingError(
                 "embed and nearest are two things", should="one of them at a time", found="both", hint="run it twice"
@@ -58,6 +59,7 @@ class BeamOptions(Settings):
     n_best: int = setting(1, "number of answers to each input, at most beam_width", low=1)
 
     def check(self) -> None:
+        """Check that the options fit together."""
         if self.n_best > self.beam_width:
             raise SettingError(
                 "n_best is greater than beam_width",
@@ -81,6 +83,7 @@ class TranslateOptions(BeamOptions):
     skip_bad: bool = setting(False, "name broken lines, with an empty line in their place; of - always")
 
     def check(self) -> None:
+        """Check that the options fit together."""
         super().check()
         if self.resume_from is not None and (self.n_best > 1 or self.alignment):
             raise SettingError(

@@ -46,7 +46,7 @@ class RecommendPredictor(Predictor):
         session = Session(self.model, self.items, self.run, probabilities=self.probabilities)
         return session if state is None else session.restore(state)
 
-    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Recommend the next items of a session, each time when they are asked for.
 
         Args:

@@ -60,7 +60,7 @@ class SimilarityPredictor(Predictor):
         super().__init__(model, run)
         self.collator, self.scale, self.encoding, self.read_table = collator, scale, encoding, read_table
 
-    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Score pairs, or write the vectors of texts, or find the nearest lines of a file.
 
         Args:

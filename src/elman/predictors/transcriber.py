@@ -66,7 +66,7 @@ class TranscriptionPredictor(Predictor):
         super().__init__(model, run)
         self.vocabulary, self.features, self.by_speaker = vocabulary, features, by_speaker
 
-    def predict(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Transcribe files, and yield each transcript when it is made; notes on a file go to standard error.
 
         Args:

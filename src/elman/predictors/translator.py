@@ -48,7 +48,7 @@ class TranslationPredictor(Predictor):
         super().__init__(model, run)
         self.vocabularies = vocabularies
 
-    def predict(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
+    def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         """Translate lines, and yield each translation as it is made; each line has exactly one answer.
 
         Args:

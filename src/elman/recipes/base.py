@@ -1,6 +1,6 @@
 """The contract of a recipe: the data, model, loss and metrics of one application, and nothing else.
 
-`elman.recipes.run` does the rest the same way for all: device, training, resuming, other data, skipped rows,
+`elman.recipes.run` and `use` do the rest the same way for all: device, training, resuming, other data, skipped rows,
 baselines, reports. Settings, help texts and data are read without torch: a recipe imports models and predictors inside
 the methods that build them.
 """
@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.evaluation.result import Metrics
 from elman.settings import Settings
@@ -65,6 +66,7 @@ class Recipe(ABC, Generic[S, D]):
         sample_size: the number of examples that a diagnosis looks at; None: it needs all.
         evaluation_files: what `elman evaluate --out FOLDER` writes, in a few words; empty: --out is refused.
         can_skip: whether an evaluation can skip broken rows and files.
+        rows: what DATA in memory may be; None: only files are read.
     """
 
     name: ClassVar[str]
@@ -79,6 +81,7 @@ class Recipe(ABC, Generic[S, D]):
     sample_size: ClassVar[int | None] = None
     evaluation_files: ClassVar[str] = ""
     can_skip: ClassVar[bool] = True
+    rows: ClassVar[RowFormat | None] = None
 
     def __init__(self, settings: S, folder: Path) -> None:
         self.settings, self.folder = settings, folder
@@ -108,8 +111,8 @@ class Recipe(ABC, Generic[S, D]):
         """Read DATA, or the default data without sources, into the folder, in bounded memory.
 
         Returns:
-            What config.json says about the data. The driver adds the fingerprint of the training part, and the number
-            of examples in both parts.
+            What config.json says about the data. The driver adds the sources where they are missing, the fingerprint
+            of the training part, and the number of examples in both parts.
         """
 
     @abstractmethod

@@ -15,6 +15,7 @@ from elman.data.batching import BucketBatches
 from elman.data.captions.dataset import CaptionDataset, caption_vocabulary, read_captions, write_pictures
 from elman.data.captions.pretrained_weights import read_pretrained_weights
 from elman.data.captions.splits import SIDE, PictureReading, read_evaluation_pictures, split_album, split_scenes
+from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.data.text.words import Words
@@ -100,6 +101,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
     default = "scenes of two coloured shapes"
     example = "elman train caption flickr8k/ --minutes 60 --out runs/flickr8k"
     Settings, Options = CaptionSettings, CaptionOptions
+    rows = RowFormat(("path", "caption"), ".tsv", header=False, files="path")
     metric, lower_is_better = "decides", False
     examples = "pictures"
     sample_size = 8
@@ -137,7 +139,6 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         vocabulary = caption_vocabulary(texts, s.vocabulary, size=s.vocabulary_size, min_count=s.min_count)
         vocabulary.save(self.folder)
         return {
-            "sources": [str(source) for source in sources] or [self.default],
             "vocabulary": f"{vocabulary.size} {vocabulary.kind}",
             "captions": sum(map(len, texts)),
             "skipped_captions": reading.too_long,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elman.data.batching import BucketBatches
+from elman.data.in_memory import RowFormat
 from elman.data.labelled.dataset import LabelledFormat, LabelledPart, open_parts
 from elman.data.labelled.example import Example, ReaderOptions, ReaderSettings
 from elman.data.labelled.preparation import make_encoder, prepare_examples, write_examples
@@ -59,6 +60,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
     default = "1797 digits of 8 x 8 pixels, read pixel by pixel"
     example = "elman train classify names/ --minutes 1 --out runs/names"
     Settings, Options = ClassifySettings, ClassifyOptions
+    rows = RowFormat(("text", "label"), files="path")
     sample_size = 16
     evaluation_files = "a plot of the confusion matrix"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.data.batching import BucketBatches
+from elman.data.in_memory import RowFormat
 from elman.data.series.builtin import SEASON, sunspots
 from elman.data.series.dataset import Panel
 from elman.data.series.readers import SeriesTable, read_series
@@ -80,6 +81,7 @@ class Forecast(Recipe[ForecastSettings, Windows]):
     default = "yearly sunspot numbers, 1700 to 2008"
     example = "elman train forecast sales.csv --set horizon=28 --minutes 5 --out runs/sales"
     Settings, Options = ForecastSettings, ForecastOptions
+    rows = RowFormat(("value",), counter="time")
     metric = "crps"
     unit, examples = "values", "windows"
     sample_size = 16
@@ -133,7 +135,6 @@ class Forecast(Recipe[ForecastSettings, Windows]):
             SeasonalNaive.fit(training, spec.scaler, steps, spec.horizon, s.quantiles).save(self.folder)
         skipped_series = [name for name in table.panel.groups if name not in panel.groups]
         return {
-            "sources": [str(source) for source in sources] or [self.default],
             **spec.described(panel),
             **{name.replace(" ", "_"): count for name, count in table.counts.items()},
             **skipped_rows(table),

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.text.bptt_streams import Streams, Window
 from elman.data.text.builtin import python_reference
@@ -65,6 +66,7 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
     default = "the Python language reference (465 000 characters)"
     example = "elman train language-model book.txt --minutes 10 --out runs/book"
     Settings = LanguageModelSettings
+    rows = RowFormat(("text",), ".txt", header=False)
     metric = "nats_per_symbol"
     unit = examples = "symbols"
     can_skip = False

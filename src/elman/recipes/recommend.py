@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from elman.data.in_memory import RowFormat
 from elman.data.sessions import builtin
 from elman.data.sessions.dataset import (
     EVENT,
@@ -86,6 +87,7 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
     default = f"{builtin.NAME}, whose best possible score is known"
     example = "elman train recommend clicks.csv --set session_column=user --set item_column=sku --out runs/shop"
     Settings, Options = RecommendSettings, RecommendOptions
+    rows = RowFormat(("session", "item", "time"))
     lower_is_better = False
     unit, examples = "events", "sessions"
     default_minutes = 1.5

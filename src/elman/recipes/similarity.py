@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elman.data.batching import BucketBatches
+from elman.data.in_memory import RowFormat
 from elman.data.pairs.builtin import edited_pairs
 from elman.data.pairs.dataset import PairDataset, split_pairs
 from elman.data.pairs.inverse_frequency import InverseFrequency
@@ -70,6 +71,7 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
     metric, lower_is_better = "pearson", False
     unit = examples = "pairs"
     sample_size = 32
+    rows = RowFormat(("first", "second", "score"))
 
     @cached_property
     def scale(self) -> ScoreScale:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.data.batching import BucketBatches
+from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
 from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
@@ -118,6 +119,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     default = "Morse code with noise, generated"
     example = "elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech"
     Settings, Options = TranscribeSettings, TranscribeOptions
+    rows = RowFormat(("path", "text"), files="path")
     unit, examples = "symbols", "sentences"
     sample_size = 8
     evaluation_files = "references and transcripts"
@@ -138,7 +140,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         training, validation = sentences(
             sources, columns=s.columns, validation_data=s.validation_data, share=s.validation, seed=s.seed
         )
-        description = prepare_speech(
+        return prepare_speech(
             self.folder,
             training,
             validation,
@@ -150,7 +152,6 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             copies=s.augmented_copies,
             stride=s.stride,
         )
-        return {"sources": [str(source) for source in sources] or [self.default], **description}
 
     def extractor(self, training: Sentences, *, files: bool) -> SoundFeatures | Lips:
         """Return what computes features; eigenlips are fitted to the training videos."""

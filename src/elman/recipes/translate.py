@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.data.batching import BucketBatches, in_order
+from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.translation.dataset import ParallelDataset, read_validation_pairs, write_validation_pairs
 from elman.data.translation.readers import read_parallel
@@ -70,6 +71,7 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
     default = "dates in words, English to German and French"
     example = "elman train translate train.en train.de --minutes 60 --out runs/en-de"
     Settings, Options = TranslateSettings, TranslateOptions
+    rows = RowFormat(("source", "target"), ".tsv", header=False)
     metric = "nats_per_symbol"
     examples = "pairs"
     sample_size = 8
@@ -96,7 +98,6 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
             ParallelDataset.write(self.folder, (encoded for _, encoded in short(pairs)))
             write_validation_pairs(self.folder / "validation.json", (pair for pair, _ in short(validation)))
         return {
-            "sources": [str(source) for source in sources] or [self.default],
             "vocabulary": ", ".join(dict.fromkeys(f"{v.size} {v.kind}" for v in vocabularies)),
             "validation_from": s.validation_source("the end of the pairs"),
             "skipped_rows": skipped.count,

@@ -1,6 +1,6 @@
-"""The laws of recurrent layers, as tests that anyone can run: `check_cell(MyCell())`, `check_kernel(my_kernel, cells)`.
+"""The laws of cells, kernels and recipes, as tests for anyone: `check_cell(MyCell())`, `check_recipe(MyRecipe, data)`.
 
-The project's own tests run the same laws over every cell and kernel, on sizes that Hypothesis draws.
+The project's own tests run the same laws over every cell, kernel and recipe.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from elman.kernels import eager
 from elman.layers.cell import Cell
 from elman.testing.case import TOLERANCE, Case, Kernel, LawBroken, make_arguments
 from elman.testing.laws import LAWS
+from elman.testing.recipe_laws import RECIPE_LAWS, RecipeTrial, check_recipe
 
 __all__ = [
     "CASES",
     "LAWS",
+    "RECIPE_LAWS",
     "TOLERANCE",
     "Case",
     "LawBroken",
+    "RecipeTrial",
     "check_cell",
     "check_kernel",
     "check_laws",
+    "check_recipe",
     "make_arguments",
 ]
 

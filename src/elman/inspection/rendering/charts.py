@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from elman.errors import MissingExtraError
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Figure
 
-    from elman.inspection.report import Report
 
 # Placeholders for the colours of the page, which differ in light and dark mode; they are replaced in the SVG.
 TEXT, ACCENT, SECOND = "#010101", "#020202", "#030303"
@@ -57,7 +56,7 @@ def truncation(axes: Axes, layer: LayerReport, colour: dict[str, str]) -> None:
     axes.set_title("cosine of truncated and full gradient", loc="left")
 
 
-def overview(report: Report) -> Figure:
+def overview(report: Diagnosis) -> Figure:
     """Return a figure with one row of charts for each layer."""
     Figure = require_matplotlib()
     charts: list[Chart] = [gradient_by_lag, contributions]

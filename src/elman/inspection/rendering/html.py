@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from elman.inspection.rendering import charts
 from elman.inspection.rendering.terminal import WARNINGS, quantities
 from elman.inspection.rendering.unrolled_svg import unrolled
-from elman.inspection.results import LayerReport
-
-if TYPE_CHECKING:
-    from elman.inspection.report import Report
+from elman.inspection.results import Diagnosis, LayerReport
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;
@@ -67,7 +63,7 @@ LEGEND = (
 )
 
 
-def page(report: Report, title: str) -> str:
+def page(report: Diagnosis, title: str) -> str:
     """Return the page as HTML."""
     sections = "".join(_layer(layer, f"l{k}") for k, layer in enumerate(report.layers))
     return (
@@ -78,7 +74,7 @@ def page(report: Report, title: str) -> str:
     )
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Diagnosis) -> str:
     rows = "".join(
         f"<tr><td>{escape(layer.name)}</td><td>{escape(layer.cell)}, {layer.hidden} units</td>"
         f"<td>{_verdict(layer)}</td></tr>"
@@ -145,7 +141,7 @@ def _verdict(layer: LayerReport) -> str:
     return f'<span class="verdict {kind}">{escape(layer.verdict)}</span>'
 
 
-def _sequences(report: Report) -> str:
+def _sequences(report: Diagnosis) -> str:
     rows = "".join(
         f"<tr><td>{g.batch}</td><td>{g.row}</td><td>{g.norm:.3g}</td><td>{g.share:.0%}</td></tr>"
         for g in report.largest_gradients

@@ -8,12 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from elman.inspection.measures.saturation import Saturation
-from elman.inspection.results import LayerReport
+from elman.inspection.results import Diagnosis, LayerReport
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from elman.inspection.report import Report
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 54  # columns of a chart: with its label it fits a terminal of 80
@@ -22,7 +21,7 @@ WARNINGS = ("vanishing", "narrow", "truncated too short", "saturated")
 COLOURS = {"healthy": "green", **dict.fromkeys(WARNINGS, "yellow")}
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_report(report: Diagnosis, console: Console | None = None) -> None:
     """Print a report; `console` is standard output if None."""
     from rich.console import Console
 

@@ -1,0 +1,109 @@
+"""`elman evaluate`, `elman predict` and `elman generate`: use of a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elman.cli.options import Json, Pairs, Run, SkipBad, gather, source_paths
+from elman.cli.output import print_json, warn, write_text
+from elman.cli.table import result_table
+from elman.errors import SettingError
+
+UNANSWERED = 2
+"""The exit code of `elman predict` where an input has no answer."""
+
+
+def evaluate(
+    run: Run,
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="If omitted: what the run held out from training (recommend: its test part, others: validation).",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for images or transcripts.", show_default=False)] = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a trained run on DATA, by the metrics of its training, beside trivial predictors."""
+    from elman.recipes import use
+
+    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad)
+    if as_json:
+        print_json(metrics)
+        return
+    write_text(result_table(metrics))
+    for line in metrics.get("skipped", ()):
+        warn(f"skipped: {line}")
+
+
+def predict(
+    run: Run,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT", help="What to answer; - reads standard input, but no images.", show_default=False
+        ),
+    ] = None,
+    set_: Pairs = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Report broken inputs, and answer the others.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Answer inputs with a trained run, one by one as the answers are made.
+
+    The exit code is 2 if an input has no answer, but for --skip-bad.
+    """
+    from elman.recipes import use
+
+    predictor, options = use.predictor(run, gather({"skip_bad": skip_bad or None}, set_))
+    fields, missing = [], False
+    for answer in predictor.predict(inputs or [], **options):
+        missing |= not answer.answered
+        if as_json:
+            fields.append(answer.fields)
+            continue
+        if not answer.answered:
+            warn(answer.line)
+        line = answer.line if answer.answered else answer.instead
+        if line is not None:
+            write_text(f"{line}\n")
+    if as_json:
+        print_json({"predictions": fields})
+    return UNANSWERED if missing and not options.get("skip_bad") else 0
+
+
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
+    length: Annotated[int, typer.Option(help="Number of symbols; -1: without end.")] = 300,
+    temperature: Annotated[float, typer.Option(help="Below 1 sharper, above 1 more random; 0: greedy.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the K most probable symbols.", show_default=False)] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the most probable symbols that together reach P.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.", show_default=False)] = None,
+) -> None:
+    """Write text with a trained language model, as it comes, on standard output."""
+    from elman.recipes import use
+
+    if length < -1:
+        raise SettingError("invalid value for length", should="0 or more, or -1 for no end", found=str(length))
+    predictor = use.load(run)
+    if not hasattr(predictor, "generate"):
+        raise SettingError(f"{run} cannot generate", should="a run of a recipe that generates text")
+    pieces = predictor.generate(
+        prompt,
+        length=None if length == -1 else length,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+    write_text(prompt)
+    for piece in pieces:
+        write_text(piece)
+    write_text("\n")
