@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.batching import BucketBatches, chunked, in_order, pad
-from elman.errors import RunError, SettingError
+from elman.data.batching import BucketBatches, chunked, count_held_out, in_order, pad
+from elman.errors import DataError, RunError, SettingError
 
 LENGTHS = st.lists(st.integers(0, 20), min_size=1, max_size=60)
 
@@ -93,3 +93,12 @@ def test_padding() -> None:
 def test_chunks() -> None:
     assert list(chunked(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
     assert list(chunked([], 2)) == []
+
+
+def test_a_share_is_held_out_for_validation() -> None:
+    assert [count_held_out(20, share, "rows", least=2, hint="FILE") for share in (0.01, 0.26, 0.9)] == [2, 5, 18]
+    for total, share in ((2, 0.5), (20, 0.0), (20, 1.0)):
+        with pytest.raises(
+            DataError, match=r"too few rows for a validation part\n.*at least 3, .*\n.*\n.*--set validation_data=FILE"
+        ):
+            count_held_out(total, share, "rows", least=2, hint="FILE")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elman.data import delimited
-from elman.data.delimited import MAX_CELL, Table, read_table
+from elman.data.delimited import MAX_CELL, Table, find_column, read_table
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 
@@ -85,9 +85,16 @@ def test_a_file_without_a_header(tmp_path: Path) -> None:
 
 def test_columns_by_name_number_and_known_names() -> None:
     table = Table("x.csv", ["", "User-ID", "3", "time"], iter([]))
-    assert [table.find(name) for name in ("User-ID", "user id", "3", "4", "5", "users")] == [1, 1, 2, 3, None, None]
-    assert table.find(None, ["session", "userid"]) == 1
-    assert table.find(None, ["", "session"]) is None
+    assert [find_column(table.header, name) for name in ("User-ID", "user id", "3", "4", "5", "users")] == [
+        1,
+        1,
+        2,
+        3,
+        None,
+        None,
+    ]
+    assert find_column(table.header, None, ["session", "userid"]) == 1
+    assert find_column(table.header, None, ["", "session"]) is None
     with pytest.raises(
         DataError, match=r"x\.csv has no column 'tine' for the at\n.*\n.*4 columns: , User.*\n.*--set at=time"
     ):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import RunError, SettingError
+from elman.errors import DataError, RunError, SettingError
 
 Batch = TypeVar("Batch")
 Item = TypeVar("Item")
@@ -199,6 +199,23 @@ def pad(sequences: Sequence[NDArray[Any]], fill: float = 0) -> tuple[NDArray[Any
     for b, sequence in enumerate(sequences):
         padded[: len(sequence), b] = sequence
     return padded, lengths
+
+
+def count_held_out(total: int, share: float, what: str, *, least: int = 1, hint: str) -> int:
+    """Return how many of `total` examples a share for validation is, at least `least`.
+
+    Raises:
+        DataError: none would be left for training; the message calls them `what`.
+    """
+    count = max(least, round(total * share))
+    if not 0 < share < 1 or count >= total:
+        raise DataError(
+            f"there are too few {what} for a validation part",
+            should=f"at least {least + 1}, and a share between 0 and 1",
+            found=f"{total}, validation={share}",
+            hint=f"--set validation_data={hint}",
+        )
+    return count
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

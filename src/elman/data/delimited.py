@@ -61,17 +61,13 @@ class Table:
         rows = self.rows if self.first is None else chain([self.first], self.rows)
         return replace(self, header=[str(n + 1) for n in range(len(self.header))], rows=rows, first=None)
 
-    def find(self, name: str | None, known: Iterable[str] = ()) -> int | None:
-        """Return the place of a column as `find_column` does."""
-        return find_column(self.header, name, known)
-
     def column(self, setting: str, name: str | None = None, known: Sequence[str] = (), *, hint: str = "") -> int:
         """Return the place of a column as `find_column` does.
 
         Raises:
             DataError: as `missing_column`.
         """
-        place = self.find(name, known)
+        place = find_column(self.header, name, known)
         if place is None:
             raise missing_column(self.name, self.header, setting, name, known, hint=hint)
         return place
@@ -246,10 +242,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _separator(path: Path, sample: list[str], separators: str) -> str:
-    """Return the separator by which the first line and those below have the same number of cells.
-
-    A tab in the first line and in another is one, as texts seldom hold any. Of several the most frequent counts.
-    """
+    """Return the separator by which most lines have as many cells as the first; a tab before all others."""
     sizes = {separator: [len(cells) for _, cells, _ in _rows(iter(sample), separator)] for separator in separators}
     candidates = [separator for separator in separators if sizes[separator] and sizes[separator][0] > 1]
     if "\t" in candidates and (len(sizes["\t"]) == 1 or max(sizes["\t"][1:]) > 1):

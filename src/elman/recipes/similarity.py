@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from elman.data.batching import BucketBatches
 from elman.data.in_memory import RowFormat
 from elman.data.pairs.builtin import edited_pairs
-from elman.data.pairs.dataset import PairDataset, split_pairs, write_pairs
+from elman.data.pairs.dataset import PairDataset, split_pairs
 from elman.data.pairs.inverse_frequency import InverseFrequency
 from elman.data.pairs.readers import PairTable, read_pairs
 from elman.data.pairs.score_scale import ScoreScale
@@ -138,7 +138,7 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[PairDataset, SkippedRows]:
         table = self.read_table(sources, skip_bad=skip_bad)
-        pairs = write_pairs(folder, "evaluation", islice(table, limit))
+        pairs = PairDataset.write(folder, "evaluation", islice(table, limit))
         self.scale.check(pairs)
         return pairs, table.skipped
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from elman.data.batching import count_held_out
 from elman.data.captions.builtin import scenes
 from elman.data.captions.dataset import normalise_caption
 from elman.data.captions.image_features import PictureSource, picture_source
@@ -85,14 +86,7 @@ def split_album(
     if validation is None:
         listed = None if album.only else album.part(VALIDATION)
         if listed is None:
-            cut = len(rows) - max(2, round(len(rows) * share))
-            if not 0 < share < 1 or cut < 1:
-                raise DataError(
-                    "there are too few pictures for a validation part",
-                    should="at least 3, and a share between 0 and 1",
-                    found=f"{len(rows)}, validation={share}",
-                    hint="--set validation_data=CAPTIONS",
-                )
+            cut = len(rows) - count_held_out(len(rows), share, "pictures", least=2, hint="CAPTIONS")
             rows, listed = rows[:cut], rows[cut:]
         validation = read_pictures(listed, source, album, reading)
     return CaptionSplits(_short(read_pictures(rows, source, album, reading), reading), validation, None)

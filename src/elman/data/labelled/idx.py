@@ -34,11 +34,7 @@ def _accepts(sources: Sequence[Path]) -> bool:
 
 
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
-    """Yield the examples of IDX files; of a folder those of its training file.
-
-    Raises:
-        DataError: a file is missing, truncated or no IDX file, or the labels are not as many.
-    """
+    """Yield the examples of IDX files; of a folder those of its training file."""
     paths = [_training(path) if path.is_dir() else path for path in sources]
     values_of = [path for path in paths if not _is_labels(path)]
     if not values_of:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +58,9 @@ def prepare_examples(
     Raises:
         DataError: there are too few examples, one is broken, or they differ in kind.
     """
-    first = _survey(read, target, skip_bad)
-    held_out = split_examples(first.labels, target, 0.0 if validation_read else validation, seed)
-    labels = Labels.of(target, [label for label, out in zip(first.labels, held_out, strict=True) if not out])
+    valid, names, textual, words = _survey(read, target, skip_bad)
+    held_out = split_examples(names, target, 0.0 if validation_read else validation, seed)
+    labels = Labels.of(target, [name for name, out in zip(names, held_out, strict=True) if not out])
     if not (held_out.any() or validation_read):
         raise DataError(
             "there are too few examples",
@@ -69,11 +68,16 @@ def prepare_examples(
             found=f"{len(held_out)} examples, of which {int(held_out.sum())} for validation",
             hint="more data, or another --set validation=SHARE",
         )
-    training = {n for n, out in zip(first.places, held_out, strict=True) if not out}
+    training = {n for n, out in zip(valid, held_out, strict=True) if not out}
     encoder = None
-    if first.textual:
-        kind = vocabulary if vocabulary != "auto" else "characters" if first.words <= SHORT else "words"
-        encoder = TextEncoder.build(partial(_values_at, training, read, skip_bad), kind, vocabulary_size)
+    if textual:
+
+        def texts() -> Iterator[Values]:
+            examples = valid_examples(read, lambda name, values, label: values, skip_bad, SkippedRows())
+            return (values for n, values in examples if n in training)
+
+        kind = vocabulary if vocabulary != "auto" else "characters" if words <= SHORT else "words"
+        encoder = TextEncoder.build(texts, kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
     part, places = write_examples(folder, EXAMPLES, read, make_encoder(labels, encoder), skip_bad, skipped)
@@ -83,62 +87,23 @@ def prepare_examples(
     shape = part.input.values.shape[1:]
     mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held_out))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
-    form = LabelledFormat(kind, shape, mean, deviation, labels, reader)
-    form.save(folder)
+    LabelledFormat(kind, shape, mean, deviation, labels, reader).save(folder)
     if validation_read:
         write_examples(folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped)
-    return _describe(form, part, encoder, skipped)
-
-
-def _values_at(places: set[int], read: Read, skip_bad: bool) -> Iterator[Values]:
-    """Yield the values of the valid examples of these numbers."""
-    examples = valid_examples(read, lambda name, values, label: values, skip_bad, SkippedRows())
-    return (values for n, values in examples if n in places)
-
-
-def _describe(
-    form: LabelledFormat,
-    part: LabelledPart,
-    encoder: TextEncoder | None,
-    skipped: SkippedRows,
-) -> dict[str, Any]:
-    """Return what config.json says about the data."""
-    lines = skipped.lines()
-    lengths, labels = part.input.lengths, form.labels
-    names = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
-    step = f"one of {encoder.size} {encoder.vocabulary.kind}" if encoder else f"{form.kind} {form.shape}"
+    lines, lengths = skipped.lines(), part.input.lengths
+    counts = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
     return {
-        "reader": form.reader,
-        "a_step": step,
+        "reader": reader,
+        "a_step": f"one of {encoder.size} {encoder.vocabulary.kind}" if encoder else f"{kind} {shape}",
         "steps": f"{lengths.min()} to {lengths.max()}",
-        "labels": names or "numbers",
+        "labels": counts or "numbers",
         "skipped_rows": skipped.count,
         **({"skipped": lines} if lines else {}),
     }
 
 
-class _Survey(NamedTuple):
-    """What a first pass over the examples found.
-
-    Attributes:
-        places: the numbers of the valid examples.
-        labels: their labels.
-        textual: whether they are text.
-        words: of a text, on average.
-    """
-
-    places: list[int]
-    labels: list[Any]
-    textual: bool
-    words: float
-
-
-def _survey(read: Read, target: str, skip_bad: bool) -> _Survey:
-    """Look at all examples once.
-
-    Raises:
-        DataError: there is none, one is broken, or text and numbers are mixed.
-    """
+def _survey(read: Read, target: str, skip_bad: bool) -> tuple[list[int], list[Any], bool, float]:
+    """Return the numbers of the valid examples, their labels, whether they are text, and the words of a text."""
     places: list[int] = []
     labels: list[Any] = []
     textual, words = False, 0
@@ -158,7 +123,7 @@ def _survey(read: Read, target: str, skip_bad: bool) -> _Survey:
         labels.append(label)
     if not labels:
         raise no_examples_error(skipped)
-    return _Survey(places, labels, textual, words / len(labels))
+    return places, labels, textual, words / len(labels)
 
 
 def valid_examples(

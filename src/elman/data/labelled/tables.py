@@ -54,11 +54,7 @@ def _accepts(sources: Sequence[Path]) -> bool:
 
 
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
-    """Yield the examples of tables, in constant memory.
-
-    Raises:
-        DataError: a table cannot be read or is empty, or a column is missing.
-    """
+    """Yield the examples of tables, in constant memory."""
     for path in sources:
         rows: Iterator[TableRow] = _rows(path, reading)
         first = next(rows, None)
@@ -70,11 +66,7 @@ def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
 
 
 def _rows(path: Path, reading: ReaderOptions) -> Iterator[TableRow]:
-    """Yield the rows of a CSV, TSV or JSON-lines file.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """Yield the rows of a CSV, TSV or JSON-lines file."""
     if path.suffix.lower() == ".jsonl":
         yield from _json_rows(path, reading.encoding)
         return

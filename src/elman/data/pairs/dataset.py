@@ -30,12 +30,21 @@ class PairDataset(Sequence[ScoredPair]):
 
     @classmethod
     def write(cls, folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
-        """Write pairs, in constant memory.
+        """Write a part of the pairs, in constant memory.
 
         Raises:
-            DataError: there is none.
+            DataError: there is none; the message names the part.
         """
-        return cls(RaggedArrays.write(folder, name, map(_row, pairs)), f"{folder}/{name}")
+        rest = iter(pairs)
+        first = next(rest, None)
+        if first is None:
+            raise DataError(
+                f"there are no pairs for {name}",
+                should="at least one pair in each part",
+                found="none",
+                hint="more data, or --set validation=0.2, or --set validation_data=FILE",
+            )
+        return cls(RaggedArrays.write(folder, name, map(_row, chain([first], rest))), f"{folder}/{name}")
 
     @classmethod
     def open(cls, folder: Path, name: str) -> PairDataset:
@@ -113,25 +122,7 @@ def split_pairs(
             if is_held_out(texts, share, seed) == is_validation:
                 yield pair
 
-    return write_pairs(folder, "training", part(False)), write_pairs(folder, "validation", part(True))
-
-
-def write_pairs(folder: Path, name: str, pairs: Iterable[ScoredPair]) -> PairDataset:
-    """Write a part of the pairs into a folder.
-
-    Raises:
-        DataError: there are none; the message names the part.
-    """
-    rest = iter(pairs)
-    first = next(rest, None)
-    if first is None:
-        raise DataError(
-            f"there are no pairs for {name}",
-            should="at least one pair in each part",
-            found="none",
-            hint="more data, or --set validation=0.2, or --set validation_data=FILE",
-        )
-    return PairDataset.write(folder, name, chain([first], rest))
+    return PairDataset.write(folder, "training", part(False)), PairDataset.write(folder, "validation", part(True))
 
 
 def is_held_out(texts: Sequence[str], share: float, seed: int) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from elman.data.delimited import Table, read_table, wrong_width
+from elman.data.delimited import Table, find_column, read_table, wrong_width
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document, read_text
 from elman.errors import DataError
@@ -76,11 +77,8 @@ class PairTable:
             # Columns of a file without a header may be followed by any others.
             width = len(table.header) if table.first or len(table.header) == len(places) else 0
 
-            def pair(cells: list[str], places: list[int] = places) -> ScoredPair:
-                return self._pair(cells, places)
-
-            for _, row in table.parse(pair, width=width, skipped=self.skipped, skip_bad=self.skip_bad):
-                yield row
+            pair = partial(self._pair, places=places)
+            yield from (row for _, row in table.parse(pair, width=width, skipped=self.skipped, skip_bad=self.skip_bad))
 
     def _pair(self, cells: list[str], places: list[int]) -> ScoredPair:
         if len(cells) <= max(places):
@@ -95,11 +93,7 @@ class PairTable:
         return ScoredPair(first, second, score)
 
     def _columns(self, table: Table) -> tuple[Table, list[int]]:
-        """Return the table, without a header where its first line is a pair, and the places of the columns.
-
-        Raises:
-            DataError: a column is missing.
-        """
+        """Return the table, without a header where its first line is a pair, and the places of the columns."""
         names = {key: getattr(self, key) for key in ("first", "second", "score")[: 3 if self.scored else 2]}
         assert table.first is not None
         cells = table.first[1]
@@ -107,7 +101,7 @@ class PairTable:
         if all(name is not None and name.isdecimal() for name in names.values()):
             places = [plain.column(f"{key}_column", name) for key, name in names.items()]
             return (table if self.scored and score_of(cells[places[2]]) is None else plain), places
-        if not all(table.find(name, KNOWN_NAMES[key]) is not None for key, name in names.items()):
+        if not all(find_column(table.header, name, KNOWN_NAMES[key]) is not None for key, name in names.items()):
             if len(cells) == 2 and not self.scored:
                 return plain, [0, 1]
             if len(cells) == 3 and not any(names.values()) and score_of(cells[2]) is not None:
@@ -115,24 +109,14 @@ class PairTable:
         return table, [table.column(f"{key}_column", name, KNOWN_NAMES[key]) for key, name in names.items()]
 
 
-def read_pairs(
-    sources: Iterable[Path],
-    *,
-    encoding: str = "utf-8",
-    first: str | None = None,
-    second: str | None = None,
-    score: str | None = None,
-    scored: bool = True,
-    skip_bad: bool = False,
-) -> PairTable:
-    """Find the tables in files and folders; nothing is read yet. The arguments are those of `PairTable`.
+def read_pairs(sources: Iterable[Path], *, encoding: str = "utf-8", **options: Any) -> PairTable:
+    """Find the tables in files and folders; nothing is read yet. The options are the fields of `PairTable`.
 
     Raises:
         DataError: a file is missing, empty or not a file.
         SettingError: the encoding is unknown.
     """
-    documents = read_text(sources, encoding=encoding, suffixes=SUFFIXES)
-    return PairTable(documents, first, second, score, scored, skip_bad)
+    return PairTable(read_text(sources, encoding=encoding, suffixes=SUFFIXES), **options)
 
 
 def score_of(cell: str) -> float | None:

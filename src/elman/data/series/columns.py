@@ -68,11 +68,7 @@ def _is_number(text: str) -> bool:
 
 
 def _time_column(table: str, names: list[str]) -> str:
-    """Return the one column that has the name of a time; the first where none has.
-
-    Raises:
-        DataError: there are several.
-    """
+    """Return the one column that has the name of a time; the first where none has."""
     times = [name for name in names if name.lower() in TIME_NAMES]
     if len(times) > 1:
         parts = [name for name in names if name.lower() in TIME_PARTS]

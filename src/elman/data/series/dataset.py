@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,7 +89,7 @@ class Panel:
             "groups": list(self.groups),
             "columns": list(self.columns),
             "known": list(self.known),
-            "clock": self.clock.as_dict(),
+            "clock": asdict(self.clock),
             "starts": [int(start) for start in self.starts],
         }
 

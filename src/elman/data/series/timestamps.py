@@ -5,9 +5,8 @@ from __future__ import annotations
 import calendar as gregorian
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +83,6 @@ class Clock:
         whole = {True: 7 * DAY, False: DAY}[self.every == DAY]
         whole = HOUR if self.every < MINUTE else whole
         return whole // self.every if whole % self.every == 0 else 1
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the clock as JSON knows it; `Clock(**...)` undoes it."""
-        return asdict(self)
 
 
 def read_times(texts: Sequence[str], form: str | None, place: str, lines: Sequence[int]) -> tuple[list[int], Clock]:

@@ -128,11 +128,7 @@ def read_events(sources: Sequence[Path], settings: EventSettings) -> Events:
 
 
 def _timestamp(text: str, place: int, is_date: dict[int, bool]) -> float:
-    """Return a time as a number; a column holds numbers or dates, never both.
-
-    Raises:
-        DataError: it is not a time, or not of the kind of the column's first.
-    """
+    """Return a time as a number; a column holds numbers or dates, never both."""
     try:
         number, date = float(text), False
     except ValueError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,29 +29,15 @@ y -.--  z --..  0 ----- 1 .---- 2 ..--- 3 ...-- 4 ....- 5 ..... 6 -.... 7 --... 
 CODE = dict(zip(SIGNS.split()[::2], SIGNS.split()[1::2], strict=True))
 
 
-class MorseMessage(NamedTuple):
-    """A text and its sound.
-
-    Attributes:
-        samples: (N,).
-        text: what they say.
-    """
-
-    samples: NDArray[np.float32]
-    text: str
-
-
 def morse_sentences(seed: int) -> tuple[Iterator[TranscribedFile], Iterator[TranscribedFile]]:
     """Return messages out of the Python language reference, for training and for validation, as they are made."""
     text = "".join(python_reference().pieces())
     training = morse_messages(text, TRAINING, seed=seed, decibels=NOISE)
     validation = morse_messages(text, VALIDATION, seed=seed + 2**32, decibels=NOISE_VALIDATION)
-    parts = ((TranscribedFile(made.samples, made.text) for made in part) for part in (training, validation))
-    first, second = parts
-    return first, second
+    return training, validation
 
 
-def morse_messages(text: str, count: int, *, seed: int, decibels: tuple[float, float]) -> Iterator[MorseMessage]:
+def morse_messages(text: str, count: int, *, seed: int, decibels: tuple[float, float]) -> Iterator[TranscribedFile]:
     """Yield messages of two to four words out of a text, each by another hand.
 
     A hand has a speed of 18 to 30 words a minute, varies every mark and gap by some tenth, and a tone of 450 to 850 Hz
@@ -69,7 +54,7 @@ def morse_messages(text: str, count: int, *, seed: int, decibels: tuple[float, f
     rng = np.random.default_rng(seed)
     for _ in range(count):
         chosen = " ".join(words[n] for n in rng.integers(len(words), size=rng.integers(2, 5)))
-        yield MorseMessage(morse_sound(chosen, rng, float(rng.uniform(*decibels))), chosen)
+        yield TranscribedFile(morse_sound(chosen, rng, float(rng.uniform(*decibels))), chosen)
 
 
 def morse_sound(text: str, rng: np.random.Generator, decibels: float) -> NDArray[np.float32]:

@@ -49,17 +49,6 @@ class Moments:
         return ((features - self.mean) / self.deviation).astype(np.float32)
 
 
-def normalise_each(features: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the steps (T, F) of one utterance less their own mean, divided by their own deviation, as float32.
-
-    It takes away what a microphone, a room and a voice add to all steps alike; where there is more than one utterance
-    of a speaker, `Moments` over all of them keeps more of the speech.
-    """
-    moments = Moments(features.shape[1])
-    moments.add(features)
-    return moments.normalise(features)
-
-
 def normalise_speakers(utterances: Sequence[NDArray[Any]], speakers: Sequence[str]) -> list[NDArray[np.float16]]:
     """Return utterances, each (T, F), less the mean of their speaker's steps, divided by their deviation, as float16.
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.batching import count_held_out
 from elman.data.delimited import read_table
 from elman.data.text.lines import LONGEST_LINE
 from elman.errors import DataError
@@ -74,13 +75,6 @@ def split_rows(
     Raises:
         DataError: one of the two would be empty.
     """
-    count = max(1, round(len(rows) * share))
-    if not 0 < share < 1 or count == len(rows):
-        raise DataError(
-            "there are too few sentences for a validation part",
-            should="at least 2, and a share between 0 and 1",
-            found=f"{len(rows)}, validation={share}",
-            hint="--set validation_data=TABLE",
-        )
+    count = count_held_out(len(rows), share, "sentences", hint="TABLE")
     held_out = set(np.random.default_rng(seed).permutation(len(rows))[:count].tolist())
     return [row for n, row in enumerate(rows) if n not in held_out], [rows[n] for n in sorted(held_out)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from elman.data.batching import count_held_out
 from elman.data.translation.builtin import dates_in_words
 from elman.data.translation.readers import numbered_pairs
 from elman.data.translation.spool import SpooledPairs
-from elman.errors import DataError
 
 DATES = 6000
 """Pairs of the default data."""
@@ -37,12 +37,4 @@ def split_parallel(
     pairs = spooled("pairs", sources)
     if validation_data:
         return pairs, spooled("validation", validation_data)
-    count = max(1, round(len(pairs) * share))
-    if not 0 < share < 1 or count >= len(pairs):
-        raise DataError(
-            "there are too few pairs for a validation part",
-            should="at least 2 pairs, and a share between 0 and 1",
-            found=f"{len(pairs)} pairs, validation={share}",
-            hint="--set validation_data=SOURCE,TARGET",
-        )
-    return pairs.cut(len(pairs) - count)
+    return pairs.cut(len(pairs) - count_held_out(len(pairs), share, "pairs", hint="SOURCE,TARGET"))
