@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -266,8 +266,7 @@ class _Loop:
         if better:
             self._save_best()
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
-        progress = asdict(self._progress(row["training_loss"], norms, rate))
-        self.watch(TrainingProgress(**{**progress, "norms": norms, "row": row, "best": better}))
+        self.watch(replace(self._progress(row["training_loss"], norms, rate), row=row, best=better))
 
     def _measure(self) -> dict[str, Any]:
         """Return the metrics; if they cannot be computed, a checkpoint is written, so that no step is lost."""
