@@ -170,9 +170,9 @@ def test_the_api_reference_names_modules_that_exist() -> None:
 
 def test_the_guides_speak_of_no_old_names() -> None:
     """Words that the project replaced by standard ones stay out of the pages that are no record."""
-    banned = ("left out, data", "likeness", "gone on with", "commonest", "put right")
+    banned = ("left out", "left_out", "likeness", "gone on with", "commonest", "put right", "mend the", "judged")
     for page in PAGES:
-        if page.relative_to(ROOT).parts[-1] == "CHANGELOG.md" or any(part in RECORDS for part in page.parts):
+        if any(part in RECORDS for part in page.parts):
             continue
         text = page.read_text().lower()
         assert not [word for word in banned if word in text], page

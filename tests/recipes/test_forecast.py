@@ -233,7 +233,7 @@ def test_broken_rows_are_skipped_only_when_asked(
     (tmp_path / "gap.csv").write_text("".join(rows[:40] + rows[41:]))
     (tmp_path / "bad.csv").write_text("".join([*rows[:40], rows[40].replace("2003-04", "2003-04,"), *rows[41:]]))
     refused = elman("evaluate", run, tmp_path / "gap.csv")
-    assert "mend the file, or train a run with --set gaps=missing" in refused.err
+    assert "fix the file, or train a run with --set gaps=missing" in refused.err
     skipped = json.loads(elman("evaluate", run, tmp_path / "bad.csv", "--skip-bad", "--json").out)
     assert (skipped["skipped_rows"], skipped["windows"]) == (1, metrics["windows"])
 

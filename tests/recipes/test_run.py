@@ -295,3 +295,14 @@ def test_settings_and_data_need_no_torch(name: str) -> None:
     program = f"import sys; import elman.recipes.{name}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "old", "new"), [("forecast", "least=0", "min_value=0"), ("recommend", "at=10", "top_k=10")]
+)
+def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
+    elman: Callable[..., Any], tmp_path: Path, recipe: str, old: str, new: str
+) -> None:
+    answer = elman("train", recipe, "--out", tmp_path / "r", "--steps", 1, "--set", old)
+    assert answer.code == 2 and f"--set {new}" in answer.err
+    assert not (tmp_path / "r").exists()

@@ -27,7 +27,7 @@ class ForecastOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityOptions(Settings):
-    """What `elman predict` can be told of a comparison of texts."""
+    """Options of text similarity."""
 
     embed: str | None = setting(None, "write the vector of each text (each line of a file) into this .npy file")
     nearest: str | None = setting(None, "find the nearest lines of this file to each text")
@@ -71,7 +71,7 @@ class BeamOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateOptions(BeamOptions):
-    """What `elman predict` can be told of a translation."""
+    """Options of translation."""
 
     length_penalty: float = setting(0.6, "0 favours short translations, 1 long ones", low=0)
     coverage_penalty: float = setting(0.0, "against untranslated source symbols; 0.1 is much", low=0)
@@ -95,7 +95,7 @@ class TranslateOptions(BeamOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOptions(BeamOptions):
-    """What `elman predict` can be told of captions."""
+    """Options of captions."""
 
     length_penalty: float = setting(0.8, "0 favours short captions, 1 long ones", low=0)
     pictures: str | None = setting(None, "folder for plots of the attention of each word")
@@ -104,7 +104,7 @@ class CaptionOptions(BeamOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TranscribeOptions(Settings):
-    """What `elman predict` can be told of a transcription."""
+    """Options of transcription."""
 
     beam_width: int = setting(1, "beam width; 1: greedy", low=1, high=1000)
     ngram_weight: float | None = setting(

@@ -12,11 +12,20 @@ from types import ModuleType
 class CallablePackage(ModuleType):
     """This package, which is the function `elman.recipes` too."""
 
-    def __call__(self) -> dict[str, str]:
-        """Return what each recipe does, in a line, by its name."""
-        from elman.recipes.registry import RECIPES
+    def __call__(self, name: str | None = None) -> dict[str, str]:
+        """Return what each recipe does, in a line, by its name; or of one recipe, the meaning of each setting.
 
-        return {name: recipe.summary for name, recipe in RECIPES.items()}
+        Raises:
+            SettingError: there is no recipe of this name.
+        """
+        from elman.recipes.registry import RECIPES, find
+
+        if name is not None:
+            return {
+                key: f"{meaning} (default: {default})"
+                for key, (default, meaning) in find(name).Settings.meanings().items()
+            }
+        return {key: recipe.summary for key, recipe in RECIPES.items()}
 
 
 sys.modules[__name__].__class__ = CallablePackage

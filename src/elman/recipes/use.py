@@ -158,7 +158,7 @@ def evaluate(
 
     Args:
         run: the run directory.
-        data: other data; none for what the run kept away from its training.
+        data: other data; none for the part that the run held out of its training.
         out: a folder for drawings or transcripts, if the recipe has any.
         skip_bad: skip broken rows and files of `data`, and count them.
 

@@ -141,7 +141,7 @@ class ForecastSpec:
         except DataError as error:
             if not (error.hint or "").startswith("--set"):
                 raise
-            hint = f"mend the file, or train a run with {error.hint}"
+            hint = f"fix the file, or train a run with {error.hint}"
             raise error.amended(hint=hint) from error
 
     def training(self, panel: Panel) -> Windows:
