@@ -37,6 +37,9 @@ def predictor(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_recipes_are_listed_by_the_package_itself() -> None:
     assert elman.recipes() == {name: recipe.summary for name, recipe in RECIPES.items()}
     assert elman.recipes.__name__ == "elman.recipes"
+    assert elman.recipes("forecast").keys() == RECIPES["forecast"].Settings.meanings().keys()
+    with pytest.raises(SettingError, match="did you mean 'classify'"):
+        elman.recipes("clasify")
 
 
 def test_a_frame_is_classified(tmp_path: Path) -> None:
