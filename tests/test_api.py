@@ -107,6 +107,14 @@ def test_the_result_of_predict_follows_its_input(pairs: Pairs, predictor: Any) -
         list(predictor.predict([{1, 2}]))
 
 
+def test_options_are_checked_before_the_first_answer(predictor: Any) -> None:
+    with pytest.raises(SettingError, match="did you mean 'top'"):
+        predictor.predict(["a\tb"], tpo=3)
+    with pytest.raises(SettingError, match="top"):
+        predictor.predict(["a\tb"], top="none")
+    assert len(list(predictor.predict(["a\tb"], top="2"))) == 1
+
+
 def test_series_are_forecast(tmp_path: Path) -> None:
     times = pd.date_range("2024-01-01", periods=90, freq="D")
     series = pd.Series(np.sin(np.arange(90) / 3), index=times, name="wave")

@@ -26,7 +26,7 @@ from elman.recipes.network_settings import NetworkSettings, SkipBadSettings
 from elman.recipes.registry import RECIPES
 from elman.settings import Settings, setting
 from elman.storage.ragged import RaggedArrays
-from elman.testing import LawBroken, check_recipe
+from elman.testing import RECIPE_LAWS, LawBroken, RecipeTrial, check_recipe
 from elman.training.task import Loss
 
 Elman = Callable[..., Any]
@@ -189,6 +189,20 @@ def test_it_obeys_the_laws(files: dict[str, Any]) -> None:
 
 def test_data_may_be_in_memory(files: dict[str, Any]) -> None:
     check_recipe(Recall, [f"0.{n} 0.5" for n in range(30)], settings={"hidden": 4}, inputs=["0.3"])
+
+
+def test_a_recipe_of_the_same_name_stays_registered(files: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "recall", Unseeded)
+    before = list(RECIPES.items())
+    check_recipe(Recall, **files)
+    assert list(RECIPES.items()) == before
+
+
+@pytest.mark.parametrize("law", RECIPE_LAWS)
+def test_each_law_holds_alone(files: dict[str, Any], law: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "recall", Recall)
+    (tmp_path / "runs").mkdir()
+    RECIPE_LAWS[law](RecipeTrial(Recall, folder=tmp_path / "runs", **files))
 
 
 class Unseeded(Recall):

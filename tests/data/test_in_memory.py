@@ -80,3 +80,12 @@ def test_inputs_stay_texts_where_they_can(tmp_path: Path) -> None:
         assert {str(Path(file).parent) for file in files} == {folder}
     with pytest.raises(DataError, match="an input has a type that cannot be read"), input_files([1], None):
         pass
+
+
+def test_errors_do_not_name_the_temporary_folder() -> None:
+    with pytest.raises(DataError) as caught, source_files([("a", "b")], TABLE, "classify") as ((path,), _):
+        raise DataError(f"{path} broke", should=f"not {path}", found=str(path), hint=f"sed {path}")
+    error = caught.value
+    assert (error.what, error.should, error.found, error.hint) == (
+        "data.csv broke", "not data.csv", "data.csv", "sed data.csv",
+    )  # fmt: skip

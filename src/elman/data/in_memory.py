@@ -123,7 +123,10 @@ def _named(folder: str) -> Iterator[None]:
     try:
         yield
     except ElmanError as error:
-        raise error.amended(without_folder(error.what, folder)) from error
+        parts = without_folder(
+            {"what": error.what, "should": error.should, "found": error.found, "hint": error.hint}, folder
+        )
+        raise error.amended(**parts) from error
 
 
 def without_folder(value: Any, folder: str) -> Any:

@@ -61,7 +61,7 @@ class Predictor(ABC):
         Args:
             inputs: a text, the name of a file, or "-" for standard input; a list of those; NumPy arrays, or tuples and
                 dictionaries, one for each row; or a DataFrame or Series of pandas. Which of them depends on the recipe.
-            options: the fields of `Options`.
+            options: the fields of `Options`; the values may be text. They are checked at once.
 
         Returns:
             An iterator of `Answer`, in order, as they are made; for a DataFrame or Series a DataFrame of their fields,
@@ -72,6 +72,7 @@ class Predictor(ABC):
             NonFiniteError: the model gives numbers that are not finite.
             SettingError: an option has an unknown name or an invalid value.
         """
+        options = dict(vars(self.Options.parse(options)))
         frame = as_frame(inputs)
         if frame is None:
             return self._converted(inputs, options)

@@ -169,8 +169,9 @@ def bad_input_is_refused(trial: RecipeTrial) -> None:
     for settings in ({"no_such_setting": 1}, {"learning_rate": -1}, {"steps": 1, "epochs": 1}):
         with nothing_left_behind(trial):
             trial.train("refused", **settings)
+    occupied = trial.run.name
     with nothing_left_behind(trial):
-        trial.train("run")  # which is occupied
+        trial.train(occupied)
 
 
 @contextmanager
@@ -224,8 +225,10 @@ def _registered(recipe: str | type[AnyRecipe]) -> Iterator[type[AnyRecipe]]:
     if isinstance(recipe, str) or RECIPES.get(recipe.name) is recipe:
         yield find(recipe) if isinstance(recipe, str) else recipe
         return
+    before = dict(RECIPES)
     RECIPES[recipe.name] = recipe
     try:
         yield recipe
     finally:
-        del RECIPES[recipe.name]
+        RECIPES.clear()
+        RECIPES.update(before)
