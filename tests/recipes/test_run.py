@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import elman
 from elman.data.batching import BucketBatches
 from elman.data.skipped import SkippedRows
-from elman.errors import NonFiniteError, RunError, SettingError
+from elman.errors import BrokenRun, NonFiniteError, RunError, SettingError
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
 from elman.recipes import registry, use
@@ -27,6 +27,7 @@ from elman.recipes.network_settings import CellSettings, SkipBadSettings, Valida
 from elman.settings import Settings, setting
 from elman.storage import tensors
 from elman.storage.ragged import RaggedArrays
+from elman.storage.run_directory import RunDirectory
 from elman.training.task import Loss
 
 
@@ -295,3 +296,24 @@ def test_settings_and_data_need_no_torch(name: str) -> None:
     program = f"import sys; import elman.recipes.{name}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", registry.RECIPES)
+@pytest.mark.parametrize("share", [-1, 5])
+def test_the_share_of_validation_has_bounds(name: str, share: int) -> None:
+    with pytest.raises(SettingError, match="validation is out of range"):
+        registry.find(name).Settings.parse({"validation": share})
+
+
+@pytest.mark.parametrize("setting", ["pooling", "vocabulary"])
+def test_classify_has_choices(setting: str) -> None:
+    with pytest.raises(SettingError, match=f"unknown value of the setting {setting}"):
+        registry.find("classify").Settings.parse({setting: "maximum"})
+
+
+@pytest.mark.parametrize("name", registry.RECIPES)
+def test_metrics_of_another_recipe_are_a_broken_run(name: str, tmp_path: Path) -> None:
+    headline = runs._checked(registry.find(name).headline, RunDirectory(tmp_path, {"recipe": name}))
+    for metrics in ({"other": 1.0}, {"mase": 1.0, "crps": 1.0, "mse": None}):
+        with pytest.raises(BrokenRun, match=r"metrics\.jsonl is broken"):
+            headline(metrics)

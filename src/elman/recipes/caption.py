@@ -54,7 +54,7 @@ class CaptionSettings(ValidationSettings, SkipBadSettings, VocabularySettings, C
     vocabulary: str = setting("words", "kind of symbols", choices=("words", "characters", "bpe"), fixed=True)
     min_count: int = setting(4, "words with fewer occurrences are unknown", low=1, fixed=True)
     max_symbols: int = setting(40, "longer captions are skipped in training, and counted", low=1, fixed=True)
-    validation: float = setting(0.05, "share of the images, at the end, for validation without a list", fixed=True)
+    validation: float = setting(0.05, "share of the images, at the end, without a list", low=0, high=1, fixed=True)
     validation_data: tuple[str, ...] = setting((), "captions file, with images, for validation instead", fixed=True)
     encoder: str = setting("small", "image encoder", choices=("small", *RESNETS), fixed=True)
     pretrained_weights: str | None = setting(None, "safetensors file of torchvision's resnet", fixed=True)
