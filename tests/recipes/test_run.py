@@ -204,6 +204,22 @@ def test_a_run_is_evaluated_beside_baselines(run: Path, other: Path) -> None:
     assert Double.limits == [None]
 
 
+def test_baselines_without_their_training_data_are_omitted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Double, "baselines", lambda self, data: {"mean": {"error": len(self.dataset("training"))}})
+    assert use.evaluate(run)["baselines"]["mean"] == {"error": 8}
+    (run / "training.values.npy").write_bytes(b"broken")
+    with pytest.raises(BrokenRun, match=r"training\.values\.npy"):
+        use.evaluate(run)
+    (run / "training.values.npy").unlink()
+    assert use.evaluate(run)["baselines"].keys() == {"the model"}
+
+
+def test_baselines_are_finite(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Double, "baselines", lambda self, data: {"mean": {"error": float("nan")}})
+    with pytest.raises(NonFiniteError, match="baseline mean"):
+        use.evaluate(run)
+
+
 def test_an_evaluation_writes_into_a_folder(run: Path, tmp_path: Path) -> None:
     metrics = use.evaluate(run, out=tmp_path / "deep" / "folder")
     assert float((tmp_path / "deep/folder/error.txt").read_text()) == metrics["error"]

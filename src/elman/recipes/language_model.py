@@ -165,8 +165,6 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
         from elman.evaluation.baselines.symbol_frequencies import text_baselines
         from elman.evaluation.metrics.perplexity import count_characters
 
-        if not (self.folder / TEXT).exists():  # a run that came without it evaluates other text
-            return {}
         return text_baselines(self.parts["training"], data, characters=count_characters(self.vocabulary, data))
 
     def sample(self, data: TokenFile) -> tuple[list[Window], int]:
