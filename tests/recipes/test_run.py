@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import elman
 from elman.data.batching import BucketBatches
 from elman.data.skipped import SkippedRows
-from elman.errors import NonFiniteError, RunError, SettingError
+from elman.errors import BrokenRun, NonFiniteError, RunError, SettingError
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
 from elman.recipes import registry, use
@@ -27,6 +27,7 @@ from elman.recipes.network_settings import CellSettings, SkipBadSettings, Valida
 from elman.settings import Settings, setting
 from elman.storage import tensors
 from elman.storage.ragged import RaggedArrays
+from elman.storage.run_directory import RunDirectory
 from elman.training.task import Loss
 
 
@@ -203,6 +204,22 @@ def test_a_run_is_evaluated_beside_baselines(run: Path, other: Path) -> None:
     assert Double.limits == [None]
 
 
+def test_baselines_without_their_training_data_are_omitted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Double, "baselines", lambda self, data: {"mean": {"error": len(self.dataset("training"))}})
+    assert use.evaluate(run)["baselines"]["mean"] == {"error": 8}
+    (run / "training.values.npy").write_bytes(b"broken")
+    with pytest.raises(BrokenRun, match=r"training\.values\.npy"):
+        use.evaluate(run)
+    (run / "training.values.npy").unlink()
+    assert use.evaluate(run)["baselines"].keys() == {"the model"}
+
+
+def test_baselines_are_finite(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Double, "baselines", lambda self, data: {"mean": {"error": float("nan")}})
+    with pytest.raises(NonFiniteError, match="baseline mean"):
+        use.evaluate(run)
+
+
 def test_an_evaluation_writes_into_a_folder(run: Path, tmp_path: Path) -> None:
     metrics = use.evaluate(run, out=tmp_path / "deep" / "folder")
     assert float((tmp_path / "deep/folder/error.txt").read_text()) == metrics["error"]
@@ -306,3 +323,24 @@ def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
     answer = elman("train", recipe, "--out", tmp_path / "r", "--steps", 1, "--set", old)
     assert answer.code == 2 and f"--set {new}" in answer.err
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("name", registry.RECIPES)
+@pytest.mark.parametrize("share", [-1, 5])
+def test_the_share_of_validation_has_bounds(name: str, share: int) -> None:
+    with pytest.raises(SettingError, match="validation is out of range"):
+        registry.find(name).Settings.parse({"validation": share})
+
+
+@pytest.mark.parametrize("setting", ["pooling", "vocabulary"])
+def test_classify_has_choices(setting: str) -> None:
+    with pytest.raises(SettingError, match=f"unknown value of the setting {setting}"):
+        registry.find("classify").Settings.parse({setting: "maximum"})
+
+
+@pytest.mark.parametrize("name", registry.RECIPES)
+def test_metrics_of_another_recipe_are_a_broken_run(name: str, tmp_path: Path) -> None:
+    headline = runs._checked(registry.find(name).headline, RunDirectory(tmp_path, {"recipe": name}))
+    for metrics in ({"other": 1.0}, {"mase": 1.0, "crps": 1.0, "mse": None}):
+        with pytest.raises(BrokenRun, match=r"metrics\.jsonl is broken"):
+            headline(metrics)

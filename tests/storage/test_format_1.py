@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from elman.recipes.registry import RECIPES
+from elman.storage import tensors
 from elman.storage.format_1 import DATA, SETTINGS, SHARED_SETTINGS, upgraded
 from elman.storage.run_directory import RunDirectory
 
@@ -50,3 +51,25 @@ def test_a_run_opens_as_format_2_and_is_written_so(tmp_path: Path) -> None:
     run.save_config()
     assert json.loads((tmp_path / "config.json").read_text())["format"] == 2
     assert RunDirectory.open(tmp_path) == run
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"), [([], 0), (["a: broken", "b: broken"], 2), (["a: broken", "and 1,234 more"], 1235)]
+)
+@pytest.mark.parametrize(("recipe", "name"), [("classify", "skipped"), ("transcribe", "left_out_as_broken")])
+def test_skipped_rows_are_counted_where_there_is_no_count(recipe: str, name: str, lines: list[str], count: int) -> None:
+    assert upgraded({**config(), "recipe": recipe, "data": {name: lines}})["data"] == {
+        "skipped": lines,
+        "skipped_rows": count,
+    }
+
+
+def test_metrics_have_their_new_names(tmp_path: Path) -> None:
+    row = {"step": 1, "epoch": 1.0, "training_loss": 1.0, "gradient_norm": 1.0, "share_clipped": 0.0}
+    metrics = {"pearson": 0.5, "mean_squared_error": 2.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({**row, "validation": metrics}) + "\n")
+    tensors.write(tmp_path / "model.safetensors", {}, {"step": 1, "metrics": metrics})
+    (tmp_path / "config.json").write_text(json.dumps(config()))
+    run = RunDirectory.open(tmp_path)
+    assert run.read_metrics() == [{**row, "validation": {"pearson": 0.5, "mse": 2.0}}]
+    assert run.best_metrics() == {"pearson": 0.5, "mse": 2.0}

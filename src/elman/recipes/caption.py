@@ -19,7 +19,7 @@ from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.data.text.words import Words
-from elman.errors import DataError, SettingError
+from elman.errors import DataError, RunError, SettingError
 from elman.evaluation.baselines.captions import caption_evaluation
 from elman.evaluation.metrics.captions import cider, exact_match
 from elman.evaluation.result import Metrics
@@ -54,7 +54,7 @@ class CaptionSettings(ValidationSettings, SkipBadSettings, VocabularySettings, C
     vocabulary: str = setting("words", "kind of symbols", choices=("words", "characters", "bpe"), fixed=True)
     min_count: int = setting(4, "words with fewer occurrences are unknown", low=1, fixed=True)
     max_symbols: int = setting(40, "longer captions are skipped in training, and counted", low=1, fixed=True)
-    validation: float = setting(0.05, "share of the images, at the end, for validation without a list", fixed=True)
+    validation: float = setting(0.05, "share of the images, at the end, without a list", low=0, high=1, fixed=True)
     validation_data: tuple[str, ...] = setting((), "captions file, with images, for validation instead", fixed=True)
     encoder: str = setting("small", "image encoder", choices=("small", *RESNETS), fixed=True)
     pretrained_weights: str | None = setting(None, "safetensors file of torchvision's resnet", fixed=True)
@@ -244,6 +244,15 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         score, exact = cider(captions, data.texts), exact_match(captions, data.texts)
         return {"nats_per_symbol": nats, "cider": score, "exact": exact, "decides": score - nats / 100}
 
+    def training_captions(self) -> list[list[str]]:
+        """Return the captions of each training image; none where the run came without them."""
+        try:
+            return read_captions(self.folder)[1]
+        except RunError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            return []
+
     def evaluate(self, model: Captioner, data: CaptionDataset, *, out: Path | None) -> dict[str, Any]:
         """Return the metrics of captions by beam search, on the run's own data also of held-out combinations."""
         predictor, options = self.predictor(model), CaptionOptions()
@@ -252,7 +261,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
         if len(data) < 2:
             raise DataError("one image cannot be shuffled", should="at least 2", found="1")
         captions, nats = self.captions(model, data, options)
-        metrics = caption_evaluation(captions, data.texts, read_captions(self.folder)[1])
+        metrics = caption_evaluation(captions, data.texts, self.training_captions())
         if data.folder == self.folder / "validation" and (self.folder / "held_out").exists():
             held_out = CaptionDataset.open(self.folder / "held_out", self.vocabulary)
             metrics["held_out_exact"] = exact_match(self.captions(model, held_out, options)[0], held_out.texts)

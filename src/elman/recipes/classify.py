@@ -16,7 +16,7 @@ from elman.data.labelled.example import Example, ReaderOptions, ReaderSettings
 from elman.data.labelled.preparation import make_encoder, prepare_examples, write_examples
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.skipped import SkippedRows
-from elman.data.text.vocabularies import load_vocabulary
+from elman.data.text.vocabularies import VOCABULARIES, load_vocabulary
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
 from elman.plots.confusion_matrix import draw_confusion_matrix
@@ -40,9 +40,9 @@ class ClassifySettings(ReaderSettings, ValidationSettings, SkipBadSettings, Voca
     horizontal_flip: bool = setting(False, "augmentation: flip half of the videos horizontally", fixed=True)
     mask_steps: int = setting(0, "augmentation: most consecutive steps of numbers that are masked", low=0)
     mask_features: int = setting(0, "augmentation: most adjacent features that are masked", low=0)
-    vocabulary: str = setting("auto", "symbols of text: auto, characters, words, bytes or bpe", fixed=True)
+    vocabulary: str = setting("auto", "kind of symbols of text", choices=("auto", *VOCABULARIES), fixed=True)
     class_weights: str = setting("none", "balanced: rare classes count more", choices=("none", "balanced"))
-    pooling: str = setting("last", "from states to a vector: last, mean, max, attention", fixed=True)
+    pooling: str = setting("last", "from states to a vector", choices=("last", "mean", "max", "attention"), fixed=True)
     embedding: int = setting(64, "size of the vector of a symbol or frame", low=1, high=65536, fixed=True)
     word_dropout: float = setting(0.05, "probability of replacing a symbol by the unknown one", low=0, high=1)
 

@@ -39,7 +39,7 @@ class LanguageModelSettings(ValidationSettings, VocabularySettings, CellSettings
 
     vocabulary: str = setting("characters", "kind of symbols", choices=tuple(VOCABULARIES), fixed=True)
     encoding: str = setting("utf-8", "encoding of the text files", fixed=True)
-    validation: float = setting(0.1, "share of the text, at its end, that is held out for validation", fixed=True)
+    validation: float = setting(0.1, "share of the text, at its end, for validation", low=0, high=1, fixed=True)
     validation_symbols: int = setting(1_000_000, "maximum number of symbols for validation", low=2, fixed=True)
     cell: str = setting("lstm", "the recurrent layer", choices=tuple(LAYERS), fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)
@@ -165,8 +165,6 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
         from elman.evaluation.baselines.symbol_frequencies import text_baselines
         from elman.evaluation.metrics.perplexity import count_characters
 
-        if not (self.folder / TEXT).exists():  # a run that came without it evaluates other text
-            return {}
         return text_baselines(self.parts["training"], data, characters=count_characters(self.vocabulary, data))
 
     def sample(self, data: TokenFile) -> tuple[list[Window], int]:

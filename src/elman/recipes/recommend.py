@@ -24,7 +24,7 @@ from elman.data.sessions.dataset import (
 from elman.data.sessions.items import ItemCatalogue
 from elman.data.sessions.readers import EventSettings, read_events
 from elman.data.skipped import SkippedRows
-from elman.errors import BrokenRun, DataError, RunError
+from elman.errors import BrokenRun, DataError
 from elman.evaluation.result import Metrics
 from elman.predictors.options import RecommendOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
@@ -200,11 +200,6 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
         from elman.evaluation.baselines.shop_oracle import shop_oracle
         from elman.evaluation.next_item import evaluate_predictor
 
-        if not (self.folder / "training.ends.npy").exists():
-            raise RunError(
-                f"{self.folder} came without its training sessions, which the baselines are fitted on",
-                should="training.values.npy and training.ends.npy",
-            )
         training, counts, s = self.dataset("training"), self.items.counts, self.settings
         self.run.check_data(training.fingerprint, "sessions")
         predictors = build_baselines(training, counts)

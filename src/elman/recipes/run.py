@@ -234,7 +234,7 @@ def _checked(headline: Callable[[Metrics], str], run: RunDirectory) -> Callable[
     def checked(metrics: Mapping[str, Any]) -> str:
         try:
             return headline(metrics)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, StopIteration, TypeError, ValueError) as error:
             raise BrokenRun(
                 f"{run.path}/metrics.jsonl is broken",
                 should=f"the metrics of {run.config['recipe']}",

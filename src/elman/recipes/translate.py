@@ -46,7 +46,7 @@ class TranslateSettings(ValidationSettings, VocabularySettings, CellSettings):
 
     vocabulary: str = setting("auto", "kind of symbols; auto: bpe, characters for dates", choices=KINDS, fixed=True)
     joint_vocabulary: bool = setting(True, "one vocabulary and one embedding for both languages", fixed=True)
-    validation: float = setting(0.05, "share of the pairs, at the end, for validation", fixed=True)
+    validation: float = setting(0.05, "share of the pairs, at the end, for validation", low=0, high=1, fixed=True)
     validation_data: tuple[str, ...] = setting((), "one or two files for validation instead", fixed=True)
     max_symbols: int = setting(200, "longer pairs are skipped and counted", low=1, fixed=True)
     embedding: int = setting(128, "size of the vector of a symbol", low=1, high=65536, fixed=True)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.skipped import SkippedRows
-from elman.errors import BrokenRun, ElmanError, RunError, SettingError
+from elman.errors import BrokenRun, ElmanError, NonFiniteError, RunError, SettingError
+from elman.evaluation.result import Metrics
 from elman.predictors.base import Predictor, non_finite_output
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
 from elman.storage import tensors
@@ -164,7 +165,8 @@ def evaluate(
 
     Returns:
         The metrics by name, the number of examples, with `skip_bad` the number of "skipped_rows" and under "skipped"
-        what they are, and under "baselines" the metrics of each trivial predictor.
+        what they are, and under "baselines" the metrics of each trivial predictor; those that need
+        training data which the run came without are omitted.
 
     Raises:
         DataError: the data cannot be read, or are not like those of the training.
@@ -186,15 +188,32 @@ def evaluate(
         else:
             part = own_data(directory, recipe.evaluation_data)
         metrics = dict(recipe.evaluate(model, part, out=_created(out)))
-        if not all(math.isfinite(value) for value in metrics.values() if isinstance(value, float)):
+        if not _finite(metrics):
             raise non_finite_output(directory.path)
-        baselines = {**metrics.pop("baselines", {}), **recipe.baselines(part)}
+        baselines = {**metrics.pop("baselines", {}), **_baselines(recipe, part)}
+        for name, values in baselines.items():
+            if not _finite(values):
+                raise NonFiniteError(f"the metrics of the baseline {name} are not finite", hint="check the data")
         return {
             **metrics,
             **({} if recipe.examples in metrics else {recipe.examples: len(part)}),
             **({"skipped_rows": skipped.count, "skipped": skipped.lines()} if skip_bad else {}),
             **({"baselines": baselines} if baselines else {}),
         }
+
+
+def _baselines(recipe: AnyRecipe, part: Any) -> dict[str, Metrics]:
+    """Return the metrics of the baselines; none where they need training data that the run came without."""
+    try:
+        return recipe.baselines(part)
+    except RunError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        return {}
+
+
+def _finite(metrics: Mapping[str, Any]) -> bool:
+    return all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
 
 
 def _created(folder: Path | None) -> Path | None:

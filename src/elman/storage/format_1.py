@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SHARED_SETTINGS = {"variational": "variational_dropout"}
@@ -105,6 +106,9 @@ DATA: dict[str, dict[str, str]] = {
 }
 """Of each recipe: the old name of a fact about the data, and the new one."""
 
+METRICS: dict[str, dict[str, str]] = {"similarity": {"mean_squared_error": "mse"}}
+"""Of each recipe: the old name of a metric, and the new one."""
+
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config.json of format 1, which has been checked, as format 2 has it."""
@@ -113,7 +117,15 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     if recipe in SETTINGS and not isinstance(files := settings.get("validation_data", ()), list | tuple):
         settings["validation_data"] = [] if files is None else [files]
     data = renamed(config["data"], DATA.get(recipe, {}))
+    if isinstance(lines := data.get("skipped"), list) and "skipped_rows" not in data:
+        data["skipped_rows"] = counted(lines)
     return {**config, "format": 2, "settings": settings, "data": data}
+
+
+def counted(lines: Sequence[Any]) -> int:
+    """Return the number of skipped rows out of their descriptions, the last of which may be "and 1,234 more"."""
+    more = re.fullmatch(r"and ([0-9][0-9,]{0,20}) more", str(lines[-1])) if lines else None
+    return len(lines) - 1 + int(more[1].replace(",", "")) if more else len(lines)
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class RunDirectory:
         if not isinstance(metrics, dict) or not all(value is None or is_number(value) for value in metrics.values()):
             found = str(metrics)[:80]
             raise BrokenRun(f"{self.model} is broken", should="the metrics of its weights", found=found)
-        return metrics
+        return self._renamed(metrics)
 
     @property
     def checkpoint(self) -> Path:
@@ -173,7 +173,11 @@ class RunDirectory:
             return []
         path, should = self.file("metrics.jsonl"), "an evaluation on each line"
         rows: list[dict[str, Any]] = read_checked(path, should, checked_rows, largest=_LARGEST_METRICS)
-        return rows
+        return [{**row, "validation": self._renamed(row["validation"])} for row in rows]
+
+    def _renamed(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Return metrics under the names of format 2."""
+        return format_1.renamed(metrics, format_1.METRICS.get(self.config.get("recipe", ""), {}))
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl by these rows."""

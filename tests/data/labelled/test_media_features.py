@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from elman.data.labelled.example import ReaderOptions
+from elman.data.labelled.example import ReaderOptions, ReaderSettings, parse_size, parse_span
 from elman.data.labelled.file_formats import load_file
-from elman.data.labelled.media_features import parse_size, parse_span, subtract_mean
+from elman.data.labelled.media_features import subtract_mean
 from elman.data.media.audio import trim_silence
 from elman.data.media.mel import log_mel
 from elman.errors import DataError, SettingError
@@ -79,3 +79,9 @@ def test_impossible_settings_are_refused() -> None:
         SettingError, match=r"invalid value for time_range\n.*a beginning and a later end.*\n.*2,1\n.*time_range="
     ):
         parse_span((2.0, 1.0))
+
+
+@pytest.mark.parametrize(("name", "value"), [("crop", "1"), ("image_size", "1,2,3"), ("time_range", "5")])
+def test_a_wrong_number_of_values_is_refused_before_files_are_read(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"invalid value for {name}"):
+        ReaderSettings.parse({name: value})

@@ -24,3 +24,5 @@ def test_captions_of_other_images_and_one_of_all() -> None:
     assert metrics["constant_caption"] in captions[1:]
     assert metrics["baselines"]["constant caption"]["exact"] == pytest.approx(1 / 3)
     assert "cider_ratio" not in metrics  # nothing fits another image
+    alone = caption_evaluation(captions, references, [])
+    assert list(alone["baselines"]) == ["shuffled images"] and "constant_caption" not in alone

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from elman.data.labelled.labels import TARGETS
+from elman.errors import SettingError
 from elman.settings import Settings, setting
 
 Values = str | list[str] | NDArray[Any]
@@ -56,6 +57,13 @@ class ReaderSettings(Settings):
     mel_bands: int = setting(40, "number of mel bands of sound", low=1, high=1000, fixed=True)
     trim_silence: bool = setting(False, "trim silence at the beginning and end of sound", fixed=True)
 
+    def check(self) -> None:
+        """Check the numbers of values."""
+        super().check()
+        parse_size("image_size", self.image_size)
+        parse_size("crop", self.crop)
+        parse_span(self.time_range)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderOptions(ReaderSettings):
@@ -83,3 +91,39 @@ class Reader:
     what: str
     takes: Callable[[Sequence[Path]], bool]
     read: Callable[[Sequence[Path], ReaderOptions], Iterator[Example]]
+
+
+def parse_size(name: str, values: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return (height, width) out of a setting, None where it is empty.
+
+    Raises:
+        SettingError: it is not a pair of positive integers.
+    """
+    if not values:
+        return None
+    if len(values) == 2 and min(values) >= 1:
+        return values[0], values[1]
+    raise SettingError(
+        f"invalid value for {name}",
+        should="a height and a width, such as 24,40",
+        found=",".join(map(str, values)),
+        hint=f"--set {name}=24,40",
+    )
+
+
+def parse_span(seconds: tuple[float, ...]) -> tuple[float, float | None]:
+    """Return where the part that is read begins and ends; None for the end of the file.
+
+    Raises:
+        SettingError: it is not a beginning and a later end.
+    """
+    if not seconds:
+        return 0.0, None
+    if len(seconds) == 2 and 0 <= seconds[0] < seconds[1]:
+        return seconds[0], seconds[1]
+    raise SettingError(
+        "invalid value for time_range",
+        should="a beginning and a later end, such as 0.5,2",
+        found=",".join(f"{number:g}" for number in seconds),
+        hint="--set time_range=0.5,2",
+    )

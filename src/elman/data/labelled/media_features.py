@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.example import ReaderOptions, Values
+from elman.data.labelled.example import ReaderOptions, Values, parse_size, parse_span
 from elman.data.labelled.pixel_scan import scan_image
 from elman.data.media.audio import read_sound, trim_silence
 from elman.data.media.images import read_image
 from elman.data.media.mel import log_mel
 from elman.data.media.video import read_frames
-from elman.errors import DataError, SettingError
+from elman.errors import DataError
 
 MIDDLE = 128  # the number of a pixel that is as bright as on average
 
@@ -62,39 +62,3 @@ def subtract_mean(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     moving = frames.astype(np.float32) - frames.mean(0, dtype=np.float32)
     shown: NDArray[np.uint8] = np.clip(np.rint(moving) + MIDDLE, 0, 255).astype(np.uint8)
     return shown
-
-
-def parse_size(name: str, values: tuple[int, ...]) -> tuple[int, int] | None:
-    """Return (height, width) out of a setting, None where it is empty.
-
-    Raises:
-        SettingError: it is not a pair of positive integers.
-    """
-    if not values:
-        return None
-    if len(values) == 2 and min(values) >= 1:
-        return values[0], values[1]
-    raise SettingError(
-        f"invalid value for {name}",
-        should="a height and a width, such as 24,40",
-        found=",".join(map(str, values)),
-        hint=f"--set {name}=24,40",
-    )
-
-
-def parse_span(seconds: tuple[float, ...]) -> tuple[float, float | None]:
-    """Return where the part that is read begins and ends; None for the end of the file.
-
-    Raises:
-        SettingError: it is not a beginning and a later end.
-    """
-    if not seconds:
-        return 0.0, None
-    if len(seconds) == 2 and 0 <= seconds[0] < seconds[1]:
-        return seconds[0], seconds[1]
-    raise SettingError(
-        "invalid value for time_range",
-        should="a beginning and a later end, such as 0.5,2",
-        found=",".join(f"{number:g}" for number in seconds),
-        hint="--set time_range=0.5,2",
-    )

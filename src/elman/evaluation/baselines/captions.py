@@ -18,21 +18,21 @@ def caption_evaluation(captions: Sequence[str], references: References, training
     Args:
         captions: of each image, by the model; at least two.
         references: of each image.
-        training: of each training image, for the constant caption.
+        training: of each training image, for the constant caption; none: without that baseline.
 
     Raises:
         MissingExtraError: sacrebleu is not installed.
     """
-    constant = constant_caption(training)
     metrics, others = caption_metrics(captions, references), caption_metrics(captions, shuffled(references))
+    baselines = {"shuffled images": others}
+    constant = constant_caption(training) if training else None
+    if constant is not None:
+        baselines["constant caption"] = caption_metrics([constant] * len(references), references)
     return {
         **metrics,
         **({"cider_ratio": metrics["cider"] / others["cider"]} if others["cider"] else {}),
-        "constant_caption": constant,
-        "baselines": {
-            "shuffled images": others,
-            "constant caption": caption_metrics([constant] * len(references), references),
-        },
+        **({} if constant is None else {"constant_caption": constant}),
+        "baselines": baselines,
     }
 
 

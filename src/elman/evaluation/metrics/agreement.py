@@ -27,8 +27,8 @@ def agreement(predicted_B: Scores, true_B: Scores, *, yes_no: bool = False) -> d
         yes_no: whether they are yes and no.
 
     Returns:
-        pearson and spearman (0 if all predictions are equal; absent if all true scores are), mean_squared_error, and
-        for yes and no accuracy and f1 (of yes).
+        pearson and spearman (0 if all predictions are equal; absent if all true scores are), mse, and for yes and no
+        accuracy and f1 (of yes).
     """
     from scipy.stats import pearsonr, spearmanr  # type: ignore[import-untyped]
 
@@ -37,7 +37,7 @@ def agreement(predicted_B: Scores, true_B: Scores, *, yes_no: bool = False) -> d
         varies = np.ptp(predicted_B) > 1e-9 * max(1.0, float(np.abs(predicted_B).max()))
         for name, correlation in (("pearson", pearsonr), ("spearman", spearmanr)):
             metrics[name] = float(correlation(predicted_B, true_B).statistic) if varies else 0.0
-    metrics["mean_squared_error"] = float(np.mean((predicted_B - true_B) ** 2))
+    metrics["mse"] = float(np.mean((predicted_B - true_B) ** 2))
     if yes_no:
         predicted, true = predicted_B >= 0.5, true_B >= 0.5
         both = int((predicted & true).sum())
