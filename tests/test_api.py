@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+from PIL import Image
 
 import elman
 from elman.errors import DataError, RunError, SettingError
@@ -105,6 +107,55 @@ def test_the_result_of_predict_follows_its_input(pairs: Pairs, predictor: Any) -
     assert list(predictor.predict(series).index) == ["x", "y"]
     with pytest.raises(DataError, match="is not an array of numbers"):
         list(predictor.predict([{1, 2}]))
+
+
+def test_inputs_are_the_columns_without_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cold").write_text("warm")
+    frame = pd.DataFrame({"text": ["warm a", "cold b"] * 30, "label": ["warm", "cold"] * 30})
+    classifier = elman.train("classify", frame, "classify", steps=4, hidden=6, embedding=4, device="cpu")
+    probe = pd.DataFrame({"text": ["warm", None, "cold", " "], "label": "x"}, index=[10, 11, 12, 13])
+    table = classifier.predict(probe)
+    assert list(table.index) == [10, 11, 12, 13] and list(table.input.dropna()) == ["warm", "cold"]
+    assert list(table.error.notna()) == [False, True, False, True]
+    rows: list[Any] = [("warm", "x"), {"label": "x", "text": "cold"}]
+    assert [answer.fields["input"] for answer in classifier.predict(rows)] == ["warm", "cold"]
+    with pytest.raises(DataError, match="should be: the column text, or path"):
+        classifier.predict(pd.DataFrame({"a": ["x"], "b": ["y"]}))
+    pairs = pd.DataFrame({"source": [f"one {n}" for n in range(40)], "target": [f"eins {n}" for n in range(40)]})
+    translator = elman.train("translate", pairs, "translate", steps=2, hidden=6, embedding=4, device="cpu")
+    expected = [answer.fields["translation"] for answer in translator.predict(list(pairs.source[:3]))]
+    for data in (pairs[:3], pairs[["source"]][:3], pairs[:3].rename(columns={"source": "en", "target": "de"})):
+        assert list(translator.predict(data).translation) == expected
+
+
+def test_files_are_named_in_a_frame(tmp_path: Path) -> None:
+    for n in range(10):
+        Image.new("RGB", (32, 32), (25 * n, 0, 0)).save(tmp_path / f"{n}.png")
+        soundfile.write(tmp_path / f"{n}.wav", np.sin(np.arange(2400) * (n + 1) / 10), 8000)
+    tiny: dict[str, Any] = {"steps": 2, "hidden": 6, "device": "cpu", "batch_size": 4}
+    frames = [
+        pd.DataFrame({"path": [str(tmp_path / f"{n}.{kind}") for n in range(10)], target: ["a b", "b"] * 5})
+        for kind, target in (("png", "caption"), ("wav", "text"))
+    ]
+    captioner = elman.train("caption", frames[0], tmp_path / "caption", embedding=4, image_size=32, **tiny)
+    transcriber = elman.train("transcribe", frames[1], tmp_path / "sound", sample_rate=8000, mel_bands=8, **tiny)
+    for predictor, frame in zip((captioner, transcriber), frames, strict=True):
+        for data in (frame[:2], frame[["path"]][:2]):
+            assert list(predictor.predict(data).path) == list(frame.path[:2])
+
+
+def test_each_session_of_a_frame_has_an_answer(tmp_path: Path) -> None:
+    events = pd.DataFrame([(f"u{u}", f"i{(u + t) % 6}", u + t) for u in range(30) for t in range(5)])
+    events.columns = pd.Index(["session", "item", "time"])
+    predictor = elman.train("recommend", events, tmp_path / "run", steps=2, hidden=6, embedding=4)
+    table = predictor.predict(events[:10].sort_values("time", ascending=False))
+    assert set(table.session) == {"u0", "u1"} and list(table.events) == [5, 5]
+    (answer,) = predictor.predict(["i0", "i1", "i2", "i3", "i4"])
+    assert table[table.session == "u0"].iloc[0].scores == answer.fields["scores"]
+    for data in (events[["item"]], [("u0", "i0", 1)], [3]):
+        with pytest.raises(DataError, match="these are not the items of sessions"):
+            list(predictor.predict(data) if isinstance(data, list) else [predictor.predict(data)])
 
 
 def test_options_are_checked_before_the_first_answer(predictor: Any) -> None:

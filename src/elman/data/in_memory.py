@@ -17,6 +17,12 @@ import numpy as np
 from elman.errors import DataError, ElmanError
 
 
+class RowText(str):
+    """A text from a row in memory. It is never the name of a file, nor "-" for standard input."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class RowFormat:
     """The form of the rows that an application takes, and of the file that they are written to.
@@ -28,6 +34,7 @@ class RowFormat:
         files: the column in place of the first one where that holds arrays or paths; empty: there is none.
         counter: a column of the numbers of the rows, or of the index of a DataFrame; empty: there is none. A row then
             has any number of values.
+        by_place: whether inputs in columns of other names are taken in their order, with one more column at most.
     """
 
     columns: tuple[str, ...]
@@ -35,6 +42,7 @@ class RowFormat:
     header: bool = True
     files: str = ""
     counter: str = ""
+    by_place: bool = False
 
     def __str__(self) -> str:
         row = ", ".join(self.columns) if not self.counter else "numbers"
@@ -82,15 +90,16 @@ def source_files(data: Any, rows: RowFormat | None, recipe: str) -> Iterator[tup
 
 
 @contextmanager
-def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[str | Path], str]]:
+def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[str | Path | None], str]]:
     """Give the inputs of a prediction as texts and files, which last as long as the context.
 
     Args:
-        inputs: a text or path, several, or data in memory as for training.
+        inputs: a text or path, several, or data in memory, one input in each row; further columns are ignored.
         rows: what the application takes in memory; None: nothing.
 
     Yields:
-        The texts and files; and the folder of temporary ones, empty where there are none.
+        The texts and files, None for a row with a missing value; and the folder of temporary files, empty where there
+        are none.
 
     Raises:
         DataError: the application does not take such inputs.
@@ -98,23 +107,96 @@ def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[
     if isinstance(inputs, str | Path):
         yield [inputs], ""
         return
-    is_series = as_frame(inputs) is not None and not is_frame(inputs)
-    is_table = is_frame(inputs) or (is_series and rows is not None and bool(rows.counter))
-    values = inputs if is_table else list(inputs)
-    if not is_table and all(isinstance(value, str | Path) for value in values):
+    frame = as_frame(inputs)
+    values = inputs if frame is not None else list(inputs)
+    if frame is None and all(isinstance(value, str | Path) for value in values):
         yield values, ""
         return
     if rows is None:
-        found = type(inputs if is_table else values[0]).__name__
+        found = type(inputs if frame is not None else values[0]).__name__
         raise DataError("an input has a type that cannot be read", should="texts or files", found=found)
     with TemporaryDirectory() as name, _named(name):
         folder = Path(name)
-        if is_table or rows.counter or isinstance(values[0], Mapping):
+        if rows.counter:
             yield [write_table(values, folder, rows)], name
-        elif all(isinstance(value, tuple) for value in values):
-            yield ["\t".join(map(_on_one_line, value)) for value in values], ""
         else:
-            yield [_saved(value, folder, number) for number, value in enumerate(values)], name
+            yield list(_row_inputs(values, frame, rows, folder)), name
+
+
+def _row_inputs(values: Any, frame: Any, rows: RowFormat, folder: Path) -> Iterator[str | Path | None]:
+    """Yield the input of each row, by the columns of ROWS alone; None for one with a missing value."""
+    count = len(rows.columns)
+    if frame is not None:
+        names = [str(name) for name in frame.columns]
+        places = _input_places(names, rows)
+        is_file = names[places[0]] == rows.files
+        for number, row in enumerate(frame.iloc[:, places].itertuples(index=False, name=None)):
+            yield _row_input(row, rows, folder, number, is_file=is_file)
+        return
+    for number, value in enumerate(values):
+        if isinstance(value, Mapping):
+            names = [str(name) for name in value]
+            places, cells = _input_places(names, rows), list(value.values())
+            is_file = names[places[0]] == rows.files
+            yield _row_input([cells[n] for n in places], rows, folder, number, is_file=is_file)
+        elif isinstance(value, tuple):
+            if len(value) < count:
+                raise DataError(f"row {number} has {len(value)} values", should=_takes(rows), found=repr(value)[:80])
+            yield _row_input(value[:count], rows, folder, number, is_file=rows.columns[0] == rows.files)
+        elif isinstance(value, str) and value.strip():
+            yield value
+        else:
+            yield _row_input([value], rows, folder, number, is_file=False)
+
+
+def _input_places(names: Sequence[str], rows: RowFormat) -> list[int]:
+    """Return the places of the columns that are inputs.
+
+    Raises:
+        DataError: they are not known.
+    """
+    count = len(rows.columns)
+    if all(name in names for name in rows.columns):
+        return [names.index(name) for name in rows.columns]
+    if rows.files in names:
+        return [names.index(rows.files)]
+    if len(names) == 1:
+        return [0]
+    if rows.by_place and count <= len(names) <= count + 1:
+        return list(range(count))
+    raise DataError("the columns of the inputs are not known", should=_takes(rows), found=", ".join(names))
+
+
+def _takes(rows: RowFormat) -> str:
+    names = " and ".join(rows.columns) + (f", or {rows.files}" if rows.files not in ("", *rows.columns) else "")
+    return f"the column{'s' if len(rows.columns) > 1 else ''} {names}"
+
+
+def _row_input(cells: Sequence[Any], rows: RowFormat, folder: Path, number: int, *, is_file: bool) -> str | Path | None:
+    if any(_is_missing(cell) for cell in cells):
+        return None
+    if len(cells) > 1:
+        if not all(isinstance(cell, str) for cell in cells):
+            raise DataError(f"row {number} is not a row of texts", should=_takes(rows), found=repr(cells)[:80])
+        return RowText("\t".join(map(_on_one_line, cells)))
+    (value,) = cells
+    if not isinstance(value, str):
+        return _saved(value, folder, number)
+    if is_file:
+        return Path(value)
+    return RowText(value if rows.header or len(rows.columns) > 1 else _on_one_line(value))
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is None, not a number, or a blank text."""
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, list | tuple | set | Path) or _is_array(value):
+        return False
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA
+        return True
 
 
 @contextmanager
@@ -244,11 +326,7 @@ def _cell(value: Any, folder: Path, number: int) -> str:
         return str(value.absolute())
     if isinstance(value, list) or _is_array(value):
         return _saved(value, folder, number).name
-    try:
-        missing = value is None or bool(value != value)
-    except TypeError:  # pandas.NA
-        missing = True
-    return "" if missing else str(value)
+    return "" if _is_missing(value) else str(value)
 
 
 def _saved(value: Any, folder: Path, number: int) -> Path:

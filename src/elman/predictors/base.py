@@ -11,8 +11,8 @@ from typing import Any, ClassVar, overload
 from torch import nn
 
 from elman.data.in_memory import RowFormat, as_frame, input_files, without_folder
-from elman.errors import NonFiniteError
-from elman.predictors.answer import Answer
+from elman.errors import DataError, NonFiniteError
+from elman.predictors.answer import Answer, no_answer
 from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
 
@@ -28,10 +28,14 @@ class Predictor(ABC):
         Options: what `predict` may be told, by name.
         model: as given.
         run: as given.
-        rows: what inputs in memory may be, as for training; None: only texts and files are read.
+        input_rows: what inputs in memory may be, without the columns of targets; None: as `rows`.
+        one_answer_per_row: whether each row of a DataFrame has an answer of its own.
+        rows: what the recipe takes in memory for training; None: only texts and files are read.
     """
 
     Options: ClassVar[type[Settings]]
+    input_rows: ClassVar[RowFormat | None] = None
+    one_answer_per_row: ClassVar[bool] = True
     rows: RowFormat | None = None
 
     def __init__(self, model: nn.Module, run: Path) -> None:
@@ -65,7 +69,7 @@ class Predictor(ABC):
 
         Returns:
             An iterator of `Answer`, in order, as they are made; for a DataFrame or Series a DataFrame of their fields,
-            on the same index where each row has an answer.
+            on the same index where each row has an answer of its own; a row without one has an `error` alone.
 
         Raises:
             DataError: an input is broken, or of a type that cannot be read; what came before it is answered.
@@ -77,16 +81,32 @@ class Predictor(ABC):
         if frame is None:
             return self._converted(inputs, options)
         answers = list(self._converted(inputs, options))
-        aligned = len(answers) == len(frame) and all(answer.answered for answer in answers)
-        return type(frame)([answer.fields for answer in answers], index=frame.index if aligned else None)
+        fields = [answer.fields if answer.answered else {"error": answer.fields["error"]} for answer in answers]
+        aligned = self.one_answer_per_row and len(answers) == len(frame)
+        return type(frame)(fields, index=frame.index if aligned else None)
 
     def _converted(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
-        with input_files(inputs, self.rows) as (files, folder):
-            for answer in self.answers(files, **options):
+        with input_files(inputs, self.input_rows or self.rows) as (files, folder):
+            for answer in self._with_missing(files, options):
                 if folder:
                     line, fields = without_folder([answer.line, answer.fields], folder)
                     answer = answer._replace(line=line, fields=fields)
                 yield answer
+
+    def _with_missing(self, inputs: Sequence[str | Path | None], options: Mapping[str, Any]) -> Iterator[Answer]:
+        """Yield the answers, with an error in the place of each missing input."""
+        present = [value for value in inputs if value is not None]
+        if len(present) == len(inputs):
+            yield from self.answers(present, **options)
+            return
+        answers = list(self.answers(present, **options)) if present else []
+        rest, each = iter(answers), len(answers) == len(present)
+        for number, value in enumerate(inputs):
+            if value is None:
+                yield no_answer(f"row {number}", DataError("the input is missing", found="an empty value"))
+            elif each:
+                yield next(rest)
+        yield from rest
 
     @abstractmethod
     def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from elman.data.captions.image_features import picture_inputs
+from elman.data.in_memory import RowFormat
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
@@ -36,6 +37,7 @@ class CaptionPredictor(Predictor):
     """
 
     Options = CaptionOptions
+    input_rows = RowFormat(("path",), files="path")
     model: Captioner
 
     def __init__(self, model: Captioner, run: Path, vocabulary: Vocabulary, shape: tuple[int, ...]) -> None:

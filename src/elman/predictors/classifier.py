@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elman.data.in_memory import RowFormat
 from elman.data.labelled.dataset import LabelledFormat
 from elman.data.labelled.example import Example, ReaderOptions, Values
 from elman.data.labelled.preparation import Encode, load_example, make_encoder
@@ -25,7 +26,7 @@ from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STDIN, exists
+from elman.predictors.inputs import STDIN, exists, is_stdin
 from elman.predictors.options import ClassifyOptions
 
 
@@ -42,6 +43,7 @@ class ClassificationPredictor(Predictor):
     """
 
     Options = ClassifyOptions
+    input_rows = RowFormat(("text",), files="path")
     model: Classifier
 
     def __init__(
@@ -78,7 +80,7 @@ class ClassificationPredictor(Predictor):
             )
         for source in inputs:
             try:
-                if str(source) == STDIN and self.encoder is None:
+                if is_stdin(source) and self.encoder is None:
                     yield from self._running(STDIN, self._stream(sys.stdin), chosen)
                 else:
                     yield from self._answers(source, make_encoder(None, self.encoder), chosen)
@@ -112,7 +114,7 @@ class ClassificationPredictor(Predictor):
                 yield self._answer(name, scores[:, 0] if self.model.per_step else scores, chosen.top)
 
     def _examples(self, source: str | Path) -> Iterator[Example]:
-        if self.encoder and str(source) == STDIN:
+        if self.encoder and is_stdin(source):
             for number, line in enumerate(sys.stdin, 1):
                 if line.strip():
                     yield Example(f"line {number}", partial(str, line.strip()), None)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elman.data.in_memory import RowFormat
 from elman.data.series.dataset import Panel
 from elman.data.series.readers import SeriesTable
 from elman.data.series.window_plan import ForecastSpec
@@ -39,6 +40,8 @@ class ForecastPredictor(Predictor):
     """
 
     Options = ForecastOptions
+    input_rows = RowFormat(("value",), counter="time")
+    one_answer_per_row = False
     model: Forecaster
 
     def __init__(

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
+from elman.data.in_memory import RowText
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
 from elman.data.text.lines import decoded_lines, document_lines, file_lines
@@ -71,7 +72,7 @@ def input_lines(inputs: Sequence[str | Path], skip: int = 0) -> Iterator[InputLi
 
 
 def _lines_of(name: str | Path) -> Iterator[InputLine]:
-    interactive = str(name) == STDIN
+    interactive = is_stdin(name)
     if not interactive and not isinstance(name, Path) and not is_file(name):
         yield InputLine(name.strip(), "the line", interactive=False)
         return
@@ -130,7 +131,7 @@ def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterat
     if not inputs:
         raise DataError("there is no text", should="a text, a file, or - for standard input", found="no input")
     for name in inputs:
-        if str(name) == STDIN:
+        if is_stdin(name):
             yield from (line.rstrip("\r\n") for line in sys.stdin)
         elif is_file(name):
             (document,) = read_text(Path(name), encoding=encoding)
@@ -152,13 +153,13 @@ def input_pairs(
     Raises:
         DataError: an input is not a pair of texts, or a file cannot be read.
     """
-    if len(inputs) == 2 and not any(name == STDIN or "\t" in str(name) or is_file(name) for name in inputs):
+    if len(inputs) == 2 and not any(is_stdin(name) or "\t" in str(name) or is_file(name) for name in inputs):
         yield [ScoredPair(str(inputs[0]), str(inputs[1]), float("nan"))]
         return
     if not inputs:
         raise _not_a_pair("no input")
     for name in inputs:
-        if str(name) == STDIN:
+        if is_stdin(name):
             yield from ([_pair_of(line)] for line in sys.stdin if line.strip())
         elif "\t" in str(name):
             yield [_pair_of(str(name))]
@@ -198,13 +199,20 @@ def input_file(name: str | Path) -> Iterator[Path]:
         yield path
 
 
+def is_stdin(name: str | Path) -> bool:
+    """Return whether an input stands for standard input."""
+    return str(name) == STDIN and not isinstance(name, RowText)
+
+
 def is_file(name: str | Path) -> bool:
     """Return whether there is a file of this name; a long text is none."""
     return exists(name) and Path(name).is_file()
 
 
 def exists(name: str | Path) -> bool:
-    """Return whether there is a file or folder of this name; a long text is none."""
+    """Return whether there is a file or folder of this name; a long text and one of a row in memory are none."""
+    if isinstance(name, RowText):
+        return False
     try:
         return Path(name).exists()
     except (OSError, ValueError):  # too long for a name, or a zero byte
@@ -220,7 +228,7 @@ def resolved(inputs: Sequence[str | Path]) -> list[str | Path]:
     Raises:
         DataError: an input is a misspelt name, or a folder.
     """
-    return [name if isinstance(name, Path) or name == STDIN else _resolved(name) for name in inputs]
+    return [name if isinstance(name, Path | RowText) or is_stdin(name) else _resolved(name) for name in inputs]
 
 
 def _resolved(name: str) -> str | Path:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from elman.data.in_memory import RowText, as_frame, is_frame
 from elman.data.sessions.items import ItemCatalogue
-from elman.errors import SettingError
+from elman.errors import DataError, SettingError
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
-from elman.predictors.inputs import STDIN
+from elman.predictors.inputs import is_stdin
 from elman.predictors.options import RecommendOptions
 from elman.predictors.session import Session, read_events
 
@@ -29,6 +30,7 @@ class RecommendPredictor(Predictor):
     """
 
     Options = RecommendOptions
+    one_answer_per_row = False
     model: Recommender
 
     def __init__(
@@ -45,6 +47,28 @@ class RecommendPredictor(Predictor):
         """
         session = Session(self.model, self.items, self.run, probabilities=self.probabilities)
         return session if state is None else session.restore(state)
+
+    def _converted(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
+        """Yield the answers to items, which are one session, or to the sessions of a DataFrame of events."""
+        frame = as_frame(inputs)
+        items = [inputs] if isinstance(inputs, str | Path) or frame is not None else list(inputs)
+        names = {str(name): name for name in frame.columns} if is_frame(inputs) else {}
+        if frame is None and all(isinstance(item, str | Path) for item in items):
+            yield from self.answers(items, **options)
+            return
+        if not {"session", "item"} <= names.keys() or options.get("state"):
+            raise DataError(
+                "these are not the items of sessions",
+                should="a list of items, or without state a DataFrame with the columns session, item and perhaps time",
+                found=", ".join(names) or type(items[0]).__name__,
+            )
+        events = frame.sort_values(names["time"], kind="stable") if "time" in names else frame
+        for session, rows in events.groupby(names["session"], sort=False):
+            texts = [RowText(item) for item in rows[names["item"]].dropna()]
+            for answer in self.answers(texts, **options):
+                yield answer._replace(
+                    line=f"{session}: {answer.line}", fields={"session": str(session), **answer.fields}
+                )
 
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Recommend the next items of a session, each time when they are asked for.
@@ -73,8 +97,8 @@ class RecommendPredictor(Predictor):
         exclude_seen = self.exclude_seen if chosen.exclude_seen is None else chosen.exclude_seen
         session = self.session(restored)
         try:
-            unknown = [str(item) for item in inputs if item != STDIN and not session.push(str(item))]
-            if STDIN in inputs:
+            unknown = [str(item) for item in inputs if not is_stdin(item) and not session.push(str(item))]
+            if any(map(is_stdin, inputs)):
                 yield from self._stream(session, chosen.top_k, exclude_seen, one_session=state is not None)
             else:
                 yield _answer(session, None, unknown, chosen.top_k, exclude_seen)

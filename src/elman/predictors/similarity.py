@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from elman.data.batching import in_order
+from elman.data.in_memory import RowFormat
 from elman.data.pairs.batches import PairCollator
 from elman.data.pairs.dataset import PairDataset
 from elman.data.pairs.inverted_index import InvertedIndex
@@ -45,6 +46,7 @@ class SimilarityPredictor(Predictor):
     """
 
     Options = SimilarityOptions
+    input_rows = RowFormat(("first", "second"), by_place=True)
     model: SimilarityModel
 
     def __init__(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elman.data.batching import in_order
+from elman.data.in_memory import RowFormat
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
@@ -52,6 +53,7 @@ class TranscriptionPredictor(Predictor):
     """
 
     Options = TranscribeOptions
+    input_rows = RowFormat(("path",), files="path")
     model: Transcriber
 
     def __init__(

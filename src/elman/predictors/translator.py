@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import in_order, pad
+from elman.data.in_memory import RowFormat
 from elman.data.text.encoding import encode_line, symbols_of
 from elman.data.text.words import UNKNOWN
 from elman.data.translation.vocabularies import VocabularyPair, encode_within
@@ -42,6 +43,7 @@ class TranslationPredictor(Predictor):
     """
 
     Options = TranslateOptions
+    input_rows = RowFormat(("source",), header=False, by_place=True)
     model: Translator
 
     def __init__(self, model: Translator, run: Path, vocabularies: VocabularyPair) -> None:
