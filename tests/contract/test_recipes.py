@@ -68,9 +68,10 @@ def recommend(folder: Path, rng: random.Random) -> Trial:
 
 def translate(folder: Path, rng: random.Random) -> Trial:
     rows = [f"one {rng.choice('abc')} {number}\tein {rng.choice('abc')} {number}" for number in range(40)]
-    data = write(folder / "data.tsv", rows)
+    data, broken = write(folder / "data.tsv", rows), write(folder / "broken.tsv", [*rows, "no tab"])
+    bad = [write(folder / "bad.tsv", ["no tab"])]
     settings = {"hidden": 6, "embedding": 4}
-    return {"data": data, "bad": [write(folder / "bad.tsv", ["no tab"])], "inputs": ["one a 3"], "settings": settings}
+    return {"data": data, "broken": broken, "bad": bad, "inputs": ["one a 3"], "settings": settings}
 
 
 def transcribe(folder: Path, rng: random.Random) -> Trial:

@@ -141,7 +141,7 @@ def test_no_predictions_no_drawings_and_no_skipped_rows(elman: Elman, run: Path,
         assert (refused.code, refused.out) == (2, "")
         assert f"{option[0]} is not for {run}" in refused.err
     assert not (tmp_path / "plots").exists()
-    assert "unknown setting 'skip_bad'" in elman("train", "language-model", "--skip-bad", "--out", tmp_path / "x").err
+    assert "text has no rows to skip" in elman("train", "language-model", "--skip-bad", "--out", tmp_path / "x").err
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ def train(
     own = {"cell": cell, "hidden": hidden, "layers": layers, "steps": steps, "epochs": epochs, "minutes": minutes}
     settings = gather({**own, "seed": seed, "skip_bad": skip_bad or None}, set_)
     sources = source_paths(data)
+    if skip_bad and not chosen.can_skip:
+        raise SettingError(
+            f"--skip-bad is not for {recipe}", found="--skip-bad", hint="omit it: text has no rows to skip"
+        )
     if resume and out is None:
         raise SettingError("--resume needs a run", hint="--out DIR")
     if resume and sources:

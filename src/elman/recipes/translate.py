@@ -25,7 +25,7 @@ from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
 from elman.predictors.options import TranslateOptions
 from elman.recipes.base import Part, Recipe
-from elman.recipes.network_settings import CellSettings, ValidationSettings, VocabularySettings
+from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
 from elman.training.task import Loss
 
@@ -41,7 +41,7 @@ KINDS = ("auto", "bytes", "characters", "words", "bpe")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateSettings(ValidationSettings, VocabularySettings, CellSettings):
+class TranslateSettings(ValidationSettings, SkipBadSettings, VocabularySettings, CellSettings):
     """Settings of translation."""
 
     vocabulary: str = setting("auto", "kind of symbols; auto: bpe, characters for dates", choices=KINDS, fixed=True)
@@ -87,7 +87,13 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
         other = [Path(name) for name in s.validation_data]
         with TemporaryDirectory(dir=self.folder) as folder:
             pairs, validation = split_parallel(
-                sources, Path(folder), share=s.validation, validation_data=other, seed=s.seed
+                sources,
+                Path(folder),
+                share=s.validation,
+                validation_data=other,
+                seed=s.seed,
+                skipped=skipped,
+                skip_bad=s.skip_bad,
             )
             # A character of the validation pairs must have a symbol; a word has <unk>, and bytes and BPE have all.
             parts = [pairs, validation] if kind == "characters" else [pairs]
@@ -129,8 +135,10 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[ParallelDataset, SkippedRows]:
-        pairs, max_symbols = islice(read_parallel(sources), limit), max(self.settings.max_symbols, MAX_SYMBOLS)
-        return ParallelDataset.checked(pairs, self.vocabularies, max_symbols, skip_bad=skip_bad)
+        skipped, max_symbols = SkippedRows(), max(self.settings.max_symbols, MAX_SYMBOLS)
+        pairs = islice(read_parallel(sources, skipped=skipped, skip_bad=skip_bad), limit)
+        data = ParallelDataset.checked(pairs, self.vocabularies, max_symbols, skipped=skipped, skip_bad=skip_bad)
+        return data, skipped
 
     def batches(self, training: ParallelDataset) -> BucketBatches[ParallelBatch]:
         from elman.data.translation.batches import parallel_batch

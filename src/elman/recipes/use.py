@@ -175,12 +175,12 @@ def evaluate(
         SettingError: the recipe has no use for `out` or `skip_bad`, or `out` cannot be created.
     """
     recipe, directory = opened(run)
-    for flag, refused in (
-        ("--out", out and not recipe.evaluation_files),
-        ("--skip-bad", skip_bad and not recipe.can_skip),
+    for flag, refused, hint in (
+        ("--out", out and not recipe.evaluation_files, "omit it"),
+        ("--skip-bad", skip_bad and not recipe.can_skip, "omit it: text has no rows to skip"),
     ):
         if refused:
-            raise SettingError(f"{flag} is not for {run}", found=flag, hint="omit it")
+            raise SettingError(f"{flag} is not for {run}", found=flag, hint=hint)
     model, skipped = trained_model(recipe, directory), SkippedRows()
     with TemporaryDirectory() as folder, torch.no_grad():
         if data:

@@ -184,3 +184,15 @@ def test_dates_are_what_a_calendar_says() -> None:
         assert day[:-1] in pair.source
         assert month in months
         assert year in pair.source
+
+
+def test_broken_pairs_are_skipped_and_counted(tmp_path: Path) -> None:
+    tsv, skipped = written(tmp_path, "x.tsv", "a\tb\nc d\ne\t\nf\tg\n"), SkippedRows()
+    assert list(numbered_pairs([tsv], skipped=skipped, skip_bad=True)) == [(1, ("a", "b")), (4, ("f", "g"))]
+    assert skipped.count == 2
+    assert skipped.first[0] == f"{tsv}, line 2: there is no tab: 'c d'"
+    assert skipped.first[1].startswith(f"{tsv}, line 3: a line is empty and its partner is not")
+    left, right = written(tmp_path, "x.en", "a\nb\n"), written(tmp_path, "x.de", "c\n\n")
+    assert list(read_parallel([left, right], skip_bad=True)) == [("a", "c")]
+    with pytest.raises(DataError, match=r"every pair of .*y\.tsv is broken"):
+        list(read_parallel([written(tmp_path, "y.tsv", "a\nb\n")], skip_bad=True))

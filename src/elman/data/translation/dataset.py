@@ -47,21 +47,28 @@ class ParallelDataset:
 
     @classmethod
     def checked(
-        cls, pairs: Iterable[SentencePair], vocabularies: VocabularyPair, max_symbols: int, *, skip_bad: bool
-    ) -> tuple[Self, SkippedRows]:
-        """Encode pairs for an evaluation, and return what was skipped of them.
+        cls,
+        pairs: Iterable[SentencePair],
+        vocabularies: VocabularyPair,
+        max_symbols: int,
+        *,
+        skipped: SkippedRows,
+        skip_bad: bool,
+    ) -> Self:
+        """Encode pairs for an evaluation.
 
         Args:
             pairs: all of them.
             vocabularies: of both sides.
             max_symbols: symbols of a line.
+            skipped: counts the skipped pairs.
             skip_bad: skip pairs with too many symbols, or with a character without a symbol.
 
         Raises:
             DataError: such a pair is there and `skip_bad` is false, or all are such pairs.
         """
         lines: list[SentencePair] = []
-        skipped, first = SkippedRows(), None
+        first = None
         for number, pair in enumerate(pairs, 1):
             try:
                 for vocabulary, line in zip(vocabularies, pair, strict=True):
@@ -75,7 +82,7 @@ class ParallelDataset:
                 lines.append(pair)
         if first and not lines:
             raise first
-        return cls.of(lines, vocabularies), skipped
+        return cls.of(lines, vocabularies)
 
     @classmethod
     def open(cls, folder: Path) -> Self:

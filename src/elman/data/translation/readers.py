@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from elman.data.delimited import read_table
+from elman.data.skipped import SkippedRows
 from elman.data.text.lines import LONGEST_LINE, file_lines
 from elman.errors import DataError
 
@@ -23,20 +24,29 @@ class SentencePair(NamedTuple):
     target: str
 
 
-def read_parallel(sources: Sequence[Path]) -> Iterator[SentencePair]:
+def read_parallel(
+    sources: Sequence[Path], *, skipped: SkippedRows | None = None, skip_bad: bool = False
+) -> Iterator[SentencePair]:
     """Yield the pairs of `numbered_pairs` alone."""
-    return (pair for _, pair in numbered_pairs(sources))
+    return (pair for _, pair in numbered_pairs(sources, skipped=skipped, skip_bad=skip_bad))
 
 
-def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, SentencePair]]:
+def numbered_pairs(
+    sources: Sequence[Path], *, skipped: SkippedRows | None = None, skip_bad: bool = False
+) -> Iterator[tuple[int, SentencePair]]:
     """Yield the pairs of two aligned files, or of one file of lines `source TAB target`, with their lines' numbers.
 
     Memory is constant, and each file is read once, so that a pipe serves too. A file whose name ends in .gz is
-    decompressed. White space at the ends of lines is stripped; pairs of two empty lines are skipped.
+    decompressed. White space at the ends of lines is stripped; pairs of two empty lines are ignored.
+
+    Args:
+        sources: the files.
+        skipped: counts broken pairs: an empty line beside a full one, or not one tab in a line.
+        skip_bad: whether broken pairs are skipped.
 
     Raises:
-        DataError: a file is missing, empty, not UTF-8, has an empty line beside a full one, not one tab in a line,
-            or the files have different numbers of lines. The message names file and line.
+        DataError: a file is missing, empty or not UTF-8, a pair is broken and such pairs are not skipped, all pairs
+            are broken, or the files have different numbers of lines. The message names file and line.
     """
     if len(sources) not in (1, 2):
         raise DataError(
@@ -44,28 +54,32 @@ def numbered_pairs(sources: Sequence[Path]) -> Iterator[tuple[int, SentencePair]
             should="SOURCE TARGET, two files of aligned lines, or one file with a tab in each line",
             found=f"{len(sources)} files",
         )
-    count = 0
-    for number, source, target in _rows(sources):
+    skipped = SkippedRows() if skipped is None else skipped
+    count, before = 0, skipped.count
+    for number, source, target in _rows(sources, skipped, skip_bad):
         if not source and not target:
             continue
         if not source or not target:
             side = 0 if not source else -1
-            raise DataError(
-                f"{sources[side]}, line {number}: a line is empty and its partner is not",
-                should="text in both",
-                found=f"{source[:40] or 'nothing'!r} beside {target[:40] or 'nothing'!r}",
-                hint="remove the line from both files",
-            )
+            what = f"{sources[side]}, line {number}: a line is empty and its partner is not"
+            found = f"{source[:40] or 'nothing'!r} beside {target[:40] or 'nothing'!r}"
+            if skip_bad:
+                skipped.add(f"{what}: {found}")
+                continue
+            hint = "remove the line from both files, or skip such lines with --skip-bad"
+            raise DataError(what, should="text in both", found=found, hint=hint)
         count += 1
         yield number, SentencePair(source, target)
     if not count:
-        raise DataError(f"{sources[0]} has no lines", should="pairs of lines", found="none")
+        what = f"every pair of {sources[0]} is broken" if skipped.count > before else f"{sources[0]} has no lines"
+        raise DataError(what, should="pairs of lines", found=skipped.first[-1] if skipped.count > before else "none")
 
 
-def _rows(sources: Sequence[Path]) -> Iterator[tuple[int, str, str]]:
+def _rows(sources: Sequence[Path], skipped: SkippedRows, skip_bad: bool) -> Iterator[tuple[int, str, str]]:
     if len(sources) == 1:
         table = read_table(sources[0], separators="\t", max_line=LONGEST_LINE).without_header()
-        yield from ((line, source, target) for line, (source, target) in table.parse(_two_cells, width=0))
+        rows = table.parse(_two_cells, width=0, skipped=skipped, skip_bad=skip_bad)
+        yield from ((line, source, target) for line, (source, target) in rows)
         return
     left, right = file_lines(sources[0]), file_lines(sources[1])
     number = 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from elman.data.batching import count_held_out
+from elman.data.skipped import SkippedRows
 from elman.data.translation.builtin import dates_in_words
 from elman.data.translation.readers import numbered_pairs
 from elman.data.translation.spool import SpooledPairs
@@ -15,7 +16,14 @@ DATES = 6000
 
 
 def split_parallel(
-    sources: Sequence[Path], folder: Path, *, share: float, validation_data: Sequence[Path], seed: int
+    sources: Sequence[Path],
+    folder: Path,
+    *,
+    share: float,
+    validation_data: Sequence[Path],
+    seed: int,
+    skipped: SkippedRows,
+    skip_bad: bool,
 ) -> tuple[SpooledPairs, SpooledPairs]:
     """Return the pairs for training and for validation, which are read once, into a folder.
 
@@ -25,13 +33,16 @@ def split_parallel(
         share: of the pairs, at the end, for validation.
         validation_data: sources for validation instead.
         seed: of the dates.
+        skipped: counts broken pairs.
+        skip_bad: whether broken pairs are skipped.
 
     Raises:
         DataError: they cannot be read, or there are too few of them.
     """
 
     def spooled(name: str, files: Sequence[Path]) -> SpooledPairs:
-        rows = numbered_pairs(files) if files else enumerate(dates_in_words(DATES, seed=seed), 1)
+        dates = enumerate(dates_in_words(DATES, seed=seed), 1)
+        rows = numbered_pairs(files, skipped=skipped, skip_bad=skip_bad) if files else dates
         return SpooledPairs.write(folder / name, tuple(map(str, files)) or ("dates in words",), rows)
 
     pairs = spooled("pairs", sources)
