@@ -98,7 +98,7 @@ def test_each_parameter_has_a_gradient() -> None:
 
 def test_unknown_words_are_compared_by_subwords() -> None:
     words = WordEmbedding(len(LEXICON), 5, subword_buckets=4000)
-    texts = PairCollator(LEXICON, buckets=4000, longest=8).texts(["unheard unheards zzz"])
+    texts = PairCollator(LEXICON, buckets=4000, max_words=8).texts(["unheard unheards zzz"])
     first, alike, second = words(texts.word_W, texts.piece_N, texts.begin_W).detach()
     assert functional.cosine_similarity(first, alike, 0) > functional.cosine_similarity(first, second, 0)
     assert texts.word_W.tolist() == [0, 0, 0]
