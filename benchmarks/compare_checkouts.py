@@ -23,6 +23,7 @@ RECIPES = (
     *("recommend", "translate", "transcribe", "caption"),
 )
 STEPS = 50
+RENAMED = {"mean_squared_error": "mse"}  # keys of metrics, which the header of the weights has too
 SETTINGS = ("seed=1", "evaluate_every=25", "device=cpu")
 
 
@@ -36,15 +37,29 @@ def train(checkout: Path, recipe: str, out: Path, settings: list[str]) -> None:
         sys.exit(f"{checkout} does not train {recipe}:\n{done.stderr}")
 
 
+def renamed(text: str) -> str:
+    """Return a text with the keys as they are named now."""
+    for before, after in RENAMED.items():
+        text = text.replace(before, after)
+    return text
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
     """Return the rows of metrics.jsonl without times."""
-    lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
+    lines = map(json.loads, renamed((run / "metrics.jsonl").read_text()).splitlines())
     return [{key: value for key, value in row.items() if "second" not in key} for row in lines]
+
+
+def contents(path: Path) -> tuple[str, bytes]:
+    """Return the header of a safetensors file, with the keys as they are named now, and the bytes of its tensors."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return renamed(data[8:end].decode()).strip(), data[end:]
 
 
 def differences(old: Path, new: Path) -> list[str]:
     """Return the files of two runs that differ."""
-    weights = [(run / "model.safetensors").read_bytes() for run in (old, new)]
+    weights = [contents(run / "model.safetensors") for run in (old, new)]
     return [
         *(["model.safetensors"] if weights[0] != weights[1] else []),
         *(["metrics.jsonl"] if rows(old) != rows(new) else []),
