@@ -25,14 +25,14 @@ RATE, SECONDS, SPEAKERS = 16_000, 5, 20
 
 def make_pairs(folder: Path, count: int) -> Path:
     """Write pairs of five words each."""
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     letters = list("abcdefghijklmnop")
-    words = np.array(["".join(chance.choice(letters, size=chance.integers(2, 9))) for _ in range(WORDS)])
+    words = np.array(["".join(rng.choice(letters, size=rng.integers(2, 9))) for _ in range(WORDS)])
     share = 1 / np.arange(1, WORDS + 1)
     path = folder / "pairs.tsv"
     with path.open("w") as file:
         for begin in range(0, count, BLOCK):
-            rows = words[chance.choice(WORDS, size=(min(BLOCK, count - begin), 10), p=share / share.sum())]
+            rows = words[rng.choice(WORDS, size=(min(BLOCK, count - begin), 10), p=share / share.sum())]
             file.writelines(f"{' '.join(row[:5])}\t{' '.join(row[5:])}\n" for row in rows.tolist())
     return path
 
@@ -41,11 +41,11 @@ def make_sounds(folder: Path, count: int) -> Path:
     """Write a table of noises of five seconds, by so many speakers."""
     import soundfile
 
-    chance = np.random.default_rng(1)
-    noise = (0.2 * chance.standard_normal(RATE * (SECONDS + 1))).astype(np.float32)
+    rng = np.random.default_rng(1)
+    noise = (0.2 * rng.standard_normal(RATE * (SECONDS + 1))).astype(np.float32)
     lines = ["path\ttext\tspeaker\n"]
     for n in range(count):
-        begin = int(chance.integers(RATE))
+        begin = int(rng.integers(RATE))
         soundfile.write(folder / f"{n}.wav", noise[begin : begin + RATE * SECONDS], RATE)
         lines.append(f"{n}.wav\tsaid {n % 50}\ts{n % SPEAKERS}\n")
     path = folder / "sounds.tsv"

@@ -32,13 +32,13 @@ def joined_digits(heard: Sequence[str] = (), judged: Sequence[str] = ()) -> Call
     def make(data: Path, folder: Path) -> Path:
         recordings = sorted((data / "fsdd").glob("*.wav"))
         everybody = sorted({path.stem.split("_")[1] for path in recordings})
-        chance = np.random.default_rng(1)
+        rng = np.random.default_rng(1)
         for part, speakers, least in (("train", heard or everybody, 1), ("test", judged or everybody, 3)):
             (folder / part).mkdir()
             rows = []
             for speaker in speakers:
                 chosen = [path for path in recordings if is_of(path, speaker, test=part == "test")]
-                rows += write_sentences(chosen, folder / part, SENTENCES[part], least, chance)
+                rows += write_sentences(chosen, folder / part, SENTENCES[part], least, rng)
                 rows += single_digits(chosen) if part == "train" else []
             write_table(folder / f"{part}.tsv", rows)
         singles = [path for speaker in judged or everybody for path in recordings if is_of(path, speaker, test=True)]
@@ -60,28 +60,28 @@ def single_digits(recordings: Sequence[Path]) -> list[tuple[Path, str]]:
 
 
 def write_sentences(
-    recordings: Sequence[Path], folder: Path, count: int, least: int, chance: np.random.Generator
+    recordings: Sequence[Path], folder: Path, count: int, least: int, rng: np.random.Generator
 ) -> list[tuple[Path, str]]:
     """Write sentences of `least` to 7 digits of one speaker, and return the files and what is said."""
     sounds = {path: soundfile.read(path, dtype="float32")[0] for path in recordings}
     rows = []
     for n in range(count):
-        chosen = [recordings[i] for i in chance.integers(len(recordings), size=chance.integers(least, 8))]
-        pieces: list[NDArray[np.float32]] = [pause(0.0, chance)]
+        chosen = [recordings[i] for i in rng.integers(len(recordings), size=rng.integers(least, 8))]
+        pieces: list[NDArray[np.float32]] = [pause(0.0, rng)]
         for path in chosen:
-            pieces += [sounds[path], pause(PAUSE[0], chance)]
-        pieces[-1] = pause(0.0, chance)
+            pieces += [sounds[path], pause(PAUSE[0], rng)]
+        pieces[-1] = pause(0.0, rng)
         sound = np.concatenate(pieces)
-        hiss = NOISE * chance.standard_normal(len(sound))
+        hiss = NOISE * rng.standard_normal(len(sound))
         file = folder / f"{recordings[0].stem.split('_')[1]}_{n:04d}.wav"
         soundfile.write(file, np.clip(sound + hiss, -1, 1), RATE, subtype="PCM_16")
         rows.append((file, " ".join(NAMES[int(path.stem[0])] for path in chosen)))
     return rows
 
 
-def pause(least: float, chance: np.random.Generator) -> NDArray[np.float32]:
+def pause(least: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return silence of a random length."""
-    return np.zeros(round(float(chance.uniform(least, PAUSE[1])) * RATE), np.float32)
+    return np.zeros(round(float(rng.uniform(least, PAUSE[1])) * RATE), np.float32)
 
 
 def write_table(path: Path, rows: Sequence[tuple[Path, str]]) -> None:

@@ -50,7 +50,7 @@ def skeletons(data: Path, folder: Path) -> Path:
     Frames in which the camera saw nobody (all joints at zero) are left out, and with them a13_s09_e02 as a whole,
     which has no others.
     """
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for action, person, joints in read_skeletons(data / "msraction3d" / "msraction3d.zip"):
         if person % 2 == 0:
@@ -58,7 +58,7 @@ def skeletons(data: Path, folder: Path) -> Path:
         elif person == JUDGED:
             parts["validation"].append(line(action, joints))
         else:
-            varied = [vary(joints, chance) for _ in range(COPIES - 1)]
+            varied = [vary(joints, rng) for _ in range(COPIES - 1)]
             parts["train"] += [line(action, sequence) for sequence in (joints, *varied)]
     for name, lines in parts.items():
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
@@ -81,9 +81,9 @@ def read_skeletons(path: Path) -> Iterator[tuple[int, int, Joints]]:
             yield int(found[1]), int(found[2]), (seen - seen[0, HIP]) / trunk
 
 
-def vary(joints: Joints, chance: np.random.Generator) -> Joints:
+def vary(joints: Joints, rng: np.random.Generator) -> Joints:
     """Return a sequence as another person could have done it, seen from a little aside."""
-    speed, size, angle = 1 + 0.2 * chance.uniform(-1, 1), 1 + 0.1 * chance.uniform(-1, 1), chance.uniform(-1, 1)
+    speed, size, angle = 1 + 0.2 * rng.uniform(-1, 1), 1 + 0.1 * rng.uniform(-1, 1), rng.uniform(-1, 1)
     place = np.linspace(0, len(joints) - 1, max(2, round(len(joints) / speed)))
     before = np.minimum(place.astype(int), max(0, len(joints) - 2))
     after, share = np.minimum(before + 1, len(joints) - 1), (place - before)[:, None, None]

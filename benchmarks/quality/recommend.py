@@ -72,23 +72,23 @@ def measure(table: Path, out: Path, settings: dict[str, object], seconds: float)
 
 def write_events(path: Path, events: int, items: int) -> int:
     """Write a table, and return how many events are in it."""
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     sessions = events // MEAN_LENGTH
-    lengths = np.minimum(1 + chance.geometric(1 / (MEAN_LENGTH - 1), sessions), LONGEST)
-    kind = chance.integers(0, KINDS, sessions)
-    taste = np.stack([chance.choice(items, TASTE, replace=False) for _ in range(KINDS)])
-    followers = chance.integers(0, items, (items, 3))
+    lengths = np.minimum(1 + rng.geometric(1 / (MEAN_LENGTH - 1), sessions), LONGEST)
+    kind = rng.integers(0, KINDS, sessions)
+    taste = np.stack([rng.choice(items, TASTE, replace=False) for _ in range(KINDS)])
+    followers = rng.integers(0, items, (items, 3))
 
     def by_rank(count: int, size: int) -> np.ndarray:
         sums = np.cumsum(1 / np.arange(1, count + 1))
-        return np.searchsorted(sums, chance.random(size) * sums[-1])
+        return np.searchsorted(sums, rng.random(size) * sums[-1])
 
     item = np.zeros((sessions, LONGEST), np.int64)
     item[:, 0] = by_rank(items, sessions)
     for t in range(1, LONGEST):
         on = np.flatnonzero(lengths > t)
-        how = chance.random(len(on))
-        follow = followers[item[on, t - 1], chance.choice(3, len(on), p=[0.5, 0.3, 0.2])]
+        how = rng.random(len(on))
+        follow = followers[item[on, t - 1], rng.choice(3, len(on), p=[0.5, 0.3, 0.2])]
         liked = taste[kind[on], by_rank(TASTE, len(on))]
         item[on, t] = np.where(how < 0.45, follow, np.where(how < 0.9, liked, by_rank(items, len(on))))
     with path.open("w") as file:

@@ -29,8 +29,8 @@ def reader(*pairs: tuple) -> Any:
 
 
 def series(seed: int, count: int = 20) -> list[tuple]:
-    chance = np.random.default_rng(seed)
-    return [(chance.normal(3, 2, (chance.integers(1, 6), 2)).astype(np.float32), "ab"[n % 2]) for n in range(count)]
+    rng = np.random.default_rng(seed)
+    return [(rng.normal(3, 2, (rng.integers(1, 6), 2)).astype(np.float32), "ab"[n % 2]) for n in range(count)]
 
 
 def prepare(folder: Path, *pairs: tuple, **options: Any) -> dict[str, Any]:

@@ -146,9 +146,9 @@ def test_what_is_irregular_is_put_right_as_asked(
 
 
 def test_hours_become_days_and_days_months(write: Write) -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     days = np.datetime64("2025-12-30") + np.arange(70)
-    values = chance.normal(size=len(days))
+    values = rng.normal(size=len(days))
     path = write("date,v\n" + "".join(f"{d},{v}\n" for d, v in zip(days, values, strict=True)))
     panel, *_ = read_series([path], SeriesSettings(frequency="1month"))
     months = days.astype("datetime64[M]")

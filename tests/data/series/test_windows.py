@@ -20,11 +20,11 @@ CLOCK = Clock("time", HOUR, "%Y-%m-%d %H:%M")
 
 
 def panel_of(lengths: list[int], columns: int = 2, known: int = 1, holes: float = 0.0, seed: int = 1) -> Panel:
-    chance = np.random.default_rng(seed)
-    values = [chance.normal(3, 2, (length, columns)) for length in lengths]
+    rng = np.random.default_rng(seed)
+    values = [rng.normal(3, 2, (length, columns)) for length in lengths]
     for table in values:
-        table[chance.random(table.shape) < holes] = np.nan
-    ahead = [chance.normal(size=(length + 3, known)) for length in lengths]
+        table[rng.random(table.shape) < holes] = np.nan
+    ahead = [rng.normal(size=(length + 3, known)) for length in lengths]
     names = (tuple(f"g{n}" for n in range(len(lengths))), tuple("abcd"[:columns]), tuple("xyz"[:known]))
     starts = np.arange(len(lengths)) * HOUR
     return Panel(*names, CLOCK, starts, RaggedArrays.of(values), RaggedArrays.of(ahead))

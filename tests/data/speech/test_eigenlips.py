@@ -15,13 +15,13 @@ CROP = (8, 12)
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory, write_video) -> list[Path]:
     """Films of a patch of two patterns that come and go, each at its own place."""
-    folder, chance = tmp_path_factory.mktemp("clips"), np.random.default_rng(1)
-    patterns = chance.integers(0, 120, (2, 8, 12))
+    folder, rng = tmp_path_factory.mktemp("clips"), np.random.default_rng(1)
+    patterns = rng.integers(0, 120, (2, 8, 12))
     films = []
     for n in range(4):
         frames = np.full((20, 24, 32, 3), 60, np.uint8)
-        strength = chance.uniform(size=(20, 2))
-        top, left = chance.integers(4, 12, 2)
+        strength = rng.uniform(size=(20, 2))
+        top, left = rng.integers(4, 12, 2)
         frames[:, top : top + 8, left : left + 12] += np.einsum("tk,khw->thw", strength, patterns)[..., None].astype(
             "u1"
         )

@@ -9,8 +9,8 @@ from elman.data.speech.normalisation import Moments, normalise_speakers
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.sampled_from([0.0, 1e6]))
 def test_pieces_add_up_to_the_whole(sizes: list[int], far: float) -> None:
-    chance = np.random.default_rng(sum(sizes))
-    pieces = [chance.standard_normal((size, 3)) + far for size in sizes]
+    rng = np.random.default_rng(sum(sizes))
+    pieces = [rng.standard_normal((size, 3)) + far for size in sizes]
     moments = Moments(3)
     for piece in pieces:
         moments.add(piece)
@@ -45,8 +45,8 @@ def test_an_utterance_gets_mean_zero_and_deviation_one() -> None:
 
 
 def test_each_speaker_gets_mean_zero_over_all_that_he_says() -> None:
-    chance = np.random.default_rng(2)
-    said = [chance.normal(3 * n, 1 + n % 2, (20 + n, 4)) for n in range(6)]
+    rng = np.random.default_rng(2)
+    said = [rng.normal(3 * n, 1 + n % 2, (20 + n, 4)) for n in range(6)]
     found = normalise_speakers(said, ["a", "b"] * 3)
     for speaker in range(2):
         whole = np.concatenate(found[speaker::2]).astype(np.float64)
