@@ -28,15 +28,13 @@ class Predictor(ABC):
         Options: what `predict` may be told, by name.
         model: as given.
         run: as given.
-        input_rows: what inputs in memory may be, without the columns of targets; None: as `rows`.
+        input_rows: what inputs in memory may be, without the columns of targets; None: texts and files alone.
         one_answer_per_row: whether each row of a DataFrame has an answer of its own.
-        rows: what the recipe takes in memory for training; None: only texts and files are read.
     """
 
     Options: ClassVar[type[Settings]]
     input_rows: ClassVar[RowFormat | None] = None
     one_answer_per_row: ClassVar[bool] = True
-    rows: RowFormat | None = None
 
     def __init__(self, model: nn.Module, run: Path) -> None:
         self.model, self.run = model, run
@@ -86,7 +84,7 @@ class Predictor(ABC):
         return type(frame)(fields, index=frame.index if aligned else None)
 
     def _converted(self, inputs: Any, options: Mapping[str, Any]) -> Iterator[Answer]:
-        with input_files(inputs, self.input_rows or self.rows) as (files, folder):
+        with input_files(inputs, self.input_rows) as (files, folder):
             for answer in self._with_missing(files, options):
                 if folder:
                     line, fields = without_folder([answer.line, answer.fields], folder)

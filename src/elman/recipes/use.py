@@ -117,13 +117,8 @@ def load(run: str | Path) -> Predictor:
     Raises:
         RunError: the directory is missing, not a run, broken, or made by a newer version, or there are no weights yet.
     """
-    return _predictor(*opened(run))
-
-
-def _predictor(recipe: AnyRecipe, run: RunDirectory) -> Predictor:
-    predictor = recipe.predictor(trained_model(recipe, run))
-    predictor.rows = recipe.rows
-    return predictor
+    recipe, directory = opened(run)
+    return recipe.predictor(trained_model(recipe, directory))
 
 
 def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
@@ -149,7 +144,7 @@ def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, d
             hint=f"elman generate {run}" if recipe.name == "language-model" else None,
         )
     parsed = recipe.Options.parse(options)
-    return _predictor(recipe, directory), dict(vars(parsed))
+    return recipe.predictor(trained_model(recipe, directory)), dict(vars(parsed))
 
 
 def evaluate(
