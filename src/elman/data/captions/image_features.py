@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.captions.readers import CaptionedPicture, may_exist
+from elman.data.folders import visible_entries
 from elman.data.media.files import decoding, files_of
 from elman.data.media.images import IMAGE_SUFFIXES, read_image
 from elman.errors import DataError
@@ -60,7 +61,7 @@ def picture_source(pictures: Path | None, side: int) -> PictureSource:
     if pictures is not None and pictures.suffix == TENSORS:
         tensors = FeatureFile(pictures)
         return lambda row: tensors.tensor(row.name) if row.name in tensors.names else None
-    folder = pictures if pictures is not None and pictures.is_dir() and next(pictures.glob(f"*{ARRAY}"), None) else None
+    folder = pictures if pictures is not None and _has_arrays(pictures) else None
 
     def read(row: CaptionedPicture) -> NDArray[Any] | None:
         if folder is None:
@@ -70,6 +71,10 @@ def picture_source(pictures: Path | None, side: int) -> PictureSource:
         return None if path is None else read_image_features(path)
 
     return read
+
+
+def _has_arrays(folder: Path) -> bool:
+    return folder.is_dir() and any(path.suffix == ARRAY for path in visible_entries(folder))
 
 
 def read_image_features(path: Path) -> NDArray[np.float32]:
