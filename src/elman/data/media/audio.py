@@ -28,6 +28,10 @@ LONGEST = 600.0
 HIGHEST_RATE = 768_000
 """The highest sample rate (Hz) of a file, twice that of the fastest recorders, so that seconds bound the memory."""
 
+FULL, CLIPPED = 0.999, 1e-3  # of full scale, and the share of the samples there from which on a sound counts as clipped
+BEYOND = 2.0  # of full scale; lossy codecs decode to a little more than 1
+QUIET = 0.003  # of full scale: the loudest sample of a sound that is hardly there, 50 dB below
+
 BLOCK = 1 << 16  # samples of all channels that are decoded at a time
 
 
@@ -93,6 +97,16 @@ def resample(samples: NDArray[np.float32], before: int, after: int) -> NDArray[n
     factor = gcd(before, after)
     changed: NDArray[Any] = resample_poly(samples, after // factor, before // factor)
     return changed.astype(np.float32)
+
+
+def level_notes(samples: NDArray[np.float32]) -> list[str]:
+    """Return what may be wrong with the level of a sound, (N,), in a few words each."""
+    levels = np.abs(samples)
+    highest = levels.max(initial=0.0)
+    if highest > BEYOND:
+        return ["far beyond full scale: its floating-point samples are not between -1 and 1"]
+    notes = ["clipped: the sound is cut off at full scale"] if (levels >= FULL).mean() >= CLIPPED else []
+    return [*notes, *(["hardly any sound: below 0.3 % of full scale"] if highest < QUIET else [])]
 
 
 def trim_silence(
