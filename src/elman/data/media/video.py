@@ -59,13 +59,26 @@ def frames_of(
                 continue
             if end is not None and time >= end:
                 break
-            turns = round(frame.rotation / 90) % 4  # counterclockwise
+            turns = quarter_turns(path, frame.rotation)
             if upright is None:
                 upright = turned((frame.height, frame.width), turns)
             height, width = turned(upright, turns)
             pixels = "rgb24" if colour else "gray"
             image = frame.to_ndarray(format=pixels, height=height, width=width, interpolation="AREA")
             yield np.rot90(image, turns) if turns else image
+
+
+def quarter_turns(path: Path, degrees: int) -> int:
+    """Return how often a frame is turned by 90 degrees, counterclockwise, 0 to 3.
+
+    Raises:
+        DataError: the rotation is no multiple of 90 degrees, or its matrix is invalid.
+    """
+    if not -360 <= degrees <= 360 or degrees % 90:
+        found = f"{degrees} degrees" if -360 <= degrees <= 360 else "an invalid matrix"
+        what, hint = f"{path} has an unsupported rotation", "export it again, upright, or remove it"
+        raise DataError(what, should="a multiple of 90 degrees", found=found, hint=hint)
+    return degrees // 90 % 4
 
 
 def turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
