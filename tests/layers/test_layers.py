@@ -283,15 +283,27 @@ REFUSED: list[tuple[str, type[ElmanError], object]] = [
     ("unknown initialisation 'None'", SettingError, lambda: RNN(3, 4, init=None)),  # type: ignore[arg-type]
     ("input is not a tensor", ShapeError, lambda: GRU(3, 4)([1.0])),  # type: ignore[arg-type]
     ("the input of a step", ShapeError, lambda: GRU(3, 4).step(pack_sequence([_x(5, 3)]))),  # type: ignore[arg-type]
-    (r"RNN hx \(h\) dtype \(torch.float64\) does not match", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 2, 4).double())),
-    (r"Expected hidden size \(1, 1, 4\), got \[4, 1, 1\]\n.*\(L\*D, H\) = \(1, 4\)\n.*\(4, 1\)", ShapeError, lambda: GRU(3, 4)(_x(5, 3), _x(4, 1))),
+    (
+        r"RNN hx \(h\) dtype \(torch.float64\) does not match",
+        ShapeError,
+        lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 2, 4).double()),
+    ),
+    (
+        r"Expected hidden size \(1, 1, 4\), got \[4, 1, 1\]\n.*\(L\*D, H\) = \(1, 4\)\n.*\(4, 1\)",
+        ShapeError,
+        lambda: GRU(3, 4)(_x(5, 3), _x(4, 1)),
+    ),
     (r"tuple \(Tensor, NoneType\)", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), None))),  # type: ignore[arg-type]
     ("hx is not a state", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), 3)),  # type: ignore[arg-type]
     ("resets are not booleans", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), resets=[[True]])),  # type: ignore[arg-type]
     ("the input of a step", ShapeError, lambda: GRU(3, 4).step(_x(5, 2, 3))),
     ("input_size. Expected 3, got 2", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 2))),
     ("GRU: Expected input to be 2D or 3D, got 4D", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3, 1))),
-    (r"RNN input dtype \(torch.float64\) does not match weight dtype \(torch.float32\)", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3).double())),
+    (
+        r"RNN input dtype \(torch.float64\) does not match weight dtype \(torch.float32\)",
+        ShapeError,
+        lambda: GRU(3, 4)(_x(5, 2, 3).double()),
+    ),
     (r"Expected hidden size \(1, 2, 4\), got \[1, 3, 4\]", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 3, 4))),
     ("hx is not a state of this layer", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), _x(1, 2, 4)))),
     ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), _x(1, 2, 4))),

@@ -13,7 +13,7 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.errors import SettingError
-from elman.layers import compilation as compilation
+from elman.layers import compilation as compilation  # torch.compile takes the layers
 from elman.layers.recurrent import Recurrent
 
 
@@ -158,8 +158,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         is_traced = torch._C._get_tracing_state() is not None or torch.onnx.is_in_onnx_export()
         if not is_traced and not any(map(_is_overridden, (x, *_states(hx), *self._flat_weights))):
             return None
-        known = x[None] if isinstance(input, PackedSequence) else x
-        if self.torch_refusal(known if isinstance(x, Tensor) else None, lengths, resets) is not None:
+        if self.torch_refusal(None, lengths, resets) is not None:
             return None
         return self._forward_torch(input, hx)
 

@@ -206,7 +206,11 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
         """
-        if type(input) is not Tensor or _tracing_state() is not None or type(self._parameters.get(FIRST)) is not Parameter:
+        if (
+            type(input) is not Tensor
+            or _tracing_state() is not None
+            or type(self._parameters.get(FIRST)) is not Parameter
+        ):
             result = self._forward_intercepted(input, hx, lengths, resets)
             if result is not None:
                 return result
