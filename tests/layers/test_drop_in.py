@@ -45,7 +45,7 @@ def close(a: Any, b: Any, dtype: torch.dtype = torch.float32) -> None:
 def test_a_layer_is_torchs_with_all_its_attributes(name: str) -> None:
     ours, theirs = pair(name, 3, 4, 2, bidirectional=True)
     assert isinstance(ours, PAIRS[name][1]) and type(ours) == PAIRS[name][1]  # noqa: E721
-    assert type(ours) in {PAIRS[name][1]} and not type(ours) != PAIRS[name][1]  # noqa: E721
+    assert type(ours) in {PAIRS[name][1]}
     assert type(ours) != nn.Linear and type(ours) != PAIRS["RNN" if name != "RNN" else "GRU"][0]  # noqa: E721
     for attribute in ("mode", "_flat_weights_names", "_all_weights", "__constants__", "proj_size", "bias"):
         assert getattr(ours, attribute) == getattr(theirs, attribute)

@@ -49,9 +49,9 @@ TWINS: dict[type[nn.RNNBase], type[DropIn]] = {
 def accelerate(model: nn.Module) -> Acceleration:
     """Make every `torch.nn.RNN`, `GRU` and `LSTM` inside a model run by elman's `forward`.
 
-    The layers stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and further
-    attributes are as before, also of layers in lists, tuples and dictionaries that a module holds, and of their bound
-    `forward` methods. What would behave differently or gain nothing is left alone, with the reason. `decelerate` undoes it.
+    The layers stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and
+    further attributes are as before. So are layers in lists, tuples and dictionaries that a module holds, and bound `forward`
+    methods. What would behave differently or gain nothing is left alone, with the reason. `decelerate` undoes it.
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
@@ -228,7 +228,7 @@ def _cell(module: nn.RNNBase) -> Cell:
 
 @cache
 def accelerated_class(own: type[nn.RNNBase]) -> type[DropIn]:
-    """Return the class of layers of the class `own` that run by elman's `forward`: elman's own, or one derived from both."""
+    """Return the class of layers of the class `own` that run by elman's `forward`: elman's, or one derived from both."""
     torch_class = next(base for base in own.__mro__ if base in TWINS)
     twin = TWINS[torch_class]
     if own is torch_class:

@@ -420,7 +420,7 @@ class Recurrent(nn.Module):
         raise NotImplementedError
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
-        """Return the result of a call that is traced or whose tensors are no plain ones, or None to run it as others."""
+        """Return the result of a call that is traced or whose tensors are no plain ones; None: run it as others."""
         return None
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
