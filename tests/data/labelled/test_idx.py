@@ -61,7 +61,7 @@ def test_broken_files_are_named(folder: Path) -> None:
     with pytest.raises(DataError, match="has no labels beside it"):
         list(READER.read([images], ReaderOptions()))
     images.write_bytes(images.read_bytes()[:20])
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_idx(images)
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.text.documents import Document
@@ -70,7 +72,7 @@ def _series(name: str, dimensions: list[str]) -> Values:
     return np.stack(rows, 1)
 
 
-def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def parse_numbers(name: str, cells: Sequence[object] | NDArray[Any]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Return numbers, (N,) float32.
 
     Raises:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from elman.data.compressed import opened
 from elman.data.text.documents import Document, read_text
 from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays
@@ -79,12 +77,8 @@ def file_lines(path: Path) -> Iterator[str]:
     Raises:
         DataError: the file is missing, broken, not valid UTF-8, or a line is too long.
     """
-    try:
-        with io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
-            yield from decoded_lines(file, str(path))
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
+    with opened(path, "a text file, plain or .gz") as file:
+        yield from decoded_lines(file, str(path))
 
 
 def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
