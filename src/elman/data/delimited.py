@@ -219,7 +219,9 @@ def _lines(path: Path, encoding: str | None, max_line: int) -> Iterator[str]:
     except DataError as error:
         hint = error.hint or ""
         if "--set encoding" in hint:
-            hint = hint.partition(", or --set vocabulary")[0] if encoding else f"iconv -f latin1 -t utf-8 {path}"
+            named = re.search(r"encoding=([\w-]+)", hint)
+            source = named[1] if named and named[1] != "latin-1" else "latin1"
+            hint = hint.partition(", or --set vocabulary")[0] if encoding else f"iconv -f {source} -t utf-8 {path}"
         elif "--set vocabulary" in hint:
             hint = "another file, one of text"
         raise DataError(error.what, should=error.should, found=error.found, hint=hint or None) from error
