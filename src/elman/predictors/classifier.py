@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -154,7 +155,8 @@ class ClassificationPredictor(Predictor):
         prefix = f"{name}: " if step is None else f"{name}, step {step}: "
         if labels.target == "number":
             number = float(scores_NC[0, 0]) * labels.deviation + labels.mean
-            return Answer(f"{prefix}{number:.6g}", {**where, "number": number})
+            digits = 6 + max(0, math.ceil(math.log10(max(1.0, abs(labels.mean) / labels.deviation / 1000))))
+            return Answer(f"{prefix}{number:.{digits}g}", {**where, "number": number})
         if labels.target == "classes":
             each_C = sigmoid(scores_NC[0], self.temperature)
             names = [labels.classes[n] for n in np.flatnonzero(each_C > 0.5)]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from elman.data.compressed import check_expansion, opened, read_errors
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.pixel_scan import scan_image
+from elman.data.labelled.ts_archive import parse_numbers
 from elman.errors import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -60,15 +61,15 @@ def _examples(path: Path, reading: ReaderOptions) -> Iterator[Example]:
         raise DataError(f"{path} has no labels beside it", should=str(beside), found="nothing there")
     for n in range(len(values)):
         label = None if labels is None else str(labels[n])
-        yield Example(f"{path.name}, picture {n}", partial(_sequence, values, n, reading.pixel_order), label)
+        name = f"{path.name}, picture {n}"
+        yield Example(name, partial(_sequence, name, values[n], reading.pixel_order), label)
 
 
-def _sequence(values: NDArray[Any], n: int, order: str) -> Values:
-    item = values[n]
+def _sequence(name: str, item: NDArray[Any], order: str) -> Values:
     if item.dtype == np.uint8:
         item = scan_image(item, order) if item.ndim == 2 else item.reshape(len(item), *item.shape[1:] or (1,))
         return np.asarray(item)
-    return np.asarray(item, np.float32).reshape(len(item), -1)
+    return parse_numbers(name, item.reshape(-1)).reshape(len(item), -1)
 
 
 def read_idx(path: Path) -> NDArray[Any]:
