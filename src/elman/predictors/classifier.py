@@ -89,6 +89,9 @@ class ClassificationPredictor(Predictor):
                 if not chosen.skip_bad:
                     raise
                 yield no_answer(str(source), error)
+        for line in self.reader_options.notes.lines():
+            sys.stderr.write(f"{line}\n")
+        self.reader_options.notes.clear()
 
     def _answers(self, source: str | Path, encode: Encode, chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield the answers to the examples of an input."""
