@@ -30,11 +30,13 @@ def test_repetitions_are_those_of_a_plain_count(sequences: list[list[int]]) -> N
 
 
 def test_the_length_follows_from_training() -> None:
-    lengths = np.full(1000, 10)
-    limit = DecodingLimits.of(lengths, 4 * lengths, [])
-    assert limit.length(10) == 60  # 41 symbols with the end, a fifth more, and ten
-    assert DecodingLimits.of(lengths, lengths // 2, []).length(10) == 18
-    assert DecodingLimits().length(10) == 40
+    def limit(target: int, source: int = 10) -> int:
+        return DecodingLimits.of([source] * 1000, [np.arange(target)] * 1000).length(10)
+
+    assert limit(40) == 60  # 41 symbols with the end, a fifth more, and ten
+    assert limit(5) == 18
+    assert limit(1, source=1) == 35, "of short sources, where there are no others"
+    assert DecodingLimits().length(10) == 40 == DecodingLimits.of([], []).length(10)
 
 
 def loop(symbols: int) -> Beam[torch.Tensor]:
@@ -54,16 +56,14 @@ def test_a_loop_ends_after_three_cycles(symbols: int) -> None:
     endless = loop(symbols)
     [[hypothesis]] = endless.search(torch.zeros(1), 1, [50])
     assert (len(hypothesis.token_ids), hypothesis.ended, hypothesis.guarded) == (50, False, False)
-    guarded = Beam(
-        **{**vars(endless), "limits": DecodingLimits.of(np.array([9]), np.array([9]), [np.arange(9)])}
-    )
+    guarded = Beam(**{**vars(endless), "limits": DecodingLimits.of([9], [np.arange(9)])})
     [[hypothesis]] = guarded.search(torch.zeros(1), 1, [50])
     assert hypothesis.token_ids == (list(range(symbols)) * 3)[: 3 * symbols]
     assert hypothesis.ended and hypothesis.guarded
 
 
 def test_what_training_repeats_may_be_repeated() -> None:
-    limit = DecodingLimits.of(np.array([9]), np.array([20]), [np.array([5] + [0] * 20)])
+    limit = DecodingLimits.of([9], [np.array([5] + [0] * 20)])
     guarded = Beam(**{**vars(loop(1)), "limits": limit})
     [[hypothesis]] = guarded.search(torch.zeros(1), 1, [50])
     assert hypothesis.token_ids == [0] * 20

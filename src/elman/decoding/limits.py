@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PERIODS = 16
 """The longest cycle of symbols, in symbols, whose repetition is limited."""
@@ -22,7 +23,8 @@ SPARE_SYMBOLS = 10
 _QUANTILE = 0.999
 _MARGIN = 1.2
 _SHORTEST_SOURCE = 5  # symbols; the ratio of a shorter one says little
-_AT_ONCE = 1 << 16
+_BINS, _BINS_OF_A_UNIT = 5000, 100  # of the histogram of ratios
+_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,27 @@ class DecodingLimits:
     repetitions: list[int] = field(default_factory=list, metadata={"later": True, "low": 0})
 
     @classmethod
-    def of(cls, source_lengths: NDArray[Any], target_lengths: NDArray[Any], targets: Iterable[NDArray[Any]]) -> Self:
+    def of(cls, source_lengths: Iterable[int], targets: Iterable[NDArray[Any]]) -> Self:
         """Return limits that training sequences keep, with a margin: 20 % for the length, 3 times each cycle.
 
         Args:
-            source_lengths: symbols of each source, (N,).
-            target_lengths: symbols of each target, (N,).
-            targets: the token ids of each target.
+            source_lengths: symbols of each source.
+            targets: the token ids of each target, in the same order.
         """
-        long = source_lengths >= min(_SHORTEST_SOURCE, int(source_lengths.max(initial=0)))
-        ratios = (target_lengths[long] + 1) / np.maximum(1, source_lengths[long])
-        ratio = _MARGIN * float(np.quantile(ratios, _QUANTILE)) if len(ratios) else EARLIER_RATIO
-        longest = [max(2 * p, run) for p, run in enumerate(longest_repetitions(targets), 1)]
-        return cls(float(f"{ratio:.4g}"), longest)
+        counts = np.zeros((2, _BINS), np.int64)  # of pairs by their ratio: of short sources, and of others
+
+        def counted() -> Iterator[NDArray[Any]]:
+            for length, target in zip(source_lengths, targets, strict=True):
+                ratio = (len(target) + 1) / max(1, int(length))
+                counts[int(length >= _SHORTEST_SOURCE), min(_BINS - 1, int(ratio * _BINS_OF_A_UNIT))] += 1
+                yield target
+
+        longest = [max(2 * p, run) for p, run in enumerate(longest_repetitions(counted()), 1)]
+        ratios = counts[1] if counts[1].any() else counts[0]
+        if not ratios.any():
+            return cls(repetitions=longest)
+        place = int(np.searchsorted(np.cumsum(ratios), _QUANTILE * ratios.sum()))
+        return cls(float(f"{_MARGIN * (place + 1) / _BINS_OF_A_UNIT:.4g}"), longest)
 
     def length(self, source_length: int) -> int:
         """Return the maximum number of symbols, the end included, for a source of `source_length` symbols."""
@@ -63,7 +73,9 @@ class DecodingLimits:
         Args:
             written_NT: the symbols so far, (N, T).
         """
-        N, T = written_NT.shape
+        import torch  # only here: data is prepared without it
+
+        T = written_NT.shape[1]
         columns = []
         for p, most in enumerate(self.repetitions, 1):
             if most + p > T:
@@ -77,7 +89,7 @@ class DecodingLimits:
 
 
 def longest_repetitions(sequences: Iterable[NDArray[Any]]) -> list[int]:
-    """Return, for each period p up to `PERIODS`, the most symbols in a row of a sequence that equal the one p before."""
+    """Return, for each period p up to `PERIODS`, the most symbols in a row that equal the one p before them."""
     longest = [0] * PERIODS
     parts: list[NDArray[Any]] = []
     count = 0

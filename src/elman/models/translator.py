@@ -24,7 +24,7 @@ from elman.errors import SettingError
 from elman.modules.attention import attend, build_attention
 from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers, select_rows
-from elman.modules.softmax import IGNORE_INDEX, FullSoftmax
+from elman.modules.softmax import FullSoftmax
 from elman.modules.teacher_forcing import teacher_forcing
 from elman.modules.word_embedding import embed, normal_embedding
 
@@ -187,10 +187,6 @@ class Translator(nn.Module):
                 https://arxiv.org/abs/1906.04331).
         """
         input_TB, label_TB = teacher_forcing(target_TB, self.boundary)
-        if not self.training:
-            unknown_TB = target_TB == self.boundary
-            label_TB[:-1][unknown_TB] = IGNORE_INDEX
-            input_TB[1:][unknown_TB] = self.boundary + 1
         state = self.encode(source_SB, lengths_B)
         if scheduled_sampling:
             sampled_TB = torch.rand(input_TB.shape, device=input_TB.device) < scheduled_sampling

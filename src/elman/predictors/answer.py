@@ -7,6 +7,18 @@ from typing import Any, NamedTuple
 from elman.errors import DataError
 
 
+class Note(NamedTuple):
+    """What a person should know about an answer.
+
+    Attributes:
+        kind: in a few words, the same for all answers of which the same is true.
+        text: a line, with the place of the input.
+    """
+
+    kind: str
+    text: str
+
+
 class Answer(NamedTuple):
     """What a model answers to one input.
 
@@ -15,12 +27,14 @@ class Answer(NamedTuple):
         fields: the same for a program, as JSON knows it.
         answered: false where the input is broken, and the line says so.
         instead: the line that then stands in the place of the answer, where a reader counts lines; None for none.
+        notes: what a person should know about the answer; `fields` has it too.
     """
 
     line: str
     fields: dict[str, Any]
     answered: bool = True
     instead: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def no_answer(name: str, error: DataError) -> Answer:

@@ -105,11 +105,16 @@ def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
     return sum(length for i, length in pushed if i not in firsts)
 
 
+def unscored_symbol(vocabulary: Vocabulary) -> int | None:
+    """Return the token id of unknown symbols, where the model has none of that id and cannot predict it."""
+    return vocabulary.unknown if vocabulary.unknown is not None and vocabulary.unknown >= len(vocabulary) else None
+
+
 def unknown_metrics(vocabulary: Vocabulary, text: TokenFile) -> dict[str, Any]:
     """Return how many symbols of a text are unknown, and how they count; nothing where no symbol is unknown."""
     count = text.count_of(vocabulary.unknown)
     if not count:
         return {}
-    of_its_own = vocabulary.unknown is not None and vocabulary.unknown < len(vocabulary)
-    how = "each is predicted as the symbol <unk>" if of_its_own else "they are read as zeros, and not predicted"
+    is_scored = unscored_symbol(vocabulary) is None
+    how = "each is predicted as the symbol <unk>" if is_scored else "they are read as zeros, and not predicted"
     return {"unknown_symbols": count, "unknown": f"{count} of {len(text)} symbols are not in the vocabulary; {how}"}
