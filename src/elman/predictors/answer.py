@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from elman.errors import DataError
+from elman.plots.labels import legend_line
 
 
 class Note(NamedTuple):
@@ -43,3 +45,10 @@ def no_answer(name: str, error: DataError) -> Answer:
     facts = [f"{verb} {fact}" for verb, fact in (("should be", error.should), ("is", error.found)) if fact]
     what += f" ({', '.join(facts)})" if facts else ""
     return Answer(f"no answer: {what}", {"input": name, "error": what}, answered=False)
+
+
+def label_notes(fields: Mapping[str, Any]) -> list[Note]:
+    """Return the note about the labels of a picture that no installed font draws, if there are such."""
+    legend = fields.get("picture_labels", {})
+    what = f"{fields.get('picture')}: {legend_line(legend)}"
+    return [Note("pictures with numbers for characters that no installed font has", what)] if legend else []

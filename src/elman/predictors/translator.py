@@ -21,7 +21,7 @@ from elman.decoding.limits import DecodingLimits
 from elman.errors import DataError
 from elman.models.translator import DecoderState, Translator
 from elman.plots.attention_matrix import create_plot_folder, draw_attention_matrix
-from elman.predictors.answer import Answer, Note, no_answer
+from elman.predictors.answer import Answer, Note, label_notes, no_answer
 from elman.predictors.base import Predictor
 from elman.predictors.inputs import InputLine, batched, count_lines, input_lines, resolved
 from elman.predictors.options import TranslateOptions
@@ -148,8 +148,8 @@ class TranslationPredictor(Predictor):
         notes = [*self._source_notes(row), *_ending_notes(row.where, hypotheses[0])]
         fields: dict[str, Any] = {"source": line, "translation": n_best[0]["translation"], "n_best": n_best}
         if options.pictures:
-            fields["picture"], missing = self._plot(line, hypotheses[0], Path(options.pictures), number)
-            notes += missing
+            fields |= self._plot(line, hypotheses[0], Path(options.pictures), number)
+            notes += label_notes(fields)
         if notes:
             fields["notes"] = [note.text for note in notes]
         return Answer("\n".join(lines), fields, notes=tuple(notes))
@@ -185,11 +185,12 @@ class TranslationPredictor(Predictor):
                 fields["alignment"] = [[t.strip(), s.strip()] for t, s in zip(symbols, sources, strict=False)]
         return {"translation": _one_line(symbols), **fields}
 
-    def _plot(self, line: str, hypothesis: Hypothesis, folder: Path, number: int) -> tuple[str, list[Note]]:
+    def _plot(self, line: str, hypothesis: Hypothesis, folder: Path, number: int) -> dict[str, Any]:
         path = create_plot_folder(folder) / f"attention-{number}.png"
         output = [*symbols_of(self.vocabularies.target, hypothesis.token_ids), "(end)"]
-        draw_attention_matrix(self.attention(line, hypothesis).numpy(), output, self._source_symbols(line), path)
-        return str(path), []
+        weights_TS = self.attention(line, hypothesis).numpy()
+        legend = draw_attention_matrix(weights_TS, output, self._source_symbols(line), path)
+        return {"picture": str(path), **({"picture_labels": legend} if legend else {})}
 
     @torch.no_grad()
     def attention(self, line: str, hypothesis: Hypothesis) -> Tensor:
