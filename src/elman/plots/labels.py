@@ -1,4 +1,4 @@
-"""Labels of plots out of texts of users: drawn literally, in installed fonts that have their characters."""
+"""PlotLabels of plots out of texts of users: drawn literally, in installed fonts that have their characters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MOST_NAMED = 20
 INSTALL = "a font with them draws them: apt install fonts-noto-cjk fonts-noto-core, or another one"
 
 
-class Labels(NamedTuple):
-    """Labels that can be drawn.
+class PlotLabels(NamedTuple):
+    """PlotLabels that can be drawn.
 
     Attributes:
         texts: one for each text; #1, #2 ... stand for texts with a character that no installed font has.
@@ -28,7 +28,7 @@ class Labels(NamedTuple):
     legend: dict[str, str]
 
 
-def labels_of(texts: Sequence[str], longest: int = LONGEST) -> Labels:
+def labels_of(texts: Sequence[str], longest: int = LONGEST) -> PlotLabels:
     """Return labels for texts, cut to `longest` characters; `$` is drawn as it is."""
     texts = [text[:longest] for text in texts]
     families = ["DejaVu Sans"]  # which comes with matplotlib
@@ -42,7 +42,7 @@ def labels_of(texts: Sequence[str], longest: int = LONGEST) -> Labels:
         if not undrawn.isdisjoint(text):
             numbers.setdefault(text, f"#{len(numbers) + 1}")
     drawn = [numbers.get(text, text) for text in texts]
-    return Labels(drawn, {"parse_math": False, "fontfamily": families}, {n: text for text, n in numbers.items()})
+    return PlotLabels(drawn, {"parse_math": False, "fontfamily": families}, {n: text for text, n in numbers.items()})
 
 
 def legend_line(legend: dict[str, str]) -> str:
