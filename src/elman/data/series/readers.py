@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from elman.data.delimited import read_table
 from elman.data.folders import visible_entries
+from elman.data.magnitudes import LARGEST
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
 from elman.data.series.regularisation import common_step, resample_to_grid
@@ -226,10 +227,17 @@ def _number(column: str, text: str) -> float:
         return math.nan
     try:
         value = float(text)
-        if math.isfinite(value) and "_" not in text:
-            return value
     except ValueError:
-        pass
+        value = math.nan
+    if abs(value) <= LARGEST and "_" not in text:
+        return value
+    if LARGEST < abs(value) < math.inf:
+        raise DataError(
+            f"{column} is too large",
+            should=f"a number of magnitude {LARGEST:g} or less",
+            found=repr(text[:40]),
+            hint="write the column in another unit, or skip such rows with --skip-bad",
+        )
     raise DataError(
         f"{column} is not a number",
         should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",
