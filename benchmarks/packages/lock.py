@@ -21,7 +21,7 @@ LOCKS = {"dev": ("dev",), "docs": ("docs",), "bench": ("bench", "wheel")}
 """The extras of each lock; that of the documentation is without the package's own dependencies."""
 
 MARK = "# What these need in turn, written by benchmarks/packages/lock.py."
-HEADER = """# Hashes for development and CI on Linux x86-64, written by benchmarks/packages/lock.py; torch is not among them.
+HEADER = """# Hashes for development and CI on Linux x86-64, without torch; written by benchmarks/packages/lock.py.
 # pip install --require-hashes --no-deps --requirement requirements/{name}.lock
 """
 

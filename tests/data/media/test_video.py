@@ -159,5 +159,5 @@ def test_a_rotation_of_no_camera_is_refused(tmp_path: Path, write_video, matrix:
 
 
 def test_a_rotation_is_a_number_of_quarter_turns() -> None:
-    angles = (0, 90, 180, 270, -90, -180, 360)
-    assert [quarter_turns(Path("x"), angle) for angle in angles] == [0, 1, 2, 3, 3, 2, 0]
+    angles = (0, 90, 180, 270, -90, -180, 360, 89, -179)
+    assert [quarter_turns(Path("x"), angle) for angle in angles] == [0, 1, 2, 3, 3, 2, 0, 1, 2]

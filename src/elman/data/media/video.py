@@ -74,11 +74,12 @@ def quarter_turns(path: Path, degrees: int) -> int:
     Raises:
         DataError: the rotation is no multiple of 90 degrees, or its matrix is invalid.
     """
-    if not -360 <= degrees <= 360 or degrees % 90:
+    turns = round(degrees / 90)
+    if not -360 <= degrees <= 360 or abs(degrees - 90 * turns) > 1:  # rounding, on the way from a matrix
         found = f"{degrees} degrees" if -360 <= degrees <= 360 else "an invalid matrix"
         what, hint = f"{path} has an unsupported rotation", "export it again, upright, or remove it"
         raise DataError(what, should="a multiple of 90 degrees", found=found, hint=hint)
-    return degrees // 90 % 4
+    return turns % 4
 
 
 def turned(size: tuple[int, int], turns: int) -> tuple[int, int]:
