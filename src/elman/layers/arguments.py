@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ def check_bool(name: str, value: object) -> bool:
     raise ArgumentTypeError(what, should="True or False", found=repr(value), hint=hint)
 
 
-def check_dropout(layer: object, dropout: object, num_layers: int) -> float:
+def check_dropout(layer: object, dropout: Any, num_layers: int) -> float:
     """Return the probability of dropping as a plain number, and warn where a single layer has nothing to drop.
 
     The warning points to the line that builds `layer`, whose `__init__` asks.
