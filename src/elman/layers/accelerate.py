@@ -51,7 +51,8 @@ def accelerate(model: nn.Module) -> Acceleration:
 
     The layers stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and
     further attributes are as before. So are layers in lists, tuples and dictionaries that a module holds, and bound
-    `forward` methods. What would behave differently or gain nothing is left alone, with the reason. `decelerate` undoes it.
+    `forward` methods. What would behave differently or gain nothing is left alone, with the reason.
+    `decelerate` undoes it.
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
