@@ -211,7 +211,7 @@ class Recurrent(nn.Module):
             or _tracing_state() is not None
             or type(self._parameters.get(FIRST)) is not Parameter
         ):
-            result = self._forward_intercepted(input, hx, lengths, resets)
+            result: tuple[Any, Any] | None = self._forward_intercepted(input, hx, lengths, resets)
             if result is not None:
                 return result
         if isinstance(input, PackedSequence):
@@ -415,7 +415,7 @@ class Recurrent(nn.Module):
         """Return why torch's own operator cannot run a call of all layers, or None; see `elman.layers.drop_in`."""
         return f"torch.nn has no layer of the cell {type(self.cell).__name__}"
 
-    def _forward_torch(self, input: Any, hx: Any) -> Any:
+    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
         """Run torch's own operator over a call that `torch_refusal` lets pass."""
         raise NotImplementedError
 
@@ -427,7 +427,8 @@ class Recurrent(nn.Module):
         # Parameters may be swapped for others, which torch does only where nothing refers to them weakly.
         forget(self._parameters.values())
         self._stepper = Stepper()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def unpack(
         self, packed: PackedSequence, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
