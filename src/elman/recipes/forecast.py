@@ -137,6 +137,7 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         return {
             **spec.described(panel),
             **{name.replace(" ", "_"): count for name, count in table.counts.items()},
+            **({"notes": table.notes} if table.notes else {}),
             **skipped_rows(table),
             **({"skipped_series": skipped_series} if skipped_series else {}),
         }
