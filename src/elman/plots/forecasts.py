@@ -66,7 +66,8 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         axes.plot(ahead, panel.quantiles_FQ[:, half], color="C0", label="forecast")
         axes.plot(ahead, panel.baseline_F, color="C1", linewidth=0.8, linestyle="--", label="seasonal naive")
         axes.plot(ahead, panel.future_F, color="k", linewidth=1, label="true values")
-        axes.set_title(f"{name}, from {panel.title} on" if n == 0 else f"from {panel.title} on", fontsize=9)
+        title = f"{name}, from {panel.title} on" if n == 0 else f"from {panel.title} on"
+        axes.set_title(title, fontsize=9, parse_math=False)  # names are literal text
         if n == 0:
             axes.legend(fontsize=7, loc="upper left", ncols=3)
     try:

@@ -24,6 +24,7 @@ from elman.data.labelled.ts_archive import parse_numbers
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
+from elman.number_format import percent, resolved
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.inputs import STDIN, exists, is_stdin
@@ -83,7 +84,9 @@ class ClassificationPredictor(Predictor):
                 if is_stdin(source) and self.encoder is None:
                     yield from self._running(STDIN, self._stream(sys.stdin), chosen)
                 else:
-                    yield from self._answers(source, make_encoder(None, self.encoder), chosen)
+                    yield from self._answers(
+                        source, make_encoder(None, self.encoder, recentring=self.form.recentring), chosen
+                    )
             except DataError as error:
                 if not chosen.skip_bad:
                     raise
@@ -130,7 +133,7 @@ class ClassificationPredictor(Predictor):
                 name, cells = f"line {number}", line.replace(",", " ").replace(";", " ").split()
                 step = parse_numbers(name, cells)
                 self.form.check_steps(name, step.shape)
-                yield torch.from_numpy(step)
+                yield torch.from_numpy(self.form.recentring.to_float32(name, step))
 
     def _running(self, name: str, steps: Iterable[Tensor], chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield an answer after every so many steps, and after the last one if it has none yet."""
@@ -152,7 +155,7 @@ class ClassificationPredictor(Predictor):
         prefix = f"{name}: " if step is None else f"{name}, step {step}: "
         if labels.target == "number":
             number = float(scores_NC[0, 0]) * labels.deviation + labels.mean
-            return Answer(f"{prefix}{number:.6g}", {**where, "number": number})
+            return Answer(prefix + resolved([number], labels.deviation)[0], {**where, "number": number})
         if labels.target == "classes":
             each_C = sigmoid(scores_NC[0], self.temperature)
             names = [labels.classes[n] for n in np.flatnonzero(each_C > 0.5)]
@@ -168,7 +171,7 @@ class ClassificationPredictor(Predictor):
 
 def _shown(classes: Sequence[str], probability_C: NDArray[Any], top: int) -> str:
     order = np.argsort(-probability_C, kind="stable")[:top]
-    return "  ".join(f"{classes[n]} {probability_C[n]:.1%}" for n in order)
+    return "  ".join(f"{classes[n]} {percent(float(probability_C[n]))}" for n in order)
 
 
 def _by_name(classes: Sequence[str], probability_C: NDArray[Any]) -> dict[str, float]:

@@ -148,7 +148,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[LabelledPart, SkippedRows]:
         read, skipped = partial(self.examples_of, sources, limit), SkippedRows()
-        encode = make_encoder(self.form.labels, self.encoder)
+        encode = make_encoder(self.form.labels, self.encoder, recentring=self.form.recentring)
         part, _ = write_examples(folder, "evaluation", read, encode, skip_bad, skipped)
         self.form.check_steps(str(sources[0]), part.input.values.shape[1:])
         return part, skipped

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,3 +95,28 @@ def test_no_class_is_in_the_validation_part_alone(labels: list, share: float) ->
     held = split_examples(labels, "classes", share, 1)
     known = {name for label, out in zip(labels, held, strict=True) if not out for name in label.split(";")}
     assert known == {name for label in labels for name in label.split(";")}
+
+
+def test_numbers_whose_squares_overflow_or_vanish_are_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"a label has a label that is too large|too large\n.*at most 1e\+150\n.*1e\+200"
+    ):
+        Labels.of("number", [1, 1e200])
+    with pytest.raises(DataError, match=r"too close together\n.*1e-150"):
+        Labels.of("number", [0, 1e-160])
+    assert Labels.of("number", [1e100, 3e100]).deviation == pytest.approx(1e100)
+
+
+@pytest.mark.parametrize("labels", [[n + 0.5 for n in range(30)], [f"{n / 7}" for n in range(25)]])
+def test_measurements_are_no_classes(labels: list) -> None:
+    with pytest.raises(
+        DataError, match=r"nearly all of them differ\n.*several examples\n.*different.*\n.*target=number"
+    ):
+        Labels.of("class", labels)
+
+
+@pytest.mark.parametrize(
+    "labels", [[1.5, 2.5] * 20, range(40), [f"v{n}.5" for n in range(30)], [0.5 * n for n in range(9)]]
+)
+def test_numbers_may_be_names_of_classes(labels: Any) -> None:
+    assert len(Labels.of("class", list(labels)).classes) >= 2

@@ -38,7 +38,7 @@ def _load_text(path: Path, reading: ReaderOptions) -> Values:
 
 
 def _load_array(path: Path, reading: ReaderOptions) -> Values:
-    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float32."""
+    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 and float32 stay, all else becomes float64."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "uifb":
@@ -51,7 +51,7 @@ def _load_array(path: Path, reading: ReaderOptions) -> Values:
     if steps.dtype == np.uint8:
         return np.ascontiguousarray(steps)
     parse_numbers(str(path), steps.reshape(-1).tolist())
-    return steps.astype(np.float32)
+    return steps if steps.dtype == np.float32 else steps.astype(np.float64)
 
 
 def _load_series(path: Path, reading: ReaderOptions) -> Values:

@@ -69,7 +69,7 @@ def _sequence(values: NDArray[Any], n: int, order: str) -> Values:
     if item.dtype == np.uint8:
         item = scan_image(item, order) if item.ndim == 2 else item.reshape(len(item), *item.shape[1:] or (1,))
         return np.asarray(item)
-    return np.asarray(item, np.float32).reshape(len(item), -1)
+    return np.asarray(item, np.float64).reshape(len(item), -1)
 
 
 def read_idx(path: Path) -> NDArray[Any]:

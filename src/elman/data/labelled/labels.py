@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.moments import moments_of
 from elman.errors import DataError
 
+LARGEST = 1e150  # a number to predict; the square of a larger one overflows
+MANY = 20  # classes, from which on numbers with fractions are no names
 TARGETS = ("class", "classes", "number", "tags")
 
 
@@ -44,7 +47,15 @@ class Labels:
         """
         if target == "number":
             values = np.array([label_number(label, "a label") for label in labels])
-            return cls(target, examples=len(labels), mean=float(values.mean()), deviation=float(values.std()) or 1.0)
+            mean, deviation = map(float, moments_of(values))
+            if 0 < deviation < 1 / LARGEST:
+                raise DataError(
+                    "the numbers to predict are too close together",
+                    should=f"a standard deviation of at least {1 / LARGEST:g}",
+                    found=f"{deviation:.3g}",
+                    hint="another unit, in which they are larger",
+                )
+            return cls(target, examples=len(labels), mean=mean, deviation=deviation or 1.0)
         counted = Counter(name for label in labels for name in class_names(label, target))
         if len(counted) < 2:
             raise DataError(
@@ -54,6 +65,13 @@ class Labels:
                 hint="other data, or --set target=number where labels are numbers",
             )
         classes = sorted(counted, key=_natural)
+        if target == "class" and _are_measurements(classes, len(labels)):
+            raise DataError(
+                "the labels are numbers, and nearly all of them differ",
+                should="classes, each with several examples",
+                found=f"{len(classes)} different labels of {len(labels)} examples, such as {', '.join(classes[:3])}",
+                hint="--set target=number to predict numbers",
+            )
         return cls(target, tuple(classes), tuple(counted[name] for name in classes), len(labels))
 
     @property
@@ -68,7 +86,7 @@ class Labels:
             DataError: there is none, it was not in the training data, or there are not as many tags as steps.
         """
         if self.target == "number":
-            return np.array([label_number(label, name)], np.float32)
+            return np.array([label_number(label, name)])
         found = class_names(label, self.target, name)
         unseen = [one for one in found if one not in self.classes]
         if unseen:
@@ -129,7 +147,7 @@ def label_number(label: Any, name: str) -> float:
     """Return a label that is a number.
 
     Raises:
-        DataError: it is none, or not finite.
+        DataError: it is none, not finite, or so large that its square overflows.
     """
     try:
         value = float(label[0] if isinstance(label, list) and len(set(label)) == 1 else label)
@@ -141,6 +159,13 @@ def label_number(label: Any, name: str) -> float:
             should="a finite number",
             found=repr(label)[:60],
             hint="--set target=class where labels are names, or skip it with --skip-bad",
+        )
+    if abs(value) > LARGEST:
+        raise DataError(
+            f"{name} has a label that is too large",
+            should=f"a number of at most {LARGEST:g}",
+            found=repr(label)[:60],
+            hint="another unit, or skip it with --skip-bad",
         )
     return value
 
@@ -162,6 +187,12 @@ def _natural(name: str) -> tuple[bool, float, str]:
     except ValueError:
         value = np.nan
     return (False, value, name) if np.isfinite(value) else (True, 0.0, name)
+
+
+def _are_measurements(classes: Sequence[str], examples: int) -> bool:
+    """Return whether the names of classes are many numbers with fractions, of which most stand once."""
+    many = len(classes) > MANY and 2 * len(classes) > examples
+    return many and all(not _natural(name)[0] for name in classes) and any(float(name) % 1 for name in classes)
 
 
 def split_examples(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:

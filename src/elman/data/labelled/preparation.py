@@ -9,7 +9,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, LabelledPart, whole_part
+from elman.data.labelled.dataset import (
+    EXAMPLES,
+    HELD,
+    LABELS,
+    NO_RECENTRING,
+    VALIDATION,
+    LabelledFormat,
+    LabelledPart,
+    Recentring,
+    whole_part,
+)
 from elman.data.labelled.example import Example, Values
 from elman.data.labelled.labels import Labels, class_names, label_number, split_examples
 from elman.data.labelled.text_encoder import TextEncoder
@@ -58,7 +68,7 @@ def prepare_examples(
     Raises:
         DataError: there are too few examples, one is broken, or they differ in kind.
     """
-    valid, names, textual, words = _survey(read, target, skip_bad)
+    valid, names, textual, words, extremes = _survey(read, target, skip_bad)
     held_out = split_examples(names, target, 0.0 if validation_read else validation, seed)
     labels = Labels.of(target, [name for name, out in zip(names, held_out, strict=True) if not out])
     if not (held_out.any() or validation_read):
@@ -80,16 +90,19 @@ def prepare_examples(
         encoder = TextEncoder.build(texts, kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
-    part, places = write_examples(folder, EXAMPLES, read, make_encoder(labels, encoder), skip_bad, skipped)
+    recentring = Recentring.fit([extremes[n] for n in training if n in extremes])
+    encode = make_encoder(labels, encoder, recentring=recentring)
+    part, places = write_examples(folder, EXAMPLES, read, encode, skip_bad, skipped)
     held_out = np.array([n not in training for n in places])
     with written_beside(folder / HELD) as file:
         np.save(file, held_out, allow_pickle=False)
     shape = part.input.values.shape[1:]
     mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held_out))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
-    LabelledFormat(kind, shape, mean, deviation, labels, reader).save(folder)
+    LabelledFormat(kind, shape, mean, deviation, labels, reader, recentring.offset, recentring.unit).save(folder)
     if validation_read:
-        write_examples(folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped)
+        encode = make_encoder(labels, encoder, part, recentring)
+        write_examples(folder, VALIDATION, validation_read, encode, skip_bad, skipped)
     lines, lengths = skipped.lines(), part.input.lengths
     counts = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
     return {
@@ -102,28 +115,38 @@ def prepare_examples(
     }
 
 
-def _survey(read: Read, target: str, skip_bad: bool) -> tuple[list[int], list[Any], bool, float]:
-    """Return the numbers of the valid examples, their labels, whether they are text, and the words of a text."""
+def _survey(
+    read: Read, target: str, skip_bad: bool
+) -> tuple[list[int], list[Any], bool, float, dict[int, NDArray[np.float64]]]:
+    """Return the numbers of the valid examples, their labels, whether they are text, and the words of a text.
+
+    Last are the least and the greatest value of each feature, (2, I), of those examples that are float64.
+    """
     places: list[int] = []
     labels: list[Any] = []
+    extremes: dict[int, NDArray[np.float64]] = {}
     textual, words = False, 0
 
-    def look(name: str, values: Values, label: Any) -> tuple[bool, int, Any]:
+    def look(name: str, values: Values, label: Any) -> tuple[bool, int, Any, NDArray[np.float64] | None]:
         _ = label_number(label, name) if target == "number" else class_names(label, target, name)
         text = isinstance(values, str | list)
         if labels and text != textual:
             raise DataError(f"{name} is not like the others", should="all text, or all numbers", found="both")
         count = len(values.split()) if isinstance(values, str) else len(values)
-        return text, count, label
+        if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2:
+            return text, count, label, np.stack([values.min(0), values.max(0)])
+        return text, count, label, None
 
     skipped = SkippedRows()
-    for n, (text, count, label) in valid_examples(read, look, skip_bad, skipped):
+    for n, (text, count, label, ends) in valid_examples(read, look, skip_bad, skipped):
         textual, words = text, words + count
         places.append(n)
         labels.append(label)
+        if ends is not None:
+            extremes[n] = ends
     if not labels:
         raise no_examples_error(skipped)
-    return places, labels, textual, words / len(labels)
+    return places, labels, textual, words / len(labels), extremes
 
 
 def valid_examples(
@@ -183,13 +206,19 @@ def no_examples_error(skipped: SkippedRows) -> DataError:
     )
 
 
-def make_encoder(labels: Labels | None, encoder: TextEncoder | None, like: LabelledPart | None = None) -> Encode:
+def make_encoder(
+    labels: Labels | None,
+    encoder: TextEncoder | None,
+    like: LabelledPart | None = None,
+    recentring: Recentring = NO_RECENTRING,
+) -> Encode:
     """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
 
     Args:
         labels: what labels there are; None: they are not looked at.
         encoder: of text.
         like: a part that the examples must be like.
+        recentring: of numbers.
     """
     shapes = [(like.input.values.shape[1:], like.input.values.dtype)] if like else []
 
@@ -197,7 +226,7 @@ def make_encoder(labels: Labels | None, encoder: TextEncoder | None, like: Label
         if isinstance(values, str | list) != (encoder is not None):
             kinds = ("text", "numbers") if encoder else ("numbers", "text")
             raise DataError(f"{name} is not what the model reads", should=kinds[0], found=kinds[1])
-        steps: NDArray[Any] = encoder.encode(values) if encoder else np.asarray(values)
+        steps: NDArray[Any] = encoder.encode(values) if encoder else recentring.to_float32(name, np.asarray(values))
         if len(steps) == 0:
             raise DataError(f"{name} has no symbols", should="at least one", found=repr(values)[:40])
         target = np.zeros(1) if labels is None else labels.encode(label, name, len(steps))

@@ -70,19 +70,19 @@ def _series(name: str, dimensions: list[str]) -> Values:
     return np.stack(rows, 1)
 
 
-def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return numbers, (N,) float32.
+def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return numbers, (N,) float64, of the range of float32.
 
     Raises:
         DataError: one is missing, no number, or not finite.
     """
     try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
-            array = np.array(cells, np.float32)
-    except (ValueError, TypeError):
-        array = np.empty(0, np.float32)
-    if array.shape == (len(cells),) and np.isfinite(array).all():
-        return array
+        array = np.array(cells, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        array = np.empty(0)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        if array.shape == (len(cells),) and np.isfinite(array.astype(np.float32)).all():
+            return array
     n, cell = next((n, cell) for n, cell in enumerate(cells) if not _is_finite(cell))
     raise DataError(
         f"{name} is not all numbers",
@@ -96,7 +96,7 @@ def _is_finite(cell: object) -> bool:
     try:
         with np.errstate(over="ignore"):
             return bool(np.isfinite(np.float32(cell)))  # type: ignore[arg-type]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False
 
 
