@@ -23,9 +23,10 @@ from elman.number_format import decimal, percent, resolved
         (3.4e30, "3.40000e+30"),
         (math.inf, "inf"),
         (math.nan, "nan"),
+        (None, "overflow"),
     ],
 )
-def test_metrics(value: float, text: str) -> None:
+def test_metrics(value: float | None, text: str) -> None:
     assert decimal(value) == text
 
 
@@ -41,9 +42,10 @@ def test_metrics(value: float, text: str) -> None:
         (4e-30, "4e-28%"),
         (1.0003, "100.03%"),
         (math.nan, "nan%"),
+        (None, "overflow"),
     ],
 )
-def test_shares(share: float, text: str) -> None:
+def test_shares(share: float | None, text: str) -> None:
     assert percent(share) == text
 
 

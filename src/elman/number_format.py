@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+OVERFLOW = "overflow"
 SMALLEST_PERCENTAGE = 1e-6  # a smaller one is in scientific notation
 PLAIN = (1e-4, 1e15)  # magnitudes of measured numbers that are printed without an exponent
 LARGEST_DECIMAL = 1e9  # a larger metric is in scientific notation
@@ -15,20 +16,24 @@ SIGNIFICANT = 17  # digits that tell all doubles apart
 FINER = 3  # digits that are printed behind the first one of a spread
 
 
-def decimal(value: float, decimals: int = 4) -> str:
-    """Return a metric with a fixed count of decimals.
+def decimal(value: float | None, decimals: int = 4) -> str:
+    """Return a metric with a fixed count of decimals; None, in JSON, is one that overflowed.
 
     There are more of them where 1 or -1 would appear for a number that only is close to it. Scientific notation is used
     where the decimals would show less than two digits, and for numbers of ten digits and more.
     """
+    if value is None:
+        return OVERFLOW
     size = abs(value)
     if 0 < size < 10.0 ** (1 - decimals) or LARGEST_DECIMAL <= size < math.inf:
         return f"{value:.{max(1, decimals - 2) if size < 1 else decimals + 1}e}"
     return _distinct(value, decimals, (1.0, -1.0))
 
 
-def percent(share: float, decimals: int = 1) -> str:
+def percent(share: float | None, decimals: int = 1) -> str:
     """Return a share as a percentage, with more decimals where 0 % or 100 % would appear for a share close to it."""
+    if share is None:
+        return OVERFLOW
     percentage = 100 * share
     if 0 < abs(percentage) < SMALLEST_PERCENTAGE:
         return f"{percentage:.0e}%"

@@ -19,6 +19,7 @@ from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import VOCABULARIES, load_vocabulary
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
+from elman.number_format import decimal, percent
 from elman.plots.confusion_matrix import draw_confusion_matrix
 from elman.predictors.options import ClassifyOptions
 from elman.recipes.base import Part, Recipe
@@ -205,8 +206,8 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         if "mse" in metrics:
-            return f"mean squared error {metrics['mse']:.4g}"
-        return f"accuracy {metrics['accuracy']:.1%}, {metrics['nats']:.4f} nats"
+            return f"mean squared error {decimal(metrics['mse'])}"
+        return f"accuracy {percent(metrics['accuracy'])}, {decimal(metrics['nats'])} nats"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [("Classify a new sequence", f"elman predict {run} FILE")]
