@@ -185,8 +185,8 @@ def saturated(layer: LayerUnderTest, limit: Thresholds) -> str | None:
         return f"the derivative of the candidate is under 0.05 in {percent(share, 0)} of all steps and units"
     if not saturation.gates and share > limit.saturated and horizon is not None and horizon < layer.memory:
         return (
-            f"f' is under 0.05 in {percent(share, 0)} of all steps and units, and less than 1 % of the gradient is left "
-            f"at lag {horizon}; {layer.memory} steps are required"
+            f"f' is under 0.05 in {percent(share, 0)} of all steps and units, and less than 1 % of the gradient is "
+            f"left at lag {horizon}; {layer.memory} steps are required"
         )
     closed = saturation.gates["o"].closed if "o" in saturation.gates else 0.0
     if closed > limit.stuck:
