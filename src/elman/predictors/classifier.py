@@ -21,13 +21,14 @@ from elman.data.labelled.preparation import Encode, load_example, make_encoder
 from elman.data.labelled.readers import read_inputs
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.labelled.ts_archive import parse_numbers
+from elman.data.text.lines import decoded_line
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
 from elman.number_format import percent, resolved
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STDIN, exists, is_stdin
+from elman.predictors.inputs import STANDARD_INPUT, STDIN, exists, is_stdin, stdin_lines, stdin_text
 from elman.predictors.options import ClassifyOptions
 
 
@@ -82,7 +83,7 @@ class ClassificationPredictor(Predictor):
         for source in inputs:
             try:
                 if is_stdin(source) and self.encoder is None:
-                    yield from self._running(STDIN, self._stream(sys.stdin), chosen)
+                    yield from self._running(STDIN, self._stream(stdin_text()), chosen)
                 else:
                     yield from self._answers(
                         source, make_encoder(None, self.encoder, recentring=self.form.recentring), chosen
@@ -91,6 +92,9 @@ class ClassificationPredictor(Predictor):
                 if not chosen.skip_bad:
                     raise
                 yield no_answer(str(source), error)
+        for line in self.reader_options.notes.lines():
+            sys.stderr.write(f"{line}\n")
+        self.reader_options.notes.clear()
 
     def _answers(self, source: str | Path, encode: Encode, chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield the answers to the examples of an input."""
@@ -118,11 +122,15 @@ class ClassificationPredictor(Predictor):
 
     def _examples(self, source: str | Path) -> Iterator[Example]:
         if self.encoder and is_stdin(source):
-            for number, line in enumerate(sys.stdin, 1):
+            for number, line in enumerate(stdin_lines(), 1):
                 if line.strip():
-                    yield Example(f"line {number}", partial(str, line.strip()), None)
+                    yield Example(f"line {number}", partial(decoded_line, line, number, STANDARD_INPUT), None)
         elif self.encoder and not exists(source):
-            yield Example(str(source)[:60], partial(str, source), None)
+            yield Example(str(source)[:60] or "the text", partial(str, source), None)
+        elif source == "":
+            raise DataError(
+                "the name of a file is empty", should="a file, a folder, or - for standard input", found="''"
+            )
         else:
             yield from read_inputs([Path(source)], self.reader_options, self.form.reader)
 

@@ -94,6 +94,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, write_video) -> None:
     assert len(read_frames(film, most_frames=5)) == 5
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(film.read_bytes()[:90])
+    with pytest.raises(DataError, match=r"broken\.mp4 is truncated\n.*bytes of segment, as in its header\n"):
+        read_frames(broken)
+    broken.write_bytes(b"no container" * 9)
     with pytest.raises(DataError, match=r"broken\.mp4 cannot be read as a video\n.*complete file\n"):
         read_frames(broken)
     text = tmp_path / "notes.txt"

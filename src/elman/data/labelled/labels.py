@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.moments import moments_of
+from elman.data.magnitudes import LARGEST, SMALLEST
 from elman.errors import DataError
 
-LARGEST = 1e150  # a number to predict; the square of a larger one overflows
-MANY = 20  # classes, from which on numbers with fractions are no names
+OFFSET = 1000.0
+"""Deviations that the mean of numbers may be from 0 until float32 would round them too much."""
+
+MANY_NUMBERS = 20
+"""Classes that are numbers, from which on they look like numbers to predict."""
+
 TARGETS = ("class", "classes", "number", "tags")
 
 
@@ -47,15 +51,14 @@ class Labels:
         """
         if target == "number":
             values = np.array([label_number(label, "a label") for label in labels])
-            mean, deviation = map(float, moments_of(values))
-            if 0 < deviation < 1 / LARGEST:
+            if 0 < np.abs(values).max() < SMALLEST:
                 raise DataError(
-                    "the numbers to predict are too close together",
-                    should=f"a standard deviation of at least {1 / LARGEST:g}",
-                    found=f"{deviation:.3g}",
-                    hint="another unit, in which they are larger",
+                    "the labels are too small",
+                    should=f"numbers of which one is at least {SMALLEST:g}",
+                    found=f"at most {np.abs(values).max():g}",
+                    hint="write them in a larger unit",
                 )
-            return cls(target, examples=len(labels), mean=mean, deviation=deviation or 1.0)
+            return cls(target, examples=len(labels), mean=float(values.mean()), deviation=float(values.std()) or 1.0)
         counted = Counter(name for label in labels for name in class_names(label, target))
         if len(counted) < 2:
             raise DataError(
@@ -65,19 +68,18 @@ class Labels:
                 hint="other data, or --set target=number where labels are numbers",
             )
         classes = sorted(counted, key=_natural)
-        if target == "class" and _are_measurements(classes, len(labels)):
-            raise DataError(
-                "the labels are numbers, and nearly all of them differ",
-                should="classes, each with several examples",
-                found=f"{len(classes)} different labels of {len(labels)} examples, such as {', '.join(classes[:3])}",
-                hint="--set target=number to predict numbers",
-            )
+        _check_names(target, classes, sum(counted.values()))
         return cls(target, tuple(classes), tuple(counted[name] for name in classes), len(labels))
 
     @property
     def outputs(self) -> int:
         """How many outputs a model needs."""
         return len(self.classes) or 1
+
+    @property
+    def precision(self) -> type[np.float32] | type[np.float64]:
+        """The type of numbers: float64 where float32 would round off much of how they differ from their mean."""
+        return np.float64 if abs(self.mean) > OFFSET * self.deviation else np.float32
 
     def encode(self, label: Any, name: str, steps: int) -> NDArray[Any]:
         """Return a label as an array: (1,) for a class or a number, (1, C) for several classes, (T,) for tags.
@@ -86,7 +88,8 @@ class Labels:
             DataError: there is none, it was not in the training data, or there are not as many tags as steps.
         """
         if self.target == "number":
-            return np.array([label_number(label, name)])
+            number = label_number(label, name)
+            return np.array([number], self.precision)
         found = class_names(label, self.target, name)
         unseen = [one for one in found if one not in self.classes]
         if unseen:
@@ -147,12 +150,19 @@ def label_number(label: Any, name: str) -> float:
     """Return a label that is a number.
 
     Raises:
-        DataError: it is none, not finite, or so large that its square overflows.
+        DataError: it is none, or not finite.
     """
     try:
         value = float(label[0] if isinstance(label, list) and len(set(label)) == 1 else label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = np.nan
+    if LARGEST < abs(value) < np.inf:
+        raise DataError(
+            f"{name} has a label that is too large",
+            should=f"a number of magnitude {LARGEST:g} or less",
+            found=repr(label)[:60],
+            hint="write the labels in another unit, or skip such examples with --skip-bad",
+        )
     if not np.isfinite(value):
         raise DataError(
             f"{name} has a label that is not a number",
@@ -160,14 +170,29 @@ def label_number(label: Any, name: str) -> float:
             found=repr(label)[:60],
             hint="--set target=class where labels are names, or skip it with --skip-bad",
         )
-    if abs(value) > LARGEST:
-        raise DataError(
-            f"{name} has a label that is too large",
-            should=f"a number of at most {LARGEST:g}",
-            found=repr(label)[:60],
-            hint="another unit, or skip it with --skip-bad",
-        )
     return value
+
+
+def _check_names(target: str, classes: Sequence[str], count: int) -> None:
+    """Check that classes are not measurements: many different numbers with fractions, hardly one of which occurs twice.
+
+    Raises:
+        DataError: they are.
+    """
+    if len(classes) > MANY_NUMBERS and 2 * len(classes) > count and are_numbers(classes):
+        whole = all(float(name).is_integer() for name in classes)
+        if not whole:
+            raise DataError(
+                "the labels are numbers, not classes",
+                should=f"names of classes, or {MANY_NUMBERS} different numbers at most",
+                found=f"{len(classes)} different numbers in {count} labels, such as {classes[0]} and {classes[-1]}",
+                hint=f"--set target=number, which predicts the number{'s of each step' if target == 'tags' else ''}",
+            )
+
+
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Return whether the names of all classes are finite numbers."""
+    return all(not _natural(name)[0] for name in classes)
 
 
 def unseen_label_error(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:
@@ -187,12 +212,6 @@ def _natural(name: str) -> tuple[bool, float, str]:
     except ValueError:
         value = np.nan
     return (False, value, name) if np.isfinite(value) else (True, 0.0, name)
-
-
-def _are_measurements(classes: Sequence[str], examples: int) -> bool:
-    """Return whether the names of classes are many numbers with fractions, of which most stand once."""
-    many = len(classes) > MANY and 2 * len(classes) > examples
-    return many and all(not _natural(name)[0] for name in classes) and any(float(name) % 1 for name in classes)
 
 
 def split_examples(labels: Sequence[Any], target: str, share: float, seed: int) -> NDArray[np.bool_]:

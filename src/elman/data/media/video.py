@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.media.files import decoding
-from elman.errors import DataError, SettingError, extra
+from elman.data.media.containers import opened
+from elman.errors import DataError, SettingError
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
 """The suffixes of the videos in a folder."""
@@ -43,13 +43,11 @@ def frames_of(
         uint8, (H, W), or (H, W, 3) with colour.
 
     Raises:
-        DataError: the file is missing, empty, broken, or has no video stream.
+        DataError: the file is missing, empty, broken, truncated, or has no video stream.
         MissingExtraError: PyAV is not installed.
     """
     path = Path(path)
-    with extra("video", "reading video"):
-        import av
-    with decoding(path, "a video", VIDEO_SUFFIXES), av.open(str(path)) as container:
+    with opened(path, "a video", VIDEO_SUFFIXES) as container:
         if not container.streams.video:
             streams = ", ".join(stream.type for stream in container.streams) or "nothing"
             raise DataError(f"{path} has no video stream", should="a video", found=streams, hint="remove it")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.delimited import read_table
+from elman.data.folders import visible_entries
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
 from elman.data.series.notes import placeholder_notes, time_notes
@@ -176,7 +177,7 @@ def _named(place: str, group: str) -> str:
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
     for source in sources:
         if source.is_dir():
-            found = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+            found = [path for path in visible_entries(source) if path.suffix.lower() in (".csv", ".tsv")]
             if not found:
                 raise DataError(f"{source} holds no series", should="*.csv", found="none of them")
             yield from found
@@ -239,17 +240,18 @@ def _number(column: str, text: str, missing: Set[str]) -> float:
     """Return a cell as a number, nan where it says that there is none."""
     if text.strip().lower() in missing:
         return math.nan
-    value = math.nan
     try:
-        if "_" not in text:
-            value = float(text)
+        value = float(text)
     except ValueError:
-        pass
-    if abs(value) <= LARGEST:
+        value = math.nan
+    if abs(value) <= LARGEST and "_" not in text:
         return value
     if LARGEST < abs(value) < math.inf:
         raise DataError(
-            f"{column} is too large", should=f"a number of at most {LARGEST:g}", found=text[:40], hint="another unit"
+            f"{column} is too large",
+            should=f"a number of magnitude {LARGEST:g} or less",
+            found=repr(text[:40]),
+            hint="write the column in another unit, or skip such rows with --skip-bad",
         )
     raise DataError(
         f"{column} is not a number",
