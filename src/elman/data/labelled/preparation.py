@@ -140,8 +140,10 @@ def _survey(
     def look(name: str, values: Values, label: Any) -> tuple[str, Any, StepForm | None, int, Any]:
         _ = label_number(label, name) if target == "number" else class_names(label, target, name)
         count = len(values.split()) if isinstance(values, str) else len(values)
-        precise = not isinstance(values, str | list) and values.dtype == np.float64 and values.ndim == 2
-        return name, label, form_of(values), count, np.stack([values.min(0), values.max(0)]) if precise else None
+        ends = None
+        if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2:
+            ends = np.stack([values.min(0), values.max(0)])
+        return name, label, form_of(values), count, ends
 
     skipped = SkippedRows()
     forms: Counter[StepForm | None] = Counter()
