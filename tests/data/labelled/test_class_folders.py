@@ -58,7 +58,7 @@ def test_files_of_numbers(tmp_path: Path) -> None:
             load_file(csv, ReaderOptions())
     array = tmp_path / "a.npy"
     np.save(array, np.arange(4).reshape(2, 2))
-    assert load_file(array, ReaderOptions()).dtype == np.float32
+    assert load_file(array, ReaderOptions()).dtype == np.float64
     np.save(array, np.array([1.0, np.nan]))
     with pytest.raises(DataError, match="'nan' at place 2"):
         load_file(array, ReaderOptions())

@@ -15,7 +15,8 @@ from elman.errors import SettingError
 from elman.settings import Settings, setting
 
 Values = str | list[str] | NDArray[Any]
-"""Text; words or other symbols; (T, I) numbers, float32 or the uint8 of pixels; or (T, H, W[, 3]) frames, uint8."""
+"""Text; words or other symbols; (T, I) numbers, float64, float32 or the uint8 of pixels; or frames, uint8, of shape
+(T, H, W[, 3])."""
 
 
 class Example(NamedTuple):

@@ -39,7 +39,7 @@ def _load_text(path: Path, reading: ReaderOptions) -> Values:
 
 
 def _load_array(path: Path, reading: ReaderOptions) -> Values:
-    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float32."""
+    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float64."""
     with read_errors(path, "an array of numbers"):
         # A mapped file is compared with the sizes in its header before memory is taken.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
