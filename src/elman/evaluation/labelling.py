@@ -43,7 +43,7 @@ def predict_part(model: Any, labels: Labels, part: LabelledPart) -> Predictions:
     device = next(model.parameters()).device
     scores, targets = [], []
     batches = evaluation_batches(part, labels)
-    for batch in reported(batches, len(part), "sequences", lambda batch: len(batch.lengths_B)):
+    for batch in reported(batches, len(part), "sequences", lambda batch: len(batch.target)):
         output = model(batch.input.to(device), batch.lengths_B).float().cpu().numpy()
         target = batch.target.numpy()
         if labels.target == "tags":
