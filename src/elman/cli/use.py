@@ -111,8 +111,9 @@ def generate(
         top_p=top_p,
         seed=seed,
     )
-    for remark in predictor.remarks(prompt):
-        warn(remark)
+    if hasattr(predictor, "remarks"):
+        for remark in predictor.remarks(prompt):
+            warn(remark)
     write_text(prompt)
     for piece in pieces:
         write_text(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from elman.data.captions.image_features import picture_inputs
 from elman.data.in_memory import RowFormat
+from elman.data.notes import FileNotes
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
@@ -56,7 +58,8 @@ class CaptionPredictor(Predictor):
             SettingError: an option is invalid, or a plot would replace an image.
         """
         chosen = CaptionOptions(**options)
-        images = picture_inputs(inputs, self.shape)
+        notes = FileNotes()
+        images = picture_inputs(inputs, self.shape, notes)
         plots: list[Path | None] = [None] * len(images)
         if chosen.pictures is not None:
             self.check_attention()
@@ -72,6 +75,8 @@ class CaptionPredictor(Predictor):
                 yield no_answer(str(path), error)
             else:
                 yield self.answer(path, values, chosen, plot)
+        for line in notes.lines():
+            sys.stderr.write(f"{line}\n")
 
     @torch.no_grad()
     def answer(self, path: Path, values: Any, options: CaptionOptions, plot: Path | None = None) -> Answer:
