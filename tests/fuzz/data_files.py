@@ -188,7 +188,7 @@ CASES: dict[str, Case] = {
         "language-model",
         lambda: {"a.txt": text_lines(60, words)},
         ("a.txt",),
-        {**STREAM, "vocabulary": "bpe", "vocabulary_size": 270},
+        {**STREAM, "vocabulary": "bpe", "vocabulary_size": 300},
     ),
     "table": Case("classify", TEXT_TABLE, ("a.csv",), CLASSIFY),
     "table-tags": Case(
@@ -299,7 +299,7 @@ CASES: dict[str, Case] = {
         "translate",
         lambda: {"a.tsv": text_lines(40, lambda n: f"{words(n)}\t{words(n, 3)}")},
         ("a.tsv",),
-        {**LINES, "vocabulary": "auto", "vocabulary_size": 270},
+        {**LINES, "vocabulary": "auto", "vocabulary_size": 300},
     ),
     "coco": Case(
         "caption", table("captions.json", coco, png=picture), (".",), {**CAPTION, "vocabulary": "characters"}

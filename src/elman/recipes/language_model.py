@@ -178,9 +178,12 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
 
     def sample(self, data: TokenFile) -> tuple[list[Window], int]:
         """Return windows four times as long as those of training, which show what truncation loses."""
+        from elman.evaluation.metrics.perplexity import unscored_symbol
+
         window = 4 * self.settings.window
         rows = max(1, min(SAMPLE_ROWS, (len(data) - 1) // window))
-        streams = Streams(data, batch_size=rows, window=window, drop=False)
+        unscored = unscored_symbol(self.vocabulary)
+        streams = Streams(data, batch_size=rows, window=window, drop=False, unscored=unscored)
         return list(islice(streams, SAMPLE_BATCHES)), self.settings.window
 
     def predictor(self, model: LanguageModel) -> LanguageModelPredictor:
