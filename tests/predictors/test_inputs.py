@@ -9,7 +9,16 @@ import pytest
 
 from elman.data.pairs.readers import read_pairs
 from elman.errors import DataError
-from elman.predictors.inputs import batched, count_lines, exists, input_file, input_lines, input_pairs, input_texts, resolved
+from elman.predictors.inputs import (
+    batched,
+    count_lines,
+    exists,
+    input_file,
+    input_lines,
+    input_pairs,
+    input_texts,
+    resolved,
+)
 
 
 @pytest.fixture

@@ -122,7 +122,9 @@ class ClassificationPredictor(Predictor):
         elif self.encoder and not exists(source):
             yield Example(str(source)[:60] or "the text", partial(str, source), None)
         elif source == "":
-            raise DataError("the name of a file is empty", should="a file, a folder, or - for standard input", found="''")
+            raise DataError(
+                "the name of a file is empty", should="a file, a folder, or - for standard input", found="''"
+            )
         else:
             yield from read_inputs([Path(source)], self.reader_options, self.form.reader)
 

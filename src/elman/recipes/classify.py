@@ -109,7 +109,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
             seed=s.seed,
             skip_bad=s.skip_bad,
         )
-        notes = sorted(self.reader_options.notes)
+        notes = [*sorted(self.reader_options.notes), *description.get("notes", [])]
         return {**description, **({"notes": notes} if notes else {})}
 
     def examples_of(self, sources: Sequence[Path], limit: int | None = None) -> Iterator[Example]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.labelled.labels import label_number, Labels, split_examples
+from elman.data.labelled.labels import Labels, label_number, split_examples
 from elman.errors import DataError
 from elman.storage.records import read_record
 

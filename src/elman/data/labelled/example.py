@@ -71,7 +71,7 @@ class ReaderOptions(ReaderSettings):
 
     Attributes:
         labelled: whether every example must have a label.
-        notes: grows: what was done to files to make them alike.
+        notes: grows: what was guessed, what is not used, and what was done to files to make them alike.
     """
 
     labelled: bool = True
