@@ -207,11 +207,15 @@ def captions(n: int) -> str:
     return f"{n}.png#0\ta {['red', 'blue'][n % 2]} thing number {n % 3}"
 
 
+PICTURES = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")
 CASES: dict[str, Case] = {
     "text": Case("language-model", lambda: {"a.txt": text_lines(60, words)}, ("a.txt",), STREAM),
     "text-folder": Case("language-model", lambda: {f"{n}.md": text_lines(30, words) for n in range(3)}, (".",), STREAM),
     "text-utf-16": Case(
-        "language-model", lambda: {"a.txt": " ".join(WORDS * 20).encode("utf-16")}, ("a.txt",), {**STREAM, "encoding": "utf-16"}
+        "language-model",
+        lambda: {"a.txt": " ".join(WORDS * 20).encode("utf-16")},
+        ("a.txt",),
+        {**STREAM, "encoding": "utf-16"},
     ),
     "text-bpe": Case(
         "language-model",
@@ -222,7 +226,7 @@ CASES: dict[str, Case] = {
     "table": Case("classify", TEXT_TABLE, ("a.csv",), CLASSIFY),
     "table-tags": Case(
         "classify",
-        table("a.tsv", lambda: text_lines(60, lambda n: f"{n // 4}\t{WORDS[n % 8]}\t{'AB'[n % 2]}", "s\ttext\tlabel\n")),
+        lambda: {"a.tsv": text_lines(60, lambda n: f"{n // 4}\t{WORDS[n % 8]}\t{'AB'[n % 2]}", "s\ttext\tlabel\n")},
         ("a.tsv",),
         {**CLASSIFY, "target": "tags", "group_column": "s"},
     ),
@@ -246,7 +250,7 @@ CASES: dict[str, Case] = {
     ),
     "json-series": Case(
         "classify",
-        lambda: {"a.jsonl": text_lines(24, lambda n: json.dumps({"series": [[n, 1.5]] * 3, "label": ["a", "b"][: n % 3]}))},
+        lambda: {"a.jsonl": text_lines(24, lambda n: json.dumps({"series": [[n, 1.5]] * 3, "label": "ab"[: n % 3]}))},
         ("a.jsonl",),
         {**CLASSIFY, "target": "classes"},
     ),
@@ -270,7 +274,10 @@ CASES: dict[str, Case] = {
     ),
     "text-files": Case("classify", labelled(lambda n: text_lines(2, words), ".txt"), (".",), CLASSIFY),
     "class-files": Case(
-        "classify", lambda: {f"{c}.txt": text_lines(12, lambda n: words(n, ord(c))) for c in "ab"}, (".",), CLASSIFY
+        "classify",
+        lambda: {f"{k}.txt": text_lines(12, lambda n, k=k: words(n, k)) for k in (0, 1)},
+        (".",),
+        CLASSIFY,
     ),
     "csv-forecast": Case(
         "forecast",
@@ -363,7 +370,7 @@ CASES: dict[str, Case] = {
             (".",),
             {**CLASSIFY, "image_size": "8,8"},
         )
-        for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("GIF", "gif"), ("BMP", "bmp"), ("WEBP", "webp"))
+        for kind, suffix in zip(PICTURES, ("png", "jpg", "tif", "gif", "bmp", "webp"), strict=True)
     },
     **{
         f"sound-{kind.lower()}": Case("classify", labelled(make, f".{suffix}", 6), (".",), CLASSIFY)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from elman.data.labelled.example import ReaderOptions
+from elman.data.labelled.readers import find_reader
 from elman.data.labelled.tables import READER
 from elman.errors import DataError
 
@@ -159,3 +160,11 @@ def test_a_broken_first_line_of_json_does_not_decide(tmp_path: Path) -> None:
     path.write_text("{\n")
     with pytest.raises(DataError, match=r"a\.jsonl:1 is broken"):
         list(READER.read([path], ReaderOptions()))
+
+
+def test_a_path_that_the_system_refuses_is_one_error(tmp_path: Path) -> None:
+    for name in ("z" * 300 + ".npy", "sub/" * 3000 + "a.npy"):
+        with pytest.raises(DataError, match=r"a\.tsv:2: .*cannot be read"):
+            rows(tmp_path / "a.tsv", f"path\tlabel\n{name}\tx\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        find_reader([Path("z" * 300)])

@@ -54,7 +54,7 @@ def _load_array(path: Path, reading: ReaderOptions) -> Values:
 
 
 def _load_series(path: Path, reading: ReaderOptions) -> Values:
-    """Return the numbers of a CSV file whose rows are steps, (T, I); a header, and columns without a name, are skipped."""
+    """Return the numbers of a CSV file whose rows are steps, (T, I), without a header and unnamed columns."""
     table = read_table(path, encoding=reading.encoding)
     names = table.header
     numbered = names[:1] == [""] and names[1:] == [str(n) for n in range(len(names) - 1)]
@@ -111,7 +111,9 @@ def load_file(path: Path, reading: ReaderOptions) -> Values:
             should=f"a name that ends in {', '.join(known_suffixes())}",
             found=path.suffix or "no ending",
         )
-    if not path.is_file():
+    with read_errors(path, "a file"):
+        exists = path.is_file()
+    if not exists:
         raise DataError(f"{path} does not exist", should="a file", found="nothing there")
     return kind.load(path, reading)
 

@@ -108,7 +108,7 @@ def read_events(sources: Sequence[Path], settings: EventSettings) -> Events:
         kinds = "dates, in UTC where they name no zone" if any(is_date) else "numbers"
         notes.update(dict.fromkeys([*table.reading_notes(places), f"times: {kinds}"]))
 
-        def convert(cells: list[str], places: list[int] = places) -> None:
+        def convert(cells: list[str], places: list[int] = places, is_date: list[bool] = is_date) -> None:
             who, what = cells[places[0]].strip(), cells[places[1]].strip()
             if not (0 < len(who) <= MAX_NAME and 0 < len(what) <= MAX_NAME):
                 name, cell = ("item", what) if 0 < len(who) <= MAX_NAME else ("session", who)
