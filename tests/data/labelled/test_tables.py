@@ -164,7 +164,7 @@ def test_a_broken_first_line_of_json_does_not_decide(tmp_path: Path) -> None:
 
 def test_a_path_that_the_system_refuses_is_one_error(tmp_path: Path) -> None:
     for name in ("z" * 300 + ".npy", "sub/" * 3000 + "a.npy"):
-        with pytest.raises(DataError, match=r"a\.tsv:2: .*cannot be read"):
+        with pytest.raises(DataError, match=r"cannot be read\n.*\n.*File name too long"):
             rows(tmp_path / "a.tsv", f"path\tlabel\n{name}\tx\n")
     with pytest.raises(DataError, match="cannot be read"):
         find_reader([Path("z" * 300)])
