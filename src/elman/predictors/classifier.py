@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -89,6 +90,9 @@ class ClassificationPredictor(Predictor):
                 if not chosen.skip_bad:
                     raise
                 yield no_answer(str(source), error)
+        for line in self.reader_options.notes.lines():
+            sys.stderr.write(f"{line}\n")
+        self.reader_options.notes.clear()
 
     def _answers(self, source: str | Path, encode: Encode, chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield the answers to the examples of an input."""

@@ -104,7 +104,7 @@ def test_row_numbers_of_series_are_skipped_and_named(tmp_path: Path) -> None:
         path.write_text(f"{header}\n0,5,6\n1,7,8\n")
         options = ReaderOptions()
         np.testing.assert_array_equal(load_file(path, options), [[5, 6], [7, 8]])
-        assert len(options.notes) == 1
+        assert len(options.notes.lines()) == 1
     path.write_text("0,1\n5,6\n")
     np.testing.assert_array_equal(load_file(path, options), [[0, 1], [5, 6]])
-    assert any("read as numbers" in note for note in options.notes)
+    assert any("read as numbers" in note for note in options.notes.lines())

@@ -1,6 +1,7 @@
 """Tables of examples: text, numbers and files, one example on a row or one step."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def notes(path: Path, text: str, **told: object) -> list[str]:
     options = ReaderOptions(**told)
     for example in READER.read([path], options):
         example.load()
-    return sorted(options.notes)
+    return sorted(re.sub(r"^1 file: (.*) \(.*\)$", r"\1", line) for line in options.notes.lines())
 
 
 def test_what_is_guessed_and_not_used_is_named(tmp_path: Path) -> None:

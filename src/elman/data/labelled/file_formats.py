@@ -60,11 +60,11 @@ def _load_series(path: Path, reading: ReaderOptions) -> Values:
     numbered = names[:1] == [""] and names[1:] == [str(n) for n in range(len(names) - 1)]
     if all(map(_is_number, names)) and not (numbered and len(names) > 1):
         if len(names) > 1 and names == [str(n) for n in range(len(names))]:
-            reading.notes.add("the first line of series, 0,1,..., is read as numbers, not as names")
+            reading.notes.add("the first line of series, 0,1,..., is read as numbers, not as names", str(path))
         table, places = table.without_header(), list(range(len(names)))
     else:
         places = [place for place, name in enumerate(names) if has_name(name)]
-        reading.notes.update(note for note in table.reading_notes(places) if note.startswith("unused"))
+        reading.notes.update((note for note in table.reading_notes(places) if note.startswith("unused")), str(path))
     rows = [cells for _, cells in table.parse(lambda cells: [cells[place] for place in places])]
     return parse_numbers(str(path), [cell for row in rows for cell in row]).reshape(-1, len(places))
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.compressed import check_expansion, opened, read_errors
+from elman.data.folders import visible_entries
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.pixel_scan import scan_image
 from elman.data.labelled.ts_archive import parse_numbers
@@ -113,7 +114,7 @@ def _is_labels(path: Path) -> bool:
 
 
 def _values_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if _NAME.search(p.name) and not _is_labels(p))
+    return [path for path in visible_entries(folder) if _NAME.search(path.name) and not _is_labels(path)]
 
 
 def _training(folder: Path) -> Path:

@@ -72,11 +72,11 @@ def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
         if not names:
             raise _broken(head[0], head[0].fault or "no keys")
         columns, rows = Columns.choose(path, names, reading), chain(head, rows)
-        reading.notes.add(columns.settings)
+        reading.notes.add(columns.settings, str(path))
         if table:
             _note_columns(table, columns, reading)
         else:
-            rows = _noted_keys(rows, columns, reading)
+            rows = _noted_keys(str(path), rows, columns, reading)
         yield from _grouped(path, rows, columns) if columns.group else _single(path, rows, columns, reading)
 
 
@@ -116,14 +116,14 @@ def _json_object(name: str, line: str) -> dict[str, Any]:
     return row
 
 
-def _noted_keys(rows: Iterator[TableRow], columns: Columns, reading: ReaderOptions) -> Iterator[TableRow]:
+def _noted_keys(name: str, rows: Iterator[TableRow], columns: Columns, reading: ReaderOptions) -> Iterator[TableRow]:
     """Yield the rows, and note the keys that are not used."""
     unused: dict[str, None] = {}
     for row in rows:
         unused.update(dict.fromkeys(key for key in row.cells if key not in columns.used and len(unused) < MOST_KEYS))
         yield row
     if unused:
-        reading.notes.add(f"unused keys: {', '.join(key[:40] for key in unused)}")
+        reading.notes.add(f"unused keys: {', '.join(key[:40] for key in unused)}", name)
 
 
 def _note_columns(table: Table, columns: Columns, reading: ReaderOptions) -> None:
@@ -141,7 +141,7 @@ def _note_columns(table: Table, columns: Columns, reading: ReaderOptions) -> Non
             hint="rename the others, or name other columns with text_column, series_columns or label_column",
         )
     places = [place for place, name in enumerate(table.header) if name in columns.used]
-    reading.notes.update(table.reading_notes(places))
+    reading.notes.update(table.reading_notes(places), table.name)
 
 
 class Columns(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.delimited import read_table
+from elman.data.folders import visible_entries
 from elman.data.magnitudes import LARGEST
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
@@ -162,7 +163,7 @@ def _named(place: str, group: str) -> str:
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
     for source in sources:
         if source.is_dir():
-            found = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+            found = [path for path in visible_entries(source) if path.suffix.lower() in (".csv", ".tsv")]
             if not found:
                 raise DataError(f"{source} holds no series", should="*.csv", found="none of them")
             yield from found

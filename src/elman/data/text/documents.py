@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elman.data.folders import is_hidden
 from elman.errors import DataError, SettingError
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".tokens")
@@ -233,8 +234,8 @@ def _folder(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
             folders.clear()
             continue
         entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(parent, name) for name in names if not name.startswith(".")):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        for file in (Path(parent, name) for name in names if not is_hidden(name)):
             if file.suffix.lower() in suffixes and stat.S_ISREG((status := file.stat()).st_mode) and status.st_size:
                 files.append(file)
     if not files:
