@@ -57,7 +57,7 @@ def predict_part(model: Any, labels: Labels, part: LabelledPart) -> Predictions:
 def labelling_metrics(predictions: Predictions, labels: Labels, temperature: float = 1.0) -> Metrics:
     """Return the metrics of predictions, with logits divided by the temperature."""
     if labels.target == "number":
-        pair = predictions.scores[:, 0].astype(labels.precision), predictions.target.astype(labels.precision)
+        pair: list[NDArray[Any]] = [x.astype(labels.precision) for x in (predictions.scores[:, 0], predictions.target)]
         return regression_metrics(*(labels.deviation * x + labels.mean for x in pair))
     if labels.target == "classes":
         return multi_label_metrics(predictions.scores, predictions.target, temperature)

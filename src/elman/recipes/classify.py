@@ -111,7 +111,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
             seed=s.seed,
             skip_bad=s.skip_bad,
         )
-        notes = self.reader_options.notes.lines()
+        notes = [*self.reader_options.notes.lines(), *description.get("notes", [])]
         return {**description, **({"notes": notes} if notes else {})}
 
     def examples_of(self, sources: Sequence[Path], limit: int | None = None) -> Iterator[Example]:

@@ -122,6 +122,7 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
         return {
             "sources": [str(source) for source in sources] or [builtin.NAME],
             "columns": events.columns,
+            **({"notes": events.notes} if events.notes else {}),
             "events": len(events),
             **skipped_rows(events),
             **facts,

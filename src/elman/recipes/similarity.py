@@ -106,6 +106,7 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
             "validation_from": s.validation_source("a random split"),
             "words": len(words),
             "scores": str(scale),
+            **({"notes": sorted(table.notes)} if table else {}),
             **skipped_rows(table, held_out),
         }
 

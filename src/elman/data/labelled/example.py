@@ -73,7 +73,7 @@ class ReaderOptions(ReaderSettings):
 
     Attributes:
         labelled: whether every example must have a label.
-        notes: what was done to files to make them alike, and what may be wrong with them.
+        notes: what was guessed, what is not used, what was done to files to make them alike, and what may be wrong.
     """
 
     labelled: bool = True

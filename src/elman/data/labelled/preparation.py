@@ -114,6 +114,7 @@ def prepare_examples(
     if validation_read:
         write_examples(folder, VALIDATION, validation_read, encode, skip_bad, skipped)
     lines, lengths = skipped.lines(), part.input.lengths
+    notes = [*labels.notes(), *_rounding_notes(mean, deviation)]
     counts = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
     return {
         "reader": reader,
@@ -122,6 +123,7 @@ def prepare_examples(
         "labels": counts or "numbers",
         "skipped_rows": skipped.count,
         **({"skipped": lines} if lines else {}),
+        **({"notes": notes} if notes else {}),
     }
 
 
@@ -298,6 +300,15 @@ def write_examples(
 
     written = RaggedArrays.write(folder, name, inputs())
     return whole_part(written, RaggedArrays.write(folder, name + LABELS, targets)), places
+
+
+def _rounding_notes(mean: tuple[float, ...], deviation: tuple[float, ...]) -> list[str]:
+    """Return a line for each feature whose changes float32 rounds off beside its mean."""
+    return [
+        f"feature {n + 1} stays near {m:.6g}, where float32 rounds small changes off: subtract that first"
+        for n, (m, d) in enumerate(zip(mean, deviation, strict=True))
+        if abs(m) > 1e5 * d and abs(m) > 1 << 24
+    ][:5]
 
 
 def _moments(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
