@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
+from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.stepper import Stepper as Stepper
 from elman.kernels.eager import Options, State, Steps
@@ -112,6 +113,20 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     return after
 
 
+def choose_step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> Choice:
+    """Return what runs a single step of a program's own loop: the CPU kernel, or torch's operator with the reason."""
+    why = single_step.refusal(cell, x_BI, state, weights)
+    if why is not None:
+        return Choice(TORCH, {"cpu": why})
+    if single_step.is_slower(cell, x_BI, state, weights):
+        return Choice(TORCH, {}, "which is quicker here than any kernel")
+    return Choice("cpu", {})
+
+
+run_step = single_step.run
+FEW_WEIGHTS = single_step.FEW_WEIGHTS
+
+
 def prepare_steps(
     stepper: Stepper,
     cell: Steps,
@@ -136,6 +151,19 @@ def prepare_steps(
         x_BI = state[0]
     assert cell.kernel is not None
     stepper.prepare(cell.kernel, layers, parameters)
+
+
+def check_strict(choose: Callable[..., Choice], *arguments: Any) -> None:
+    """Raise under `strict` if the choice for a call is a slower kernel; elsewhere the choice is not made."""
+    if _strict:
+        choice = choose(*arguments)
+        if choice.refusals:
+            raise SlowPathError(
+                "strict: torch's own operator would run",
+                should=f"the kernel {next(iter(choice.refusals))!r}",
+                found="; ".join(f"{name}: {why}" for name, why in choice.refusals.items()),
+                hint="change what the reason names, or leave elman.strict()",
+            )
 
 
 def _check_strict(choice: Choice, x_TBI: Tensor) -> None:

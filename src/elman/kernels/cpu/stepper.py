@@ -31,10 +31,14 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 
 
 def _is_plain() -> bool:
-    """Whether no mode is active: no gradients, tracing, autocast or transforms."""
+    """Whether no mode is active, that of gradients included."""
+    return not _is_grad_enabled() and is_plain()
+
+
+def is_plain() -> bool:
+    """Whether no mode is active beside that of gradients: no tracing, autocast or transforms."""
     return not (
-        _is_grad_enabled()
-        or _dispatch_modes()
+        _dispatch_modes()
         or _has_function_mode()
         or _is_autocast_enabled("cpu")
         or forward_ad._current_level >= 0
