@@ -115,3 +115,12 @@ def test_invalid_arguments() -> None:
         built().forward_chunk(torch.zeros(2, 1, 3, dtype=torch.float64))
     with pytest.raises(SettingError, match="mean and deviation do not match"):
         Transcriber(3, 4, mean=[0.0], deviation=[1.0])
+
+
+def test_stretching_leaves_room_for_the_target() -> None:
+    model = built(max_time_stretch=0.5, dropout=0.0).train()
+    x_TBI, target_BS = torch.randn(10, 1, 3, dtype=torch.float64), torch.tensor([[1, 1, 2, 3]])  # all 5 steps
+    for _ in range(8):
+        assert model.loss(x_TBI, torch.tensor([10]), target_BS, torch.tensor([4])).item() > 0
+    lengths = {int(model(x_TBI, torch.tensor([10]))[1]) for _ in range(8)}
+    assert min(lengths) < 5

@@ -18,6 +18,7 @@ import torch
 
 from elman import RNN
 from elman.data.batching import in_order
+from elman.data.speech.dataset import FeatureScale
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.decoding.ctc import TimedSequence, greedy
 from elman.errors import DataError
@@ -203,7 +204,7 @@ def test_changed_data_are_refused(elman: Elman, run: Path, tmp_path: Path) -> No
 
 def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
     table = tmp_path / "x.tsv"
-    table.write_text(f"path\ttext\n{data.parent}/train/0.wav\tab, unknown characters\n")
+    table.write_text(f"path\ttext\n{data.parent}/train/0.wav\tab, xyz!\n")
     for sources in ([], [data], [table]):
         assert json.loads(elman("diagnose", run, *sources, "--json").out)["layers"]
 
@@ -391,3 +392,43 @@ def test_endless_files_are_refused_before_they_fill_the_memory(tmp_path: Path, e
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("number", [0, 9])
+def test_a_text_longer_than_its_sound_is_refused_or_skipped(
+    elman: Elman, run: Path, data: Path, tmp_path: Path, tiny: list[str], number: int
+) -> None:
+    head, *rows = data.read_text().splitlines()[:13]
+    path = rows[number].split("\t")[0]
+    rows[number] = f"{path}\t{' '.join(200 * ['ab'])}"
+    table = data.with_name(f"long-{number}.tsv")
+    table.write_text("\n".join([head, *rows]) + "\n")
+    words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *tiny, "--set", "validation=0.4"]
+    message = f"{path}: the text is longer than its sound allows"
+    refused = elman(*words)
+    assert (refused.code, refused.out) == (2, "") and message in refused.err and "--skip-bad" in refused.err
+    assert elman(*words, "--skip-bad").code == 0
+    assert "skipped rows: 1" in (tmp_path / "run" / "report.md").read_text()
+    assert message in (tmp_path / "run" / "report.md").read_text()
+    recipe, _ = use.opened(tmp_path / "run")
+    parts = recipe.dataset("training"), recipe.dataset("validation")
+    assert sum(map(len, parts)) == 11 and not any("ab ab ab ab" in text for part in parts for text in part.texts)
+    assert message in elman("evaluate", run, table).err
+    metrics = json.loads(elman("evaluate", run, table, "--skip-bad", "--json").out)
+    assert (metrics["sentences"], metrics["skipped_rows"]) == (11, 1)
+
+
+def test_the_scale_is_that_of_the_sentences_that_are_trained_on(data: Path, tmp_path: Path) -> None:
+    head, *rows = data.read_text().splitlines()
+    soundfile.write(data.with_name("noise.wav"), np.random.default_rng(1).uniform(-1, 1, RATE // 4), RATE)
+    table = data.with_name("noise.tsv")
+    table.write_text("\n".join([head, *rows, f"noise.wav\t{' '.join(99 * ['ab'])}"]) + "\n")
+    settings = {"sample_rate": RATE, "mel_bands": 16, "validation_data": (str(data),), "skip_bad": True}
+    scales = []
+    for source in (data, table):
+        (tmp_path / source.stem).mkdir()
+        Transcribe(TranscribeSettings(**settings), tmp_path / source.stem).prepare([source])
+        scales.append(FeatureScale.open(tmp_path / source.stem))
+    np.testing.assert_allclose(scales[0].mean, scales[1].mean)
+    np.testing.assert_allclose(scales[0].deviation, scales[1].deviation)
+    assert scales[0].longest == scales[1].longest

@@ -100,14 +100,17 @@ class Transcriber(nn.Module):
         """Input steps of one output step."""
         return self.front.stride
 
-    def forward(self, x_TBI: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x_TBI: Tensor, lengths_B: Tensor, least_steps_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the logits of the blank and the symbols, (T', B, V + 1), and the output lengths, (B,).
 
-        Values beyond a sequence's length have no effect.
+        Values beyond a sequence's length have no effect. A batch in which a sequence would get fewer output steps than
+        `least_steps_B` is not stretched in training.
         """
         if self.training and self.max_time_stretch:
             factor = 1 + self.max_time_stretch * (2 * float(torch.rand(())) - 1)
-            x_TBI, lengths_B = time_stretch(x_TBI, lengths_B, factor)
+            y_TBI, stretched_B = time_stretch(x_TBI, lengths_B, factor)
+            if least_steps_B is None or bool((stretched_B // self.stride >= least_steps_B).all()):
+                x_TBI, lengths_B = y_TBI, stretched_B
         x_TBI = self._normalise(x_TBI, lengths_B)
         if self.training and self.max_frequency_warp:
             x_TBI = frequency_warp(x_TBI, 1 + self.max_frequency_warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
@@ -139,7 +142,7 @@ class Transcriber(nn.Module):
             sizes_B: the number of symbols of each target, (B,).
             flat_start: weight, 0 to 1, of `flat_start_loss`, which replaces that share of the CTC loss.
         """
-        logits_TBV, steps_B = self(x_TBI, lengths_B)
+        logits_TBV, steps_B = self(x_TBI, lengths_B, ctc_steps(target_BS, sizes_B))
         nats_TBV, symbols_BS = -logits_TBV.log_softmax(2), target_BS + 1
         nats: Tensor = functional.ctc_loss(
             -nats_TBV, symbols_BS, steps_B, sizes_B, blank=BLANK, reduction="sum", zero_infinity=True
@@ -176,6 +179,14 @@ class Transcriber(nn.Module):
                 found="a bidirectional one",
                 hint="elman train transcribe ... --set streaming=true",
             )
+
+
+def ctc_steps(target_BS: Tensor, sizes_B: Tensor) -> Tensor:
+    """Return the fewest steps that hold the symbols of each target, (B,): CTC needs a blank between two alike."""
+    repeated_BS = (target_BS[:, 1:] == target_BS[:, :-1]) & (
+        torch.arange(1, target_BS.shape[1], device=sizes_B.device) < sizes_B[:, None]
+    )
+    return sizes_B + repeated_BS.sum(1)
 
 
 def flat_start_loss(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: Tensor) -> Tensor:

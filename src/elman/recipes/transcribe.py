@@ -17,9 +17,10 @@ from elman.data.batching import BucketBatches
 from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
+from elman.data.speech.ctc_length import known_symbols, numbers_that_fit
 from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.features import extract_features, write_features
+from elman.data.speech.features import extract_features, keep_sentences, write_features
 from elman.data.speech.preparation import prepare_speech
 from elman.data.speech.sources import SAMPLE_RATE, Sentences, check_default_data, rows_of, sentences
 from elman.data.speech.utterance import SoundFeatures
@@ -148,7 +149,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             vocabulary=s.vocabulary,
             vocabulary_size=s.vocabulary_size,
             skip_bad=s.skip_bad,
-            by_speaker=s.norm == "speaker",
+            norm=s.norm,
             copies=s.augmented_copies,
             stride=s.stride,
         )
@@ -195,8 +196,15 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     ) -> tuple[SpeechDataset, SkippedRows]:
         rows, skipped = islice(rows_of(sources, self.settings.columns), limit), SkippedRows()
         options: dict[str, Any] = {"skip_bad": skip_bad, "on_skip": skipped.add, "notes": Counter()}
-        part = extract_features(rows, load_extractor(self.folder), **options)
-        return write_features(folder, part, by_speaker=self.settings.norm == "speaker")[0], skipped
+        features = extract_features(rows, load_extractor(self.folder), **options)
+        part, _ = write_features(folder, features, by_speaker=self.settings.norm == "speaker")
+        symbols = (known_symbols(self.vocabulary, text) for text in part.texts)
+        stride = FeatureScale.open(self.folder).stride
+        on_skip = skipped.add
+        numbers = numbers_that_fit(
+            part.names, part.input.lengths, symbols, stride, skip_bad=skip_bad, on_skip=on_skip, trained=True
+        )
+        return keep_sentences(folder, part, numbers), skipped
 
     def batches(self, training: SpeechDataset) -> BucketBatches[SpeechBatch]:
         from elman.data.speech.batches import speech_batch
@@ -237,7 +245,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         return {"most frequent transcript": error_rates([text] * len(data), data.texts)}
 
     def sample(self, data: SpeechDataset) -> tuple[list[SpeechBatch], None]:
-        from elman.data.speech.batches import known_symbols, speech_batch
+        from elman.data.speech.batches import speech_batch
 
         symbols = RaggedArrays.of(known_symbols(self.vocabulary, text) for text in data.texts[: self.sample_size])
         return [speech_batch(data.input, symbols, np.arange(len(symbols)))], None

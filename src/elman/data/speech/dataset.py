@@ -20,6 +20,9 @@ from elman.storage.ragged import RaggedArrays
 LARGEST = 1 << 29
 """Bytes of texts.json that are read; the texts of a large data set are far more than other JSON of a run."""
 
+NORMS = ("utterance", "speaker", "training", "level")
+"""What features may be normalised by."""
+
 MAX_STRIDE = 16
 """Input steps of one step of the network."""
 
@@ -82,11 +85,16 @@ class FeatureScale:
         mean: of each feature over all training steps.
         deviation: of each feature over all training steps.
         stride: input steps of one step of the network.
+        norm: what the features are normalised by: "utterance", "speaker", "training" or "level"; empty in a run of an
+            earlier version: by its settings.
+        longest: steps of the longest training sentence; 0 in a run of an earlier version: unknown.
     """
 
     mean: list[float] = field(metadata={"low": None})
     deviation: list[float]
     stride: int = field(metadata={"low": 1, "high": MAX_STRIDE})
+    norm: str = field(default="", metadata={"later": True, "choices": ("", *NORMS)})
+    longest: int = field(default=0, metadata={"later": True})
 
     @classmethod
     def open(cls, folder: Path) -> Self:

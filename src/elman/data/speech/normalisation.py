@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,16 @@ class Moments:
         self.count = 0
         self.mean: NDArray[np.float64] = np.zeros(size)
         self.squares: NDArray[np.float64] = np.zeros(size)
+
+    @classmethod
+    def of(cls, pieces: Iterable[NDArray[Any]]) -> Self:
+        """Return the moments of all steps of pieces, at least one, (T, F) each."""
+        rest = iter(pieces)
+        first = next(rest)
+        moments = cls(first.shape[1])
+        for piece in chain((first,), rest):
+            moments.add(piece)
+        return moments
 
     def add(self, features: NDArray[Any]) -> None:
         """Add the steps of a piece, (T, F)."""
