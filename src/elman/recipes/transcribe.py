@@ -18,9 +18,10 @@ from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
 from elman.data.speech.ctc_length import known_symbols, numbers_that_fit
-from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
+from elman.data.speech.dataset import MAX_STRIDE, NORMS, FeatureScale, SpeechDataset, load_extractor
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import extract_features, keep_sentences, write_features
+from elman.data.speech.normalisation import Moments
 from elman.data.speech.preparation import prepare_speech
 from elman.data.speech.sources import SAMPLE_RATE, Sentences, check_default_data, rows_of, sentences
 from elman.data.speech.utterance import SoundFeatures
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from elman.predictors.transcriber import TranscriptionPredictor
 
 BEAM_WIDTH = 8  # of an evaluation
+MAX_LEVEL_ERROR = 3.0  # nats, 13 decibels
+SCALE_SENTENCES = 256  # that mean and deviation after gain control are computed on
 CHUNK = 64  # sentences of an evaluation that are transcribed together
-NORMS = ("auto", "utterance", "speaker", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,10 @@ class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings
     pca_components: int = setting(96, "video: principal components of a frame", low=1, high=4096, fixed=True)
     augmented_copies: int = setting(1, "video: versions of a clip, shifted by pixels", low=1, high=100, fixed=True)
     feature_norm: str = setting(
-        "auto", "unit of mean and deviation; auto: utterance, or training if streaming", choices=NORMS, fixed=True
+        "auto",
+        "unit of mean and deviation, or a running level; auto: utterance, or if streaming level (video: training)",
+        choices=("auto", *NORMS),
+        fixed=True,
     )
     streaming: bool = setting(False, "unidirectional, so that it can transcribe a stream", fixed=True)
     hidden: int = setting(128, "units of a layer and direction", low=1, high=65536, fixed=True)
@@ -88,17 +93,32 @@ class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings
 
     def check(self) -> None:
         super().check()
-        if self.streaming and self.feature_norm not in ("auto", "training"):
+        if self.streaming and self.feature_norm not in ("auto", "training", "level"):
             raise SettingError(
                 "a stream cannot be normalised by its own mean",
-                should="feature_norm=training with streaming=true",
+                should="feature_norm=level or feature_norm=training with streaming=true",
                 found=f"feature_norm={self.feature_norm}",
+            )
+        if self.input == "video" and self.feature_norm == "level":
+            raise SettingError(
+                "video has no level of sound",
+                should="another feature_norm with input=video",
+                found="feature_norm=level",
             )
 
     @property
     def norm(self) -> str:
-        """What the features are normalised by: "utterance", "speaker" or "training"."""
-        return ("training" if self.streaming else "utterance") if self.feature_norm == "auto" else self.feature_norm
+        """What the features of a new run are normalised by, one of `NORMS`."""
+        if self.feature_norm != "auto":
+            return self.feature_norm
+        if not self.streaming:
+            return "utterance"
+        return "level" if self.input == "sound" else "training"
+
+    @property
+    def early_norm(self) -> str:
+        """What the features of a run are normalised by that does not say so: an earlier version had no level."""
+        return "training" if self.norm == "level" else self.norm
 
     @property
     def flat_epochs(self) -> float:
@@ -129,6 +149,11 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     @property
     def metric(self) -> str:
         return "word_error_rate" if self.settings.vocabulary == "words" else "character_error_rate"
+
+    @cached_property
+    def norm(self) -> str:
+        """What the features of the run are normalised by, one of `NORMS`."""
+        return FeatureScale.open(self.folder).norm or self.settings.early_norm
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -176,7 +201,9 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             mean=scale.mean,
             deviation=scale.deviation,
             streaming=s.streaming,
-            utterance_norm=s.norm == "utterance",
+            utterance_norm=self.norm == "utterance",
+            gain_control=self.norm == "level",
+            max_level_error=MAX_LEVEL_ERROR,
             hidden=s.hidden,
             layers=s.layers,
             **s.layer(),
@@ -188,6 +215,14 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             max_frequency_warp=s.max_frequency_warp if s.input == "sound" else 0.0,
         )
 
+    def initialise(self, model: Transcriber, training: SpeechDataset) -> None:
+        """Set mean and deviation to those of the features after gain control, if there is any."""
+        if model.gain_control is None:
+            return
+        numbers = range(0, len(training), max(1, len(training) // SCALE_SENTENCES))
+        moments = Moments.of(model.controlled(training.input[n]) for n in numbers)
+        model.set_scale(moments.mean.tolist(), moments.deviation.tolist())
+
     def dataset(self, part: Part) -> SpeechDataset:
         return SpeechDataset.open(self.folder, part)
 
@@ -197,7 +232,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         rows, skipped = islice(rows_of(sources, self.settings.columns), limit), SkippedRows()
         options: dict[str, Any] = {"skip_bad": skip_bad, "on_skip": skipped.add, "notes": Counter()}
         features = extract_features(rows, load_extractor(self.folder), **options)
-        part, _ = write_features(folder, features, by_speaker=self.settings.norm == "speaker")
+        part, _ = write_features(folder, features, by_speaker=self.norm == "speaker")
         symbols = (known_symbols(self.vocabulary, text) for text in part.texts)
         stride = FeatureScale.open(self.folder).stride
         on_skip = skipped.add
@@ -253,7 +288,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     def predictor(self, model: Transcriber) -> TranscriptionPredictor:
         from elman.predictors.transcriber import TranscriptionPredictor
 
-        features, by_speaker = load_extractor(self.folder), self.settings.norm == "speaker"
+        features, by_speaker = load_extractor(self.folder), self.norm == "speaker"
         return TranscriptionPredictor(model, self.folder, self.vocabulary, features, by_speaker=by_speaker)
 
     @staticmethod
