@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.modules.gain_control import ATTACK, RELEASE, GainControl
+from elman.modules.gain_control import ATTACK, HEADROOM, RELEASE, GainControl
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=4))
@@ -29,15 +29,26 @@ def test_a_gain_changes_nothing(decibels: float) -> None:
 
 def test_the_level_by_its_equations() -> None:
     energies = np.exp(3 * np.random.default_rng(1).standard_normal((30, 4)))
-    level = np.log(energies[0].mean())
+    level = np.log(energies[0].mean()) + HEADROOM
     expected = []
     for row in energies:
-        difference = np.log(row.mean()) - level
-        level += (ATTACK if difference > 0 else RELEASE) * difference
+        loudness = np.log(row.mean())
+        if loudness > level:
+            level += ATTACK * (loudness - level)
+        elif loudness + HEADROOM < level:
+            level += RELEASE * (loudness + HEADROOM - level)
         expected.append(np.log(row) - level)
     actual, last = GainControl()(torch.from_numpy(np.log(energies))[:, None])
     np.testing.assert_allclose(actual[:, 0].numpy(), expected, rtol=1e-10)
     assert last is not None and last.item() == pytest.approx(level)
+
+
+def test_a_pause_is_softer_than_speech_however_long_it_is() -> None:
+    x_TBI = torch.full((9000, 1, 2), -20.0)
+    x_TBI[500:600] = 0.0
+    y_T = GainControl()(x_TBI)[0][:, 0, 0]
+    assert y_T[:500].max() < -4.5 and y_T[600:].max() < -4.5
+    assert y_T[590:600].abs().max() < 0.5
 
 
 def test_the_first_level_is_random_in_training_only() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from elman.decoding.ctc import Emission
 from elman.errors import SettingError
 from elman.predictors import stream_transcriber
 from elman.recipes import use
@@ -68,7 +69,9 @@ def test_words_are_final_at_once(elman: Elman, data: Path, tmp_path: Path, tiny:
     assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
     trained = use.load(tmp_path / "run")
     first = trained.vocabulary.encode("cd ab").astype(int) + 1
-    ready, pending = trained.stream_transcriber().final([(int(first[0]), 3), (int(first[1]), 9)])
+    ready, pending = trained.stream_transcriber().final(
+        [Emission(int(first[0]), 3, 3, 0.9), Emission(int(first[1]), 9, 9, 0.8)]
+    )
     assert ([word.text for word in ready], pending) == (["cd", "ab"], [])
     assert ready[1].begin == pytest.approx(
         9 * 0.04

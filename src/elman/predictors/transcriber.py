@@ -8,12 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from elman.data.batching import in_order
 from elman.data.in_memory import RowFormat
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
@@ -24,18 +21,20 @@ from elman.data.speech.normalisation import normalise_speakers
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
-from elman.decoding.ctc import PrefixBeam, TimedSequence, greedy
+from elman.decoding.ctc import PrefixBeam, TimedSequence, emissions
 from elman.decoding.ngrams import NGrams
-from elman.errors import DataError, SettingError
+from elman.errors import DataError, RunError, SettingError
 from elman.models.transcriber import Transcriber
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor
 from elman.predictors.inputs import STDIN
 from elman.predictors.options import TranscribeOptions
+from elman.predictors.sentence_decoder import SentenceDecoder
 from elman.predictors.stream_transcriber import StreamTranscriber, sample_blocks
-from elman.predictors.word_timings import words_of
+from elman.predictors.word_timings import Word, is_crowded, words_of
 
-BATCH = 16  # sentences that are decoded at a time
+MOST_CROWDED = 0.5  # share of the sentences of the validation whose words crowd, above which no time is relied on
+UNRELIABLE = "the times of words are unreliable: the network writes them together, not where they are spoken"
 NGRAMS = {"words": (2, 0.1)}  # order and weight by the kind of symbols: the network itself learns sequences of words
 CHARACTER_NGRAMS = (6, 0.5)  # of all other kinds
 BONUS = 2.0  # nats for each symbol, times the weight, against the preference of n-grams for short texts
@@ -49,7 +48,8 @@ class TranscriptionPredictor(Predictor):
         run: the run directory.
         vocabulary: the symbols.
         features: computes the features of a file.
-        by_speaker: whether features are normalised over all sentences of a speaker.
+        norm: what they are normalised by, as in `FeatureScale`.
+        longest: input steps of the longest sentence of training; 0: unknown.
     """
 
     Options = TranscribeOptions
@@ -63,10 +63,13 @@ class TranscriptionPredictor(Predictor):
         vocabulary: Vocabulary,
         features: SoundFeatures | Lips,
         *,
-        by_speaker: bool = False,
+        norm: str = "utterance",
+        longest: int = 0,
     ) -> None:
         super().__init__(model, run)
-        self.vocabulary, self.features, self.by_speaker = vocabulary, features, by_speaker
+        self.vocabulary, self.features, self.norm = vocabulary, features, norm
+        sound = isinstance(features, SoundFeatures)
+        self.decoder = SentenceDecoder(model, vocabulary, longest, sound, by_speaker=norm == "speaker")
 
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Transcribe files, and yield each transcript when it is made; notes on a file go to standard error.
@@ -94,19 +97,12 @@ class TranscriptionPredictor(Predictor):
             elif isinstance(utterance, DataError):
                 yield no_answer(str(path), utterance)
             else:
-                for note in utterance.notes:
-                    sys.stderr.write(f"{path}: {note}\n")
-                yield self._answer(path, utterance, beam, chosen.times)
+                yield self._answer(path, utterance, beam, chosen)
 
     def transcribe(self, features: Sequence[NDArray[Any]]) -> list[str]:
         """Return the greedy transcript of each sentence, whose features are (T, I)."""
-        texts = {n: self.text(timed) for n, timed, _ in self._decoded(features)}
+        texts = {n: self.text(timed) for n, timed, *_ in self.decoder.decode(features)}
         return [texts[n] for n in range(len(features))]
-
-    def decode(self, features: Sequence[NDArray[Any]]) -> list[tuple[TimedSequence, Tensor]]:
-        """Return the greedy symbols of each sentence, and its log-probabilities, (T', V + 1)."""
-        decoded = {n: (timed, log_p_TV) for n, timed, log_p_TV in self._decoded(features)}
-        return [decoded[n] for n in range(len(features))]
 
     def text(self, timed: TimedSequence) -> str:
         """Return decoded symbols as text."""
@@ -188,7 +184,7 @@ class TranscriptionPredictor(Predictor):
                     raise error.amended(hint=hint) from error
                 yield path, error
                 continue
-            if not self.by_speaker:
+            if self.norm != "speaker":
                 yield path, utterance
             elif one_speaker:
                 together.append((path, utterance))
@@ -198,32 +194,47 @@ class TranscriptionPredictor(Predictor):
         for (path, utterance), values in zip(together, normalised, strict=True):
             yield path, utterance._replace(features=values)
 
-    def _answer(self, path: Path, utterance: Utterance, beam: PrefixBeam | None, times: bool) -> Answer:
-        ((timed, log_p_TV),) = self.decode([utterance.features])
-        if beam:
-            timed = beam.search(log_p_TV)[0]
-        text, seconds = self.text(timed), self.features.step * self.model.stride
-        words = words_of(self.vocabulary, timed, seconds, utterance.begin)
-        line = f"{path}\t{text}"
-        if times:
-            line = "\n".join([f"{path}\t", *(f"  {word.begin:7.2f} s  {word.text}" for word in words)])
+    def _answer(self, path: Path, utterance: Utterance, beam: PrefixBeam | None, chosen: TranscribeOptions) -> Answer:
+        """Return the answer to a file; notes on it go to standard error."""
+        (decoded,) = self.decoder.decode([utterance.features], cut=chosen.cut_pauses)
+        best = beam.search(decoded.log_p_TV)[: chosen.n_best] if beam else [decoded.timed]
+        words = self.words(best[0], decoded.log_p_TV, utterance.begin)
+        reliable = self.times_are_reliable(words)
+        notes = [*utterance.notes, *self.decoder.notes(utterance.features, decoded.spans, self.features.step)]
+        notes += [UNRELIABLE] if chosen.times and not reliable else []
+        for note in notes:
+            sys.stderr.write(f"{path}: {note}\n")
+        rows = [{"text": self.text(timed), "score": timed.score, "log_probability": timed.log_p} for timed in best]
+        lines = [f"{path}\t{row['text']}" for row in rows]
+        if len(rows) > 1:
+            lines = [f"{path}\t{row['text']}\t{row['score']:.4f}" for row in rows]
+        if chosen.times:
+            lines = [f"{path}\t", *(f"  {word.begin:7.2f} s  {word.text}" for word in words)]
         return Answer(
-            line,
+            "\n".join(lines),
             {
-                **{"path": str(path), "text": text, "score": timed.score},
-                **({"notes": list(utterance.notes)} if utterance.notes else {}),
-                "words": [{"word": word.text, "second": round(word.begin, 3)} for word in words],
+                **{"path": str(path), **rows[0]},
+                **({"notes": notes} if notes else {}),
+                **({"n_best": rows} if chosen.n_best > 1 else {}),
+                "times_reliable": reliable,
+                "words": [word.fields() for word in words],
             },
         )
 
-    @torch.no_grad()
-    def _decoded(self, features: Sequence[NDArray[Any]]) -> Iterator[tuple[int, TimedSequence, Tensor]]:
-        """Yield the number of each sentence with what `decode` returns for it, those of like length together."""
-        device = next(self.model.parameters()).device
-        for numbers in in_order([len(x_TI) for x_TI in features], batch_size=BATCH):
-            rows = [torch.from_numpy(np.asarray(features[int(n)], np.float32)) for n in numbers]
-            x_TBI, lengths_B = nn.utils.rnn.pad_sequence(rows).to(device), torch.tensor([len(row) for row in rows])
-            logits_TBV, steps_B = self.model(x_TBI, lengths_B.to(device))
-            log_p_TBV, steps = logits_TBV.log_softmax(2).cpu(), steps_B.tolist()
-            for b, timed in enumerate(greedy(log_p_TBV, steps)):
-                yield int(numbers[b]), timed, log_p_TBV[: steps[b], b]
+    def words(self, timed: TimedSequence, log_p_TV: Tensor, begin: float = 0.0) -> list[Word]:
+        """Return the words of decoded symbols, with the times from the second `begin` on."""
+        seconds = self.features.step * self.model.stride
+        return words_of(self.vocabulary, emissions(log_p_TV, timed), seconds, begin)
+
+    def times_are_reliable(self, words: Sequence[Word]) -> bool:
+        """Return whether the times of words are where they are spoken, as far as can be seen.
+
+        They are not if the words of this sentence, or of most sentences of the validation, crowd.
+        """
+        if is_crowded(words):
+            return False
+        try:
+            share = self.metrics.get("crowded_times")
+        except RunError:  # it has no metrics: a model that was built, or weights without them
+            return True
+        return share is None or share <= MOST_CROWDED

@@ -62,6 +62,8 @@ class Recipe(ABC, Generic[S, D]):
         Settings: S.
         Options: the options of `elman predict`; None for a recipe that answers no single inputs.
         lower_is_better: whether a lower `metric` is better.
+        tie_metric: the metric that decides between weights whose `metric` is equal, lower is better; empty: the first
+            ones are kept.
         examples: what the length of a data set counts, in the plural; the evaluation has the number under this key.
         sample_size: the number of examples that a diagnosis looks at; None: it needs all.
         evaluation_files: what `elman evaluate --out FOLDER` writes, in a few words; empty: --out is refused.
@@ -77,6 +79,7 @@ class Recipe(ABC, Generic[S, D]):
     Settings: ClassVar[type[TrainingSettings]]
     Options: ClassVar[OptionsClass | None] = None
     lower_is_better: ClassVar[bool] = True
+    tie_metric: ClassVar[str] = ""
     examples: ClassVar[str] = "examples"
     sample_size: ClassVar[int | None] = None
     evaluation_files: ClassVar[str] = ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
 from elman.data.speech.ctc_length import known_symbols, numbers_that_fit
-from elman.data.speech.dataset import MAX_STRIDE, NORMS, FeatureScale, SpeechDataset, load_extractor
+from elman.data.speech.dataset import MAX_STRIDE, NORMS, FeatureScale, SpeechDataset, load_extractor, longest_sentence
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import extract_features, keep_sentences, write_features
 from elman.data.speech.normalisation import Moments
@@ -27,7 +28,7 @@ from elman.data.speech.sources import SAMPLE_RATE, Sentences, check_default_data
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.errors import SettingError
-from elman.evaluation.metrics.word_errors import error_rates
+from elman.evaluation.metrics.word_errors import error_rates, nats_per_symbol
 from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
 from elman.predictors.options import TranscribeOptions
@@ -38,6 +39,8 @@ from elman.storage.ragged import RaggedArrays
 from elman.training.task import Loss
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from elman.data.speech.batches import SpeechBatch
     from elman.models.transcriber import Transcriber
     from elman.predictors.transcriber import TranscriptionPredictor
@@ -131,6 +134,29 @@ class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings
         return (self.path_column, self.text_column, *([self.speaker_column] if self.norm == "speaker" else []))
 
 
+class SentenceAnswer(NamedTuple):
+    """What a model answers to a sentence of an evaluation.
+
+    Attributes:
+        text: the greedy transcript.
+        nats: -log p of the reference.
+        crowded: whether its words follow each other too fast.
+    """
+
+    text: str
+    nats: float
+    crowded: bool
+
+    def measured(self) -> tuple[str, str]:
+        """Return the numbers as texts, for a file."""
+        return repr(self.nats), json.dumps(self.crowded)
+
+    @classmethod
+    def read(cls, text: str, nats: str, crowded: str) -> Self:
+        """Return what was written by `measured`."""
+        return cls(text, float(nats), crowded == "true")
+
+
 class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     """Transcription by connectionist temporal classification (CTC)."""
 
@@ -141,7 +167,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     example = "elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech"
     Settings, Options = TranscribeSettings, TranscribeOptions
     rows = RowFormat(("path", "text"), files="path")
-    unit, examples = "symbols", "sentences"
+    unit, examples, tie_metric = "symbols", "sentences", "nats_per_symbol"
     sample_size = 8
     evaluation_files = "references and transcripts"
     default_minutes = 5.0
@@ -254,25 +280,50 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         return Loss(model.loss(*batch, flat_start=flat_start) / max(1, symbols), symbols)
 
     def measure(self, model: Transcriber, data: SpeechDataset) -> Metrics:
-        return error_rates(self.predictor(model).transcribe(data.features(range(len(data)))), data.texts)
+        measured = {n: answer for n, answer, _ in self._answers(self.predictor(model), data, range(len(data)))}
+        return self._metrics([measured[n] for n in range(len(data))], data)
+
+    def _answers(
+        self, predictor: TranscriptionPredictor, data: SpeechDataset, numbers: Sequence[int]
+    ) -> Iterator[tuple[int, SentenceAnswer, Tensor]]:
+        """Yield the places of sentences in `numbers`, in any order, with their answers and log-probabilities."""
+        from elman.decoding.ctc import ctc_nats
+        from elman.predictors.word_timings import is_crowded
+
+        for n, timed, log_p_TV, _ in predictor.decoder.decode(data.features(numbers)):
+            symbols = known_symbols(self.vocabulary, data.texts[numbers[n]]) + 1
+            crowded = is_crowded(predictor.words(timed, log_p_TV))
+            yield n, SentenceAnswer(predictor.text(timed), ctc_nats(log_p_TV, symbols.tolist()), crowded), log_p_TV
+
+    def _metrics(self, answers: Sequence[SentenceAnswer], data: SpeechDataset) -> Metrics:
+        """Return the metrics of the greedy answers to all sentences."""
+        sizes = [len(known_symbols(self.vocabulary, text)) for text in data.texts]
+        return {
+            **error_rates([answer.text for answer in answers], data.texts),
+            "nats_per_symbol": nats_per_symbol([answer.nats for answer in answers], sizes),
+            "crowded_times": sum(answer.crowded for answer in answers) / len(answers),
+        }
 
     def evaluate(self, model: Transcriber, data: SpeechDataset, *, out: Path | None) -> dict[str, Any]:
-        """Return the error rates of greedy decoding and of a beam search."""
+        """Return the metrics of greedy decoding, and the error rates of a beam search."""
         predictor = self.predictor(model)
         beam = predictor.beam_search(BEAM_WIDTH)
 
-        def transcribe(numbers: Sequence[int]) -> list[tuple[str, str]]:
-            decoded = predictor.decode(data.features(numbers))
-            return [(predictor.text(timed), predictor.text(beam.search(scores)[0])) for timed, scores in decoded]
+        def transcribe(numbers: Sequence[int]) -> list[tuple[str, ...]]:
+            rows: dict[int, tuple[str, ...]] = {}
+            for n, answer, log_p_TV in self._answers(predictor, data, numbers):
+                rows[n] = answer.text, predictor.text(beam.search(log_p_TV)[0]), *answer.measured()
+            return [rows[n] for n in range(len(numbers))]
 
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]  # others make other transcripts
-        keys = list(zip(data.names, data.texts, strict=True))
-        file, names = out and out / f"transcripts-{weights}.jsonl", ("path", "reference", "greedy", "beam_search")
-        transcripts = resumed_answers(keys, transcribe, file, names=names, chunk=CHUNK)
-        greedy, by_beam = (error_rates([pair[n] for pair in transcripts], data.texts) for n in (0, 1))
+        keys, file = list(zip(data.names, data.texts, strict=True)), out and out / f"transcripts-{weights}.jsonl"
+        names = ("path", "reference", "greedy", "beam_search", "nats", "crowded_times")
+        rows = resumed_answers(keys, transcribe, file, names=names, chunk=CHUNK)
+        by_beam = error_rates([row[1] for row in rows], data.texts)
         return {
-            **greedy,
+            **self._metrics([SentenceAnswer.read(text, *measured) for text, _, *measured in rows], data),
             **{f"{name}_by_beam": by_beam[name] for name in ("character_error_rate", "word_error_rate")},
+            **predictor.decoder.long_recordings(data.features(range(len(data)))),
         }
 
     def baselines(self, data: SpeechDataset) -> dict[str, Metrics]:
@@ -288,15 +339,16 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     def predictor(self, model: Transcriber) -> TranscriptionPredictor:
         from elman.predictors.transcriber import TranscriptionPredictor
 
-        features, by_speaker = load_extractor(self.folder), self.norm == "speaker"
-        return TranscriptionPredictor(model, self.folder, self.vocabulary, features, by_speaker=by_speaker)
+        features, longest = load_extractor(self.folder), longest_sentence(self.folder)
+        return TranscriptionPredictor(model, self.folder, self.vocabulary, features, norm=self.norm, longest=longest)
 
     @staticmethod
     def headline(metrics: Metrics) -> str:
         return f"{metrics['character_error_rate']:.1%} of characters, {metrics['word_error_rate']:.1%} of words wrong"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
-        return [
-            ("Transcribe files", f"elman predict {run} FILE ... --set times=true"),
-            ("Transcribe a stream (a run with streaming=true)", f"arecord -f S16_LE -r RATE | elman predict {run} -"),
-        ]
+        commands = [("Transcribe files", f"elman predict {run} FILE ... --set times=true")]
+        features = load_extractor(self.folder)
+        if self.settings.streaming and isinstance(features, SoundFeatures):
+            commands.append(("Transcribe a stream", f"arecord -f S16_LE -r {features.rate} | elman predict {run} -"))
+        return commands

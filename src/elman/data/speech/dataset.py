@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.utterance import SoundFeatures
-from elman.errors import BrokenRun
+from elman.errors import BrokenRun, RunError
 from elman.storage import records
 from elman.storage.files import checked_object, read_checked
 from elman.storage.ragged import RaggedArrays
@@ -123,3 +123,19 @@ def load_extractor(folder: Path) -> SoundFeatures | Lips:
     if (folder / Lips.filename).exists():
         return Lips.load(folder)
     return records.read(folder / "features.json", SoundFeatures, "how features are computed")
+
+
+def longest_sentence(folder: Path) -> int:
+    """Return the input steps of the longest training sentence of a run; 0 where nothing says it.
+
+    Raises:
+        RunError: the run is broken.
+    """
+    if longest := FeatureScale.open(folder).longest:
+        return longest
+    try:
+        return int(RaggedArrays.open(folder, "input").lengths.max())
+    except RunError as error:
+        if isinstance(error.__cause__, FileNotFoundError):  # an earlier version, and it came without its data
+            return 0
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from elman.errors import extra
@@ -35,3 +36,15 @@ def error_rates(transcripts: Sequence[str], references: Sequence[str]) -> Metric
         "deleted": words.deletions / count,
         "inserted": words.insertions / count,
     }
+
+
+def nats_per_symbol(nats: Sequence[float], sizes: Sequence[int]) -> float | None:
+    """Return the mean loss of symbols, in nats; None where no sentence can be written.
+
+    Args:
+        nats: -log p of the symbols of each sentence; infinite where it has too few steps for them, which is not
+            counted.
+        sizes: the number of symbols of each.
+    """
+    counted = [(loss, size) for loss, size in zip(nats, sizes, strict=True) if math.isfinite(loss) and size]
+    return math.fsum(loss for loss, _ in counted) / sum(size for _, size in counted) if counted else None
