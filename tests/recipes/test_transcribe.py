@@ -53,6 +53,7 @@ def test_it_learns_whistled_letters(elman: Elman, run: Path, data: Path) -> None
     assert metrics["word_error_rate"] < 0.15
     assert metrics["baselines"]["most frequent transcript"]["word_error_rate"] > 0.5
     assert "| most frequent transcript |" in (run / "report.md").read_text()
+    assert f"arecord -f S16_LE -r {RATE} | elman predict" in (run / "report.md").read_text()
     rows = [json.loads(line)["validation"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     best = min(rows, key=lambda row: (row["character_error_rate"], row["nats_per_symbol"]))
     assert {name: metrics[name] for name in best} == best
@@ -164,6 +165,8 @@ def test_lips_are_read_from_videos(elman: Elman, tmp_path: Path, write_video: An
     assert json.loads(elman("evaluate", tmp_path / "run", "--json").out)["word_error_rate"] <= 0.25
     answer = elman("predict", tmp_path / "run", tmp_path, "--json")
     assert len(json.loads(answer.out)["predictions"]) == 24
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "elman predict" in report and "arecord" not in report
     assert "a run on video reads no samples" in elman("predict", tmp_path / "run", "-").err
     assert "0.mkv is too long" in elman("predict", tmp_path / "run", tmp_path / "0.mkv", "--set", "max_seconds=0.5").err
 

@@ -26,10 +26,11 @@ class GainControl(nn.Module):
         y_t = x_t - p_t
 
     with a, r and h `ATTACK`, `RELEASE` and `HEADROOM`. The level rises with speech and is held in its pauses: it falls
-    only where all is softer by more than h, and a stream is taken to begin with a pause. A gain adds a constant to x, to l and so to p, and y stays as it was. Attack and release times are those of an
-    automatic gain control or compressor (Giannoulis, Massberg and Reiss 2012, "Digital dynamic range compressor
-    design"); per-channel energy normalisation (Wang et al. 2017) has a level for each feature instead, which takes the
-    spectrum of a long sound away. Steps are taken one by one, so that a stream may be cut anywhere.
+    only where all is softer by more than h, and a stream is taken to begin with a pause. A gain adds a constant to x,
+    to l and so to p, and y stays as it was. Attack and release times are those of an automatic gain control or
+    compressor (Giannoulis, Massberg and Reiss 2012, "Digital dynamic range compressor design"); per-channel energy
+    normalisation (Wang et al. 2017) has a level for each feature instead, which takes the spectrum of a long sound
+    away. Steps are taken one by one, so that a stream may be cut anywhere.
 
     Args:
         max_start: in training, the largest random error of the first level of each sequence, in nats; a stream comes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from elman.data.in_memory import RowFormat
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
-from elman.data.speech.dataset import SpeechDataset
+from elman.data.speech.dataset import SpeechDataset, usual_levels
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.normalisation import normalise_speakers
+from elman.data.speech.normalisation import level_note, level_of, normalise_speakers
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
@@ -31,10 +32,11 @@ from elman.predictors.inputs import STDIN
 from elman.predictors.options import TranscribeOptions
 from elman.predictors.sentence_decoder import SentenceDecoder
 from elman.predictors.stream_transcriber import StreamTranscriber, sample_blocks
-from elman.predictors.word_timings import Word, is_crowded, words_of
+from elman.predictors.word_timings import Word, are_misplaced, words_of
 
-MOST_CROWDED = 0.5  # share of the sentences of the validation whose words crowd, above which no time is relied on
-UNRELIABLE = "the times of words are unreliable: the network writes them together, not where they are spoken"
+MOST_MISPLACED = 0.5  # share of the sentences of the validation, above which no time is relied on
+DEPENDS = "the words depend on the level of the microphone, as feature_norm=training does not even it out"
+UNRELIABLE = "the times of words are unreliable: the network writes them at an end of the recording, or together"
 NGRAMS = {"words": (2, 0.1)}  # order and weight by the kind of symbols: the network itself learns sequences of words
 CHARACTER_NGRAMS = (6, 0.5)  # of all other kinds
 BONUS = 2.0  # nats for each symbol, times the weight, against the preference of n-grams for short texts
@@ -71,6 +73,10 @@ class TranscriptionPredictor(Predictor):
         sound = isinstance(features, SoundFeatures)
         self.decoder = SentenceDecoder(model, vocabulary, longest, sound, by_speaker=norm == "speaker")
 
+    def is_endless(self, inputs: Sequence[str | Path]) -> bool:
+        """Return whether standard input is among the inputs."""
+        return STDIN in map(str, inputs)
+
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Transcribe files, and yield each transcript when it is made; notes on a file go to standard error.
 
@@ -84,7 +90,7 @@ class TranscriptionPredictor(Predictor):
             SettingError: standard input for a model that is not a streaming one, or with an option of files.
         """
         chosen = TranscribeOptions(**options)
-        stream = self._stream(chosen) if STDIN in map(str, inputs) else None
+        stream = self._stream(chosen) if self.is_endless(inputs) else None
         if not inputs:
             raise DataError("there is nothing to transcribe", should="files, folders, or -", found="no input")
         paths = self._paths(inputs, chosen.resume_from)
@@ -93,6 +99,8 @@ class TranscriptionPredictor(Predictor):
         for path, utterance in self._utterances(paths, features, chosen.one_speaker, chosen.skip_bad):
             if utterance is None:
                 assert stream is not None
+                if self.norm == "training":
+                    sys.stderr.write(f"{STDIN}: {DEPENDS}\n")
                 yield from stream.transcribe(sample_blocks(sys.stdin.buffer, stream.features.rate))
             elif isinstance(utterance, DataError):
                 yield no_answer(str(path), utterance)
@@ -197,10 +205,11 @@ class TranscriptionPredictor(Predictor):
     def _answer(self, path: Path, utterance: Utterance, beam: PrefixBeam | None, chosen: TranscribeOptions) -> Answer:
         """Return the answer to a file; notes on it go to standard error."""
         (decoded,) = self.decoder.decode([utterance.features], cut=chosen.cut_pauses)
-        best = beam.search(decoded.log_p_TV)[: chosen.n_best] if beam else [decoded.timed]
-        words = self.words(best[0], decoded.log_p_TV, utterance.begin)
-        reliable = self.times_are_reliable(words)
+        best = self._distinct(beam.search(decoded.log_p_TV))[: chosen.n_best] if beam else [decoded.timed]
+        words, misplaced = self.words(best[0], decoded.log_p_TV, utterance.begin)
+        reliable = not (misplaced or self.misplaces_words)
         notes = [*utterance.notes, *self.decoder.notes(utterance.features, decoded.spans, self.features.step)]
+        notes += self._level_notes(utterance.features)
         notes += [UNRELIABLE] if chosen.times and not reliable else []
         for note in notes:
             sys.stderr.write(f"{path}: {note}\n")
@@ -221,20 +230,38 @@ class TranscriptionPredictor(Predictor):
             },
         )
 
-    def words(self, timed: TimedSequence, log_p_TV: Tensor, begin: float = 0.0) -> list[Word]:
-        """Return the words of decoded symbols, with the times from the second `begin` on."""
-        seconds = self.features.step * self.model.stride
-        return words_of(self.vocabulary, emissions(log_p_TV, timed), seconds, begin)
+    def _distinct(self, sequences: Sequence[TimedSequence]) -> list[TimedSequence]:
+        """Return the first sequence of each text; several differ by spaces alone."""
+        first: dict[str, TimedSequence] = {}
+        for timed in sequences:
+            first.setdefault(self.text(timed), timed)
+        return list(first.values())
 
-    def times_are_reliable(self, words: Sequence[Word]) -> bool:
-        """Return whether the times of words are where they are spoken, as far as can be seen.
+    @cached_property
+    def usual_levels(self) -> tuple[float, float] | None:
+        """The levels of training sentences (dB), where they matter and are known."""
+        matters = self.norm == "training" and isinstance(self.features, SoundFeatures)
+        return usual_levels(self.run) if matters else None
 
-        They are not if the words of this sentence, or of most sentences of the validation, crowd.
+    def _level_notes(self, x_TI: NDArray[Any]) -> list[str]:
+        note = level_note(level_of(x_TI), self.usual_levels) if self.usual_levels else ""
+        return [note] if note else []
+
+    def words(self, timed: TimedSequence, log_p_TV: Tensor, begin: float = 0.0) -> tuple[list[Word], bool]:
+        """Return the words of decoded symbols, with times from the second `begin` on, and whether they are misplaced.
+
+        Clips of lips are longer than what is said in them; sound is trimmed to it.
         """
-        if is_crowded(words):
-            return False
+        symbols = emissions(log_p_TV, timed)
+        words = words_of(self.vocabulary, symbols, self.features.step * self.model.stride, begin)
+        untrimmed = isinstance(self.features, Lips) and not self.model.streaming
+        return words, are_misplaced(words, symbols, len(log_p_TV), untrimmed=untrimmed)
+
+    @cached_property
+    def misplaces_words(self) -> bool:
+        """Whether the model writes the words of most sentences of the validation where they are not spoken."""
         try:
-            share = self.metrics.get("crowded_times")
-        except RunError:  # it has no metrics: a model that was built, or weights without them
-            return True
-        return share is None or share <= MOST_CROWDED
+            share = self.metrics.get("misplaced_words")
+        except RunError:  # a model that was built, or weights without metrics
+            return False
+        return share is not None and share > MOST_MISPLACED

@@ -57,10 +57,18 @@ def words_of(vocabulary: Vocabulary, emissions: Sequence[Emission], seconds: flo
     return words
 
 
-def is_crowded(words: Sequence[Word]) -> bool:
-    """Return whether words follow each other faster than anybody speaks, so that their times cannot be right.
+def are_misplaced(words: Sequence[Word], emissions: Sequence[Emission], steps: int, *, untrimmed: bool) -> bool:
+    """Return whether words cannot be written where they are spoken, so that their times are unreliable.
 
-    CTC does not determine when a symbol is written; a network that sees the whole of a sentence may write all at its
-    end.
+    CTC does not determine when a symbol is written. A network that sees the whole of a sentence may write all words
+    together, faster than anybody speaks, or write at its first step, before anything was seen, or at its end.
+
+    Args:
+        words: the words.
+        emissions: their symbols.
+        steps: of the network, in the sentence.
+        untrimmed: whether the network sees the whole of a sentence, and nobody speaks at its ends.
     """
-    return len(words) > 2 and (len(words) - 1) > FASTEST * (words[-1].begin - words[0].begin)
+    if len(words) > 2 and (len(words) - 1) > FASTEST * (words[-1].begin - words[0].begin):
+        return True
+    return untrimmed and bool(emissions) and (emissions[0].step == 0 or emissions[-1].step >= steps - 2)

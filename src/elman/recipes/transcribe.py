@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +18,15 @@ from elman.data.in_memory import RowFormat
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
 from elman.data.speech.ctc_length import known_symbols, numbers_that_fit
-from elman.data.speech.dataset import MAX_STRIDE, NORMS, FeatureScale, SpeechDataset, load_extractor, longest_sentence
+from elman.data.speech.dataset import (
+    MAX_STRIDE,
+    NORMS,
+    SAMPLE,
+    FeatureScale,
+    SpeechDataset,
+    load_extractor,
+    longest_sentence,
+)
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.features import extract_features, keep_sentences, write_features
 from elman.data.speech.normalisation import Moments
@@ -28,7 +35,7 @@ from elman.data.speech.sources import SAMPLE_RATE, Sentences, check_default_data
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.errors import SettingError
-from elman.evaluation.metrics.word_errors import error_rates, nats_per_symbol
+from elman.evaluation.metrics.word_errors import SentenceAnswer, error_rates, transcript_metrics
 from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
 from elman.predictors.options import TranscribeOptions
@@ -47,7 +54,6 @@ if TYPE_CHECKING:
 
 BEAM_WIDTH = 8  # of an evaluation
 MAX_LEVEL_ERROR = 3.0  # nats, 13 decibels
-SCALE_SENTENCES = 256  # that mean and deviation after gain control are computed on
 CHUNK = 64  # sentences of an evaluation that are transcribed together
 
 
@@ -132,29 +138,6 @@ class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings
     def columns(self) -> tuple[str, ...]:
         """The columns of a table that are read."""
         return (self.path_column, self.text_column, *([self.speaker_column] if self.norm == "speaker" else []))
-
-
-class SentenceAnswer(NamedTuple):
-    """What a model answers to a sentence of an evaluation.
-
-    Attributes:
-        text: the greedy transcript.
-        nats: -log p of the reference.
-        crowded: whether its words follow each other too fast.
-    """
-
-    text: str
-    nats: float
-    crowded: bool
-
-    def measured(self) -> tuple[str, str]:
-        """Return the numbers as texts, for a file."""
-        return repr(self.nats), json.dumps(self.crowded)
-
-    @classmethod
-    def read(cls, text: str, nats: str, crowded: str) -> Self:
-        """Return what was written by `measured`."""
-        return cls(text, float(nats), crowded == "true")
 
 
 class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
@@ -245,7 +228,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         """Set mean and deviation to those of the features after gain control, if there is any."""
         if model.gain_control is None:
             return
-        numbers = range(0, len(training), max(1, len(training) // SCALE_SENTENCES))
+        numbers = range(0, len(training), max(1, len(training) // SAMPLE))
         moments = Moments.of(model.controlled(training.input[n]) for n in numbers)
         model.set_scale(moments.mean.tolist(), moments.deviation.tolist())
 
@@ -288,21 +271,15 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     ) -> Iterator[tuple[int, SentenceAnswer, Tensor]]:
         """Yield the places of sentences in `numbers`, in any order, with their answers and log-probabilities."""
         from elman.decoding.ctc import ctc_nats
-        from elman.predictors.word_timings import is_crowded
 
         for n, timed, log_p_TV, _ in predictor.decoder.decode(data.features(numbers)):
             symbols = known_symbols(self.vocabulary, data.texts[numbers[n]]) + 1
-            crowded = is_crowded(predictor.words(timed, log_p_TV))
-            yield n, SentenceAnswer(predictor.text(timed), ctc_nats(log_p_TV, symbols.tolist()), crowded), log_p_TV
+            _, misplaced = predictor.words(timed, log_p_TV)
+            yield n, SentenceAnswer(predictor.text(timed), ctc_nats(log_p_TV, symbols.tolist()), misplaced), log_p_TV
 
     def _metrics(self, answers: Sequence[SentenceAnswer], data: SpeechDataset) -> Metrics:
-        """Return the metrics of the greedy answers to all sentences."""
         sizes = [len(known_symbols(self.vocabulary, text)) for text in data.texts]
-        return {
-            **error_rates([answer.text for answer in answers], data.texts),
-            "nats_per_symbol": nats_per_symbol([answer.nats for answer in answers], sizes),
-            "crowded_times": sum(answer.crowded for answer in answers) / len(answers),
-        }
+        return transcript_metrics(answers, data.texts, sizes)
 
     def evaluate(self, model: Transcriber, data: SpeechDataset, *, out: Path | None) -> dict[str, Any]:
         """Return the metrics of greedy decoding, and the error rates of a beam search."""
@@ -317,7 +294,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
 
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]  # others make other transcripts
         keys, file = list(zip(data.names, data.texts, strict=True)), out and out / f"transcripts-{weights}.jsonl"
-        names = ("path", "reference", "greedy", "beam_search", "nats", "crowded_times")
+        names = ("path", "reference", "greedy", "beam_search", "nats", "misplaced_words")
         rows = resumed_answers(keys, transcribe, file, names=names, chunk=CHUNK)
         by_beam = error_rates([row[1] for row in rows], data.texts)
         return {

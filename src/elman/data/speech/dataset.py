@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.speech.eigenlips import Lips
+from elman.data.speech.normalisation import level_of
 from elman.data.speech.utterance import SoundFeatures
 from elman.errors import BrokenRun, RunError
 from elman.storage import records
@@ -19,6 +20,9 @@ from elman.storage.ragged import RaggedArrays
 
 LARGEST = 1 << 29
 """Bytes of texts.json that are read; the texts of a large data set are far more than other JSON of a run."""
+
+SAMPLE = 256
+"""The most training sentences, about, that a sample has."""
 
 NORMS = ("utterance", "speaker", "training", "level")
 """What features may be normalised by."""
@@ -139,3 +143,17 @@ def longest_sentence(folder: Path) -> int:
         if isinstance(error.__cause__, FileNotFoundError):  # an earlier version, and it came without its data
             return 0
         raise
+
+
+def usual_levels(folder: Path) -> tuple[float, float] | None:
+    """Return the 1st and 99th percentile of the levels of training sentences (dB), of a sample; None without the data.
+
+    Raises:
+        RunError: the data are broken.
+    """
+    if not (folder / "input.ends.npy").exists():
+        return None
+    features = RaggedArrays.open(folder, "input")
+    levels = [level_of(features[n]) for n in range(0, len(features), max(1, len(features) // SAMPLE))]
+    low, high = np.percentile(levels, [1, 99])
+    return float(low), float(high)
