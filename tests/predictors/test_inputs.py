@@ -9,7 +9,16 @@ import pytest
 
 from elman.data.pairs.readers import read_pairs
 from elman.errors import DataError
-from elman.predictors.inputs import batched, count_lines, input_file, input_lines, input_pairs, input_texts, resolved
+from elman.predictors.inputs import (
+    batched,
+    count_lines,
+    exists,
+    input_file,
+    input_lines,
+    input_pairs,
+    input_texts,
+    resolved,
+)
 
 
 @pytest.fixture
@@ -167,3 +176,29 @@ def test_texts_stay_texts(here: Path, text: str) -> None:
 def test_a_misspelt_name_is_no_text(here: Path, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         resolved(["a text", name])
+
+
+def test_standard_input_is_utf_8_in_every_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw = b"\xef\xbb\xbfa\tb\nc\xe9\td\ne\tf\n"
+    read = lambda path: read_pairs([path], scored=False)  # noqa: E731
+    for answered in (input_texts(["-"]), (pair.first for pairs in input_pairs(["-"], read, []) for pair in pairs)):
+        type_in(monkeypatch, raw)
+        assert next(answered).partition("\t")[0] == "a"
+        with pytest.raises(DataError, match=r"standard input, line 2 is not valid UTF-8\n.*\n.*0xe9 at offset 1"):
+            next(answered)
+    type_in(monkeypatch, raw + b"no tab\n")
+    skipped: list[str] = []
+    pairs = [pair.first for pairs in input_pairs(["-"], read, skipped, skip_bad=True) for pair in pairs]
+    assert pairs == ["a", "e"]
+    assert ["line 2 is not valid" in skipped[0], "not a pair" in skipped[1]] == [True, True]
+    type_in(monkeypatch, "a\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"byte order mark of UTF-16\n.*iconv -f utf-16 -t utf-8, before"):
+        list(input_texts(["-"]))
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed"):
+        list(input_texts(["-"]))
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    assert not exists("")
+    assert exists(".")

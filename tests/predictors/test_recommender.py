@@ -119,7 +119,7 @@ def test_a_line_that_is_not_an_event(
 
 def test_standard_input_that_is_not_text(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'"\xff"\n'), encoding="utf-8"))
-    assert "line 1 of standard input is not valid UTF-8" in elman("predict", run, "-").err
+    assert "standard input, line 1 is not valid UTF-8" in elman("predict", run, "-").err
 
 
 def test_what_predict_refuses(elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,14 +67,14 @@ def test_batches_hold_cut_and_whole_sentences() -> None:
 def test_notes_say_what_is_longer_than_training() -> None:
     decoder, x_TI = built("words"), recording(3)
     (note,) = decoder.notes(x_TI, decoder.spans(x_TI), 0.01)
-    assert note == "cut at its pauses into 3 parts: 3.1 s, and the longest sentence of training has 0.6 s"
+    assert note.text == "cut at its pauses into 3 parts: 3.1 s, and the longest sentence of training has 0.6 s"
     noise = np.random.default_rng(1).normal(0, 1, (310, 4))
     (note,) = decoder.notes(noise, decoder.spans(noise), 0.01)
-    assert "3.1 s without a pause to cut at, 5 times longer than any sentence of training" in note
+    assert "3.1 s without a pause to cut at, 5 times longer than any sentence of training" in note.text
     assert decoder.notes(noise[:100], [], 0.01) == []
     assert decoder.long_recordings([x_TI, noise, noise[:70]]) == {"cut_at_pauses": 1, "much_longer_than_training": 1}
     assert decoder.long_recordings([noise[:70]]) == built("words", longest=0).long_recordings([noise]) == {}
-    assert "5 times longer" in built("words", sound=False).notes(noise, [], 0.04)[0]
+    assert "5 times longer" in built("words", sound=False).notes(noise, [], 0.04)[0].text
 
 
 def test_half_a_part_is_not_much_longer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,12 +22,13 @@ from elman.data.labelled.preparation import Encode, load_example, make_encoder
 from elman.data.labelled.readers import read_inputs
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.labelled.ts_archive import parse_numbers
+from elman.data.text.lines import decoded_line
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STDIN, exists, is_stdin
+from elman.predictors.inputs import STANDARD_INPUT, STDIN, exists, is_stdin, stdin_lines, stdin_text
 from elman.predictors.options import ClassifyOptions
 
 
@@ -81,13 +83,16 @@ class ClassificationPredictor(Predictor):
         for source in inputs:
             try:
                 if is_stdin(source) and self.encoder is None:
-                    yield from self._running(STDIN, self._stream(sys.stdin), chosen)
+                    yield from self._running(STDIN, self._stream(stdin_text()), chosen)
                 else:
                     yield from self._answers(source, make_encoder(None, self.encoder), chosen)
             except DataError as error:
                 if not chosen.skip_bad:
                     raise
                 yield no_answer(str(source), error)
+        for line in self.reader_options.notes.lines():
+            sys.stderr.write(f"{line}\n")
+        self.reader_options.notes.clear()
 
     def _answers(self, source: str | Path, encode: Encode, chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield the answers to the examples of an input."""
@@ -115,11 +120,15 @@ class ClassificationPredictor(Predictor):
 
     def _examples(self, source: str | Path) -> Iterator[Example]:
         if self.encoder and is_stdin(source):
-            for number, line in enumerate(sys.stdin, 1):
+            for number, line in enumerate(stdin_lines(), 1):
                 if line.strip():
-                    yield Example(f"line {number}", partial(str, line.strip()), None)
+                    yield Example(f"line {number}", partial(decoded_line, line, number, STANDARD_INPUT), None)
         elif self.encoder and not exists(source):
-            yield Example(str(source)[:60], partial(str, source), None)
+            yield Example(str(source)[:60] or "the text", partial(str, source), None)
+        elif source == "":
+            raise DataError(
+                "the name of a file is empty", should="a file, a folder, or - for standard input", found="''"
+            )
         else:
             yield from read_inputs([Path(source)], self.reader_options, self.form.reader)
 
@@ -152,7 +161,8 @@ class ClassificationPredictor(Predictor):
         prefix = f"{name}: " if step is None else f"{name}, step {step}: "
         if labels.target == "number":
             number = float(scores_NC[0, 0]) * labels.deviation + labels.mean
-            return Answer(f"{prefix}{number:.6g}", {**where, "number": number})
+            digits = 6 + max(0, math.ceil(math.log10(max(1.0, abs(labels.mean) / labels.deviation / 1000))))
+            return Answer(f"{prefix}{number:.{digits}g}", {**where, "number": number})
         if labels.target == "classes":
             each_C = sigmoid(scores_NC[0], self.temperature)
             names = [labels.classes[n] for n in np.flatnonzero(each_C > 0.5)]

@@ -14,13 +14,16 @@ from typing import NamedTuple, TypeVar
 from elman.data.in_memory import RowText
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
-from elman.data.text.lines import decoded_lines, document_lines, file_lines
+from elman.data.text.lines import decoded_line, document_lines, file_lines, raw_lines
 from elman.errors import DataError, nearest
 
 T = TypeVar("T")
 
 STDIN = "-"
 """The input that stands for standard input."""
+
+STANDARD_INPUT = "standard input"
+"""What messages call it."""
 
 MAX_PAIRS = 64
 """Pairs that are read at a time."""
@@ -76,8 +79,8 @@ def _lines_of(name: str | Path) -> Iterator[InputLine]:
     if not interactive and not isinstance(name, Path) and not is_file(name):
         yield InputLine(name.strip(), "the line", interactive=False)
         return
-    where = "standard input" if interactive else str(name)
-    rows = decoded_lines(sys.stdin.buffer, where) if interactive else file_lines(Path(name))
+    where = STANDARD_INPUT if interactive else str(name)
+    rows = stdin_text() if interactive else file_lines(Path(name))
     for number, line in enumerate(rows, 1):
         yield InputLine(line, f"{where}, line {number}", interactive)
 
@@ -132,7 +135,7 @@ def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterat
         raise DataError("there is no text", should="a text, a file, or - for standard input", found="no input")
     for name in inputs:
         if is_stdin(name):
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
+            yield from stdin_text()
         elif is_file(name):
             (document,) = read_text(Path(name), encoding=encoding)
             yield from (line.rstrip("\r\n") for line in document_lines(document))
@@ -141,14 +144,15 @@ def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterat
 
 
 def input_pairs(
-    inputs: Sequence[str | Path], read: Callable[[Path], PairTable], skipped: list[str]
+    inputs: Sequence[str | Path], read: Callable[[Path], PairTable], skipped: list[str], *, skip_bad: bool = False
 ) -> Iterator[list[ScoredPair]]:
     """Yield the pairs of the inputs, in lists: two texts, texts with a tab, the rows of files and of standard input.
 
     Args:
         inputs: two texts, or any number of texts with a tab between the two of a pair, files, and "-".
         read: opens the table in a file.
-        skipped: the broken rows of files are appended, a line each, where `read` skips them.
+        skipped: the broken rows of files and of standard input are appended, a line each, where they are skipped.
+        skip_bad: skip the broken lines of standard input; `read` says it of files.
 
     Raises:
         DataError: an input is not a pair of texts, or a file cannot be read.
@@ -160,7 +164,7 @@ def input_pairs(
         raise _not_a_pair("no input")
     for name in inputs:
         if is_stdin(name):
-            yield from ([_pair_of(line)] for line in sys.stdin if line.strip())
+            yield from ([pair] for pair in _stdin_pairs(skipped, skip_bad))
         elif "\t" in str(name):
             yield [_pair_of(str(name))]
         elif is_file(name):
@@ -169,6 +173,17 @@ def input_pairs(
             skipped += table.skipped.lines()
         else:
             raise _not_a_pair(repr(str(name)[:60]))
+
+
+def _stdin_pairs(skipped: list[str], skip_bad: bool) -> Iterator[ScoredPair]:
+    for number, line in enumerate(stdin_lines(), 1):
+        try:
+            if line.strip():
+                yield _pair_of(decoded_line(line, number, STANDARD_INPUT))
+        except DataError as error:
+            if not skip_bad:
+                raise
+            skipped.append(f"{error.what}: {error.found}")
 
 
 def _pair_of(line: str) -> ScoredPair:
@@ -199,6 +214,31 @@ def input_file(name: str | Path) -> Iterator[Path]:
         yield path
 
 
+def stdin_lines() -> Iterator[bytes]:
+    """Yield the lines of standard input as they come, as bytes; `elman.data.text.lines.decoded_line` decodes each.
+
+    The locale does not count: text on standard input is UTF-8, as that of files.
+
+    Raises:
+        DataError: standard input is closed, or a line is too long.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input is closed", should="text that is piped in", found="none", hint="name a file")
+    if hasattr(sys.stdin, "buffer"):
+        yield from raw_lines(sys.stdin.buffer, STANDARD_INPUT)
+    else:  # a stream of text in its place, as in notebooks
+        yield from (line.encode("utf-8", "surrogateescape") for line in sys.stdin)
+
+
+def stdin_text() -> Iterator[str]:
+    """Yield the lines of standard input as text, as they come, without white space at their ends.
+
+    Raises:
+        DataError: as `stdin_lines`, or a line is not valid UTF-8.
+    """
+    return (decoded_line(line, number, STANDARD_INPUT) for number, line in enumerate(stdin_lines(), 1))
+
+
 def is_stdin(name: str | Path) -> bool:
     """Return whether an input stands for standard input."""
     return str(name) == STDIN and not isinstance(name, RowText)
@@ -210,8 +250,8 @@ def is_file(name: str | Path) -> bool:
 
 
 def exists(name: str | Path) -> bool:
-    """Return whether there is a file or folder of this name; a long text and one of a row in memory are none."""
-    if isinstance(name, RowText):
+    """Return whether there is a file or folder of this name; a long text, an empty one and one of a row in memory are none."""
+    if isinstance(name, RowText) or name == "":  # which Path takes for the current folder
         return False
     try:
         return Path(name).exists()

@@ -17,6 +17,7 @@ from elman.data.speech.pauses import DECIBELS, Span, spans_between_pauses
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.ctc import TimedSequence, greedy
 from elman.models.transcriber import BLANK, Transcriber
+from elman.predictors.answer import Note
 
 BATCH = 16  # sentences that are decoded at a time
 LONGER = 1.2  # times the longest sentence of training, from which on a recording is cut at its pauses
@@ -89,7 +90,7 @@ class SentenceDecoder:
         spans = spans_between_pauses(x_TI, self.longest, stride=self.model.stride, decibels=decibels)
         return [] if spans == [Span(0, len(x_TI))] else spans
 
-    def notes(self, x_TI: NDArray[Any], spans: Sequence[Span], seconds: float) -> list[str]:
+    def notes(self, x_TI: NDArray[Any], spans: Sequence[Span], seconds: float) -> list[Note]:
         """Return notes about a recording that is longer than any sentence of training.
 
         Args:
@@ -101,17 +102,19 @@ class SentenceDecoder:
             return []
         notes = []
         if spans:
-            notes.append(
+            text = (
                 f"cut at its pauses into {len(spans)} parts: {len(x_TI) * seconds:.1f} s, "
                 f"and the longest sentence of training has {self.longest * seconds:.1f} s"
             )
+            notes.append(Note("recordings cut at their pauses", text))
         longest = longest_part(x_TI, spans)
         if self._is_much_longer(x_TI, spans):
             what = "without a pause to cut at, " if self.sound else ""
-            notes.append(
+            text = (
                 f"{longest * seconds:.1f} s {what}{longest / self.longest:.0f} times longer than any sentence of "
                 "training: the transcript may be wrong; cut it into sentences"
             )
+            notes.append(Note("recordings much longer than any sentence of training", text))
         return notes
 
     def long_recordings(self, features: Sequence[NDArray[Any]]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from elman.data.in_memory import RowFormat
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
+from elman.data.notes import FileNotes
 from elman.data.speech.dataset import SpeechDataset, usual_levels
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.normalisation import level_note, level_of, normalise_speakers
@@ -26,7 +27,7 @@ from elman.decoding.ctc import PrefixBeam, TimedSequence, emissions
 from elman.decoding.ngrams import NGrams
 from elman.errors import DataError, RunError, SettingError
 from elman.models.transcriber import Transcriber
-from elman.predictors.answer import Answer, no_answer
+from elman.predictors.answer import Answer, Note, no_answer
 from elman.predictors.base import Predictor
 from elman.predictors.inputs import STDIN
 from elman.predictors.options import TranscribeOptions
@@ -36,7 +37,10 @@ from elman.predictors.word_timings import Word, are_misplaced, words_of
 
 MOST_MISPLACED = 0.5  # share of the sentences of the validation, above which no time is relied on
 DEPENDS = "the words depend on the level of the microphone, as feature_norm=training does not even it out"
-UNRELIABLE = "the times of words are unreliable: the network writes them at an end of the recording, or together"
+UNRELIABLE = Note(
+    "recordings whose times of words are unreliable",
+    "the times of words are unreliable: the network writes them at an end of the recording, or together",
+)
 NGRAMS = {"words": (2, 0.1)}  # order and weight by the kind of symbols: the network itself learns sequences of words
 CHARACTER_NGRAMS = (6, 0.5)  # of all other kinds
 BONUS = 2.0  # nats for each symbol, times the weight, against the preference of n-grams for short texts
@@ -78,7 +82,9 @@ class TranscriptionPredictor(Predictor):
         return STDIN in map(str, inputs)
 
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
-        """Transcribe files, and yield each transcript when it is made; notes on a file go to standard error.
+        """Transcribe files, and yield each transcript when it is made.
+
+        Notes on files go to standard error: the first few files of each, and then the number of the others.
 
         Args:
             inputs: files, folders of them, or "-" for 16-bit samples, little-endian, one channel, at the sample rate of
@@ -96,6 +102,7 @@ class TranscriptionPredictor(Predictor):
         paths = self._paths(inputs, chosen.resume_from)
         features = self.features if chosen.max_seconds is None else replace(self.features, longest=chosen.max_seconds)
         beam = self.beam_search(chosen.beam_width, chosen.ngram_weight) if chosen.beam_width > 1 else None
+        notes = FileNotes()
         for path, utterance in self._utterances(paths, features, chosen.one_speaker, chosen.skip_bad):
             if utterance is None:
                 assert stream is not None
@@ -105,7 +112,12 @@ class TranscriptionPredictor(Predictor):
             elif isinstance(utterance, DataError):
                 yield no_answer(str(path), utterance)
             else:
+                for note in utterance.notes:
+                    if notes.add(note, str(path)):
+                        sys.stderr.write(f"{path}: {note}\n")
                 yield self._answer(path, utterance, beam, chosen)
+        for line in notes.others():
+            sys.stderr.write(f"{line}\n")
 
     def transcribe(self, features: Sequence[NDArray[Any]]) -> list[str]:
         """Return the greedy transcript of each sentence, whose features are (T, I)."""
@@ -203,16 +215,17 @@ class TranscriptionPredictor(Predictor):
             yield path, utterance._replace(features=values)
 
     def _answer(self, path: Path, utterance: Utterance, beam: PrefixBeam | None, chosen: TranscribeOptions) -> Answer:
-        """Return the answer to a file; notes on it go to standard error."""
+        """Return the answer to a file."""
         (decoded,) = self.decoder.decode([utterance.features], cut=chosen.cut_pauses)
         best = self._distinct(beam.search(decoded.log_p_TV))[: chosen.n_best] if beam else [decoded.timed]
         words, misplaced = self.words(best[0], decoded.log_p_TV, utterance.begin)
         reliable = not (misplaced or self.misplaces_words)
-        notes = [*utterance.notes, *self.decoder.notes(utterance.features, decoded.spans, self.features.step)]
-        notes += self._level_notes(utterance.features)
-        notes += [UNRELIABLE] if chosen.times and not reliable else []
-        for note in notes:
-            sys.stderr.write(f"{path}: {note}\n")
+        notes = [
+            *self.decoder.notes(utterance.features, decoded.spans, self.features.step),
+            *self._level_notes(utterance.features),
+            *([] if reliable or not chosen.times else [UNRELIABLE]),
+        ]
+        texts = [*utterance.notes, *(note.text for note in notes)]
         rows = [{"text": self.text(timed), "score": timed.score, "log_probability": timed.log_p} for timed in best]
         lines = [f"{path}\t{row['text']}" for row in rows]
         if len(rows) > 1:
@@ -223,11 +236,12 @@ class TranscriptionPredictor(Predictor):
             "\n".join(lines),
             {
                 **{"path": str(path), **rows[0]},
-                **({"notes": notes} if notes else {}),
+                **({"notes": texts} if texts else {}),
                 **({"n_best": rows} if chosen.n_best > 1 else {}),
                 "times_reliable": reliable,
                 "words": [word.fields() for word in words],
             },
+            notes=tuple(note._replace(text=f"{path}: {note.text}") for note in notes),
         )
 
     def _distinct(self, sequences: Sequence[TimedSequence]) -> list[TimedSequence]:
@@ -243,9 +257,9 @@ class TranscriptionPredictor(Predictor):
         matters = self.norm == "training" and isinstance(self.features, SoundFeatures)
         return usual_levels(self.run) if matters else None
 
-    def _level_notes(self, x_TI: NDArray[Any]) -> list[str]:
-        note = level_note(level_of(x_TI), self.usual_levels) if self.usual_levels else ""
-        return [note] if note else []
+    def _level_notes(self, x_TI: NDArray[Any]) -> list[Note]:
+        text = level_note(level_of(x_TI), self.usual_levels) if self.usual_levels else ""
+        return [Note("recordings of an unusual level", text)] if text else []
 
     def words(self, timed: TimedSequence, log_p_TV: Tensor, begin: float = 0.0) -> tuple[list[Word], bool]:
         """Return the words of decoded symbols, with times from the second `begin` on, and whether they are misplaced.

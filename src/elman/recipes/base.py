@@ -61,6 +61,7 @@ class Recipe(ABC, Generic[S, D]):
         example: a command to paste.
         Settings: S.
         Options: the options of `elman predict`; None for a recipe that answers no single inputs.
+        EvaluationOptions: the settings of `elman evaluate`; `evaluation` holds those of the evaluation at hand.
         lower_is_better: whether a lower `metric` is better.
         tie_metric: the metric that decides between weights whose `metric` is equal, lower is better; empty: the first
             ones are kept.
@@ -78,6 +79,7 @@ class Recipe(ABC, Generic[S, D]):
     example: ClassVar[str]
     Settings: ClassVar[type[TrainingSettings]]
     Options: ClassVar[OptionsClass | None] = None
+    EvaluationOptions: ClassVar[OptionsClass] = Settings
     lower_is_better: ClassVar[bool] = True
     tie_metric: ClassVar[str] = ""
     examples: ClassVar[str] = "examples"
@@ -88,6 +90,7 @@ class Recipe(ABC, Generic[S, D]):
 
     def __init__(self, settings: S, folder: Path) -> None:
         self.settings, self.folder = settings, folder
+        self.evaluation: Any = self.EvaluationOptions()
 
     @cached_property
     def run(self) -> RunDirectory:

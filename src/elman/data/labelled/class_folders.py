@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from elman.data.folders import visible_entries, visible_files
 from elman.data.labelled.example import Example, Reader, ReaderOptions
 from elman.data.labelled.file_formats import check_one_format, format_of, known_suffixes, load_file
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
@@ -21,11 +22,15 @@ def accepts_class_folders(sources: Sequence[Path]) -> bool:
 def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the files of each sub-folder, whose name is their label; files in folders below it belong to it.
 
+    Hidden files and folders are passed over.
+
     Raises:
         DataError: a sub-folder holds no file that can be read, or the files are of several kinds.
     """
     (folder,) = sources
-    found = {sub: sorted(p for p in sub.rglob("*") if _is_example(p)) for sub in _folders(folder)}
+    found = {
+        sub: sorted(path for path in visible_files(sub) if format_of(path) is not None) for sub in _folders(folder)
+    }
     empty = [sub.name for sub, paths in found.items() if not paths]
     if empty:
         raise DataError(
@@ -41,17 +46,13 @@ def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Itera
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _is_example(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and format_of(path) is not None
+    return [path for path in visible_entries(folder) if path.is_dir()]
 
 
 def accepts_class_files(sources: Sequence[Path]) -> bool:
     """Return whether the sources are text files, or one folder of some."""
     if len(sources) == 1 and sources[0].is_dir():
-        return any(path.suffix.lower() in TEXT_SUFFIXES for path in sources[0].iterdir())
+        return any(path.suffix.lower() in TEXT_SUFFIXES for path in visible_entries(sources[0]))
     return bool(sources) and all(path.suffix.lower() in TEXT_SUFFIXES for path in sources)
 
 
