@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +20,7 @@ from elman.errors import SettingError
 from elman.modules.augmentation import FrequencyMasking, TimeMasking, frequency_warp, time_stretch
 from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
-from elman.modules.gain_control import GainControl
+from elman.modules.normalisation import GainControl
 from elman.modules.pooling import steps_exist
 from elman.modules.recurrent_stack import build_layers
 
@@ -112,11 +110,9 @@ class Transcriber(nn.Module):
         """Input steps of one output step."""
         return self.front.stride
 
-    @torch.no_grad()
-    def controlled(self, x_TI: NDArray[Any]) -> NDArray[Any]:
-        """Return the features of a sentence after gain control, if there is any, (T, I)."""
-        x_TBI = torch.from_numpy(np.asarray(x_TI, np.float32))[:, None]
-        return (GainControl()(x_TBI)[0] if self.gain_control is not None else x_TBI)[:, 0].numpy()
+    def controlled(self, x_TBI: Tensor) -> Tensor:
+        """Return features after gain control without random levels, if there is any, (T, B, I)."""
+        return GainControl()(x_TBI)[0] if self.gain_control is not None else x_TBI
 
     def set_scale(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
         """Set the mean and the deviation of the features in the training data; weights that are loaded replace them."""

@@ -229,8 +229,11 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         """Set mean and deviation to those of the features after gain control, if there is any."""
         if model.gain_control is None:
             return
+        import torch
+
         numbers = range(0, len(training), max(1, len(training) // SAMPLE))
-        moments = Moments.of(model.controlled(training.input[n]) for n in numbers)
+        sentences = (torch.from_numpy(training.input[n].astype(np.float32))[:, None] for n in numbers)
+        moments = Moments.of(model.controlled(x_T1I)[:, 0].numpy() for x_T1I in sentences)
         model.set_scale(moments.mean.tolist(), moments.deviation.tolist())
 
     def dataset(self, part: Part) -> SpeechDataset:
