@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from elman.data.batching import chunked
+from elman.evaluation.progress import reported
 from elman.storage.resumable_answers import ResumableAnswers
 
 Texts = tuple[str, ...]
@@ -36,7 +37,7 @@ def resumed_answers(
     with TemporaryDirectory() as folder, ResumableAnswers(file or Path(folder) / "answers", names) as table:
         done = {row[:size] for row in table.done}
         numbers = {example: n for n, example in enumerate(examples) if example not in done}
-        for part in chunked(numbers.values(), chunk):
+        for part in reported(chunked(numbers.values(), chunk), len(numbers), "examples", len):
             for n, answers in zip(part, answer(part), strict=True):
                 table.add(*examples[n], *answers)
     answers_to = {row[:size]: row[size:] for row in table.done}

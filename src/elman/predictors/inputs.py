@@ -250,7 +250,7 @@ def is_file(name: str | Path) -> bool:
 
 
 def exists(name: str | Path) -> bool:
-    """Return whether there is a file or folder of this name; a long text, an empty one and one of a row in memory are none."""
+    """Return whether there is a file or folder of this name; a long or empty text and one of a row are none."""
     if isinstance(name, RowText) or name == "":  # which Path takes for the current folder
         return False
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from elman.data.compressed import read_errors
 from elman.data.folders import visible_entries
 from elman.data.labelled import class_folders, idx, tables
 from elman.data.labelled import ts_archive as ts
@@ -30,7 +31,7 @@ def find_reader(sources: Sequence[Path]) -> Reader:
     Raises:
         DataError: one does not exist, or no reader takes them.
     """
-    missing = [path for path in sources if not path.exists()]
+    missing = [path for path in sources if not _exists(path)]
     if missing:
         raise DataError(
             f"{missing[0]} does not exist", should="a file or folder", found="nothing there", hint="check the spelling"
@@ -44,6 +45,11 @@ def find_reader(sources: Sequence[Path]) -> Reader:
             hint="elman recipes classify",
         )
     return found
+
+
+def _exists(path: Path) -> bool:
+    with read_errors(path, "a file or folder"):
+        return path.exists()
 
 
 def reader_name(sources: Sequence[Path]) -> str:
