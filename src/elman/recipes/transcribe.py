@@ -331,7 +331,6 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         commands = [("Transcribe files", f"elman predict {run} FILE ... --set times=true")]
-        features = load_extractor(self.folder)
-        if self.settings.streaming and isinstance(features, SoundFeatures):
+        if self.settings.streaming and isinstance(features := load_extractor(self.folder), SoundFeatures):
             commands.append(("Transcribe a stream", f"arecord -f S16_LE -r {features.rate} | elman predict {run} -"))
         return commands
