@@ -51,6 +51,10 @@ class Predictor(ABC):
         """
         return RunDirectory(self.run, {}).best_metrics()
 
+    def is_endless(self, inputs: Sequence[str | Path]) -> bool:
+        """Return whether the answers to inputs may never end, so that each is to be shown as it comes."""
+        return False
+
     @overload
     def predict(self, inputs: str | Path | Sequence[Any] = (), **options: Any) -> Iterator[Answer]: ...
 

@@ -276,6 +276,7 @@ def task_of(recipe: AnyRecipe, run: RunDirectory, model: nn.Module) -> Task:
         lower_is_better=recipe.lower_is_better,
         default_minutes=recipe.default_minutes,
         unit=recipe.unit,
+        tie_metric=recipe.tie_metric,
     )
 
 

@@ -11,14 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.speech.eigenlips import Lips
+from elman.data.speech.normalisation import level_of
 from elman.data.speech.utterance import SoundFeatures
-from elman.errors import BrokenRun
+from elman.errors import BrokenRun, RunError
 from elman.storage import records
 from elman.storage.files import checked_object, read_checked
 from elman.storage.ragged import RaggedArrays
 
 LARGEST = 1 << 29
 """Bytes of texts.json that are read; the texts of a large data set are far more than other JSON of a run."""
+
+SAMPLE = 256
+"""The most training sentences, about, that a sample has."""
+
+NORMS = ("utterance", "speaker", "training", "level")
+"""What features may be normalised by."""
 
 MAX_STRIDE = 16
 """Input steps of one step of the network."""
@@ -82,11 +89,16 @@ class FeatureScale:
         mean: of each feature over all training steps.
         deviation: of each feature over all training steps.
         stride: input steps of one step of the network.
+        norm: what the features are normalised by: "utterance", "speaker", "training" or "level"; empty in a run of an
+            earlier version: by its settings.
+        longest: steps of the longest training sentence; 0 in a run of an earlier version: unknown.
     """
 
     mean: list[float] = field(metadata={"low": None})
     deviation: list[float]
     stride: int = field(metadata={"low": 1, "high": MAX_STRIDE})
+    norm: str = field(default="", metadata={"later": True, "choices": ("", *NORMS)})
+    longest: int = field(default=0, metadata={"later": True})
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -115,3 +127,33 @@ def load_extractor(folder: Path) -> SoundFeatures | Lips:
     if (folder / Lips.filename).exists():
         return Lips.load(folder)
     return records.read(folder / "features.json", SoundFeatures, "how features are computed")
+
+
+def longest_sentence(folder: Path) -> int:
+    """Return the input steps of the longest training sentence of a run; 0 where nothing says it.
+
+    Raises:
+        RunError: the run is broken.
+    """
+    if longest := FeatureScale.open(folder).longest:
+        return longest
+    try:
+        return int(RaggedArrays.open(folder, "input").lengths.max())
+    except RunError as error:
+        if isinstance(error.__cause__, FileNotFoundError):  # an earlier version, and it came without its data
+            return 0
+        raise
+
+
+def usual_levels(folder: Path) -> tuple[float, float] | None:
+    """Return the 1st and 99th percentile of the levels of training sentences (dB), of a sample; None without the data.
+
+    Raises:
+        RunError: the data are broken.
+    """
+    if not (folder / "input.ends.npy").exists():
+        return None
+    features = RaggedArrays.open(folder, "input")
+    levels = [level_of(features[n]) for n in range(0, len(features), max(1, len(features) // SAMPLE))]
+    low, high = np.percentile(levels, [1, 99])
+    return float(low), float(high)
