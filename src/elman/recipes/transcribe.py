@@ -188,7 +188,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         )
 
     def dataset(self, part: Part) -> SpeechDataset:
-        return SpeechDataset.open(self.folder, part)
+        return SpeechDataset.open(self.folder, part, self.vocabulary.size)
 
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None

@@ -14,6 +14,7 @@ from elman.data.captions.readers import CaptionedPicture, may_exist
 from elman.data.media.files import decoding, files_of
 from elman.data.media.images import IMAGE_SUFFIXES, read_image
 from elman.errors import DataError
+from elman.storage.files import is_dir
 
 ARRAY, TENSORS = ".npy", ".safetensors"
 
@@ -60,7 +61,7 @@ def picture_source(pictures: Path | None, side: int) -> PictureSource:
     if pictures is not None and pictures.suffix == TENSORS:
         tensors = FeatureFile(pictures)
         return lambda row: tensors.tensor(row.name) if row.name in tensors.names else None
-    folder = pictures if pictures is not None and pictures.is_dir() and next(pictures.glob(f"*{ARRAY}"), None) else None
+    folder = pictures if pictures is not None and is_dir(pictures) and next(pictures.glob(f"*{ARRAY}"), None) else None
 
     def read(row: CaptionedPicture) -> NDArray[Any] | None:
         if folder is None:

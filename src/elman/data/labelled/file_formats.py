@@ -17,6 +17,7 @@ from elman.data.media.images import IMAGE_SUFFIXES
 from elman.data.media.video import VIDEO_SUFFIXES
 from elman.data.text.documents import Document
 from elman.errors import DataError
+from elman.storage.files import absence, is_file
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def load_file(path: Path, reading: ReaderOptions) -> Values:
             should=f"a name that ends in {', '.join(known_suffixes())}",
             found=path.suffix or "no ending",
         )
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", should="a file", found="nothing there")
+    if not is_file(path):
+        raise DataError(f"{path} does not exist", should="a file", found=absence(path, "nothing there"))
     return kind.load(path, reading)
 
 

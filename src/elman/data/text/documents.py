@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elman.errors import DataError, SettingError
+from elman.errors import DataError, SettingError, valid_unicode
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".tokens")
 """The suffixes of the files that are read from a folder."""
@@ -147,7 +147,7 @@ class Document:
             status = self.source.stat()
         except OSError as error:
             raise _unreadable(self.name, error) from error
-        name, bytes_, modified = str(self.source.resolve()), status.st_size, status.st_mtime_ns
+        name, bytes_, modified = valid_unicode(os.path.realpath(self.source)), status.st_size, status.st_mtime_ns
         return {"name": name, "bytes": bytes_, "modified": modified, "encoding": self.encoding}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from elman.data.text.documents import Document, read_text
 from elman.errors import DataError
+from elman.storage.files import is_file
 from elman.storage.ragged import RaggedArrays
 
 
@@ -106,5 +107,5 @@ def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
                 f"{name}, line {number} is not valid UTF-8",
                 should="text in UTF-8",
                 found=f"the byte {line[error.start]:#04x} at offset {error.start}",
-                hint=f"iconv -f latin1 -t utf-8{f' {name}' if Path(name).is_file() else ', before it is piped in'}",
+                hint=f"iconv -f latin1 -t utf-8{f' {name}' if is_file(Path(name)) else ', before it is piped in'}",
             ) from error

@@ -15,6 +15,7 @@ from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabula
 from elman.data.translation.readers import SentencePair
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
+from elman.storage.files import exists
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
@@ -70,7 +71,7 @@ class VocabularyPair(NamedTuple):
         Raises:
             RunError: a vocabulary is missing or broken.
         """
-        if (folder / JOINT).exists():
+        if exists(folder / JOINT):
             both = load_vocabulary(folder / JOINT)
             return cls(both, both)
         return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
