@@ -167,3 +167,36 @@ def test_texts_stay_texts(here: Path, text: str) -> None:
 def test_a_misspelt_name_is_no_text(here: Path, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         resolved(["a text", name])
+
+
+def test_a_closed_or_unreadable_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    for read in (input_lines, input_texts, lambda names: input_pairs(names, read_pairs, [])):
+        with pytest.raises(DataError, match="standard input is closed"):
+            list(read(["-"]))
+    with pytest.raises(DataError, match="standard input is closed"), input_file("-"):
+        pass
+
+    class Folder(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Folder()))
+    with pytest.raises(DataError, match=r"standard input cannot be read\n.*\n.*Is a directory"):
+        list(input_lines(["-"]))
+
+
+def test_texts_of_standard_input_are_utf8_whatever_the_terminal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, "ä\n".encode())
+    assert list(input_texts(["-"])) == ["ä"]
+    for read in (input_texts, lambda names: input_pairs(names, read_pairs, [])):
+        type_in(monkeypatch, b"a\tb\n\xff\n")
+        with pytest.raises(DataError, match="standard input, line 2 is not valid UTF-8"):
+            list(read(["-"]))
+
+
+def test_folders_may_be_inputs_and_an_empty_text_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolved([str(tmp_path)], folders=True) == [tmp_path]
+    monkeypatch.chdir(tmp_path)
+    assert resolved([""], folders=True) == [""], "not the current folder"
+    assert resolved(["z" * 300, "a\0b"]) == ["z" * 300, "a\0b"]

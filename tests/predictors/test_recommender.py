@@ -67,12 +67,14 @@ def test_events_on_standard_input(elman: Elman, run: Path, monkeypatch: pytest.M
 def test_each_event_is_answered_before_the_next_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = []
 
-    def lines():  # type: ignore[no-untyped-def]
-        for n in range(3):
-            numbers.append(n)
-            yield f'"p{n}"\n'
+    class Lines(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            if len(numbers) == 3:
+                return b""
+            numbers.append(len(numbers))
+            return b'"p%d"\n' % numbers[-1]
 
-    monkeypatch.setattr(sys, "stdin", lines())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Lines()))
     for n, answer in enumerate(use.load(run).predict(["-"], top_k=1)):
         assert numbers == list(range(n + 1))
         assert answer.fields["events"] == n + 1
@@ -119,7 +121,7 @@ def test_a_line_that_is_not_an_event(
 
 def test_standard_input_that_is_not_text(elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'"\xff"\n'), encoding="utf-8"))
-    assert "line 1 of standard input is not valid UTF-8" in elman("predict", run, "-").err
+    assert "standard input, line 1 is not valid UTF-8" in elman("predict", run, "-").err
 
 
 def test_what_predict_refuses(elman: Elman, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,7 +25,7 @@ from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STDIN, exists, is_stdin
+from elman.predictors.inputs import STDIN, is_stdin, resolved, stdin_lines
 from elman.predictors.options import ClassifyOptions
 
 
@@ -64,8 +63,8 @@ class ClassificationPredictor(Predictor):
         """Yield the answer to each input, as it is made.
 
         Args:
-            inputs: files, folders and data sets; for a model of text also the text itself; "-" reads standard input,
-                a text on each line, or one step of a series on each line.
+            inputs: files, folders and data sets; for a model of text also the text itself, which `resolved` tells from
+                a misspelt name; "-" reads standard input, a text or one step of a series on each line.
             options: the fields of `ClassifyOptions`.
 
         Raises:
@@ -80,8 +79,10 @@ class ClassificationPredictor(Predictor):
             )
         for source in inputs:
             try:
+                if self.encoder:
+                    (source,) = resolved([source], folders=True)
                 if is_stdin(source) and self.encoder is None:
-                    yield from self._running(STDIN, self._stream(sys.stdin), chosen)
+                    yield from self._running(STDIN, self._stream(stdin_lines()), chosen)
                 else:
                     yield from self._answers(source, make_encoder(None, self.encoder), chosen)
             except DataError as error:
@@ -115,10 +116,10 @@ class ClassificationPredictor(Predictor):
 
     def _examples(self, source: str | Path) -> Iterator[Example]:
         if self.encoder and is_stdin(source):
-            for number, line in enumerate(sys.stdin, 1):
-                if line.strip():
-                    yield Example(f"line {number}", partial(str, line.strip()), None)
-        elif self.encoder and not exists(source):
+            for number, line in enumerate(stdin_lines(), 1):
+                if line:
+                    yield Example(f"line {number}", partial(str, line), None)
+        elif self.encoder and not isinstance(source, Path):
             yield Example(str(source)[:60], partial(str, source), None)
         else:
             yield from read_inputs([Path(source)], self.reader_options, self.form.reader)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from elman.errors import DataError, SettingError
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
-from elman.predictors.inputs import is_stdin
+from elman.predictors.inputs import is_stdin, stdin_lines
 from elman.predictors.options import RecommendOptions
 from elman.predictors.session import Session, read_events
+from elman.storage.files import exists
 
 
 class RecommendPredictor(Predictor):
@@ -86,7 +86,7 @@ class RecommendPredictor(Predictor):
         """
         chosen = RecommendOptions(**options)
         state = Path(chosen.state) if chosen.state else None
-        restored = state if state is not None and state.exists() else None
+        restored = state if state is not None and exists(state) else None
         if not inputs and restored is None:
             raise SettingError(
                 "there is no session to answer",
@@ -109,7 +109,7 @@ class RecommendPredictor(Predictor):
     def _stream(self, session: Session, top_k: int, exclude_seen: bool, *, one_session: bool) -> Iterator[Answer]:
         """Answer each event on standard input; those that name no session belong to `session`."""
         named: dict[str, Session] = {}
-        for event in read_events(sys.stdin):
+        for event in read_events(stdin_lines()):
             current = session
             if event.session is not None:
                 if one_session:

@@ -30,7 +30,7 @@ from elman.errors import DataError, SettingError
 from elman.models.transcriber import Transcriber
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor
-from elman.predictors.inputs import STDIN
+from elman.predictors.inputs import STDIN, standard_input
 from elman.predictors.options import TranscribeOptions
 from elman.predictors.stream_transcriber import StreamTranscriber, sample_blocks
 from elman.predictors.word_timings import words_of
@@ -90,7 +90,7 @@ class TranscriptionPredictor(Predictor):
         for path, utterance in self._utterances(paths, features, chosen.one_speaker, chosen.skip_bad):
             if utterance is None:
                 assert stream is not None
-                yield from stream.transcribe(sample_blocks(sys.stdin.buffer, stream.features.rate))
+                yield from stream.transcribe(sample_blocks(standard_input(), stream.features.rate))
             elif isinstance(utterance, DataError):
                 yield no_answer(str(path), utterance)
             else:
@@ -122,7 +122,7 @@ class TranscriptionPredictor(Predictor):
         Raises:
             RunError: the run came without its training data.
         """
-        targets = SpeechDataset.open(self.run, "training").target
+        targets = SpeechDataset.open(self.run, "training", self.vocabulary.size).target
         assert targets is not None
         rows = [(targets[n] + 1).tolist() for n in range(len(targets))]
         order, weight = NGRAMS.get(self.vocabulary.kind, CHARACTER_NGRAMS)
