@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
+from elman.plots.figure_file import save_figure
 
 MAX_SYMBOLS = 100  # on a side
 
@@ -55,7 +56,4 @@ def draw_attention_matrix(
     ):
         set_ticks(range(size), [symbol[:20] for symbol in symbols[:size]], rotation=rotation, parse_math=False)
     axes.xaxis.tick_top()
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be written", found=str(error)[:200], hint="another place") from error
+    save_figure(figure, path, dpi=120)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
+from elman.plots.figure_file import save_figure
 
 COLUMNS = 6  # panels in a row
 MAX_STEM = 50  # characters of an image's name in the name of its plot
@@ -84,7 +85,4 @@ def draw_attention_overlay(
         dark[..., 3] = 0.8 * shade
         panel.imshow(dark, extent=(0, width, height, 0), interpolation="bilinear")
         panel.set_title(word.strip(), fontsize=10, parse_math=False)
-    try:
-        figure.savefig(path, dpi=80)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be written", found=str(error)[:200], hint="another place") from error
+    save_figure(figure, path, dpi=80)
