@@ -26,11 +26,19 @@ help:
 
 ENGINE := CMakeLists.txt $(wildcard src/elman/kernels/cpu/*.h src/elman/kernels/cpu/*.cpp src/elman/kernels/cpu/*.def)
 
+# CI on Linux x86-64 installs what has a lock by its hashes; torch, whose builds differ, comes after by its version alone.
+ifeq ($(CI)-$(shell uname -s)-$(shell uname -m),true-Linux-x86_64)
+define locked
+	$(1)/bin/python -m pip install --quiet --require-hashes --no-deps --requirement requirements/$(2).lock
+endef
+endif
+
 # `make demo` installs the package alone; everything else adds what tests and tools use.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "elman needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(if $(2),$(call locked,$(VENV),$(2)))
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '$(1)'
 	@touch $(BIN)/elman $@
 endef
@@ -38,8 +46,8 @@ endef
 $(BIN)/elman: pyproject.toml constraints.txt $(ENGINE)
 	$(call install,.)
 
-$(VENV)/tools: pyproject.toml constraints.txt $(ENGINE)
-	$(call install,.[dev])
+$(VENV)/tools: pyproject.toml constraints.txt requirements/dev.lock $(ENGINE)
+	$(call install,.[dev],dev)
 
 demo: $(BIN)/elman
 	@rm -rf $(DEMO)
@@ -65,8 +73,9 @@ format: $(VENV)/tools
 	$(BIN)/ruff check --fix .
 
 # The site is built from the source alone, in an environment of its own: neither torch nor a compiler is needed.
-$(SITE)/bin/mkdocs: pyproject.toml constraints.txt
+$(SITE)/bin/mkdocs: pyproject.toml constraints.txt requirements/docs.lock
 	@test -d $(SITE) || $(PYTHON) -m venv $(SITE)
+	$(call locked,$(SITE),docs)
 	@$(SITE)/bin/python -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
 		print(*extras["docs"], sep="\n")' > $(SITE)/requirements.txt
 	$(SITE)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(SITE)/requirements.txt

@@ -126,7 +126,7 @@ def translation_run_of_symbols(request: pytest.FixtureRequest, translation_data:
 
     out = translation_data.with_name(request.param)
     pairs = ["hidden=32", "embedding=16", f"vocabulary={request.param}"]
-    pairs += ["vocabulary_size=270"] if request.param == "bpe" else []
+    pairs += ["vocabulary_size=300"] if request.param == "bpe" else []
     options = [word for pair in pairs for word in ("--set", pair)]
     words = ["train", "translate", translation_data, "--steps", 1, "--out", out, *options]
     assert cli.run([str(word) for word in words]) == 0

@@ -38,7 +38,7 @@ OURS: dict[str, set[str]] = {
     "plots": {"data"},
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
-    "recipes": BELOW_RECIPES | {"inspection", "layers"},
+    "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
     "cli": {"recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},

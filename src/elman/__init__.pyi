@@ -3,6 +3,7 @@
 from elman.errors import ElmanError as ElmanError
 from elman.kernels.dispatch import strict as strict
 from elman.layers.accelerate import accelerate as accelerate
+from elman.layers.accelerate import decelerate as decelerate
 from elman.layers.cell import Cell as Cell
 from elman.layers.explain import explain as explain
 from elman.layers.gru import GRU as GRU

@@ -48,8 +48,8 @@ class ElmanError(ValueError):
         )
 
 
-class ShapeError(ElmanError):
-    """A tensor or array has the wrong shape or type."""
+class ShapeError(ElmanError, RuntimeError):
+    """A tensor or array has the wrong shape or type. It is a RuntimeError too, as torch raises it."""
 
 
 class SettingError(ElmanError):

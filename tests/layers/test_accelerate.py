@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import abc
+import copy
+import io
+import pickle
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +22,7 @@ class Tagger(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(7, 5)
         self.encoder = nn.Sequential(nn.GRU(5, 4, 2, bidirectional=True, batch_first=True, dropout=0.5))
-        self.head = nn.ModuleDict({"a": nn.RNN(8, 3, nonlinearity="relu"), "b": nn.LSTM(3, 4, proj_size=2)})
+        self.head = nn.ModuleDict({"a": nn.RNN(8, 3, nonlinearity="relu"), "b": nn.LSTM(3, 2)})
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         y, _ = self.encoder(self.embedding(tokens_BT))
@@ -42,13 +47,16 @@ def test_the_swapped_model_computes_the_same_with_the_same_parameters() -> None:
     assert list(model.state_dict()) == names
     assert all(parameters[name] is parameter for name, parameter in model.named_parameters())
     torch.testing.assert_close(model(tokens), before, rtol=0, atol=1e-10)
-    assert "head.b: now LSTM(3, 4, proj_size=2" in str(report)
+    assert "head.b: now elman's LSTM(3, 2" in str(report)
 
 
-def test_a_model_that_is_a_layer_itself_comes_back_as_another_object() -> None:
-    report = elman.accelerate(nn.LSTM(3, 4))
-    assert isinstance(report.model, elman.LSTM)
-    assert report.swapped == {"": report.model}
+def test_a_model_that_is_a_layer_itself_stays_the_same_object() -> None:
+    layer = nn.LSTM(3, 4)
+    report = elman.accelerate(layer)
+    assert report.model is layer and isinstance(layer, elman.LSTM) and isinstance(layer, nn.LSTM)
+    assert report.swapped == {"": layer}
+    assert str(report) == "the model: now elman's LSTM(3, 4)"
+    assert str(elman.accelerate(layer)) == "the model: left alone, it is elman's already"
 
 
 def test_a_layer_that_is_used_twice_stays_one_layer() -> None:
@@ -72,40 +80,165 @@ def test_a_weight_that_is_tied_inside_a_layer_stays_tied() -> None:
 
 
 def test_what_would_behave_differently_is_left_alone_and_told() -> None:
-    class Own(nn.GRU):
+    class Forward(nn.GRU):
+        def forward(self, input, hx=None):  # type: ignore[no-untyped-def]
+            return super().forward(2 * input, hx)
+
+    class Called(nn.GRU):
+        def __call__(self, *inputs):  # type: ignore[no-untyped-def]
+            return super().__call__(*inputs)
+
+    class Step(nn.GRU):
+        def step(self) -> None:
+            pass
+
+    class Unknown(nn.RNNBase):
         pass
 
-    hooked = nn.GRU(3, 3)
-    hooked.register_forward_hook(lambda *_: None)
-    normed = nn.utils.parametrizations.weight_norm(nn.GRU(3, 3), "weight_hh_l0")
-    model = nn.ModuleDict({"own": Own(3, 3), "hooked": hooked, "normed": normed, "plain": nn.Linear(3, 3)})
-    report = elman.accelerate(model)
-    assert not report.swapped
-    assert "a class of its own" in report.kept["own"]
-    assert "hooks" in report.kept["hooked"]
-    assert "parametrizations" in report.kept["normed"]
-    assert list(report.kept) == ["own", "hooked", "normed"]
-    assert model["hooked"] is hooked
-    assert str(elman.accelerate(nn.Linear(3, 3))) == "no recurrent layers of torch.nn in this model"
+    class Final(nn.GRU):
+        def __init_subclass__(cls) -> None:
+            raise TypeError("no subclasses")
 
-
-def test_a_layer_that_carries_more_is_left_alone_and_nothing_is_half_done() -> None:
-    def plain() -> nn.LSTM:
-        return nn.LSTM(3, 3)
-
-    child, buffer, attribute, patched, hooked = (plain() for _ in range(5))
-    child.extra = nn.Linear(3, 3)
-    buffer.register_buffer("mean", torch.zeros(3))
-    attribute.name = "encoder"
+    attribute, patched = nn.LSTM(3, 3), nn.LSTM(3, 3)
+    attribute.register_buffer("variational", torch.zeros(3))
     patched.forward = lambda x: x
-    hooked.register_state_dict_pre_hook(lambda *_: None)
-    more = {"child": child, "buffer": buffer, "attribute": attribute, "patched": patched, "hooked": hooked}
-    report = elman.accelerate(nn.ModuleDict({"first": plain(), **more}))
-    assert list(report.swapped) == ["first"]
-    assert list(report.kept) == list(more)
-    assert all(report.model[name] is module for name, module in more.items())
-    assert "(extra)" in report.kept["child"] and "(mean)" in report.kept["buffer"]
-    assert "(name)" in report.kept["attribute"] and "(forward)" in report.kept["patched"]
+    layers = {
+        "a forward of its own": Forward(3, 3),
+        "a __call__ of its own": Called(3, 3),
+        "(step)": Step(3, 3),
+        "(variational)": attribute,
+        "its forward was replaced": patched,
+        "none of torch.nn's": Unknown("GRU", 3, 3),
+        "no subclasses": Final(3, 3),
+        "parametrizations": nn.utils.parametrizations.weight_norm(nn.GRU(3, 3), "weight_hh_l0"),
+        "projection": nn.LSTM(3, 4, proj_size=2),
+        "torch.bfloat16": nn.RNN(3, 4, dtype=torch.bfloat16),
+    }
+    classes = [type(layer) for layer in layers.values()]
+    report = elman.accelerate(nn.ModuleList(layers.values()))
+    assert not report.swapped
+    assert [type(layer) for layer in layers.values()] == classes
+    for why, message in zip(layers, report.kept.values(), strict=True):
+        assert why in message
+    assert str(elman.accelerate(nn.Linear(3, 3))) == "nothing to do: this model has no recurrent layers"
+
+
+class Named(nn.LSTM):
+    """A class of a user's: an argument more, and a method."""
+
+    def __init__(self, name: str, *sizes: int, **options: object) -> None:
+        super().__init__(*sizes, **options)
+        self.name = name
+
+    def zeros(self, B: int) -> Tensor:
+        return torch.zeros(self.num_layers, B, self.hidden_size)
+
+
+class Abstract(abc.ABC, nn.RNNBase):
+    pass
+
+
+class Concrete(Abstract, nn.GRU):
+    """Of a metaclass of its own."""
+
+
+def dressed() -> nn.Module:
+    layer = Named("encoder", 3, 4)
+    layer._is_initialized = True
+    layer.extra = nn.Linear(3, 3)
+    layer.register_buffer("mean", torch.zeros(3))
+    layer.register_forward_hook(lambda module, inputs, output: (output[0] + 1, output[1]))
+    return layer
+
+
+def test_a_layer_keeps_its_class_attributes_and_hooks() -> None:
+    layer, x = dressed(), torch.randn(5, 2, 3)
+    state, text, names = list(layer.state_dict()), repr(layer), set(vars(layer))
+    before, _ = layer(x)
+    assert list(elman.accelerate(layer).swapped) == [""]
+    assert isinstance(layer, Named) and isinstance(layer, elman.LSTM)
+    assert type(layer) == Named and type(layer) in {Named} and type(layer) is not Named  # noqa: E721
+    assert (layer.name, layer._is_initialized, repr(layer), list(layer.state_dict())) == ("encoder", True, text, state)
+    assert layer.zeros(2).shape == (1, 2, 4)
+    with elman.strict():
+        torch.testing.assert_close(layer(x)[0], before, rtol=0, atol=TOLERANCE[before.dtype])
+    assert list(elman.decelerate(layer).swapped) == [""]
+    assert type(layer) is Named and set(vars(layer)) == names
+    assert torch.equal(layer(x)[0], before)
+
+
+def test_a_class_with_a_metaclass_of_its_own() -> None:
+    layer, x = Concrete(3, 4), torch.randn(5, 2, 3)
+    before, _ = layer(x)
+    assert list(elman.accelerate(layer).swapped) == [""]
+    assert isinstance(layer, Concrete) and isinstance(layer, Abstract)
+    with elman.strict():
+        torch.testing.assert_close(layer(x)[0], before, rtol=0, atol=TOLERANCE[before.dtype])
+
+
+@pytest.mark.parametrize("build", [lambda: nn.GRU(3, 4, 2), lambda: Named("a", 3, 4, bidirectional=True)])
+@pytest.mark.parametrize("how", ["deepcopy", "pickle", "torch.save"])
+def test_copies_are_accelerated_too(build, how: str) -> None:  # type: ignore[no-untyped-def]
+    model, x = nn.ModuleDict({"layer": build()}), torch.randn(5, 2, 3)
+    elman.accelerate(model)
+    if how == "deepcopy":
+        other = copy.deepcopy(model)
+    elif how == "pickle":
+        other = pickle.loads(pickle.dumps(model))
+    else:
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        other = torch.load(file, weights_only=False)
+    with elman.strict():
+        assert torch.equal(other["layer"](x)[0], model["layer"](x)[0])
+    assert type(other["layer"]) is type(model["layer"])
+    other["layer"].weight_hh_l0.data.zero_()
+    assert model["layer"].weight_hh_l0.any()
+    elman.decelerate(other)
+    assert not isinstance(other["layer"], elman.Recurrent)
+    other["layer"](x)
+
+
+class Keeper(nn.Module):
+    """Layers outside the tree of modules, and a bound method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(3, 3)
+        self.run = self.rnn.forward
+        self.listed = [nn.GRU(3, 3), (nn.LSTM(3, 3),)]
+        self.by_name = {"a": nn.Sequential(nn.RNN(3, 3)), "run": (self.rnn.forward,)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, _ = self.run(x)
+        for layer in (self.listed[0], self.listed[1][0], self.by_name["a"][0], self.by_name["run"][0]):
+            x, _ = layer(x)
+        return x
+
+
+def test_layers_in_containers_and_bound_methods() -> None:
+    model, x = Keeper(), torch.randn(5, 2, 3)
+    before = model(x)
+    report = elman.accelerate(model)
+    assert "listed[0]" in report.swapped and "listed[1][0]" in report.swapped and "by_name['a'].0" in report.swapped
+    assert "run (a method)" in report.swapped
+    with elman.strict():
+        torch.testing.assert_close(model(x), before, rtol=0, atol=TOLERANCE[before.dtype])
+    assert model.run.__self__ is model.rnn and isinstance(model.by_name["a"][0], elman.RNN)
+    elman.decelerate(model)
+    assert torch.equal(model(x), before) and type(model.by_name["a"][0]) is nn.RNN
+
+
+def test_decelerate_leaves_what_torch_does_not_have() -> None:
+    class Own(elman.GRU):
+        pass
+
+    layers = [nn.GRU(3, 4), Own(3, 4), elman.GRU(3, 4, learn_initial_state=True), elman.RNN(3, 4, 1, "sigmoid")]
+    report = elman.decelerate(nn.ModuleList([*layers, elman.LSTM(3, 4, 2)]))
+    assert list(report.kept) == ["0", "1", "2", "3"] and type(report.model[4]) is nn.LSTM
+    assert str(report).startswith("4: now torch's LSTM(3, 4, num_layers=2)\n0: left alone, it is torch's")
+    report.model[4](torch.randn(5, 2, 3))
 
 
 class Refusing:
@@ -132,7 +265,11 @@ def test_explain_names_the_kernel_and_why_not_a_faster_one() -> None:
     )
     long = elman.explain(layer, torch.zeros(2, 5, 3), lengths=[1, 2])
     assert long.choices["l1_reverse"].refusals == {"short": "more than 4 steps"}
+    assert long.choices["l0"].refusals == {"short": "more than 4 steps", "torch": "torch.nn has no lengths="}
     assert "l0: runs on the kernel 'eager'\n    not on 'short': more than 4 steps" in str(long)
+    plain = elman.explain(layer, torch.zeros(2, 5, 3))
+    assert {c.name for c in plain.choices.values()} == {"torch"}
+    assert "l1: runs on torch's own operator\n    not on 'short': more than 4 steps" in str(plain)
     with pytest.raises(elman.ElmanError, match=r"torch.nn.modules.rnn.GRU\n.*elman.accelerate"):
         elman.explain(nn.GRU(3, 4), torch.zeros(2, 3, 3))
 
@@ -153,7 +290,7 @@ def test_explain_asks_with_the_options_of_the_call(monkeypatch: pytest.MonkeyPat
     layer = elman.GRU(3, 4, bidirectional=option == "reverse")
     assert elman.explain(layer, torch.zeros(3, 2, 3)).choices["l0"].name == "picky"
     last = list(elman.explain(layer, torch.zeros(3, 2, 3), **call).choices.values())[-1]
-    assert last.refusals == {"picky": f"no {option}"}
+    assert last.refusals["picky"] == f"no {option}"
 
 
 def test_explain_of_a_model_names_the_layers_inside() -> None:
@@ -165,7 +302,6 @@ def test_explain_of_a_model_names_the_layers_inside() -> None:
 def test_single_step_cells_are_told() -> None:
     report = elman.accelerate(nn.ModuleDict({"cell": nn.LSTMCell(3, 4)}))
     assert "a single step" in report.kept["cell"]
-    assert "as .model" in str(elman.accelerate(nn.GRU(3, 4)))
 
 
 @pytest.mark.usefixtures("refusing")
@@ -180,7 +316,9 @@ def test_strict_raises_instead_of_going_slow() -> None:
     layer(torch.zeros(5, 2, 3))
     elman.strict()
     try:
-        with pytest.raises(SlowPathError, match="the kernel 'eager' would run"):
+        with pytest.raises(SlowPathError, match="torch's own operator would run"):
             layer(torch.zeros(5, 2, 3))
+        with pytest.raises(SlowPathError, match="the kernel 'eager' would run"):
+            layer(torch.zeros(5, 2, 3), lengths=[1, 2])
     finally:
         elman.strict(False)

@@ -142,7 +142,9 @@ def test_repr_can_be_pasted_back(layer: elman.Recurrent) -> None:
 
 
 def test_one_layer_drops_nothing() -> None:
-    layer = GRU(3, 50, dropout=0.9)
+    with pytest.warns(UserWarning, match="dropout option adds dropout after all but last") as warning:
+        layer = GRU(3, 50, dropout=0.9)
+    assert warning[0].filename == __file__
     x = torch.randn(6, 2, 3)
     assert torch.equal(layer(x)[0], layer.eval()(x)[0])
 
@@ -258,11 +260,11 @@ def test_every_initialisation_leaves_finite_numbers(init: str) -> None:
 
 
 REFUSED: list[tuple[str, type[ElmanError], object]] = [
-    ("hidden_size is not a size", SettingError, lambda: RNN(3, 0)),
-    ("input_size is not a size", SettingError, lambda: GRU(2.5, 4)),  # type: ignore[arg-type]
-    ("num_layers is not a size", SettingError, lambda: LSTM(3, 4, 0)),
-    ("dropout is not a probability", SettingError, lambda: LSTM(3, 4, dropout=1.5)),
-    ("proj_size is not a size", SettingError, lambda: LSTM(3, 4, proj_size=4)),
+    ("hidden_size must be greater than zero", SettingError, lambda: RNN(3, 0)),
+    ("input_size should be of type int, got: float", SettingError, lambda: GRU(2.5, 4)),  # type: ignore[arg-type]
+    ("num_layers must be greater than zero", SettingError, lambda: LSTM(3, 4, 0)),
+    ("dropout should be a number in range", SettingError, lambda: LSTM(3, 4, dropout=1.5)),
+    ("proj_size has to be smaller than hidden_size", SettingError, lambda: LSTM(3, 4, proj_size=4)),
     ("did you mean 'tanh'", SettingError, lambda: RNN(3, 4, nonlinearity="tanhh")),
     ("did you mean 'orthogonal'", SettingError, lambda: GRU(3, 4, init="ortogonal")),
     ("initialisation 'torch=2' cannot be read", SettingError, lambda: GRU(3, 4, init="torch=2")),
@@ -275,22 +277,34 @@ REFUSED: list[tuple[str, type[ElmanError], object]] = [
     ("'rotation' needs the shortest period", SettingError, lambda: RNN(3, 4, init="rotation=1.5")),
     ("bidirectional layer cannot run step by step", SettingError, lambda: GRU(3, 4, bidirectional=True).step(_x(3))),
     ("cell is not a cell", SettingError, lambda: elman.Recurrent(elman.layers.gru.GRUCell, 3, 4)),  # type: ignore[arg-type]
-    ("proj_size is not a size", SettingError, lambda: LSTM(3, 4, proj_size=True)),
-    ("dropout is not a probability", SettingError, lambda: LSTM(3, 4, dropout="a")),  # type: ignore[arg-type]
-    ("unknown nonlinearity None", SettingError, lambda: RNN(3, 4, nonlinearity=None)),  # type: ignore[arg-type]
+    ("proj_size should be of type int, got: bool", SettingError, lambda: LSTM(3, 4, proj_size=True)),
+    ("dropout should be a number in range", SettingError, lambda: LSTM(3, 4, dropout="a")),  # type: ignore[arg-type]
+    ("Unknown nonlinearity None", SettingError, lambda: RNN(3, 4, nonlinearity=None)),  # type: ignore[arg-type]
     ("unknown initialisation 'None'", SettingError, lambda: RNN(3, 4, init=None)),  # type: ignore[arg-type]
     ("input is not a tensor", ShapeError, lambda: GRU(3, 4)([1.0])),  # type: ignore[arg-type]
     ("the input of a step", ShapeError, lambda: GRU(3, 4).step(pack_sequence([_x(5, 3)]))),  # type: ignore[arg-type]
-    (r"hx \(h\) has another type", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 2, 4).double())),
-    (r"\(L\*D, H\) = \(1, 4\)\n.*\(4, 1\)", ShapeError, lambda: GRU(3, 4)(_x(5, 3), _x(4, 1))),
+    (
+        r"RNN hx \(h\) dtype \(torch.float64\) does not match",
+        ShapeError,
+        lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 2, 4).double()),
+    ),
+    (
+        r"Expected hidden size \(1, 1, 4\), got \[4, 1, 1\]\n.*\(L\*D, H\) = \(1, 4\)\n.*\(4, 1\)",
+        ShapeError,
+        lambda: GRU(3, 4)(_x(5, 3), _x(4, 1)),
+    ),
     (r"tuple \(Tensor, NoneType\)", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), None))),  # type: ignore[arg-type]
     ("hx is not a state", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), 3)),  # type: ignore[arg-type]
     ("resets are not booleans", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), resets=[[True]])),  # type: ignore[arg-type]
     ("the input of a step", ShapeError, lambda: GRU(3, 4).step(_x(5, 2, 3))),
-    ("input has a wrong size in I", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 2))),
-    ("input has 4 dimensions", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3, 1))),
-    ("input has another type", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3).double())),
-    (r"hx \(h\) has a wrong shape", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 3, 4))),
+    ("input_size. Expected 3, got 2", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 2))),
+    ("GRU: Expected input to be 2D or 3D, got 4D", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3, 1))),
+    (
+        r"RNN input dtype \(torch.float64\) does not match weight dtype \(torch.float32\)",
+        ShapeError,
+        lambda: GRU(3, 4)(_x(5, 2, 3).double()),
+    ),
+    (r"Expected hidden size \(1, 2, 4\), got \[1, 3, 4\]", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), _x(1, 3, 4))),
     ("hx is not a state of this layer", ShapeError, lambda: GRU(3, 4)(_x(5, 2, 3), (_x(1, 2, 4), _x(1, 2, 4)))),
     ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), _x(1, 2, 4))),
     ("hx is not a state of this layer", ShapeError, lambda: LSTM(3, 4)(_x(5, 2, 3), (_x(1, 2, 4),))),

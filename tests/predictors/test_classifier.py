@@ -112,6 +112,26 @@ def test_several_classes_are_predicted(
     assert [fields["labels"] for fields in answers] == [["b", "d"], ["c"]]
     assert [fields["input"] for fields in answers] == ["line 1", "line 3"]
     assert all(fields["probabilities"].keys() == set("abcd") for fields in answers)
+    predictor = package.load(tmp_path / "run")
+    for skip_bad in (True, False):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"dbxx\ncaf\xe9\ncxx\n")))
+        answers = predictor.predict(["-"], skip_bad=skip_bad)
+        assert next(answers).fields["labels"] == ["b", "d"]
+        if skip_bad:
+            assert "standard input, line 2 is not valid UTF-8" in next(answers).fields["error"]
+            assert next(answers).fields["labels"] == ["c"]
+        else:
+            with pytest.raises(DataError, match="standard input, line 2 is not valid UTF-8"):
+                next(answers)
+
+
+def test_an_empty_input_does_not_stand_for_the_current_folder(
+    run: Path, rising: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rising.parent)
+    with pytest.raises(DataError, match="the name of a file is empty"):
+        list(package.load(run).predict([""]))
+    assert list(package.load(run).predict(["."]))
 
 
 def test_scores_that_are_not_finite_are_refused(run: Path, rising: Path) -> None:

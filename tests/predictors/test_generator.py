@@ -49,7 +49,6 @@ def test_it_knows_its_run_and_answers_no_inputs(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prompt", "xyz"], "no symbol for the character 'x'"),
         (["--temperature", "-1"], "invalid value for temperature"),
         (["--top-k", "0"], "invalid value for top-k"),
         (["--top-p", "1.5"], "invalid value for top-p"),
@@ -62,6 +61,13 @@ def test_invalid_options_are_refused(elman: Elman, run: Path, options: list, mes
     refused = elman("generate", run, *options)
     assert (refused.code, refused.out) == (2, "")
     assert message in refused.err
+
+
+def test_unknown_symbols_of_a_prompt_are_named(elman: Elman, run: Path) -> None:
+    answer = elman("generate", run, "--prompt", "ein☃ x☃", "--length", 5, "--seed", 1)
+    assert answer.code == 0 and answer.out.startswith("ein☃ x☃") and len(answer.out) == 7 + 5 + 1
+    assert answer.err == "note: 3 symbols of the prompt are not in the vocabulary: '☃', 'x'\n"
+    assert elman("generate", run, "--prompt", "ein", "--length", 5).err == ""
 
 
 def test_words_are_not_glued_to_the_prompt(

@@ -9,7 +9,16 @@ import pytest
 
 from elman.data.pairs.readers import read_pairs
 from elman.errors import DataError
-from elman.predictors.inputs import batched, count_lines, input_file, input_lines, input_pairs, input_texts, resolved
+from elman.predictors.inputs import (
+    batched,
+    count_lines,
+    input_file,
+    input_lines,
+    input_pairs,
+    input_texts,
+    names_something,
+    resolved,
+)
 
 
 @pytest.fixture
@@ -200,3 +209,29 @@ def test_folders_may_be_inputs_and_an_empty_text_is_none(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert resolved([""], folders=True) == [""], "not the current folder"
     assert resolved(["z" * 300, "a\0b"]) == ["z" * 300, "a\0b"]
+
+
+def test_standard_input_is_utf_8_in_every_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw = b"\xef\xbb\xbfa\tb\nc\xe9\td\ne\tf\n"
+    read = lambda path: read_pairs([path], scored=False)  # noqa: E731
+    for answered in (input_texts(["-"]), (pair.first for pairs in input_pairs(["-"], read, []) for pair in pairs)):
+        type_in(monkeypatch, raw)
+        assert next(answered).partition("\t")[0] == "a"
+        with pytest.raises(DataError, match=r"standard input, line 2 is not valid UTF-8\n.*\n.*0xe9 at offset 1"):
+            next(answered)
+    type_in(monkeypatch, raw + b"no tab\n")
+    skipped: list[str] = []
+    pairs = [pair.first for pairs in input_pairs(["-"], read, skipped, skip_bad=True) for pair in pairs]
+    assert pairs == ["a", "e"]
+    assert ["line 2 is not valid" in skipped[0], "not a pair" in skipped[1]] == [True, True]
+    type_in(monkeypatch, "a\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"byte order mark of UTF-16\n.*iconv -f utf-16 -t utf-8, before"):
+        list(input_texts(["-"]))
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed"):
+        list(input_texts(["-"]))
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    assert not names_something("")
+    assert names_something(".")

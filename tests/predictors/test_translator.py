@@ -34,7 +34,7 @@ def test_it_knows_its_run_and_its_options(run: Path) -> None:
     assert predictor.run == run
     assert set(predictor.metrics) == {"nats_per_symbol"}
     assert predictor.Options is TranslateOptions
-    assert predictor.translate_texts(["one two", "three"]) == ["zwei eins", "drei"]
+    assert predictor.translate_texts(["one two", "three"]) == [("zwei eins", ""), ("drei", "")]
 
 
 def test_what_is_too_long_is_refused_with_its_place(elman: Elman, run: Path, tmp_path: Path) -> None:
@@ -146,13 +146,10 @@ def test_every_line_has_its_answer_or_is_named(
 ) -> None:
     lines = "one two\n\none \u2603\nfour four four four four four four\nthree\n"
     (tmp_path / "lines.txt").write_text(lines, encoding="utf-8")
-    unknown, long = (
-        translation_run_of_symbols.name == "characters",
-        translation_run_of_symbols.name in ("characters", "bytes"),
-    )
+    long = translation_run_of_symbols.name in ("characters", "bytes")
+    unknown = translation_run_of_symbols.name in ("characters", "words")
     name, where = ("-", "standard input") if piped else (tmp_path / "lines.txt", str(tmp_path / "lines.txt"))
-    reasons = [f"no answer: {where}, line 3: the vocabulary has no symbol for the character '\\u2603'"] * unknown
-    reasons += [f"no answer: {where}, line 4 is too long (should be at most 30 symbols, is "] * long
+    reasons = [f"no answer: {where}, line 4 is too long (should be at most 30 symbols, is "] * long
 
     def answer(*options: object) -> Any:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
@@ -162,20 +159,25 @@ def test_every_line_has_its_answer_or_is_named(
 
     left = answer("--skip-bad")
     assert left.code == 0
-    assert [line[: len(start)] for line, start in zip(left.err.splitlines(), reasons, strict=True)] == reasons
+    notes = [line for line in left.err.splitlines() if line.startswith("note: ")]
+    errors = [line for line in left.err.splitlines() if line not in notes]
+    assert [line[: len(start)] for line, start in zip(errors, reasons, strict=True)] == reasons
+    assert any(f"{where}, line 3: 1 of " in note and note.endswith("vocabulary: \u2603") for note in notes) is unknown
     answers = left.out.split("\n")
     assert len(answers) == 6 and answers[1] == answers[5] == ""
-    assert not (unknown and answers[2]) and not (long and answers[3])
+    assert not (long and answers[3])
     rows = json.loads(answer("--skip-bad", "--json").out)["predictions"]
     assert [row["translation"] for row in rows] == answers[:5]
-    assert [n for n, row in enumerate(rows) if "error" in row] == [2] * unknown + [3] * long
+    assert [n for n, row in enumerate(rows) if "error" in row] == [3] * long
+    printed = [note[6:] for note in notes if "more answers" not in note]
+    assert {*printed} <= {note for row in rows for note in row.get("notes", ())}
+    assert bool(printed) is any("notes" in row for row in rows)
     strict = answer()
     if piped:
         assert (strict.out, strict.err, strict.code) == (left.out, left.err, 2 if reasons else 0)
     else:
-        whole = "".join(f"{line}\n" for line in answers[: 2 if unknown else 3 if long else 5])
+        whole = "".join(f"{line}\n" for line in answers[: 3 if long else 5])
         assert (strict.out, strict.code) == (whole, 2 if reasons else 0)
-        assert not unknown or "'\\u2603' at character 5 of the text" in strict.err
         assert not reasons or reasons[0].removeprefix("no answer: ").partition(" (")[0] in strict.err
 
 
@@ -194,3 +196,33 @@ def test_what_predict_refuses(elman: Elman, run: Path) -> None:
     assert "nothing to answer" in elman("predict", run).err
     with pytest.raises(SettingError, match="beam_width"):
         list(elman_package.load(run).predict(["one"], beam_width=0))
+
+
+def test_an_endless_repetition_is_stopped_and_said(elman: Elman, run: Path, tmp_path: Path) -> None:
+    """A model that writes the same word for ever."""
+    trained = elman_package.load(run)
+    with torch.no_grad():
+        trained.model.output.bias[trained.vocabularies.target.encode(" zwei").astype(int)] += 100
+    [answer] = trained.predict(["one two"], beam_width=1)
+    assert answer.fields["translation"].split()[:3] == ["zwei"] * 3
+    assert len(answer.fields["translation"].split()) < 12
+    [endless] = trained.predict(["one two"], beam_width=1, repetitions=True)
+    assert endless.fields["translation"].split() == ["zwei"] * trained.limits.length(2)
+    assert answer.notes[0].kind == "repetitions were stopped"
+    assert endless.fields["notes"][0].startswith("the line: the translation was cut at")
+
+
+def test_a_line_in_capitals_is_said(elman: Elman, run: Path) -> None:
+    answer = elman("predict", run, "ONE TWO")
+    assert "the line: 2 of 2 symbols are not in the vocabulary: ONE, TWO" in answer.err
+    assert "the line is in capitals, which training hardly had; training with lowercase=true" in answer.err
+    assert "capitals" not in elman("predict", run, "one two").err
+
+
+def test_remarks_of_a_kind_are_few(elman: Elman, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("".join(f"zebra{n}\n" for n in range(9)))
+    lines = elman("predict", run, tmp_path / "lines.txt").err.splitlines()
+    assert [line for line in lines if "unknown symbols" in line] == [
+        "note: 6 more answers: unknown symbols (--json has each)"
+    ]
+    assert sum("not in the vocabulary" in line for line in lines) == 3

@@ -38,7 +38,7 @@ def test_tones_are_classified(tmp_path: Path, elman: Elman) -> None:
         runs.start(Classify, [tmp_path / "tones"], settings, tmp_path / "run")
     runs.start(Classify, [tmp_path / "tones"], {**settings, "skip_bad": True}, tmp_path / "run")
     metrics = use.evaluate(tmp_path / "run")
-    assert "- notes: sound resampled from 8000 to 4000 Hz" in (tmp_path / "run/report.md").read_text()
+    assert "- notes: 32 files: sound resampled from 8000 to 4000 Hz" in (tmp_path / "run/report.md").read_text()
     assert metrics["accuracy"] == 1.0
     assert metrics["baselines"]["majority class"]["accuracy"] <= 0.6
     tone(tmp_path / "new.ogg", 1000, rng)

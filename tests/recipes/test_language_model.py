@@ -44,7 +44,7 @@ def copy(run: Path, tmp_path: Path) -> Path:
         {"cell": "gru", "layers": 2, "variational_dropout": True, "dropout": 0.2},
         {"vocabulary": "bytes", "optimiser": "sgd", "schedule": "plateau"},
         {"vocabulary": "words", "softmax": "adaptive", "cutoffs": "2,3"},
-        {"vocabulary": "bpe", "vocabulary_size": 270, "vary_window": True},
+        {"vocabulary": "bpe", "vocabulary_size": 310, "vary_window": True},
         {"tie_weights": True, "embedding": 8, "learn_initial_state": True},
     ],
 )

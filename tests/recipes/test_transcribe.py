@@ -152,7 +152,7 @@ def test_notes_on_files_are_shown(
     table.write_text(f"path\ttext\nfast.wav\tab\n{data.parent}/train/0.wav\tx y\n")
     words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *tiny, "--set", "validation=0.5"]
     answer = elman(*words)
-    assert "notes: 1 files: resampled from" in answer.err
+    assert "notes: 1 file: resampled from" in answer.err
     assert "only in validation: " in answer.err
     assert "is too long" in elman("predict", run, tmp_path / "fast.wav", "--set", "max_seconds=0.1").err
 

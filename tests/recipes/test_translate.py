@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import elman as elman_package
 from elman import RNN
 from elman.data import delimited
 from elman.data.text import encoding
@@ -153,19 +154,22 @@ def test_what_training_refuses(elman: Elman, data: Path, tmp_path: Path, setting
     assert not (tmp_path / "run").exists()
 
 
-def test_a_pair_that_cannot_be_measured_on_is_named(
+def test_unknown_symbols_of_an_evaluation_are_counted(
     elman: Elman, translation_run_of_symbols: Path, tmp_path: Path
 ) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("one\teins\none\tein\u2603\n", encoding="utf-8")
-    strict, left = (elman("evaluate", translation_run_of_symbols, pairs, *options) for options in ([], ["--skip-bad"]))
-    assert left.code == 0
-    if translation_run_of_symbols.name == "characters":
-        assert (strict.code, strict.out) == (2, "")
-        assert "pair 2: the vocabulary has no symbol" in strict.err and "'\\u2603' at character 4" in strict.err
-        assert left.err.startswith("skipped: pair 2: ") and "skipped_rows" in left.out
-    else:
-        assert (strict.code, left.err) == (0, "")
+    metrics = json.loads(elman("evaluate", translation_run_of_symbols, pairs, "--json").out)
+    has_unknown = translation_run_of_symbols.name in ("characters", "words")
+    assert metrics.get("unknown_in_references") == (1 if has_unknown else None)
+    assert "unknown_in_sources" not in metrics and metrics["pairs"] == 2
+    expected = {"characters": "read as zeros, and not counted", "words": "read as <unk>"}
+    assert expected.get(translation_run_of_symbols.name, "") in metrics.get("unknown", "")
+    # What an unknown character stands before does not depend on which one it is.
+    pairs.write_text("one\teins\none\tein\u2602\n", encoding="utf-8")
+    again = json.loads(elman("evaluate", translation_run_of_symbols, pairs, "--json").out)
+    if has_unknown:
+        assert again["nats_per_symbol"] == metrics["nats_per_symbol"]
 
 
 def test_a_strangers_run_is_refused_with_a_message(elman: Elman, run: Path, tmp_path: Path) -> None:
@@ -291,3 +295,61 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: P
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_the_tokens_of_bleu_are_a_setting_of_the_evaluation(elman: Elman, run: Path) -> None:
+    metrics = json.loads(elman("evaluate", run, "--json").out)
+    assert metrics["bleu_tokenize"] == "13a (automatic: the references have spaces between words)"
+    assert "tok:13a" in metrics["signatures"]
+    char = json.loads(elman("evaluate", run, "--json", "--set", "bleu_tokenize=char").out)
+    assert (char["bleu_tokenize"], "tok:char" in char["signatures"]) == ("char", True)
+    assert char["bleu"] != metrics["bleu"] and char["exact"] == metrics["exact"]
+    assert elman_package.evaluate(run, bleu_tokenize="char") == char
+    greedy = json.loads(elman("evaluate", run, "--json", "--set", "beam_width=1").out)
+    assert greedy["nats_per_symbol"] == metrics["nats_per_symbol"]
+    misspelt = elman("evaluate", run, "--set", "bleu_tokenise=char")
+    assert (misspelt.code, misspelt.out) == (2, "") and "did you mean 'bleu_tokenize'?" in misspelt.err
+    wrong = elman("evaluate", run, "--set", "bleu_tokenize=kar")
+    assert wrong.code == 2 and "should be: one of char, 13a, auto," in wrong.err
+
+
+def test_settings_are_refused_where_an_evaluation_has_none(elman: Elman, language_run: Path) -> None:
+    refused = elman("evaluate", language_run, "--set", "bleu_tokenize=char")
+    assert (refused.code, refused.out) == (2, "")
+    assert "an evaluation of language-model has no settings" in refused.err
+
+
+def test_sources_in_lower_case(elman: Elman, data: Path, translation_options: list[str], tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text(
+        "".join(f"{line.title() if n % 2 else line}\n" for n, line in enumerate(data.read_text().split("\n")[:40]))
+    )
+    out = tmp_path / "run"
+    options = [*translation_options, "--steps", 1, "--set", "lowercase=true"]
+    assert elman("train", "translate", pairs, "--out", out, *options).code == 0
+    words = json.loads((out / "symbols" / "vocabulary.json").read_text())["symbols"]
+    assert "one" in words and "One" not in words and "Eins" in words
+    lower, upper = elman("predict", out, "one two"), elman("predict", out, "ONE TWO")
+    assert (lower.out, lower.err) == (upper.out, upper.err)
+    again = "\n".join(
+        line.upper().split("\t")[0] + "\t" + line.split("\t")[1] for line in pairs.read_text().splitlines()[:5]
+    )
+    (tmp_path / "upper.tsv").write_text(again)
+    (tmp_path / "same.tsv").write_text("\n".join(pairs.read_text().splitlines()[:5]))
+    upper, same = (
+        json.loads(elman("evaluate", out, tmp_path / f"{name}.tsv", "--json").out) for name in ("upper", "same")
+    )
+    assert upper == same
+
+
+def test_limits_that_are_no_limits_are_refused(elman: Elman, run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    assert config["data"]["limits"]["repetitions"]
+    config["data"]["limits"] = {"ratio": -1.0}
+    (out / "config.json").write_text(json.dumps(config))
+    refused = elman("predict", out, "one")
+    assert (refused.code, refused.out) == (2, "") and "config.json is broken" in refused.err
+    del config["data"]["limits"]  # as earlier versions wrote it
+    (out / "config.json").write_text(json.dumps(config))
+    assert elman("predict", out, "one two").out == elman("predict", run, "one two").out

@@ -86,7 +86,8 @@ def list_recipes(
         return
     for title, parts in descriptions.items():
         write_table(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}\n")
-        for kind, heading in (("settings", ""), ("predict", "  and of `elman predict`:\n")):
+        headings = {"settings": ""} | {name: f"  and of `elman {name}`:\n" for name in ("predict", "evaluate")}
+        for kind, heading in headings.items():
             write_table(heading if kind in parts else "")
             for key, (default, meaning) in parts.get(kind, {}).items():
                 write_table(f"  --set {key}={default}\n      {meaning}\n")
@@ -100,4 +101,6 @@ def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:
         description["settings"] = recipe.Settings.meanings()
         if recipe.Options is not None:
             description["predict"] = recipe.Options.meanings()
+        if recipe.EvaluationOptions.meanings():
+            description["evaluate"] = recipe.EvaluationOptions.meanings()
     return description

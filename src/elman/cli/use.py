@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from elman.cli.options import Json, Pairs, Run, SkipBad, gather, source_paths
 from elman.cli.output import print_json, warn, write_table, write_text
 from elman.cli.table import result_table
 from elman.errors import SettingError
+
+MOST_REMARKS = 3
+"""Remarks of a kind that are printed; of the others the number."""
 
 UNANSWERED = 2
 """The exit code of `elman predict` where an input has no answer."""
@@ -26,13 +30,14 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for images or transcripts.", show_default=False)] = None,
+    set_: Pairs = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a trained run on DATA, by the metrics of its training, beside trivial predictors."""
     from elman.recipes import use
 
-    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad)
+    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad, options=gather({}, set_))
     if as_json:
         print_json(metrics)
         return
@@ -60,9 +65,11 @@ def predict(
     from elman.recipes import use
 
     predictor, options = use.predictor(run, gather({"skip_bad": skip_bad or None}, set_))
-    fields, missing = [], False
+    fields, missing, remarks = [], False, Remarks()
     for answer in predictor.predict(inputs or [], **options):
         missing |= not answer.answered
+        for note in answer.notes:
+            remarks.add(note)
         if as_json:
             fields.append(answer.fields)
             continue
@@ -73,6 +80,7 @@ def predict(
             write_text(f"{line}\n")
     if as_json:
         print_json({"predictions": fields})
+    remarks.finish()
     return UNANSWERED if missing and not options.get("skip_bad") else 0
 
 
@@ -103,7 +111,28 @@ def generate(
         top_p=top_p,
         seed=seed,
     )
+    for remark in predictor.remarks(prompt):
+        warn(remark)
     write_text(prompt)
     for piece in pieces:
         write_text(piece)
     write_text("\n")
+
+
+class Remarks:
+    """The notes of answers on standard error: the first of each kind, then the number of the others."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, note: Any) -> None:
+        """Print a note, unless there were enough of its kind."""
+        self._counts[note.kind] += 1
+        if self._counts[note.kind] <= MOST_REMARKS:
+            warn(f"note: {note.text}")
+
+    def finish(self) -> None:
+        """Print the number of the others."""
+        for kind, count in self._counts.items():
+            if count > MOST_REMARKS:
+                warn(f"note: {count - MOST_REMARKS:,} more answers: {kind} (--json has each)")

@@ -7,16 +7,15 @@ cell may stand in quotation marks. In a table with tabs a quotation mark is text
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from elman.data.compressed import PIECE, opened
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document
 from elman.errors import DataError, nearest
@@ -27,9 +26,6 @@ MAX_CELL = 1 << 24
 
 MAX_LINE = 1 << 26
 """Characters of a line, where a reader does not set fewer."""
-
-PIECE = 1 << 18
-"""Bytes read at a time."""
 
 _SAMPLE = 32  # lines by which the separator is recognised
 
@@ -223,7 +219,9 @@ def _lines(path: Path, encoding: str | None, max_line: int) -> Iterator[str]:
     except DataError as error:
         hint = error.hint or ""
         if "--set encoding" in hint:
-            hint = hint.partition(", or --set vocabulary")[0] if encoding else f"iconv -f latin1 -t utf-8 {path}"
+            named = re.search(r"encoding=([\w-]+)", hint)
+            source = named[1] if named and named[1] != "latin-1" else "latin1"
+            hint = hint.partition(", or --set vocabulary")[0] if encoding else f"iconv -f {source} -t utf-8 {path}"
         elif "--set vocabulary" in hint:
             hint = "another file, one of text"
         raise DataError(error.what, should=error.should, found=error.found, hint=hint or None) from error
@@ -232,13 +230,9 @@ def _lines(path: Path, encoding: str | None, max_line: int) -> Iterator[str]:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            while chunk := file.read(PIECE):
-                yield chunk
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path} cannot be read", should="a table as text, plain or .gz", found=reason) from error
+    with opened(path, "a table as text, plain or .gz") as file:
+        while chunk := file.read(PIECE):
+            yield chunk
 
 
 def _separator(path: Path, sample: list[str], separators: str) -> str:

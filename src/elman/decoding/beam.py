@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from elman.decoding.limits import DecodingLimits
 from elman.errors import SettingError
 
 S = TypeVar("S")
@@ -24,12 +25,14 @@ class Hypothesis(NamedTuple):
         score: for ranking; greater is better.
         log_probability: of all its symbols, the end included, in nats.
         ended: whether it has an end symbol; otherwise it was cut at the maximum length.
+        guarded: whether the limit of repetitions kept it from its most probable symbol.
     """
 
     token_ids: list[int]
     score: float
     log_probability: float
     ended: bool
+    guarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Beam(Generic[S]):
         width: K, the beam width; 1: greedy.
         length_penalty: 0 ranks by probability, which favours short sequences; 0.6 to 1 is usual in translation.
         bonus: state -> (N,), at most 0, of a sequence that ends in this state, such as a weight times `coverage`.
+        limits: of repetitions; None for none.
+        never: token ids that are never written.
 
     Raises:
         SettingError: the width is below 1 or the penalty negative.
@@ -63,6 +68,8 @@ class Beam(Generic[S]):
     width: int = 5
     length_penalty: float = 0.6
     bonus: Callable[[S], Tensor] | None = None
+    limits: DecodingLimits | None = None
+    never: range = range(0)
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.length_penalty < 0:
@@ -88,7 +95,10 @@ class Beam(Generic[S]):
         while any(search.open):
             logits_NV, state = self.step(ids_N, state)
             bonus_N = self.bonus(state) if self.bonus else torch.zeros(rows * K)
-            from_N, ids_N = search.advance(logits_NV.float().log_softmax(1).cpu(), bonus_N.cpu())
+            log_p_NV = logits_NV.float().log_softmax(1).cpu()
+            if self.never:
+                log_p_NV[:, self.never.start : self.never.stop] = NEVER
+            from_N, ids_N = search.advance(log_p_NV, bonus_N.cpu())
             state = self.select(state, from_N)
         return [sorted(hypotheses, key=_rank)[:K] for hypotheses in search.finished]
 
@@ -107,6 +117,7 @@ class _Search(Generic[S]):
         self.total_BK[:, 0] = 0.0
         self.written_BKT = torch.empty((rows, beam.width, 0), dtype=torch.int64)
         self.bonus_BK = torch.zeros(rows, beam.width)
+        self.guarded_BK = torch.zeros((rows, beam.width), dtype=torch.bool)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(rows)]
         self.open = [limit >= 1 for limit in limits]
 
@@ -114,6 +125,7 @@ class _Search(Generic[S]):
         """Take the log-probabilities of the next symbols; return the continued hypotheses, (N,), and their symbols."""
         B, K, V = self.rows, self.beam.width, log_p_NV.shape[1]
         self.length += 1
+        log_p_NV = self._guard(log_p_NV)
         sums_BC = (self.total_BK.reshape(-1, 1) + log_p_NV).view(B, K * V)
         # The end symbol takes at most K of the 2 K best, so that at least K are left to continue.
         best_BC, places_BC = sums_BC.topk(min(2 * K, K * V), 1)
@@ -130,8 +142,21 @@ class _Search(Generic[S]):
         previous_BKT = self.written_BKT.gather(1, from_BK[..., None].expand(-1, -1, self.written_BKT.shape[2]))
         self.written_BKT = torch.cat([previous_BKT, ids_BK[..., None]], 2)
         self.bonus_BK = bonus_N.view(B, K).gather(1, from_BK)
+        self.guarded_BK = self.guarded_BK.gather(1, from_BK)
         self._close()
         return (from_BK + torch.arange(B)[:, None] * K).flatten(), ids_BK.flatten()
+
+    def _guard(self, log_p_NV: Tensor) -> Tensor:
+        """Return the log-probabilities without the symbols that would repeat too often."""
+        limits = self.beam.limits
+        ids_NP = limits.repeating(self.written_BKT.flatten(0, 1)) if limits else None
+        if ids_NP is None:
+            return log_p_NV
+        rows_M, periods_M = (ids_NP >= 0).nonzero(as_tuple=True)
+        ids_M = ids_NP[rows_M, periods_M]
+        struck_M = log_p_NV.argmax(1)[rows_M] == ids_M
+        self.guarded_BK.view(-1)[rows_M[struck_M]] = True
+        return log_p_NV.index_put((rows_M, ids_M), torch.tensor(NEVER))
 
     def _finish(self, best_BC: Tensor, from_BC: Tensor, ids_BC: Tensor, bonus_BK: Tensor) -> None:
         """Store the sequences that end now; an end symbol counts only among the K best of its row."""
@@ -143,7 +168,8 @@ class _Search(Generic[S]):
 
     def _add(self, b: int, k: int, total: float, bonus: float, ended: bool) -> None:
         score = total / self.beam.penalty(self.length) + bonus
-        self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, ended))
+        guarded = bool(self.guarded_BK[b, k])
+        self.finished[b].append(Hypothesis(self.written_BKT[b, k].tolist(), score, total, ended, guarded))
 
     def _close(self) -> None:
         """Close the rows at their limit, or without an unfinished sequence that can become one of the K best."""

@@ -20,6 +20,7 @@ class Sampler:
         temperature: the logits are divided by it; 0 takes the most probable symbol.
         top_k: only so many of the most probable symbols; None: all.
         top_p: only the most probable ones that together reach this probability; None: all.
+        never: token ids that are never drawn.
 
     Raises:
         SettingError: a setting has an invalid value.
@@ -28,6 +29,7 @@ class Sampler:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    never: range = range(0)
 
     def __post_init__(self) -> None:
         t, k, p = self.temperature, self.top_k, self.top_p
@@ -73,6 +75,9 @@ class Sampler:
         """
         check_shape("logits", logits_BV, "BV")
         logits_BV = logits_BV.detach().double()
+        if self.never:
+            logits_BV = logits_BV.clone()
+            logits_BV[:, self.never.start : self.never.stop] = -torch.inf
         highest_B1 = logits_BV.max(dim=-1, keepdim=True).values
         if not torch.isfinite(highest_B1).all():
             raise NonFiniteError(

@@ -55,8 +55,8 @@ def predict_part(model: Any, labels: Labels, part: LabelledPart) -> Predictions:
 def labelling_metrics(predictions: Predictions, labels: Labels, temperature: float = 1.0) -> Metrics:
     """Return the metrics of predictions, with logits divided by the temperature."""
     if labels.target == "number":
-        scaled = [labels.deviation * x + labels.mean for x in (predictions.scores[:, 0], predictions.target)]
-        return regression_metrics(*scaled)
+        pair = predictions.scores[:, 0].astype(labels.precision), predictions.target.astype(labels.precision)
+        return regression_metrics(*(labels.deviation * x + labels.mean for x in pair))
     if labels.target == "classes":
         return multi_label_metrics(predictions.scores, predictions.target, temperature)
     return single_label_metrics(predictions.scores, predictions.target, temperature)

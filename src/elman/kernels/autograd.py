@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call, GradientMask, Gradients, eager_gradients
+from elman.kernels.call import Call, GradientMask, Gradients, eager_gradients, is_batched
 from elman.kernels.eager import Steps
 
 
@@ -31,7 +31,8 @@ class Passes(NamedTuple):
 class RecurrentFunction(torch.autograd.Function):
     """One layer in one direction as a node of autograd.
 
-    Its backward pass, asked for a graph of its own (double backward), runs the eager kernel instead, which has one.
+    Its backward pass, asked for a graph of its own (double backward) or for a batch of gradients at once
+    (`is_grads_batched`), runs the eager kernel instead, whose operations have both.
     """
 
     @staticmethod
@@ -51,7 +52,7 @@ class RecurrentFunction(torch.autograd.Function):
         tensors = ctx.saved_tensors
         call, saved = Call(*tensors[: len(Call._fields)]), tensors[len(Call._fields) :]
         need = ctx.needs_input_grad[4:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or any(d is not None and is_batched(d) for d in d_outputs):
             return (None, None, None, None, *eager_gradients(ctx.cell, ctx.reverse, call, need, d_outputs))
         mask = GradientMask(need[0], *need[3:7])
         gradients = ctx.passes.backward(ctx.cell.kernel, call, ctx.reverse, mask, *ctx.options[1:], *saved, *d_outputs)

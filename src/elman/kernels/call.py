@@ -91,6 +91,8 @@ def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None
         return "the call is being exported to ONNX, which has no operator like it"
     if torch.compiler.is_compiling():
         return None
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit is tracing the call"
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a function transform (torch.func: vmap, grad, jvp) is active"
     in_forward_mode = torch.autograd.forward_ad._current_level >= 0
@@ -115,10 +117,17 @@ def is_traced(x_TBI: Tensor) -> bool:
     )
 
 
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor is many at once, inside `torch.func.vmap` or a batched gradient; it has no memory of its own."""
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+
+
 def eager_gradients(
     cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], d_outputs: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
-    """Return the gradients of the call as a graph, by running the eager kernel over it again."""
+    """Return the gradients of the call, as a graph where gradients are enabled, by running the eager kernel again."""
+    create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
         initial = tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
@@ -129,5 +138,5 @@ def eager_gradients(
         pairs = [(r, g) for r, g in zip((y_TBH, *after), d_outputs, strict=False) if g is not None and r.requires_grad]
         sources = [t for t, n in zip(call, need, strict=True) if n and t is not None]
         results, grads = [r for r, _ in pairs], [g for _, g in pairs]
-        gradients = iter(torch.autograd.grad(results, sources, grads, create_graph=True, allow_unused=True))
+        gradients = iter(torch.autograd.grad(results, sources, grads, create_graph=create_graph, allow_unused=True))
     return [next(gradients) if n else None for n in need]

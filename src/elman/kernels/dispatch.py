@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple, Unpack
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
+from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.stepper import Stepper as Stepper
 from elman.kernels.eager import Options, State, Steps
 from elman.kernels.weights import Weights
@@ -18,6 +19,12 @@ from elman.kernels.weights import Weights
 # Every kernel is a module with `refusal` and `unroll`; the fastest comes first, the last one takes everything. One
 # that is written for a kind of device names it as `device`.
 KERNELS: dict[str, ModuleType] = {"triton": triton, "cpu": cpu, "eager": eager}
+
+# Torch's own operator, which a layer runs itself, all layers and directions in one call: quicker than the last kernel.
+TORCH = "torch"
+
+TorchRefusal = Callable[[], str | None]
+"""Says why torch's own operator cannot run a call, or None."""
 
 
 class SlowPathError(ElmanError):
@@ -28,7 +35,7 @@ class Choice(NamedTuple):
     """Which kernel runs a call, and why each faster one does not.
 
     Attributes:
-        name: of the kernel.
+        name: of the kernel, or `TORCH`.
         refusals: the reason of each faster kernel, by name.
         how: in which of its ways, where the kernel has several; filled in by `explained`.
     """
@@ -38,10 +45,21 @@ class Choice(NamedTuple):
     how: str = ""
 
 
-def choose(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]) -> Choice:
-    """Return the fastest kernel that can run the call, with the reason why each faster one cannot."""
+def choose(
+    cell: Steps, x_TBI: Tensor, state: State, weights: Weights, torch_refusal: TorchRefusal | None = None,
+    **options: Unpack[Options],
+) -> Choice:  # fmt: skip
+    """Return the fastest kernel that can run the call, with the reason why each faster one cannot.
+
+    With `torch_refusal`, torch's own operator comes before the eager kernel.
+    """
     refusals: dict[str, str] = {}
     for name, kernel in KERNELS.items():
+        if kernel is eager and torch_refusal is not None:
+            why = torch_refusal()
+            if why is None:
+                return Choice(TORCH, refusals)
+            refusals[TORCH] = why
         why = kernel.refusal(cell, x_TBI, state, weights, **options)
         if why is None:
             return Choice(name, refusals)
@@ -51,7 +69,7 @@ def choose(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options
 
 def explained(choice: Choice, cell: Steps, x_TBI: Tensor, weights: Weights) -> Choice:
     """Return the choice with the way in which its kernel would run the call."""
-    how = getattr(KERNELS[choice.name], "how", None)
+    how = getattr(KERNELS.get(choice.name), "how", None)
     return choice if how is None else choice._replace(how=how(x_TBI, cell, weights))
 
 
@@ -61,6 +79,19 @@ def unroll(
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, **options)
     _check_strict(choice, x_TBI)
+    result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
+    return result
+
+
+def unroll_unless_torch(
+    cell: Steps, x_TBI: Tensor, state: State, weights: Weights, torch_refusal: TorchRefusal,
+    **options: Unpack[Options],
+) -> tuple[Tensor, State] | None:  # fmt: skip
+    """Do what `unroll` does, or return None where torch's own operator is to run instead of the eager kernel."""
+    choice = choose(cell, x_TBI, state, weights, torch_refusal, **options)
+    _check_strict(choice, x_TBI)
+    if choice.name == TORCH:
+        return None
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
@@ -112,12 +143,14 @@ def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
         return
     # A kernel for another device is no reason, unless there is none for this one.
     here = x_TBI.device.type
-    missed = {name: why for name, why in choice.refusals.items() if getattr(KERNELS[name], "device", here) == here}
-    if not missed and not hasattr(KERNELS[choice.name], "device"):
-        missed = choice.refusals
+    refusals = {name: why for name, why in choice.refusals.items() if name != TORCH}
+    missed = {name: why for name, why in refusals.items() if getattr(KERNELS[name], "device", here) == here}
+    if not missed and not hasattr(KERNELS.get(choice.name), "device"):
+        missed = refusals
     if missed:
+        operator = "torch's own operator" if choice.name == TORCH else f"the kernel {choice.name!r}"
         raise SlowPathError(
-            f"strict: the kernel {choice.name!r} would run",
+            f"strict: {operator} would run",
             should=f"the kernel {next(iter(missed))!r}",
             found="; ".join(f"{name}: {why}" for name, why in missed.items()),
             hint="change what the reason names, or leave elman.strict()",

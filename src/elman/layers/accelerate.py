@@ -1,113 +1,280 @@
-"""Replacement of torch.nn's recurrent layers by elman's, inside an existing model."""
+"""Acceleration of the recurrent layers inside an existing model: torch.nn's objects, with elman's `forward`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from elman.kernels.dispatch import Stepper, choose
 from elman.layers import LAYERS, layer_class
+from elman.layers.cell import Cell
+from elman.layers.drop_in import MODES, DropIn, stands_for
 from elman.layers.recurrent import Recurrent
 
 
 class Acceleration(NamedTuple):
-    """What `accelerate` did, by the name of each recurrent layer in the model ("" is the model itself).
+    """What `accelerate` or `decelerate` did, by the name of each recurrent layer in the model ("" is the model itself).
 
     Attributes:
-        model: the model; another object than before only if it was a torch layer itself.
-        swapped: the new layers.
-        kept: the layers that are left, each with the reason.
+        model: the model, the same object.
+        swapped: the layers that run by another `forward` now; the same objects too.
+        kept: the layers that are left as they were, each with the reason.
     """
 
     model: nn.Module
-    swapped: dict[str, Recurrent]
+    swapped: dict[str, nn.RNNBase]
     kept: dict[str, str]
 
     def __str__(self) -> str:
-        lines = [f"{name or 'the model, as .model'}: now {layer!r}" for name, layer in self.swapped.items()]
+        lines = [f"{name or 'the model'}: now {_owner(layer)} {layer!r}" for name, layer in self.swapped.items()]
         lines += [f"{name or 'the model'}: left alone, {why}" for name, why in self.kept.items()]
-        return "\n".join(lines) or "no recurrent layers of torch.nn in this model"
+        return "\n".join(lines) or "nothing to do: this model has no recurrent layers"
 
 
-# The layers that torch.nn has too, under the same name.
-TWINS: dict[type[nn.RNNBase], type[Recurrent]] = {
-    theirs: ours
-    for ours in map(layer_class, LAYERS)
-    if isinstance(theirs := getattr(nn, ours.__name__, None), type) and issubclass(theirs, nn.RNNBase)
+def _owner(layer: nn.RNNBase) -> str:
+    return "elman's" if isinstance(layer, Recurrent) else "torch's"
+
+
+# The layers that torch.nn has too, by torch's class.
+TWINS: dict[type[nn.RNNBase], type[DropIn]] = {
+    ours.torch_class: ours for ours in map(layer_class, LAYERS) if issubclass(ours, DropIn)
 }
 
 
 def accelerate(model: nn.Module) -> Acceleration:
-    """Swap every `torch.nn.RNN`, `GRU` and `LSTM` inside a model for elman's, sharing the parameters.
+    """Make every `torch.nn.RNN`, `GRU` and `LSTM` inside a model run by elman's `forward`.
 
-    The parameters are the same objects, so optimisers, state dicts and tied weights go on as they were. What would
-    behave differently is left alone, with the reason.
+    The layers stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and
+    further attributes are as before. So are layers in lists, tuples and dictionaries that a module holds, and bound
+    `forward` methods. What would behave differently or gain nothing is left alone, with the reason.
+    `decelerate` undoes it.
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
     """
+    return _convert(model, _why_not, _accelerate)
+
+
+def decelerate(model: nn.Module) -> Acceleration:
+    """Make elman's layers inside a model torch.nn's again, where torch.nn has them; the opposite of `accelerate`.
+
+    Returns:
+        The model, what was swapped and what was not; it can be printed.
+    """
+    return _convert(model, _why_not_back, _decelerate)
+
+
+def _convert(
+    model: nn.Module, refusal: Callable[[Any], str | None], convert: Callable[[Any], None]
+) -> Acceleration:  # fmt: skip
+    swapped: dict[str, nn.RNNBase] = {}
     kept: dict[str, str] = {}
-    twins: dict[str, Recurrent] = {}
-    of_module: dict[nn.Module, Recurrent] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, nn.RNNCellBase):
-            kept[name] = "it is a single step, which the program around it repeats; elman's layers have .step"
-        if not isinstance(module, nn.RNNBase):
-            continue
-        why = _why_not(module)
-        if why is not None:
-            kept[name] = why
-            continue
-        if module not in of_module:
-            of_module[module] = twin_of(module)
-        twins[name] = of_module[module]
-    for name, twin in twins.items():
-        parent, _, attribute = name.rpartition(".")
-        if name:
-            setattr(model.get_submodule(parent), attribute, twin)
+    places = list(_layers(model))
+    reasons = {layer: refusal(layer) for _, layer in places}  # before anything changes: a name may come twice
+    for layer, why in reasons.items():
+        if why is None:
+            try:
+                convert(layer)
+            except Exception as error:
+                reasons[layer] = f"its class cannot be derived from ({error})"
+    for name, layer in places:
+        why = reasons[layer]
+        if why is None:
+            swapped[name] = layer  # type: ignore[assignment]
         else:
-            model = twin
-    return Acceleration(model, twins, kept)
+            kept[name] = why
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name not in ("_parameters", "_buffers", "_modules"):
+                vars(module)[name] = _with_new_methods(value)
+    return Acceleration(model, swapped, kept)
 
 
-def _why_not(module: nn.RNNBase) -> str | None:
-    if hasattr(module, "parametrizations") or not all(isinstance(w, nn.Parameter) for w in module._flat_weights):
-        return "its weights are computed (parametrizations, weight_norm); swap first, then parametrize"
-    if type(module) not in TWINS:
-        return f"it is a {type(module).__name__}, a class of its own that may do more than torch.nn's"
-    build: Any = type(module)
-    with torch.device("meta"):
-        plain = build(1, 1)  # to see what belongs to every layer of the kind
-    hooks = [name for name, value in vars(module).items() if "hooks" in name and value]
-    if hooks:
-        return "it has hooks, which expect the old module; remove them, swap, register them again"
-    more = [*(vars(module).keys() - vars(plain).keys()), *module._buffers, *module._modules]
-    more += module._parameters.keys() - set(module._flat_weights_names)
-    if more:
-        return f"it carries more than torch gave it ({', '.join(sorted(more))}), which the twin would not have"
+def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the name of every recurrent layer or cell that a module holds, registered or in a container, and itself."""
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, _KINDS):
+            yield name, module
+        for attribute, value in vars(module).items():
+            if attribute not in ("_parameters", "_buffers", "_modules"):
+                yield from _held(f"{name}.{attribute}" if name else attribute, value)
+
+
+_KINDS = (nn.RNNBase, nn.RNNCellBase, Recurrent)
+
+
+def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(value, MethodType) and isinstance(value.__self__, nn.RNNBase):
+        yield f"{name} (a method)", value.__self__
+    elif isinstance(value, nn.Module):
+        for inner, module in value.named_modules():
+            if isinstance(module, _KINDS):
+                yield f"{name}.{inner}" if inner else name, module
+    elif isinstance(value, list | tuple):
+        for k, item in enumerate(value):
+            yield from _held(f"{name}[{k}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _held(f"{name}[{key!r}]", item)
+
+
+def _with_new_methods(value: Any) -> Any:
+    """Return a value in which the bound methods of recurrent layers are those of their present class."""
+    if isinstance(value, MethodType) and isinstance(value.__self__, nn.RNNBase):
+        method = getattr(value.__self__, value.__func__.__name__, value)
+        return method if isinstance(method, MethodType) else value
+    if isinstance(value, list):
+        value[:] = [_with_new_methods(item) for item in value]
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = _with_new_methods(item)
+    elif type(value) is tuple:
+        items = tuple([_with_new_methods(item) for item in value])
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    return value
+
+
+def _why_not(module: nn.Module) -> str | None:
+    if isinstance(module, nn.RNNCellBase):
+        return "it is a single step, which the program around it repeats; elman's layers have .step"
+    if isinstance(module, Recurrent):
+        return "it is elman's already"
+    torch_class = next((base for base in type(module).__mro__ if base in TWINS), None)
+    if torch_class is None:
+        return f"it is a {type(module).__name__}, none of torch.nn's RNN, GRU and LSTM"
+    if hasattr(module, "parametrizations"):
+        return "its weights are computed (parametrizations); accelerate first, then parametrize"
+    why = _why_not_class(type(module), torch_class) or _why_not_attributes(module, TWINS[torch_class])
+    return why or _why_not_engine(module)
+
+
+def _why_not_class(own: type, torch_class: type) -> str | None:
+    for base in own.__mro__[: own.__mro__.index(torch_class)]:
+        name = next((name for name in ("forward", "__call__", "_call_impl") if name in vars(base)), None)
+        if name is not None:
+            return f"its class {base.__name__} has a {name} of its own"
     return None
 
 
+def _why_not_attributes(module: nn.Module, twin: type[DropIn]) -> str | None:
+    """Return the attributes that the layer or its class already uses for something else than elman's layer does."""
+    torch_class = twin.torch_class
+    if "forward" in vars(module):
+        return "its forward was replaced by another"
+    new = {name for base in (twin, DropIn, Recurrent) for name in vars(base)} - set(dir(torch_class))
+    new = (new | {"cell", "_stepper"}) - {"_flat_weights", "_flat_weight_refs"}
+    members = {*vars(module), *module._parameters, *module._buffers, *module._modules}
+    classes = type(module).__mro__[: type(module).__mro__.index(torch_class)]
+    taken = new & members.union(*map(vars, classes))
+    return f"it has attributes of names that elman's layer needs ({', '.join(sorted(taken))})" if taken else None
+
+
+def _why_not_engine(module: Any) -> str | None:
+    """Return why no engine would run the layer as it is, in which case torch's own operator would."""
+    twin = twin_of(module)
+    weights = twin.weights()
+    if weights.ih.is_meta:
+        return None
+    device = weights.ih.device.type
+    with torch.no_grad(), torch.autocast(device, enabled=False) if device in ("cpu", "cuda") else torch.no_grad():
+        state = tuple(s[0] for s in twin.initial_state(1))
+        x_TBI = weights.ih.new_zeros(1, 1, module.input_size)
+        choice = choose(twin.cell, x_TBI, state, weights, lambda: None)
+    here = {"triton": "cuda", "cpu": "cpu"}
+    reasons = [why for name, why in choice.refusals.items() if device not in here.values() or here.get(name) == device]
+    return f"no engine runs it: {'; '.join(reasons)}" if choice.name == "torch" else None
+
+
+def _why_not_back(module: nn.Module) -> str | None:
+    if not isinstance(module, Recurrent):
+        return "it is torch's"
+    if isinstance(module, DropIn) and hasattr(module, "parametrizations"):
+        return "its weights are computed (parametrizations)"
+    if not isinstance(module, DropIn) or stands_for(type(module)) is type(module):
+        return f"it is a {type(module).__name__}, a class that torch.nn does not have"
+    if "mode" not in vars(module) or module.variational:
+        return "it has options that torch.nn does not have"
+    return None
+
+
+# What elman's layers carry beyond torch's.
+_OWN = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
+
+
+def _accelerate(module: nn.RNNBase) -> None:
+    own: Any = type(module)
+    module.__class__ = accelerated_class(own)  # type: ignore[assignment]
+    for name in ("_flat_weights", "_flat_weight_refs"):  # elman's are computed
+        vars(module).pop(name, None)
+    vars(module).update(cell=_cell(module), _stepper=Stepper())
+
+
+def _decelerate(module: Any) -> None:
+    module.__class__ = stands_for(type(module))
+    for name in _OWN:
+        vars(module).pop(name, None)
+    module._init_flat_weights()
+
+
+def _cell(module: nn.RNNBase) -> Cell:
+    kernel = next(kernel for kernel, mode in MODES.items() if mode == module.mode)
+    cells = (cell for twin in TWINS.values() for cell in twin.cells)
+    return next(cell for cell in cells if cell.kernel == kernel)()
+
+
+@cache
+def accelerated_class(own: type[nn.RNNBase]) -> type[DropIn]:
+    """Return the class of layers of the class `own` that run by elman's `forward`: elman's, or a child of both."""
+    torch_class = next(base for base in own.__mro__ if base in TWINS)
+    twin = TWINS[torch_class]
+    if own is torch_class:
+        return twin
+    metaclass: Any = type(own)
+    if not issubclass(type(twin), metaclass):
+        metaclass = type(metaclass.__name__, (type(twin), metaclass), {})
+    else:
+        metaclass = type(twin)
+    members = {name: vars(own)[name] for name in ("__module__", "__qualname__", "__doc__") if name in vars(own)}
+    members |= {"_original": own, "extra_repr": own.extra_repr}
+    if own.__reduce_ex__ is object.__reduce_ex__ and own.__reduce__ is object.__reduce__:
+        members["__reduce_ex__"] = _reduce
+    accelerated: type[DropIn] = metaclass(own.__name__, (own, twin), members)
+    return accelerated
+
+
+def _reduce(self: DropIn, protocol: int) -> tuple[Any, ...]:
+    return _restore, (stands_for(type(self)),), self.__getstate__()
+
+
+def _restore(own: type[nn.RNNBase]) -> nn.RNNBase:
+    accelerated: Any = accelerated_class(own)  # type: ignore[arg-type]
+    return accelerated.__new__(accelerated)  # type: ignore[no-any-return]
+
+
 def twin_of(module: nn.RNNBase) -> Recurrent:
-    """Return the layer of ours that does what a layer of torch.nn does, with the same parameters."""
-    options: dict[str, object] = {
-        "num_layers": module.num_layers,
-        "bias": module.bias,
-        "batch_first": module.batch_first,
-        "dropout": module.dropout,
-        "bidirectional": module.bidirectional,
-    }
-    if isinstance(module, nn.RNN):
-        options["nonlinearity"] = module.nonlinearity
-    if isinstance(module, nn.LSTM):
-        options["proj_size"] = module.proj_size
-    build: Any = next(ours for theirs, ours in TWINS.items() if isinstance(module, theirs))
-    # On the meta device nothing is allocated or drawn: the random state stays as it was.
-    with torch.device("meta"):
-        twin: Recurrent = build(module.input_size, module.hidden_size, **options)
+    """Return a layer of ours that does what a layer of torch.nn does, with the same parameters."""
+    build: Any = next(twin for torch_class, twin in TWINS.items() if isinstance(module, torch_class))
+    twin: Recurrent = build.__new__(build)
+    nn.Module.__init__(twin)
+    names: tuple[str, ...] = (
+        "_flat_weights_names",
+        "_all_weights",
+        "mode",
+        "input_size",
+        "hidden_size",
+        "num_layers",
+        "bias",
+    )
+    names += ("batch_first", "dropout", "bidirectional", "proj_size", "training")
+    names += ("nonlinearity",) if isinstance(module, nn.RNN) else ()
+    vars(twin).update({name: getattr(module, name) for name in names}, cell=_cell(module), _stepper=Stepper())
     share_weights(module, twin)
-    return twin.train(module.training)
+    return twin
 
 
 def share_weights(module: nn.RNNBase, twin: Recurrent) -> None:

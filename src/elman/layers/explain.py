@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.errors import ElmanError
-from elman.kernels.dispatch import Choice, choose, explained
+from elman.kernels.dispatch import TORCH, Choice, choose, explained
+from elman.kernels.eager import Options
 from elman.layers.recurrent import Hidden, Recurrent
 
 
 class Explanation(NamedTuple):
-    """The kernels that a call would run on.
+    """What a call would run on: a kernel, or torch's own operator.
 
     Attributes:
         layer: the layer's repr.
@@ -27,7 +29,8 @@ class Explanation(NamedTuple):
     def __str__(self) -> str:
         lines = [self.layer]
         for suffix, (name, refusals, how) in self.choices.items():
-            lines.append(f"  {suffix}: runs on the kernel {name!r}" + (f", {how}" if how else ""))
+            operator = "torch's own operator" if name == TORCH else f"the kernel {name!r}"
+            lines.append(f"  {suffix}: runs on {operator}" + (f", {how}" if how else ""))
             lines += [f"    not on {faster!r}: {why}" for faster, why in refusals.items()]
         return "\n".join(lines)
 
@@ -40,7 +43,7 @@ def explain(
     lengths: Tensor | Sequence[int] | None = None,
     resets: Tensor | None = None,
 ) -> Explanation:
-    """Say which kernel `layer(input, hx, lengths=..., resets=...)` would run on; nothing is computed.
+    """Say which kernel, or torch's operator, `layer(input, hx, lengths=..., resets=...)` runs on; nothing is computed.
 
     Whether gradients are needed is part of the answer: ask in the mode (`torch.no_grad()`, `layer.eval()`) of the call.
 
@@ -55,16 +58,22 @@ def explain(
             found=f"{type(layer).__module__}.{type(layer).__name__}",
             hint=_hint(layer),
         )
+    own_lengths = lengths
     if isinstance(input, PackedSequence):
         input, lengths = layer.unpack(input, lengths, resets)
     x_TBI, state, lengths_B, resets_TB = layer.prepare(input, hx, lengths, resets)
+    refusal = None if layer._observer is not None else partial(layer.torch_refusal, x_TBI, own_lengths, resets)
+    first: Choice | None = None
     choices: dict[str, Choice] = {}
     for k in range(layer.num_layers):
         width = x_TBI if k == 0 else x_TBI.new_zeros(*x_TBI.shape[:2], layer.output_size)
         for d in range(layer.num_directions):
             before = tuple(s[len(choices)] for s in state)
             weights = layer.weights(k, d)
-            choice = choose(layer.cell, width, before, weights, lengths=lengths_B, resets=resets_TB, reverse=d == 1)
+            options: Options = {"lengths": lengths_B, "resets": resets_TB, "reverse": d == 1}
+            if first is None or first.name != TORCH:  # torch's operator runs all or none of them
+                choice = choose(layer.cell, width, before, weights, None if first else refusal, **options)
+            first = first or choice
             choices[f"l{k}" + ("_reverse" if d else "")] = explained(choice, layer.cell, width, weights)
     return Explanation(repr(layer), choices)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from elman.layers.arguments import refuse_projection
 from elman.layers.cell import Cell, State
-from elman.layers.recurrent import Recurrent
+from elman.layers.drop_in import DropIn
 
 
 class GRUCell(Cell):
@@ -38,7 +39,7 @@ class GRUCell(Cell):
         return ((1 - z) * n + z * h_BH,)
 
 
-class GRU(Recurrent):
+class GRU(DropIn, nn.GRU):  # type: ignore[misc]
     """The gated recurrent unit, as `torch.nn.GRU` and beyond; the equations are in `GRUCell`.
 
     Args:
@@ -54,6 +55,7 @@ class GRU(Recurrent):
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
+        proj_size: for the LSTM only.
 
     Calling it, see `Recurrent.forward`. The state is one (L*D, B, H) tensor.
 
@@ -61,14 +63,16 @@ class GRU(Recurrent):
         SettingError: an invalid size, or an unknown initialisation.
     """
 
+    _original = torch_class = nn.GRU
     cells: ClassVar[tuple[type[Cell], ...]] = (GRUCell,)
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
         batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
         device: torch.device | str | None = None, dtype: torch.dtype | None = None,
-        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
+        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False, proj_size: None = None,
     ) -> None:  # fmt: skip
+        refuse_projection(proj_size)
         super().__init__(
             GRUCell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman.layers.cell import Cell, State
-from elman.layers.recurrent import Recurrent
+from elman.layers.drop_in import DropIn
 
 
 class LSTMCell(Cell):
@@ -41,19 +41,7 @@ class LSTMCell(Cell):
         return torch.sigmoid(o) * torch.tanh(c_BH), c_BH
 
 
-class LSTMState(NamedTuple):
-    """The state of an LSTM.
-
-    Attributes:
-        h: (L*D, B, P), what the layers show.
-        c: (L*D, B, H), what the cells hold.
-    """
-
-    h: Tensor
-    c: Tensor
-
-
-class LSTM(Recurrent):
+class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
     """Long short-term memory, as `torch.nn.LSTM` and beyond; the equations are in `LSTMCell`.
 
     Args:
@@ -77,6 +65,7 @@ class LSTM(Recurrent):
         SettingError: an invalid size, or an unknown initialisation.
     """
 
+    _original = torch_class = nn.LSTM
     cells: ClassVar[tuple[type[Cell], ...]] = (LSTMCell,)
 
     def __init__(
@@ -90,6 +79,3 @@ class LSTM(Recurrent):
             proj_size=proj_size, device=device, dtype=dtype,
             variational=variational, init=init, learn_initial_state=learn_initial_state,
         )  # fmt: skip
-
-    def _pack_state(self, state: State) -> LSTMState:
-        return LSTMState(*state)

@@ -5,20 +5,34 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import Parameter, functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.dispatch import Stepper, prepare_steps, step, unroll
+from elman.kernels.dispatch import Stepper, TorchRefusal, forget, prepare_steps, step, unroll, unroll_unless_torch
 from elman.kernels.eager import Options
 from elman.kernels.weights import Weights
+from elman.layers.arguments import (
+    check_bool,
+    check_dropout,
+    check_input,
+    check_lengths,
+    check_projection,
+    check_size,
+    check_state_shape,
+    check_type,
+)
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise
 from elman.shapes import check_shape
+
+_tracing_state = torch._C._get_tracing_state
+
+FIRST = "weight_ih_l0"
 
 Hidden = Tensor | tuple[Tensor, ...]
 """A state as the user sees it: a tensor for a cell with one state, a tuple of them for one with more."""
@@ -66,29 +80,30 @@ class Recurrent(nn.Module):
 
     cells: ClassVar[tuple[type[Cell], ...]] = ()
 
+    # Those of a layer that another class has built.
+    variational: bool = False
+    init: str = "torch"
+    learn_initial_state: bool = False
+    _observer: Observer | None = None
+
     def __init__(
         self, cell: Cell, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
         batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
         device: torch.device | str | None = None, dtype: torch.dtype | None = None,
         *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__()
+        nn.Module.__init__(self)  # not torch.nn's own layer of this kind, where the class is one of these
         if not isinstance(cell, Cell):
             found = f"the class {cell.__name__}" if isinstance(cell, type) else repr(cell)
             raise SettingError("cell is not a cell", should="an instance of a Cell", found=found, hint="MyCell()")
-        _check_size("input_size", input_size)
-        _check_size("hidden_size", hidden_size)
-        _check_size("num_layers", num_layers)
-        _check_size("proj_size", proj_size, least=0, most=hidden_size - 1)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
-            raise SettingError("dropout is not a probability", should="a number from 0 to 1", found=repr(dropout))
         self.cell = cell
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
-        self.bidirectional, self.proj_size = bidirectional, proj_size
+        self.input_size, self.hidden_size = check_size("input_size", input_size), check_size("hidden_size", hidden_size)
+        self.num_layers = check_size("num_layers", num_layers)
+        self.bias, self.batch_first = check_bool("bias", bias), check_bool("batch_first", batch_first)
+        self.dropout = check_dropout(self, dropout, self.num_layers)
+        self.bidirectional, self.proj_size = bool(bidirectional), check_projection(proj_size, self.hidden_size)
         self.variational, self.init, self.learn_initial_state = variational, init, learn_initial_state
         self._stepper = Stepper()
-        self._observer: Observer | None = None
         self._create_parameters(device, dtype)
         self.reset_parameters()
 
@@ -112,7 +127,7 @@ class Recurrent(nn.Module):
         return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
 
     def _first_weight(self) -> Tensor:
-        weight = self._parameters.get("weight_ih_l0")  # quicker than the attribute; a parametrised weight is not there
+        weight = self._parameters.get(FIRST)  # quicker than the attribute; a parametrised weight is not there
         return self.weight_ih_l0 if weight is None else weight  # type: ignore[return-value]
 
     def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
@@ -128,7 +143,7 @@ class Recurrent(nn.Module):
                 shapes |= {f"initial_{name}": (size,) for name, size in zip(self.cell.states, states, strict=True)}
             for direction in range(self.num_directions):
                 for name, shape in shapes.items():
-                    parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                    parameter = Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(name + _suffix(layer, direction), parameter)
 
     def reset_parameters(self) -> None:
@@ -191,10 +206,22 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
         """
+        if (
+            type(input) is not Tensor
+            or _tracing_state() is not None
+            or type(self._parameters.get(FIRST)) is not Parameter
+        ):
+            result: tuple[Any, Any] | None = self._forward_intercepted(input, hx, lengths, resets)
+            if result is not None:
+                return result
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths, resets)
         x_TBI, state, lengths_B, resets_TB = self.prepare(input, hx, lengths, resets)
-        y_TBH, state = self._unroll(x_TBI, state, lengths_B, resets_TB)
+        refusal = partial(self.torch_refusal, x_TBI, lengths, resets)
+        unrolled = self._unroll(x_TBI, state, lengths_B, resets_TB, torch_refusal=refusal)
+        if unrolled is None:
+            return self._forward_torch(input, hx)
+        y_TBH, state = unrolled
         if input.dim() == 2:
             return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
@@ -227,7 +254,9 @@ class Recurrent(nn.Module):
         x_TBV, state, _, resets_TB = self.prepare(one_hot, hx, None, resets, features=V)
         lowest = [self.weights(0, direction) for direction in range(self.num_directions)]
         lowest = [weights._replace(ih=weights.ih @ table_VI.t()) for weights in lowest]
-        y_TBH, state = self._unroll(x_TBV, state, None, resets_TB, lowest)
+        unrolled = self._unroll(x_TBV, state, None, resets_TB, lowest)
+        assert unrolled is not None
+        y_TBH, state = unrolled
         return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
 
     def prepare(
@@ -242,7 +271,10 @@ class Recurrent(nn.Module):
             ShapeError: a tensor of the wrong shape or type, or lengths outside 0 to T.
         """
         single = isinstance(input, Tensor) and input.dim() == 2
-        self._check_input(input, resets, single, features or self.input_size)
+        check_input(type(self).__name__, input, features or self.input_size, self.batch_first, resets)
+        weight = self._first_weight()
+        if input.dtype != weight.dtype:
+            check_type("input", input, weight)
         if single:
             if lengths is not None:
                 should, found = "input (T, B, I)", "input (T, I)"
@@ -253,7 +285,7 @@ class Recurrent(nn.Module):
             input = input.transpose(0, 1)
             resets = resets if resets is None else resets.transpose(0, 1)
         T, B = input.shape[:2]
-        lengths_B = None if lengths is None else _check_lengths(lengths, T, B)
+        lengths_B = None if lengths is None else check_lengths(lengths, T, B)
         state = self.initial_state(B) if hx is None else self._check_state(hx, None if single else B)
         return input, state, lengths_B, resets
 
@@ -323,9 +355,12 @@ class Recurrent(nn.Module):
 
     def _unroll(
         self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None,
-        lowest: Sequence[Weights] | None = None,
-    ) -> tuple[Tensor, State]:  # fmt: skip
-        """Run all layers, the lowest one with the given weights for each direction, or with its own."""
+        lowest: Sequence[Weights] | None = None, torch_refusal: TorchRefusal | None = None,
+    ) -> tuple[Tensor, State] | None:  # fmt: skip
+        """Run all layers, the lowest one with the given weights for each direction, or with its own.
+
+        With `torch_refusal`: None, and nothing is run, where torch's own operator is the one to run.
+        """
         after: list[State] = []
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
@@ -334,7 +369,13 @@ class Recurrent(nn.Module):
                 run = unroll if self._observer is None else partial(self._observer, layer, direction)
                 weights = self.weights(layer, direction) if layer or lowest is None else lowest[direction]
                 options: Options = {"lengths": lengths_B, "resets": resets_TB, "reverse": direction == 1}
-                y_TBH, last = run(self.cell, x_TBI, before, weights, **options)
+                if torch_refusal is not None and self._observer is None and not after:
+                    first = unroll_unless_torch(self.cell, x_TBI, before, weights, torch_refusal, **options)
+                    if first is None:
+                        return None
+                    y_TBH, last = first
+                else:
+                    y_TBH, last = run(self.cell, x_TBI, before, weights, **options)
                 outputs.append(y_TBH)
                 after.append(last)
             x_TBI = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
@@ -353,13 +394,41 @@ class Recurrent(nn.Module):
         self, packed: PackedSequence, hx: Hidden | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
     ) -> tuple[PackedSequence, Hidden]:
         padded, counts = self.unpack(packed, lengths, resets)
-        output, state = self(padded, hx, lengths=counts)
+        x_TBI, state, lengths_B, _ = self.prepare(padded, hx, counts, None)
+        refusal = partial(self.torch_refusal, x_TBI, None, None)
+        unrolled = self._unroll(x_TBI, state, lengths_B, None, torch_refusal=refusal)
+        if unrolled is None:
+            return self._forward_torch(packed, hx)
+        output, state = unrolled
+        if self.batch_first:
+            output = output.transpose(0, 1)
         order = packed.sorted_indices
         if order is not None:
             output = output.index_select(0 if self.batch_first else 1, order)
             counts = counts[order.to(counts.device)]
         data, batch_sizes, _, _ = pack_padded_sequence(output, counts, self.batch_first)
-        return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), state
+        return PackedSequence(data, batch_sizes, order, packed.unsorted_indices), self._pack_state(state)
+
+    def torch_refusal(
+        self, x_TBI: Tensor | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+    ) -> str | None:
+        """Return why torch's own operator cannot run a call of all layers, or None; see `elman.layers.drop_in`."""
+        return f"torch.nn has no layer of the cell {type(self.cell).__name__}"
+
+    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+        """Run torch's own operator over a call that `torch_refusal` lets pass."""
+        raise NotImplementedError
+
+    def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
+        """Return the result of a call that is traced or whose tensors are no plain ones; None: run it as others."""
+        return None
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        # Parameters may be swapped for others, which torch does only where nothing refers to them weakly.
+        forget(self._parameters.values())
+        self._stepper = Stepper()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def unpack(
         self, packed: PackedSequence, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
@@ -379,30 +448,6 @@ class Recurrent(nn.Module):
         padded, counts = pad_packed_sequence(packed, batch_first=self.batch_first)
         return padded, counts
 
-    def _check_input(self, input: Tensor, resets: Tensor | None, single: bool, features: int) -> None:
-        if not isinstance(input, Tensor):
-            raise ShapeError("input is not a tensor", should="a torch.Tensor", found=type(input).__name__)
-        letters = "TI" if single else "BTI" if self.batch_first else "TBI"
-        sizes = check_shape("input", input, letters, I=features)
-        self._check_type("input", input)
-        if resets is None:
-            return
-        if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
-            found = str(resets.dtype) if isinstance(resets, Tensor) else type(resets).__name__
-            should = "a tensor of torch.bool"
-            raise ShapeError("resets are not booleans", should=should, found=found, hint="resets != 0")
-        check_shape("resets", resets, letters[:-1], **{c: sizes[c] for c in letters[:-1]})
-
-    def _check_type(self, name: str, tensor: Tensor) -> None:
-        weight = self._first_weight()
-        if tensor.dtype != weight.dtype and not torch.is_autocast_enabled(tensor.device.type):
-            raise ShapeError(
-                f"{name} has another type than the weights",
-                should=str(weight.dtype),
-                found=str(tensor.dtype),
-                hint=f"{name.split()[0]}.to({weight.dtype})",
-            )
-
     def _check_state(self, hx: Hidden, batch_size: int | None) -> State:
         """Return hx as (L*D, B, H) tensors; `batch_size` None: it is that of a single sequence, without B."""
         names = self.cell.states
@@ -414,13 +459,12 @@ class Recurrent(nn.Module):
             found = "a tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} ({kinds})"
             hint = "hx=None to begin anew"
             raise ShapeError("hx is not a state of this layer", should=should, found=found, hint=hint)
-        count = self.num_layers * self.num_directions
-        for name, tensor, size in zip(names, state, self._state_sizes(), strict=True):
-            shape = (count, size) if batch_size is None else (count, batch_size, size)
-            if tuple(tensor.shape) != shape:
-                should = f"{'(L*D, H)' if batch_size is None else '(L*D, B, H)'} = {shape}"
-                raise ShapeError(f"hx ({name}) has a wrong shape", should=should, found=str(tuple(tensor.shape)))
-            self._check_type(f"hx ({name})", tensor)
+        count, weight = self.num_layers * self.num_directions, self._first_weight()
+        batch = () if batch_size is None else (batch_size,)
+        shapes = [(count, *batch, size) for size in self._state_sizes()]
+        check_state_shape(names, state, shapes, batch_size is not None)
+        for name, tensor in zip(names, state, strict=True):
+            check_type(f"hx ({name})", tensor, weight)
         return state if batch_size is not None else tuple(s.unsqueeze(1) for s in state)
 
     def _pack_state(self, state: State) -> Hidden:
@@ -437,33 +481,10 @@ class Recurrent(nn.Module):
                 value = None if weight.dtype == torch.get_default_dtype() else weight.dtype
             if parameter.default is inspect.Parameter.empty:
                 parts.append(repr(value))
-            elif name != "device" and value != parameter.default:
+            elif name != "device" and value != parameter.default and (value or parameter.default):
                 parts.append(f"{name}={value!r}")
         return ", ".join(parts)
 
 
 def _suffix(layer: int, direction: int) -> str:
     return f"_l{layer}_reverse" if direction else f"_l{layer}"
-
-
-def _check_size(name: str, size: object, least: int = 1, most: int | None = None) -> None:
-    is_integer = isinstance(size, int) and not isinstance(size, bool)
-    if is_integer and size >= least and (most is None or size <= most):  # type: ignore[operator]
-        return
-    limits = f"an integer of {least} or more" if most is None else f"an integer from {least} to {most}"
-    raise SettingError(f"{name} is not a size", should=limits, found=repr(size))
-
-
-def _check_lengths(lengths: Tensor | Sequence[int], T: int, B: int) -> Tensor:
-    lengths_B = torch.as_tensor(lengths)
-    check_shape("lengths", lengths_B, "B", B=B)
-    integers = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-    if B and lengths_B.dtype not in integers:
-        raise ShapeError("lengths are not integers", should="torch.int64", found=str(lengths_B.dtype))
-    lengths_B = lengths_B.to(torch.int64)
-    # A compiled graph cannot look at values; there the caller answers for them.
-    if B and not torch.compiler.is_compiling():
-        low, high = int(lengths_B.min()), int(lengths_B.max())
-        if low < 0 or high > T:
-            raise ShapeError("lengths do not fit the input", should=f"0 to T = {T}", found=f"{low} to {high}")
-    return lengths_B

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from elman.errors import look_up
+from elman.errors import SettingError, look_up
+from elman.layers.arguments import refuse_projection
 from elman.layers.cell import Cell, State
-from elman.layers.recurrent import Recurrent
+from elman.layers.drop_in import DropIn
 
 
 class TanhCell(Cell):
@@ -59,7 +60,7 @@ class IdentityCell(Cell):
 CELLS: dict[str, type[Cell]] = {"tanh": TanhCell, "relu": ReluCell, "sigmoid": SigmoidCell, "identity": IdentityCell}
 
 
-class RNN(Recurrent):
+class RNN(DropIn, nn.RNN):  # type: ignore[misc]
     """The plain recurrent network, h_t = f(U x_t + b_ih + W h_{t-1} + b_hh), as `torch.nn.RNN` and beyond.
 
     Args:
@@ -76,6 +77,7 @@ class RNN(Recurrent):
         variational: one dropout mask for all steps of a sequence (Gal and Ghahramani, 2016).
         init: the initialisation by name, see `elman.layers.initialise.INITIALISATIONS`.
         learn_initial_state: the initial state is a parameter of each layer and direction instead of zeros.
+        proj_size: for the LSTM only.
 
     Calling it, see `Recurrent.forward`. The state is one (L*D, B, H) tensor.
 
@@ -83,15 +85,20 @@ class RNN(Recurrent):
         SettingError: an invalid size, or an unknown nonlinearity or initialisation.
     """
 
+    _original = torch_class = nn.RNN
     cells: ClassVar[tuple[type[Cell], ...]] = tuple(CELLS.values())
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
         batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
         device: torch.device | str | None = None, dtype: torch.dtype | None = None,
-        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
+        *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False, proj_size: None = None,
     ) -> None:  # fmt: skip
-        cell = look_up("nonlinearity", nonlinearity, CELLS)
+        refuse_projection(proj_size)
+        try:
+            cell = look_up("nonlinearity", nonlinearity, CELLS)
+        except SettingError as error:
+            raise error.amended(f"Unknown nonlinearity {nonlinearity!r}") from None
         self.nonlinearity = nonlinearity
         super().__init__(
             cell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,

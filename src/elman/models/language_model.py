@@ -18,7 +18,7 @@ from elman.errors import SettingError
 from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers
 from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
-from elman.modules.word_embedding import normal_embedding
+from elman.modules.word_embedding import embed, normal_embedding
 
 
 class LanguageModel(nn.Module):
@@ -74,14 +74,14 @@ class LanguageModel(nn.Module):
         """Return the features of the output layer, (T, B, H), and the state after the last step.
 
         Args:
-            input_TB: symbols, (T, B).
+            input_TB: symbols, (T, B); ids from V on are unknown ones, whose vector is zero.
             state: the state that an earlier call returned; None for the initial one.
             resets: (T, B), true where a text begins, which resets the state to the initial one.
         """
-        if self._symbols_are_few():
+        if self._symbols_are_few() and (self.training or int(input_TB.max()) < self.embedding.num_embeddings):
             s_TBH, state = self.recurrent.over_symbols(input_TB, self.embedding.weight, state, resets=resets)
         else:
-            e_TBE = self.embedding_dropout(self.embedding(input_TB))
+            e_TBE = self.embedding_dropout(embed(self.embedding, input_TB, self.embedding.num_embeddings))
             s_TBH, state = self.recurrent(e_TBE, state, resets=resets)
         return self.dropout(s_TBH), state
 
@@ -113,7 +113,7 @@ class LanguageModel(nn.Module):
     @torch.no_grad()
     def step(self, input_B: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return the logits of the next symbol, (B, V), and the state after one more symbol of each row."""
-        s_BH, state = self.recurrent.step(self.embedding(input_B), state)
+        s_BH, state = self.recurrent.step(embed(self.embedding, input_B, self.embedding.num_embeddings), state)
         return self.output.logits(s_BH), state
 
 

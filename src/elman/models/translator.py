@@ -26,7 +26,7 @@ from elman.modules.dropout import SequenceDropout
 from elman.modules.recurrent_stack import build_layers, select_rows
 from elman.modules.softmax import FullSoftmax
 from elman.modules.teacher_forcing import teacher_forcing
-from elman.modules.word_embedding import normal_embedding
+from elman.modules.word_embedding import embed, normal_embedding
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class Translator(nn.Module):
                 hint=f"--hidden {hidden + hidden % 2}",
             )
         self.boundary, self.input_feeding = target_size, input_feeding
+        self.source_size = source_size
         deviation = embedding**-0.5  # the weight is tied to the output: logits of unit variance
         self.target_embedding = normal_embedding(target_size + 1, embedding, deviation)
         self.source_embedding = None if joint_vocabulary else normal_embedding(source_size, embedding, deviation)
@@ -116,8 +117,11 @@ class Translator(nn.Module):
         self.output = FullSoftmax(embedding, target_size + 1, tied=self.target_embedding)
 
     def encode(self, source_SB: Tensor, lengths_B: Tensor) -> DecoderState:
-        """Encode the sources, of at least one symbol, and return the decoder's state before the first symbol."""
-        e_SBE = self.drop((self.source_embedding or self.target_embedding)(source_SB))
+        """Encode the sources, of at least one symbol, and return the decoder's state before the first symbol.
+
+        Ids of unknown symbols are not below the size of the vocabulary; their vectors are zero.
+        """
+        e_SBE = self.drop(embed(self.source_embedding or self.target_embedding, source_SB, self.source_size))
         m_SBM, state = self.encoder(e_SBE, lengths=lengths_B)
         h_LBH = state if isinstance(state, Tensor) else state[0]
         initial_BN = torch.tanh(self.bridge(torch.cat((h_LBH[-2], h_LBH[-1]), 1)))
@@ -144,7 +148,7 @@ class Translator(nn.Module):
             The readout after each symbol, (T, B, E), the attention weights, (B, T, S), and the state after the last
             symbol.
         """
-        e_TBE = self.drop(self.target_embedding(input_TB))
+        e_TBE = self.drop(embed(self.target_embedding, input_TB, self.boundary + 1))
         if not self.input_feeding:
             return self._run(e_TBE, state)
         outputs, weights = [], []
@@ -175,7 +179,8 @@ class Translator(nn.Module):
         Args:
             source_SB: the sources, (S, B).
             lengths_B: the lengths of the sources, (B,).
-            target_TB: the targets, -100 beyond their ends.
+            target_TB: the targets, -100 beyond their ends; the id V, of an unknown symbol, is read as zeros and not
+                counted.
             label_smoothing: probability that is distributed over all symbols (Szegedy et al. 2016).
             scheduled_sampling: probability that a decoder input is a prediction instead of the target symbol (Bengio et
                 al. 2015, https://arxiv.org/abs/1506.03099), made in parallel from the target (Duckworth et al. 2019,

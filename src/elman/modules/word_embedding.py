@@ -14,6 +14,17 @@ def normal_embedding(symbols: int, size: int, deviation: float) -> nn.Embedding:
     return embedding
 
 
+def embed(embedding: nn.Embedding, ids: Tensor, symbols: int) -> Tensor:
+    """Return the vectors of token ids below `symbols`; the vector of every other one, of an unknown symbol, is zero.
+
+    Training has no unknown symbols: there the ids are not looked at, which would wait for a GPU.
+    """
+    if embedding.training or not bool((ids >= symbols).any()):
+        return embedding(ids)  # type: ignore[no-any-return]
+    known = ids < symbols
+    return embedding(ids.clamp(max=symbols - 1)) * known[..., None]
+
+
 class WordEmbedding(nn.Module):
     """Word vectors [e_w + mean of the word's subword vectors, g_w], where g_w is pretrained and fixed.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
 from elman.plots.figure_file import save_figure
+from elman.plots.labels import labels_of
 
 MAX_SYMBOLS = 100  # on a side
 
@@ -30,7 +31,7 @@ def create_plot_folder(path: Path) -> Path:
 
 def draw_attention_matrix(
     weights_TS: NDArray[np.floating[Any]], output: Sequence[str], source: Sequence[str], path: Path
-) -> None:
+) -> dict[str, str]:
     """Draw the weights in shades of grey, as Bahdanau et al. 2015: white is a weight of 1.
 
     Args:
@@ -38,6 +39,9 @@ def draw_attention_matrix(
         output: T symbols.
         source: S symbols.
         path: of the image file; its extension selects the format.
+
+    Returns:
+        The legend of labels that no installed font draws, see `elman.plots.labels`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -50,10 +54,10 @@ def draw_attention_matrix(
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shown_TS, cmap="gray", vmin=0, vmax=1, aspect="auto")
-    for set_ticks, symbols, size, rotation in (
-        (axes.set_xticks, source, shown_TS.shape[1], 90),
-        (axes.set_yticks, output, shown_TS.shape[0], 0),
-    ):
-        set_ticks(range(size), [symbol[:20] for symbol in symbols[:size]], rotation=rotation, parse_math=False)
+    T, S = shown_TS.shape
+    labels = labels_of([*source[:S], *output[:T]])
+    axes.set_xticks(range(S), labels.texts[: len(source[:S])], rotation=90, **labels.style)
+    axes.set_yticks(range(T), labels.texts[len(source[:S]) :], **labels.style)
     axes.xaxis.tick_top()
     save_figure(figure, path, dpi=120)
+    return labels.legend

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
 from elman.plots.figure_file import save_figure
+from elman.plots.labels import labels_of
 
 COLUMNS = 6  # panels in a row
 MAX_STEM = 50  # characters of an image's name in the name of its plot
@@ -56,7 +57,7 @@ def overlay_paths(images: Sequence[str | Path], folder: Path, *, protected: Iter
 
 def draw_attention_overlay(
     image_HWC: NDArray[np.uint8], maps_TYX: NDArray[np.floating[Any]], words: Sequence[str], path: Path
-) -> None:
+) -> dict[str, str]:
     """Draw the image, and once more for each word, brighter where the attention is larger.
 
     Args:
@@ -64,6 +65,9 @@ def draw_attention_overlay(
         maps_TYX: the attention weights of each word, on a grid over the image.
         words: T.
         path: of the image file; its extension selects the format.
+
+    Returns:
+        The legend of labels that no installed font draws, see `elman.plots.labels`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -78,11 +82,13 @@ def draw_attention_overlay(
     for panel in panels:
         panel.axis("off")
     panels[0].imshow(image_HWC)
-    for panel, word, map_YX in zip(panels[1:], words, maps_TYX, strict=False):
+    labels = labels_of([word.strip() for word in words])
+    for panel, word, map_YX in zip(panels[1:], labels.texts, maps_TYX, strict=False):
         panel.imshow(image_HWC, extent=(0, width, height, 0))
         shade = 1 - map_YX / max(float(map_YX.max()), 1e-9)
         dark = np.zeros((*shade.shape, 4))
         dark[..., 3] = 0.8 * shade
         panel.imshow(dark, extent=(0, width, height, 0), interpolation="bilinear")
-        panel.set_title(word.strip(), fontsize=10, parse_math=False)
+        panel.set_title(word, fontsize=10, **labels.style)
     save_figure(figure, path, dpi=80)
+    return labels.legend

@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 
 from elman.errors import extra
 from elman.plots.figure_file import save_figure
+from elman.plots.labels import labels_of
 
 MAX_NUMBERED = 30  # classes with numbers in the cells
 
 
-def draw_confusion_matrix(table_CC: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> None:
+def draw_confusion_matrix(table_CC: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> dict[str, str]:
     """Draw a confusion matrix; the colour is the share of the row.
 
     Args:
         table_CC: counts; rows are true classes, columns predicted ones.
         classes: their names.
         path: of the image file; its extension selects the format.
+
+    Returns:
+        The legend of labels that no installed font draws, see `elman.plots.labels`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -33,8 +37,9 @@ def draw_confusion_matrix(table_CC: NDArray[np.integer[Any]], classes: Sequence[
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), [name[:20] for name in classes], rotation=90, parse_math=False)
-    axes.set_yticks(range(len(classes)), [name[:20] for name in classes], parse_math=False)
+    labels = labels_of(classes)
+    axes.set_xticks(range(len(classes)), labels.texts, rotation=90, **labels.style)
+    axes.set_yticks(range(len(classes)), labels.texts, **labels.style)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if len(classes) <= MAX_NUMBERED:
@@ -42,3 +47,4 @@ def draw_confusion_matrix(table_CC: NDArray[np.integer[Any]], classes: Sequence[
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, str(table_CC[row, column]), ha="center", va="center", color=colour, fontsize=8)
     save_figure(figure, path, dpi=120)
+    return labels.legend

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from elman.data.series.windows import ForecastFunction, Windows, spread_evenly
 from elman.errors import extra
 from elman.plots.figure_file import save_figure
+from elman.plots.labels import labels_of
 
 PAST_HORIZONS = 3  # length of the drawn past, in horizons
 PANELS = 3  # windows of a series in a plot
 MAX_SERIES = 20  # that are drawn
+MAX_NAME = 80  # characters of the name of a series in a title
 
 
 class ForecastPanel(NamedTuple):
@@ -36,7 +38,7 @@ class ForecastPanel(NamedTuple):
     future_F: NDArray[np.floating]
 
 
-def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: Sequence[float]) -> None:
+def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: Sequence[float]) -> dict[str, str]:
     """Draw windows of one series, one below the other, into a PNG.
 
     Args:
@@ -44,6 +46,9 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         name: of the series.
         panels: one for each window.
         levels: of the quantiles.
+
+    Returns:
+        The legend of names that no installed font draws, see `elman.plots.labels`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -53,6 +58,7 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         from matplotlib import colormaps
         from matplotlib.figure import Figure
     figure = Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
+    labels = labels_of([name, *(panel.title for panel in panels)], MAX_NAME)
     rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for n, (axes, panel) in enumerate(zip(rows, panels, strict=True)):
         F, half = len(panel.quantiles_FQ), len(levels) // 2
@@ -67,15 +73,17 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         axes.plot(ahead, panel.quantiles_FQ[:, half], color="C0", label="forecast")
         axes.plot(ahead, panel.baseline_F, color="C1", linewidth=0.8, linestyle="--", label="seasonal naive")
         axes.plot(ahead, panel.future_F, color="k", linewidth=1, label="true values")
-        axes.set_title(f"{name}, from {panel.title} on" if n == 0 else f"from {panel.title} on", fontsize=9)
+        title = f"from {labels.texts[n + 1]} on"
+        axes.set_title(f"{labels.texts[0]}, {title}" if n == 0 else title, fontsize=9, **labels.style)
         if n == 0:
             axes.legend(fontsize=7, loc="upper left", ncols=3)
     save_figure(figure, path, dpi=110)
+    return labels.legend
 
 
 def draw_forecasts(
     folder: Path, windows: Windows, forecaster: ForecastFunction, baseline: ForecastFunction, levels: Sequence[float]
-) -> None:
+) -> dict[str, str]:
     """Draw a few windows of each of the first series into `folder`, a PNG for each series; errors as of `draw_series`.
 
     Args:
@@ -84,7 +92,11 @@ def draw_forecasts(
         forecaster: the function that forecasts.
         baseline: the function that makes the seasonal naive forecasts.
         levels: of the quantiles.
+
+    Returns:
+        The name of each plot whose series no installed font draws, and the name of its series.
     """
+    legend: dict[str, str] = {}
     panel, horizon = windows.panel, windows.horizon
     places = windows.places(np.arange(len(windows)))
     for n in range(min(MAX_SERIES, len(panel.groups) * len(panel.columns))):
@@ -105,4 +117,7 @@ def draw_forecasts(
             panels.append(
                 ForecastPanel(title, past_T, quantiles_FBQ[:, b], baseline_FB[:, b] * deviation + level, future_F)
             )
-        draw_series(folder / f"forecast-{n + 1}.png", panel.series[n], panels, levels)
+        path = folder / f"forecast-{n + 1}.png"
+        if draw_series(path, panel.series[n], panels, levels):
+            legend[path.name] = panel.series[n]
+    return legend

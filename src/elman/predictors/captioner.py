@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from elman.data.captions.image_features import picture_inputs
 from elman.data.in_memory import RowFormat
+from elman.data.notes import FileNotes
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabulary import Vocabulary
 from elman.decoding.beam import Beam, Hypothesis
@@ -19,7 +21,7 @@ from elman.errors import DataError, SettingError
 from elman.models.captioner import Captioner, CaptionerState
 from elman.plots.attention_matrix import create_plot_folder
 from elman.plots.attention_overlay import draw_attention_overlay, overlay_paths
-from elman.predictors.answer import Answer, no_answer
+from elman.predictors.answer import Answer, label_notes, no_answer
 from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.options import CaptionOptions
 
@@ -56,7 +58,8 @@ class CaptionPredictor(Predictor):
             SettingError: an option is invalid, or a plot would replace an image.
         """
         chosen = CaptionOptions(**options)
-        images = picture_inputs(inputs, self.shape)
+        notes = FileNotes()
+        images = picture_inputs(inputs, self.shape, notes)
         plots: list[Path | None] = [None] * len(images)
         if chosen.pictures is not None:
             self.check_attention()
@@ -72,6 +75,8 @@ class CaptionPredictor(Predictor):
                 yield no_answer(str(path), error)
             else:
                 yield self.answer(path, values, chosen, plot)
+        for line in notes.lines():
+            sys.stderr.write(f"{line}\n")
 
     @torch.no_grad()
     def answer(self, path: Path, values: Any, options: CaptionOptions, plot: Path | None = None) -> Answer:
@@ -84,11 +89,11 @@ class CaptionPredictor(Predictor):
         ]
         fields: dict[str, Any] = {"path": str(path), "caption": n_best[0]["caption"], "n_best": n_best}
         if plot is not None:
-            self._plot(values, memory_BSM, best[0], plot)
-            fields["picture"] = str(plot)
+            legend = self._plot(values, memory_BSM, best[0], plot)
+            fields |= {"picture": str(plot), **({"picture_labels": legend} if legend else {})}
         lines = [f"{path}\t{fields['caption']}"]
         lines += [f"  {row['score']:9.4f}  {row['caption']}" for row in n_best if options.n_best > 1]
-        return Answer("\n".join(lines), fields)
+        return Answer("\n".join(lines), fields, notes=tuple(label_notes(fields)))
 
     def search(self, memory_BSM: Tensor, options: CaptionOptions) -> list[list[Hypothesis]]:
         """Return the best captions of each image, by the features that `Captioner.encode` returned.
@@ -136,9 +141,9 @@ class CaptionPredictor(Predictor):
                 hint="omit pictures, or --out of elman evaluate",
             )
 
-    def _plot(self, values: Any, memory_BSM: Tensor, hypothesis: Hypothesis, path: Path) -> None:
+    def _plot(self, values: Any, memory_BSM: Tensor, hypothesis: Hypothesis, path: Path) -> dict[str, str]:
         weights_TS = self.attention(memory_BSM, hypothesis)
         assert weights_TS is not None
         maps_TYX = weights_TS[:-1].view(-1, *self.model.seeing.grid).numpy()  # the end is not shown
         create_plot_folder(path.parent)
-        draw_attention_overlay(values, maps_TYX, symbols_of(self.vocabulary, hypothesis.token_ids), path)
+        return draw_attention_overlay(values, maps_TYX, symbols_of(self.vocabulary, hypothesis.token_ids), path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,12 +22,13 @@ from elman.data.labelled.preparation import Encode, load_example, make_encoder
 from elman.data.labelled.readers import read_inputs
 from elman.data.labelled.text_encoder import TextEncoder
 from elman.data.labelled.ts_archive import parse_numbers
+from elman.data.text.lines import decoded_line
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STDIN, is_stdin, resolved, stdin_lines
+from elman.predictors.inputs import STANDARD_INPUT, STDIN, is_stdin, resolved, stdin_lines, stdin_text
 from elman.predictors.options import ClassifyOptions
 
 
@@ -82,13 +85,16 @@ class ClassificationPredictor(Predictor):
                 if self.encoder:
                     (source,) = resolved([source], folders=True)
                 if is_stdin(source) and self.encoder is None:
-                    yield from self._running(STDIN, self._stream(stdin_lines()), chosen)
+                    yield from self._running(STDIN, self._stream(stdin_text()), chosen)
                 else:
                     yield from self._answers(source, make_encoder(None, self.encoder), chosen)
             except DataError as error:
                 if not chosen.skip_bad:
                     raise
                 yield no_answer(str(source), error)
+        for line in self.reader_options.notes.lines():
+            sys.stderr.write(f"{line}\n")
+        self.reader_options.notes.clear()
 
     def _answers(self, source: str | Path, encode: Encode, chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield the answers to the examples of an input."""
@@ -117,10 +123,14 @@ class ClassificationPredictor(Predictor):
     def _examples(self, source: str | Path) -> Iterator[Example]:
         if self.encoder and is_stdin(source):
             for number, line in enumerate(stdin_lines(), 1):
-                if line:
-                    yield Example(f"line {number}", partial(str, line), None)
+                if line.strip():
+                    yield Example(f"line {number}", partial(decoded_line, line, number, STANDARD_INPUT), None)
         elif self.encoder and not isinstance(source, Path):
-            yield Example(str(source)[:60], partial(str, source), None)
+            yield Example(str(source)[:60] or "the text", partial(str, source), None)
+        elif source == "":
+            raise DataError(
+                "the name of a file is empty", should="a file, a folder, or - for standard input", found="''"
+            )
         else:
             yield from read_inputs([Path(source)], self.reader_options, self.form.reader)
 
@@ -153,7 +163,8 @@ class ClassificationPredictor(Predictor):
         prefix = f"{name}: " if step is None else f"{name}, step {step}: "
         if labels.target == "number":
             number = float(scores_NC[0, 0]) * labels.deviation + labels.mean
-            return Answer(f"{prefix}{number:.6g}", {**where, "number": number})
+            digits = 6 + max(0, math.ceil(math.log10(max(1.0, abs(labels.mean) / labels.deviation / 1000))))
+            return Answer(f"{prefix}{number:.{digits}g}", {**where, "number": number})
         if labels.target == "classes":
             each_C = sigmoid(scores_NC[0], self.temperature)
             names = [labels.classes[n] for n in np.flatnonzero(each_C > 0.5)]

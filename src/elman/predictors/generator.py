@@ -12,7 +12,7 @@ import torch
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
-from elman.errors import DataError, SettingError
+from elman.errors import SettingError
 from elman.models.language_model import LanguageModel
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
@@ -58,7 +58,8 @@ class LanguageModelPredictor(Predictor):
         """Yield text that continues `prompt`, piece by piece as it is made, in constant memory.
 
         Args:
-            prompt: the beginning of the text; it is not yielded. Empty: a line begins.
+            prompt: the beginning of the text; it is not yielded. Empty: a line begins. `remarks` names what is unknown
+                in it.
             length: the number of symbols; None: endless.
             temperature: below 1 sharper, above 1 more random; 0: greedy.
             top_k: sample from the most probable symbols only, this many.
@@ -66,7 +67,7 @@ class LanguageModelPredictor(Predictor):
             seed: the same seed gives the same text; None: another text each time.
 
         Raises:
-            DataError: the prompt has a symbol that the model does not know.
+            DataError: the prompt is not valid UTF-8.
             SettingError: an invalid value.
         """
         if seed is not None and not 0 <= seed < 1 << 63:
@@ -77,19 +78,28 @@ class LanguageModelPredictor(Predictor):
             generator.seed()
         else:
             generator.manual_seed(seed)
-        sampler = partial(Sampler(temperature, top_k, top_p), generator=generator)
+        sampler = partial(Sampler(temperature, top_k, top_p, self.vocabulary.never_written), generator=generator)
         return self._decoded(first, generate(self.model.step, None, first, sampler=sampler, length=length))
 
+    def remarks(self, prompt: str) -> list[str]:
+        """Return what a person should know about a prompt: its symbols that are unknown, which are read as such."""
+        count = int((self.vocabulary.encode(prompt) == self.vocabulary.unknown).sum()) if prompt else 0
+        if not count:
+            return []
+        symbols = prompt.split() if self.vocabulary.kind == "words" else list(prompt)
+        unknown = [symbol for symbol in symbols if self.vocabulary.unknown in self.vocabulary.encode(symbol)]
+        names = ", ".join(repr(symbol) for symbol in list(dict.fromkeys(unknown))[:5])
+        return [f"note: {count} symbols of the prompt are not in the vocabulary: {names}"]
+
     def _line_begin(self) -> list[int]:
-        try:
-            return [int(number) for number in self.vocabulary.encode("\n")] or [0]
-        except DataError:
-            return [0]
+        first = [int(number) for number in self.vocabulary.encode("\n")]
+        return first if first and first[0] < len(self.vocabulary) else [0]
 
     def _decoded(self, first: Sequence[int], numbers: Iterator[int]) -> Iterator[str]:
         decoder = self.vocabulary.decoder()
         for number in first:  # so that the white space between the prompt and the first word is right
-            decoder.push(number)
+            if number < len(self.vocabulary):
+                decoder.push(number)
         for number in numbers:
             if text := decoder.push(number):
                 yield text

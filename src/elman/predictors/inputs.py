@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from elman.data.in_memory import RowText
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
-from elman.data.text.lines import decoded_lines, document_lines, file_lines
+from elman.data.text.lines import decoded_line, document_lines, file_lines, raw_lines
 from elman.errors import DataError, nearest
 from elman.storage.files import absence, exists, is_dir, is_file, temporary_folder
 
@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 STDIN = "-"
 """The input that stands for standard input."""
+
+STANDARD_INPUT = "standard input"
+"""What messages call it."""
 
 MAX_PAIRS = 64
 """Pairs that are read at a time."""
@@ -78,8 +81,8 @@ def _lines_of(name: str | Path) -> Iterator[InputLine]:
     if not interactive and not isinstance(name, Path) and not names_file(name):
         yield InputLine(name.strip(), "the line", interactive=False)
         return
-    where = "standard input" if interactive else str(name)
-    rows = stdin_lines() if interactive else file_lines(Path(name))
+    where = STANDARD_INPUT if interactive else str(name)
+    rows = stdin_text() if interactive else file_lines(Path(name))
     for number, line in enumerate(rows, 1):
         yield InputLine(line, f"{where}, line {number}", interactive)
 
@@ -134,7 +137,7 @@ def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterat
         raise DataError("there is no text", should="a text, a file, or - for standard input", found="no input")
     for name in inputs:
         if is_stdin(name):
-            yield from stdin_lines()
+            yield from stdin_text()
         elif names_file(name):
             (document,) = read_text(Path(name), encoding=encoding)
             yield from (line.rstrip("\r\n") for line in document_lines(document))
@@ -143,14 +146,15 @@ def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterat
 
 
 def input_pairs(
-    inputs: Sequence[str | Path], read: Callable[[Path], PairTable], skipped: list[str]
+    inputs: Sequence[str | Path], read: Callable[[Path], PairTable], skipped: list[str], *, skip_bad: bool = False
 ) -> Iterator[list[ScoredPair]]:
     """Yield the pairs of the inputs, in lists: two texts, texts with a tab, the rows of files and of standard input.
 
     Args:
         inputs: two texts, or any number of texts with a tab between the two of a pair, files, and "-".
         read: opens the table in a file.
-        skipped: the broken rows of files are appended, a line each, where `read` skips them.
+        skipped: the broken rows of files and of standard input are appended, a line each, where they are skipped.
+        skip_bad: skip the broken lines of standard input; `read` says it of files.
 
     Raises:
         DataError: an input is not a pair of texts, or a file cannot be read.
@@ -162,7 +166,7 @@ def input_pairs(
         raise _not_a_pair("no input")
     for name in inputs:
         if is_stdin(name):
-            yield from ([_pair_of(line)] for line in stdin_lines() if line)
+            yield from ([pair] for pair in _stdin_pairs(skipped, skip_bad))
         elif "\t" in str(name):
             yield [_pair_of(str(name))]
         elif names_file(name):
@@ -171,6 +175,17 @@ def input_pairs(
             skipped += table.skipped.lines()
         else:
             raise _not_a_pair(repr(str(name)[:60]))
+
+
+def _stdin_pairs(skipped: list[str], skip_bad: bool) -> Iterator[ScoredPair]:
+    for number, line in enumerate(stdin_lines(), 1):
+        try:
+            if line.strip():
+                yield _pair_of(decoded_line(line, number, STANDARD_INPUT))
+        except DataError as error:
+            if not skip_bad:
+                raise
+            skipped.append(f"{error.what}: {error.found}")
 
 
 def _pair_of(line: str) -> ScoredPair:
@@ -209,20 +224,29 @@ def standard_input() -> BinaryIO:
         DataError: it is closed.
     """
     if sys.stdin is None or getattr(sys.stdin, "closed", False):
-        raise DataError(
-            "standard input is closed", should="an open standard input for -", found="none", hint="name a file"
-        )
-    return getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
+        raise DataError("standard input is closed", should="text that is piped in", found="none", hint="name a file")
+    return getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode("utf-8", "surrogateescape"))
 
 
-def stdin_lines() -> Iterator[str]:
-    """Yield the lines of standard input as they come, without white space at their ends.
+def stdin_lines() -> Iterator[bytes]:
+    """Yield the lines of standard input as they come, as bytes; `elman.data.text.lines.decoded_line` decodes each.
+
+    The locale does not count: text on standard input is UTF-8, as that of files.
 
     Raises:
-        DataError: standard input is closed or cannot be read, or a line is too long or not valid UTF-8.
+        DataError: standard input is closed or cannot be read, or a line is too long.
     """
     with _readable(standard_input()) as stream:
-        yield from decoded_lines(stream, "standard input")
+        yield from raw_lines(stream, STANDARD_INPUT)
+
+
+def stdin_text() -> Iterator[str]:
+    """Yield the lines of standard input as text, as they come, without white space at their ends.
+
+    Raises:
+        DataError: as `stdin_lines`, or a line is not valid UTF-8.
+    """
+    return (decoded_line(line, number, STANDARD_INPUT) for number, line in enumerate(stdin_lines(), 1))
 
 
 @contextmanager

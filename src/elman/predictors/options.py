@@ -79,6 +79,7 @@ class TranslateOptions(BeamOptions):
     copy_unknown: bool = setting(False, "words: replace an unknown word by the source word with the highest attention")
     pictures: str | None = setting(None, "folder for plots of the attention of each line")
     max_symbols: int = setting(1000, "symbols of a line; a longer one is an error", low=1)
+    repetitions: bool = setting(False, "write cycles of symbols more often than training does")
     resume_from: str | None = setting(None, "output of an interrupted run; its inputs are skipped")
     skip_bad: bool = setting(False, "name broken lines, with an empty line in their place; of - always")
 

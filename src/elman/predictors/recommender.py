@@ -12,7 +12,7 @@ from elman.errors import DataError, SettingError
 from elman.models.recommender import Recommender
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
-from elman.predictors.inputs import is_stdin, stdin_lines
+from elman.predictors.inputs import is_stdin, stdin_text
 from elman.predictors.options import RecommendOptions
 from elman.predictors.session import Session, read_events
 from elman.storage.files import exists
@@ -109,7 +109,7 @@ class RecommendPredictor(Predictor):
     def _stream(self, session: Session, top_k: int, exclude_seen: bool, *, one_session: bool) -> Iterator[Answer]:
         """Answer each event on standard input; those that name no session belong to `session`."""
         named: dict[str, Session] = {}
-        for event in read_events(stdin_lines()):
+        for event in read_events(stdin_text()):
             current = session
             if event.session is not None:
                 if one_session:

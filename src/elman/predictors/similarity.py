@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,12 @@ class SimilarityPredictor(Predictor):
 
     def _scored(self, inputs: Sequence[str | Path], skip_bad: bool) -> Iterator[Answer]:
         skipped: list[str] = []
-        for pairs in input_pairs(
-            inputs, lambda path: self.read_table([path], scored=False, skip_bad=skip_bad), skipped
-        ):
+        tables = partial(self.read_table, scored=False, skip_bad=skip_bad)
+        for pairs in input_pairs(inputs, lambda path: tables([path]), skipped, skip_bad=skip_bad):
+            yield from _no_answers(skipped)
             for pair, score in zip(pairs, self.score(pairs), strict=True):
                 yield self._answer(pair, score)
-        for row in skipped:
-            yield Answer(f"no answer: {row}", {"error": row}, answered=False)
+        yield from _no_answers(skipped)
 
     def _answer(self, pair: ScoredPair, score: float) -> Answer:
         fields: dict[str, Any] = {"first": pair.first, "second": pair.second, "score": score}
@@ -170,3 +170,9 @@ class SimilarityPredictor(Predictor):
         fields = [{"line": place + 1, "score": score, "text": line} for score, (place, line) in ranked]
         shown = "".join(f"\n{row['score']:.3f}\t{row['line']}\t{row['text']}" for row in fields)
         return Answer(text + shown, {"text": text, "nearest": fields})
+
+
+def _no_answers(skipped: list[str]) -> Iterator[Answer]:
+    """Yield an answer for each skipped row, and forget the rows."""
+    rows, skipped[:] = list(skipped), []
+    return (Answer(f"no answer: {row}", {"error": row}, answered=False) for row in rows)

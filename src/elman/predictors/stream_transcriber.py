@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.speech.utterance import QUIET, SoundFeatures
+from elman.data.media.audio import QUIET
+from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.ctc import GreedyDecoder, TimedSequence

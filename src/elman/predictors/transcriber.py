@@ -18,6 +18,7 @@ from elman.data.in_memory import RowFormat
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
+from elman.data.notes import FileNotes
 from elman.data.speech.dataset import SpeechDataset
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.normalisation import normalise_speakers
@@ -69,7 +70,9 @@ class TranscriptionPredictor(Predictor):
         self.vocabulary, self.features, self.by_speaker = vocabulary, features, by_speaker
 
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
-        """Transcribe files, and yield each transcript when it is made; notes on a file go to standard error.
+        """Transcribe files, and yield each transcript when it is made.
+
+        Notes on files go to standard error: the first few files of each, and then the number of the others.
 
         Args:
             inputs: files, folders of them, or "-" for 16-bit samples, little-endian, one channel, at the sample rate of
@@ -87,6 +90,7 @@ class TranscriptionPredictor(Predictor):
         paths = self._paths(inputs, chosen.resume_from)
         features = self.features if chosen.max_seconds is None else replace(self.features, longest=chosen.max_seconds)
         beam = self.beam_search(chosen.beam_width, chosen.ngram_weight) if chosen.beam_width > 1 else None
+        notes = FileNotes()
         for path, utterance in self._utterances(paths, features, chosen.one_speaker, chosen.skip_bad):
             if utterance is None:
                 assert stream is not None
@@ -95,8 +99,11 @@ class TranscriptionPredictor(Predictor):
                 yield no_answer(str(path), utterance)
             else:
                 for note in utterance.notes:
-                    sys.stderr.write(f"{path}: {note}\n")
+                    if notes.add(note, str(path)):
+                        sys.stderr.write(f"{path}: {note}\n")
                 yield self._answer(path, utterance, beam, chosen.times)
+        for line in notes.others():
+            sys.stderr.write(f"{line}\n")
 
     def transcribe(self, features: Sequence[NDArray[Any]]) -> list[str]:
         """Return the greedy transcript of each sentence, whose features are (T, I)."""

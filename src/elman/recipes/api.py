@@ -82,7 +82,12 @@ def train(
 
 
 def evaluate(
-    run: str | Path | Predictor, data: Any = None, *, out: str | Path | None = None, skip_bad: bool = False
+    run: str | Path | Predictor,
+    data: Any = None,
+    *,
+    out: str | Path | None = None,
+    skip_bad: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Evaluate a trained run on its validation part or on other data, beside trivial predictors.
 
@@ -91,6 +96,7 @@ def evaluate(
         data: other data, in files or in memory as for `train`; None: what the run held out.
         out: a folder for what the recipe writes, such as drawings or transcripts.
         skip_bad: skip broken rows and files of `data`, and count them.
+        options: settings of the evaluation; `elman recipes NAME` lists those of a recipe.
 
     Returns:
         The metrics by name, the number of examples, with `skip_bad` the number of "skipped_rows" and under "skipped"
@@ -102,7 +108,8 @@ def evaluate(
     path = _directory(run)
     recipe, _ = use.opened(path)
     with source_files(data, recipe.rows, recipe.name) as (sources, origin):
-        metrics = use.evaluate(path, sources, out=None if out is None else Path(out), skip_bad=skip_bad)
+        folder = None if out is None else Path(out)
+        metrics = use.evaluate(path, sources, out=folder, skip_bad=skip_bad, options=options)
         return without_folder(metrics, str(sources[0].parent)) if origin else metrics
 
 

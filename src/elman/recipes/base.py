@@ -61,6 +61,7 @@ class Recipe(ABC, Generic[S, D]):
         example: a command to paste.
         Settings: S.
         Options: the options of `elman predict`; None for a recipe that answers no single inputs.
+        EvaluationOptions: the settings of `elman evaluate`; `evaluation` holds those of the evaluation at hand.
         lower_is_better: whether a lower `metric` is better.
         examples: what the length of a data set counts, in the plural; the evaluation has the number under this key.
         sample_size: the number of examples that a diagnosis looks at; None: it needs all.
@@ -76,6 +77,7 @@ class Recipe(ABC, Generic[S, D]):
     example: ClassVar[str]
     Settings: ClassVar[type[TrainingSettings]]
     Options: ClassVar[OptionsClass | None] = None
+    EvaluationOptions: ClassVar[OptionsClass] = Settings
     lower_is_better: ClassVar[bool] = True
     examples: ClassVar[str] = "examples"
     sample_size: ClassVar[int | None] = None
@@ -85,6 +87,7 @@ class Recipe(ABC, Generic[S, D]):
 
     def __init__(self, settings: S, folder: Path) -> None:
         self.settings, self.folder = settings, folder
+        self.evaluation: Any = self.EvaluationOptions()
 
     @cached_property
     def run(self) -> RunDirectory:

@@ -144,6 +144,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
             "captions": sum(map(len, texts)),
             "skipped_captions": reading.too_long,
             **skipped_rows(reading),
+            **({"notes": reading.notes.lines()} if reading.notes else {}),
         }
 
     def build(self) -> Captioner:

@@ -20,6 +20,7 @@ from elman.data.text.vocabularies import VOCABULARIES, load_vocabulary
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
 from elman.plots.confusion_matrix import draw_confusion_matrix
+from elman.plots.labels import legend_line
 from elman.predictors.options import ClassifyOptions
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import NetworkSettings, SkipBadSettings, ValidationSettings, VocabularySettings
@@ -109,7 +110,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
             seed=s.seed,
             skip_bad=s.skip_bad,
         )
-        notes = sorted(self.reader_options.notes)
+        notes = self.reader_options.notes.lines()
         return {**description, **({"notes": notes} if notes else {})}
 
     def examples_of(self, sources: Sequence[Path], limit: int | None = None) -> Iterator[Example]:
@@ -181,8 +182,9 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
         scores, targets = predictions = predict_part(model, labels, data)
         if out is not None:
             table = confusion_matrix(scores.argmax(1), targets, len(labels.classes))
-            draw_confusion_matrix(table, labels.classes, out / "confusion.png")
-        return dict(labelling_metrics(predictions, labels, self.temperature))
+            legend = legend_line(draw_confusion_matrix(table, labels.classes, out / "confusion.png"))
+        metrics = dict(labelling_metrics(predictions, labels, self.temperature))
+        return {**metrics, **({"picture_labels": legend} if out is not None and legend else {})}
 
     def baselines(self, data: LabelledPart) -> dict[str, Metrics]:
         from elman.evaluation.labelling import prior_baseline

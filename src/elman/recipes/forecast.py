@@ -24,6 +24,7 @@ from elman.evaluation.backtest import evaluate_baselines, evaluate_forecaster, o
 from elman.evaluation.baselines.seasonal_naive import SeasonalNaive
 from elman.evaluation.result import Metrics
 from elman.plots.forecasts import draw_forecasts
+from elman.plots.labels import legend_line
 from elman.predictors.options import ForecastOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings
@@ -192,8 +193,9 @@ class Forecast(Recipe[ForecastSettings, Windows]):
     def evaluate(self, model: Forecaster, data: Windows, *, out: Path | None) -> dict[str, Any]:
         if out is not None:
             naive = self.naives[0].forecaster(data)
-            draw_forecasts(out, data, self.predictor(model).forecast, naive, self.settings.quantiles)
-        return dict(self.measure(model, data))
+            legend = draw_forecasts(out, data, self.predictor(model).forecast, naive, self.settings.quantiles)
+        remark = {"picture_labels": legend_line(legend)} if out is not None and legend else {}
+        return {**self.measure(model, data), **remark}
 
     def baselines(self, data: Windows) -> dict[str, Metrics]:
         return evaluate_baselines(data, self.naives, self.settings.quantiles, data.most)

@@ -74,7 +74,7 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return load_vocabulary(self.folder)
+        return load_vocabulary(self.folder).with_unknown()
 
     @cached_property
     def parts(self) -> dict[Part, TokenFile]:
@@ -157,16 +157,24 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
         return Loss(nats / max(1, batch.count), batch.count, state)
 
     def measure(self, model: LanguageModel, data: TokenFile) -> Metrics:
-        from elman.evaluation.metrics.perplexity import count_characters, perplexity
+        from elman.evaluation.metrics.perplexity import count_characters, perplexity, unscored_symbol
 
         device, characters = next(model.parameters()).device, count_characters(self.vocabulary, data)
-        return perplexity(model.nats, data, characters=characters, device=device)
+        unscored = unscored_symbol(self.vocabulary)
+        return perplexity(model.nats, data, characters=characters, unscored=unscored, device=device)
+
+    def evaluate(self, model: LanguageModel, data: TokenFile, *, out: Path | None) -> dict[str, Any]:
+        """Return the metrics of a validation, and how many symbols are unknown."""
+        from elman.evaluation.metrics.perplexity import unknown_metrics
+
+        return {**self.measure(model, data), **unknown_metrics(self.vocabulary, data)}
 
     def baselines(self, data: TokenFile) -> dict[str, Metrics]:
         from elman.evaluation.baselines.symbol_frequencies import text_baselines
-        from elman.evaluation.metrics.perplexity import count_characters
+        from elman.evaluation.metrics.perplexity import count_characters, unscored_symbol
 
-        return text_baselines(self.parts["training"], data, characters=count_characters(self.vocabulary, data))
+        characters, unscored = count_characters(self.vocabulary, data), unscored_symbol(self.vocabulary)
+        return text_baselines(self.parts["training"], data, characters=characters, unscored=unscored)
 
     def sample(self, data: TokenFile) -> tuple[list[Window], int]:
         """Return windows four times as long as those of training, which show what truncation loses."""

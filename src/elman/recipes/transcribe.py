@@ -15,6 +15,7 @@ import numpy as np
 
 from elman.data.batching import BucketBatches
 from elman.data.in_memory import RowFormat
+from elman.data.notes import FileNotes
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
 from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
@@ -194,7 +195,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[SpeechDataset, SkippedRows]:
         rows, skipped = islice(rows_of(sources, self.settings.columns), limit), SkippedRows()
-        options: dict[str, Any] = {"skip_bad": skip_bad, "on_skip": skipped.add, "notes": Counter()}
+        options: dict[str, Any] = {"skip_bad": skip_bad, "on_skip": skipped.add, "notes": FileNotes()}
         part = extract_features(rows, load_extractor(self.folder), **options)
         return write_features(folder, part, by_speaker=self.settings.norm == "speaker")[0], skipped
 

@@ -17,6 +17,7 @@ from elman.errors import ElmanError, NonFiniteError, RunError, SettingError
 from elman.evaluation.result import Metrics
 from elman.predictors.base import Predictor, non_finite_output, non_finite_weights
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
+from elman.settings import Settings
 from elman.storage import tensors
 from elman.storage.files import exists, temporary_folder
 from elman.storage.run_directory import RunDirectory
@@ -146,7 +147,12 @@ def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, d
 
 
 def evaluate(
-    run: str | Path, data: Sequence[Path] = (), *, out: Path | None = None, skip_bad: bool = False
+    run: str | Path,
+    data: Sequence[Path] = (),
+    *,
+    out: Path | None = None,
+    skip_bad: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a trained run, beside trivial predictors.
 
@@ -155,6 +161,7 @@ def evaluate(
         data: other data; none for the part that the run held out of its training.
         out: a folder for drawings or transcripts, if the recipe has any.
         skip_bad: skip broken rows and files of `data`, and count them.
+        options: settings of the evaluation, which may be text; a recipe has its own, or none.
 
     Returns:
         The metrics by name, the number of examples, with `skip_bad` the number of "skipped_rows" and under "skipped"
@@ -165,9 +172,10 @@ def evaluate(
         DataError: the data cannot be read, or are not like those of the training.
         NonFiniteError: the model gives numbers that are not finite.
         RunError: as `load`, or the run came without its data.
-        SettingError: the recipe has no use for `out` or `skip_bad`, or `out` cannot be created.
+        SettingError: the recipe has no use for `out` or `skip_bad`, or no such option, or `out` cannot be created.
     """
     recipe, directory = opened(run)
+    recipe.evaluation = _evaluation_options(recipe, options or {})
     for flag, refused, hint in (
         ("--out", out and not recipe.evaluation_files, "omit it"),
         ("--skip-bad", skip_bad and not recipe.can_skip, "omit it: text has no rows to skip"),
@@ -193,6 +201,17 @@ def evaluate(
             **({"skipped_rows": skipped.count, "skipped": skipped.lines()} if skip_bad else {}),
             **({"baselines": baselines} if baselines else {}),
         }
+
+
+def _evaluation_options(recipe: AnyRecipe, options: Mapping[str, Any]) -> Settings:
+    if options and not recipe.EvaluationOptions.meanings():
+        raise SettingError(
+            f"an evaluation of {recipe.name} has no settings",
+            should="no --set",
+            found=", ".join(f"{name}={value}" for name, value in options.items()),
+            hint="omit it; settings of the training are in the run",
+        )
+    return recipe.EvaluationOptions.parse(options)
 
 
 def _baselines(recipe: AnyRecipe, part: Any) -> dict[str, Metrics]:

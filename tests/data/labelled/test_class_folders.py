@@ -64,7 +64,7 @@ def test_files_of_numbers(tmp_path: Path) -> None:
         load_file(array, ReaderOptions())
     for content in (np.array([{}]), np.zeros((2, 2, 2)), np.array("x")):
         np.save(array, content, allow_pickle=True)
-        with pytest.raises(DataError, match=r"cannot read|is not a sequence"):
+        with pytest.raises(DataError, match=r"cannot be read|is not a sequence"):
             load_file(array, ReaderOptions())
     with pytest.raises(DataError, match=r"of no kind that can be read(\n.*)*\.npy"):
         load_file(tmp_path / "a.xyz", ReaderOptions())

@@ -61,7 +61,7 @@ def test_broken_files_are_named(folder: Path) -> None:
     with pytest.raises(DataError, match="has no labels beside it"):
         list(READER.read([images], ReaderOptions()))
     images.write_bytes(images.read_bytes()[:20])
-    with pytest.raises(DataError, match="cannot read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_idx(images)
 
 
@@ -71,3 +71,12 @@ def test_a_folder_of_several_and_a_file_of_labels_are_refused(folder: Path) -> N
     (folder / "train2-images-idx3-ubyte").write_bytes(idx(8, IMAGES))
     with pytest.raises(DataError, match="holds several IDX files"):
         list(READER.read([folder], ReaderOptions()))
+
+
+def test_numbers_that_are_not_finite_or_too_large_are_refused(tmp_path: Path) -> None:
+    for number in (np.nan, np.inf, 1e300):
+        path = tmp_path / "x-idx2-ubyte"
+        path.write_bytes(bytes([0, 0, 14, 2, 0, 0, 0, 1, 0, 0, 0, 2]) + np.array([1, number], ">f8").tobytes())
+        (example,) = READER.read([path], ReaderOptions(labelled=False))
+        with pytest.raises(DataError, match=r"picture 0 is not all numbers\n.*finite numbers.*\n.*at place 2"):
+            example.load()

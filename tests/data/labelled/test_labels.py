@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.labelled.labels import Labels, split_examples
+from elman.data.labelled.labels import label_number, Labels, split_examples
 from elman.errors import DataError
 from elman.storage.records import read_record
 
@@ -94,3 +94,22 @@ def test_no_class_is_in_the_validation_part_alone(labels: list, share: float) ->
     held = split_examples(labels, "classes", share, 1)
     known = {name for label, out in zip(labels, held, strict=True) if not out for name in label.split(";")}
     assert known == {name for label in labels for name in label.split(";")}
+
+
+def test_numbers_that_models_cannot_hold_are_refused() -> None:
+    for label in (1e39, "-1e308", 10**400):
+        with pytest.raises(DataError, match="too large|not a number"):
+            label_number(label, "x")
+    with pytest.raises(DataError, match=r"the labels are too small(\n.*)*larger unit"):
+        Labels.of("number", [1e-40, 2e-40])
+    assert Labels.of("number", [0.0, 1e38]).deviation == pytest.approx(5e37)
+    assert Labels.of("number", [0, 0]).deviation == 1
+
+
+def test_measurements_are_not_taken_for_classes() -> None:
+    measured = [f"{n / 7:.3f}" for n in range(30)]
+    with pytest.raises(DataError, match=r"numbers, not classes(\n.*)*30 different.*(\n.*)*--set target=number"):
+        Labels.of("class", measured)
+    assert len(Labels.of("class", measured * 3).classes) == 30, "each is there three times"
+    assert len(Labels.of("class", [*measured, "none"]).classes) == 31
+    assert len(Labels.of("class", [str(n) for n in range(30)]).classes) == 30

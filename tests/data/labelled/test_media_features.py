@@ -33,7 +33,7 @@ def test_a_sound_becomes_its_energies(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_file(path, reading), log_mel(NOISE, 8000, bands=20), atol=1e-5)
     part = load_file(path, replace(reading, time_range=(0.25, 0.5)))
     np.testing.assert_allclose(part, log_mel(NOISE[2000:4000], 8000, bands=20), atol=1e-5)
-    assert reading.notes == set()
+    assert not reading.notes
     quiet = np.concatenate([np.zeros(4000, np.float32), NOISE])
     soundfile.write(tmp_path / "quiet.wav", quiet, 8000, subtype="FLOAT")
     trimmed = load_file(tmp_path / "quiet.wav", replace(reading, trim_silence=True))
@@ -41,7 +41,7 @@ def test_a_sound_becomes_its_energies(tmp_path: Path) -> None:
     assert len(trimmed) < 110 < len(load_file(tmp_path / "quiet.wav", reading))
     other = ReaderOptions()
     assert load_file(path, other).shape[1] == 40
-    assert other.notes == {"sound resampled from 8000 to 16000 Hz"}
+    assert other.notes.lines() == [f"1 file: sound resampled from 8000 to 16000 Hz ({path})"]
     with pytest.raises(DataError, match=r"ends before the part that is read\n.*more than 3 seconds\n.*1\n.*BEGIN,END"):
         load_file(path, replace(reading, time_range=(3.0, 4.0)))
     with pytest.raises(DataError, match=r"sound\.wav is too long\n.*at most 0\.5 seconds"):

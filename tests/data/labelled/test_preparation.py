@@ -209,3 +209,37 @@ def test_labels_that_do_not_fit_the_sequences_are_refused(tmp_path: Path) -> Non
     np.save(file, ends)
     with pytest.raises(RunError, match=r"examples-labels\.values\.npy is broken"):
         opened(tmp_path)
+        opened(tmp_path)
+
+
+def test_the_majority_decides_what_the_steps_are(tmp_path: Path) -> None:
+    odd = [(np.zeros((1, 1), np.float32), "a"), ("a text", "a"), (np.zeros((2, 2), np.uint8), "b")]
+    for other in odd:
+        description = prepare(tmp_path, other, *series(1), skip_bad=True)
+        assert (description["skipped_rows"], len(opened(tmp_path)[0])) == (1, 16)
+        with pytest.raises(DataError, match=r"e0 is not like the others(\n.*)*--skip-bad"):
+            prepare(tmp_path, other, *series(1))
+    texts = [(f"some text {n}", "ab"[n % 2]) for n in range(20)]
+    assert prepare(tmp_path, series(1)[0], *texts, skip_bad=True)["skipped_rows"] == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_parts_of_which_all_may_be_skipped_have_examples_or_are_refused(tmp_path: Path, seed: int) -> None:
+    pairs = [(" ", "a"), ("w", "a"), (" ", "b"), ("w v", "b")]  # whether " " is for training depends on the seed
+    options = {"skip_bad": True, "vocabulary": "words", "validation": 0.5, "seed": seed}
+    try:
+        prepare(tmp_path, *pairs, *([(" ", "a")] * 3), **options)
+    except DataError as error:
+        assert error.found
+    else:
+        assert all(len(part) for part in opened(tmp_path))
+
+
+def test_numbers_far_from_0_are_not_rounded_to_one_another(tmp_path: Path) -> None:
+    pairs = [(values, 1.7e9 + n % 3) for n, (values, _) in enumerate(series(1))]
+    prepare(tmp_path, *pairs, target="number")
+    training, _ = opened(tmp_path)
+    labels = LabelledFormat.open(tmp_path).labels
+    targets = collate(training, labels, np.arange(16)).target.numpy()
+    expected = (np.array([pairs[n][1] for n in training.chosen]) - labels.mean) / labels.deviation
+    np.testing.assert_allclose(targets, expected, atol=1e-5)

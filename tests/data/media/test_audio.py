@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.media import audio as sound
-from elman.data.media.audio import HIGHEST_RATE, read_sound, resample, speech_span, trim_silence
+from elman.data.media.audio import HIGHEST_RATE, level_notes, read_sound, resample, speech_span, trim_silence
 from elman.errors import DataError
 
 RATE = 16000
@@ -160,3 +160,15 @@ def test_a_rate_that_would_make_a_short_sound_endless_is_refused(tmp_path: Path)
         DataError, match=r"fast\.wav has an unsupported sample rate\n.*at most 768000 Hz\n.*768001\n.*remove it"
     ):
         read_sound(tmp_path / "fast.wav")
+
+
+def test_the_level_of_a_sound_is_noted(tmp_path: Path) -> None:
+    loud = (1.4 * TONE / 0.5).clip(-1, 1)
+    assert level_notes(TONE) == []
+    assert level_notes(loud) == ["clipped: the sound is cut off at full scale"]
+    assert level_notes(TONE / 500) == ["hardly any sound: below 0.3 % of full scale"]
+    soundfile.write(tmp_path / "scaled.wav", 32768 * TONE, RATE, subtype="FLOAT")  # whole numbers, made floats
+    samples = read_sound(tmp_path / "scaled.wav").samples
+    np.testing.assert_array_equal(samples, 32768 * TONE)
+    assert level_notes(samples) == ["far beyond full scale: its floating-point samples are not between -1 and 1"]
+    assert level_notes(1.2 * TONE / 0.5) != level_notes(samples)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from elman.data.media.images import read_image
+from elman.data.notes import FileNotes
 from elman.errors import DataError
 
 COLOURS = np.random.default_rng(1).integers(0, 256, (6, 9, 3)).astype(np.uint8)
@@ -186,3 +187,52 @@ def test_too_large_and_invalid_pictures_are_refused(tmp_path: Path) -> None:
             DataError, match=r"strange\.tif has invalid brightness values\n.*0 to 255.*\n.*\n.*eight bits"
         ):
             read_image(strange)
+
+
+@pytest.mark.parametrize(
+    "begin", [b"%!PS-Adobe", b"%PDF-1.4", b"\xd7\xcd\xc6\x9a\0\0", b"\1\0\0\0" + bytes(96), b"<svg "]
+)
+def test_no_drawing_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes) -> None:
+    monkeypatch.setattr(Image, "open", None)  # raises a TypeError if it is called
+    path = tmp_path / "drawing.png"
+    path.write_bytes(begin + bytes(99))
+    with pytest.raises(DataError, match=r"drawing\.png is a drawing, not an image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["TGA", "PDF", "DDS"])
+def test_other_formats_are_refused(tmp_path: Path, kind: str) -> None:
+    path = saved(tmp_path / "image.png", Image.fromarray(COLOURS), format=kind)
+    with pytest.raises(DataError, match=r"image\.png (cannot be read as an image|is a drawing)"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_frames_behind_the_first_are_said(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (4, 3), shade) for shade in ("black", "white")]
+    path, notes = tmp_path / f"moving.{suffix}", FileNotes()
+    assert not read_image(saved(path, frames[0]), notes=notes).any() and not notes
+    saved(path, frames[0], save_all=True, append_images=frames[1:])
+    assert not read_image(path, notes=notes).any()
+    assert notes.lines() == [f"1 file: animation or pages, of which the first is read ({path})"]
+
+
+def test_a_palette_with_transparency_is_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.putdata([0, 1])
+    found = read_image(saved(tmp_path / "p.png", image, transparency=bytes([0, 255])), colour=True)
+    assert found.tolist() == [[[255, 255, 255], [200, 0, 0]]]
+    found = read_image(saved(tmp_path / "p.gif", image, transparency=0), colour=True)
+    assert found.tolist() == [[[255, 255, 255], [200, 0, 0]]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm", "pgm"])
+def test_no_part_of_an_image_is_taken_for_the_whole(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8))
+    whole = saved(path, image.convert("L") if suffix == "pgm" else image).read_bytes()
+    for share in (0.1, 0.5, 0.95):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(DataError, match=r"cannot be read as an image"):
+            read_image(path)

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data.media import video
-from elman.data.media.video import centre_of_motion, crop_to_motion, energy_of_motion, frames_of, read_frames, turned
+from elman.data.media.video import (
+    centre_of_motion,
+    crop_to_motion,
+    energy_of_motion,
+    frames_of,
+    quarter_turns,
+    read_frames,
+    turned,
+)
 from elman.errors import DataError, SettingError
 
 CHANCE = np.random.default_rng(1)
@@ -94,6 +102,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, write_video) -> None:
     assert len(read_frames(film, most_frames=5)) == 5
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(film.read_bytes()[:90])
+    with pytest.raises(DataError, match=r"broken\.mp4 is truncated\n.*bytes of segment, as in its header\n"):
+        read_frames(broken)
+    broken.write_bytes(b"no container" * 9)
     with pytest.raises(DataError, match=r"broken\.mp4 cannot be read as a video\n.*complete file\n"):
         read_frames(broken)
     text = tmp_path / "notes.txt"
@@ -125,3 +136,28 @@ def test_frames_that_would_fill_the_memory_are_refused(
     )
     with pytest.raises(DataError, match=message):
         read_frames(film)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "found"),
+    [
+        ((0, 0, 0, 0, 0), "an invalid matrix"),
+        ((1 << 16, 0, 0, 0, 0), "an invalid matrix"),
+        ((46341, 46341, 0, -46341, 46341), "-?45 degrees"),
+    ],
+)
+def test_a_rotation_of_no_camera_is_refused(tmp_path: Path, write_video, matrix: tuple[int, ...], found: str) -> None:
+    path = write_video(tmp_path / "film.mp4", np.zeros((3, 16, 32, 3), np.uint8), codec="mpeg4")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 44
+    content[place : place + 20] = struct.pack(">5i", *matrix)
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=rf"film\.mp4 has an unsupported rotation\n.*of 90 degrees\n.*{found}\n.*upright"
+    ):
+        read_frames(path)
+
+
+def test_a_rotation_is_a_number_of_quarter_turns() -> None:
+    angles = (0, 90, 180, 270, -90, -180, 360, 89, -179)
+    assert [quarter_turns(Path("x"), angle) for angle in angles] == [0, 1, 2, 3, 3, 2, 0, 1, 2]

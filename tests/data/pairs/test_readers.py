@@ -67,6 +67,7 @@ def test_a_folder_gives_its_tables(tmp_path: Path) -> None:
     [
         ("one\ttwo", r"line 2: wrong number of cells\n.*3 cells\n.*2 cells: one \| two"),
         ("one\ttwo\t1\tmore", r"line 2: wrong number of cells\n.*\n.*4 cells"),
+        ("one\ttwo\t1e308", r"line 2: invalid score\n.*magnitude 1e\+38 or less\n.*'1e308'"),
         ("one\ttwo\tNEUTRAL", r"line 2: invalid score\n.*a number, or yes or no\n.*'NEUTRAL'"),
         ("one\ttwo\tnan", r"line 2: invalid score\n.*\n.*'nan'"),
         ("one\ttwo\t", r"line 2: invalid score\n.*\n.*''"),

@@ -1,7 +1,6 @@
 """The features of sentences: one by one, over all that a speaker says, and kept without being held."""
 
 import weakref
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from elman.data.notes import FileNotes
 from elman.data.speech.features import ExtractedFeatures, extract_features, write_features
 from elman.data.speech.normalisation import normalise_speakers
 from elman.data.speech.readers import TranscribedFile
@@ -25,8 +25,8 @@ def tone(hertz: float, loud: float = 0.4) -> np.ndarray:
     return (loud * np.sin(2 * np.pi * hertz * np.arange(RATE // 4) / RATE) + noise).astype(np.float32)
 
 
-def stream(rows: list[TranscribedFile], notes: Counter[str] | None = None) -> Iterator[ExtractedFeatures]:
-    return extract_features(rows, FEATURES, skip_bad=False, on_skip=list[str]().append, notes=notes or Counter())
+def stream(rows: list[TranscribedFile], notes: FileNotes | None = None) -> Iterator[ExtractedFeatures]:
+    return extract_features(rows, FEATURES, skip_bad=False, on_skip=list[str]().append, notes=notes or FileNotes())
 
 
 def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_broken_files_are_refused_or_counted_and_notes_are(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"bad\.wav cannot be read as a sound(\n.*)*--skip-bad"):
         list(stream(rows))
     bad: list[str] = []
-    notes: Counter[str] = Counter()
+    notes = FileNotes()
     found = list(extract_features(rows, FEATURES, skip_bad=True, on_skip=bad.append, notes=notes))
     assert [row.text for row, _ in found] == ["a", "c"]
     assert len(bad) == 1
-    assert notes == {"resampled from 16000 to 8000 Hz": 1}
+    assert notes.lines() == [f"1 file: resampled from 16000 to 8000 Hz ({tmp_path}/fast.wav)"]
     with pytest.raises(DataError, match=r"every file is broken\n.*\n.*bad\.wav"):
         list(extract_features(rows[1:2], FEATURES, skip_bad=True, on_skip=bad.append, notes=notes))
 

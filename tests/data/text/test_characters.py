@@ -51,3 +51,18 @@ def test_the_text_of_bytes_is_complete_characters_only() -> None:
 def test_bytes_that_are_no_text_are_replaced() -> None:
     raw = bytes(range(256)) + b"\xe6\x9d"
     assert Bytes().decode(list(raw)) == raw.decode("utf-8", "replace")
+
+
+def test_an_unknown_character_has_an_id_beyond_the_symbols() -> None:
+    vocabulary = Characters.build([["abc"]])
+    tolerant = vocabulary.with_unknown()
+    assert (len(tolerant), tolerant.unknown, vocabulary.unknown) == (3, 3, None)
+    assert tolerant.encode("aéb☃").tolist() == [0, 3, 1, 3]
+    assert tolerant.fingerprint == vocabulary.fingerprint
+    assert tolerant.with_unknown().encode("é").tolist() == [3]
+
+
+def test_the_id_of_unknown_characters_fits_its_type() -> None:
+    vocabulary = Characters.build([[chr(0x100 + n) for n in range(256)]])
+    assert vocabulary.encode(chr(0x1FF)).dtype.itemsize == 1
+    assert vocabulary.with_unknown().encode("a").tolist() == [256]

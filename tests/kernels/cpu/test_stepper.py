@@ -127,10 +127,11 @@ def test_returned_tensors_are_ordinary() -> None:
         y, after = layer.step(x, hx)
     assert type(y) is Tensor and type(after) is type(hx)
     assert y.is_contiguous() and not y.requires_grad and y.is_leaf
-    assert torch.equal(pickle.loads(pickle.dumps(after.c)), after.c)
-    after.h.requires_grad_()
-    (after.h * 2).sum().backward()
-    assert torch.equal(after.h.grad, torch.full_like(after.h, 2))
+    h, c = after
+    assert torch.equal(pickle.loads(pickle.dumps(c)), c)
+    h.requires_grad_()
+    (h * 2).sum().backward()
+    assert torch.equal(h.grad, torch.full_like(h, 2))
 
 
 CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -164,7 +165,7 @@ def test_another_type_of_number() -> None:
     layer.double()
     with torch.no_grad():
         assert layer.step(x.double(), hx.double())[0].dtype == torch.float64
-        with pytest.raises(ShapeError, match="input has another type than the weights"):
+        with pytest.raises(ShapeError, match="RNN input dtype"):
             layer.step(x, hx)
 
 
@@ -271,10 +272,10 @@ def test_dropout_between_layers_is_drawn_while_training() -> None:
     [
         ("input", lambda x, hx: (x[:, :3], hx)),
         ("wrong shape", lambda x, hx: (x[None], hx)),
-        ("another type", lambda x, hx: (x.double(), hx)),
-        ("another type", lambda x, hx: (x, tuple(s.double() for s in hx))),
-        (r"hx \(h\) has a wrong shape", lambda x, hx: (x[:2], hx)),
-        (r"hx \(c\) has a wrong shape", lambda x, hx: (x, (hx[0], hx[1][:, :, :5]))),
+        ("RNN input dtype", lambda x, hx: (x.double(), hx)),
+        (r"RNN hx \(h\) dtype", lambda x, hx: (x, tuple(s.double() for s in hx))),
+        (r"Expected hidden\[0\] size", lambda x, hx: (x[:2], hx)),
+        (r"Expected hidden\[1\] size", lambda x, hx: (x, (hx[0], hx[1][:, :, :5]))),
         ("not a state of this layer", lambda x, hx: (x, hx[0])),
         ("not a state of this layer", lambda x, hx: (x, (*hx, hx[0]))),
         ("not a state of this layer", lambda x, hx: (x, (hx[0], None))),

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.captions.readers import CaptionedPicture, may_exist
+from elman.data.folders import visible_entries
 from elman.data.media.files import decoding, files_of
 from elman.data.media.images import IMAGE_SUFFIXES, read_image
+from elman.data.notes import FileNotes
 from elman.errors import DataError
 from elman.storage.files import is_dir
 
@@ -52,25 +54,29 @@ class FeatureFile:
         return _read(f"{name} in {self.path}", load)
 
 
-def picture_source(pictures: Path | None, side: int) -> PictureSource:
+def picture_source(pictures: Path | None, side: int, notes: FileNotes | None = None) -> PictureSource:
     """Return what reads the pictures: out of a safetensors file, a folder of .npy files, or picture files.
 
     The arrays of a folder are `NAME.npy`, with or without the picture's own ending before. Picture files are of any
-    kind, mode and size, and all brought to `side` x `side` pixels.
+    kind, mode and size, and all brought to `side` x `side` pixels; `notes` grows by what was guessed about them.
     """
     if pictures is not None and pictures.suffix == TENSORS:
         tensors = FeatureFile(pictures)
         return lambda row: tensors.tensor(row.name) if row.name in tensors.names else None
-    folder = pictures if pictures is not None and is_dir(pictures) and next(pictures.glob(f"*{ARRAY}"), None) else None
+    folder = pictures if pictures is not None and _has_arrays(pictures) else None
 
     def read(row: CaptionedPicture) -> NDArray[Any] | None:
         if folder is None:
-            return read_image(row.path, (side, side), colour=True) if may_exist(row.path) else None
+            return read_image(row.path, (side, side), colour=True, notes=notes) if may_exist(row.path) else None
         names = (row.name, row.name.removesuffix(Path(row.name).suffix))
         path = next((path for name in names if may_exist(path := folder / f"{name}{ARRAY}")), None)
         return None if path is None else read_image_features(path)
 
     return read
+
+
+def _has_arrays(folder: Path) -> bool:
+    return is_dir(folder) and any(path.suffix == ARRAY for path in visible_entries(folder))
 
 
 def read_image_features(path: Path) -> NDArray[np.float32]:
@@ -79,8 +85,8 @@ def read_image_features(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: the file is missing or broken, or holds something else.
     """
-    with decoding(path, "features", (ARRAY,)):
-        return _read(str(path), lambda: np.load(path, allow_pickle=False))
+    with decoding(path, "features", (ARRAY,)):  # mapped, so that a header cannot ask for more than the file holds
+        return _read(str(path), lambda: np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
 
 
 def _read(name: str, load: Callable[[], Any]) -> NDArray[np.float32]:
@@ -117,13 +123,16 @@ class PictureInput(NamedTuple):
     read: Callable[[], NDArray[Any]]
 
 
-def picture_inputs(inputs: Sequence[str | Path], shape: tuple[int, ...]) -> list[PictureInput]:
+def picture_inputs(
+    inputs: Sequence[str | Path], shape: tuple[int, ...], notes: FileNotes | None = None
+) -> list[PictureInput]:
     """Return what is to be described, and what reads each.
 
     Args:
         inputs: names of files, and of folders whose files come in the order of their names; for features also
             safetensors files, whose tensors come in the order of theirs.
         shape: that a model expects: (H, W, 3) for pictures, which are resized; (S, F) for features.
+        notes: grows by what was guessed about pictures when they are read.
 
     Raises:
         DataError: there is none. The readers raise it where a file cannot be read or has another shape.
@@ -139,7 +148,7 @@ def picture_inputs(inputs: Sequence[str | Path], shape: tuple[int, ...]) -> list
             found="-",
             hint="write it to a file first: cat > picture.png; or ./- for a file of that name",
         )
-    pixels: Callable[[Path], NDArray[Any]] = partial(read_image, size=(shape[0], shape[1]), colour=True)
+    pixels: Callable[[Path], NDArray[Any]] = partial(read_image, size=(shape[0], shape[1]), colour=True, notes=notes)
     read = pixels if kind == "pictures" else read_image_features
     found: list[PictureInput] = []
     for path in (file for name in inputs for file in files_of(Path(name), suffixes, kind=kind)):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from elman.data.folders import is_hidden, visible_entries
 from elman.data.text.lines import file_lines
 from elman.errors import DataError
 from elman.storage.files import absence, exists, is_dir, is_file
@@ -117,7 +118,7 @@ def read_album(sources: Sequence[Path]) -> Album:
 
 def _lists(home: Path) -> dict[str, tuple[Path, Sequence[str]]]:
     found: dict[str, tuple[Path, Sequence[str]]] = {}
-    for path in sorted(home.glob(f"*{_LIST}")):
+    for path in (path for path in visible_entries(home) if path.name.endswith(_LIST)):
         name = path.name.lower()
         part = next((part for part, signs in _PARTS.items() if any(sign in name for sign in signs)), None)
         if part and part not in found:
@@ -140,9 +141,13 @@ def _is_list(path: Path) -> bool:
     return bool(first) and not re.search(r"[\s#]", first)
 
 
+def _is_no_captions(path: Path) -> bool:
+    return is_hidden(path.name) or path.name.endswith(_LIST)
+
+
 def _captions_file(home: Path, besides: Path) -> Path:
     for pattern in _FILES:
-        found = sorted(path for path in home.glob(pattern) if path != besides and not path.name.endswith(_LIST))
+        found = sorted(path for path in home.glob(pattern) if path != besides and not _is_no_captions(path))
         if len(found) > 1:
             raise DataError(
                 f"{home} has several captions files",
@@ -230,7 +235,7 @@ def _text(row: Mapping[str, Any], key: str) -> str:
 def _pictures(home: Path, names: Sequence[str]) -> Path:
     """Return the folder of the pictures: the captions' own, or the one in it that holds the most of a few of them."""
     few = names[:: max(1, len(names) // 20)]
-    places = [home, *sorted(path for path in home.iterdir() if is_dir(path))]
+    places = [home, *(path for path in visible_entries(home) if is_dir(path))]
     return max(places, key=lambda place: sum(may_exist(place / name) for name in few))
 
 

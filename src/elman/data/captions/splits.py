@@ -14,6 +14,7 @@ from elman.data.captions.builtin import scenes
 from elman.data.captions.dataset import normalise_caption
 from elman.data.captions.image_features import PictureSource, picture_source
 from elman.data.captions.readers import TEST, TRAINING, VALIDATION, Album, CaptionedPicture, read_album
+from elman.data.notes import FileNotes
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 
@@ -46,6 +47,7 @@ class PictureReading:
         by_words: whether symbols are counted as words; else as characters.
         skipped: pictures that were missing or broken.
         too_long: how many captions were.
+        notes: what was guessed about pictures.
     """
 
     side: int = SIDE
@@ -54,6 +56,7 @@ class PictureReading:
     by_words: bool = True
     skipped: SkippedRows = field(default_factory=SkippedRows)
     too_long: int = 0
+    notes: FileNotes = field(default_factory=FileNotes)
 
 
 def split_scenes(seed: int) -> CaptionSplits:
@@ -108,7 +111,7 @@ def _album(
     """Return the captions, the rows of a part (all where there is no list of it), and what reads their pictures."""
     album = read_album(sources)
     rows = album.part(album.only or part) or list(album.rows.values())
-    return album, rows, picture_source(sources[1] if len(sources) > 1 else None, reading.side)
+    return album, rows, picture_source(sources[1] if len(sources) > 1 else None, reading.side, reading.notes)
 
 
 def read_pictures(

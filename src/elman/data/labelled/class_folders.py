@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from elman.data.folders import visible_entries, visible_files
 from elman.data.labelled.example import Example, Reader, ReaderOptions
 from elman.data.labelled.file_formats import check_one_format, format_of, known_suffixes, load_file
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
-from elman.storage.files import is_dir, is_file
+from elman.storage.files import is_dir
 
 
 def accepts_class_folders(sources: Sequence[Path]) -> bool:
@@ -22,11 +23,15 @@ def accepts_class_folders(sources: Sequence[Path]) -> bool:
 def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the files of each sub-folder, whose name is their label; files in folders below it belong to it.
 
+    Hidden files and folders are passed over.
+
     Raises:
         DataError: a sub-folder holds no file that can be read, or the files are of several kinds.
     """
     (folder,) = sources
-    found = {sub: sorted(p for p in sub.rglob("*") if _is_example(p)) for sub in _folders(folder)}
+    found = {
+        sub: sorted(path for path in visible_files(sub) if format_of(path) is not None) for sub in _folders(folder)
+    }
     empty = [sub.name for sub, paths in found.items() if not paths]
     if empty:
         raise DataError(
@@ -42,17 +47,13 @@ def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Itera
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if is_dir(p) and not p.name.startswith("."))
-
-
-def _is_example(path: Path) -> bool:
-    return is_file(path) and not path.name.startswith(".") and format_of(path) is not None
+    return [path for path in visible_entries(folder) if is_dir(path)]
 
 
 def accepts_class_files(sources: Sequence[Path]) -> bool:
     """Return whether the sources are text files, or one folder of some."""
     if len(sources) == 1 and is_dir(sources[0]):
-        return any(path.suffix.lower() in TEXT_SUFFIXES for path in sources[0].iterdir())
+        return any(path.suffix.lower() in TEXT_SUFFIXES for path in visible_entries(sources[0]))
     return bool(sources) and all(path.suffix.lower() in TEXT_SUFFIXES for path in sources)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from elman.data.labelled.labels import TARGETS
+from elman.data.notes import FileNotes
 from elman.errors import SettingError
 from elman.settings import Settings, setting
 
@@ -71,11 +72,11 @@ class ReaderOptions(ReaderSettings):
 
     Attributes:
         labelled: whether every example must have a label.
-        notes: grows: what was done to files to make them alike.
+        notes: what was done to files to make them alike, and what may be wrong with them.
     """
 
     labelled: bool = True
-    notes: set[str] = field(default_factory=set, compare=False)
+    notes: FileNotes = field(default_factory=FileNotes, compare=False)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from elman.data.compressed import read_errors
 from elman.data.delimited import read_table
 from elman.data.labelled import media_features as media_kinds
 from elman.data.labelled.example import ReaderOptions, Values
@@ -40,19 +41,17 @@ def _load_text(path: Path, reading: ReaderOptions) -> Values:
 
 def _load_array(path: Path, reading: ReaderOptions) -> Values:
     """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float32."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
+    with read_errors(path, "an array of numbers"):
+        # A mapped file is compared with the sizes in its header before memory is taken.
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "uifb":
             raise ValueError("no array of numbers")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {path}", should="an array of numbers", found=str(error)[:200]) from error
     if loaded.ndim < 1 or (loaded.dtype != np.uint8 and loaded.ndim > 2) or loaded.ndim > 4:
         raise DataError(f"{path} is not a sequence", should="(T,) or (T, I)", found=f"shape {loaded.shape}")
     steps = loaded[:, None] if loaded.ndim == 1 else loaded
     if steps.dtype == np.uint8:
-        return np.ascontiguousarray(steps)
-    parse_numbers(str(path), steps.reshape(-1).tolist())
-    return steps.astype(np.float32)
+        return np.array(steps)
+    return parse_numbers(str(path), steps.reshape(-1)).reshape(steps.shape)
 
 
 def _load_series(path: Path, reading: ReaderOptions) -> Values:

@@ -6,10 +6,8 @@ big-endian 32-bit numbers, the values. (LeCun, Cortes and Burges, http://yann.le
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.compressed import check_expansion, opened, read_errors
+from elman.data.folders import visible_entries
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.pixel_scan import scan_image
+from elman.data.labelled.ts_archive import parse_numbers
 from elman.errors import DataError
 from elman.storage.files import exists, is_dir
 
@@ -62,15 +63,15 @@ def _examples(path: Path, reading: ReaderOptions) -> Iterator[Example]:
         raise DataError(f"{path} has no labels beside it", should=str(beside), found="nothing there")
     for n in range(len(values)):
         label = None if labels is None else str(labels[n])
-        yield Example(f"{path.name}, picture {n}", partial(_sequence, values, n, reading.pixel_order), label)
+        name = f"{path.name}, picture {n}"
+        yield Example(name, partial(_sequence, name, values[n], reading.pixel_order), label)
 
 
-def _sequence(values: NDArray[Any], n: int, order: str) -> Values:
-    item = values[n]
+def _sequence(name: str, item: NDArray[Any], order: str) -> Values:
     if item.dtype == np.uint8:
         item = scan_image(item, order) if item.ndim == 2 else item.reshape(len(item), *item.shape[1:] or (1,))
         return np.asarray(item)
-    return np.asarray(item, np.float32).reshape(len(item), -1)
+    return parse_numbers(name, item.reshape(-1)).reshape(len(item), -1)
 
 
 def read_idx(path: Path) -> NDArray[Any]:
@@ -79,24 +80,32 @@ def read_idx(path: Path) -> NDArray[Any]:
     Raises:
         DataError: it cannot be read, is truncated, or is not an IDX file.
     """
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot read {path}", should="an IDX file", found=str(error), hint="get it again") from error
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not raw[3] or len(raw) < 4 + 4 * raw[3]:
-        raise DataError(f"{path} is not an IDX file", should="two zero bytes, a type, dimensions", found=repr(raw[:4]))
-    shape = [int(size) for size in np.frombuffer(raw, ">u4", raw[3], 4)]
-    dtype = np.dtype(TYPES[raw[2]])
-    should = 4 + 4 * raw[3] + math.prod(shape) * dtype.itemsize
-    if len(raw) != should:
+    should, hint = "an IDX file", "get it again"
+    with read_errors(path, should, hint=hint), path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    with opened(path, should, hint=hint, compressed=compressed) as file:
+        head = file.read(4)
+        if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not head[3]:
+            raise DataError(f"{path} is not an IDX file", should="two zero bytes, a type, dimensions", found=repr(head))
+        shape = np.frombuffer(file.read(4 * head[3]), ">u4").tolist()
+        dtype = np.dtype(TYPES[head[2]])
+        size = math.prod(shape) * dtype.itemsize
+        if len(shape) < head[3]:
+            raise DataError(f"{path} is broken", should=f"{head[3]} sizes", found=str(len(shape)), hint=hint)
+        start, present = 4 + 4 * head[3], path.stat().st_size
+        if compressed:
+            check_expansion(path, start + size, present)
+        raw = file.read(size + 1) if compressed or present == start + size else b""
+        present = start + len(raw) if compressed else present
+    if len(raw) != size or present != start + size:
         raise DataError(
             f"{path} is broken",
-            should=f"{should} bytes for {tuple(shape)}",
-            found=f"{len(raw)} bytes",
-            hint="get it again",
+            should=f"{start + size} bytes for {tuple(shape)}",
+            found=f"{present} bytes{' or more' if len(raw) > size else ''}",
+            hint=hint,
         )
-    array: NDArray[Any] = np.frombuffer(raw, dtype, offset=4 + 4 * raw[3]).reshape(shape)
+    with read_errors(path, should, hint=hint):  # sizes and numbers of dimensions that NumPy does not have
+        array: NDArray[Any] = np.frombuffer(raw, dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -106,7 +115,7 @@ def _is_labels(path: Path) -> bool:
 
 
 def _values_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if _NAME.search(p.name) and not _is_labels(p))
+    return [path for path in visible_entries(folder) if _NAME.search(path.name) and not _is_labels(path)]
 
 
 def _training(folder: Path) -> Path:

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.magnitudes import LARGEST, SMALLEST
 from elman.errors import DataError
+
+OFFSET = 1000.0
+"""Deviations that the mean of numbers may be from 0 until float32 would round them too much."""
+
+MANY_NUMBERS = 20
+"""Classes that are numbers, from which on they look like numbers to predict."""
 
 TARGETS = ("class", "classes", "number", "tags")
 
@@ -44,6 +51,13 @@ class Labels:
         """
         if target == "number":
             values = np.array([label_number(label, "a label") for label in labels])
+            if 0 < np.abs(values).max() < SMALLEST:
+                raise DataError(
+                    "the labels are too small",
+                    should=f"numbers of which one is at least {SMALLEST:g}",
+                    found=f"at most {np.abs(values).max():g}",
+                    hint="write them in a larger unit",
+                )
             return cls(target, examples=len(labels), mean=float(values.mean()), deviation=float(values.std()) or 1.0)
         counted = Counter(name for label in labels for name in class_names(label, target))
         if len(counted) < 2:
@@ -54,12 +68,18 @@ class Labels:
                 hint="other data, or --set target=number where labels are numbers",
             )
         classes = sorted(counted, key=_natural)
+        _check_names(target, classes, sum(counted.values()))
         return cls(target, tuple(classes), tuple(counted[name] for name in classes), len(labels))
 
     @property
     def outputs(self) -> int:
         """How many outputs a model needs."""
         return len(self.classes) or 1
+
+    @property
+    def precision(self) -> type[np.float32] | type[np.float64]:
+        """The type of numbers: float64 where float32 would round off much of how they differ from their mean."""
+        return np.float64 if abs(self.mean) > OFFSET * self.deviation else np.float32
 
     def encode(self, label: Any, name: str, steps: int) -> NDArray[Any]:
         """Return a label as an array: (1,) for a class or a number, (1, C) for several classes, (T,) for tags.
@@ -68,7 +88,8 @@ class Labels:
             DataError: there is none, it was not in the training data, or there are not as many tags as steps.
         """
         if self.target == "number":
-            return np.array([label_number(label, name)], np.float32)
+            number = label_number(label, name)
+            return np.array([number], self.precision)
         found = class_names(label, self.target, name)
         unseen = [one for one in found if one not in self.classes]
         if unseen:
@@ -133,8 +154,15 @@ def label_number(label: Any, name: str) -> float:
     """
     try:
         value = float(label[0] if isinstance(label, list) and len(set(label)) == 1 else label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = np.nan
+    if LARGEST < abs(value) < np.inf:
+        raise DataError(
+            f"{name} has a label that is too large",
+            should=f"a number of magnitude {LARGEST:g} or less",
+            found=repr(label)[:60],
+            hint="write the labels in another unit, or skip such examples with --skip-bad",
+        )
     if not np.isfinite(value):
         raise DataError(
             f"{name} has a label that is not a number",
@@ -143,6 +171,28 @@ def label_number(label: Any, name: str) -> float:
             hint="--set target=class where labels are names, or skip it with --skip-bad",
         )
     return value
+
+
+def _check_names(target: str, classes: Sequence[str], count: int) -> None:
+    """Check that classes are not measurements: many different numbers with fractions, hardly one of which occurs twice.
+
+    Raises:
+        DataError: they are.
+    """
+    if len(classes) > MANY_NUMBERS and 2 * len(classes) > count and are_numbers(classes):
+        whole = all(float(name).is_integer() for name in classes)
+        if not whole:
+            raise DataError(
+                "the labels are numbers, not classes",
+                should=f"names of classes, or {MANY_NUMBERS} different numbers at most",
+                found=f"{len(classes)} different numbers in {count} labels, such as {classes[0]} and {classes[-1]}",
+                hint=f"--set target=number, which predicts the number{'s of each step' if target == 'tags' else ''}",
+            )
+
+
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Return whether the names of all classes are finite numbers."""
+    return all(not _natural(name)[0] for name in classes)
 
 
 def unseen_label_error(unseen: Sequence[str], known: Sequence[str], name: str) -> DataError:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elman.data.labelled.example import ReaderOptions, Values, parse_size, parse_span
 from elman.data.labelled.pixel_scan import scan_image
-from elman.data.media.audio import read_sound, trim_silence
+from elman.data.media.audio import level_notes, read_sound, trim_silence
 from elman.data.media.images import read_image
 from elman.data.media.mel import log_mel
 from elman.data.media.video import read_frames
@@ -21,7 +21,8 @@ MIDDLE = 128  # the number of a pixel that is as bright as on average
 def image_sequence(path: Path, reading: ReaderOptions) -> Values:
     """Return a picture in its order, (T, I) uint8."""
     return scan_image(
-        read_image(path, parse_size("image_size", reading.image_size), reading.colour), reading.pixel_order
+        read_image(path, parse_size("image_size", reading.image_size), reading.colour, notes=reading.notes),
+        reading.pixel_order,
     )
 
 
@@ -29,7 +30,8 @@ def sound_features(path: Path, reading: ReaderOptions) -> Values:
     """Return the log-mel energies of a sound at steps of 10 ms, (T, F) float32."""
     samples, rate, before = read_sound(path, reading.sample_rate, longest=reading.max_seconds)
     if before != rate:
-        reading.notes.add(f"sound resampled from {before} to {rate} Hz")
+        reading.notes.add(f"sound resampled from {before} to {rate} Hz", str(path))
+    reading.notes.update(level_notes(samples), str(path))
     begin, end = parse_span(reading.time_range)
     part = samples[round(begin * rate) : None if end is None else round(end * rate)]
     if not len(part):

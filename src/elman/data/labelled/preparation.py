@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,9 @@ from elman.storage.ragged import RaggedArrays
 Read = Callable[[], Iterator[Example]]
 Encode = Callable[[str, Values, Any], tuple[NDArray[Any], NDArray[Any]]]
 Result = TypeVar("Result")
+StepForm = tuple[tuple[int, ...], str]
+"""The shape and the type of a step of numbers."""
+
 SHORT = 4.0  # words in a text, on average, up to which it is read by characters
 
 
@@ -58,7 +62,7 @@ def prepare_examples(
     Raises:
         DataError: there are too few examples, one is broken, or they differ in kind.
     """
-    valid, names, textual, words = _survey(read, target, skip_bad)
+    valid, names, form, words = _survey(read, target, skip_bad)
     held_out = split_examples(names, target, 0.0 if validation_read else validation, seed)
     labels = Labels.of(target, [name for name, out in zip(names, held_out, strict=True) if not out])
     if not (held_out.any() or validation_read):
@@ -70,7 +74,7 @@ def prepare_examples(
         )
     training = {n for n, out in zip(valid, held_out, strict=True) if not out}
     encoder = None
-    if textual:
+    if form is None:
 
         def texts() -> Iterator[Values]:
             examples = valid_examples(read, lambda name, values, label: values, skip_bad, SkippedRows())
@@ -80,8 +84,16 @@ def prepare_examples(
         encoder = TextEncoder.build(texts, kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
-    part, places = write_examples(folder, EXAMPLES, read, make_encoder(labels, encoder), skip_bad, skipped)
+    encode = make_encoder(labels, encoder, form)
+    part, places = write_examples(folder, EXAMPLES, read, encode, skip_bad, skipped)
     held_out = np.array([n not in training for n in places])
+    if held_out.all() or not (held_out.any() or validation_read):
+        raise DataError(
+            "there are too few examples",
+            should="some for training and some for validation",
+            found=f"{len(held_out)} examples, of which {int(held_out.sum())} for validation; {skipped.count} skipped",
+            hint="more data, or another --set validation=SHARE",
+        )
     with written_beside(folder / HELD) as file:
         np.save(file, held_out, allow_pickle=False)
     shape = part.input.values.shape[1:]
@@ -89,7 +101,7 @@ def prepare_examples(
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
     LabelledFormat(kind, shape, mean, deviation, labels, reader).save(folder)
     if validation_read:
-        write_examples(folder, VALIDATION, validation_read, make_encoder(labels, encoder, part), skip_bad, skipped)
+        write_examples(folder, VALIDATION, validation_read, make_encoder(labels, encoder, form), skip_bad, skipped)
     lines, lengths = skipped.lines(), part.input.lengths
     counts = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
     return {
@@ -102,28 +114,53 @@ def prepare_examples(
     }
 
 
-def _survey(read: Read, target: str, skip_bad: bool) -> tuple[list[int], list[Any], bool, float]:
-    """Return the numbers of the valid examples, their labels, whether they are text, and the words of a text."""
-    places: list[int] = []
-    labels: list[Any] = []
-    textual, words = False, 0
+def _survey(read: Read, target: str, skip_bad: bool) -> tuple[list[int], list[Any], StepForm | None, float]:
+    """Return the numbers of the valid examples, their labels, what most are made of, and the words of a text.
 
-    def look(name: str, values: Values, label: Any) -> tuple[bool, int, Any]:
+    An example whose steps are not like those of most is refused here, or skipped, whichever comes first in the file.
+    """
+    examples: list[tuple[int, str, Any, StepForm | None, int]] = []
+
+    def look(name: str, values: Values, label: Any) -> tuple[str, Any, StepForm | None, int]:
         _ = label_number(label, name) if target == "number" else class_names(label, target, name)
-        text = isinstance(values, str | list)
-        if labels and text != textual:
-            raise DataError(f"{name} is not like the others", should="all text, or all numbers", found="both")
         count = len(values.split()) if isinstance(values, str) else len(values)
-        return text, count, label
+        return name, label, form_of(values), count
 
     skipped = SkippedRows()
-    for n, (text, count, label) in valid_examples(read, look, skip_bad, skipped):
-        textual, words = text, words + count
-        places.append(n)
-        labels.append(label)
-    if not labels:
+    forms: Counter[StepForm | None] = Counter()
+    for n, (name, label, form, count) in valid_examples(read, look, skip_bad, skipped):
+        forms[form] += 1
+        examples.append((n, name if form not in forms or forms[form] == 1 else "", label, form, count))
+    if not examples:
         raise no_examples_error(skipped)
-    return places, labels, textual, words / len(labels)
+    most = forms.most_common(1)[0][0]
+    odd = next((example for example in examples if example[3] != most), None)
+    if odd and not skip_bad:
+        raise unlike_error(odd[1], most, odd[3])
+    alike = [example for example in examples if example[3] == most]
+    words = sum(count for *_, count in alike) / len(alike)
+    return [n for n, *_ in alike], [label for _, _, label, *_ in alike], most, words
+
+
+def form_of(values: Values) -> StepForm | None:
+    """Return what the steps of an example are: the shape and type of numbers; None for text."""
+    return None if isinstance(values, str | list) else (values.shape[1:], str(values.dtype))
+
+
+def unlike_error(name: str, form: StepForm | None, other: StepForm | None) -> DataError:
+    """Return the error for an example whose steps are not like those of the others.
+
+    Args:
+        name: of the example.
+        form: of the others.
+        other: its own.
+    """
+    if form is None or other is None:
+        should, found = "all text, or all numbers", "text" if other is None else "numbers"
+    else:
+        should, found = f"steps of shape {form[0]} and type {form[1]}", f"{other[0]} and {other[1]}"
+    hint = "one kind of data; --skip-bad skips what is not like most"
+    return DataError(f"{name} is not like the others", should=should, found=found, hint=hint)
 
 
 def valid_examples(
@@ -183,32 +220,29 @@ def no_examples_error(skipped: SkippedRows) -> DataError:
     )
 
 
-def make_encoder(labels: Labels | None, encoder: TextEncoder | None, like: LabelledPart | None = None) -> Encode:
+def make_encoder(labels: Labels | None, encoder: TextEncoder | None, form: StepForm | None = None) -> Encode:
     """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
 
     Args:
         labels: what labels there are; None: they are not looked at.
         encoder: of text.
-        like: a part that the examples must be like.
+        form: what the steps of numbers must be; None: what those of the first example are.
     """
-    shapes = [(like.input.values.shape[1:], like.input.values.dtype)] if like else []
+    forms = [form] if form else []
 
     def encode(name: str, values: Values, label: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        if isinstance(values, str | list) != (encoder is not None):
+        found = form_of(values)
+        if (found is None) != (encoder is not None):
             kinds = ("text", "numbers") if encoder else ("numbers", "text")
             raise DataError(f"{name} is not what the model reads", should=kinds[0], found=kinds[1])
         steps: NDArray[Any] = encoder.encode(values) if encoder else np.asarray(values)
         if len(steps) == 0:
             raise DataError(f"{name} has no symbols", should="at least one", found=repr(values)[:40])
         target = np.zeros(1) if labels is None else labels.encode(label, name, len(steps))
-        shape = (steps.shape[1:], steps.dtype)
-        if shape != (shapes[0] if shapes else shape):
-            raise DataError(
-                f"{name} is not like the others",
-                should=f"steps of shape {shapes[0][0]} and type {shapes[0][1]}",
-                found=f"{shape[0]} and {shape[1]}",
-            )
-        shapes[:] = [shape]
+        if found is not None:
+            forms[:] = forms or [found]
+            if found != forms[0]:
+                raise unlike_error(name, forms[0], found)
         return steps, target
 
     return encode

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from elman.data.folders import visible_entries
 from elman.data.labelled import class_folders, idx, tables
 from elman.data.labelled import ts_archive as ts
 from elman.data.labelled.builtin import digits
@@ -84,7 +85,7 @@ def read_inputs(paths: Sequence[Path], reading: ReaderOptions, trained_on: str) 
         if single and (reader is None or trained_on == "folders"):
             yield Example(str(path), partial(load_file, path, reading), None)
         elif is_dir(path) and reader is None:
-            files = sorted(p for p in path.iterdir() if format_of(p) is not None)
+            files = [entry for entry in visible_entries(path) if format_of(entry) is not None]
             if not files:
                 raise DataError(
                     f"{path} holds nothing to read", should=", ".join(known_suffixes()), found="no such file"

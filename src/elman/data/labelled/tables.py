@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.data.compressed import read_errors
 from elman.data.delimited import find_column, missing_column, read_table
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.file_formats import load_file
@@ -82,12 +83,22 @@ def _rows(path: Path, reading: ReaderOptions) -> Iterator[TableRow]:
 def _json_rows(path: Path, encoding: str) -> Iterator[TableRow]:
     for number, line in enumerate(document_lines(Document(str(path), path, encoding)), 1):
         if line.strip():
+            name, row, fault = f"{path.name}:{number}", {}, ""
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            good = isinstance(row, dict)
-            yield TableRow(f"{path.name}:{number}", row if good else {}, "" if good else line.strip()[:40])
+                row = _json_object(name, line)
+            except DataError as error:
+                fault = f"{line.strip()[:40]} ({error.found})"
+            yield TableRow(name, row, fault)
+
+
+def _json_object(name: str, line: str) -> dict[str, Any]:
+    with read_errors(name, "a JSON object"):
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise TypeError(f"a {type(row).__name__}, not an object")
+        if "\\u" in line:
+            json.dumps(row, ensure_ascii=False).encode()  # refuses half of a surrogate pair
+    return row
 
 
 class Columns(NamedTuple):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from elman.data.labelled.example import Values
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary
+from elman.data.text.vocabulary import Rereadable
 from elman.errors import DataError, unknown_name
 
 _WORD = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
@@ -45,7 +46,7 @@ class TextEncoder:
                 whole = values if isinstance(values, str) else " ".join(map(str, values))
                 yield [between.join(split_text(values, kind))] if kind in ("characters", "words") else [whole]
 
-        return cls(VOCABULARIES[kind].build(documents(), size=size))
+        return cls(VOCABULARIES[kind].build(Rereadable(documents), size=size))
 
     def encode(self, values: Values) -> NDArray[np.int32]:
         """Return the token ids, (T,) int32.

@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
+from elman.data.magnitudes import LARGEST
 from elman.data.text.documents import Document
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
@@ -71,7 +74,7 @@ def _series(name: str, dimensions: list[str]) -> Values:
     return np.stack(rows, 1)
 
 
-def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def parse_numbers(name: str, cells: Sequence[object] | NDArray[Any]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Return numbers, (N,) float32.
 
     Raises:
@@ -80,14 +83,14 @@ def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], 
     try:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
             array = np.array(cells, np.float32)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         array = np.empty(0, np.float32)
-    if array.shape == (len(cells),) and np.isfinite(array).all():
+    if array.shape == (len(cells),) and (np.abs(array) <= LARGEST).all():
         return array
     n, cell = next((n, cell) for n, cell in enumerate(cells) if not _is_finite(cell))
     raise DataError(
         f"{name} is not all numbers",
-        should="finite numbers",
+        should=f"finite numbers of magnitude {LARGEST:g} or less",
         found=f"{str(cell)[:40]!r} at place {n + 1}",
         hint="fill what is missing, or skip such examples with --skip-bad",
     )
@@ -96,8 +99,8 @@ def parse_numbers(name: str, cells: Sequence[object]) -> np.ndarray[tuple[int], 
 def _is_finite(cell: object) -> bool:
     try:
         with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.float32(cell)))  # type: ignore[arg-type]
-    except (ValueError, TypeError):
+            return bool(abs(np.float32(cell)) <= LARGEST)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError):
         return False
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.media.files import decoding
+from elman.data.media.containers import opened
+from elman.data.media.files import EXPORT, check_whole, decoding
 from elman.data.media.video import VIDEO_SUFFIXES
 from elman.errors import DataError, extra
 
@@ -18,11 +19,18 @@ COMPRESSED = (".m4a", ".aac", ".wma")  # not read by libsndfile
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", *COMPRESSED)
 """The suffixes of the audio files in a folder."""
 
+FORMATS = ("AIFF", "AU", "CAF", "FLAC", "MP3", "NIST", "OGG", "RF64", "W64", "WAV", "WAVEX")
+"""The formats of audio files that libsndfile reads for us; that of a file is its content's, whatever its suffix."""
+
 LONGEST = 600.0
 """The default of the most seconds of a sound."""
 
 HIGHEST_RATE = 768_000
 """The highest sample rate (Hz) of a file, twice that of the fastest recorders, so that seconds bound the memory."""
+
+FULL, CLIPPED = 0.999, 1e-3  # of full scale, and the share of the samples there from which on a sound counts as clipped
+BEYOND = 2.0  # of full scale; lossy codecs decode to a little more than 1
+QUIET = 0.003  # of full scale: the loudest sample of a sound that is hardly there, 50 dB below
 
 BLOCK = 1 << 16  # samples of all channels that are decoded at a time
 
@@ -51,17 +59,16 @@ def read_sound(path: str | Path, rate: int | None = None, *, longest: float = LO
         silent: whether a constant sound is valid.
 
     Raises:
-        DataError: the file is missing, empty, broken, not a sound, has no audio, is silent or too long, or has an
-            unsupported sample rate.
+        DataError: the file is missing, empty, broken, truncated, not a sound, has no audio, is silent or too long, or
+            has an unsupported format or sample rate.
         MissingExtraError: the library that reads it is not installed.
     """
     path = Path(path)
-    container = path.suffix.lower() in (*VIDEO_SUFFIXES, *COMPRESSED)
     blocks: list[NDArray[np.float32]] = []
     file_rate = count = 0
-    for file_rate, block in _track(path) if container else _file(path):
+    for file_rate, block in _blocks(path):
         if file_rate > HIGHEST_RATE:
-            should, hint = f"at most {HIGHEST_RATE} Hz", "export it again, or remove it"
+            should, hint = f"at most {HIGHEST_RATE} Hz", EXPORT
             raise DataError(f"{path} has an unsupported sample rate", should=should, found=str(file_rate), hint=hint)
         mono = block.mean(1, dtype=np.float32)
         blocks.append(mono)
@@ -90,6 +97,16 @@ def resample(samples: NDArray[np.float32], before: int, after: int) -> NDArray[n
     factor = gcd(before, after)
     changed: NDArray[Any] = resample_poly(samples, after // factor, before // factor)
     return changed.astype(np.float32)
+
+
+def level_notes(samples: NDArray[np.float32]) -> list[str]:
+    """Return what may be wrong with the level of a sound, (N,), in a few words each."""
+    levels = np.abs(samples)
+    highest = levels.max(initial=0.0)
+    if highest > BEYOND:
+        return ["far beyond full scale: its floating-point samples are not between -1 and 1"]
+    notes = ["clipped: the sound is cut off at full scale"] if (levels >= FULL).mean() >= CLIPPED else []
+    return [*notes, *(["hardly any sound: below 0.3 % of full scale"] if highest < QUIET else [])]
 
 
 def trim_silence(
@@ -153,31 +170,52 @@ def speech_span(
     return max(0, int(loud[0]) * width - margin), min(len(samples), int(loud[-1] + 1) * width + margin)
 
 
+def _blocks(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the sample rate and blocks of (samples, channels) of an audio file, or of the audio of a video."""
+    if path.suffix.lower() in (*VIDEO_SUFFIXES, *COMPRESSED):
+        return _track(path, "a video with sound", (*VIDEO_SUFFIXES, *COMPRESSED))
+    with decoding(path, "a sound", SOUND_SUFFIXES), path.open("rb") as file:
+        extent = check_whole(path, file)
+    # libsndfile takes a size of zero for no samples; FFmpeg reads to the end.
+    unknown = extent is not None and extent.size_was_zero
+    return _track(path, "a sound", SOUND_SUFFIXES) if unknown else _file(path)
+
+
 def _file(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the sample rate and blocks of (samples, channels) of an audio file."""
+    """Yield the sample rate and blocks of (samples, channels) of an audio file.
+
+    libsndfile is given the open file, so that no name ("-") is standard input and no suffix stands for a format.
+    """
     with extra("sound", "reading sound"):
         import soundfile  # type: ignore[import-untyped]
-    with decoding(path, "a sound", SOUND_SUFFIXES), soundfile.SoundFile(path) as file:
+    with (
+        decoding(path, "a sound", SOUND_SUFFIXES),
+        path.open("rb") as opened_file,
+        soundfile.SoundFile(opened_file.fileno(), closefd=False) as file,
+    ):
+        if file.format not in FORMATS:
+            should, found = f"one of {', '.join(FORMATS)}", file.format_info
+            raise DataError(f"{path} has an unsupported format", should=should, found=found, hint="save it as .wav")
         left = file.frames
         while len(block := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
             left -= len(block)
             yield file.samplerate, block
         if left > 0 and file.format != "MP3":  # the length of an MP3 is an estimate
-            should, hint = f"{file.frames} samples, as in its header", "export it again, or remove it"
-            raise DataError(f"{path} is truncated", should=should, found=f"{left} fewer", hint=hint)
+            should = f"{file.frames} samples, as in its header"
+            raise DataError(f"{path} is truncated", should=should, found=f"{left} fewer", hint=EXPORT)
 
 
-def _track(path: Path) -> Iterator[tuple[int, NDArray[Any]]]:
+def _track(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield the sample rate and blocks of (samples, channels) of the first audio stream of a container."""
-    with extra("video", "reading the sound of videos"):
-        import av
-    with decoding(path, "a video with sound", (*VIDEO_SUFFIXES, *COMPRESSED)), av.open(str(path)) as container:
+    with opened(path, kind, suffixes) as container:
+        from av import AudioResampler
+
         if not container.streams.audio:
             streams = ", ".join(stream.type for stream in container.streams) or "nothing"
             raise DataError(f"{path} has no sound track", should="a video with sound", found=streams, hint="remove it")
         resampler = None
         for frame in container.decode(audio=0):
             if resampler is None:  # to float32, at the rate of the file
-                resampler = av.AudioResampler(format="fltp", layout=frame.layout.name, rate=frame.sample_rate)
+                resampler = AudioResampler(format="fltp", layout=frame.layout.name, rate=frame.sample_rate)
             for piece in resampler.resample(frame):
                 yield piece.sample_rate, piece.to_ndarray().T

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.media.brightness import Scale, eight_bits
 from elman.data.media.files import decoding
+from elman.data.notes import FileNotes
 from elman.errors import DataError, extra
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -18,19 +20,31 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".we
 MOST_PIXELS = 50_000_000
 """The default of the most pixels of an image."""
 
-PROGRAMS = ("EPS", "WMF")
-"""Formats of drawing commands, for which Pillow starts an external program."""
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP"),
+)
+"""The formats that Pillow reads for us; that of a file is its content's, whatever its suffix."""
+
+DRAWINGS = {
+    **{b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF", b"\xd7\xcd\xc6\x9a": "WMF"},
+    **{b"\x01\x00\x00\x00": "EMF", b"<svg": "SVG"},
+}
+"""Formats of drawing commands, by their first bytes. External programs interpret them, and none is started."""
+
+TIFF_BITS, TIFF_MEANING, INVERTED = 258, 262, 0  # tags, and the meaning of values whose zero is white
 
 ORIENTATION = 0x0112  # the tag of EXIF
 
 
 def read_image(
-    path: str | Path, size: tuple[int, int] | None = None, colour: bool = False, *, most_pixels: int = MOST_PIXELS
-) -> NDArray[np.uint8]:
+    path: str | Path, size: tuple[int, int] | None = None, colour: bool = False, *, most_pixels: int = MOST_PIXELS,
+    notes: FileNotes | None = None,
+) -> NDArray[np.uint8]:  # fmt: skip
     """Read an image, upright by its EXIF orientation, and on white where it is transparent.
 
-    Of an animation the first frame is read; 16-bit values keep the upper eight bits. Broken EXIF data is ignored.
-    Decoding takes at most 13 bytes for each pixel of the file, mostly 8.
+    Of an animation the first frame is read; 12-bit and 16-bit values keep the upper eight bits. Floats are brightness
+    from 0 to 1 if none is more, else from 0 to 255. Broken EXIF data is ignored. Decoding takes at most 13 bytes for
+    each pixel of the file, mostly 8.
 
     Args:
         path: the file; its format is that of its content, whatever its name.
@@ -38,12 +52,14 @@ def read_image(
         colour: red, green and blue instead of grey (the luma of ITU-R BT.601).
         most_pixels: a larger image is refused before it takes memory; so is one of more than twice Pillow's
             `Image.MAX_IMAGE_PIXELS`.
+        notes: grows by what was guessed or not used.
 
     Returns:
         uint8, (H, W), or (H, W, 3) with colour.
 
     Raises:
-        DataError: the file is missing, empty, broken, not an image, too large, or in a format of drawing commands.
+        DataError: the file is missing, empty, broken, not an image, too large, in a format of drawing commands, or has
+            a brightness whose scale is unclear.
         MissingExtraError: Pillow is not installed.
     """
     path = Path(path)
@@ -51,26 +67,37 @@ def read_image(
         from PIL import Image
     with decoding(path, "an image", IMAGE_SUFFIXES), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about sizes, which are checked here, and about metadata
-        image = _decoded(path, most_pixels)
-        image = _converted(_eight_bits(path, image), "RGB" if colour else "L")
+        image, scale, remarks = _decoded(path, most_pixels)
+        image = _converted(_opaque(path, image, scale, remarks), "RGB" if colour else "L")
+        if notes is not None:
+            notes.update(remarks, str(path))
         if size is not None and image.size != (size[1], size[0]):
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # with antialiasing
         return np.array(image, np.uint8)
 
 
-def _decoded(path: Path, most_pixels: int) -> Any:
-    """Return an image, upright; one that is too large or would start a program is refused before it is decoded."""
-    from PIL import Image
+def _decoded(path: Path, most_pixels: int) -> tuple[Any, Scale, list[str]]:
+    """Return an image, upright, the scale of its brightness, and what of it is not used.
+
+    One that is too large, or a drawing, is refused before it is decoded.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as file:
-            if file.width * file.height > most_pixels:
-                raise _too_large(path, most_pixels, f"{file.width} x {file.height}")
-            if file.format in PROGRAMS:
-                found, hint = f"drawing commands ({file.format})", "save it as .png, or remove it"
+        with path.open("rb") as opened_file:
+            begin = opened_file.read(4)
+            opened_file.seek(0)
+            if begin in DRAWINGS:
+                found, hint = f"drawing commands ({DRAWINGS[begin]})", "save it as .png, or remove it"
                 raise DataError(f"{path} is a drawing, not an image", should="pixels", found=found, hint=hint)
-            file.load()
-            return _upright(file)
+            with Image.open(opened_file, formats=FORMATS) as file:
+                if file.width * file.height > most_pixels:
+                    raise _too_large(path, most_pixels, f"{file.width} x {file.height}")
+                frames = ["animation or pages, of which the first is read"] if _is_animated(file) else []
+                file.load()
+                return _upright(file), _scale(file), frames
+    except UnidentifiedImageError as error:
+        raise ValueError("its content has no known format") from error  # Pillow names a Python object
     except Image.DecompressionBombError as error:  # Pillow's own limit, raised before the size is known
         raise _too_large(path, min(most_pixels, 2 * (Image.MAX_IMAGE_PIXELS or most_pixels)), "far more") from error
 
@@ -98,24 +125,28 @@ def _converted(image: Any, mode: str) -> Any:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _eight_bits(path: Path, image: Any) -> Any:
+def _is_animated(file: Any) -> bool:
+    """Return whether a file has more frames or pages than the first; the previews of a camera do not count."""
+    try:
+        return file.format != "MPO" and bool(getattr(file, "is_animated", False))
+    except Exception:  # a broken second frame, with more exceptions than are documented
+        return True
+
+
+def _scale(file: Any) -> Scale:
+    """Return what the tags of a TIFF file say about its brightness."""
+    tags = getattr(file, "tag_v2", {})
+    return Scale(max(tags.get(TIFF_BITS, (0,))), tags.get(TIFF_MEANING) == INVERTED)
+
+
+def _opaque(path: Path, image: Any, scale: Scale, remarks: list[str]) -> Any:
     """Return an opaque image with eight bits for each channel, in a mode such as 1, L or RGB."""
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        return Image.fromarray(_upper_byte(path, np.asarray(image), 65535, 257))
-    if image.mode == "F":  # Pillow's own convention is that 255 is white
-        return Image.fromarray(_upper_byte(path, np.asarray(image), 255, 1))
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(eight_bits(path, np.asarray(image), scale, remarks))
     if image.has_transparency_data:
         image, white = _converted(image, "RGBA"), Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         return white
     return image
-
-
-def _upper_byte(path: Path, values: NDArray[Any], white: int, step: int) -> NDArray[np.uint8]:
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= white):
-        should, found = f"0 to {white}, for {values.dtype}", f"{values.min()} to {values.max()}"
-        what, hint = f"{path} has invalid brightness values", "save it with eight bits"
-        raise DataError(what, should=should, found=found, hint=hint)
-    return (values // step).astype(np.uint8)

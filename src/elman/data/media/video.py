@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.media.files import decoding
-from elman.errors import DataError, SettingError, extra
+from elman.data.media.containers import opened
+from elman.errors import DataError, SettingError
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
 """The suffixes of the videos in a folder."""
@@ -43,13 +43,11 @@ def frames_of(
         uint8, (H, W), or (H, W, 3) with colour.
 
     Raises:
-        DataError: the file is missing, empty, broken, or has no video stream.
+        DataError: the file is missing, empty, broken, truncated, or has no video stream.
         MissingExtraError: PyAV is not installed.
     """
     path = Path(path)
-    with extra("video", "reading video"):
-        import av
-    with decoding(path, "a video", VIDEO_SUFFIXES), av.open(str(path)) as container:
+    with opened(path, "a video", VIDEO_SUFFIXES) as container:
         if not container.streams.video:
             streams = ", ".join(stream.type for stream in container.streams) or "nothing"
             raise DataError(f"{path} has no video stream", should="a video", found=streams, hint="remove it")
@@ -61,13 +59,27 @@ def frames_of(
                 continue
             if end is not None and time >= end:
                 break
-            turns = round(frame.rotation / 90) % 4  # counterclockwise
+            turns = quarter_turns(path, frame.rotation)
             if upright is None:
                 upright = turned((frame.height, frame.width), turns)
             height, width = turned(upright, turns)
             pixels = "rgb24" if colour else "gray"
             image = frame.to_ndarray(format=pixels, height=height, width=width, interpolation="AREA")
             yield np.rot90(image, turns) if turns else image
+
+
+def quarter_turns(path: Path, degrees: int) -> int:
+    """Return how often a frame is turned by 90 degrees, counterclockwise, 0 to 3.
+
+    Raises:
+        DataError: the rotation is no multiple of 90 degrees, or its matrix is invalid.
+    """
+    turns = round(degrees / 90)
+    if not -360 <= degrees <= 360 or abs(degrees - 90 * turns) > 1:  # rounding, on the way from a matrix
+        found = f"{degrees} degrees" if -360 <= degrees <= 360 else "an invalid matrix"
+        what, hint = f"{path} has an unsupported rotation", "export it again, upright, or remove it"
+        raise DataError(what, should="a multiple of 90 degrees", found=found, hint=hint)
+    return turns % 4
 
 
 def turned(size: tuple[int, int], turns: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from elman.data.delimited import Table, find_column, read_table, wrong_width
+from elman.data.magnitudes import LARGEST
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document, read_text
 from elman.errors import DataError
@@ -89,7 +90,9 @@ class PairTable:
         score = score_of(cells[places[2]]) if self.scored else math.nan
         if score is None:
             found = repr(cells[places[2]][:40])
-            raise DataError("invalid score", should="a number, or yes or no", found=found)
+            too_large = cells[places[2]].strip().lstrip("+-")[:1].isdigit()
+            should = f"a number of magnitude {LARGEST:g} or less" if too_large else "a number, or yes or no"
+            raise DataError("invalid score", should=should, found=found)
         return ScoredPair(first, second, score)
 
     def _columns(self, table: Table) -> tuple[Table, list[int]]:
@@ -120,7 +123,7 @@ def read_pairs(sources: Iterable[Path], *, encoding: str = "utf-8", **options: A
 
 
 def score_of(cell: str) -> float | None:
-    """Return the number in a cell, 1 for yes and 0 for no, or None."""
+    """Return the number in a cell, 1 for yes and 0 for no; None where there is none, or one that is too large."""
     text = cell.strip().lower()
     if text in YES | NO:
         return float(text in YES)
@@ -128,4 +131,4 @@ def score_of(cell: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None

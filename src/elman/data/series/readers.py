@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.delimited import read_table
+from elman.data.folders import visible_entries
+from elman.data.magnitudes import LARGEST
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
 from elman.data.series.regularisation import common_step, resample_to_grid
@@ -162,7 +164,7 @@ def _named(place: str, group: str) -> str:
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
     for source in sources:
         if is_dir(source):
-            found = sorted(path for path in source.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+            found = [path for path in visible_entries(source) if path.suffix.lower() in (".csv", ".tsv")]
             if not found:
                 raise DataError(f"{source} holds no series", should="*.csv", found="none of them")
             yield from found
@@ -230,10 +232,17 @@ def _number(column: str, text: str) -> float:
         return math.nan
     try:
         value = float(text)
-        if math.isfinite(value) and "_" not in text:
-            return value
     except ValueError:
-        pass
+        value = math.nan
+    if abs(value) <= LARGEST and "_" not in text:
+        return value
+    if LARGEST < abs(value) < math.inf:
+        raise DataError(
+            f"{column} is too large",
+            should=f"a number of magnitude {LARGEST:g} or less",
+            found=repr(text[:40]),
+            hint="write the column in another unit, or skip such rows with --skip-bad",
+        )
     raise DataError(
         f"{column} is not a number",
         should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",

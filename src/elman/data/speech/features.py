@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.notes import FileNotes
 from elman.data.speech.dataset import SpeechDataset
 from elman.data.speech.eigenlips import Lips
 from elman.data.speech.normalisation import Moments
@@ -29,7 +29,7 @@ def extract_features(
     *,
     skip_bad: bool,
     on_skip: Callable[[str], object],
-    notes: Counter[str],
+    notes: FileNotes,
     copies: int = 1,
 ) -> Iterator[ExtractedFeatures]:
     """Yield sentences with their features, in the memory of one.
@@ -58,7 +58,7 @@ def extract_features(
             first = first or error.what
             continue
         count += 1
-        notes.update(several[0].notes)
+        notes.update(several[0].notes, str(row.source) if isinstance(row.source, Path) else f"sample {count}")
         for utterance in several:
             yield row, utterance.features
     if not count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.notes import FileNotes
 from elman.data.skipped import SkippedRows
 from elman.data.speech.dataset import FeatureScale, save_extractor
 from elman.data.speech.eigenlips import Lips
@@ -25,7 +25,7 @@ from elman.storage.ragged import RaggedArrays
 
 MAX_STEP = 0.04  # seconds of a step of the network, where no stride is set
 STEPS_PER_SYMBOL = 2.5  # of the network at least, but in the twentieth of the sentences that is spoken fastest
-MAX_NOTES, MAX_UNKNOWN = 20, 100  # kinds of notes, and symbols of validation alone, that are shown
+MAX_UNKNOWN = 100  # symbols of validation alone that are shown
 
 
 def prepare_speech(
@@ -62,7 +62,7 @@ def prepare_speech(
         DataError: a file is broken and `skip_bad` is false, or all of a part are.
         SettingError: the vocabulary cannot have this size.
     """
-    skipped, notes = SkippedRows(), Counter[str]()
+    skipped, notes = SkippedRows(), FileNotes()
     of = partial(extract_features, features=features, skip_bad=skip_bad, on_skip=skipped.add, notes=notes)
     speech, moments = write_features(folder, of(training, copies=copies), by_speaker=by_speaker)
     (folder / "validation").mkdir()
@@ -85,7 +85,7 @@ def prepare_speech(
         "training_seconds": round(int(steps.sum()) * features.step),
         "skipped_rows": skipped.count,
         **({"skipped": lines} if lines else {}),
-        **({"notes": [f"{count} files: {note}" for note, count in notes.most_common(MAX_NOTES)]} if notes else {}),
+        **({"notes": notes.lines()} if notes else {}),
         **({"only_in_validation": unknown[:MAX_UNKNOWN]} if unknown else {}),
     }
 

@@ -9,11 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.media.audio import read_sound, speech_span
+from elman.data.media.audio import level_notes, read_sound, speech_span
 
 STEP = 0.01  # seconds from one step of sound to the next
-FULL, CLIPPED = 0.999, 1e-3  # of full scale, and the share of the samples there from which on a sound counts as clipped
-QUIET = 0.003  # of full scale: the loudest sample of a sound that is hardly there, 50 dB below
 
 
 class Utterance(NamedTuple):
@@ -63,11 +61,7 @@ class SoundFeatures:
             samples, rate, before = read_sound(samples, self.rate, longest=self.longest)
             if before != rate:
                 notes.append(f"resampled from {before} to {rate} Hz")
-        loud = np.abs(samples)
-        if (loud >= FULL).mean() >= CLIPPED:
-            notes.append("clipped: the sound is cut off at full scale")
-        if loud.max(initial=0.0) < QUIET:
-            notes.append("hardly any sound: below 0.3 % of full scale")
+        notes += level_notes(samples)
         begin, end = speech_span(samples, self.rate) if self.trim else (0, len(samples))
         return Utterance(self.of_samples(samples[begin:end]).astype(np.float16), begin / self.rate, tuple(notes))
 

@@ -1,8 +1,9 @@
-"""Byte pair encoding (Sennrich et al. 2016) over bytes, by the `tokenizers` library."""
+"""Byte pair encoding (Sennrich et al. 2016) over characters, with bytes for rare ones, by the `tokenizers` library."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE = 8192
 LONGEST_PART = 1 << 16
+BYTES = 256
+_BYTE_SYMBOLS = tuple(f"<0x{byte:02X}>" for byte in range(BYTES))
+_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 class BytePairs(Vocabulary):
     """Byte pair encoding, which encodes every text and decodes it exactly.
 
     The text is split before whitespace, between letters, digits and other signs as in GPT-2, and each part is merged
-    from its bytes. The saved file is the `tokenizer.json` of the `tokenizers` library; only its symbols and merges are
-    read.
+    from its characters. A character without a symbol is spelled in bytes, as with the byte fallback of SentencePiece
+    (Kudo and Richardson 2018); a model reads them and never writes them, so that what it writes are whole characters of
+    the training text. The saved file is the `tokenizer.json` of the `tokenizers` library; only its symbols and merges
+    are read. In files of earlier versions the symbols are merged from bytes, and a model writes bytes.
     """
 
     kind: ClassVar[str] = "bpe"
@@ -31,36 +37,59 @@ class BytePairs(Vocabulary):
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        byte_of = {sign: byte for byte, sign in enumerate(_signs_of_bytes())}
-        symbols = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
-        self._bytes_of = [bytes(byte_of[sign] for sign in symbol) for symbol in symbols]
+        vocab = tokenizer.get_vocab()
+        symbols = sorted(vocab, key=vocab.__getitem__)
+        self._has_characters = symbols[:BYTES] == list(_BYTE_SYMBOLS)
+        if self._has_characters:
+            self._bytes_of = [*(bytes([byte]) for byte in range(BYTES)), *(s.encode() for s in symbols[BYTES:])]
+        else:
+            byte_of = {sign: byte for byte, sign in enumerate(_signs_of_bytes())}
+            self._bytes_of = [bytes(byte_of[sign] for sign in symbol) for symbol in symbols]
 
     @classmethod
     def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
-        """Learn merges until there are `size` symbols (None: 8192), the 256 bytes included.
+        """Learn merges until there are `size` symbols (None: 8192), the 256 bytes and the characters included.
 
-        Memory grows with the number of distinct words only. A small text may give fewer symbols than `size`.
+        All characters of the texts get symbols, as far as they take no more than half of those beyond the bytes, the
+        most frequent first. Memory grows with the number of distinct words only. A small text may give fewer symbols
+        than `size`.
 
         Raises:
-            SettingError: `size` is below 256 or above the limit.
+            SettingError: `size` is above the limit, or leaves no room for the characters.
         """
         size = DEFAULT_SIZE if size is None else size
-        if not 256 <= size <= LARGEST_VOCABULARY:
-            raise SettingError(
-                "invalid value for vocabulary_size",
-                should=f"from 256 (the bytes) to {LARGEST_VOCABULARY}",
-                found=str(size),
-                hint=f"--set vocabulary_size={DEFAULT_SIZE}",
-            )
+        if not BYTES <= size <= LARGEST_VOCABULARY:
+            raise _invalid_size(f"from {BYTES} (the bytes) and the characters to {LARGEST_VOCABULARY}", size)
         from tokenizers.trainers import BpeTrainer
 
-        trainer = BpeTrainer(vocab_size=size, initial_alphabet=_signs_of_bytes(), show_progress=False)
+        counts: Counter[str] = Counter()
+        for text in texts:
+            for piece in text:
+                counts.update(piece)
+        room = size - BYTES
+        needed = min(len(counts), BYTES)
+        if room < needed:
+            raise _invalid_size(f"at least {BYTES + needed}: {BYTES} bytes and {needed} characters of the text", size)
+        ranked = sorted(counts, key=lambda character: (-counts[character], character))
+        alphabet = sorted(ranked[: max(room // 2, needed)])
+        trainer = BpeTrainer(
+            vocab_size=room, initial_alphabet=alphabet, limit_alphabet=len(alphabet), show_progress=False
+        )
         tokenizer = _tokenizer({}, [])
-        tokenizer.train_from_iterator((part for text in texts for part in split_before_whitespace(text)), trainer)
-        return cls(tokenizer)
+        if alphabet:
+            tokenizer.train_from_iterator((part for text in texts for part in split_before_whitespace(text)), trainer)
+        vocab = {symbol: byte for byte, symbol in enumerate(_BYTE_SYMBOLS)}
+        vocab.update((symbol, BYTES + token_id) for symbol, token_id in tokenizer.get_vocab().items())
+        merges = json.loads(tokenizer.to_str())["model"]["merges"]
+        return cls(_tokenizer(vocab, [(left, right) for left, right in merges]))
 
     def __len__(self) -> int:
         return len(self._bytes_of)
+
+    @property
+    def never_written(self) -> range:
+        """The token ids of the bytes; none where the symbols are merged from bytes."""
+        return range(BYTES) if self._has_characters else range(0)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
         """Encode one document, given in any pieces."""
@@ -85,8 +114,9 @@ class BytePairs(Vocabulary):
         vocab, merges = model.get("vocab"), model.get("merges")
         if not isinstance(vocab, dict) or not isinstance(merges, list):
             raise _broken("symbols (vocab) and merges", "at least one of them is missing")
-        _check_symbols(vocab)
-        return cls(_tokenizer(vocab, _checked_merges(vocab, merges)))
+        with_characters = bool(model.get("byte_fallback"))
+        _check_symbols(vocab, with_characters=with_characters)
+        return cls(_tokenizer(vocab, _checked_merges(vocab, merges), with_characters=with_characters))
 
     def _file_content(self) -> str:
         return self._tokenizer.to_str()
@@ -95,7 +125,7 @@ class BytePairs(Vocabulary):
 def split_before_whitespace(pieces: Iterable[str]) -> Iterator[str]:
     """Split one document into parts that are encoded independently, with the same result for any pieces.
 
-    No symbol of the byte-level splitting has whitespace after another sign, so a part may always end there. A longer
+    No symbol of this splitting has whitespace after another sign, so a part may always end there. A longer
     run without such a place is split after 65,536 characters.
     """
     rest = ""
@@ -126,16 +156,21 @@ def _signs_of_bytes() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def _tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+def _tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]], *, with_characters: bool = True) -> Tokenizer:
+    """Return the tokenizer of symbols merged from characters, or from bytes as in files of earlier versions."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    tokenizer = Tokenizer(models.BPE(vocab, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE(vocab, merges, byte_fallback=with_characters))
+    if with_characters:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
+        tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 
-def _check_symbols(vocab: dict[Any, Any]) -> None:
+def _check_symbols(vocab: dict[Any, Any], *, with_characters: bool) -> None:
     signs = _signs_of_bytes()
     known = set(signs)
     if len(vocab) > LARGEST_VOCABULARY:
@@ -143,6 +178,12 @@ def _check_symbols(vocab: dict[Any, Any]) -> None:
     token_ids = [token_id for token_id in vocab.values() if type(token_id) is int]
     if sorted(token_ids) != list(range(len(vocab))):
         raise _broken(f"symbols with the token ids 0 to {len(vocab) - 1}", "other token ids")
+    if with_characters:
+        if "" in vocab:
+            raise _broken("symbols of at least one character", "an empty one")
+        if any(vocab.get(symbol) != byte for byte, symbol in enumerate(_BYTE_SYMBOLS)):
+            raise _broken(f"the {BYTES} bytes first", "some are missing, or elsewhere")
+        return
     if not all(symbol and known.issuperset(symbol) for symbol in vocab):
         raise _broken("symbols made of the signs for bytes", "a symbol with another sign")
     if not known.issubset(vocab):
@@ -161,6 +202,15 @@ def _checked_merges(vocab: dict[str, int], merges: list[Any]) -> list[tuple[str,
             raise _broken("merges of symbols into a symbol", repr(merge)[:40])
         checked.append((left, right))
     return checked
+
+
+def _invalid_size(should: str, size: int) -> SettingError:
+    return SettingError(
+        "invalid value for vocabulary_size",
+        should=should,
+        found=str(size),
+        hint=f"--set vocabulary_size={DEFAULT_SIZE}",
+    )
 
 
 def _broken(should: str, found: str) -> BrokenRun:

@@ -64,6 +64,7 @@ class Streams(ResumableBatches[Window]):
         seed: the seed of the lengths; each length depends only on seed, epoch and offset.
         drop: see above.
         warmup: see above; unused if `drop` is true.
+        unscored: a token id that is never a target; None for none.
 
     Attributes:
         length: the steps of each stream, with those of the warm-up.
@@ -75,7 +76,7 @@ class Streams(ResumableBatches[Window]):
 
     def __init__(
         self, text: TokenFile, *, batch_size: int, window: int, vary: bool = False, seed: int = 0, drop: bool = True,
-        warmup: int = 0,
+        warmup: int = 0, unscored: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         sizes = (("batch_size", batch_size, 1, 32), ("window", window, 1, 64), ("warmup", warmup, 0, 0))
@@ -84,6 +85,7 @@ class Streams(ResumableBatches[Window]):
                 hint = f"{name}={default}"
                 raise SettingError(f"invalid value for {name}", should=f"at least {least}", found=str(value), hint=hint)
         self.text, self.batch_size, self.window, self.vary, self.seed = text, batch_size, window, vary, seed
+        self._unscored = unscored
         predictions = len(text) - 1
         self._stride = predictions // batch_size if drop else -(-predictions // batch_size)
         self._check_length(drop)
@@ -143,6 +145,8 @@ class Streams(ResumableBatches[Window]):
             first = max(begin, min(b * self._stride, end))  # the first target
             target_BT[b, first - zero : end - zero] = piece[first - begin + 1 :]
             self._mark_documents(b, zero, begin, end, target_BT, resets_BT)
+        if self._unscored is not None:
+            target_BT[target_BT == self._unscored] = IGNORED
         if start == 0:
             resets_BT[:, 0] = False  # the state is initial there anyway
         return Window(

@@ -7,7 +7,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from elman.data.text.vocabulary import FORMAT_VERSION, ByteDecoder, Decoder, TokenIds, Vocabulary
+from elman.data.text.vocabulary import (
+    FORMAT_VERSION,
+    ByteDecoder,
+    Decoder,
+    TokenIds,
+    Vocabulary,
+    smallest_dtype,
+)
 from elman.errors import BrokenRun, DataError, SettingError
 
 CODE_POINTS = 0x110000
@@ -60,13 +67,14 @@ class Bytes(Vocabulary):
 class Characters(Vocabulary):
     """The characters (Unicode code points) of the training text, in order.
 
-    There is no symbol for unknown characters: a text with another character is refused.
+    A text with another character is refused, or with `unknown=True` the character gets the token id V, one more than
+    the symbols have. A model reads that id as a vector of zeros and never writes it, so that its size stays the same.
     """
 
     kind: ClassVar[str] = "characters"
 
-    def __init__(self, characters: str) -> None:
-        self.characters = characters
+    def __init__(self, characters: str, *, unknown: bool = False) -> None:
+        self.characters, self._has_unknown = characters, unknown
         self._bytes_of = [character.encode() for character in characters]
         self._id_of = np.full(CODE_POINTS, -1, np.int32)
         self._id_of[_code_points(characters)] = np.arange(len(characters), dtype=np.int32)
@@ -98,12 +106,28 @@ class Characters(Vocabulary):
     def __len__(self) -> int:
         return len(self.characters)
 
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The type of the token ids that `encode` returns."""
+        return smallest_dtype(len(self) + self._has_unknown)
+
+    @property
+    def unknown(self) -> int | None:
+        """The token id of every other character, V; None where such a character is refused."""
+        return len(self) if self._has_unknown else None
+
+    def with_unknown(self) -> Characters:
+        """Return the same vocabulary with a token id for every other character."""
+        return Characters(self.characters, unknown=True)
+
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
         """Encode one document, given in any pieces."""
         done = 0
         for piece in pieces:
             token_ids = self._id_of[_code_points(piece)]
-            if len(token_ids) and token_ids.min() < 0:
+            if self._has_unknown:
+                token_ids[token_ids < 0] = len(self)
+            elif len(token_ids) and token_ids.min() < 0:
                 offset = int(np.argmin(token_ids))
                 raise self._unknown(piece[offset], done + offset)
             yield token_ids.astype(self.dtype)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elman.data.folders import is_hidden
 from elman.errors import DataError, SettingError, valid_unicode
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".tokens")
@@ -82,6 +83,8 @@ class Document:
                 self._refuse_binary(chunk, done)
             skipped = 3 if is_utf8 and done == 0 and chunk.startswith(codecs.BOM_UTF8) else 0
             piece = self._decode(decoder, chunk[skipped:], done + skipped)
+            if not is_utf8 and characters == 0:
+                piece = piece.removeprefix("\ufeff")  # which utf-16-le, utf-16-be and others leave
             yield piece if is_utf8 else self._checked(piece, characters)  # UTF-8 has no surrogates
             done, characters = done + len(chunk), characters + len(piece)
         piece = self._decode(decoder, b"", done, final=True)
@@ -119,13 +122,13 @@ class Document:
         return piece
 
     def _refuse_binary(self, chunk: bytes, done: int) -> None:
-        mark = next((mark for mark in _MARKS if done == 0 and chunk.startswith(mark)), None)
+        mark = None if done else byte_order_mark(chunk)
         if mark is not None:
             raise DataError(
                 f"{self.name} is not valid UTF-8",
                 should="a file in UTF-8",
-                found=f"the byte order mark of {_MARKS[mark].upper()}",
-                hint=f"--set encoding={_MARKS[mark]}",
+                found=f"the byte order mark of {mark.upper()}",
+                hint=f"--set encoding={mark}",
             )
         zero = chunk.find(b"\0")
         if zero >= 0:
@@ -183,6 +186,11 @@ def read_text(
     return [Document(str(file), file, encoding) for file in files.values()]
 
 
+def byte_order_mark(chunk: bytes) -> str | None:
+    """Return the encoding of UTF-16 or UTF-32 whose byte order mark begins a file; None where none does."""
+    return next((encoding for mark, encoding in _MARKS.items() if chunk.startswith(mark)), None)
+
+
 def _check_encoding(encoding: str) -> None:
     try:
         "".encode(encoding)  # refuses codecs that are not text encodings
@@ -226,8 +234,8 @@ def _folder(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
             folders.clear()
             continue
         entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in (Path(parent, name) for name in names if not name.startswith(".")):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        for file in (Path(parent, name) for name in names if not is_hidden(name)):
             if file.suffix.lower() in suffixes and stat.S_ISREG((status := file.stat()).st_mode) and status.st_size:
                 files.append(file)
     if not files:

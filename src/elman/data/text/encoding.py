@@ -41,7 +41,11 @@ def encode_line(vocabulary: Vocabulary, line: str) -> NDArray[np.int64]:
 
 
 def symbols_of(vocabulary: Vocabulary, token_ids: Iterable[int]) -> list[str]:
-    """Return the text of each symbol; a character of several symbols stands at the last of them."""
+    """Return the text of each symbol; a character of several symbols stands at the last of them.
+
+    Unknown symbols, whose ids are not below the size of the vocabulary, are U+FFFD.
+    """
     decoder = vocabulary.decoder()
-    pieces = [decoder.push(int(token_id)) for token_id in token_ids]
+    size = len(vocabulary)
+    pieces = [decoder.push(int(token_id)) if token_id < size else "\ufffd" for token_id in token_ids]
     return [*pieces[:-1], pieces[-1] + decoder.finish()] if pieces else []

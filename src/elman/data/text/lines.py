@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from elman.data.text.documents import Document, read_text
+from elman.data.compressed import opened
+from elman.data.text.documents import Document, byte_order_mark, read_text
 from elman.errors import DataError
 from elman.storage.files import is_file
 from elman.storage.ragged import RaggedArrays
@@ -80,16 +78,21 @@ def file_lines(path: Path) -> Iterator[str]:
     Raises:
         DataError: the file is missing, broken, not valid UTF-8, or a line is too long.
     """
-    try:
-        with io.BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
-            yield from decoded_lines(file, str(path))
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path} cannot be read", should="a text file, plain or .gz", found=reason) from error
+    with opened(path, "a text file, plain or .gz") as file:
+        yield from decoded_lines(file, str(path))
 
 
 def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
     """Yield the lines of an open file as `file_lines` does, with `name` for messages."""
+    return (decoded_line(line, number, name) for number, line in enumerate(raw_lines(file, name), 1))
+
+
+def raw_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the lines of an open file as they come, as bytes with their ends; `decoded_line` makes text of each.
+
+    Raises:
+        DataError: a line is too long.
+    """
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
@@ -100,12 +103,29 @@ def decoded_lines(file: BinaryIO, name: str) -> Iterator[str]:
                 found="more",
                 hint="split it into sentences, a line each",
             )
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name}, line {number} is not valid UTF-8",
-                should="text in UTF-8",
-                found=f"the byte {line[error.start]:#04x} at offset {error.start}",
-                hint=f"iconv -f latin1 -t utf-8{f' {name}' if is_file(Path(name)) else ', before it is piped in'}",
-            ) from error
+        yield line
+
+
+def decoded_line(line: bytes, number: int, name: str) -> str:
+    """Return a line of UTF-8 as text, without whitespace at its ends.
+
+    Args:
+        line: its bytes.
+        number: of the line, from 1; the first may begin with a byte order mark.
+        name: what the message calls the file.
+
+    Raises:
+        DataError: it is not valid UTF-8.
+    """
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError as error:
+        mark = byte_order_mark(line) if number == 1 else None
+        found = f"the byte {line[error.start]:#04x} at offset {error.start}"
+        place = f" {name}" if is_file(name) else ", before it is piped in"
+        raise DataError(
+            f"{name}, line {number} is not valid UTF-8",
+            should="text in UTF-8",
+            found=f"the byte order mark of {mark.upper()}" if mark else found,
+            hint=f"iconv -f {mark or 'latin1'} -t utf-8{place}",
+        ) from error

@@ -43,7 +43,7 @@ class _Notes:
     Attributes:
         origin: the fingerprint of the vocabulary, and the stamps of the documents.
         fingerprint: SHA-256 of the raw text, in hexadecimal.
-        vocabulary_size: every token id is below it.
+        vocabulary_size: every token id is below it; one more than the vocabulary has symbols, if some are unknown.
     """
 
     origin: dict[str, Any]
@@ -107,6 +107,13 @@ class TokenFile:
             )
         return self.part(0, cut), self.part(cut, len(self))
 
+    def count_of(self, token_id: int | None) -> int:
+        """Return how often a token id occurs; 0 for none."""
+        if token_id is None:
+            return 0
+        parts = range(0, len(self), _CHECKED_AT_ONCE)
+        return sum(int(np.count_nonzero(self.token_ids[n : n + _CHECKED_AT_ONCE] == token_id)) for n in parts)
+
     def part(self, start: int, stop: int) -> Self:
         """Return the tokens `start` to `stop` as a view, which begins with a document."""
         inside = self.document_starts[(self.document_starts > start) & (self.document_starts < stop)] - start
@@ -151,12 +158,13 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
     file.write(bytes(_HEADER.size))
     starts: list[int] = []
     digests: list[str] = []
-    count = 0
+    count, size = 0, len(vocabulary)
     for document in documents:
         start, hasher = count, hashlib.sha256()
         for token_ids in _encoded(document, vocabulary, hasher):
             file.write(np.ascontiguousarray(token_ids, vocabulary.dtype).data)
             count += len(token_ids)
+            size = max(size, 1 + int(token_ids.max(initial=0)))
         digests.append(hasher.hexdigest())
         if count > start:
             starts.append(start)
@@ -164,7 +172,7 @@ def _write(file: BinaryIO, documents: Sequence[Document], vocabulary: Vocabulary
         hint = "another text, or --set vocabulary=characters"
         raise DataError("the text has no tokens", should="at least one", found="none", hint=hint)
     fingerprint = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    encoded_notes = json.dumps(asdict(_Notes(origin, fingerprint, len(vocabulary)))).encode()
+    encoded_notes = json.dumps(asdict(_Notes(origin, fingerprint, size))).encode()
     width = vocabulary.dtype.itemsize
     file.write(bytes(-count * width % 8))
     file.write(np.array(starts, "<i8").tobytes())

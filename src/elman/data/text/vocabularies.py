@@ -11,7 +11,7 @@ from typing import Any
 from elman.data.text.bpe import BytePairs
 from elman.data.text.characters import Bytes, Characters
 from elman.data.text.documents import Document
-from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Vocabulary
+from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Rereadable, Vocabulary
 from elman.data.text.words import Words
 from elman.errors import BrokenRun, RunError, look_up
 from elman.storage.files import checked_object, is_dir, is_file, read_checked
@@ -36,7 +36,7 @@ def build_vocabulary(kind: str, documents: Sequence[Document], *, size: int | No
         DataError: a document cannot be read as text, or is empty.
     """
     build = look_up("vocabulary", kind, VOCABULARIES).build
-    return build((document.pieces() for document in documents), size=size)
+    return build([Rereadable(document.pieces) for document in documents], size=size)
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:

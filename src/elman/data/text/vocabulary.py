@@ -10,9 +10,9 @@ import codecs
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from elman.storage.files import write_bytes
 
 TokenIds = NDArray[np.unsignedinteger[Any]]
 """Token ids, (N,), of the smallest unsigned type that holds the vocabulary."""
+
+T = TypeVar("T")
 
 FORMAT_VERSION = 1
 LARGEST_VOCABULARY = 1 << 24
@@ -35,6 +37,16 @@ class Decoder(Protocol):
 
     def finish(self) -> str:
         """Return the rest, for example a replacement character for an incomplete one, and reset the decoder."""
+
+
+class Rereadable(Iterable[T]):
+    """An iterable that begins again each time: texts that are read twice, and not held in memory."""
+
+    def __init__(self, begin: Callable[[], Iterator[T]]) -> None:
+        self._begin = begin
+
+    def __iter__(self) -> Iterator[T]:
+        return self._begin()
 
 
 def smallest_dtype(size: int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -61,7 +73,8 @@ class Vocabulary(ABC):
         """Choose the symbols from texts, each given as pieces in order, in bounded memory.
 
         Args:
-            texts: the pieces of each document; the result does not depend on how it is split into pieces.
+            texts: the pieces of each document; the result does not depend on how it is split into pieces. Byte pairs
+                read them twice, so that no iterator will do.
             size: the most symbols, reserved ones included; None for the default of the kind.
         """
 
@@ -77,6 +90,20 @@ class Vocabulary(ABC):
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The type of the token ids that `encode` returns."""
         return smallest_dtype(len(self))
+
+    @property
+    def unknown(self) -> int | None:
+        """The token id of everything that has no symbol of its own; None where there is no such id."""
+        return None
+
+    def with_unknown(self) -> Vocabulary:
+        """Return the vocabulary that encodes every text; the same one where none is refused."""
+        return self
+
+    @property
+    def never_written(self) -> range:
+        """The token ids that a text is read with, and that a model must not write."""
+        return range(0)
 
     @abstractmethod
     def encode_pieces(self, pieces: Iterable[Any]) -> Iterator[TokenIds]:

@@ -27,7 +27,6 @@ class Words(Vocabulary):
 
     Attributes:
         words: the symbols.
-        unknown: the token id of `<unk>`.
         end_of_line: the token id of `<eos>`.
     """
 
@@ -36,7 +35,7 @@ class Words(Vocabulary):
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
         self._id_of = {word: token_id for token_id, word in enumerate(self.words)}
-        self.unknown, self.end_of_line = self._id_of[UNKNOWN], self._id_of[END_OF_LINE]
+        self._unknown, self.end_of_line = self._id_of[UNKNOWN], self._id_of[END_OF_LINE]
 
     @classmethod
     def build(cls, texts: Iterable[Iterable[str]], *, size: int | None = None) -> Self:
@@ -77,9 +76,14 @@ class Words(Vocabulary):
     def __len__(self) -> int:
         return len(self.words)
 
+    @property
+    def unknown(self) -> int:
+        """The token id of `<unk>`."""
+        return self._unknown
+
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[TokenIds]:
         """Encode one document, given in any pieces."""
-        get, unknown, dtype = self._id_of.get, self.unknown, self.dtype
+        get, unknown, dtype = self._id_of.get, self._unknown, self.dtype
         for words in split_words(pieces):
             yield np.fromiter(map(get, words, repeat(unknown)), dtype, len(words))
 

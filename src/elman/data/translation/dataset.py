@@ -65,7 +65,7 @@ class ParallelDataset:
             vocabularies: of both sides.
             max_symbols: symbols of a line.
             skipped: counts the skipped pairs.
-            skip_bad: skip pairs with too many symbols, or with a character without a symbol.
+            skip_bad: skip pairs with too many symbols.
 
         Raises:
             DataError: such a pair is there and `skip_bad` is false, or all are such pairs.

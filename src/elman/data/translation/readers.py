@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +25,20 @@ class SentencePair(NamedTuple):
 
 
 def read_parallel(
-    sources: Sequence[Path], *, skipped: SkippedRows | None = None, skip_bad: bool = False
+    sources: Sequence[Path],
+    *,
+    lowercase: bool = False,
+    skipped: SkippedRows | None = None,
+    skip_bad: bool = False,
 ) -> Iterator[SentencePair]:
-    """Yield the pairs of `numbered_pairs` alone."""
-    return (pair for _, pair in numbered_pairs(sources, skipped=skipped, skip_bad=skip_bad))
+    """Yield the pairs of `numbered_pairs` alone, on demand with the sources in lower case."""
+    rows = numbered_pairs(sources, skipped=skipped, skip_bad=skip_bad)
+    return (pair for _, pair in (lowercased(rows) if lowercase else rows))
+
+
+def lowercased(rows: Iterable[tuple[int, SentencePair]]) -> Iterator[tuple[int, SentencePair]]:
+    """Yield numbered pairs with their sources in lower case."""
+    return ((number, SentencePair(pair.source.lower(), pair.target)) for number, pair in rows)
 
 
 def numbered_pairs(

@@ -8,7 +8,7 @@ from pathlib import Path
 from elman.data.batching import count_held_out
 from elman.data.skipped import SkippedRows
 from elman.data.translation.builtin import dates_in_words
-from elman.data.translation.readers import numbered_pairs
+from elman.data.translation.readers import lowercased, numbered_pairs
 from elman.data.translation.spool import SpooledPairs
 
 DATES = 6000
@@ -22,6 +22,7 @@ def split_parallel(
     share: float,
     validation_data: Sequence[Path],
     seed: int,
+    lowercase: bool = False,
     skipped: SkippedRows,
     skip_bad: bool,
 ) -> tuple[SpooledPairs, SpooledPairs]:
@@ -33,6 +34,7 @@ def split_parallel(
         share: of the pairs, at the end, for validation.
         validation_data: sources for validation instead.
         seed: of the dates.
+        lowercase: whether sources are in lower case.
         skipped: counts broken pairs.
         skip_bad: whether broken pairs are skipped.
 
@@ -43,6 +45,7 @@ def split_parallel(
     def spooled(name: str, files: Sequence[Path]) -> SpooledPairs:
         dates = enumerate(dates_in_words(DATES, seed=seed), 1)
         rows = numbered_pairs(files, skipped=skipped, skip_bad=skip_bad) if files else dates
+        rows = lowercased(rows) if lowercase else rows
         return SpooledPairs.write(folder / name, tuple(map(str, files)) or ("dates in words",), rows)
 
     pairs = spooled("pairs", sources)

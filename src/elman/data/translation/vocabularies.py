@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from elman.data.skipped import SkippedRows
 from elman.data.text.encoding import encode_line, in_pieces
 from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, load_vocabulary
+from elman.data.text.vocabulary import Rereadable
 from elman.data.translation.readers import SentencePair
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
@@ -42,7 +43,7 @@ class VocabularyPair(NamedTuple):
         """Choose the symbols of both sides out of pairs, and keep them in the folder; no more than a piece is held.
 
         Args:
-            parts: the pairs, which are read once for each vocabulary.
+            parts: the pairs, which are read twice for each vocabulary.
             folder: where the vocabularies go.
             kind: a name in `VOCABULARIES`.
             size: the number of symbols, for the kinds that choose them.
@@ -53,11 +54,13 @@ class VocabularyPair(NamedTuple):
         """
 
         def build(name: str, sides: slice) -> Vocabulary:
-            lines = (f" {line}\n" for part in parts for pair in part for line in pair[sides])
-            found = VOCABULARIES[kind].build([in_pieces(lines)], size=size)
+            def pieces() -> Iterator[str]:
+                return in_pieces(f" {line}\n" for part in parts for pair in part for line in pair[sides])
+
+            vocabulary = VOCABULARIES[kind].build([Rereadable(pieces)], size=size)
             (folder / name).mkdir()
-            found.save(folder / name)
-            return found
+            vocabulary.save(folder / name)
+            return vocabulary
 
         if joint:
             both = build(JOINT, slice(2))
@@ -75,6 +78,10 @@ class VocabularyPair(NamedTuple):
             both = load_vocabulary(folder / JOINT)
             return cls(both, both)
         return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))
+
+    def with_unknown(self) -> Self:
+        """Return the vocabularies that encode every text, see `Vocabulary.with_unknown`."""
+        return type(self)(self.source.with_unknown(), self.target.with_unknown())
 
     def encode(self, pair: SentencePair) -> EncodedPair:
         """Return the token ids of both sides."""

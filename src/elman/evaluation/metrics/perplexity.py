@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,7 @@ def perplexity(
     text: TokenFile,
     *,
     characters: int | None = None,
+    unscored: int | None = None,
     device: torch.device | str = "cpu",
     streams: int | None = None,
     window: int = WINDOW,
@@ -49,6 +51,7 @@ def perplexity(
         nats: of the model, in evaluation mode.
         text: the text to predict.
         characters: the number of characters of the predicted symbols; None if undefined.
+        unscored: the token id of unknown symbols that are read and not predicted; None for none.
         device: where the model is.
         streams: how many streams; None for the rule above.
         window: steps at a time.
@@ -61,7 +64,7 @@ def perplexity(
         DataError: the text has no symbol to predict.
     """
     batch_size = streams or max(1, min(MAX_STREAMS, len(text) // STREAM))
-    windows = Streams(text, batch_size=batch_size, window=window, drop=False, warmup=WARMUP)
+    windows = Streams(text, batch_size=batch_size, window=window, drop=False, warmup=WARMUP, unscored=unscored)
     total, count, state = 0.0, 0, None
     with torch.no_grad():
         for piece in windows:
@@ -91,11 +94,27 @@ def count_characters(vocabulary: Vocabulary, text: TokenFile) -> int | None:
     """Return how many characters the predicted symbols stand for, those after each document's first; None for words."""
     if vocabulary.kind == "words":
         return None
-    predicted = len(text) - len(text.document_starts)
     if vocabulary.kind == "characters":
-        return predicted
+        unknown = text.count_of(vocabulary.unknown)
+        starts = int(np.count_nonzero(text.token_ids[text.document_starts] == vocabulary.unknown)) if unknown else 0
+        return len(text) - len(text.document_starts) - (unknown - starts)
     firsts = set(text.document_starts.tolist())
     decoder = vocabulary.decoder()
     # The first symbol of a document is not predicted, but a character may begin in it.
     pushed = ((i, len(decoder.push(int(token_id)))) for i, token_id in enumerate(text.token_ids))
     return sum(length for i, length in pushed if i not in firsts)
+
+
+def unscored_symbol(vocabulary: Vocabulary) -> int | None:
+    """Return the token id of unknown symbols, where the model has none of that id and cannot predict it."""
+    return vocabulary.unknown if vocabulary.unknown is not None and vocabulary.unknown >= len(vocabulary) else None
+
+
+def unknown_metrics(vocabulary: Vocabulary, text: TokenFile) -> dict[str, Any]:
+    """Return how many symbols of a text are unknown, and how they count; nothing where no symbol is unknown."""
+    count = text.count_of(vocabulary.unknown)
+    if not count:
+        return {}
+    is_scored = unscored_symbol(vocabulary) is None
+    how = "each is predicted as the symbol <unk>" if is_scored else "they are read as zeros, and not predicted"
+    return {"unknown_symbols": count, "unknown": f"{count} of {len(text)} symbols are not in the vocabulary; {how}"}

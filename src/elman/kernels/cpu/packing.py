@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from elman.kernels.cpu import passes
 from elman.kernels.cpu.passes import KINDS
@@ -17,11 +19,12 @@ if passes.missing is None:
 class _Entry:
     """Packed weights, and how to see that the weights are still those."""
 
-    __slots__ = ("b_hh", "b_ih", "hh", "ih", "kind", "packed", "versions")
+    __slots__ = ("b_hh", "b_ih", "end", "hh", "ih", "kind", "packed", "versions")
 
     def __init__(self, kind: str, weights: Weights, versions: tuple[int, ...], packed: _engine.Packed) -> None:
         self.ih, self.hh, self.b_ih, self.b_hh = (_nothing if t is None else weakref.ref(t) for t in weights[:4])
         self.kind, self.versions, self.packed = kind, versions, packed
+        self.end = weakref.finalize(weights.ih, _cache.pop, id(weights.ih), None)
 
 
 def _nothing() -> None:
@@ -59,10 +62,17 @@ def packed_weights(kind: str, weights: Weights) -> _engine.Packed:
     ):
         return entry.packed
     packed = _pack(kind, weights)
-    if id(ih) not in _cache:
-        weakref.finalize(ih, _cache.pop, id(ih), None)
+    forget([ih])
     _cache[id(ih)] = _Entry(kind, weights, versions, packed)
     return packed
+
+
+def forget(tensors: Iterable[Tensor | None]) -> None:
+    """Drop what is cached for these weights, and with it every weak reference to them."""
+    for tensor in tensors:
+        entry = _cache.pop(id(tensor), None)
+        if entry is not None:
+            entry.end.detach()
 
 
 def _pack(kind: str, weights: Weights) -> _engine.Packed:

@@ -1,0 +1,188 @@
+"""`DropIn`, a layer that torch.nn has too: an instance of torch's class, with elman's `forward`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.fx import Proxy
+from torch.nn.utils.rnn import PackedSequence
+
+from elman.errors import SettingError
+from elman.layers import compilation as compilation  # torch.compile takes the layers
+from elman.layers.recurrent import Recurrent
+
+
+class DropInType(type):
+    """The class of a class that stands for one of torch.nn's, and is equal to it: `type(layer) == torch.nn.LSTM`.
+
+    Programs pick layers by class as often as by isinstance: torch's quantization and many initialisations look up
+    `type(layer)` in a set or a dictionary.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return isinstance(other, type) and stands_for(cls) is stands_for(other)
+
+    def __hash__(cls) -> int:
+        original = stands_for(cls)
+        return type.__hash__(cls) if original is cls else hash(original)
+
+
+def stands_for(cls: type) -> type:
+    """Return the class that a class stands for: torch's for elman's layers, the user's for its accelerated form."""
+    original: type = vars(cls).get("_original", cls)
+    return original
+
+
+class DropIn(Recurrent, metaclass=DropInType):
+    """Layers that torch.nn has too. A subclass derives from torch's layer besides, and names it as `torch_class`.
+
+    Parameters, attributes and the methods that are not about running are torch's. Where no engine can run a call,
+    torch's own operator does.
+
+    Attributes:
+        torch_class: torch's layer of the same kind.
+    """
+
+    torch_class: ClassVar[type[nn.RNNBase]]
+
+    mode: str
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._all_weights = [self._names(k, d) for k in range(self.num_layers) for d in range(self.num_directions)]
+        self._flat_weights_names = [name for names in self._all_weights for name in names]
+        # What torch.nn does not have is not of torch's kinds, and whatever converts layers by their kind refuses it.
+        if not self.learn_initial_state and self.cell.kernel in MODES:
+            self.mode = MODES[self.cell.kernel]
+
+    def _names(self, layer: int, direction: int) -> list[str]:
+        suffix = f"_l{layer}" + ("_reverse" if direction else "")
+        names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self.bias else [])]
+        return [name + suffix for name in (*names, *(["weight_hr"] if self.proj_size else []))]
+
+    @property
+    def _flat_weights(self) -> list[Any]:
+        """The parameters in torch's order, as they are now: nothing is kept that could go stale."""
+        return [getattr(self, name, None) for name in self._flat_weights_names]
+
+    @_flat_weights.setter
+    def _flat_weights(self, weights: object) -> None:
+        pass
+
+    @property
+    def _flat_weight_refs(self) -> list[Any]:
+        return []
+
+    @_flat_weight_refs.setter
+    def _flat_weight_refs(self, references: object) -> None:
+        pass
+
+    def _update_flat_weights(self) -> None:
+        pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+    def flatten_parameters(self) -> None:
+        """Do what torch's layer does: on a GPU, for cuDNN, put the parameters into one block of memory."""
+        if "_flat_weights_names" in self.__dict__:
+            self.torch_class.flatten_parameters(self)  # type: ignore[arg-type]
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return torch's layer with the same parameters, which is what `torch.jit.script` compiles.
+
+        Raises:
+            SettingError: torch.nn has no such layer.
+        """
+        refusal = self._options_refusal()
+        if refusal is not None:
+            raise SettingError(
+                "torch.jit.script cannot compile this layer",
+                should="options that torch.nn has too, for which torch's own operator runs",
+                found=refusal,
+                hint="torch.export",
+            )
+        warnings.warn(
+            "torch.jit.script puts torch.nn's layer in the place of elman's, in the model it is given too; "
+            "elman.accelerate(model) afterwards makes it elman's again",
+            stacklevel=2,
+        )
+        layer = self.torch_class.__new__(self.torch_class)
+        own = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
+        layer.__dict__.update({name: value for name, value in vars(self).items() if name not in own})
+        layer._init_flat_weights()
+        return layer
+
+    def _options_refusal(self) -> str | None:
+        if "mode" not in self.__dict__:
+            return "learn_initial_state=True" if self.learn_initial_state else f"the cell {type(self.cell).__name__}"
+        if self.variational and self.dropout and self.training:
+            return "variational=True while training"
+        return None
+
+    def torch_refusal(
+        self, x_TBI: Tensor | None, lengths: Tensor | Sequence[int] | None, resets: Tensor | None
+    ) -> str | None:
+        """Return why torch's own operator cannot run a call of all layers, or None."""
+        option = self._options_refusal()
+        if option is not None:
+            return f"torch.nn has no {option}"
+        if lengths is not None or resets is not None:
+            return f"torch.nn has no {'lengths' if lengths is not None else 'resets'}="
+        if x_TBI is not None and 0 in x_TBI.shape[:2]:
+            return "torch's operator does not take an empty sequence or batch"
+        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+            return "the call is compiled, which torch's operator would break in two"
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return "torch's operator has no rule for a function transform (torch.func: vmap, grad, jvp)"
+        if forward_ad._current_level >= 0:
+            return "torch's operator has no forward-mode differentiation"
+        return None
+
+    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+        forward: Any = self.torch_class.forward
+        if not self.proj_size:
+            return forward(self, input, hx)  # type: ignore[no-any-return]
+        with warnings.catch_warnings():  # that oneDNN has no projections, where nobody asked for oneDNN
+            warnings.filterwarnings("ignore", message="LSTM with projections is not supported")
+            return forward(self, input, hx)  # type: ignore[no-any-return]
+
+    def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
+        if isinstance(input, Proxy):
+            return _leaf(self, input, hx, lengths, resets)
+        x = input.data if isinstance(input, PackedSequence) else input
+        is_traced = torch._C._get_tracing_state() is not None or torch.onnx.is_in_onnx_export()
+        if not is_traced and not any(map(_is_overridden, (x, *_states(hx), *self._flat_weights))):
+            return None
+        if self.torch_refusal(None, lengths, resets) is not None:
+            return None
+        return self._forward_torch(input, hx)
+
+
+MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
+"""Torch's name of a cell, by ours."""
+
+
+def _leaf(layer: DropIn, input: Proxy, hx: Any, lengths: Any, resets: Any) -> Proxy:
+    """Return the call of a layer as one node of the graph that torch.fx traces, as it does torch.nn's layers."""
+    options = {name: value for name, value in (("lengths", lengths), ("resets", resets)) if value is not None}
+    tracer = input.tracer
+    path = tracer.path_of_module(layer)  # type: ignore[attr-defined]
+    return tracer.create_proxy("call_module", path, (input,) if hx is None else (input, hx), options)
+
+
+def _states(hx: Any) -> tuple[Any, ...]:
+    return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+
+
+def _is_overridden(value: Any) -> bool:
+    """Whether a value takes calls of torch's functions into its own hands by `__torch_function__`."""
+    method = getattr(type(value), "__torch_function__", None)
+    if method is None or method is torch._C._disabled_torch_function_impl:
+        return False
+    return getattr(method, "__func__", method) is not Tensor.__torch_function__.__func__  # type: ignore[attr-defined]
