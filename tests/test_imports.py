@@ -16,13 +16,14 @@ import elman
 
 SOURCE = Path(elman.__file__).parent
 
-GROUND = {"errors", "shapes", "settings"}
+GROUND = {"errors", "number_format", "shapes", "settings"}
 """Everyone may import these."""
 
 BELOW_RECIPES = {"data", "evaluation", "models", "modules", "plots", "predictors", "storage", "training"}
 
 OURS: dict[str, set[str]] = {
     "errors": set(),
+    "number_format": set(),
     "shapes": set(),
     "settings": set(),
     "storage": set(),
@@ -46,6 +47,7 @@ OURS: dict[str, set[str]] = {
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
+    "number_format": set(),
     "shapes": set(),
     "settings": set(),
     "storage": {"numpy", "torch", "safetensors"},

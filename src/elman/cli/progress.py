@@ -11,6 +11,7 @@ from rich.text import Text
 
 from elman.cli.console import PrintedConsole
 from elman.errors import shell_word
+from elman.number_format import decimal
 
 if TYPE_CHECKING:
     from elman.recipes.run import Trained, TrainingProgress
@@ -81,10 +82,10 @@ class Progress:
         assert self._first is not None
         symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
         speed = f"{symbols / seconds:,.0f} {moment.unit}/s  " if seconds > 0.5 else ""
-        # Over all of the training: for a budget in minutes this is exact, and for the others it settles soonest.
-        is_known = moment.done > 0 and moment.seconds > 0.5
-        left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if is_known else ""
-        line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
+        left = f"{clock(moment.left)} left" if moment.left is not None and moment.seconds > 0.5 else ""
+        # A row has the mean since the last evaluation.
+        loss = moment.loss if moment.row is not None or moment.mean_loss is None else moment.mean_loss
+        line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {decimal(loss)}  {speed}{left}".rstrip()
         return f"{line}  {self._gradient(moment)}" if self._gradients else line
 
     def _gradient(self, moment: TrainingProgress) -> str:

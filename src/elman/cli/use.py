@@ -37,7 +37,7 @@ def evaluate(
     """Evaluate a trained run on DATA, by the metrics of its training, beside trivial predictors."""
     from elman.recipes import use
 
-    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad, options=gather({}, set_))
+    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad, options=gather({}, set_), say=warn)
     if as_json:
         print_json(metrics)
         return
@@ -111,8 +111,9 @@ def generate(
         top_p=top_p,
         seed=seed,
     )
-    for remark in predictor.remarks(prompt):
-        warn(remark)
+    if hasattr(predictor, "remarks"):
+        for remark in predictor.remarks(prompt):
+            warn(remark)
     write_text(prompt)
     for piece in pieces:
         write_text(piece)

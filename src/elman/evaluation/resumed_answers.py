@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from elman.data.batching import chunked
+from elman.evaluation.progress import reported
 from elman.storage.files import temporary_folder
 from elman.storage.resumable_answers import ResumableAnswers
 
@@ -36,7 +37,7 @@ def resumed_answers(
     with temporary_folder() as folder, ResumableAnswers(file or folder / "answers", names) as table:
         done = {row[:size] for row in table.done}
         numbers = {example: n for n, example in enumerate(examples) if example not in done}
-        for part in chunked(numbers.values(), chunk):
+        for part in reported(chunked(numbers.values(), chunk), len(numbers), "examples", len):
             for n, answers in zip(part, answer(part), strict=True):
                 table.add(*examples[n], *answers)
     answers_to = {row[:size]: row[size:] for row in table.done}

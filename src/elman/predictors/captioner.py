@@ -109,6 +109,7 @@ class CaptionPredictor(Predictor):
             self.model.boundary,
             width=options.beam_width,
             length_penalty=options.length_penalty,
+            never=self.vocabulary.never_written,
         )
         limit = MAX_SYMBOLS * (6 if self.vocabulary.kind == "characters" else 1)
         hypotheses = beam.search(self.model.initial_state(memory_BSM), count, [limit] * count)

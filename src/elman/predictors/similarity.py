@@ -21,6 +21,7 @@ from elman.data.pairs.score_scale import ScoreScale
 from elman.data.text.lines import LineStore
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
+from elman.number_format import decimal, resolved
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.inputs import batched, input_pairs, input_texts
@@ -137,11 +138,14 @@ class SimilarityPredictor(Predictor):
 
     def _answer(self, pair: ScoredPair, score: float) -> Answer:
         fields: dict[str, Any] = {"first": pair.first, "second": pair.second, "score": score}
-        line = f"{score:.3f}"
+        line = self._shown(score)
         if self.scale.yes_no:
             fields["answer"] = "yes" if score >= 0.5 else "no"
-            line = f"{fields['answer']}\t{score:.3f}"
+            line = f"{fields['answer']}\t{line}"
         return Answer(f"{line}\t{pair.first}\t{pair.second}", fields)
+
+    def _shown(self, score: float) -> str:
+        return decimal(score, 3) if self.scale.yes_no else resolved([score], self.scale.high - self.scale.low)[0]
 
     def _embedded(self, inputs: Sequence[str | Path], path: Path) -> Answer:
         blocks = batched(input_texts(inputs, self.encoding), BLOCK)
@@ -168,7 +172,7 @@ class SimilarityPredictor(Predictor):
         scores = self.score([ScoredPair(text, line, float("nan")) for _, line in candidates])
         ranked = sorted(zip(scores, candidates, strict=True), key=lambda pair: -pair[0])[:top]
         fields = [{"line": place + 1, "score": score, "text": line} for score, (place, line) in ranked]
-        shown = "".join(f"\n{row['score']:.3f}\t{row['line']}\t{row['text']}" for row in fields)
+        shown = "".join(f"\n{self._shown(row['score'])}\t{row['line']}\t{row['text']}" for row in fields)
         return Answer(text + shown, {"text": text, "nearest": fields})
 
 

@@ -20,6 +20,7 @@ from elman.data.text.vocabularies import Vocabulary
 from elman.decoding.ctc import GreedyDecoder, TimedSequence
 from elman.errors import DataError
 from elman.models.transcriber import Transcriber
+from elman.number_format import percent
 from elman.predictors.answer import Answer
 from elman.predictors.word_timings import Word, words_of
 
@@ -90,7 +91,7 @@ class StreamTranscriber:
         longest = max([longest, *(duration - word.end for word in ready)])
         yield from map(_word_answer, ready)
         if loudest < QUIET:
-            line = f"the sound is almost silent: {duration:.1f} s, peak at {loudest:.1%} of full scale"
+            line = f"the sound is almost silent: {duration:.1f} s, peak at {percent(loudest)} of full scale"
             yield Answer(line, {"seconds": duration, "loudest": loudest})
         if delays:
             line = (

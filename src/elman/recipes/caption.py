@@ -25,6 +25,7 @@ from elman.evaluation.metrics.captions import cider, exact_match
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
 from elman.modules import RESNETS
+from elman.number_format import decimal, percent
 from elman.plots.attention_overlay import overlay_paths
 from elman.predictors.options import CaptionOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
@@ -286,8 +287,8 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         return (
-            f"CIDEr {metrics['cider']:.3f}, {metrics['exact']:.1%} exact, "
-            f"{metrics['nats_per_symbol']:.3f} nats per symbol"
+            f"CIDEr {decimal(metrics['cider'], 3)}, {percent(metrics['exact'])} exact, "
+            f"{decimal(metrics['nats_per_symbol'], 3)} nats per symbol"
         )
 
     def usage(self, run: str) -> list[tuple[str, str]]:

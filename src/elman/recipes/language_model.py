@@ -19,6 +19,7 @@ from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, build_vocabul
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
+from elman.number_format import decimal
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
@@ -178,9 +179,12 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
 
     def sample(self, data: TokenFile) -> tuple[list[Window], int]:
         """Return windows four times as long as those of training, which show what truncation loses."""
+        from elman.evaluation.metrics.perplexity import unscored_symbol
+
         window = 4 * self.settings.window
         rows = max(1, min(SAMPLE_ROWS, (len(data) - 1) // window))
-        streams = Streams(data, batch_size=rows, window=window, drop=False)
+        unscored = unscored_symbol(self.vocabulary)
+        streams = Streams(data, batch_size=rows, window=window, drop=False, unscored=unscored)
         return list(islice(streams, SAMPLE_BATCHES)), self.settings.window
 
     def predictor(self, model: LanguageModel) -> LanguageModelPredictor:
@@ -191,9 +195,9 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         if "bits_per_character" in metrics:
-            return f"{metrics['bits_per_character']:.3f} bits per character"
+            return f"{decimal(metrics['bits_per_character'], 3)} bits per character"
         perplexity = metrics["perplexity"]
-        return "perplexity: overflow" if perplexity is None else f"perplexity {perplexity:.1f}"
+        return "perplexity: overflow" if perplexity is None else f"perplexity {decimal(perplexity, 1)}"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [("Generate text", f"elman generate {run} --length 500 --temperature 0.8")]

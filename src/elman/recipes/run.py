@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from elman.data.in_memory import without_folder
 from elman.errors import BrokenRun, RunError, SettingError, shell_word
+from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
 from elman.recipes.registry import AnyRecipe
 from elman.recipes.use import build, own_data, read_settings
@@ -20,7 +21,7 @@ from elman.storage.files import exists
 from elman.storage.run_directory import RunDirectory
 from elman.training.checkpoint import to_device
 from elman.training.device import choose_device
-from elman.training.loop import Outcome, TrainingProgress, Watch, train
+from elman.training.loop import Outcome, TrainingProgress, Watch, restored_random_states, train
 from elman.training.run_report import described, write_report
 from elman.training.settings import TrainingSettings
 from elman.training.task import Loss, Task
@@ -93,7 +94,7 @@ def start(
     if say:
         for line in described(run.config["data"]):
             say(line)
-    return _train(recipe(parsed, run.path), run, resume=False, watch=watch, diagnose=diagnose)
+    return _train(recipe(parsed, run.path), run, resume=False, watch=watch, diagnose=diagnose, say=say)
 
 
 def _counts(recipe: AnyRecipe) -> dict[str, Any]:
@@ -172,11 +173,15 @@ def _train(
     resume: bool,
     watch: Watch | None,
     diagnose: int,
+    say: Callable[[str], None] | None = None,
 ) -> Trained:
     settings: TrainingSettings = recipe.settings
     torch.manual_seed(settings.seed)
     model = build(recipe).to(choose_device(settings.device))
     task = task_of(recipe, run, model)
+    # Before the training, so that a time budget ends when it says.
+    with restored_random_states(), progress_lines(say or (lambda line: None)):
+        baselines = recipe.baselines(recipe.dataset("validation"))
     outcome = train(
         task,
         settings,
@@ -188,7 +193,6 @@ def _train(
         probes=[_horizon_probe(task, diagnose)] if diagnose else [],
         autopsy=_explain_non_finite,
     )
-    baselines = recipe.baselines(recipe.dataset("validation"))
     headline = _checked(recipe.headline, run)
     write_report(
         run,

@@ -29,6 +29,7 @@ from elman.errors import SettingError
 from elman.evaluation.metrics.word_errors import error_rates
 from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
+from elman.number_format import percent
 from elman.predictors.options import TranscribeOptions
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
@@ -251,7 +252,8 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
 
     @staticmethod
     def headline(metrics: Metrics) -> str:
-        return f"{metrics['character_error_rate']:.1%} of characters, {metrics['word_error_rate']:.1%} of words wrong"
+        characters, words = (percent(metrics[f"{unit}_error_rate"]) for unit in ("character", "word"))
+        return f"{characters} of characters, {words} of words wrong"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [

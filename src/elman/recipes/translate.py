@@ -29,6 +29,7 @@ from elman.evaluation.metrics.translation import (
 )
 from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
+from elman.number_format import decimal
 from elman.predictors.options import TranslateOptions
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
@@ -254,7 +255,7 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
 
     @staticmethod
     def headline(metrics: Metrics) -> str:
-        return f"{metrics['nats_per_symbol']:.3f} nats per symbol"
+        return f"{decimal(metrics['nats_per_symbol'], 3)} nats per symbol"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [

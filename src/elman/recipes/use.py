@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from elman.data.skipped import SkippedRows
 from elman.errors import ElmanError, NonFiniteError, RunError, SettingError
+from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
 from elman.predictors.base import Predictor, non_finite_output, non_finite_weights
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
@@ -153,6 +154,7 @@ def evaluate(
     out: Path | None = None,
     skip_bad: bool = False,
     options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a trained run, beside trivial predictors.
 
@@ -162,6 +164,7 @@ def evaluate(
         out: a folder for drawings or transcripts, if the recipe has any.
         skip_bad: skip broken rows and files of `data`, and count them.
         options: settings of the evaluation, which may be text; a recipe has its own, or none.
+        say: is called with a line about the progress every ten seconds.
 
     Returns:
         The metrics by name, the number of examples, with `skip_bad` the number of "skipped_rows" and under "skipped"
@@ -183,7 +186,8 @@ def evaluate(
         if refused:
             raise SettingError(f"{flag} is not for {run}", found=flag, hint=hint)
     model, skipped = trained_model(recipe, directory), SkippedRows()
-    with temporary_folder() if data else nullcontext(Path()) as folder, torch.no_grad():
+    lines = progress_lines(say or (lambda line: None))
+    with temporary_folder() if data else nullcontext(Path()) as folder, torch.no_grad(), lines:
         if data:
             part, skipped = recipe.read(data, folder, skip_bad=skip_bad, limit=None)
         else:

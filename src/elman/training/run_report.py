@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from elman.errors import printable
+from elman.number_format import decimal, percent
 from elman.storage.run_directory import RunDirectory
 from elman.training.loop import Outcome
 
@@ -108,7 +109,9 @@ def _baseline_table(model: Mapping[str, Any], baselines: Mapping[str, Mapping[st
 
 
 def _number(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else decimal(value)
 
 
 def duration(seconds: float) -> str:
@@ -137,7 +140,7 @@ def _table(rows: list[dict[str, Any]], headline: Callable[[Mapping[str, float]],
     shown = [row for i, row in enumerate(rows) if i % stride == 0 or row["step"] == best or row is rows[-1]]
     head = ["| step | epoch | training loss | validation | clipped |", "| ---: | ---: | ---: | --- | ---: |"]
     return head + [
-        f"| {row['step']:,} | {row['epoch']:.2f} | {row['training_loss']:.4f} | {escaped(headline(row['validation']))}"
-        f"{' (best)' if row['step'] == best else ''} | {row['share_clipped']:.0%} |"
+        f"| {row['step']:,} | {row['epoch']:.2f} | {decimal(row['training_loss'])} | "
+        f"{escaped(headline(row['validation']))}{' (best)' if row['step'] == best else ''} | {percent(row['share_clipped'], 0)} |"
         for row in shown
     ]

@@ -212,6 +212,45 @@ def test_labels_that_do_not_fit_the_sequences_are_refused(tmp_path: Path) -> Non
         opened(tmp_path)
 
 
+def precise(common: float, unit: float = 1.0) -> list[tuple]:
+    return [(values.astype(np.float64) * unit + [common, 0.0], label) for values, label in series(1)]
+
+
+@pytest.mark.parametrize(("common", "unit"), [(1.7e9, 1.0), (-3e12, 1.0), (0.0, 1e-42), (0.0, 1e34)])
+def test_features_of_any_magnitude_are_told_apart(tmp_path: Path, common: float, unit: float) -> None:
+    standardised = []
+    for n, pairs in enumerate((precise(0.0), precise(common, unit))):
+        prepare(tmp_path / str(n), *pairs)
+        part, form = open_parts(tmp_path / str(n))[0], LabelledFormat.open(tmp_path / str(n))
+        assert part.input.values.dtype == np.float32
+        standardised.append((part.input.values - np.float32(form.mean)) / np.float32(form.deviation))
+    np.testing.assert_allclose(standardised[1], standardised[0], rtol=2e-3, atol=2e-3)
+
+
+def test_ordinary_features_are_stored_as_they_are(tmp_path: Path) -> None:
+    pairs = precise(100.0, 0.1)
+    prepare(tmp_path, *pairs)
+    form, (part, _) = LabelledFormat.open(tmp_path), open_parts(tmp_path)
+    assert (form.offset, form.unit) == ((), ())
+    for n, (values, _) in enumerate(pairs):
+        np.testing.assert_array_equal(part.input[n], values.astype(np.float32))
+
+
+def test_a_feature_that_float32_cannot_carry_is_refused(tmp_path: Path) -> None:
+    prepare(tmp_path, *precise(0.0, 1e-42))
+    with pytest.raises(DataError, match=r"x has a number that is far from those of the training data\n.*\n.*1\.0"):
+        LabelledFormat.open(tmp_path).recentring.to_float32("x", np.ones((2, 2)))
+
+
+def test_numbers_to_predict_are_centred_before_they_are_rounded(tmp_path: Path) -> None:
+    numbers = [1.7e9 + n % 4 / 4 for n in range(20)]
+    prepare(tmp_path, *[("ab", number) for number in numbers], target="number")
+    training, _ = open_parts(tmp_path)
+    labels = LabelledFormat.open(tmp_path).labels
+    target = collate(training, labels, np.arange(len(training))).target.double().numpy()
+    np.testing.assert_allclose(target * labels.deviation + labels.mean, np.array(numbers)[training.chosen], atol=1e-6)
+
+
 def test_the_majority_decides_what_the_steps_are(tmp_path: Path) -> None:
     odd = [(np.zeros((1, 1), np.float32), "a"), ("a text", "a"), (np.zeros((2, 2), np.uint8), "b")]
     for other in odd:
