@@ -141,6 +141,7 @@ def _table(rows: list[dict[str, Any]], headline: Callable[[Mapping[str, float]],
     head = ["| step | epoch | training loss | validation | clipped |", "| ---: | ---: | ---: | --- | ---: |"]
     return head + [
         f"| {row['step']:,} | {row['epoch']:.2f} | {decimal(row['training_loss'])} | "
-        f"{escaped(headline(row['validation']))}{' (best)' if row['step'] == best else ''} | {percent(row['share_clipped'], 0)} |"
+        f"{escaped(headline(row['validation']))}{' (best)' if row['step'] == best else ''} | "
+        f"{percent(row['share_clipped'], 0)} |"
         for row in shown
     ]

@@ -209,9 +209,9 @@ def open_parts(folder: Path, form: LabelledFormat, symbols: int) -> tuple[Labell
 def _open_checked(folder: Path, name: str, form: LabelledFormat, symbols: int) -> tuple[RaggedArrays, RaggedArrays]:
     """Map sequences and their labels, and check their types and numbers."""
     examples, labels = RaggedArrays.open(folder, name), RaggedArrays.open(folder, name + LABELS)
-    dtypes, low, high = (("i4",), 0, symbols - 1) if form.kind == "symbols" else (("u1", "f4"), -LIMIT, LIMIT)
+    kinds, low, high = (("i4",), 0, symbols - 1) if form.kind == "symbols" else (("u1", "f4"), -LIMIT, LIMIT)
     if not (
-        examples.values.dtype in map(np.dtype, dtypes)
+        examples.values.dtype in map(np.dtype, kinds)
         and examples.values.shape[1:] == form.shape
         and bool(examples.lengths.all())
         and examples.within(low, high)
