@@ -78,6 +78,7 @@ class RaggedArrays:
         """Return whether all numbers, which are finite, lie from `low` to `high`; read piece by piece."""
         if self.values.dtype == np.uint8 and low <= 0 and high >= 255:
             return True
+        low, high = np.float64(low), np.float64(high)  # compared as such: a float32 has no 1e300
         parts = (self.values[begin : begin + _AT_ONCE] for begin in range(0, len(self.values), _AT_ONCE))
         return all(bool(((part >= low) & (part <= high)).all()) for part in parts)
 

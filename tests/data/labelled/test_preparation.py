@@ -221,7 +221,7 @@ def test_features_of_any_magnitude_are_told_apart(tmp_path: Path, common: float,
     standardised = []
     for n, pairs in enumerate((precise(0.0), precise(common, unit))):
         prepare(tmp_path / str(n), *pairs)
-        part, form = open_parts(tmp_path / str(n))[0], LabelledFormat.open(tmp_path / str(n))
+        part, form = opened(tmp_path / str(n))[0], LabelledFormat.open(tmp_path / str(n))
         assert part.input.values.dtype == np.float32
         standardised.append((part.input.values - np.float32(form.mean)) / np.float32(form.deviation))
     np.testing.assert_allclose(standardised[1], standardised[0], rtol=2e-3, atol=2e-3)
@@ -230,7 +230,7 @@ def test_features_of_any_magnitude_are_told_apart(tmp_path: Path, common: float,
 def test_ordinary_features_are_stored_as_they_are(tmp_path: Path) -> None:
     pairs = precise(100.0, 0.1)
     prepare(tmp_path, *pairs)
-    form, (part, _) = LabelledFormat.open(tmp_path), open_parts(tmp_path)
+    form, (part, _) = LabelledFormat.open(tmp_path), opened(tmp_path)
     assert (form.offset, form.unit) == ((), ())
     for n, (values, _) in enumerate(pairs):
         np.testing.assert_array_equal(part.input[n], values.astype(np.float32))
@@ -245,7 +245,7 @@ def test_a_feature_that_float32_cannot_carry_is_refused(tmp_path: Path) -> None:
 def test_numbers_to_predict_are_centred_before_they_are_rounded(tmp_path: Path) -> None:
     numbers = [1.7e9 + n % 4 / 4 for n in range(20)]
     prepare(tmp_path, *[("ab", number) for number in numbers], target="number")
-    training, _ = open_parts(tmp_path)
+    training, _ = opened(tmp_path)
     labels = LabelledFormat.open(tmp_path).labels
     target = collate(training, labels, np.arange(len(training))).target.double().numpy()
     np.testing.assert_allclose(target * labels.deviation + labels.mean, np.array(numbers)[training.chosen], atol=1e-6)

@@ -113,7 +113,9 @@ def load_file(path: Path, reading: ReaderOptions) -> Values:
             found=path.suffix or "no ending",
         )
     if not is_file(path):
-        raise DataError(f"{path} does not exist", should="a file", found=absence(path, "nothing there"))
+        found = absence(path, "nothing there")
+        what = "does not exist" if found == "nothing there" else "cannot be read"
+        raise DataError(f"{path} {what}", should="a file", found=found)
     return kind.load(path, reading)
 
 

@@ -33,21 +33,22 @@ def find_reader(sources: Sequence[Path]) -> Reader:
     """
     missing = [path for path in sources if not exists(path)]
     if missing:
+        found = absence(missing[0], "nothing there")
         raise DataError(
-            f"{missing[0]} does not exist",
+            f"{missing[0]} {'does not exist' if found == 'nothing there' else 'cannot be read'}",
             should="a file or folder",
-            found=absence(missing[0], "nothing there"),
+            found=found,
             hint="check the spelling",
         )
-    found = next((reader for reader in READERS.values() if reader.takes(sources)), None)
-    if found is None:
+    chosen = next((reader for reader in READERS.values() if reader.takes(sources)), None)
+    if chosen is None:
         raise DataError(
             f"{', '.join(map(str, sources))} cannot be read",
             should=", or ".join(reader.what for reader in READERS.values()),
             found="none of them" if len(sources) == 1 else "several sources, not all of one kind",
             hint="elman recipes classify",
         )
-    return found
+    return chosen
 
 
 def reader_name(sources: Sequence[Path]) -> str:
