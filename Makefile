@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SITE := build/docs-tools
 
-.PHONY: help demo test check format docs bench quality sanitize wheel clean
+SECONDS ?= 600
+SEED ?= 1
+
+.PHONY: help demo test check format docs bench quality fuzz trials sanitize wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
@@ -15,6 +18,8 @@ help:
 	@echo "make docs    build the documentation with its API reference into build/site"
 	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed), training, a stream"
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
+	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
+	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make wheel   build a manylinux wheel and test it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
@@ -89,6 +94,15 @@ bench: $(VENV)/tools
 
 quality: $(VENV)/tools
 	$(BIN)/python benchmarks/quality/quality.py
+
+fuzz: $(VENV)/tools
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) --seed $(SEED) --findings build/fuzz
+
+trials: $(VENV)/tools
+	@rm -rf build/trials && mkdir -p build/trials/random build/trials/points build/trials/failures
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py random build/trials/random 200
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py points build/trials/points after
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py failures build/trials/failures 60
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.

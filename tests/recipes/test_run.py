@@ -271,6 +271,10 @@ def test_a_model_of_weights_that_are_not_finite_is_refused(run: Path) -> None:
     weights, facts = tensors.read(run / "model.safetensors")
     weights["bias"].fill_(float("nan"))
     tensors.write(run / "model.safetensors", weights, facts)
+    with pytest.raises(NonFiniteError, match="has weights that are not finite"):
+        use.evaluate(run)
+    weights["bias"].fill_(torch.finfo(torch.float32).max)  # finite, and too large for the answers
+    tensors.write(run / "model.safetensors", weights, facts)
     with pytest.raises(NonFiniteError, match="gives numbers that are not finite"):
         use.evaluate(run)
 
@@ -344,3 +348,14 @@ def test_metrics_of_another_recipe_are_a_broken_run(name: str, tmp_path: Path) -
     for metrics in ({"other": 1.0}, {"mase": 1.0, "crps": 1.0, "mse": None}):
         with pytest.raises(BrokenRun, match=r"metrics\.jsonl is broken"):
             headline(metrics)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(language_run: Path, tmp_path: Path, number: float) -> None:
+    shutil.copytree(language_run, tmp_path / "r")
+    weights, facts = tensors.read(tmp_path / "r/model.safetensors")
+    weights["output.bias"][1] = number
+    tensors.write(tmp_path / "r/model.safetensors", weights, facts)
+    for use_it in (use.load, use.evaluate, use.diagnosable):
+        with pytest.raises(NonFiniteError, match=r"has weights that are not finite\n(.*\n)*.*output\.bias"):
+            use_it(tmp_path / "r")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from elman.cli.options import Json, Pairs, Run, SkipBad, gather, source_paths
-from elman.cli.output import print_json, warn, write_text
+from elman.cli.output import print_json, warn, write_table, write_text
 from elman.cli.table import result_table
 from elman.errors import SettingError
 
@@ -41,7 +41,7 @@ def evaluate(
     if as_json:
         print_json(metrics)
         return
-    write_text(result_table(metrics))
+    write_table(result_table(metrics))
     for line in metrics.get("skipped", ()):
         warn(f"skipped: {line}")
 

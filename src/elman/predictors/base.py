@@ -125,6 +125,16 @@ class Predictor(ABC):
         """
 
 
+def non_finite_weights(run: Path, name: str) -> NonFiniteError:
+    """Return the error for a model with a weight that is infinite or not a number."""
+    return NonFiniteError(
+        f"the model in {run} has weights that are not finite",
+        should="finite weights",
+        found=f"a number in {name} that is infinite or not a number",
+        hint="train again, with a smaller learning rate",
+    )
+
+
 def non_finite_output(run: Path) -> NonFiniteError:
     """Return the error for a model whose output is infinite or not a number."""
     return NonFiniteError(

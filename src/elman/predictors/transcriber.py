@@ -29,7 +29,7 @@ from elman.errors import DataError, RunError, SettingError
 from elman.models.transcriber import Transcriber
 from elman.predictors.answer import Answer, Note, no_answer
 from elman.predictors.base import Predictor
-from elman.predictors.inputs import STDIN
+from elman.predictors.inputs import STDIN, standard_input
 from elman.predictors.options import TranscribeOptions
 from elman.predictors.sentence_decoder import SentenceDecoder
 from elman.predictors.stream_transcriber import StreamTranscriber, sample_blocks
@@ -108,7 +108,7 @@ class TranscriptionPredictor(Predictor):
                 assert stream is not None
                 if self.norm == "training":
                     sys.stderr.write(f"{STDIN}: {DEPENDS}\n")
-                yield from stream.transcribe(sample_blocks(sys.stdin.buffer, stream.features.rate))
+                yield from stream.transcribe(sample_blocks(standard_input(), stream.features.rate))
             elif isinstance(utterance, DataError):
                 yield no_answer(str(path), utterance)
             else:
@@ -138,7 +138,7 @@ class TranscriptionPredictor(Predictor):
         Raises:
             RunError: the run came without its training data.
         """
-        targets = SpeechDataset.open(self.run, "training").target
+        targets = SpeechDataset.open(self.run, "training", self.vocabulary.size).target
         assert targets is not None
         rows = [(targets[n] + 1).tolist() for n in range(len(targets))]
         order, weight = NGRAMS.get(self.vocabulary.kind, CHARACTER_NGRAMS)

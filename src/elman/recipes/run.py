@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.in_memory import without_folder
-from elman.errors import BrokenRun, RunError, SettingError
+from elman.errors import BrokenRun, RunError, SettingError, shell_word
 from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
 from elman.recipes.registry import AnyRecipe
 from elman.recipes.use import build, own_data, read_settings
 from elman.storage import format_1
+from elman.storage.files import exists
 from elman.storage.run_directory import RunDirectory
 from elman.training.checkpoint import to_device
 from elman.training.device import choose_device
@@ -49,7 +49,7 @@ class Trained:
 def free_directory(recipe: str) -> Path:
     """Return the first name under runs/ that is free."""
     paths = (Path("runs") / f"{recipe}-{number}" for number in range(1, 1_000_000))
-    return next(path for path in paths if not path.exists())
+    return next(path for path in paths if not exists(path))
 
 
 def start(
@@ -220,7 +220,7 @@ def _explain_non_finite(model: nn.Module, again: Callable[[], Tensor]) -> str | 
 
 def commands(recipe: AnyRecipe) -> list[tuple[str, str]]:
     """Return what can be done with a run, and the commands for it: those of the recipe, and those that all have."""
-    path = shlex.quote(str(recipe.folder))
+    path = shell_word(recipe.folder)
     return [
         *recipe.usage(path),
         (
@@ -259,7 +259,7 @@ def task_of(recipe: AnyRecipe, run: RunDirectory, model: nn.Module) -> Task:
         own_data(run, lambda: recipe.dataset("validation")),
     )
     run.check_data(training.fingerprint, "data")
-    if not run.checkpoint.exists():
+    if not exists(run.checkpoint):
         recipe.initialise(model, training)
     device = choose_device(recipe.settings.device)
     batches = recipe.batches(training)

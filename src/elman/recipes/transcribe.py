@@ -238,7 +238,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         model.set_scale(moments.mean.tolist(), moments.deviation.tolist())
 
     def dataset(self, part: Part) -> SpeechDataset:
-        return SpeechDataset.open(self.folder, part)
+        return SpeechDataset.open(self.folder, part, self.vocabulary.size)
 
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None

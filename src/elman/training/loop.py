@@ -19,6 +19,7 @@ from torch import Tensor
 
 from elman.errors import BrokenRun, DataError, NonFiniteError
 from elman.storage import tensors
+from elman.storage.files import exists
 from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
 from elman.training import checkpoint
@@ -148,7 +149,7 @@ class _Loop:
         self.before = 0.0  # share of the budget at the beginning of the last step
         self.mean_loss, self.end = RunningMean(RECENT), EndOfRun()
         run.sweep()
-        if resume and run.checkpoint.exists():
+        if resume and exists(run.checkpoint):
             self._load()
         else:
             run.write_metrics([])  # without those of a process that crashed before its first checkpoint
