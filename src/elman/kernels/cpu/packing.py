@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import weakref
+from types import TracebackType
 
 import torch
 
@@ -15,13 +17,13 @@ if passes.missing is None:
 
 
 class _Entry:
-    """Packed weights, and how to see that the weights are still those."""
+    """Packed weights, and the tensors that they were made from."""
 
-    __slots__ = ("b_hh", "b_ih", "hh", "ih", "kind", "packed", "versions")
+    __slots__ = ("b_hh", "b_ih", "hh", "ih", "kind", "packed")
 
-    def __init__(self, kind: str, weights: Weights, versions: tuple[int, ...], packed: _engine.Packed) -> None:
+    def __init__(self, kind: str, weights: Weights, packed: _engine.Packed) -> None:
         self.ih, self.hh, self.b_ih, self.b_hh = (_nothing if t is None else weakref.ref(t) for t in weights[:4])
-        self.kind, self.versions, self.packed = kind, versions, packed
+        self.kind, self.packed = kind, packed
 
 
 def _nothing() -> None:
@@ -35,33 +37,25 @@ _cache: dict[int, _Entry] = {}
 def packed_weights(kind: str, weights: Weights) -> _engine.Packed:
     """Return the weights as the forward pass reads them, from the last call where they have not changed since.
 
-    A change in place is seen by torch's version counter; one that goes past it (through `.data`) by a sample of the
-    numbers, which finds whatever changes all of a tensor, as an optimiser does, but may miss a single number. That is
-    why only the shortest calls, for which it pays, use them.
+    All of their numbers are read to see that, since a change through `.data` or NumPy leaves no other trace. It takes
+    less time than packing them, and a call of a few tokens is so short that this counts.
     """
     ih, hh, b_ih, b_hh = weights[:4]
-    try:
-        versions: tuple[int, ...] = (ih._version, hh._version)
-        if b_ih is not None and b_hh is not None:
-            versions += (b_ih._version, b_hh._version)
-    except RuntimeError:  # made under inference_mode: no version to go by
-        return _pack(kind, weights)
     entry = _cache.get(id(ih))
     if (
         entry is not None
-        and entry.versions == versions
         and entry.kind == kind
         and entry.ih() is ih
         and entry.hh() is hh
         and entry.b_ih() is b_ih
         and entry.b_hh() is b_hh
-        and entry.packed.matches(ih, hh, b_ih, b_hh)
+        and entry.packed.matches(ih, hh, b_ih, b_hh, torch.get_num_threads())
     ):
         return entry.packed
     packed = _pack(kind, weights)
     if id(ih) not in _cache:
         weakref.finalize(ih, _cache.pop, id(ih), None)
-    _cache[id(ih)] = _Entry(kind, weights, versions, packed)
+    _cache[id(ih)] = _Entry(kind, weights, packed)
     return packed
 
 
@@ -69,3 +63,31 @@ def _pack(kind: str, weights: Weights) -> _engine.Packed:
     ih, hh = weights.ih.contiguous(), weights.hh.contiguous()
     b_ih, b_hh = (None if b is None else b.contiguous() for b in weights[2:4])
     return _engine.pack(*KINDS[kind], ih, hh, b_ih, b_hh, torch.get_num_threads())
+
+
+_promised: contextvars.ContextVar[bool] = contextvars.ContextVar("elman_frozen_weights", default=False)
+is_promised = _promised.get
+
+
+class frozen_weights:  # noqa: N801  (it is used like torch.no_grad)
+    """Promise that no weight changes through `.data` or NumPy inside the block; a context manager.
+
+    `layer.step` without gradients reads all weights at each step to see whether they have changed. Inside this block it
+    only looks at torch's counters of changes, which see an optimiser, `load_state_dict` and every operation in place, but
+    nothing that goes through `.data` or a NumPy array that shares the memory. For layers of a few hundred units, whose
+    weights do not fit into the processor's nearest cache, that saves up to half of the time of a step.
+
+        with torch.no_grad(), elman.frozen_weights():
+            for x in stream:
+                y, state = layer.step(x, state)
+
+    It holds for the thread, or the asyncio task, that enters it.
+    """
+
+    def __enter__(self) -> None:
+        self._token = _promised.set(True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _promised.reset(self._token)

@@ -6,6 +6,7 @@ checked.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ try:
     missing: str | None = None
 except ImportError as error:
     missing = f"the extension is not there ({error}): pip install . where there is a C++ compiler"
+
+# What ELMAN_CPU_ISA says, where it is none of this machine's instruction sets; the extension read it when it was loaded.
+_isa = os.environ.get("ELMAN_CPU_ISA")
+unknown_isa = _isa if missing is None and _isa and _isa not in _engine.isas() else None
 
 # Numbers from which on memory comes from the engine's own pool instead of torch's allocator, which gives large blocks
 # back to the system and asks for them anew with every training step, at the cost of a page fault for every 4 KiB.
@@ -100,14 +105,17 @@ def gradients(call: Call, mask: GradientMask, traced: bool = False) -> Gradients
 
 
 def backward(
-    kind: str, call: Call, reverse: bool, mask: GradientMask, y_TBH: Tensor, saved: Tensor,
+    kind: str, call: Call, reverse: bool, mask: GradientMask, saved: Tensor,
     d_y: Tensor | None, d_hn: Tensor | None, d_cn: Tensor | None, traced: bool = False,
 ) -> Gradients:  # fmt: skip
-    """Run the backward pass of a forward pass that saved; a gradient that is None stands for zeros."""
+    """Run the backward pass of a forward pass that saved; a gradient that is None stands for zeros.
+
+    The output is not among its arguments: it is the caller's, who may have changed it, and `saved` holds it too.
+    """
     call = with_strides(call)
     if d_y is not None and d_y.stride(2) != 1:
         d_y = d_y.contiguous()
     results = gradients(call, mask, traced)
     d_outputs = (d_y, None if d_hn is None else d_hn.contiguous(), None if d_cn is None else d_cn.contiguous())
-    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), y_TBH, saved, d_outputs, list(results))
+    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), saved, d_outputs, list(results))
     return results

@@ -60,6 +60,15 @@ struct Grid {
     }
 };
 
+// Called by the thread that made the call after some multiply-adds: looks, every millisecond or so, whether the call should end.
+inline void tick(Watch* watch, int64_t multiply_adds) {
+    constexpr int64_t kBetween = 10'000'000;
+    if (!watch || (watch->spent += multiply_adds) < kBetween) return;
+    watch->spent = 0;
+    watch->look(*watch);
+}
+inline bool is_stopped(const Watch* watch) { return watch && watch->stopped.load(std::memory_order_relaxed); }
+
 // A part of [0, count) for one of `parts`.
 struct Share {
     int64_t begin, end;
