@@ -1,7 +1,7 @@
 """Results of a kernel in the shape in which a layer returns them, not as views of other tensors.
 
-A view cannot be detached in place, and changing one in place is recorded differently. So the shape of a tensor that nobody
-else sees is changed itself.
+A view cannot be detached in place, and changing one in place is recorded differently. So the shape of a tensor that
+nobody else sees is changed itself.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from elman.errors import SettingError, ShapeError
 from elman.kernels.dispatch import Stepper, prepare_steps, step, unroll
-from elman.kernels.results import batch_first, one_layer, without_batch
 from elman.kernels.eager import Options
+from elman.kernels.results import batch_first, one_layer, without_batch
 from elman.kernels.weights import Weights
 from elman.layers.cell import Cell, State
 from elman.layers.initialise import initialise

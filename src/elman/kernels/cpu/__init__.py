@@ -4,7 +4,7 @@ In inference a row's numbers do not depend on the batch, the number of threads o
 bit: every sum is one chain of fused multiply-adds in one order (see microkernel.h). Training is free to differ between
 numbers of threads in the gradients of the weights, which add up tokens.
 
-`ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set; any other value is an error at the first call.
+`ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set; another value is an error at the first call.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ from torch import Tensor
 class Packed:
     """The weights of one layer and direction, ready for the forward pass."""
 
-    def matches(self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, threads: int) -> bool: ...
+    def matches(
+        self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, promised: bool, threads: int
+    ) -> bool: ...
 
 class Stack:
     """Layers of one direction, each fed by the one below, ready to run a step in one call."""

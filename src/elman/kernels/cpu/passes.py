@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elman.errors import ShapeError, look_up
 from elman.kernels.call import Call, GradientMask, Gradients
 
 # The engine's numbers for a cell and its nonlinearity, by the name that a cell gives as its `kernel`; see kinds.def.
@@ -25,7 +26,7 @@ try:
 except ImportError as error:
     missing = f"the extension is not there ({error}): pip install . where there is a C++ compiler"
 
-# What ELMAN_CPU_ISA says, where it is none of this machine's instruction sets; the extension read it when it was loaded.
+# What ELMAN_CPU_ISA says, where it is none of this machine's instruction sets; the extension has read it already.
 _isa = os.environ.get("ELMAN_CPU_ISA")
 unknown_isa = _isa if missing is None and _isa and _isa not in _engine.isas() else None
 
@@ -35,6 +36,21 @@ LARGE = 1 << 18
 
 # Set by tests: fresh memory is filled with NaN, so that a number which nobody writes is seen.
 poison = False
+
+
+def _check(kind: str, call: Call, *others: tuple[str, Tensor | None, int]) -> None:
+    """Check a call of an operator, which may come from anywhere, as far as the next lines rely on it.
+
+    Raises:
+        ElmanError: an unknown cell, or a tensor of another number of dimensions.
+    """
+    look_up("cell", kind, KINDS)
+    own = (("x", call.x_TBI, 3), ("h", call.h_BH, 2), ("ih", call.ih, 2), ("hh", call.hh, 2))
+    for name, tensor, dimensions in (*own, *others):
+        if tensor is not None and tensor.dim() != dimensions:
+            raise ShapeError(
+                f"{name} has a wrong shape", should=f"{dimensions} dimensions", found=str(tuple(tensor.shape))
+            )
 
 
 def with_strides(call: Call) -> Call:
@@ -63,6 +79,8 @@ def _fresh(like: Tensor, items: tuple[tuple[int, ...] | Tensor | None, ...], tra
 
 def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Allocate what the forward pass returns; also its shapes for tracing."""
+    if traced:
+        _check(kind, call)
     T, B, _ = call.x_TBI.shape
     H = call.hh.shape[1]
     width = _engine.saved_width(KINDS[kind][0], H, call.x_TBI.dtype == torch.float32) if save else 0
@@ -81,6 +99,8 @@ def forward(
 
     What the backward pass needs is kept under `save`. The weights are those of the call if `packed` is None.
     """
+    if traced:
+        _check(kind, call)
     call = with_strides(call)
     y_TBH, hn_BH, cn_BH, saved = outputs(kind, call, save, traced)
     cn, kept = None if call.c_BH is None else cn_BH, saved if save else None
@@ -112,6 +132,8 @@ def backward(
 
     The output is not among its arguments: it is the caller's, who may have changed it, and `saved` holds it too.
     """
+    if traced:
+        _check(kind, call, ("d_y", d_y, 3))
     call = with_strides(call)
     if d_y is not None and d_y.stride(2) != 1:
         d_y = d_y.contiguous()
