@@ -1,8 +1,8 @@
 """Malformed and odd calls of the layers, of their operators and of the extension's functions.
 
-Shapes, types, strides, sizes of zero, huge expanded sizes, lengths, resets, states, wrappers of tensors. What is right is
-an answer or an ElmanError, TypeError, ValueError or RuntimeError. ELMAN_TEST_ENGINE names another build of the extension,
-such as one with the sanitizers.
+Shapes, types, strides, sizes of zero, huge expanded sizes, lengths, resets, states, wrappers of tensors. What is right
+is an answer or an ElmanError, TypeError, ValueError or RuntimeError. ELMAN_TEST_ENGINE names another build of the
+extension, such as one with the sanitizers.
 """
 
 import importlib.util

@@ -197,6 +197,7 @@ private:
         T* now = chunk + list_tokens(me, s0, s1, turn) * width_;
         const T* later = of_group(chunks_[turn ^ 1], me.group);
         for (int64_t s = s1 - 1; s >= s0; --s) {
+            if (me.leaves(seq_.T - 1 - s, call_.watch)) return;
             now -= me.mine(seq_.active(s)) * width_;
             if (!is_stopped(call_.watch)) step(me, panels, s, later, now);
             me.meet_group();
@@ -343,6 +344,7 @@ private:
     }
 
     void prepare_products(const Member& me, int group, int part, int parts, int64_t s0, int64_t s1, int turn) const {
+        if (is_stopped(call_.watch)) return;
         const bool narrow = is_narrow<T>(shape_.I);
         const int64_t tokens = tokens_of(me, group, s0, s1);
         if (call_.d_hh) gradient_of_hh(group, tokens, turn, false).pack(part, parts, of_group(h_packed_, group));
@@ -359,6 +361,7 @@ private:
     }
 
     void weights(const Member& me, int group, int part, int parts, int64_t s0, int64_t s1, int turn, bool add) const {
+        if (is_stopped(call_.watch)) return;
         const int64_t tokens = tokens_of(me, group, s0, s1);
         T* left = of_thread(product_, each_thread_, me.thread);
         if (call_.d_hh) gradient_of_hh(group, tokens, turn, add).run(part, parts, of_group(h_packed_, group), left, me.thread == 0);

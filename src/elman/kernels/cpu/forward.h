@@ -127,11 +127,11 @@ public:
         if (me.idle) return;
         const Share panels(layout_.hh.count(), me.member, grid_.members);
         for (int64_t s0 = 0; s0 < seq_.T; s0 += steps_at_once_) {
-            if (is_stopped(call_.watch) && grid_.members == 1) return;
             const int64_t s1 = s0 + steps_at_once_ < seq_.T ? s0 + steps_at_once_ : seq_.T;
             const int64_t tokens = gather_x(me, s0, s1);
             if (steps_at_once_ > 1 && !is_stopped(call_.watch)) inputs_ahead(me, panels, tokens);
             for (int64_t s = s0, done = 0; s < s1; ++s) {
+                if (me.leaves(s, call_.watch)) return;
                 if (s > 0) me.meet_group();
                 const int64_t rows = me.mine(seq_.active(s));
                 gather_rows(me, s, rows);
