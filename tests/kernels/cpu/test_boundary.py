@@ -25,6 +25,8 @@ def test_wrappers_of_tensors_are_left_to_the_eager_kernel(draw: Draw) -> None:
     for x in (torch._to_functional_tensor(drawn.x_TBI), torch._efficientzerotensor((3, 2, 2)), freed):
         why = cpu.refusal(drawn.cell, x, drawn.state, drawn.weights)
         assert why == "the input, a weight or a state wraps another tensor, or has no memory of its own"
+    state = tuple(torch._efficientzerotensor((2, 2, 4))[1] for _ in range(2))  # a view into nothing: its offset
+    assert "no memory" in (cpu.refusal(drawn.cell, drawn.x_TBI, state, drawn.weights) or "")
     layer = elman.LSTM(2, 4)
     zeros = layer(torch._efficientzerotensor((3, 2, 2)))[0]
     assert torch.equal(zeros, layer(torch.zeros(3, 2, 2))[0])

@@ -54,9 +54,14 @@ public:
     bool try_view(nb::handle object, DlTensor& view) const {
         view = {};
         if (!is_tensor(object)) return false;
-        if (table_->describe(object.ptr(), &view) == 0) return true;
-        PyErr_Clear();
-        return false;
+        if (table_->describe(object.ptr(), &view) != 0) {
+            PyErr_Clear();
+            return false;
+        }
+        // A view into nothing, such as a row of a freed tensor, is described as its offset.
+        constexpr uintptr_t kSuspicious = uintptr_t{1} << 32;
+        if (view.data && reinterpret_cast<uintptr_t>(view.data) < kSuspicious && !has_storage(object)) view.data = nullptr;
+        return true;
     }
 
     // The same on the CPU, of exactly the class torch.Tensor, with memory; false for all else, a user's subclass among it.
@@ -106,6 +111,13 @@ public:
     }
 
 private:
+    static bool has_storage(nb::handle object) {
+        try {
+            return nb::cast<uintptr_t>(object.attr("untyped_storage")().attr("data_ptr")()) != 0;
+        } catch (const nb::python_error&) {
+            return false;
+        }
+    }
     bool is_tensor(nb::handle object) const {
         return PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(tensor_type_.ptr()));
     }

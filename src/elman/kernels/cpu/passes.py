@@ -46,6 +46,9 @@ def _check(kind: str, call: Call, *others: tuple[str, Tensor | None, int]) -> No
     """
     look_up("cell", kind, KINDS)
     own = (("x", call.x_TBI, 3), ("h", call.h_BH, 2), ("ih", call.ih, 2), ("hh", call.hh, 2))
+    for name, tensor, _ in own:
+        if not isinstance(tensor, Tensor):
+            raise ShapeError(f"{name} is not a tensor", should="a torch.Tensor", found=type(tensor).__name__)
     for name, tensor, dimensions in (*own, *others):
         if tensor is not None and tensor.dim() != dimensions:
             raise ShapeError(
@@ -79,7 +82,7 @@ def _fresh(like: Tensor, items: tuple[tuple[int, ...] | Tensor | None, ...], tra
 
 def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Allocate what the forward pass returns; also its shapes for tracing."""
-    if traced:
+    if traced or call.hh.dim() != 2:
         _check(kind, call)
     T, B, _ = call.x_TBI.shape
     H = call.hh.shape[1]
