@@ -72,7 +72,7 @@ public:
 
     // The description of a tensor.
     DlTensor view(nb::handle object, const char* name) const {
-        if (!is_tensor(object)) throw Wrong(name, "a torch.Tensor", Py_TYPE(object.ptr())->tp_name);
+        if (!is_tensor(object)) throw nb::type_error((std::string(name) + " should be a torch.Tensor").c_str());
         DlTensor view;
         if (!try_view(object, view)) throw Wrong(name, "an ordinary tensor on the CPU", "one without memory to read");
         return view;

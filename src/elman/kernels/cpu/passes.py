@@ -46,9 +46,9 @@ def _check(kind: str, call: Call, *others: tuple[str, Tensor | None, int]) -> No
     """
     look_up("cell", kind, KINDS)
     own = (("x", call.x_TBI, 3), ("h", call.h_BH, 2), ("ih", call.ih, 2), ("hh", call.hh, 2))
-    for name, tensor, _ in own:
-        if not isinstance(tensor, Tensor):
-            raise ShapeError(f"{name} is not a tensor", should="a torch.Tensor", found=type(tensor).__name__)
+    for name, given, _ in own:
+        if not isinstance(given, Tensor):
+            raise ShapeError(f"{name} is not a tensor", should="a torch.Tensor", found=type(given).__name__)
     for name, tensor, dimensions in (*own, *others):
         if tensor is not None and tensor.dim() != dimensions:
             raise ShapeError(
