@@ -17,6 +17,7 @@ from elman.errors import ElmanError, NonFiniteError, RunError, SettingError
 from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
 from elman.predictors.base import Predictor, non_finite_output, non_finite_weights
+from elman.recipes import former_names
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
 from elman.settings import Settings
 from elman.storage import tensors
@@ -143,7 +144,8 @@ def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, d
             found=f"a run of {recipe.name}",
             hint=f"elman generate {run}" if recipe.name == "language-model" else None,
         )
-    parsed = recipe.Options.parse(options)
+    names = former_names.OPTIONS.get(recipe.name, {})
+    parsed = recipe.Options.parse(former_names.with_current_names(options, names, recipe.Options))
     return recipe.predictor(trained_model(recipe, directory)), dict(vars(parsed))
 
 
