@@ -40,7 +40,7 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
-    "cli": {"recipes", "inspection"},
+    "cli": {"recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
     "__init__": {"kernels", "layers", "recipes"},

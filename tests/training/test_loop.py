@@ -88,6 +88,20 @@ def test_higher_is_better_where_the_task_says_so(make_task: Any, make_run: Any) 
     assert train(task, TrainingSettings(steps=6, evaluate_every=2), make_run("run")).best_step == 4
 
 
+@pytest.mark.parametrize(("tie_metric", "best"), [("nats", 6), ("", 2)])
+def test_among_equals_the_lower_tie_metric_is_best(make_task: Any, make_run: Any, tie_metric: str, best: int) -> None:
+    values = iter([(1.0, 0.3), (1.0, 0.4), (1.0, 0.1), (1.0, None), (2.0, 0.0)])
+    run, task = (
+        make_run("run"),
+        make_task(
+            evaluate=lambda model: dict(zip(("error", "nats"), next(values), strict=True)), tie_metric=tie_metric
+        ),
+    )
+    outcome = train(task, TrainingSettings(steps=6, evaluate_every=2), run)
+    train(task, TrainingSettings(steps=10, evaluate_every=2), run, resume=True)
+    assert tensors.read(run.model)[1]["step"] == outcome.best_step == best
+
+
 def test_an_evaluation_does_not_change_the_run(make_task: Any, make_run: Any) -> None:
     """Evaluations and probes that draw random numbers leave the weights as they would be without them."""
 

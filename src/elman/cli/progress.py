@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from elman.cli.console import PrintedConsole
+from elman.errors import shell_word
 from elman.number_format import decimal
 
 if TYPE_CHECKING:
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 PERIOD = 0.2  # seconds between two updates of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines
-
-
-class OptionalConsole(Console):
-    """A console that may be closed while the training continues."""
-
-    def on_broken_pipe(self) -> None:
-        """Print nothing any more."""
-        self.quiet = True
 
 
 class Progress:
@@ -39,7 +31,7 @@ class Progress:
     def __init__(self, headline: Callable[[Mapping[str, float]], str], *, gradients: bool = False) -> None:
         self._headline, self._gradients = headline, gradients
         self._horizons = ""
-        self._console = OptionalConsole(stderr=True, highlight=False)
+        self._console = PrintedConsole(stderr=True)
         self._live: Live | None = None
         self._shown = self._began = time.monotonic()
         self._first: tuple[int, float] | None = None  # symbols and seconds when this process began
@@ -80,7 +72,7 @@ class Progress:
         outcome, path = trained.outcome, trained.run.path
         if outcome.ended == "interrupted":
             self.say(f"interrupted at step {outcome.step:,}; everything is saved. To resume:")
-            self.say(f"  elman train {trained.run.config['recipe']} --out {shlex.quote(str(path))} --resume")
+            self.say(f"  elman train {trained.run.config['recipe']} --out {shell_word(path)} --resume")
             return
         why = {"budget": "training budget exhausted", "early": "early stopping (no improvement)"}[outcome.ended]
         self.say(f"{why}: {trained.headline} on the validation data (step {outcome.best_step:,})")

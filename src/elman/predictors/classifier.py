@@ -28,7 +28,8 @@ from elman.models.classifier import Classifier
 from elman.number_format import percent, resolved
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STANDARD_INPUT, STDIN, exists, is_stdin, stdin_lines, stdin_text
+from elman.predictors.inputs import STANDARD_INPUT, STDIN, is_stdin, stdin_lines, stdin_text
+from elman.predictors.inputs import resolved as resolved_inputs
 from elman.predictors.options import ClassifyOptions
 
 
@@ -66,8 +67,8 @@ class ClassificationPredictor(Predictor):
         """Yield the answer to each input, as it is made.
 
         Args:
-            inputs: files, folders and data sets; for a model of text also the text itself; "-" reads standard input,
-                a text on each line, or one step of a series on each line.
+            inputs: files, folders and data sets; for a model of text also the text itself, which `resolved` tells from
+                a misspelt name; "-" reads standard input, a text or one step of a series on each line.
             options: the fields of `ClassifyOptions`.
 
         Raises:
@@ -82,6 +83,8 @@ class ClassificationPredictor(Predictor):
             )
         for source in inputs:
             try:
+                if self.encoder:
+                    (source,) = resolved_inputs([source], folders=True)
                 if is_stdin(source) and self.encoder is None:
                     yield from self._running(STDIN, self._stream(stdin_text()), chosen)
                 else:
@@ -125,7 +128,7 @@ class ClassificationPredictor(Predictor):
             for number, line in enumerate(stdin_lines(), 1):
                 if line.strip():
                     yield Example(f"line {number}", partial(decoded_line, line, number, STANDARD_INPUT), None)
-        elif self.encoder and not exists(source):
+        elif self.encoder and not isinstance(source, Path):
             yield Example(str(source)[:60] or "the text", partial(str, source), None)
         elif source == "":
             raise DataError(

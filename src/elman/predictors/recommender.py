@@ -16,6 +16,7 @@ from elman.predictors.base import Predictor
 from elman.predictors.inputs import is_stdin, stdin_text
 from elman.predictors.options import RecommendOptions
 from elman.predictors.session import Session, read_events
+from elman.storage.files import exists
 
 
 class RecommendPredictor(Predictor):
@@ -86,7 +87,7 @@ class RecommendPredictor(Predictor):
         """
         chosen = RecommendOptions(**options)
         state = Path(chosen.state) if chosen.state else None
-        restored = state if state is not None and state.exists() else None
+        restored = state if state is not None and exists(state) else None
         if not inputs and restored is None:
             raise SettingError(
                 "there is no session to answer",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.inputs import batched, input_pairs, input_texts
 from elman.predictors.options import SimilarityOptions
+from elman.storage.files import temporary_folder
 from elman.storage.npy_rows import write_rows
 from elman.storage.ragged import read_array
 
@@ -153,11 +153,11 @@ class SimilarityPredictor(Predictor):
         return Answer(f"{path}: {count:,} vectors of {features}", {"file": str(path), "shape": [count, features]})
 
     def _nearest(self, inputs: Sequence[str | Path], path: Path, top: int) -> Iterator[Answer]:
-        with TemporaryDirectory() as folder:
-            lines = LineStore(path, Path(folder), encoding=self.encoding)
-            write_rows(Path(folder) / "rows.npy", map(self.embed, batched(lines, BLOCK)))
-            rows_NF = read_array(Path(folder) / "rows.npy")
-            words = InvertedIndex(lines, Path(folder))
+        with temporary_folder() as folder:
+            lines = LineStore(path, folder, encoding=self.encoding)
+            write_rows(folder / "rows.npy", map(self.embed, batched(lines, BLOCK)))
+            rows_NF = read_array(folder / "rows.npy")
+            words = InvertedIndex(lines, folder)
             for text in input_texts(inputs, self.encoding):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)

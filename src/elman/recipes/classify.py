@@ -143,7 +143,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
         return Classifier(input_layer, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
 
     def dataset(self, part: Part) -> LabelledPart:
-        training, validation = open_parts(self.folder)
+        training, validation = open_parts(self.folder, self.form, self.encoder.size if self.encoder else 0)
         return training if part == "training" else validation
 
     def read(

@@ -30,6 +30,7 @@ from elman.predictors.options import ForecastOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
+from elman.storage.files import exists
 from elman.storage.run_directory import RunDirectory
 from elman.training.task import Loss
 
@@ -106,7 +107,7 @@ class Forecast(Recipe[ForecastSettings, Windows]):
     @cached_property
     def panel(self) -> Panel:
         """The series of the run, those of the training and of the validation part."""
-        if not (self.folder / "values.values.npy").exists():
+        if not exists(self.folder / "values.values.npy"):
             raise RunError(f"{self.folder} came without its series", hint="name a file behind the run")
         return Panel.open(self.folder, self.facts)
 

@@ -23,6 +23,7 @@ from elman.number_format import decimal
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
+from elman.storage.files import exists
 from elman.training.task import Loss
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
     def parts(self) -> dict[Part, TokenFile]:
         """The text for training, and the text for validation."""
         text, separate = TokenFile.open(self.folder / TEXT), self.folder / VALIDATION
-        pair = (text, TokenFile.open(separate)) if separate.exists() else text.split(self.settings.validation)
+        pair = (text, TokenFile.open(separate)) if exists(separate) else text.split(self.settings.validation)
         size = self.vocabulary.size
         for part in pair:
             if part.vocabulary_size != size:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from elman.errors import BrokenRun, DataError, NonFiniteError
 from elman.storage import tensors
+from elman.storage.files import exists
 from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
 from elman.training import checkpoint
@@ -148,7 +149,7 @@ class _Loop:
         self.before = 0.0  # share of the budget at the beginning of the last step
         self.mean_loss, self.end = RunningMean(RECENT), EndOfRun()
         run.sweep()
-        if resume and run.checkpoint.exists():
+        if resume and exists(run.checkpoint):
             self._load()
         else:
             run.write_metrics([])  # without those of a process that crashed before its first checkpoint
@@ -261,12 +262,12 @@ class _Loop:
             if (number is None and name == task.metric) or (number is not None and not math.isfinite(number)):
                 raise non_finite_evaluation(name, number, step=state.step, checkpoint=self.saved)
         value = float(metrics[task.metric])
-        better = state.best is None or (value < state.best if task.lower_is_better else value > state.best)
+        better = self._is_better(metrics)
         rate = self.schedule.rate(state.done)
         self.schedule.update(better)
         state.stale = 0 if better else state.stale + 1
         if better:
-            state.best, state.best_step = value, state.step
+            state.best, state.best_step, state.best_tie = value, state.step, metrics.get(task.tie_metric)
         counts = {"step": state.step, "epoch": task.batches.progress, "symbols": state.symbols, "learning_rate": rate}
         row: dict[str, Any] = {**counts, **state.tally.row(), **state.probes, "validation": metrics}
         self.best = row if better else self.best
@@ -280,6 +281,14 @@ class _Loop:
         self.end.set_evaluation(time.monotonic() - began)
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
         self.watch(replace(self._progress(row["training_loss"], norms, rate), row=row, best=better))
+
+    def _is_better(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether an evaluation is better than the best: among equals the one with the lower `tie_metric` is."""
+        task, best, before = self.task, self.state.best, self.state.best_tie
+        value, tie = float(metrics[task.metric]), metrics.get(task.tie_metric)
+        if best is None or value != best:
+            return best is None or (value < best if task.lower_is_better else value > best)
+        return tie is not None and before is not None and tie < before
 
     def _measure(self) -> dict[str, Any]:
         """Return the metrics; if they cannot be computed, a checkpoint is written, so that no step is lost."""

@@ -19,6 +19,7 @@ from elman.storage.ragged import RaggedArrays, read_array
 FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held.npy", "examples", "validation", "-labels"
 KINDS = ("symbols", "features", "frames")
 LARGEST = 1 << 24  # of a size that is read
+LIMIT = float(np.finfo(np.float32).max)
 COMMON = 1 << 12  # a common part that is so many times the spread leaves float32 too few digits
 ORDINARY = 1e30  # numbers larger than this, or smaller than its inverse, are divided by a unit
 
@@ -180,13 +181,18 @@ class LabelledFormat:
             )
 
 
-def open_parts(folder: Path) -> tuple[LabelledPart, LabelledPart]:
+def open_parts(folder: Path, form: LabelledFormat, symbols: int) -> tuple[LabelledPart, LabelledPart]:
     """Return the training and the validation part of a run.
+
+    Args:
+        folder: of the run.
+        form: what the sequences and labels are, against which they are checked.
+        symbols: the number of symbols of a model of text.
 
     Raises:
         RunError: the files are missing or broken.
     """
-    examples, labels = RaggedArrays.open(folder, EXAMPLES), RaggedArrays.open(folder, EXAMPLES + LABELS)
+    examples, labels = _open_checked(folder, EXAMPLES, form, symbols)
     held_out = np.asarray(read_array(folder / HELD))
     if held_out.dtype != bool or held_out.shape != (len(examples),) or len(labels) != len(examples) or held_out.all():
         raise BrokenRun(
@@ -197,7 +203,44 @@ def open_parts(folder: Path) -> tuple[LabelledPart, LabelledPart]:
     training = LabelledPart(examples, labels, np.flatnonzero(~held_out))
     if held_out.any():
         return training, LabelledPart(examples, labels, np.flatnonzero(held_out))
-    return training, whole_part(RaggedArrays.open(folder, VALIDATION), RaggedArrays.open(folder, VALIDATION + LABELS))
+    return training, whole_part(*_open_checked(folder, VALIDATION, form, symbols))
+
+
+def _open_checked(folder: Path, name: str, form: LabelledFormat, symbols: int) -> tuple[RaggedArrays, RaggedArrays]:
+    """Map sequences and their labels, and check their types and numbers."""
+    examples, labels = RaggedArrays.open(folder, name), RaggedArrays.open(folder, name + LABELS)
+    kinds, low, high = (("i4",), 0, symbols - 1) if form.kind == "symbols" else (("u1", "f4"), -LIMIT, LIMIT)
+    if not (
+        examples.values.dtype in map(np.dtype, kinds)
+        and examples.values.shape[1:] == form.shape
+        and bool(examples.lengths.all())
+        and examples.within(low, high)
+    ):
+        raise BrokenRun(
+            f"{folder}/{name}.values.npy is broken",
+            should=f"{form.kind} of shape {form.shape}" + (f" below {symbols}" if form.kind == "symbols" else ""),
+            found=f"{examples.values.dtype} of shape {examples.values.shape[1:]}, or other numbers",
+        )
+    target = form.labels.target
+    dtypes, shape, low, high = {
+        "class": (("i4",), (), 0, form.labels.outputs - 1),
+        "tags": (("i4",), (), 0, form.labels.outputs - 1),
+        "classes": (("u1",), (form.labels.outputs,), 0, 1),
+        "number": (("f4", "f8"), (), -records.HIGHEST, records.HIGHEST),
+    }[target]
+    lengths = examples.lengths if target == "tags" else np.ones(len(examples), np.int64)
+    if not (
+        labels.values.dtype in map(np.dtype, dtypes)
+        and labels.values.shape[1:] == shape
+        and np.array_equal(labels.lengths, lengths)
+        and labels.within(low, high)
+    ):
+        raise BrokenRun(
+            f"{folder}/{name}{LABELS}.values.npy is broken",
+            should=f"labels of {len(examples)} sequences, from {low} to {high}",
+            found=f"{labels.values.dtype} of shape {labels.values.shape}, or other numbers",
+        )
+    return examples, labels
 
 
 def whole_part(input: RaggedArrays, target: RaggedArrays) -> LabelledPart:

@@ -18,6 +18,7 @@ from elman.data.media.images import IMAGE_SUFFIXES
 from elman.data.media.video import VIDEO_SUFFIXES
 from elman.data.text.documents import Document
 from elman.errors import DataError
+from elman.storage.files import absence, is_file
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,10 @@ def load_file(path: Path, reading: ReaderOptions) -> Values:
             should=f"a name that ends in {', '.join(known_suffixes())}",
             found=path.suffix or "no ending",
         )
-    with read_errors(path, "a file"):
-        exists = path.is_file()
-    if not exists:
-        raise DataError(f"{path} does not exist", should="a file", found="nothing there")
+    if not is_file(path):
+        found = absence(path, "nothing there")
+        what = "does not exist" if found == "nothing there" else "cannot be read"
+        raise DataError(f"{path} {what}", should="a file", found=found)
     return kind.load(path, reading)
 
 

@@ -20,11 +20,12 @@ from elman.data.magnitudes import LARGEST
 from elman.data.text.documents import Document
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
+from elman.storage.files import is_file
 
 
 def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether all sources are `.ts` files."""
-    return bool(sources) and all(path.suffix == ".ts" and path.is_file() for path in sources)
+    return bool(sources) and all(path.suffix == ".ts" and is_file(path) for path in sources)
 
 
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:

@@ -21,6 +21,7 @@ from elman.data.series.settings import SeriesSettings
 from elman.data.series.timestamps import FORMS, Clock, are_compact_dates, is_time, read_times
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
+from elman.storage.files import absence, is_dir, is_file
 from elman.storage.ragged import RaggedArrays
 
 PARTS_FORM = "%Y-%m-%d %H:%M:%S"
@@ -176,15 +177,19 @@ def _named(place: str, group: str) -> str:
 
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
     for source in sources:
-        if source.is_dir():
+        if is_dir(source):
             found = [path for path in visible_entries(source) if path.suffix.lower() in (".csv", ".tsv")]
             if not found:
                 raise DataError(f"{source} holds no series", should="*.csv", found="none of them")
             yield from found
-        elif source.is_file():
+        elif is_file(source):
             yield source
         else:
-            raise DataError(f"{source} cannot be read", should="a CSV file or a folder of them", found="nothing there")
+            raise DataError(
+                f"{source} cannot be read",
+                should="a CSV file or a folder of them",
+                found=absence(source, "nothing there"),
+            )
 
 
 def _read_file(
