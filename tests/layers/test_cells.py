@@ -253,6 +253,7 @@ def test_autocast_goes_to_torchs_operator(name: str) -> None:
 
 
 @ALL
+@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:.*torch.jit.* is deprecated")
 def test_transforms_and_traces(name: str) -> None:
     ours, theirs = pair(name, 3, 5)
     x, state = torch.randn(2, 3), draw_state(name, 2, 5)
@@ -390,18 +391,28 @@ def test_computed_weights() -> None:
 
 
 def test_explain_and_strict_name_what_runs() -> None:
-    small, one = elman.RNNCell(3, 4), elman.LSTMCell(400, 400)
+    small, large = elman.RNNCell(3, 4), elman.LSTMCell(520, 520)
     assert elman.explain(small, torch.zeros(2, 3)).choices["step"] == (
         "torch",
         {},
         "which is quicker here than any kernel",
     )
-    assert runs_on(one, torch.zeros(1, 400)) == "torch" and runs_on(one, torch.zeros(2, 400)) == "cpu"
-    with torch.no_grad():
-        assert runs_on(small, torch.zeros(2, 3)) == runs_on(one, torch.zeros(1, 400)) == "cpu"
     assert "step: runs on torch's own operator, which is quicker" in str(elman.explain(small, torch.zeros(2, 3)))
+    assert runs_on(large, torch.zeros(1, 520)) == "torch" and runs_on(large, torch.zeros(2, 520)) == "cpu"
+    with torch.no_grad():
+        assert runs_on(small, torch.zeros(2, 3)) == runs_on(large, torch.zeros(2, 520)) == "cpu"
+        assert runs_on(large, torch.zeros(1, 520)) == "torch"  # the weights would be read twice
+        with elman.frozen_weights():
+            assert runs_on(large, torch.zeros(1, 520)) == "cpu"
     half = elman.GRUCell(3, 4, dtype=torch.bfloat16)
     with elman.strict():
         small(torch.zeros(2, 3))
         with pytest.raises(SlowPathError, match="not all float32"):
             half(torch.zeros(2, 3, dtype=torch.bfloat16))
+
+
+def test_an_unknown_nonlinearity_is_torchs_error() -> None:
+    cell = elman.RNNCell(3, 4, nonlinearity="gelu")
+    for enabled in (True, False):
+        with torch.set_grad_enabled(enabled), pytest.raises(RuntimeError, match="Unknown nonlinearity: gelu"):
+            cell(torch.zeros(2, 3))

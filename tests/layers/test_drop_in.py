@@ -324,3 +324,20 @@ def test_the_compilers_setting_is_put_on_when_it_is_imported(tmp_path: Path, mon
     settings = importlib.import_module("compilers_settings")
     assert settings.allow_rnn and sys.meta_path == others
     del sys.modules["compilers_settings"]
+
+
+@ALL
+def test_gradients_of_gradients_over_a_carried_state(name: str) -> None:
+    layers = [layer.double() for layer in pair(name, 3, 4)]
+    x = torch.randn(2, 2, 3, dtype=torch.float64)
+    results = []
+    for layer in layers:
+        weights = list(layer.parameters())
+        y, _ = layer(x, layer(x)[1])
+        first = torch.autograd.grad(y.sin().sum(), weights, create_graph=True)
+        second = torch.autograd.grad(sum(g.sin().sum() for g in first), weights, retain_graph=True)
+        y, _ = layer(x, layer(x)[1])
+        batched = torch.autograd.grad(y, weights, torch.ones(3, *y.shape).double(), is_grads_batched=True)
+        results.append([*first, *second, *batched])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -126,9 +126,14 @@ def is_batched(tensor: Tensor) -> bool:
 def eager_gradients(
     cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], d_outputs: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
-    """Return the gradients of the call, as a graph where gradients are enabled, by running the eager kernel again."""
+    """Return the gradients of the call, as a graph where gradients are enabled, by running the eager kernel again.
+
+    It runs on views of the call's tensors. A state that an earlier call has made depends on the same weights, and what
+    reaches them by that way is for the earlier call to add.
+    """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
+        call = Call(*(None if t is None else t.view_as(t) for t in call))  # type: ignore[arg-type]
         state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
         initial = tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
         weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial or None)

@@ -13,7 +13,10 @@ from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
 from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
+from elman.kernels.cpu.single_step import is_slower as is_slower
+from elman.kernels.cpu.single_step import needs_gradients
 from elman.kernels.cpu.stepper import Stepper as Stepper
+from elman.kernels.cpu.stepper import is_plain as is_plain
 from elman.kernels.eager import Options, State, Steps
 from elman.kernels.weights import Weights
 
@@ -118,13 +121,13 @@ def choose_step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> Ch
     why = single_step.refusal(cell, x_BI, state, weights)
     if why is not None:
         return Choice(TORCH, {"cpu": why})
-    if single_step.is_slower(cell, x_BI, state, weights):
+    numbers, differentiate = weights.ih.numel() + weights.hh.numel(), needs_gradients(x_BI, state, weights)
+    if is_slower(len(cell.gates), len(x_BI), numbers, differentiate):
         return Choice(TORCH, {}, "which is quicker here than any kernel")
     return Choice("cpu", {})
 
 
-run_step = single_step.run
-FEW_WEIGHTS = single_step.FEW_WEIGHTS
+run_step, MODE = single_step.run, single_step.MODE
 
 
 def prepare_steps(

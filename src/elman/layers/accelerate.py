@@ -276,7 +276,7 @@ def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:
     return _restore, (stands_for(type(self)),), self.__getstate__()
 
 
-def _restore(own: type[nn.Module]) -> nn.Module:
+def _restore(own: Any) -> nn.Module:
     accelerated: Any = accelerated_class(own)
     return accelerated.__new__(accelerated)  # type: ignore[no-any-return]
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from elman.kernels.dispatch import FEW_WEIGHTS, TORCH, Choice, Stepper, check_strict, choose_step, forget, run_step
+from elman.kernels.dispatch import (
+    MODE,
+    TORCH,
+    Choice,
+    Stepper,
+    check_strict,
+    choose_step,
+    forget,
+    is_plain,
+    is_slower,
+    run_step,
+)
 from elman.kernels.weights import Weights
 from elman.layers import gru, lstm, rnn
 from elman.layers.cell import Cell, State
 from elman.layers.drop_in import DropInType
 
 _is_grad_enabled = torch.is_grad_enabled
+_tracing_state = torch._C._get_tracing_state
+_is_compiling = torch.compiler.is_compiling
 _PLAIN = (Tensor, nn.Parameter)
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -29,15 +41,19 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
 
     Attributes:
         torch_class: torch's cell of the same kind.
+        gates: their number.
+        has_c: whether the state is a pair.
     """
 
     torch_class: ClassVar[type[nn.RNNCellBase]]
+    gates: ClassVar[int]
+    has_c: ClassVar[bool] = False
 
     _stepper: Stepper | None = None
 
-    def steps(self) -> Cell:
-        """Return what a step computes, as `elman.Recurrent` runs it."""
-        return _steps(self.torch_class, getattr(self, "nonlinearity", ""))
+    def steps(self) -> Cell | None:
+        """Return what a step computes, as `elman.Recurrent` runs it; None where torch has no such step either."""
+        raise NotImplementedError
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """Run one step.
@@ -53,35 +69,34 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
             ValueError: a tensor of a wrong number of dimensions, as torch.nn's cell.
             RuntimeError: a tensor of another wrong shape or type, as torch.nn's cell.
         """
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             return self.torch_class.forward(self, input, hx)
-        if type(input) is not Tensor or self._is_small_plain():
+        if type(input) is not Tensor or _tracing_state() is not None:
             proxy = next((t for t in (input, *_tensors(hx)) if isinstance(t, Proxy)), None)
-            if proxy is not None:
-                return self._leaf(proxy, input, hx)
-            return self._forward_torch(input, hx)
+            return self._forward_torch(input, hx) if proxy is None else self._leaf(proxy, input, hx)
+        if self._is_torchs(input):
+            return self.torch_class.forward(self, input, hx)
         after = None if _is_grad_enabled() else self._quick(input, hx)
         if after is None:
             after = self._run(input, hx)
         return self._forward_torch(input, hx) if after is None else after
 
-    def _is_small_plain(self) -> bool:
-        """Whether it is a plain network that learns, of so few weights that every look at the call costs too much."""
-        if self.torch_class is not nn.RNNCell or not _is_grad_enabled():
-            return False
-        weight = self._parameters.get("weight_hh")
-        return (
-            weight is not None
-            and weight.requires_grad
-            and self.hidden_size * (self.input_size + self.hidden_size) < FEW_WEIGHTS
-        )
+    def _is_torchs(self, input: Tensor) -> bool:
+        """Whether torch's operator is quicker, as far as a first look shows, which costs less than all others."""
+        differentiate = _is_grad_enabled()
+        if differentiate:
+            weight = self._parameters.get("weight_hh")
+            if weight is None or not weight.requires_grad:
+                return False
+        numbers = self.gates * self.hidden_size * (self.input_size + self.hidden_size)
+        return is_slower(self.gates, input.shape[0] if input.dim() > 1 else 1, numbers, differentiate)
 
     def _quick(self, input: Tensor, hx: Any) -> Any:
         """Return the state after a step without gradients on weights that are ready, or None."""
         stepper = self._stepper
         if stepper is None or hx is None:
             return None
-        if self.torch_class is not nn.LSTMCell:
+        if not self.has_c:
             if not isinstance(hx, Tensor):
                 return None
             result = stepper.step(self._parameters, input, hx.unsqueeze(0))
@@ -94,11 +109,13 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
 
     def _run(self, input: Tensor, hx: Any) -> Any:
         """Return the state after a step on the engine, or None: torch's operator is to run."""
-        prepared = self._prepare(input, hx)
+        prepared = self._prepare(input, hx) if is_plain() else None
         if prepared is None:
             return None
         x_BI, state = prepared
         cell, weights = self.steps(), self._weights()
+        if cell is None:
+            return None
         choice = choose_step(cell, x_BI, state, weights)
         if choice.name == TORCH:
             return None
@@ -116,21 +133,21 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
         """Return the arguments with a batch, or None where torch's operator is to look at them."""
         if type(input) not in _PLAIN or input.dim() not in (1, 2):
             return None
+        H = self.hidden_size
         if hx is None:
-            zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
-            hx = (zeros, zeros) if self.torch_class is nn.LSTMCell else zeros
-        state = _tensors(hx)
-        if isinstance(hx, Tensor) == (self.torch_class is nn.LSTMCell) or (len(state) == 2) == isinstance(hx, Tensor):
+            zeros = input.new_zeros(*input.shape[:-1], H)
+            hx = (zeros, zeros) if self.has_c else zeros
+        if isinstance(hx, tuple | list) != self.has_c:
             return None
-        if not all(type(s) in _PLAIN and s.dim() == input.dim() for s in state):
+        state = tuple(hx) if self.has_c else (hx,)
+        if len(state) != 1 + self.has_c or not all(type(s) in _PLAIN and s.dim() == input.dim() for s in state):
             return None
         if input.dim() == 1:
             input, state = input.unsqueeze(0), tuple([s.unsqueeze(0) for s in state])
         B, I = input.shape
-        ih, hh = self.weight_ih, self.weight_hh
-        rows = len(self.steps().gates) * self.hidden_size
-        fits = B > 0 and ih.shape == (rows, I) and hh.shape == (rows, self.hidden_size)
-        return (input, state) if fits and all(s.shape == (B, self.hidden_size) for s in state) else None
+        rows = self.gates * H
+        fits = B > 0 and self.weight_ih.shape == (rows, I) and self.weight_hh.shape == (rows, H)
+        return (input, state) if fits and all(s.shape == (B, H) for s in state) else None
 
     def _weights(self) -> Weights:
         parameters = self._parameters
@@ -143,10 +160,12 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
 
     def choose(self, input: Any, hx: Any = None) -> Choice:
         """Return what a call runs on, with the reason where it is no engine; see `elman.explain`."""
-        prepared = self._prepare(input, hx)
-        if prepared is None:
+        if not is_plain():
+            return Choice(TORCH, {"cpu": MODE})
+        cell, prepared = self.steps(), self._prepare(input, hx)
+        if prepared is None or cell is None:
             return Choice(TORCH, {"cpu": "the call is not that of plain tensors of fitting shapes"})
-        return choose_step(self.steps(), *prepared, self._weights())
+        return choose_step(cell, *prepared, self._weights())
 
     def _forward_torch(self, input: Any, hx: Any) -> Any:
         check_strict(self.choose, input, hx)
@@ -184,29 +203,46 @@ class RNNCell(DropInCell, nn.RNNCell):
     """
 
     _original = torch_class = nn.RNNCell
+    gates: ClassVar[int] = 1
+
+    def steps(self) -> Cell | None:
+        """Return what a step computes, see `DropInCell.steps`."""
+        return _PLAIN_STEPS.get(self.nonlinearity)
+
+
+_PLAIN_STEPS: dict[str, Cell] = {"tanh": rnn.TanhCell(), "relu": rnn.ReluCell()}
 
 
 class GRUCell(DropInCell, nn.GRUCell):
     """One step of a gated recurrent unit, as `torch.nn.GRUCell`: its arguments, parameters, results and errors."""
 
     _original = torch_class = nn.GRUCell
+    gates: ClassVar[int] = 3
+
+    def steps(self) -> Cell:
+        """Return what a step computes, see `DropInCell.steps`."""
+        return _GRU_STEP
+
+
+_GRU_STEP = gru.GRUCell()
 
 
 class LSTMCell(DropInCell, nn.LSTMCell):
     """One step of long short-term memory, as `torch.nn.LSTMCell`: its arguments, parameters, results and errors."""
 
     _original = torch_class = nn.LSTMCell
+    gates: ClassVar[int] = 4
+    has_c: ClassVar[bool] = True
 
+    def steps(self) -> Cell:
+        """Return what a step computes, see `DropInCell.steps`."""
+        return _LSTM_STEP
+
+
+_LSTM_STEP = lstm.LSTMCell()
 
 CELLS: dict[type[nn.RNNCellBase], type[DropInCell]] = {cell.torch_class: cell for cell in (RNNCell, GRUCell, LSTMCell)}
 """Elman's cells by torch's."""
-
-
-@cache
-def _steps(torch_class: Any, nonlinearity: str) -> Cell:
-    if torch_class is nn.RNNCell:
-        return rnn.ReluCell() if nonlinearity == "relu" else rnn.TanhCell()
-    return gru.GRUCell() if torch_class is nn.GRUCell else lstm.LSTMCell()
 
 
 def _tensors(hx: Any) -> tuple[Any, ...]:
