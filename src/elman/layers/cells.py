@@ -30,7 +30,6 @@ _is_grad_enabled = torch.is_grad_enabled
 _tracing_state = torch._C._get_tracing_state
 _is_compiling = torch.compiler.is_compiling
 _PLAIN = (Tensor, nn.Parameter)
-_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class DropInCell(nn.RNNCellBase, metaclass=DropInType):
@@ -114,7 +113,7 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
             return None
         x_BI, state = prepared
         cell, weights = self.steps(), self._weights()
-        if cell is None:
+        if cell is None or weights is None:
             return None
         choice = choose_step(cell, x_BI, state, weights)
         if choice.name == TORCH:
@@ -149,23 +148,24 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
         fits = B > 0 and self.weight_ih.shape == (rows, I) and self.weight_hh.shape == (rows, H)
         return (input, state) if fits and all(s.shape == (B, H) for s in state) else None
 
-    def _weights(self) -> Weights:
-        parameters = self._parameters
-        weights: list[Any] = []
-        for name in _NAMES:
-            # The dictionary first: a module's attributes take a microsecond each. Computed weights are not in it.
-            weight = parameters.get(name)
-            weights.append(getattr(self, name) if weight is None else weight)
-        return Weights(*weights)
+    def _weights(self) -> Weights | None:
+        """Return the parameters, or None where they are computed for each call, so that packing them is no use."""
+        parameters: Any = self._parameters
+        ih, hh = parameters.get("weight_ih"), parameters.get("weight_hh")
+        if ih is None or hh is None or not ih.is_leaf or not hh.is_leaf:
+            return None
+        return Weights(ih, hh, parameters.get("bias_ih"), parameters.get("bias_hh"))
 
     def choose(self, input: Any, hx: Any = None) -> Choice:
         """Return what a call runs on, with the reason where it is no engine; see `elman.explain`."""
         if not is_plain():
             return Choice(TORCH, {"cpu": MODE})
-        cell, prepared = self.steps(), self._prepare(input, hx)
+        cell, prepared, weights = self.steps(), self._prepare(input, hx), self._weights()
+        if weights is None:
+            return Choice(TORCH, {"cpu": "the weights are computed for each call"})
         if prepared is None or cell is None:
             return Choice(TORCH, {"cpu": "the call is not that of plain tensors of fitting shapes"})
-        return choose_step(cell, *prepared, self._weights())
+        return choose_step(cell, *prepared, weights)
 
     def _forward_torch(self, input: Any, hx: Any) -> Any:
         check_strict(self.choose, input, hx)
