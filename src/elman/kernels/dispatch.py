@@ -127,7 +127,8 @@ def choose_step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> Ch
     return Choice("cpu", {})
 
 
-run_step, MODE = single_step.run, single_step.MODE
+run_step = single_step.run
+FEW_WEIGHTS, MODE = single_step.FEW_WEIGHTS, single_step.MODE
 
 
 def prepare_steps(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from elman.kernels.dispatch import (
+    FEW_WEIGHTS,
     MODE,
     TORCH,
     Choice,
@@ -205,11 +206,25 @@ class RNNCell(DropInCell, nn.RNNCell):
     _original = torch_class = nn.RNNCell
     gates: ClassVar[int] = 1
 
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """Run one step, see `DropInCell.forward`."""
+        # So few weights that learn are not worth another look at the call.
+        if (
+            _is_grad_enabled()
+            and type(input) is Tensor
+            and self.hidden_size * (self.input_size + self.hidden_size) < FEW_WEIGHTS
+        ):
+            weight = self._parameters.get("weight_hh")
+            if weight is not None and weight.requires_grad:
+                return _forward_plain(self, input, hx)
+        return super().forward(input, hx)
+
     def steps(self) -> Cell | None:
         """Return what a step computes, see `DropInCell.steps`."""
         return _PLAIN_STEPS.get(self.nonlinearity)
 
 
+_forward_plain = nn.RNNCell.forward
 _PLAIN_STEPS: dict[str, Cell] = {"tanh": rnn.TanhCell(), "relu": rnn.ReluCell()}
 
 
@@ -224,7 +239,7 @@ class GRUCell(DropInCell, nn.GRUCell):
         return _GRU_STEP
 
 
-_GRU_STEP = gru.GRUCell()
+_GRU_STEP = gru.GRUEquations()
 
 
 class LSTMCell(DropInCell, nn.LSTMCell):
@@ -239,7 +254,7 @@ class LSTMCell(DropInCell, nn.LSTMCell):
         return _LSTM_STEP
 
 
-_LSTM_STEP = lstm.LSTMCell()
+_LSTM_STEP = lstm.LSTMEquations()
 
 CELLS: dict[type[nn.RNNCellBase], type[DropInCell]] = {cell.torch_class: cell for cell in (RNNCell, GRUCell, LSTMCell)}
 """Elman's cells by torch's."""

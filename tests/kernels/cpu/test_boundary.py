@@ -13,13 +13,13 @@ import elman
 from elman.errors import ShapeError
 from elman.kernels import cpu
 from elman.kernels.cpu import _engine
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 
 Draw = Callable[..., Any]
 
 
 def test_wrappers_of_tensors_are_left_to_the_eager_kernel(draw: Draw) -> None:
-    drawn = draw(LSTMCell(), 3, 2, 2, 4)
+    drawn = draw(LSTMEquations(), 3, 2, 2, 4)
     freed = torch.ones(3, 2, 2)
     freed.untyped_storage().resize_(0)
     for x in (torch._to_functional_tensor(drawn.x_TBI), torch._efficientzerotensor((3, 2, 2)), freed):
