@@ -1,16 +1,16 @@
 """Recurrent reinforcement learning: RecurrentPPO end to end, and TorchRL's recurrent modules, each beside elman's.
 
-    python benchmarks/speed/reinforcement.py ppo [--seed 0] [--steps 16384] [--setting default] [--threads 2] [--out FILE]
+    python benchmarks/speed/reinforcement.py ppo [--seed 0] [--steps 16384] [--setting default] [--out FILE]
     python benchmarks/speed/reinforcement.py curves FILE
-    python benchmarks/speed/reinforcement.py torchrl [--cells LSTM GRU] [--runs train infer] [--rounds 3] [--compiled]
+    python benchmarks/speed/reinforcement.py torchrl [--cells LSTM GRU] [--runs train infer] [--compiled]
 
-`ppo` trains sb3-contrib's policy and elman's on CartPole without velocities, from one seed, in turns of a few rollouts, so
-that both meet the same load of the machine. Each has random numbers of its own: the two runs are the same up to rounding
-until the first action that rounding changes. The first update is compared before anything is timed. `curves` puts the
-lines of several seeds side by side.
+`ppo` trains sb3-contrib's policy and elman's on CartPole without velocities, from one seed, in turns of a few rollouts,
+so that both meet the same load of the machine. Each has random numbers of its own: the two runs are the same up to
+rounding until the first action that rounding changes. The first update is compared before anything is timed. `curves`
+puts the lines of several seeds side by side.
 
-`torchrl` runs the sizes of TorchRL's own benchmark of resets (B 128, T 128, I 64, H 256, 3 % resets) by each of TorchRL's
-backends for the CPU and by elman's, in turns, and compares outputs, states and gradients with "pad" first.
+`torchrl` runs the sizes of TorchRL's own benchmark of resets (B 128, T 128, I 64, H 256, 3 % resets) by each of
+TorchRL's backends for the CPU and by elman's, in turns, and compares outputs, states and gradients with "pad" first.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+NAMES = ("sb3-contrib", "elman")
 
 TOLERANCE = 1e-5  # of gradients, relative to the largest of each tensor
 
@@ -98,7 +100,7 @@ def compare_first_update(setting: str, seed: int) -> float:
 def policies() -> dict[str, Any]:
     from elman.integrations.rl.sb3 import MlpLstmPolicy
 
-    return {"sb3-contrib": "MlpLstmPolicy", "elman": MlpLstmPolicy}
+    return dict(zip(NAMES, ("MlpLstmPolicy", MlpLstmPolicy), strict=True))
 
 
 def ppo(given: argparse.Namespace) -> None:
@@ -126,10 +128,9 @@ def ppo(given: argparse.Namespace) -> None:
             "steps_per_second": round(steps / run.seconds, 1), "returns": run.returns,
         }  # fmt: skip
         shown = ", ".join(f"{n}: {r:.0f}" for n, r in run.returns[:: max(1, len(run.returns) // 8)])
-        print(
-            f"{name:12} {steps / run.seconds:7.1f} steps/s ({steps / run.processor_seconds:.1f} per processor second); {shown}"
-        )
-    stock, ours = line["sb3-contrib"], line["elman"]
+        rates = f"{steps / run.seconds:7.1f} steps/s ({steps / run.processor_seconds:.1f} per processor second)"
+        print(f"{name:12} {rates}; {shown}")
+    stock, ours = (line[name] for name in NAMES)
     print(
         f"ratio {stock['seconds'] / ours['seconds']:.2f} by the clock, "
         f"{stock['processor_seconds'] / ours['processor_seconds']:.2f} by processor time"
@@ -143,26 +144,18 @@ def curves(given: argparse.Namespace) -> None:
     lines = [json.loads(text) for text in Path(given.file).read_text().splitlines()]
     for setting in sorted({line["setting"] for line in lines}):
         chosen = [line for line in lines if line["setting"] == setting]
-        ratios = [line["sb3-contrib"]["seconds"] / line["elman"]["seconds"] for line in chosen]
-        print(
-            f"{setting}: {len(chosen)} seeds, ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-        print(
-            "| steps | "
-            + " | ".join(f"{name}: mean (lowest to highest)" for name in policies_names())
-            + " |\n| --- | --- | --- |"
-        )
-        count = min(len(line[name]["returns"]) for line in chosen for name in policies_names())
+        ratios = [line[NAMES[0]]["seconds"] / line[NAMES[1]]["seconds"] for line in chosen]
+        span = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{setting}: {len(chosen)} seeds, {NAMES[0]} over {NAMES[1]} {span}\n")
+        print("| steps | " + " | ".join(f"{name}: mean return (lowest to highest)" for name in NAMES) + " |")
+        print("| --- | --- | --- |")
+        count = min(len(line[name]["returns"]) for line in chosen for name in NAMES)
         for k in range(0, count, max(1, count // 16)):
             cells = []
-            for name in policies_names():
+            for name in NAMES:
                 values = [line[name]["returns"][k][1] for line in chosen]
                 cells.append(f"{statistics.fmean(values):.0f} ({min(values):.0f} to {max(values):.0f})")
-            print(f"| {chosen[0]['elman']['returns'][k][0]} | " + " | ".join(cells) + " |")
-
-
-def policies_names() -> tuple[str, str]:
-    return ("sb3-contrib", "elman")
+            print(f"| {chosen[0][NAMES[0]]['returns'][k][0]} | " + " | ".join(cells) + " |")
 
 
 def torchrl(given: argparse.Namespace) -> None:
@@ -193,7 +186,7 @@ def compare_backends(cell: str, train: bool, given: argparse.Namespace) -> None:
         return getattr(library, f"{cell}Module")(I, H, default_recurrent_mode=True, **keys, **options)
 
     def call(module: Any) -> list[torch.Tensor]:
-        batch = TensorDict({"x": x_BTI, "is_init": is_init, **{name: zeros for name in states}}, [B, T])
+        batch = TensorDict({"x": x_BTI, "is_init": is_init, **dict.fromkeys(states, zeros)}, [B, T])
         module(batch)
         return [batch[key] for key in outputs]
 

@@ -49,8 +49,10 @@ class SequencePolicy(RecurrentActorCriticPolicy):
                 found = f"lstm_kwargs={self.lstm_kwargs!r}"
                 raise SettingError(f"a policy has no {name}", should=f"lstm_kwargs without {name}", found=found)
         # The layers stay the same objects, so the optimiser has their parameters already.
-        for layer, reason in accelerate(self).kept.items():
-            warnings.warn(f"{layer} stays torch's, which runs step by step: {reason}", stacklevel=2)
+        kept = accelerate(self).kept
+        if kept:
+            reasons = "; ".join(sorted(set(kept.values())))
+            warnings.warn(f"{', '.join(kept)} stay torch's, which run step by step: {reasons}", stacklevel=2)
 
     @staticmethod
     def _process_sequence(

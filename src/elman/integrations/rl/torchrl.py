@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.errors import extra
+from elman.errors import SettingError, ShapeError, extra
 from elman.layers.accelerate import accelerate
 from elman.layers.recurrent import Recurrent
 
@@ -55,8 +55,15 @@ class SequenceModule:
             options.pop("recurrent_backend", None)
         super().__init__(*args, **options)
         if own:
-            for layer, reason in accelerate(self).kept.items():  # type: ignore[arg-type]
-                warnings.warn(f"{layer} runs by TorchRL's backend 'pad': {reason}", stacklevel=2)
+            for name, reason in accelerate(self).kept.items():  # type: ignore[arg-type]
+                layer = getattr(self, name)
+                if getattr(layer, "learn_initial_state", False):
+                    hint = "a TensorDictPrimer, which puts the first state into the batch"
+                    raise SettingError(
+                        "TorchRL keeps states in its batches", should="learn_initial_state=False", hint=hint
+                    )
+                if not isinstance(layer, Recurrent):
+                    warnings.warn(f"{name} runs by TorchRL's backend 'pad': {reason}", stacklevel=2)
             self.recurrent_backend = BACKEND
 
     def _run(self, tensordict: TensorDictBase) -> bool:
@@ -68,8 +75,11 @@ class SequenceModule:
         value = tensordict.get(self.in_keys[0])
         stored = [tensordict.get(key, None) for key in self.in_keys[1 : 1 + count]]
         shape, missing = tensordict.shape, [state is None for state in stored]
-        if value is None or any(missing) != all(missing) or (self.recurrent_mode and not shape):
+        if value is None or (self.recurrent_mode and not shape):
             return False  # which TorchRL refuses
+        if any(missing) != all(missing):
+            should, found = f"{self.in_keys[1 : 1 + count]}, or none of them", str(list(tensordict.keys(True, True)))
+            raise ShapeError("a batch has only some of the states", should=should, found=found)
         steps = shape[-1] if self.recurrent_mode else 1
         x_BTI = value.reshape(-1, steps, value.shape[-1])
         starts_BT = tensordict.get("is_init").reshape(-1, steps)
@@ -100,7 +110,7 @@ def unroll_trajectories(
     """Run a layer over rows that hold several trajectories each.
 
     Args:
-        layer: one of elman's layers.
+        layer: one of elman's layers, with `batch_first`.
         x_BTI: the inputs.
         states: (B, T, L, H) for each of the cell's states: the state before each step, of which only those at the
             first steps of trajectories are read. None stands for zeros.
@@ -117,18 +127,36 @@ def unroll_trajectories(
     lengths_N = torch.diff(first_N, append=first_N.new_tensor([B * T]))
     before = None if states is None else [s.flatten(0, 1)[first_N].transpose(0, 1).contiguous() for s in states]
     if len(first_N) == B:
-        x_TBI = x_BTI if layer.batch_first else x_BTI.transpose(0, 1)
-        y, after = layer(x_TBI, None if before is None else _as_hidden(before))
-        y_BTH, lasts = y if layer.batch_first else y.transpose(0, 1), _as_states(after)
+        y_BTH, after = layer(x_BTI, None if before is None else _as_hidden(before))
+        lasts = _as_states(after)
+    elif _is_state(layer) and _begins_with_zeros(before, first_N, T):
+        resets_BT = starts_BT.clone()
+        resets_BT[:, 0] = False  # there the stored state counts
+        hx = None if states is None else states[0][:, 0].transpose(0, 1).contiguous()
+        y_BTH, _ = layer(x_BTI, hx, resets=resets_BT)
+        lasts = [y_BTH.flatten(0, 1)[first_N + lengths_N - 1][None]]
     else:
         y_RH, lasts = _unroll_folded(layer, x_BTI.flatten(0, 1), before, first_N, lengths_N)
-        y_BTH = y_RH.unflatten(0, (B, T))
+        y_BTH = y_RH.view(B, T, -1)
     ends_N = first_N + lengths_N - 1
     filled = []
     for last in lasts:
         after_RLH = last.new_zeros(B * T, last.shape[0], last.shape[2]).index_copy_(0, ends_N, last.transpose(0, 1))
-        filled.append(after_RLH.unflatten(0, (B, T)))
+        filled.append(after_RLH.view(B, T, *after_RLH.shape[1:]))
     return [y_BTH, *filled]
+
+
+def _is_state(layer: Any) -> bool:
+    """Return whether the output at a step is all of the state after it."""
+    return len(layer.cell.states) == 1 and layer.num_layers * layer.num_directions == 1
+
+
+def _begins_with_zeros(before: list[Tensor] | None, first_N: Tensor, T: int) -> bool:
+    """Return whether the trajectories that begin within a row begin with zeros, which need no gradient."""
+    if before is None:
+        return True
+    within_N = first_N % T != 0
+    return not any(s.requires_grad or s[:, within_N].any() for s in before)
 
 
 def _unroll_folded(
@@ -150,12 +178,11 @@ def _unroll_folded(
         row_TN = first_N[members] + t_T1
         x_TNI = x_RI[row_TN.clamp(max=R - 1)]  # beyond its length a sequence is not read
         hx = None if before is None else _as_hidden([s[:, members] for s in before])
-        y, after = layer(x_TNI.transpose(0, 1) if layer.batch_first else x_TNI, hx, lengths=lengths)
-        y_TNH = y.transpose(0, 1) if layer.batch_first else y
+        y_NTH, after = layer(x_TNI.transpose(0, 1), hx, lengths=lengths)
         inside = (t_T1 < lengths).flatten().nonzero()[:, 0]
         place_R[row_TN.flatten()[inside]] = inside + count
         count += row_TN.numel()
-        outputs.append(y_TNH.flatten(0, 1))
+        outputs.append(y_NTH.transpose(0, 1).flatten(0, 1))
         lasts.append(_as_states(after))
     y_RH = (outputs[0] if len(outputs) == 1 else torch.cat(outputs))[place_R]
     back_N = torch.empty_like(order_N)
