@@ -16,13 +16,14 @@ import elman
 
 SOURCE = Path(elman.__file__).parent
 
-GROUND = {"errors", "shapes", "settings"}
+GROUND = {"errors", "number_format", "shapes", "settings"}
 """Everyone may import these."""
 
 BELOW_RECIPES = {"data", "evaluation", "models", "modules", "plots", "predictors", "storage", "training"}
 
 OURS: dict[str, set[str]] = {
     "errors": set(),
+    "number_format": set(),
     "shapes": set(),
     "settings": set(),
     "storage": set(),
@@ -40,13 +41,14 @@ OURS: dict[str, set[str]] = {
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
     "integrations": {"layers"},
-    "cli": {"recipes", "inspection"},
+    "cli": {"recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
     "__init__": {"kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
+    "number_format": set(),
     "shapes": set(),
     "settings": set(),
     "storage": {"numpy", "torch", "safetensors"},

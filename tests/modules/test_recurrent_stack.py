@@ -39,7 +39,7 @@ def test_gated_cells_have_no_nonlinearity_to_choose(nonlinearity: str) -> None:
     for cell in ("gru", "lstm"):
         with pytest.raises(SettingError, match=rf"the cell {cell} has no nonlinearity(.|\n)*should be: (.|\n)*try: "):
             build_layers(cell, 2, 3, nonlinearity=nonlinearity)
-    with pytest.raises(SettingError, match="unknown nonlinearity"):
+    with pytest.raises(SettingError, match="Unknown nonlinearity"):
         build_layers("rnn", 2, 3, nonlinearity="nonsense")
 
 

@@ -50,8 +50,9 @@ def accelerate(model: nn.Module) -> Acceleration:
     """Make every `torch.nn.RNN`, `GRU` and `LSTM` inside a model run by elman's `forward`.
 
     The layers stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and
-    further attributes are as before. So are layers in lists, tuples and dictionaries that a module holds, and bound `forward`
-    methods. What would behave differently or gain nothing is left alone, with the reason. `decelerate` undoes it.
+    further attributes are as before. So are layers in lists, tuples and dictionaries that a module holds, and bound
+    `forward` methods. What would behave differently or gain nothing is left alone, with the reason.
+    `decelerate` undoes it.
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
@@ -84,7 +85,7 @@ def _convert(
     for name, layer in places:
         why = reasons[layer]
         if why is None:
-            swapped[name] = layer
+            swapped[name] = layer  # type: ignore[assignment]
         else:
             kept[name] = why
     for module in model.modules():
@@ -207,7 +208,7 @@ _OWN = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_s
 
 def _accelerate(module: nn.RNNBase) -> None:
     own: Any = type(module)
-    module.__class__ = accelerated_class(own)
+    module.__class__ = accelerated_class(own)  # type: ignore[assignment]
     for name in ("_flat_weights", "_flat_weight_refs"):  # elman's are computed
         vars(module).pop(name, None)
     vars(module).update(cell=_cell(module), _stepper=Stepper())
@@ -228,12 +229,12 @@ def _cell(module: nn.RNNBase) -> Cell:
 
 @cache
 def accelerated_class(own: type[nn.RNNBase]) -> type[DropIn]:
-    """Return the class of layers of the class `own` that run by elman's `forward`: elman's, or one derived from both."""
+    """Return the class of layers of the class `own` that run by elman's `forward`: elman's, or a child of both."""
     torch_class = next(base for base in own.__mro__ if base in TWINS)
     twin = TWINS[torch_class]
     if own is torch_class:
         return twin
-    metaclass = type(own)
+    metaclass: Any = type(own)
     if not issubclass(type(twin), metaclass):
         metaclass = type(metaclass.__name__, (type(twin), metaclass), {})
     else:
@@ -251,7 +252,7 @@ def _reduce(self: DropIn, protocol: int) -> tuple[Any, ...]:
 
 
 def _restore(own: type[nn.RNNBase]) -> nn.RNNBase:
-    accelerated: Any = accelerated_class(own)
+    accelerated: Any = accelerated_class(own)  # type: ignore[arg-type]
     return accelerated.__new__(accelerated)  # type: ignore[no-any-return]
 
 
@@ -260,7 +261,15 @@ def twin_of(module: nn.RNNBase) -> Recurrent:
     build: Any = next(twin for torch_class, twin in TWINS.items() if isinstance(module, torch_class))
     twin: Recurrent = build.__new__(build)
     nn.Module.__init__(twin)
-    names = ("_flat_weights_names", "_all_weights", "mode", "input_size", "hidden_size", "num_layers", "bias")
+    names: tuple[str, ...] = (
+        "_flat_weights_names",
+        "_all_weights",
+        "mode",
+        "input_size",
+        "hidden_size",
+        "num_layers",
+        "bias",
+    )
     names += ("batch_first", "dropout", "bidirectional", "proj_size", "training")
     names += ("nonlinearity",) if isinstance(module, nn.RNN) else ()
     vars(twin).update({name: getattr(module, name) for name in names}, cell=_cell(module), _stepper=Stepper())

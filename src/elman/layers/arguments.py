@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ def check_bool(name: str, value: object) -> bool:
     raise ArgumentTypeError(what, should="True or False", found=repr(value), hint=hint)
 
 
-def check_dropout(layer: object, dropout: object, num_layers: int) -> float:
+def check_dropout(layer: object, dropout: Any, num_layers: int) -> float:
     """Return the probability of dropping as a plain number, and warn where a single layer has nothing to drop.
 
     The warning points to the line that builds `layer`, whose `__init__` asks.
@@ -92,7 +93,8 @@ def check_dropout(layer: object, dropout: object, num_layers: int) -> float:
     Raises:
         SettingError: it is no number from 0 to 1.
     """
-    if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+    is_number = isinstance(dropout, Real) and not isinstance(dropout, bool)
+    if not is_number or not 0 <= dropout <= 1:
         what = "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
         raise SettingError(what, should="a number from 0 to 1", found=repr(dropout))
     if dropout > 0 and num_layers == 1:

@@ -144,12 +144,13 @@ class DropIn(Recurrent, metaclass=DropInType):
             return "torch's operator has no forward-mode differentiation"
         return None
 
-    def _forward_torch(self, input: Any, hx: Any) -> Any:
+    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+        forward: Any = self.torch_class.forward
         if not self.proj_size:
-            return self.torch_class.forward(self, input, hx)
+            return forward(self, input, hx)  # type: ignore[no-any-return]
         with warnings.catch_warnings():  # that oneDNN has no projections, where nobody asked for oneDNN
             warnings.filterwarnings("ignore", message="LSTM with projections is not supported")
-            return self.torch_class.forward(self, input, hx)
+            return forward(self, input, hx)  # type: ignore[no-any-return]
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
         if isinstance(input, Proxy):

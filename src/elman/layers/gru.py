@@ -39,7 +39,7 @@ class GRUCell(Cell):
         return ((1 - z) * n + z * h_BH,)
 
 
-class GRU(DropIn, nn.GRU):
+class GRU(DropIn, nn.GRU):  # type: ignore[misc]
     """The gated recurrent unit, as `torch.nn.GRU` and beyond; the equations are in `GRUCell`.
 
     Args:

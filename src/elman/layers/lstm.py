@@ -41,7 +41,7 @@ class LSTMCell(Cell):
         return torch.sigmoid(o) * torch.tanh(c_BH), c_BH
 
 
-class LSTM(DropIn, nn.LSTM):
+class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
     """Long short-term memory, as `torch.nn.LSTM` and beyond; the equations are in `LSTMCell`.
 
     Args:

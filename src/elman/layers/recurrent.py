@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from elman.errors import SettingError, ShapeError
 from elman.kernels.dispatch import Stepper, TorchRefusal, forget, prepare_steps, step, unroll, unroll_unless_torch
 from elman.kernels.eager import Options
+from elman.kernels.results import batch_first, one_layer, without_batch
 from elman.kernels.weights import Weights
 from elman.layers.arguments import (
     check_bool,
@@ -211,7 +212,7 @@ class Recurrent(nn.Module):
             or _tracing_state() is not None
             or type(self._parameters.get(FIRST)) is not Parameter
         ):
-            result = self._forward_intercepted(input, hx, lengths, resets)
+            result: tuple[Any, Any] | None = self._forward_intercepted(input, hx, lengths, resets)
             if result is not None:
                 return result
         if isinstance(input, PackedSequence):
@@ -222,9 +223,11 @@ class Recurrent(nn.Module):
         if unrolled is None:
             return self._forward_torch(input, hx)
         y_TBH, state = unrolled
+        observed = self._observer is not None
         if input.dim() == 2:
-            return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
-        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+            state = tuple(without_batch(s, observed) for s in state)
+            return without_batch(y_TBH, observed), self._pack_state(state)
+        return batch_first(y_TBH, observed) if self.batch_first else y_TBH, self._pack_state(state)
 
     def over_symbols(
         self, symbols: Tensor, table_VI: Tensor, hx: Hidden | None = None, *, resets: Tensor | None = None
@@ -315,6 +318,7 @@ class Recurrent(nn.Module):
             if quick is not None:
                 return quick[0], self._pack_state(quick[1:])
         self._check_step(input)
+        self._run_weight_hooks(input, hx)
         single = input.dim() == 1
         # A step is a sequence of length one: (T, B, I) or (T, I).
         x_TBI, state, _, _ = self.prepare(input.unsqueeze(0 if single or not self.batch_first else 1), hx, None, None)
@@ -332,6 +336,12 @@ class Recurrent(nn.Module):
         if single:
             return y_BH[0], self._pack_state(tuple(s[:, 0] for s in state))
         return y_BH, self._pack_state(state)
+
+    def _run_weight_hooks(self, input: Tensor, hx: Hidden | None) -> None:
+        """Run the hooks that compute weights before a call, as pruning and the old weight_norm and spectral_norm do."""
+        if self._forward_pre_hooks and any(name.startswith("weight_") for name in vars(self)):
+            for hook in tuple(self._forward_pre_hooks.values()):
+                hook(self, (input, hx))
 
     def _check_step(self, input: Tensor) -> None:
         if self.bidirectional:
@@ -382,7 +392,7 @@ class Recurrent(nn.Module):
             if self.training and self.dropout and layer + 1 < self.num_layers:
                 x_TBI = self._drop(x_TBI)
         if len(after) == 1:
-            return x_TBI, tuple([s.unsqueeze(0) for s in after[0]])
+            return x_TBI, tuple([one_layer(s, self._observer is not None) for s in after[0]])
         return x_TBI, tuple(torch.stack(each) for each in zip(*after, strict=True))
 
     def _drop(self, x_TBI: Tensor) -> Tensor:
@@ -415,7 +425,7 @@ class Recurrent(nn.Module):
         """Return why torch's own operator cannot run a call of all layers, or None; see `elman.layers.drop_in`."""
         return f"torch.nn has no layer of the cell {type(self.cell).__name__}"
 
-    def _forward_torch(self, input: Any, hx: Any) -> Any:
+    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
         """Run torch's own operator over a call that `torch_refusal` lets pass."""
         raise NotImplementedError
 
@@ -427,7 +437,8 @@ class Recurrent(nn.Module):
         # Parameters may be swapped for others, which torch does only where nothing refers to them weakly.
         forget(self._parameters.values())
         self._stepper = Stepper()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def unpack(
         self, packed: PackedSequence, lengths: Tensor | Sequence[int] | None, resets: Tensor | None

@@ -60,7 +60,7 @@ class IdentityCell(Cell):
 CELLS: dict[str, type[Cell]] = {"tanh": TanhCell, "relu": ReluCell, "sigmoid": SigmoidCell, "identity": IdentityCell}
 
 
-class RNN(DropIn, nn.RNN):
+class RNN(DropIn, nn.RNN):  # type: ignore[misc]
     """The plain recurrent network, h_t = f(U x_t + b_ih + W h_{t-1} + b_hh), as `torch.nn.RNN` and beyond.
 
     Args:

@@ -51,6 +51,10 @@ class Predictor(ABC):
         """
         return RunDirectory(self.run, {}).best_metrics()
 
+    def is_endless(self, inputs: Sequence[str | Path]) -> bool:
+        """Return whether the answers to inputs may never end, so that each is to be shown as it comes."""
+        return False
+
     @overload
     def predict(self, inputs: str | Path | Sequence[Any] = (), **options: Any) -> Iterator[Answer]: ...
 
@@ -119,6 +123,16 @@ class Predictor(ABC):
             NonFiniteError: the model gives numbers that are not finite.
             SettingError: an option has an unknown name or an invalid value.
         """
+
+
+def non_finite_weights(run: Path, name: str) -> NonFiniteError:
+    """Return the error for a model with a weight that is infinite or not a number."""
+    return NonFiniteError(
+        f"the model in {run} has weights that are not finite",
+        should="finite weights",
+        found=f"a number in {name} that is infinite or not a number",
+        hint="train again, with a smaller learning rate",
+    )
 
 
 def non_finite_output(run: Path) -> NonFiniteError:

@@ -143,15 +143,9 @@ def read_events(lines: Iterable[str]) -> Iterator[Event]:
     Raises:
         DataError: a line is not an event; its number is named.
     """
-    number = 1
-    try:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _event(number, line)
-            number += 1  # of the next line, which may not be text
-    except UnicodeDecodeError as error:
-        what = f"line {number} of standard input is not valid UTF-8"
-        raise DataError(what, should="UTF-8", found=str(error)) from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _event(number, line)
 
 
 def _event(number: int, line: str) -> Event:

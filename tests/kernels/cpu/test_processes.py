@@ -65,10 +65,19 @@ def test_the_environment_forces_an_instruction_set(isa: str) -> None:
     assert done.stdout.strip() == isa, done.stderr
 
 
-def test_an_unknown_instruction_set_is_refused_with_a_reason() -> None:
-    program = "from elman.kernels.cpu import passes; print(passes.missing)"
+def test_an_unknown_instruction_set_is_an_error_that_names_the_known_ones() -> None:
+    program = """
+import torch, elman
+layer = elman.GRU(2, 3)
+for call in (layer, layer.step):
+    try:
+        call(torch.zeros(4, 1, 2)[0] if call != layer else torch.zeros(4, 1, 2))
+    except elman.ElmanError as error:
+        print(error)
+"""
     done = python(program, ELMAN_CPU_ISA="mmx")
-    assert "ELMAN_CPU_ISA should be one of" in done.stdout and "mmx" in done.stdout, done.stderr
+    assert done.stdout.count("ELMAN_CPU_ISA names no instruction set of this machine") == 2, done.stderr
+    assert f"should be: one of {', '.join(_engine.isas())}, or unset" in done.stdout and "'mmx'" in done.stdout
 
 
 def test_one_openmp_library() -> None:

@@ -70,6 +70,7 @@ inline int threads_for(int64_t multiply_adds, int threads) {
 // Zeros where a row has no tokens.
 template <class T>
 void clear_padding(const Rows<T>& rows, const Sequence& seq, int64_t rank, int64_t width) {
+    if (width == 0) return;
     for (int64_t t = seq.steps(rank); t < seq.T; ++t) std::memset(rows.at(t, seq.row(rank)), 0, width * sizeof(T));
 }
 
@@ -128,12 +129,16 @@ public:
         for (int64_t s0 = 0; s0 < seq_.T; s0 += steps_at_once_) {
             const int64_t s1 = s0 + steps_at_once_ < seq_.T ? s0 + steps_at_once_ : seq_.T;
             const int64_t tokens = gather_x(me, s0, s1);
-            if (steps_at_once_ > 1) inputs_ahead(me, panels, tokens);
+            if (steps_at_once_ > 1 && !is_stopped(call_.watch)) inputs_ahead(me, panels, tokens);
             for (int64_t s = s0, done = 0; s < s1; ++s) {
+                if (me.leaves(s, call_.watch)) return;
                 if (s > 0) me.meet_group();
                 const int64_t rows = me.mine(seq_.active(s));
                 gather_rows(me, s, rows);
-                for (int64_t p = panels.begin; p < panels.end; ++p) step(me, p, rows, done, tokens);
+                for (int64_t p = panels.begin; p < panels.end && !is_stopped(call_.watch); ++p) {
+                    step(me, p, rows, done, tokens);
+                    if (me.thread == 0) tick(call_.watch, rows * (shape_.H + shape_.I) * layout_.hh.vectors(p) * W);
+                }
                 done += rows;
             }
         }
@@ -251,7 +256,7 @@ private:
     }
 
     void copy(T* to, const T* from) const {
-        if (to != from) std::memcpy(to, from, shape_.H * sizeof(T));
+        if (to != from && shape_.H > 0) std::memcpy(to, from, shape_.H * sizeof(T));
     }
 };
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from elman.kernels.cpu import passes
-from elman.kernels.cpu.packing import packed_weights
+from elman.kernels.cpu.packing import is_promised, packed_weights
 from elman.kernels.weights import Weights
 
 if passes.missing is None:
@@ -46,8 +46,8 @@ def _is_plain() -> bool:
 class Stepper:
     """The packed weights of a stack of layers, packed again when these are other tensors or have changed.
 
-    A change in place is seen by torch's version counters, one past them (through `.data`) by a sample of the numbers,
-    as for every short call (see `elman.kernels.cpu.packing`). A copy, deep or pickled, begins empty.
+    All numbers are compared at every step, but inside of `elman.frozen_weights` (see `elman.kernels.cpu.packing`). A
+    copy, deep or pickled, begins empty.
     """
 
     __slots__ = ("_stack",)
@@ -72,7 +72,7 @@ class Stepper:
         stack = self._stack  # once: another thread may prepare meanwhile
         if stack is None or not _is_plain():
             return None
-        return stack.step(parameters, input, hx, _threads(), passes.poison)
+        return stack.step(parameters, input, hx, _threads(), passes.poison, is_promised())
 
     def prepare(self, kind: str, layers: Sequence[Weights], parameters: Mapping[str, Tensor | None]) -> None:
         """Pack the weights of layers that `elman.kernels.cpu.refusal` lets pass; where that is no use, do nothing."""
@@ -82,8 +82,5 @@ class Stepper:
         own = {id(p) for p in parameters.values()}
         if not all(id(t) in own for weights in layers for t in weights[:4] if t is not None):
             return  # computed weights (parametrizations): new tensors at every call
-        try:
-            packed = [(packed_weights(kind, weights), weights[:4]) for weights in layers]
-            self._stack = _engine.Stack(packed, parameters)
-        except RuntimeError:  # parameters made under inference_mode: there is no version to go by
-            return
+        packed = [(packed_weights(kind, weights), weights[:4]) for weights in layers]
+        self._stack = _engine.Stack(packed, parameters)
