@@ -46,6 +46,7 @@ def clock() -> tuple[float, float]:
 
 def largest_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the largest difference, relative to the largest number."""
+    a, b = a.detach(), b.detach()
     return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
 
 
