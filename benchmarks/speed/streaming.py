@@ -52,9 +52,10 @@ def run(layer: Any, steps: int, batch: int) -> Iterator[dict[str, Any]]:
     for x_TBI in pieces(steps, batch, layer.input_size):
         outputs = []
         start = time.perf_counter()
-        for x_BI in x_TBI:
-            y_BH, stepwise = layer.step(x_BI, stepwise)
-            outputs.append(y_BH)
+        with elman.frozen_weights():
+            for x_BI in x_TBI:
+                y_BH, stepwise = layer.step(x_BI, stepwise)
+                outputs.append(y_BH)
         seconds += time.perf_counter() - start
         done += len(x_TBI)
         y_TBH, whole = layer(x_TBI, whole)
