@@ -229,7 +229,7 @@ private:
         const T** gates = of_thread(gate_rows_, each_thread_, me.thread);
         for (int64_t i = 0; i < with_later; ++i) gates[i] = later + i * width_ + C::kFirstHh * Hp_;
         BackwardRow<T>* list = of_thread(row_list_, each_thread_, me.thread);
-        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now + i * width_);
+        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now ? now + i * width_ : nullptr);
         for (int64_t p = panels.begin; p < panels.end; ++p) {
             const int vectors = hh_.vectors(p);
             alignas(64) T sums[kMaxRows * kMaxVectors * W];
