@@ -134,6 +134,13 @@ def check_memory(values: Iterable[Any]) -> None:
         )
 
 
+def refusal_of_zeros(values: Iterable[Tensor]) -> str | None:
+    """Return why torch's own operator cannot run a call: its LSTM reads zeros that have no memory as other numbers."""
+    if not torch.compiler.is_compiling() and any(value._is_zerotensor() for value in values):
+        return "an input, a state or a weight is a tensor of zeros without memory"
+    return None
+
+
 def _is_freed(value: Any) -> bool:
     return (
         type(value) in (Tensor, torch.nn.Parameter)

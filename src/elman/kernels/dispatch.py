@@ -12,7 +12,7 @@ from torch import Tensor
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
 from elman.kernels.call import check_memory as check_memory
-from elman.kernels.call import tensors
+from elman.kernels.call import refusal_of_zeros, tensors
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.stepper import Stepper as Stepper
 from elman.kernels.eager import Options, State, Steps
@@ -58,7 +58,7 @@ def choose(
     refusals: dict[str, str] = {}
     for name, kernel in KERNELS.items():
         if kernel is eager and torch_refusal is not None:
-            why = torch_refusal()
+            why = torch_refusal() or refusal_of_zeros((x_TBI, *tensors(state, weights)))
             if why is None:
                 return Choice(TORCH, refusals)
             refusals[TORCH] = why

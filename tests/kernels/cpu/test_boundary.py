@@ -32,6 +32,8 @@ def test_wrappers_of_tensors_are_left_to_the_eager_kernel(draw: Draw) -> None:
     layer = elman.LSTM(2, 4)
     zeros = layer(torch._efficientzerotensor((3, 2, 2)))[0]
     torch.testing.assert_close(zeros, layer(torch.zeros(3, 2, 2))[0])
+    x, hx = torch.randn(3, 2, 2), tuple(torch._efficientzerotensor((1, 2, 4)) for _ in range(2))
+    torch.testing.assert_close(layer(x, hx)[0], layer(x)[0])
     with pytest.raises(ShapeError, match="memory of an input, a state or a weight was freed"):
         layer(freed)
 
