@@ -33,7 +33,7 @@ OURS: dict[str, set[str]] = {
     "layers": {"kernels"},
     "data": {"storage"},
     "training": {"storage"},
-    "modules": {"layers"},
+    "modules": {"kernels", "layers"},
     "models": {"modules"},
     "evaluation": {"data", "decoding", "storage"},
     "plots": {"data"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from elman.errors import ShapeError
 from elman.kernels import eager
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
@@ -114,6 +116,42 @@ def is_traced(x_TBI: Tensor) -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._is_torch_function_mode_enabled()
         or torch._C._get_tracing_state() is not None
+    )
+
+
+def check_memory(values: Iterable[Any]) -> None:
+    """Check that no tensor's memory was freed, before an operator of torch reads it, which may end the process.
+
+    Raises:
+        ShapeError: one was.
+    """
+    if not torch.compiler.is_compiling() and any(map(_is_freed, values)):
+        raise ShapeError(
+            "the memory of an input, a state or a weight was freed",
+            should="tensors with memory",
+            found="a storage of no bytes",
+            hint="call the layer while its weights are there: FSDP frees those of a module between its calls",
+        )
+
+
+def refusal_of_zeros(values: Iterable[Tensor]) -> str | None:
+    """Return why torch's own operator cannot run a call: its LSTM reads zeros that have no memory as other numbers."""
+    if not torch.compiler.is_compiling() and any(value._is_zerotensor() for value in values):
+        return "an input, a state or a weight is a tensor of zeros without memory"
+    return None
+
+
+def _is_freed(value: Any) -> bool:
+    return (
+        type(value) in (Tensor, torch.nn.Parameter)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and value.numel() > 0
+        and torch._C._has_storage(value)
+        and not value._is_zerotensor()
+        and not torch._is_functional_tensor(value)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(value)
+        and value.untyped_storage().nbytes() == 0
     )
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
+from elman.kernels.call import check_memory as check_memory
+from elman.kernels.call import refusal_of_zeros, tensors
 from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.single_step import is_slower as is_slower
@@ -60,7 +62,7 @@ def choose(
     refusals: dict[str, str] = {}
     for name, kernel in KERNELS.items():
         if kernel is eager and torch_refusal is not None:
-            why = torch_refusal()
+            why = torch_refusal() or refusal_of_zeros((x_TBI, *tensors(state, weights)))
             if why is None:
                 return Choice(TORCH, refusals)
             refusals[TORCH] = why
@@ -82,7 +84,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, **options)
-    _check_strict(choice, x_TBI)
+    _check(choice, x_TBI, state, weights)
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
@@ -93,7 +95,7 @@ def unroll_unless_torch(
 ) -> tuple[Tensor, State] | None:  # fmt: skip
     """Do what `unroll` does, or return None where torch's own operator is to run instead of the eager kernel."""
     choice = choose(cell, x_TBI, state, weights, torch_refusal, **options)
-    _check_strict(choice, x_TBI)
+    _check(choice, x_TBI, state, weights)
     if choice.name == TORCH:
         return None
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
@@ -109,7 +111,7 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return unroll(cell, x_TBI, state, weights)[1]
     choice = choose(cell, x_TBI, state, weights)
-    _check_strict(choice, x_TBI)
+    _check(choice, x_TBI, state, weights)
     kernel = KERNELS[choice.name]
     own = getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
@@ -168,6 +170,12 @@ def check_strict(choose: Callable[..., Choice], *arguments: Any) -> None:
                 found="; ".join(f"{name}: {why}" for name, why in choice.refusals.items()),
                 hint="change what the reason names, or leave elman.strict()",
             )
+
+
+def _check(choice: Choice, x_TBI: Tensor, state: State, weights: Weights) -> None:
+    _check_strict(choice, x_TBI)
+    if KERNELS.get(choice.name, eager) is eager:
+        check_memory((x_TBI, weights.hr, *tensors(state, weights)))
 
 
 def _check_strict(choice: Choice, x_TBI: Tensor) -> None:

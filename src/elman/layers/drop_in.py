@@ -13,6 +13,7 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.errors import SettingError
+from elman.kernels.call import check_memory
 from elman.layers import compilation as compilation  # torch.compile takes the layers
 from elman.layers.recurrent import Recurrent
 
@@ -145,6 +146,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         return None
 
     def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+        check_memory((input, *_states(hx), *self._flat_weights))
         forward: Any = self.torch_class.forward
         if not self.proj_size:
             return forward(self, input, hx)  # type: ignore[no-any-return]

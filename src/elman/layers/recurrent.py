@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -13,7 +14,16 @@ from torch.nn import Parameter, functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.dispatch import Stepper, TorchRefusal, forget, prepare_steps, step, unroll, unroll_unless_torch
+from elman.kernels.dispatch import (
+    Stepper,
+    TorchRefusal,
+    check_memory,
+    forget,
+    prepare_steps,
+    step,
+    unroll,
+    unroll_unless_torch,
+)
 from elman.kernels.eager import Options
 from elman.kernels.results import batch_first, one_layer, without_batch
 from elman.kernels.weights import Weights
@@ -361,6 +371,7 @@ class Recurrent(nn.Module):
             first, count = self._first_weight(), self.num_layers * self.num_directions
             return tuple([first.new_zeros(count, batch_size, size) for size in self._state_sizes()])
         rows = [weights.initial or () for weights in self._every_weights()]
+        check_memory(chain.from_iterable(rows))
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
     def _unroll(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elman.kernels.call import Call, GradientMask, eager_gradients, is_batched
 from elman.kernels.cpu import passes
-from elman.kernels.cpu.packing import is_promised, packed_weights
+from elman.kernels.cpu.packing import current_promise, packed_weights
 from elman.kernels.cpu.passes import KINDS
 from elman.kernels.cpu.stepper import is_plain
 from elman.kernels.eager import State, Steps
@@ -50,7 +50,7 @@ def refusal(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> str | 
 def is_slower(gates: int, rows: int, numbers: int, differentiate: bool) -> bool:
     """Whether torch's own operator is quicker for a step of `rows` sequences with so many weights."""
     if not differentiate:
-        return rows == 1 and numbers >= MANY_WEIGHTS and not is_promised()
+        return rows == 1 and numbers >= MANY_WEIGHTS and not current_promise()
     if gates == 1:
         return rows == 1 or numbers < FEW_WEIGHTS
     return rows == 1 and numbers >= MANY_WITH_GRADIENTS

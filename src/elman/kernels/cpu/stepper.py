@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from elman.kernels.cpu import passes
-from elman.kernels.cpu.packing import is_promised, packed_weights
+from elman.kernels.cpu.packing import current_promise, packed_weights
 from elman.kernels.weights import Weights
 
 if passes.missing is None:
@@ -50,8 +50,8 @@ def is_plain() -> bool:
 class Stepper:
     """The packed weights of a stack of layers, packed again when these are other tensors or have changed.
 
-    All numbers are compared at every step, but inside of `elman.frozen_weights` (see `elman.kernels.cpu.packing`). A
-    copy, deep or pickled, begins empty.
+    All numbers are compared at every step, inside of `elman.frozen_weights` only at the first (see
+    `elman.kernels.cpu.packing`). A copy, deep or pickled, begins empty.
     """
 
     __slots__ = ("_stack",)
@@ -76,7 +76,7 @@ class Stepper:
         stack = self._stack  # once: another thread may prepare meanwhile
         if stack is None or not _is_plain():
             return None
-        return stack.step(parameters, input, hx, _threads(), passes.poison, is_promised())
+        return stack.step(parameters, input, hx, _threads(), passes.poison, current_promise())
 
     def prepare(self, kind: str, layers: Sequence[Weights], parameters: Mapping[str, Tensor | None]) -> None:
         """Pack the weights of layers that `elman.kernels.cpu.refusal` lets pass; where that is no use, do nothing."""
