@@ -211,7 +211,7 @@ class DropIn(Recurrent, metaclass=DropInType):
 
         Errors are left to the usual way, which checks the arguments.
         """
-        if not x.is_cpu or not (x.dtype in HALF or torch.is_autocast_enabled("cpu")):
+        if not isinstance(x, Tensor) or not x.is_cpu or not (x.dtype in HALF or torch.is_autocast_enabled("cpu")):
             return None
         if is_strict() or self._observer is not None or torch.compiler.is_compiling():
             return None
