@@ -89,9 +89,11 @@ def tensors(state: State, weights: Weights) -> list[Tensor]:
 
 def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
     """Return the mode that is active and that the kernel does not support, or None."""
-    if torch.onnx.is_in_onnx_export():
+    is_compiling = torch.compiler.is_compiling()
+    # An export does one or the other; asking whether it is one takes a tenth of a short call.
+    if (is_compiling or torch._C._get_tracing_state() is not None) and is_onnx_export():
         return "the call is being exported to ONNX, which has no operator like it"
-    if torch.compiler.is_compiling():
+    if is_compiling:
         return None
     if torch._C._get_tracing_state() is not None:
         return "torch.jit is tracing the call"
@@ -101,6 +103,15 @@ def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None
     if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *tensors(state, weights))):
         return "forward-mode differentiation is asked for"
     return None
+
+
+def is_onnx_export() -> bool:
+    """Whether the call is being exported to ONNX."""
+    return torch.onnx.is_in_onnx_export()
+
+
+# Dynamo, by which the exporter tries again where its first way fails, would take False for granted.
+is_onnx_export._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _has_tangent(tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
 from elman.kernels.call import check_memory as check_memory
-from elman.kernels.call import refusal_of_zeros, tensors
+from elman.kernels.call import is_onnx_export, refusal_of_zeros, tensors
 from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.single_step import is_slower as is_slower
@@ -35,6 +35,10 @@ TorchRefusal = Callable[[], str | None]
 
 class SlowPathError(ElmanError):
     """Under `strict`, a slower kernel would have run."""
+
+
+class ExportError(ElmanError):
+    """A call cannot be exported to ONNX, whose graph would be right for the length of the example only."""
 
 
 class Choice(NamedTuple):
@@ -85,6 +89,7 @@ def unroll(
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, **options)
     _check(choice, x_TBI, state, weights)
+    _check_export(choice)
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
@@ -98,6 +103,7 @@ def unroll_unless_torch(
     _check(choice, x_TBI, state, weights)
     if choice.name == TORCH:
         return None
+    _check_export(choice)
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
@@ -108,12 +114,11 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     A kernel may have a `step` of its own for calls without gradients, which is quicker than a sequence of length one.
     """
     x_TBI = x_BI[None]
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return unroll(cell, x_TBI, state, weights)[1]
     choice = choose(cell, x_TBI, state, weights)
     _check(choice, x_TBI, state, weights)
     kernel = KERNELS[choice.name]
-    own = getattr(kernel, "step", None)
+    is_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    own = getattr(kernel, "step", None) if is_inference else None
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after
 
@@ -197,7 +202,22 @@ def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
         )
 
 
+def _check_export(choice: Choice) -> None:
+    if choice.name == "eager" and is_onnx_export():
+        raise ExportError(
+            "the layer cannot be exported to ONNX",
+            should="a layer and a call that torch.nn has too, for which torch's own operator is exported",
+            found=choice.refusals.get(TORCH, "a call of Recurrent.over_symbols, or of a layer that is observed"),
+            hint="torch.export, or a model of one step (layer.step under torch.no_grad())",
+        )
+
+
 _strict = False
+
+
+def is_strict() -> bool:
+    """Whether `strict` is on."""
+    return _strict
 
 
 class strict:  # noqa: N801  (it is used like torch.set_grad_enabled)

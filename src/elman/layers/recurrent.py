@@ -43,7 +43,11 @@ from elman.shapes import check_shape
 
 _tracing_state = torch._C._get_tracing_state
 
+_is_autocast_enabled = torch.is_autocast_enabled
+
 FIRST = "weight_ih_l0"
+
+HALF = (torch.bfloat16, torch.float16)
 
 Hidden = Tensor | tuple[Tensor, ...]
 """A state as the user sees it: a tensor for a cell with one state, a tuple of them for one with more."""
@@ -221,6 +225,8 @@ class Recurrent(nn.Module):
             type(input) is not Tensor
             or _tracing_state() is not None
             or type(self._parameters.get(FIRST)) is not Parameter
+            or input.dtype in HALF
+            or _is_autocast_enabled("cpu")
         ):
             result: tuple[Any, Any] | None = self._forward_intercepted(input, hx, lengths, resets)
             if result is not None:
@@ -231,7 +237,7 @@ class Recurrent(nn.Module):
         refusal = partial(self.torch_refusal, x_TBI, lengths, resets)
         unrolled = self._unroll(x_TBI, state, lengths_B, resets_TB, torch_refusal=refusal)
         if unrolled is None:
-            return self._forward_torch(input, hx)
+            return self._forward_torch(input, hx, lengths)
         y_TBH, state = unrolled
         observed = self._observer is not None
         if input.dim() == 2:
@@ -436,12 +442,12 @@ class Recurrent(nn.Module):
         """Return why torch's own operator cannot run a call of all layers, or None; see `elman.layers.drop_in`."""
         return f"torch.nn has no layer of the cell {type(self.cell).__name__}"
 
-    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+    def _forward_torch(self, input: Any, hx: Any, lengths: Any = None) -> tuple[Any, Any]:
         """Run torch's own operator over a call that `torch_refusal` lets pass."""
         raise NotImplementedError
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
-        """Return the result of a call that is traced or whose tensors are no plain ones; None: run it as others."""
+        """Return the result of a call that is traced, in half precision or on no plain tensors, or None."""
         return None
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:

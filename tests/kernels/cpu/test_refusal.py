@@ -67,6 +67,7 @@ def test_modes(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.func.vmap(lambda x: (seen.append(why(drawn)), x)[1])(torch.zeros(2))
     assert "function transform" in (seen[0] or "")
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert "ONNX" in (why(drawn) or "")
 
 
