@@ -2,8 +2,8 @@
 
     python benchmarks/packages/measure.py openunmix --threads 1,2 --seconds 5 --clock wall
 
-Three models have the same weights: torch's, the same after `elman.accelerate`, and torch's in float64, which judges both.
-The first two take turns, so that whatever else the machine does meets both; a ratio is the median of the ratios of the
+Three models have the same weights: torch's, the same after `elman.accelerate`, and torch's in float64, which judges the
+others. These take turns, so that whatever else the machine does meets both; a ratio is the median of the ratios of the
 turns, with the interval that holds the median with a confidence of 95 %.
 """
 
@@ -25,8 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 import recording
+import torch
 from programs.program import Package, Program
 from programs.table import PACKAGES
 from torch import Tensor, nn
@@ -142,8 +142,13 @@ def without_dropout(model: nn.Module) -> list[tuple[nn.Module, str, float]]:
 
 
 def times(
-    program: Program, models: dict[str, Any], acceleration: Any, threads: int, seconds: float, clock: Callable[[], float]
-) -> list[dict[str, Any]]:  # fmt: skip
+    program: Program,
+    models: dict[str, Any],
+    acceleration: Any,
+    threads: int,
+    seconds: float,
+    clock: Callable[[], float],
+) -> list[dict[str, Any]]:
     """Return one entry for each of training step, inference and fit."""
     entries = []
     for what, budget in (("training step", seconds), ("inference", seconds / 2)):

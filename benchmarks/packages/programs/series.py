@@ -60,9 +60,7 @@ def neural_forecast() -> Program:
     windows = torch.as_tensor(values[:, :480]).reshape(80, 96)[:64, :, None] - 10
     none = {"futr_exog": None, "hist_exog": None, "stat_exog": None}
     batch = none | {"insample_y": windows, "target": windows[:, -24:].roll(1, 0)}
-    return Program(
-        build(LSTM, 1), batch, lambda m, b: F.l1_loss(m(dict(b)), b["target"]), lambda m, b: m(dict(b)), fit
-    )
+    return Program(build(LSTM, 1), batch, lambda m, b: F.l1_loss(m(dict(b)), b["target"]), lambda m, b: m(dict(b)), fit)
 
 
 def darts_rnn() -> Program:
@@ -186,9 +184,7 @@ def neural_hydrology() -> Program:
     model = CudaLSTM(Config(settings))
     data = {"x_d": {name: torch.randn(32, 180, 1) for name in forcings}, "x_s": torch.randn(32, 27)}
     batch = (data, torch.randn(32, 1))
-    return Program(
-        model, batch, lambda m, b: F.mse_loss(m(b[0])["y_hat"][:, -1], b[1]), lambda m, b: m(b[0])["y_hat"]
-    )
+    return Program(model, batch, lambda m, b: F.mse_loss(m(b[0])["y_hat"][:, -1], b[1]), lambda m, b: m(b[0])["y_hat"])
 
 
 def recbole_gru() -> Program:
@@ -203,6 +199,4 @@ def recbole_gru() -> Program:
     model = GRU4Rec(config, SimpleNamespace(num=lambda field: 3000))
     items = torch.randint(1, 3000, (256, 50))
     batch = {"item_list": items, "length": torch.randint(5, 51, (256,)), "item": items[:, 0]}
-    return Program(
-        model, batch, lambda m, b: m.calculate_loss(b), lambda m, b: m(b["item_list"], b["length"])
-    )
+    return Program(model, batch, lambda m, b: m.calculate_loss(b), lambda m, b: m(b["item_list"], b["length"]))

@@ -8,7 +8,7 @@ _TORCHAUDIO = "torchaudio's compiled library, which the package index has for CU
 
 PACKAGES = (
     Package("openunmix", "Open-Unmix, published sizes", "audio:open_unmix", note=_TORCHAUDIO),
-    Package("demucs", "Hybrid Demucs (v3), 16 channels", "audio:hybrid_demucs"),
+    Package("demucs", "Hybrid Demucs (v3), 16 channels", "audio:hybrid_demucs", ("numpy",)),
     Package("speechbrain", "CRDNN, 4 bidirectional LSTM layers of 256", "audio:crdnn", note=_TORCHAUDIO),
     Package("transformers", "EnCodec, published sizes", "audio:encodec"),
     Package("stanza", "tagger with character model, default sizes", "text:stanza_tagger"),
@@ -17,9 +17,9 @@ PACKAGES = (
     Package("kraken", "default recogniser of lines", "text:kraken_recogniser"),
     Package("espnet", "recurrent language model, default sizes", "text:espnet_language_model"),
     Package("neuralforecast", "LSTM and GRU, default sizes", "series:neural_forecast"),
-    Package("darts", "RNNModel, LSTM", "series:darts_rnn"),
+    Package("darts", "RNNModel, LSTM", "series:darts_rnn", ("darts[torch]",)),
     Package("pytorch-forecasting", "DeepAR, LSTM", "series:pytorch_forecasting"),
-    Package("gluonts", "DeepAR, default sizes", "series:gluonts_deepar"),
+    Package("gluonts", "DeepAR, default sizes", "series:gluonts_deepar", ("gluonts[torch]", "scipy")),
     Package("neuralhydrology", "CudaLSTM, 1 layer of 256", "series:neural_hydrology"),
     Package("recbole", "GRU4Rec, default sizes", "series:recbole_gru"),
 )

@@ -64,7 +64,8 @@ def flair_tagger() -> Program:
     """Return Flair's sequence tagger on one-hot embeddings, with a CRF, and its training over one epoch."""
     import tempfile
 
-    from flair.data import Corpus, FlairDatapointDataset, Sentence
+    from flair.data import Corpus, Sentence
+    from flair.datasets.base import FlairDatapointDataset
     from flair.embeddings import OneHotEmbeddings
     from flair.models import SequenceTagger
     from flair.trainers import ModelTrainer
@@ -110,9 +111,7 @@ def doctr_crnn() -> Program:
         result: Tensor = m(pictures, words)["loss"]
         return result
 
-    return Program(
-        model, torch.rand(8, 3, 32, 128), loss, lambda m, b: m(b, return_model_output=True)["out_map"]
-    )
+    return Program(model, torch.rand(8, 3, 32, 128), loss, lambda m, b: m(b, return_model_output=True)["out_map"])
 
 
 def kraken_recogniser() -> Program:

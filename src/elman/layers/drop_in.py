@@ -112,7 +112,9 @@ class DropIn(Recurrent, metaclass=DropInType):
             "elman.accelerate(model) afterwards makes it elman's again",
             stacklevel=2,
         )
-        layer = self.torch_class.__new__(self.torch_class)
+        original = stands_for(type(self))
+        base: Any = self.torch_class if issubclass(original, Recurrent) else original
+        layer: nn.RNNBase = base.__new__(base)
         own = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
         layer.__dict__.update({name: value for name, value in vars(self).items() if name not in own})
         layer._init_flat_weights()
@@ -153,7 +155,7 @@ class DropIn(Recurrent, metaclass=DropInType):
             return forward(self, input, hx)  # type: ignore[no-any-return]
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
-        if isinstance(input, Proxy):
+        if isinstance(input, Proxy) and type(self).forward is Recurrent.forward:
             return _leaf(self, input, hx, lengths, resets)
         x = input.data if isinstance(input, PackedSequence) else input
         is_traced = torch._C._get_tracing_state() is not None or torch.onnx.is_in_onnx_export()
