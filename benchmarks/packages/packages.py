@@ -4,8 +4,8 @@
                                   [--clock wall] [--minutes 12] [--out docs/results/packages]
 
 Each package has an environment of its own in the folder ENVIRONMENTS, which is made where it is missing. A package that
-cannot be installed or run is a row that says why. The result of a package replaces its former one in OUT.json; OUT.md is
-written from all of them. `--clock cpu` counts the processor's time, which suits a busy machine, on one thread alone.
+cannot be installed or run is a line that says why. The result of a package replaces its former one in OUT.json; OUT.md
+is written from all of them. `--clock cpu` counts the processor's time, which suits a busy machine, on one thread alone.
 `--page` writes OUT.md anew and runs nothing.
 """
 
@@ -71,12 +71,20 @@ CELLS = ("RNN", "GRU", "LSTM")
 def machine(clock: str) -> dict[str, str]:
     """Return what the result was measured with."""
     return {
-        "processor": platform.processor() or platform.machine(),
-        "isa": cpu.isa(),
+        "processor": processor(),
+        "isa": cpu.passes._engine.isa(),
         "clock": clock,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def processor() -> str:
+    """Return the name of the processor, as Linux has it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def run(package: Package, options: argparse.Namespace, left: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from programs.table import PACKAGES
 
 HEAD = """# Other packages with `elman.accelerate`
 
-Each package runs unmodified, with random weights, and again with one line more: `elman.accelerate(model)`. The result is
-of `python benchmarks/packages/packages.py ENVIRONMENTS`, whose programs say what each model is given.
+Each package runs unmodified, with random weights, and again with one line more: `elman.accelerate(model)`. The result
+is of `python benchmarks/packages/packages.py ENVIRONMENTS`, whose programs say what each model is given.
 
 - **From float64**: the norm of the difference from the same model in float64, over the norm; torch's beside elman's.
   Gradients are of all parameters together, with dropout off.
@@ -21,7 +21,8 @@ of `python benchmarks/packages/packages.py ENVIRONMENTS`, whose programs say wha
   **Layers alone**: how many times longer torch takes for these calls.
 - **Bound**: what Amdahl's law leaves for the whole, if each layer gains what the nearest case of [the results on
   speed](speed-lstm.md) gains. **Of the bound**: how much of that is reached. The nearest case is that of the same cell
-  with the closest sizes, by the logarithms of length, batch, inputs and cells. A layer that is not swapped gains nothing.
+  with the closest sizes, by the logarithms of length, batch, inputs and cells. Those are on two threads, so that the
+  bound is a guide on one. A layer that is not swapped gains nothing.
 """
 
 REINFORCEMENT = "RecurrentPPO of sb3-contrib is measured with the other algorithms of reinforcement learning, not here."
