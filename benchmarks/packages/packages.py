@@ -30,7 +30,7 @@ from programs.table import PACKAGES
 from elman.kernels import cpu
 
 ROOT = Path(__file__).resolve().parents[2]
-INSTALLATION = 900  # seconds that an installation may take
+INSTALLATION = 300  # seconds that an installation may take
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def run(package: Package, options: argparse.Namespace, left: float) -> dict[str,
     folder = options.environments / package.name
     python = folder / "bin" / "python"
     if not python.exists():
-        failure = install(package, folder)
+        failure = install(package, folder, min(INSTALLATION, left))
         if failure:
             return {"failure": f"not installed: {failure}"}
     command = [str(python), str(Path(__file__).with_name("measure.py")), package.name, "--clock", options.clock]
@@ -112,15 +112,15 @@ def run(package: Package, options: argparse.Namespace, left: float) -> dict[str,
     return result
 
 
-def install(package: Package, folder: Path) -> str | None:
+def install(package: Package, folder: Path, seconds: float) -> str | None:
     """Make the environment of a package; return what went wrong."""
     venv.create(folder, with_pip=True)
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     command += [f"torch=={torch.__version__.split('+')[0]}", "numpy", package.name, *package.requirements]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALLATION, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        return f"pip needs more than {INSTALLATION // 60} minutes"
+        return f"pip needs more than {seconds / 60:.0f} minutes"
     return last_line(done.stderr) if done.returncode else None
 
 

@@ -19,10 +19,10 @@ is of `python benchmarks/packages/packages.py ENVIRONMENTS`, whose programs say 
 - **torch / elman**: the median of the ratios of turns, and the interval that holds it with a confidence of 95 %.
 - **Recurrent**: the share of the time that torch's recurrent layers take when the same calls are repeated alone.
   **Layers alone**: how many times longer torch takes for these calls.
-- **Bound**: what Amdahl's law leaves for the whole, if each layer gains what the nearest case of [the results on
-  speed](speed-lstm.md) gains. **Of the bound**: how much of that is reached. The nearest case is that of the same cell
-  with the closest sizes, by the logarithms of length, batch, inputs and cells. Those are on two threads, so that the
-  bound is a guide on one. A layer that is not swapped gains nothing.
+- **Bound**: what Amdahl's law leaves for the whole, if each layer gains what it gains alone. **Bound of the results**:
+  the same, if each gains what the nearest case of [the results on speed](speed-lstm.md) does: of the same cell, with
+  the closest sizes by the logarithms of length, batch, inputs and cells. Those are of full batches on two threads, so
+  that this bound is a guide elsewhere. Beside each is how much of it is reached. A layer that is not swapped gains nothing.
 """
 
 REINFORCEMENT = "RecurrentPPO of sb3-contrib is measured with the other algorithms of reinforcement learning, not here."
@@ -64,7 +64,7 @@ def machines(run: list[Any]) -> str:
 def speed_rows(run: list[Any], speeds: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
     """Return a row for each package, kind of run and number of threads."""
     columns = ["package", "what", "threads", "torch, ms", "elman, ms", "torch / elman"]
-    rows = [[*columns, "recurrent", "layers alone", "bound", "of the bound"]]
+    rows = [[*columns, "recurrent", "layers alone", "bound (reached)", "bound of the results (reached)"]]
     for package, result in run:
         for entry in result["times"]:
             low, high = entry["interval"]
@@ -76,25 +76,22 @@ def speed_rows(run: list[Any], speeds: dict[str, list[dict[str, Any]]]) -> list[
                 *times,
                 f"{entry['ratio']:.2f} ({low:.2f} to {high:.2f})",
             ]
-            if entry.get("layers"):
-                share, alone, bound = amdahl(entry, speeds)
-                row += [f"{share:.0%}", f"{alone:.2f}", f"{bound:.2f}", f"{entry['ratio'] / bound:.0%}"]
-            else:
-                row += [""] * 4
-            rows.append(row)
+            rows.append(row + (amdahl(entry, speeds) if entry.get("layers") else [""] * 4))
     return rows
 
 
-def amdahl(entry: dict[str, Any], speeds: dict[str, list[dict[str, Any]]]) -> tuple[float, float, float]:
-    """Return the share of the recurrent layers, torch's time over elman's for them alone, and the bound."""
-    times = {side: sum(layer[side] for layer in entry["layers"]) for side in ("torch", "elman")}
-    scale = min(1.0, entry["torch"] / times["torch"])  # layers alone can take longer than within, by chance
-    shorter = sum(
-        scale * layer["torch"] / (nearest(layer, entry["what"], speeds) if layer["swapped"] else 1.0)
-        for layer in entry["layers"]
-    )
-    share = scale * times["torch"] / entry["torch"]
-    return share, times["torch"] / times["elman"], 1 / (1 - share + shorter / entry["torch"])
+def amdahl(entry: dict[str, Any], speeds: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the share of the recurrent layers, their gain alone, and both bounds with what is reached of each."""
+    layers = entry["layers"]
+    torch = sum(layer["torch"] for layer in layers)
+    scale = min(1.0, entry["torch"] / torch) / entry["torch"]  # layers alone can take longer than within, by chance
+    alone = [layer["elman"] if layer["swapped"] else layer["torch"] for layer in layers]
+    near = [layer["torch"] / (nearest(layer, entry["what"], speeds) if layer["swapped"] else 1.0) for layer in layers]
+    cells = [f"{scale * torch:.0%}", f"{torch / sum(alone):.2f}"]
+    for shorter in (alone, near):
+        bound = 1 / (1 - scale * torch + scale * sum(shorter))
+        cells.append(f"{bound:.2f} ({entry['ratio'] / bound:.0%})")
+    return cells
 
 
 def nearest(layer: dict[str, Any], what: str, speeds: dict[str, list[dict[str, Any]]]) -> float:

@@ -50,7 +50,7 @@ def neural_forecast() -> Program:
         return kind(h=24, input_size=96, max_steps=steps, windows_batch_size=64, accelerator="cpu", **QUIET)
 
     def fit(accelerate: Accelerate) -> None:
-        models = [build(LSTM, 15), build(GRU, 15)]
+        models = [build(LSTM, 8), build(GRU, 8)]
         for model in models:
             accelerate(model)
         forecast = NeuralForecast(models=models, freq="h")
