@@ -22,7 +22,8 @@ is of `python benchmarks/packages/packages.py ENVIRONMENTS`, whose programs say 
 - **Bound**: what Amdahl's law leaves for the whole, if each layer gains what it gains alone. **Bound of the results**:
   the same, if each gains what the nearest case of [the results on speed](speed-lstm.md) does: of the same cell, with
   the closest sizes by the logarithms of length, batch, inputs and cells. Those are of full batches on two threads, so
-  that this bound is a guide elsewhere. Beside each is how much of it is reached. A layer that is not swapped gains nothing.
+  that this bound is a guide elsewhere. Beside each is how much of it is reached.
+  A layer that is not swapped gains nothing.
 """
 
 REINFORCEMENT = "RecurrentPPO of sb3-contrib is measured with the other algorithms of reinforcement learning, not here."

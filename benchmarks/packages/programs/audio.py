@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import types
-
 import torch
 import torch.nn.functional as F
 
+from programs.builds import torchaudio_without_library
 from programs.program import Program
-
-
-def without_compiled_torchaudio() -> None:
-    """Let torchaudio's Python code run alone, as where its compiled library was not built.
-
-    The package index has the library for CUDA alone, and there it stops the import on a machine without.
-    """
-    if torch.version.cuda is None:
-        stub = types.ModuleType("torchaudio._extension")
-        vars(stub).update(_IS_TORCHAUDIO_EXT_AVAILABLE=False, _IS_ALIGN_AVAILABLE=False)
-        stub.fail_if_no_align = lambda function: function  # type: ignore[attr-defined]
-        sys.modules["torchaudio._extension"] = stub
 
 
 def open_unmix() -> Program:
     """Return Open-Unmix of its published sizes, for 2 excerpts of 64 frames."""
-    without_compiled_torchaudio()
+    torchaudio_without_library()
     from openunmix.model import OpenUnmix
 
     model = OpenUnmix(nb_bins=2049, nb_channels=2, hidden_size=512, nb_layers=3, max_bin=1487)
@@ -69,7 +55,7 @@ def encodec() -> Program:
 
 def crdnn() -> Program:
     """Return SpeechBrain's CRDNN encoder with fewer channels, for 2 utterances of a second."""
-    without_compiled_torchaudio()
+    torchaudio_without_library()
     from speechbrain.lobes.models.CRDNN import CRDNN
     from speechbrain.nnet.RNN import LSTM
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from programs.program import Package
 
-_TORCHAUDIO = "torchaudio's compiled library, which the package index has for CUDA alone, is left out of the import"
+_LIBRARY = "{}'s compiled library, which the package index has for CUDA alone, is left out of the import"
+_TORCHAUDIO = _LIBRARY.format("torchaudio")
 
 PACKAGES = (
     Package("openunmix", "Open-Unmix, published sizes", "audio:open_unmix", note=_TORCHAUDIO),
@@ -13,7 +14,7 @@ PACKAGES = (
     Package("transformers", "EnCodec, published sizes", "audio:encodec"),
     Package("stanza", "tagger with character model, default sizes", "text:stanza_tagger"),
     Package("flair", "sequence tagger with a CRF", "text:flair_tagger"),
-    Package("python-doctr", "CRNN on VGG-16", "text:doctr_crnn"),
+    Package("python-doctr", "CRNN on VGG-16", "text:doctr_crnn", note=_LIBRARY.format("torchvision")),
     Package("kraken", "default recogniser of lines", "text:kraken_recogniser"),
     Package("espnet", "recurrent language model, default sizes", "text:espnet_language_model"),
     Package("neuralforecast", "LSTM and GRU, default sizes", "series:neural_forecast"),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from programs.builds import torchvision_without_library
 from programs.program import Accelerate, Program
 
 
@@ -102,6 +103,7 @@ def flair_tagger() -> Program:
 
 def doctr_crnn() -> Program:
     """Return docTR's CRNN on VGG-16 for 8 pictures of words."""
+    torchvision_without_library()
     from doctr.models import crnn_vgg16_bn
 
     model = crnn_vgg16_bn(pretrained=False, pretrained_backbone=False)
