@@ -82,7 +82,7 @@ def test_a_weight_that_is_tied_inside_a_layer_stays_tied() -> None:
 def test_what_would_behave_differently_is_left_alone_and_told() -> None:
     class Forward(nn.GRU):
         def forward(self, input, hx=None):  # type: ignore[no-untyped-def]
-            return super().forward(2 * input, hx)
+            return nn.GRU.forward(self, 2 * input, hx)
 
     class Called(nn.GRU):
         def __call__(self, *inputs):  # type: ignore[no-untyped-def]
@@ -165,6 +165,48 @@ def test_a_layer_keeps_its_class_attributes_and_hooks() -> None:
     assert list(elman.decelerate(layer).swapped) == [""]
     assert type(layer) is Named and set(vars(layer)) == names
     assert torch.equal(layer(x)[0], before)
+
+
+class Doubled(nn.GRU):
+    """A class whose `forward` is its own, and calls the one of the class that it derives from."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return super().forward(2 * input, hx)
+
+
+class Packed(abc.ABC, nn.RNNBase):
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = super().forward(nn.utils.rnn.pack_padded_sequence(x, lengths), hx=None)
+        return nn.utils.rnn.pad_packed_sequence(y)[0], state
+
+
+class PackedLSTM(Packed, nn.LSTM):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "options"), [(Doubled, ()), (PackedLSTM, (torch.tensor([5, 2]),))])
+def test_a_forward_that_calls_that_of_torch_calls_elmans(kind: type[nn.RNNBase], options: tuple[Tensor, ...]) -> None:
+    layer, x = kind(3, 4), torch.randn(5, 2, 3)
+    before, _ = layer(x, *options)
+    assert list(elman.accelerate(layer).swapped) == [""]
+    with elman.strict():
+        torch.testing.assert_close(layer(x, *options)[0], before, rtol=0, atol=TOLERANCE[before.dtype])
+    other = pickle.loads(pickle.dumps(layer))
+    assert torch.equal(other(x, *options)[0], layer(x, *options)[0])
+    assert list(elman.decelerate(layer).swapped) == [""] and type(layer) is kind
+    assert torch.equal(layer(x, *options)[0], before)
+
+
+def test_a_forward_of_its_own_is_scripted_and_never_run_twice() -> None:
+    model, x = nn.Sequential(Doubled(3, 4)), torch.randn(5, 2, 3)
+    before, _ = model(x)
+    for _ in range(2):  # torch.fx cannot go through such a class, elman's no more than torch's
+        with pytest.raises(torch.fx.proxy.TraceError):
+            torch.fx.symbolic_trace(model)
+        elman.accelerate(model)
+    with pytest.warns(UserWarning, match="puts torch.nn's layer in the place"):
+        layer = model[0].__prepare_scriptable__()
+    assert type(layer) is Doubled and torch.equal(layer(x)[0], before)
 
 
 def test_a_class_with_a_metaclass_of_its_own() -> None:

@@ -162,10 +162,18 @@ def _why_not(module: nn.Module) -> str | None:
 
 def _why_not_class(own: type, torch_class: type) -> str | None:
     for base in own.__mro__[: own.__mro__.index(torch_class)]:
-        name = next((name for name in ("forward", "__call__", "_call_impl") if name in vars(base)), None)
+        name = next((name for name in ("__call__", "_call_impl") if name in vars(base)), None)
         if name is not None:
             return f"its class {base.__name__} has a {name} of its own"
+        if "forward" in vars(base) and not _calls_super(vars(base)["forward"]):
+            return f"its class {base.__name__} has a forward of its own that does not call super().forward"
     return None
+
+
+def _calls_super(forward: Any) -> bool:
+    """Whether a class's own `forward` calls that of the next class by `super()`, which elman's layer then is."""
+    code = getattr(forward, "__code__", None)
+    return code is not None and "__class__" in code.co_freevars and {"super", "forward"} <= {*code.co_names}
 
 
 def _why_not_attributes(module: nn.Module, twin: type[DropIn] | type[DropInCell]) -> str | None:

@@ -126,7 +126,9 @@ class DropIn(Recurrent, metaclass=DropInType):
             "elman.accelerate(model) afterwards makes it elman's again",
             stacklevel=2,
         )
-        layer = self.torch_class.__new__(self.torch_class)
+        original = stands_for(type(self))
+        base: Any = self.torch_class if issubclass(original, Recurrent) else original
+        layer: nn.RNNBase = base.__new__(base)
         own = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
         layer.__dict__.update({name: value for name, value in vars(self).items() if name not in own})
         layer._init_flat_weights()
@@ -183,7 +185,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         return pad_packed_sequence(packed, self.batch_first, total_length=T)[0], state
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
-        if isinstance(input, Proxy):
+        if isinstance(input, Proxy) and type(self).forward is Recurrent.forward:
             return _leaf(self, input, hx, lengths, resets)
         x = input.data if isinstance(input, PackedSequence) else input
         is_seen = any(map(_is_overridden, (x, *_states(hx), *self._flat_weights)))
