@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SITE := build/docs-tools
 
-.PHONY: help demo test check format docs bench quality sanitize wheel clean
+SECONDS ?= 600
+SEED ?= 1
+
+.PHONY: help demo test check format docs bench quality fuzz trials sanitize tsan fuzz-engine wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
@@ -15,7 +18,11 @@ help:
 	@echo "make docs    build the documentation with its API reference into build/site"
 	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed), training, a stream"
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
+	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
+	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
+	@echo "make tsan    run the engine on several threads under ThreadSanitizer (needs clang and libomp)"
+	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=60 under the sanitizers (needs clang)"
 	@echo "make wheel   build a manylinux wheel and test it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
 
@@ -90,6 +97,15 @@ bench: $(VENV)/tools
 quality: $(VENV)/tools
 	$(BIN)/python benchmarks/quality/quality.py
 
+fuzz: $(VENV)/tools
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) --seed $(SEED) --findings build/fuzz
+
+trials: $(VENV)/tools
+	@rm -rf build/trials && mkdir -p build/trials/random build/trials/points build/trials/failures
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py random build/trials/random 200
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py points build/trials/points after
+	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py failures build/trials/failures 60
+
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.
 SANITIZED = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
@@ -103,6 +119,30 @@ sanitize: $(VENV)/tools
 		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py -k 'not no_more_memory'
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1:thread_local_quarantine_size_kb=64 \
 		$(BIN)/python -m pytest tests/kernels/cpu/test_stepper.py -k no_more_memory
+
+# Both drivers call the engine below Python. OpenMP's own synchronisation is not instrumented: Archer, which comes with libomp, tells
+# ThreadSanitizer of it. CLANG_FLAGS are for a compiler whose runtime libraries lie elsewhere.
+CLANGXX ?= clang++
+SECONDS ?= 60
+NATIVE := tests/kernels/cpu/native
+NATIVE_FLAGS = -std=c++20 -O1 -g -fopenmp -ffp-contract=off -Isrc/elman/kernels/cpu $(CLANG_FLAGS)
+
+build/tsan/threads: $(NATIVE)/threads.cpp $(ENGINE)
+	@mkdir -p $(@D)
+	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable src/elman/kernels/cpu/engine.cpp $< -o $@
+
+tsan: build/tsan/threads
+	OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1 $<
+
+build/fuzz/boundary_fuzzer: $(NATIVE)/boundary_fuzzer.cpp $(ENGINE)
+	@mkdir -p $(@D)
+	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -mavx2 -mfma -DELMAN_ISA=avx2 \
+		src/elman/kernels/cpu/engine.cpp $< -o $@
+
+fuzz-engine: build/fuzz/boundary_fuzzer
+	@mkdir -p build/fuzz/corpus
+	ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0 $< build/fuzz/corpus -max_len=4096 -max_total_time=$(SECONDS) \
+		-rss_limit_mb=3000 -artifact_prefix=build/fuzz/
 
 # auditwheel reads which symbols of the system the extension needs, and names the wheel after the oldest Linux that has
 # them. It bundles nothing: the OpenMP symbols that are left open on purpose are torch's.

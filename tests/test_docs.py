@@ -107,9 +107,9 @@ def recipes(*name: str) -> dict[str, Any]:
 
 @cache
 def settings_of(recipe: str, *kinds: str) -> set[str]:
-    """Return the names of the settings of a recipe: of "settings", of "predict", or of both."""
+    """Return the names of the settings of a recipe: of "settings", "predict" or "evaluate", or of all."""
     listed = recipes(recipe)[recipe]
-    return {name for kind in kinds or ("settings", "predict") for name in listed.get(kind, ())}
+    return {name for kind in kinds or ("settings", "predict", "evaluate") for name in listed.get(kind, ())}
 
 
 @pytest.mark.parametrize("page", GUIDE, ids=name_of)

@@ -16,13 +16,14 @@ import elman
 
 SOURCE = Path(elman.__file__).parent
 
-GROUND = {"errors", "shapes", "settings"}
+GROUND = {"errors", "number_format", "shapes", "settings"}
 """Everyone may import these."""
 
 BELOW_RECIPES = {"data", "evaluation", "models", "modules", "plots", "predictors", "storage", "training"}
 
 OURS: dict[str, set[str]] = {
     "errors": set(),
+    "number_format": set(),
     "shapes": set(),
     "settings": set(),
     "storage": set(),
@@ -32,20 +33,22 @@ OURS: dict[str, set[str]] = {
     "layers": {"kernels"},
     "data": {"storage"},
     "training": {"storage"},
-    "modules": {"layers"},
+    "modules": {"kernels", "layers"},
     "models": {"modules"},
     "evaluation": {"data", "decoding", "storage"},
     "plots": {"data"},
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
-    "cli": {"recipes", "inspection"},
+    "integrations": {"layers"},
+    "cli": {"recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
     "__init__": {"kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
+    "number_format": set(),
     "shapes": set(),
     "settings": set(),
     "storage": {"numpy", "torch", "safetensors"},
@@ -62,6 +65,7 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
+    "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "cli": {"typer", "rich"},
     "testing": {"torch"},
     "__main__": set(),

@@ -62,6 +62,7 @@ def test_values_are_read_from_text(text: dict, value: object) -> None:
         ({"flag": "maybe"}, "true or false"),
         ({"name": "tow"}, "did you mean 'two'?"),
         ({"name": 3}, "a string"),
+        ({"name": None}, "a string"),
         ({"cuts": "1,x"}, "values with commas between"),
         ({"most": 0}, "at least 1"),
         ({"sizes": "5"}, "2 values with commas between"),

@@ -108,7 +108,7 @@ GRID = (
     "mask_steps=10",
     "mask_features=6",
     "dropout=0.3",
-    "warp=0.01",
+    "max_frequency_warp=0.01",
 )
 
 CASES: tuple[Case, ...] = (

@@ -1,10 +1,14 @@
 """The public names and where they are defined, one a line; `__init__.py` looks them up when they are first used."""
 
 from elman.errors import ElmanError as ElmanError
+from elman.kernels.cpu.packing import frozen_weights as frozen_weights
 from elman.kernels.dispatch import strict as strict
 from elman.layers.accelerate import accelerate as accelerate
 from elman.layers.accelerate import decelerate as decelerate
 from elman.layers.cell import Cell as Cell
+from elman.layers.cells import GRUCell as GRUCell
+from elman.layers.cells import LSTMCell as LSTMCell
+from elman.layers.cells import RNNCell as RNNCell
 from elman.layers.explain import explain as explain
 from elman.layers.gru import GRU as GRU
 from elman.layers.lstm import LSTM as LSTM

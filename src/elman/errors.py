@@ -8,6 +8,8 @@ Any other exception is a bug in elman.
 from __future__ import annotations
 
 import difflib
+import shlex
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self, TypeVar
@@ -31,7 +33,9 @@ class ElmanError(ValueError):
     def __init__(
         self, what: str, *, should: str | None = None, found: str | None = None, hint: str | None = None
     ) -> None:
-        self.what, self.should, self.found, self.hint = what, should, found, hint
+        self.what = what = printable(what)
+        should, found, hint = (part and printable(part) for part in (should, found, hint))
+        self.should, self.found, self.hint = should, found, hint
         parts = {"  should be: ": should, "  is:        ": found, "  try:       ": hint}
         super().__init__("\n".join([what, *(f"{name}{part}" for name, part in parts.items() if part is not None)]))
 
@@ -76,6 +80,51 @@ class NonFiniteError(ElmanError):
 
 class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
+
+
+def printable(text: str, allowed: str = "\n\t") -> str:
+    """Return a text that cannot control a terminal or mislead its reader: U+FFFD stands for what could.
+
+    That are the control characters but those `allowed`, lone surrogates, and format characters such as the marks that
+    reverse the direction of a text. Joiners stay, because the writing of some languages needs them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in allowed or c in _JOINERS or not _is_hidden(c) else "\ufffd" for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+_JOINERS = "\u200c\u200d"
+
+
+def valid_unicode(text: str) -> str:
+    """Return a text that UTF-8 can encode; bytes in the name of a file that are not UTF-8 become U+FFFD."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+def shell_word(text: object) -> str:
+    """Return a text, such as a path, as one word of a command line, which is printable and means the same bytes."""
+    word = str(text)
+    if word == printable(word, allowed=""):
+        return shlex.quote(word)
+    octets = "".join(chr(byte) for byte in word.encode("utf-8", "surrogateescape"))
+    return (
+        "$'"
+        + "".join(c if c.isascii() and c.isprintable() and c not in "\\'" else f"\\x{ord(c):02x}" for c in octets)
+        + "'"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the message of an exception in one line of at most 200 letters, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -104,8 +104,10 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
     """Return `value` as the field's type, parsed where it is text."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
-        if types.NoneType in options or str in options:
-            return None if types.NoneType in options else value
+        if types.NoneType in options:
+            return None
+        if value is not None and str in options:
+            return value
         raise _wrong(name, options[0], value)
     kind = next(option for option in options if option is not types.NoneType)
     try:

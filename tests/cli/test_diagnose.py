@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -74,13 +75,15 @@ def test_a_page_that_fails_leaves_the_old_one(
 ) -> None:
     page = tmp_path / "page.html"
     page.write_text("old")
-    write = Path.write_text
+    write = os.write
 
-    def half(path: Path, text: str, **options: Any) -> int:
-        write(path, text[:10], **options)
+    def half(handle: int, content: bytes) -> int:
+        if len(content) < 100:
+            return write(handle, content)
+        write(handle, content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(os, "write", half)
     answer = elman("diagnose", run, "--out", page)
     assert answer.code == 2
     assert "No space left" in answer.err

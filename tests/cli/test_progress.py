@@ -1,5 +1,8 @@
 """The progress of a training on standard error."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from elman.cli.progress import Progress
@@ -16,3 +19,14 @@ def test_the_speed_has_the_unit_of_the_training(capsys: pytest.CaptureFixture) -
     first, second = capsys.readouterr().err.splitlines()
     assert "/s" not in first, "no speed yet"
     assert "300 pairs/s" in second
+
+
+def test_the_line_has_the_mean_loss_and_the_time_left(capsys: pytest.CaptureFixture, monkeypatch: Any) -> None:
+    monkeypatch.setattr("elman.cli.progress.PLAIN_PERIOD", 0.0)
+    progress = Progress(lambda metrics: "good")
+    moment = TrainingProgress(5, 0.5, 0.5, 9.0, Norms(1.0, 1.0), 0.1, 100, 60.0, mean_loss=0.25, left=61.0)
+    progress.watch(moment)
+    progress.watch(replace(moment, row={"validation": {}}, left=None))
+    line, row = capsys.readouterr().err.splitlines()
+    assert "loss 0.2500" in line and line.endswith("1:01 left")
+    assert "loss 9.0000" in row and "left" not in row

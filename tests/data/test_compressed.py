@@ -53,9 +53,9 @@ DOCUMENTED = [
 
 @pytest.mark.parametrize("error", DOCUMENTED, ids=lambda error: type(error).__name__)
 def test_every_exception_of_a_library_is_one_error(error: Exception) -> None:
-    with pytest.raises(DataError, match=r"x\.npy cannot be read\n  should be: numbers\n  is:        \S"):
-        with read_errors("x.npy", "numbers"):
-            raise error
+    message = r"x\.npy cannot be read\n  should be: numbers\n  is:        \S"
+    with pytest.raises(DataError, match=message), read_errors("x.npy", "numbers"):
+        raise error
 
 
 def test_our_own_errors_and_an_interruption_pass() -> None:
@@ -104,7 +104,7 @@ def test_readers_have_the_boundary(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             load_file(tmp_path / "a.npy", ReaderOptions())
     with monkeypatch.context() as patch:
         patch.setattr(json, "loads", raising(error))
-        with pytest.raises(DataError, match="a.jsonl"):
+        with pytest.raises(DataError, match=r"a\.jsonl"):
             [example.load() for example in TABLES.read([tmp_path / "a.jsonl"], ReaderOptions())]
 
 
@@ -134,5 +134,5 @@ def test_sizes_in_a_header_take_no_memory(tmp_path: Path) -> None:
     for head in (b"\x00\x00\x0e\x03" + b"\xff" * 12, b"\x00\x00\x08\xff" + bytes(4 * 255), b"\x00\x00\x08\x03\x00"):
         for name, content in (("a-idx3-ubyte", head), ("a-idx3-ubyte.gz", gzip.compress(head))):
             (tmp_path / name).write_bytes(content)
-            with pytest.raises(DataError, match="is broken|cannot be read|expands too far"):
+            with pytest.raises(DataError, match=r"is broken|cannot be read|expands too far"):
                 read_idx(tmp_path / name)

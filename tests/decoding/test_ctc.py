@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from elman.decoding.ctc import GreedyDecoder, PrefixBeam, greedy
+from elman.decoding.ctc import GreedyDecoder, PrefixBeam, ctc_nats, emissions, greedy
 from elman.decoding.ngrams import NGrams
 from elman.errors import SettingError
 
@@ -120,3 +120,30 @@ def test_few_candidates_lose_only_the_improbable() -> None:
 def test_an_impossible_beam_is_refused(options: dict) -> None:
     with pytest.raises(SettingError, match="invalid beam"):
         PrefixBeam(**options)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 5))
+def test_log_p_is_free_of_the_language_model(seed: int, T: int) -> None:
+    scores_TV = random_scores(seed, T)[:, 0]
+    expected = by_all_paths(scores_TV.log_softmax(1))
+    language = NGrams([[1, 2], [1, 2, 1], [2]], V)
+    for timed in PrefixBeam(width=1000, language=language, weight=0.7, bonus=0.3).search(scores_TV):
+        assert math.exp(timed.log_p) == pytest.approx(expected[tuple(timed.token_ids)], rel=1e-3)
+        assert ctc_nats(scores_TV.log_softmax(1), timed.token_ids) == pytest.approx(-timed.log_p, abs=1e-3)
+
+
+def test_a_sequence_without_room_has_infinite_nats() -> None:
+    log_p_TV = random_scores(1, 2)[:, 0].log_softmax(1)
+    assert ctc_nats(log_p_TV, [1, 1]) == ctc_nats(log_p_TV[:0], [1]) == math.inf
+    assert ctc_nats(log_p_TV[:0], []) == 0
+
+
+def test_where_symbols_end_and_how_sure_they_are() -> None:
+    p_TV = torch.tensor([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.9, 0.0], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]])
+    (timed,) = greedy(p_TV.log().clamp(min=-99)[:, None], [5])
+    first, second = emissions(p_TV.log(), timed)
+    assert (first.token_id, first.step, first.end) == (1, 1, 2) and first.probability == pytest.approx(0.9)
+    assert (second.token_id, second.step, second.end) == (2, 3, 3) and second.probability == pytest.approx(0.7)
+    pushed = GreedyDecoder().push(p_TV.log())
+    assert [symbol.step for symbol in pushed] == [1, 3] and pushed[0].probability == pytest.approx(0.6)
+    assert emissions(p_TV.log(), timed._replace(token_ids=[], steps=[])) == []

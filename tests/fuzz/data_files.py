@@ -27,6 +27,35 @@ from elman.recipes import run
 from elman.recipes.registry import RECIPES
 
 SMALL = {"hidden": 4, "steps": 1}
+CELLS = (
+    b"1e160",
+    b"-1e308",
+    b"3e38",
+    b"1e-310",
+    b"1700000000.5",
+    b"",
+    b" ",
+    b"nan",
+    b"2024-02-30",
+    b"9999-12-31",
+    b"0001-01-01T00:00:00+23:59",
+    b"0" * 400,
+    b"1_000",
+    b"0x10",
+    b"yes",
+    b'"',
+    b'"open',
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"z" * 300 + b".png",
+    b"..",
+    b".",
+    b"a\0b",
+    "\u0661\u0662".encode(),
+    "e\u0301\u202e".encode(),
+)
+"""What a cell of a table may hold, beside what `mutations` inserts."""
+
 Files = Mapping[str, bytes]
 
 
@@ -153,7 +182,7 @@ def events(separator: str = ",") -> bytes:
     return text_lines(60, row, separator.join(("user", "item", "time")) + "\n")
 
 
-WORDS = "one two three four five six seven eight".split()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 
 
 def words(n: int, shift: int = 0) -> str:
@@ -175,25 +204,29 @@ def spoken(kind: str) -> Callable[[], bytes]:
 
 
 def captions(n: int) -> str:
-    return f"{n}.png#0\ta {'red blue'.split()[n % 2]} thing number {n % 3}"
+    return f"{n}.png#0\ta {['red', 'blue'][n % 2]} thing number {n % 3}"
 
 
+PICTURES = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")
 CASES: dict[str, Case] = {
     "text": Case("language-model", lambda: {"a.txt": text_lines(60, words)}, ("a.txt",), STREAM),
     "text-folder": Case("language-model", lambda: {f"{n}.md": text_lines(30, words) for n in range(3)}, (".",), STREAM),
     "text-utf-16": Case(
-        "language-model", lambda: {"a.txt": " ".join(WORDS * 20).encode("utf-16")}, ("a.txt",), {**STREAM, "encoding": "utf-16"}
+        "language-model",
+        lambda: {"a.txt": " ".join(WORDS * 20).encode("utf-16")},
+        ("a.txt",),
+        {**STREAM, "encoding": "utf-16"},
     ),
     "text-bpe": Case(
         "language-model",
         lambda: {"a.txt": text_lines(60, words)},
         ("a.txt",),
-        {**STREAM, "vocabulary": "bpe", "vocabulary_size": 270},
+        {**STREAM, "vocabulary": "bpe", "vocabulary_size": 300},
     ),
     "table": Case("classify", TEXT_TABLE, ("a.csv",), CLASSIFY),
     "table-tags": Case(
         "classify",
-        table("a.tsv", lambda: text_lines(60, lambda n: f"{n // 4}\t{WORDS[n % 8]}\t{'AB'[n % 2]}", "s\ttext\tlabel\n")),
+        lambda: {"a.tsv": text_lines(60, lambda n: f"{n // 4}\t{WORDS[n % 8]}\t{'AB'[n % 2]}", "s\ttext\tlabel\n")},
         ("a.tsv",),
         {**CLASSIFY, "target": "tags", "group_column": "s"},
     ),
@@ -217,7 +250,7 @@ CASES: dict[str, Case] = {
     ),
     "json-series": Case(
         "classify",
-        lambda: {"a.jsonl": text_lines(24, lambda n: json.dumps({"series": [[n, 1.5]] * 3, "label": ["a", "b"][: n % 3]}))},
+        lambda: {"a.jsonl": text_lines(24, lambda n: json.dumps({"series": [[n, 1.5]] * 3, "label": "ab"[: n % 3]}))},
         ("a.jsonl",),
         {**CLASSIFY, "target": "classes"},
     ),
@@ -241,7 +274,10 @@ CASES: dict[str, Case] = {
     ),
     "text-files": Case("classify", labelled(lambda n: text_lines(2, words), ".txt"), (".",), CLASSIFY),
     "class-files": Case(
-        "classify", lambda: {f"{c}.txt": text_lines(12, lambda n: words(n, ord(c))) for c in "ab"}, (".",), CLASSIFY
+        "classify",
+        lambda: {f"{k}.txt": text_lines(12, lambda n, k=k: words(n, k)) for k in (0, 1)},
+        (".",),
+        CLASSIFY,
     ),
     "csv-forecast": Case(
         "forecast",
@@ -274,7 +310,7 @@ CASES: dict[str, Case] = {
     "pairs-csv": Case(
         "similarity",
         lambda: {
-            "a.csv": text_lines(40, lambda n: f'"{words(n)}","{words(n, 1)}",{"yes no".split()[n % 2]}'),
+            "a.csv": text_lines(40, lambda n: f'"{words(n)}","{words(n, 1)}",{["yes", "no"][n % 2]}'),
             "v.txt": text_lines(8, lambda n: f"{WORDS[n]} {n}.5 {n / 9:.3f} -1", "8 3\n"),
         },
         ("a.csv",),
@@ -299,7 +335,7 @@ CASES: dict[str, Case] = {
         "translate",
         lambda: {"a.tsv": text_lines(40, lambda n: f"{words(n)}\t{words(n, 3)}")},
         ("a.tsv",),
-        {**LINES, "vocabulary": "auto", "vocabulary_size": 270},
+        {**LINES, "vocabulary": "auto", "vocabulary_size": 300},
     ),
     "coco": Case(
         "caption", table("captions.json", coco, png=picture), (".",), {**CAPTION, "vocabulary": "characters"}
@@ -334,7 +370,7 @@ CASES: dict[str, Case] = {
             (".",),
             {**CLASSIFY, "image_size": "8,8"},
         )
-        for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("TIFF", "tif"), ("GIF", "gif"), ("BMP", "bmp"), ("WEBP", "webp"))
+        for kind, suffix in zip(PICTURES, ("png", "jpg", "tif", "gif", "bmp", "webp"), strict=True)
     },
     **{
         f"sound-{kind.lower()}": Case("classify", labelled(make, f".{suffix}", 6), (".",), CLASSIFY)
@@ -376,6 +412,22 @@ def prepare(folder: Path) -> None:
             path.write_bytes(content)
 
 
+def replace_cell(content: bytes, rng: random.Random) -> bytes:
+    """Replace a cell, or a whole column's cells, or a line; now and then with a byte order mark before it all."""
+    lines = content.split(b"\n")
+    separator = max((b",", b";", b"\t", b":"), key=lines[0].count)
+    number, value = rng.randrange(len(lines)), rng.choice(CELLS)
+    place = rng.randrange(lines[0].count(separator) + 1)
+    chosen = range(1, len(lines)) if rng.random() < 0.3 else [number]
+    for n in chosen:
+        cells = lines[n].split(separator)
+        if place < len(cells) and any(cells):
+            cells[place] = value
+            lines[n] = separator.join(cells)
+    mark = rng.choice((b"", b"", b"", b"\xef\xbb\xbf", b"\xff\xfe"))
+    return mark + b"\n".join(lines)
+
+
 def attempt(rng: random.Random, folder: Path) -> None:
     """Mutate one file of one case, and prepare or train on the data."""
     name = rng.choice(sorted(CASES))
@@ -386,7 +438,9 @@ def attempt(rng: random.Random, folder: Path) -> None:
     # A table that names many files is mutated as often as all of these.
     first = [path for path in files if path.suffix in (".tsv", ".csv", ".json", ".txt")]
     path = rng.choice(first if first and rng.random() < 0.5 else files)
-    path.write_bytes(mutate(path.read_bytes(), rng))
+    content = path.read_bytes()
+    is_text = path.suffix in (".tsv", ".csv", ".json", ".txt", ".jsonl", ".ts", ".en", ".de")
+    path.write_bytes(replace_cell(content, rng) if is_text and rng.random() < 0.3 else mutate(content, rng))
     settings = {**SMALL, **case.settings, "skip_bad": rng.random() < 0.4, "seed": 1}
     trained = rng.random() < 0.125
     recipe = RECIPES[case.recipe]

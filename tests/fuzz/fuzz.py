@@ -8,10 +8,14 @@ A target is a module beside this file with two functions:
 - `attempt(rng, folder)` makes one mutant from the random generator alone and tries what a user would do with it. It
   returns when the product answers or refuses (an ElmanError, or an exit code of 0 or 2); all else escapes.
 
+It may have two more, for the corpus of small mutants that were findings once, `corpus/TARGET/*.json`, which are tried
+first: `mutant()` returns the last one as JSON, None if it is too large, and `replay(mutant, folder)` tries one again.
+
 Each target runs in a process of its own. Attempt n draws from `random.Random(f"{seed}:{n}")`, so a finding is tried
-again by its number: `--target NAME --seed S --only N`. A finding is an exception that escaped, a death of the process,
-an attempt of more than 30 seconds, or a process that grew beyond 3 GB. Findings of one place count once. The exit code
-is 1 if there were any.
+again by its number: `--target NAME --seed S --only N`; numbers below 0 are those of the corpus. A finding is an
+exception that escaped, a death of the process, an attempt of more than 60 seconds, or a process that grew beyond 3 GB.
+Findings of one place count once. The exit code is 1 if there were any. A mutant among the findings joins the corpus
+when what it found is repaired.
 """
 
 import argparse
@@ -29,8 +33,8 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TARGETS = ("run_directories", "data_files", "engine_calls")
-SLOWEST = 30.0  # seconds for one attempt
+TARGETS = [name for name in ("run_directories", "data_files", "engine_calls") if (HERE / f"{name}.py").exists()]
+SLOWEST = 60.0  # seconds for one attempt
 MEMORY = 3 * 2**30  # bytes
 
 
@@ -38,11 +42,12 @@ def place(error: BaseException) -> str:
     """Return where an exception comes from: its type and the innermost frame in the package."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "elman" in Path(frame.filename).parts]
     frames = frames or list(traceback.extract_tb(error.__traceback__))
-    return (
-        f"{type(error).__name__} at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
-        if frames
-        else type(error).__name__
-    )
+    kind = f"{type(error).__name__} {error}"[:80] if isinstance(error, AssertionError) else type(error).__name__
+    return f"{kind} at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else kind
+
+
+def corpus(target: str) -> list[Path]:
+    return sorted((HERE / "corpus" / target).glob("*.json"))
 
 
 def work(target: str, seed: str, first: int, attempts: int, only: int | None) -> None:
@@ -56,9 +61,14 @@ def work(target: str, seed: str, first: int, attempts: int, only: int | None) ->
         for number in [only] if only is not None else range(first, first + attempts):
             report(attempt=number)
             try:
-                module.attempt(random.Random(f"{seed}:{number}"), folder)
+                if number < 0:
+                    module.replay(json.loads(corpus(target)[number].read_text()), folder)
+                else:
+                    module.attempt(random.Random(f"{seed}:{number}"), folder)
             except BaseException as error:
-                report(finding=place(error), number=number, text="".join(traceback.format_exception(error))[-3000:])
+                text = "".join(traceback.format_exception(error))[-3000:]
+                mutant = module.mutant() if hasattr(module, "mutant") else None
+                report(finding=place(error), number=number, text=text, mutant=mutant)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             if peak > MEMORY:
                 report(finding=f"memory grew to {peak / 2**30:.1f} GiB", number=number, text="")
@@ -79,7 +89,7 @@ class Round:
         self.findings: dict[str, dict[str, object]] = {}
 
     def run(self) -> None:
-        first = 0
+        first = -len(corpus(self.target))
         while first < self.attempts and time.monotonic() < self.deadline:
             first = self.process(first) + 1
 
@@ -181,9 +191,11 @@ def main() -> int:
             print(f"\n{kind}  ({again})\n{finding['text']}")
             if chosen.findings:
                 chosen.findings.mkdir(parents=True, exist_ok=True)
-                (chosen.findings / f"{target}-{finding['number']}.json").write_text(
-                    json.dumps({"kind": kind, "target": target, "seed": chosen.seed, **finding}, indent=1)
-                )
+                path = chosen.findings / f"{target}-{finding['number']}"
+                if mutant := finding.pop("mutant", None):
+                    path.with_suffix(".mutant.json").write_text(json.dumps(mutant))
+                about = {"kind": kind, "target": target, "seed": chosen.seed, **finding}
+                path.with_suffix(".json").write_text(json.dumps(about, indent=1))
     return 1 if count else 0
 
 

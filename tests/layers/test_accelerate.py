@@ -302,11 +302,6 @@ def test_explain_of_a_model_names_the_layers_inside() -> None:
         elman.explain(model, torch.zeros(2, 3, 3))
 
 
-def test_single_step_cells_are_told() -> None:
-    report = elman.accelerate(nn.ModuleDict({"cell": nn.LSTMCell(3, 4)}))
-    assert "a single step" in report.kept["cell"]
-
-
 @pytest.mark.usefixtures("refusing")
 def test_strict_raises_instead_of_going_slow() -> None:
     layer = elman.GRU(3, 4)

@@ -21,7 +21,7 @@ import elman
 from elman.errors import ElmanError, SettingError, ShapeError
 from elman.kernels.dispatch import ExportError
 from elman.layers import compilation
-from elman.layers.gru import GRUCell
+from elman.layers.gru import GRUEquations
 from elman.testing import TOLERANCE
 
 PAIRS = {"RNN": (elman.RNN, nn.RNN), "GRU": (elman.GRU, nn.GRU), "LSTM": (elman.LSTM, nn.LSTM)}
@@ -230,8 +230,8 @@ def test_what_torch_lacks_is_not_exported_to_onnx(layer: Any, monkeypatch: pytes
     for call in ({"lengths": [5, 2]}, {"resets": torch.zeros(5, 2, dtype=torch.bool)}):
         with pytest.raises(ExportError, match=f"torch.nn has no {next(iter(call))}="):
             elman.GRU(3, 4)(x, **call)
-    with pytest.raises(ExportError, match="no layer of the cell GRUCell"):
-        elman.Recurrent(GRUCell(), 3, 4)(x)
+    with pytest.raises(ExportError, match="no layer of the cell GRUEquations"):
+        elman.Recurrent(GRUEquations(), 3, 4)(x)
 
 
 def test_a_plain_rnn_with_dynamic_time_is_not_exported_to_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,3 +391,20 @@ def test_the_compilers_setting_is_put_on_when_it_is_imported(tmp_path: Path, mon
     settings = importlib.import_module("compilers_settings")
     assert settings.allow_rnn and sys.meta_path == others
     del sys.modules["compilers_settings"]
+
+
+@ALL
+def test_gradients_of_gradients_over_a_carried_state(name: str) -> None:
+    layers = [layer.double() for layer in pair(name, 3, 4)]
+    x = torch.randn(2, 2, 3, dtype=torch.float64)
+    results = []
+    for layer in layers:
+        weights = list(layer.parameters())
+        y, _ = layer(x, layer(x)[1])
+        first = torch.autograd.grad(y.sin().sum(), weights, create_graph=True)
+        second = torch.autograd.grad(sum(g.sin().sum() for g in first), weights, retain_graph=True)
+        y, _ = layer(x, layer(x)[1])
+        batched = torch.autograd.grad(y, weights, torch.ones(3, *y.shape).double(), is_grads_batched=True)
+        results.append([*first, *second, *batched])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -15,7 +15,7 @@ def built(**options: object) -> Transcriber:
     return model.double().eval()
 
 
-@pytest.mark.parametrize("options", [{"streaming": True}, {"utterance_norm": True}, {}])
+@pytest.mark.parametrize("options", [{"streaming": True}, {"utterance_norm": True}, {"gain_control": True}, {}])
 def test_rows_are_independent(options: dict[str, bool]) -> None:
     model = built(**options)
     lengths = [9, 4, 1, 0]
@@ -30,9 +30,10 @@ def test_rows_are_independent(options: dict[str, bool]) -> None:
         torch.testing.assert_close(own_TBV[:, 0], logits_TBV[: steps_B[b], b], rtol=1e-10, atol=1e-10)
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=4))
-def test_a_stream_equals_the_whole(pieces: list[int]) -> None:
-    model = built(streaming=True)
+@pytest.mark.parametrize("gain_control", [True, False])
+@given(pieces=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+def test_a_stream_equals_the_whole(gain_control: bool, pieces: list[int]) -> None:
+    model = built(streaming=True, gain_control=gain_control)
     x_TBI = torch.randn(sum(pieces), 1, 3, dtype=torch.float64)
     whole, steps = model(x_TBI, torch.tensor([len(x_TBI)]))
     state, chunks = None, []
@@ -108,10 +109,30 @@ def test_utterance_norm_ignores_location_and_scale() -> None:
     torch.testing.assert_close(model(3 * x_TBI + 5, lengths_B)[0], model(x_TBI, lengths_B)[0], atol=1e-3, rtol=1e-3)
 
 
+def test_gain_control_ignores_the_level() -> None:
+    x_TBI, lengths_B = torch.randn(8, 1, 3, dtype=torch.float64), torch.tensor([8])
+    model = built(streaming=True, gain_control=True)
+    torch.testing.assert_close(model(x_TBI - 7, lengths_B)[0], model(x_TBI, lengths_B)[0])
+    assert not torch.allclose(
+        built(streaming=True)(x_TBI - 7, lengths_B)[0], built(streaming=True)(x_TBI, lengths_B)[0]
+    )
+
+
 def test_invalid_arguments() -> None:
+    with pytest.raises(SettingError, match="two normalisations"):
+        built(gain_control=True, utterance_norm=True)
     with pytest.raises(SettingError, match="a stream cannot be normalised by its own mean"):
         built(streaming=True, utterance_norm=True)
     with pytest.raises(SettingError, match="cannot stream"):
         built().forward_chunk(torch.zeros(2, 1, 3, dtype=torch.float64))
     with pytest.raises(SettingError, match="mean and deviation do not match"):
         Transcriber(3, 4, mean=[0.0], deviation=[1.0])
+
+
+def test_stretching_leaves_room_for_the_target() -> None:
+    model = built(max_time_stretch=0.5, dropout=0.0).train()
+    x_TBI, target_BS = torch.randn(10, 1, 3, dtype=torch.float64), torch.tensor([[1, 1, 2, 3]])  # all 5 steps
+    for _ in range(8):
+        assert model.loss(x_TBI, torch.tensor([10]), target_BS, torch.tensor([4])).item() > 0
+    lengths = {int(model(x_TBI, torch.tensor([10]))[1]) for _ in range(8)}
+    assert min(lengths) < 5

@@ -33,6 +33,13 @@ def test_each_series_has_a_plot(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"forecast-{n}.png" for n in (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize("name", [r"price $\frac$ x", "$", "a_1^ {", r"\$5 $$"])
+def test_names_are_literal_text(tmp_path: Path, name: str) -> None:
+    panel = panel_at(1.0)._replace(title=name)
+    draw_series(tmp_path / "a.png", name, [panel, panel], LEVELS)
+    assert (tmp_path / "a.png").stat().st_size > 0
+
+
 def panel_at(level: float) -> ForecastPanel:
     return ForecastPanel("1 May", np.zeros(9), np.zeros((3, 3)), np.zeros(3), np.full(3, level))
 

@@ -12,11 +12,11 @@ from elman.errors import DataError
 from elman.predictors.inputs import (
     batched,
     count_lines,
-    exists,
     input_file,
     input_lines,
     input_pairs,
     input_texts,
+    names_something,
     resolved,
 )
 
@@ -178,6 +178,39 @@ def test_a_misspelt_name_is_no_text(here: Path, name: str, message: str) -> None
         resolved(["a text", name])
 
 
+def test_a_closed_or_unreadable_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    for read in (input_lines, input_texts, lambda names: input_pairs(names, read_pairs, [])):
+        with pytest.raises(DataError, match="standard input is closed"):
+            list(read(["-"]))
+    with pytest.raises(DataError, match="standard input is closed"), input_file("-"):
+        pass
+
+    class Folder(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Folder()))
+    with pytest.raises(DataError, match=r"standard input cannot be read\n.*\n.*Is a directory"):
+        list(input_lines(["-"]))
+
+
+def test_texts_of_standard_input_are_utf8_whatever_the_terminal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, "ä\n".encode())
+    assert list(input_texts(["-"])) == ["ä"]
+    for read in (input_texts, lambda names: input_pairs(names, read_pairs, [])):
+        type_in(monkeypatch, b"a\tb\n\xff\n")
+        with pytest.raises(DataError, match="standard input, line 2 is not valid UTF-8"):
+            list(read(["-"]))
+
+
+def test_folders_may_be_inputs_and_an_empty_text_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolved([str(tmp_path)], folders=True) == [tmp_path]
+    monkeypatch.chdir(tmp_path)
+    assert resolved([""], folders=True) == [""], "not the current folder"
+    assert resolved(["z" * 300, "a\0b"]) == ["z" * 300, "a\0b"]
+
+
 def test_standard_input_is_utf_8_in_every_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     raw = b"\xef\xbb\xbfa\tb\nc\xe9\td\ne\tf\n"
     read = lambda path: read_pairs([path], scored=False)  # noqa: E731
@@ -200,5 +233,5 @@ def test_standard_input_is_utf_8_in_every_locale(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_empty_name_is_no_folder() -> None:
-    assert not exists("")
-    assert exists(".")
+    assert not names_something("")
+    assert names_something(".")

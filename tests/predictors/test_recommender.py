@@ -67,12 +67,14 @@ def test_events_on_standard_input(elman: Elman, run: Path, monkeypatch: pytest.M
 def test_each_event_is_answered_before_the_next_is_read(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = []
 
-    def lines():  # type: ignore[no-untyped-def]
-        for n in range(3):
-            numbers.append(n)
-            yield f'"p{n}"\n'
+    class Lines(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            if len(numbers) == 3:
+                return b""
+            numbers.append(len(numbers))
+            return b'"p%d"\n' % numbers[-1]
 
-    monkeypatch.setattr(sys, "stdin", lines())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Lines()))
     for n, answer in enumerate(use.load(run).predict(["-"], top_k=1)):
         assert numbers == list(range(n + 1))
         assert answer.fields["events"] == n + 1

@@ -1,6 +1,7 @@
 """Streaming transcription: words as they become final, and the delay."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from elman.cli import use as use_command
+from elman.cli.output import print_json
+from elman.decoding.ctc import Emission
 from elman.errors import SettingError
 from elman.predictors import stream_transcriber
 from elman.recipes import use
@@ -68,7 +72,9 @@ def test_words_are_final_at_once(elman: Elman, data: Path, tmp_path: Path, tiny:
     assert elman(*words, "--set", "streaming=true", "--set", "vocabulary=words").code == 0
     trained = use.load(tmp_path / "run")
     first = trained.vocabulary.encode("cd ab").astype(int) + 1
-    ready, pending = trained.stream_transcriber().final([(int(first[0]), 3), (int(first[1]), 9)])
+    ready, pending = trained.stream_transcriber().final(
+        [Emission(int(first[0]), 3, 3, 0.9), Emission(int(first[1]), 9, 9, 0.8)]
+    )
     assert ([word.text for word in ready], pending) == (["cd", "ab"], [])
     assert ready[1].begin == pytest.approx(
         9 * 0.04
@@ -117,3 +123,25 @@ def test_a_bidirectional_model_refuses_a_stream_before_it_is_read(run: Path, mon
     monkeypatch.setattr(sys, "stdin", None)  # where reading it would fail
     with pytest.raises(SettingError, match="cannot stream"):
         list(trained.predict([run / "no file", "-"]))
+
+
+def test_json_of_a_stream_is_a_line_for_each_word_as_it_comes(
+    elman: Elman, run: Path, monkeypatch: pytest.MonkeyPatch, whistled: Whistled
+) -> None:
+    sound = np.concatenate([whistled("ab cd"), whistled(" dac"), np.zeros(RATE // 5, np.float32)])
+    raw, shown = io.BytesIO((sound * 32767).astype("<i2").tobytes()), list[int]()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=raw))
+    monkeypatch.setattr(use_command, "print_json", lambda fields: shown.append(raw.tell()) or print_json(fields))
+    rows = [json.loads(line) for line in elman("predict", run, "-", "--json").out.splitlines()]
+    assert [row["word"] for row in rows[:-1]] == ["ab", "cd", "dac"] and "delay" in rows[-1]
+    assert all(0 < row["confidence"] <= 1 and row["second"] < row["end"] for row in rows[:-1])
+    assert shown[0] < 2 * len(sound)
+
+
+def test_a_stream_of_an_uneven_level_is_named(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    trained = use.load(run)
+    for norm, expected in (("level", ""), ("training", "-: the words depend on the level of the microphone")):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
+        trained.norm = norm
+        list(trained.predict("-"))
+        assert capsys.readouterr().err.startswith(expected) and (norm == "training" or not capsys.readouterr().err)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 import elman as elman_package
 from elman.errors import SettingError
 from elman.predictors.options import TranscribeOptions
+from elman.predictors.transcriber import TranscriptionPredictor
 
 Elman = Callable[..., Any]
 Whistled = Callable[[str], np.ndarray]
@@ -93,3 +95,69 @@ def test_it_knows_its_run_and_its_options(run: Path) -> None:
     assert predictor.metrics["word_error_rate"] < 0.15
     with pytest.raises(SettingError, match="out of range"):
         list(predictor.predict([run / "x.wav"], beam_width=0))
+
+
+def test_words_have_ends_and_confidences(elman: Elman, run: Path, tmp_path: Path, write_whistles: Any) -> None:
+    write_whistles(tmp_path, "new", ["ab cd"])
+    answer = json.loads(elman("predict", run, tmp_path / "new", "--json").out)["predictions"][0]
+    assert answer["times_reliable"] is True
+    first, second = answer["words"]
+    assert first["second"] < first["end"] <= second["second"] < second["end"]
+    assert 0.5 < first["confidence"] <= 1 and answer["score"] == answer["log_probability"] <= 0
+
+
+def test_n_best_transcripts(elman: Elman, run: Path, tmp_path: Path, write_whistles: Any) -> None:
+    write_whistles(tmp_path, "new", ["ab cd"])
+    words = ["predict", run, tmp_path / "new", "--set", "beam_width=8", "--set", "n_best=3"]
+    answer = json.loads(elman(*words, "--json").out)["predictions"][0]
+    best = answer["n_best"]
+    assert len({row["text"] for row in best}) == len(best) == 3 and best[0]["text"] == answer["text"] == "ab cd"
+    assert [row["score"] for row in best] == sorted((row["score"] for row in best), reverse=True)
+    assert all(row["log_probability"] <= 0 for row in best)
+    lines = elman(*words).out.splitlines()
+    assert [line.split("\t")[1] for line in lines] == [row["text"] for row in best]
+    refused = elman(*words, "--set", "times=true")
+    assert refused.code == 2 and "the times are of one transcript" in refused.err
+    refused = elman("predict", run, tmp_path / "new", "--set", "n_best=3")
+    assert refused.code == 2 and "n_best is greater than beam_width" in refused.err and "beam_width=3" in refused.err
+
+
+def test_a_score_is_log_probability_with_language_and_bonus(run: Path, data: Path) -> None:
+    trained = elman_package.load(run)
+    beam = trained.beam_search(8)
+    (decoded,) = trained.decoder.decode([trained.features.of(data.parent / "train" / "0.wav").features])
+    best = beam.search(decoded.log_p_TV)[0]
+    state, language = beam.language.begin(), 0.0
+    for token_id in best.token_ids:
+        gain, state = beam.language.extend(state, token_id)
+        language += gain
+    language += beam.language.end(state)
+    assert best.score == pytest.approx(best.log_p + 0.5 * language + 0.5 * 2.0 * len(best.token_ids), abs=1e-3)
+
+
+def test_misplaced_times_are_named(
+    elman: Elman, run: Path, tmp_path: Path, write_whistles: Any, monkeypatch: Any
+) -> None:
+    write_whistles(tmp_path, "new", ["ab cd"])
+    words = ["predict", run, tmp_path / "new"]
+    monkeypatch.setattr(TranscriptionPredictor, "misplaces_words", True)
+    assert "the times of words are unreliable" in elman(*words, "--set", "times=true").err
+    answer = elman(*words, "--json")
+    assert json.loads(answer.out)["predictions"][0]["times_reliable"] is False and answer.err == ""
+
+
+def test_a_level_that_matters_is_named(
+    elman: Elman, run: Path, tmp_path: Path, write_whistles: Any, monkeypatch: Any
+) -> None:
+    write_whistles(tmp_path, "new", ["ab cd"])
+    file = tmp_path / "new" / "0.wav"
+    samples, rate = soundfile.read(file)
+    soundfile.write(tmp_path / "soft.wav", 0.03 * samples, rate)
+    predictor = elman_package.load(run)
+    assert predictor.usual_levels is None
+    predictor.norm = "training"
+    del predictor.usual_levels
+    (loud,), (soft,) = predictor.predict([file]), predictor.predict([tmp_path / "soft.wav"])
+    assert "notes" not in loud.fields
+    (note,) = soft.fields["notes"]
+    assert "dB below that of training, and feature_norm=training does not even it out" in note

@@ -180,3 +180,19 @@ def test_a_broken_run_is_refused(tmp_path: Path, tiny: dict[str, Any], trends: T
     (run / "examples.json").unlink()
     with pytest.raises(RunError, match=r"examples.json cannot be read"):
         package.load(run)
+
+
+def test_a_misspelt_file_is_not_read_as_a_text(tmp_path: Path, elman: Any) -> None:
+    rows = [f"{label} {n},{label}" for n in range(12) for label in ("warm", "cold")]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(["text,label", *rows]))
+    settings = {"steps": 1, "hidden": 2, "embedding": 2, "validation": 0.2}
+    runs.start(Classify, [data], settings, tmp_path / "r")
+    missing = str(tmp_path / "nothere.txt")
+    answer = elman("predict", tmp_path / "r", missing)
+    assert answer.code == 2
+    assert "nothere.txt does not exist" in answer.err
+    answer = elman("predict", tmp_path / "r", missing, "warm 3", "--skip-bad")
+    assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+    assert "no answer: " in answer.err
+    assert elman("predict", tmp_path / "r", "").code == 2

@@ -175,3 +175,23 @@ def test_bad_data_and_settings_leave_nothing(
     assert "Traceback" not in refused.err
     assert message in refused.err
     assert not out.exists()
+
+
+def test_an_unseen_character_is_counted_and_ends_nothing(
+    elman: Elman, language_run: Path, language_text: Path, tmp_path: Path
+) -> None:
+    text = 2 * language_text.read_text("utf-8")
+    plain, strange = tmp_path / "plain.txt", tmp_path / "strange.txt"
+    plain.write_text(text[:400])
+    strange.write_text(text[:200] + "\u2603" + text[200:400] + "\u2603")
+    clean, counted = (json.loads(elman("evaluate", language_run, file, "--json").out) for file in (plain, strange))
+    assert "unknown_symbols" not in clean
+    assert counted["unknown_symbols"] == 2
+    assert counted["unknown"].endswith("not in the vocabulary; they are read as zeros, and not predicted")
+    predicted = round(
+        counted["nats_per_symbol"] * counted["symbols"] / counted["bits_per_character"] / 0.6931471805599453
+    )
+    assert predicted == counted["symbols"] == clean["symbols"]
+    assert set(counted["baselines"]["bigram"]) == set(clean["baselines"]["bigram"])
+    assert counted["baselines"]["unigram"]["symbols"] == counted["symbols"]
+    assert elman("diagnose", language_run, strange, "--json").code == 0

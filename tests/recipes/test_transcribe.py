@@ -18,11 +18,12 @@ import torch
 
 from elman import RNN
 from elman.data.batching import in_order
+from elman.data.speech.dataset import FeatureScale
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.decoding.ctc import TimedSequence, greedy
-from elman.errors import DataError
+from elman.errors import DataError, SettingError
 from elman.models.transcriber import Transcriber
-from elman.predictors import transcriber
+from elman.predictors import sentence_decoder
 from elman.recipes import use
 from elman.recipes.transcribe import Transcribe, TranscribeSettings
 from elman.storage import tensors
@@ -52,8 +53,9 @@ def test_it_learns_whistled_letters(elman: Elman, run: Path, data: Path) -> None
     assert metrics["word_error_rate"] < 0.15
     assert metrics["baselines"]["most frequent transcript"]["word_error_rate"] > 0.5
     assert "| most frequent transcript |" in (run / "report.md").read_text()
+    assert f"arecord -f S16_LE -r {RATE} | elman predict" in (run / "report.md").read_text()
     rows = [json.loads(line)["validation"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    best = min(rows, key=lambda row: row["character_error_rate"])
+    best = min(rows, key=lambda row: (row["character_error_rate"], row["nats_per_symbol"]))
     assert {name: metrics[name] for name in best} == best
     edits = metrics["substituted"] + metrics["deleted"] + metrics["inserted"]
     assert edits == pytest.approx(metrics["word_error_rate"])
@@ -76,6 +78,32 @@ def test_a_stream_cannot_be_normalised_by_its_own_mean(elman: Elman, data: Path,
     answer = elman(*words, "--set", "feature_norm=speaker")
     assert answer.code == 2
     assert "feature_norm=training with streaming=true" in answer.err
+
+
+def test_video_has_no_level() -> None:
+    with pytest.raises(SettingError, match="video has no level of sound"):
+        TranscribeSettings(input="video", feature_norm="level")
+    assert TranscribeSettings(input="video", streaming=True).norm == "training"
+
+
+def test_a_stream_does_not_depend_on_its_level(run: Path, tmp_path: Path, whistled: Whistled) -> None:
+    trained = use.load(run)
+    texts = []
+    for gain in (1.0, 0.1, 0.01):
+        sound = gain * np.concatenate([whistled("ab cd"), whistled(" dac"), np.zeros(RATE // 5, np.float32)])
+        blocks = iter(np.array_split(sound.astype(np.float32), 9))
+        texts.append([answer.fields.get("word") for answer in trained.stream_transcriber().transcribe(blocks)][:3])
+    assert texts == 3 * [["ab", "cd", "dac"]]
+
+
+def test_a_run_of_an_earlier_version_is_normalised_as_it_was(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    scale = json.loads((copy / "scale.json").read_text())
+    assert (scale["norm"], scale["longest"]) == ("level", max(use.opened(copy)[0].dataset("training").input.lengths))
+    del scale["norm"], scale["longest"]
+    (copy / "scale.json").write_text(json.dumps(scale))
+    model = use.load(copy).model
+    assert use.load(run).model.gain_control is not None and model.gain_control is None and not model.utterance_norm
 
 
 def test_features_are_normalised_by_speaker(elman: Elman, data: Path, tmp_path: Path, tiny: list[str]) -> None:
@@ -137,6 +165,8 @@ def test_lips_are_read_from_videos(elman: Elman, tmp_path: Path, write_video: An
     assert json.loads(elman("evaluate", tmp_path / "run", "--json").out)["word_error_rate"] <= 0.25
     answer = elman("predict", tmp_path / "run", tmp_path, "--json")
     assert len(json.loads(answer.out)["predictions"]) == 24
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "elman predict" in report and "arecord" not in report
     assert "a run on video reads no samples" in elman("predict", tmp_path / "run", "-").err
     assert "0.mkv is too long" in elman("predict", tmp_path / "run", tmp_path / "0.mkv", "--set", "max_seconds=0.5").err
 
@@ -203,7 +233,7 @@ def test_changed_data_are_refused(elman: Elman, run: Path, tmp_path: Path) -> No
 
 def test_it_can_be_diagnosed(elman: Elman, run: Path, data: Path, tmp_path: Path) -> None:
     table = tmp_path / "x.tsv"
-    table.write_text(f"path\ttext\n{data.parent}/train/0.wav\tab, unknown characters\n")
+    table.write_text(f"path\ttext\n{data.parent}/train/0.wav\tab, xyz!\n")
     for sources in ([], [data], [table]):
         assert json.loads(elman("diagnose", run, *sources, "--json").out)["layers"]
 
@@ -327,8 +357,8 @@ def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, m
     recipe, _ = use.opened(run)
     validation = recipe.dataset("validation")
     expected = recipe.measure(trained.model, validation)
-    monkeypatch.setattr(transcriber, "greedy", watched)
-    monkeypatch.setattr(transcriber, "in_order", lambda lengths, batch_size: in_order(lengths, batch_size=1))
+    monkeypatch.setattr(sentence_decoder, "greedy", watched)
+    monkeypatch.setattr(sentence_decoder, "in_order", lambda lengths, batch_size: in_order(lengths, batch_size=1))
     assert recipe.measure(trained.model, validation) == expected
     assert len(alive) == 6 and max(alive) <= 2
 
@@ -391,3 +421,43 @@ def test_endless_files_are_refused_before_they_fill_the_memory(tmp_path: Path, e
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("number", [0, 8])
+def test_a_text_longer_than_its_sound_is_refused_or_skipped(
+    elman: Elman, run: Path, data: Path, tmp_path: Path, tiny: list[str], number: int
+) -> None:
+    head, *rows = data.read_text().splitlines()[:13]
+    path = rows[number].split("\t")[0]
+    rows[number] = f"{path}\t{' '.join(200 * ['ab'])}"
+    table = data.with_name(f"long-{number}.tsv")
+    table.write_text("\n".join([head, *rows]) + "\n")
+    words = ["train", "transcribe", table, "--steps", 1, "--out", tmp_path / "run", *tiny, "--set", "validation=0.4"]
+    message = f"{path}: the text is longer than its sound allows"
+    refused = elman(*words)
+    assert (refused.code, refused.out) == (2, "") and message in refused.err and "--skip-bad" in refused.err
+    assert elman(*words, "--skip-bad").code == 0
+    assert "skipped rows: 1" in (tmp_path / "run" / "report.md").read_text()
+    assert message in (tmp_path / "run" / "report.md").read_text()
+    recipe, _ = use.opened(tmp_path / "run")
+    parts = recipe.dataset("training"), recipe.dataset("validation")
+    assert sum(map(len, parts)) == 11 and not any("ab ab ab ab" in text for part in parts for text in part.texts)
+    assert message in elman("evaluate", run, table).err
+    metrics = json.loads(elman("evaluate", run, table, "--skip-bad", "--json").out)
+    assert (metrics["sentences"], metrics["skipped_rows"]) == (11, 1)
+
+
+def test_the_scale_is_that_of_the_sentences_that_are_trained_on(data: Path, tmp_path: Path) -> None:
+    head, *rows = data.read_text().splitlines()
+    soundfile.write(data.with_name("noise.wav"), np.random.default_rng(1).uniform(-1, 1, RATE // 4), RATE)
+    table = data.with_name("noise.tsv")
+    table.write_text("\n".join([head, *rows, f"noise.wav\t{' '.join(99 * ['ab'])}"]) + "\n")
+    settings = {"sample_rate": RATE, "mel_bands": 16, "validation_data": (str(data),), "skip_bad": True}
+    scales = []
+    for source in (data, table):
+        (tmp_path / source.stem).mkdir()
+        Transcribe(TranscribeSettings(**settings), tmp_path / source.stem).prepare([source])
+        scales.append(FeatureScale.open(tmp_path / source.stem))
+    np.testing.assert_allclose(scales[0].mean, scales[1].mean)
+    np.testing.assert_allclose(scales[0].deviation, scales[1].deviation)
+    assert scales[0].longest == scales[1].longest

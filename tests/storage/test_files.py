@@ -10,8 +10,20 @@ import pytest
 
 from elman.data.pairs.score_scale import ScoreScale
 from elman.data.translation.dataset import read_validation_pairs
-from elman.errors import DataError, RunError
-from elman.storage.files import BESIDE, read_checked, write_bytes, write_json, written_beside
+from elman.errors import BrokenRun, DataError, RunError
+from elman.storage.files import (
+    BESIDE,
+    absence,
+    exists,
+    is_dir,
+    is_file,
+    is_link,
+    read_checked,
+    temporary_folder,
+    write_bytes,
+    write_json,
+    written_beside,
+)  # fmt: skip
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -176,3 +188,50 @@ def test_json_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "x.json").rename(tmp_path / "scale.json")
     with pytest.raises(RunError, match=r"is too large"):
         ScoreScale.open(tmp_path)
+
+
+def test_what_the_system_refuses_to_look_at_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("z" * 300, "a\0b", "a\ud800", tmp_path / "loop", tmp_path / "loop" / "x"):
+        assert not any(ask(name) for ask in (exists, is_file, is_dir))
+    assert is_link(tmp_path / "loop") and not is_link("z" * 300)
+    assert exists(tmp_path) and is_dir(tmp_path) and not is_file(tmp_path)
+    assert absence("z" * 300) == "File name too long"
+    assert absence(tmp_path / "x") == "no file of this name"
+    assert "null" in absence("a\0b")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may look everywhere")
+def test_a_forbidden_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(0)
+    assert not exists(tmp_path / "shut" / "x")
+    assert absence(tmp_path / "shut" / "x") == "Permission denied"
+
+
+def test_a_forbidden_name_cannot_be_written(tmp_path: Path) -> None:
+    for name in ("a\0b", "a\ud800", "z" * 300):
+        with pytest.raises(RunError, match="cannot be written"):
+            write_bytes(tmp_path / name, b"")
+
+
+def test_names_that_are_no_utf8_are_written_as_well_as_they_can_be(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"source": "Öl\udcff"})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"source": "Öl\ufffd"}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), IndexError(), KeyError("a"), OverflowError("b"), RuntimeError()])
+def test_whatever_a_parser_raises_is_one_error(tmp_path: Path, error: Exception) -> None:
+    def parse(content: bytes) -> None:
+        raise error
+
+    (tmp_path / "x").write_text("{}")
+    with pytest.raises(BrokenRun, match=r"x is broken\n.*something\n  is:        \S"):
+        read_checked(tmp_path / "x", "something", parse)
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    with temporary_folder(tmp_path) as folder:
+        assert folder.parent == tmp_path
+    assert not folder.exists()
+    with pytest.raises(RunError, match=r"no folder for temporary files(.|\n)*TMPDIR"), temporary_folder(tmp_path / "x"):
+        pass

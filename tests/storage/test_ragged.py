@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.errors import DataError, RunError
-from elman.storage.ragged import RaggedArrays
+from elman.errors import BrokenRun, DataError, RunError
+from elman.storage.ragged import RaggedArrays, read_array
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.sampled_from(["u1", "i4", "f4"]), st.booleans())
@@ -62,5 +62,50 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"values\.npy is broken"):
         RaggedArrays.open(tmp_path, "input")
     values.unlink()
-    with pytest.raises(RunError, match=r"values\.npy is broken"):
+    with pytest.raises(RunError, match=r"values\.npy cannot be read"):
         RaggedArrays.open(tmp_path, "input")
+
+
+@pytest.mark.parametrize(
+    ("place", "junk"),
+    [(10, b"(("), (10, b"\xff\xff"), (6, b"\x09"), (11, b"'shape': 10**400,"), (0, b"PK\x03\x04"), (8, b"\xff\xff")],
+)
+def test_whatever_a_damaged_header_makes_numpy_raise_is_one_error(tmp_path: Path, place: int, junk: bytes) -> None:
+    np.save(tmp_path / "x.npy", np.arange(4))
+    data = bytearray((tmp_path / "x.npy").read_bytes())
+    data[place : place + len(junk)] = junk
+    (tmp_path / "x.npy").write_bytes(data)
+    with pytest.raises(BrokenRun, match=r"x\.npy is broken"):
+        read_array(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("shape", ["(10000000000,)", "(-1,)", "(99999999999999999999,)", "[4]"])
+def test_a_shape_that_lies_takes_no_memory(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.encode() + bytes(64))
+    with pytest.raises(BrokenRun, match=r"x\.npy is broken"):
+        read_array(tmp_path / "x.npy")
+
+
+def test_an_archive_is_no_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.arange(3))
+    with pytest.raises(BrokenRun, match=r"x\.npz is broken"):
+        read_array(tmp_path / "x.npz")
+
+
+def test_numbers_are_within_bounds(tmp_path: Path) -> None:
+    numbers = RaggedArrays.of([np.array([1.0, 5.0]), np.array([3.0])])
+    assert numbers.within(1, 5)
+    assert not numbers.within(2, 5) and not numbers.within(1, 4)
+    assert not RaggedArrays.of([np.array([1.0, np.nan])]).within(-1e300, 1e300)
+
+
+def test_ends_are_checked_in_pieces(tmp_path: Path) -> None:
+    count = (1 << 16) + 3
+    RaggedArrays.write(tmp_path, "x", (np.zeros(1, np.uint8) for _ in range(count)))
+    assert len(RaggedArrays.open(tmp_path, "x")) == count
+    ends = np.load(tmp_path / "x.ends.npy")
+    ends[1 << 16] = 0
+    np.save(tmp_path / "x.ends.npy", ends)
+    with pytest.raises(BrokenRun, match="does not fit the values"):
+        RaggedArrays.open(tmp_path, "x")

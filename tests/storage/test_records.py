@@ -91,3 +91,9 @@ def test_a_missing_and_a_large_file_are_refused(tmp_path: Path) -> None:
 def test_numbers() -> None:
     assert all(is_number(value) for value in (0, -1, 2.5, 2**63))
     assert not any(is_number(value) for value in (None, True, "1", float("nan"), float("inf"), 10**400, []))
+
+
+def test_an_integer_is_read_as_a_float_where_one_is_due() -> None:
+    picture = read_record(Picture, {**asdict(PICTURE), "crop": [2, 0], "brightness": [1, 10**30, -1]})
+    assert [type(number) for number in picture.brightness] == [float] * 3
+    assert type(picture.crop[0]) is int

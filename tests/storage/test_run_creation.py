@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,35 @@ def test_a_folder_that_is_gone_has_no_lock(tmp_path: Path) -> None:
         assert ours is None
     with folder_lock(tmp_path) as ours, folder_lock(tmp_path) as second:
         assert (ours, second) == (True, False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
+def test_a_signal_in_the_preparation_leaves_nothing_half(tmp_path: Path, name: str) -> None:
+    number, staging = getattr(signal, name), tmp_path / ".run.unfinished"
+    child = os.fork()
+    if child == 0:
+        make(tmp_path / "run", lambda folder: os.kill(os.getpid(), number))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
+    assert list(tmp_path.iterdir()) == ([staging] if name == "SIGKILL" else [])
+    if name == "SIGKILL":
+        with pytest.raises(RunError, match=r"\.run\.unfinished, the remains(.|\n)*repeat the command"):
+            RunDirectory.open(tmp_path / "run")
+        make(tmp_path / "run")
+        assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+
+
+def test_handlers_of_signals_are_given_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    make(tmp_path / "run")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("name", ["z" * 300, "a\0b", "a\ud800", "loop", "loop/x"])
+def test_a_place_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(RunError):
+        make(tmp_path / name)
+    with pytest.raises(RunError):
+        RunDirectory.open(tmp_path / name)

@@ -9,6 +9,9 @@ import pytest
 
 from elman.errors import RunError
 from elman.storage.run_directory import FORMAT, RunDirectory
+from elman.storage.run_validation import checked_rows, largest_by_weights
+
+NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")
 
 
 def make(path: Path) -> RunDirectory:
@@ -236,3 +239,25 @@ def test_links_and_pipes_anywhere_are_refused(tmp_path: Path, name: str) -> None
     os.mkfifo(path)
     with pytest.raises(RunError, match=rf"{name} is a pipe"):
         RunDirectory.open(run.path)
+
+
+def test_the_names_of_a_run_have_a_size_that_follows_from_its_weights(tmp_path: Path) -> None:
+    names = tmp_path / "vocabulary.json"
+    assert largest_by_weights(names, 1 << 29) == 1 << 29, "no weights yet"
+    (tmp_path / "model.safetensors").write_bytes(bytes(100))
+    assert largest_by_weights(names, 1 << 29) == (1 << 20) + 1600
+    assert largest_by_weights(tmp_path / "symbols" / "tokenizer.json", 1 << 29) == (1 << 20) + 1600
+    assert largest_by_weights(names, 10) == 10
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b'{"step": 1, "x": "' + b"a" * (1 << 16) + b'"}', "a line of more than"),
+        (json.dumps({"step": 1, **dict.fromkeys(NUMBERS, 0), "validation": {}, "gradient_norms": [1] * 2000}).encode(),
+         "gradient_norms"),
+    ],
+)  # fmt: skip
+def test_rows_of_metrics_have_a_size(row: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_rows(row + b"\n")

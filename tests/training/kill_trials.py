@@ -1,11 +1,14 @@
-"""A program, run by test_kill.py: trains a small run, kills it, resumes it, and compares it with an uninterrupted one.
+"""A program that trains a small run, kills it, resumes it, and compares it with an uninterrupted one, bit for bit.
 
-    python kill_trials.py random FOLDER TRIALS    SIGKILL at random moments
-    python kill_trials.py points FOLDER           SIGKILL before every single write to the disk, and in the middle of it
+    python kill_trials.py random FOLDER TRIALS      SIGKILL at random moments, twice a trial
+    python kill_trials.py points FOLDER [after]     SIGKILL before every write to the disk, and in the middle, and after
+    python kill_trials.py failures FOLDER TRIALS    a system call that fails: the disk, the network, a signal
 
-It imports torch once and forks, so that a trial takes a fraction of a second. It prints a JSON list of what differed.
+It imports torch once and forks, so that a trial takes a fraction of a second. It prints a JSON object: the number of
+trials, how many processes were killed or failed, and what differed. test_kill.py runs a few of them, `make trials` all.
 """
 
+import errno
 import json
 import os
 import random
@@ -17,6 +20,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # every optimiser loads it, which takes longer than a trial: once for all forks
 
+from elman.errors import ElmanError
 from elman.recipes import registry
 from elman.recipes import run as runs
 from elman.storage import tensors
@@ -39,6 +43,8 @@ SETTINGS = {
     "validation": 0.2,
     "variational_dropout": True,
 }
+REFUSED = 3  # the exit code of a child that ends with a message for the user
+ERRORS = (errno.ESTALE, errno.EIO, errno.EINTR, errno.EDQUOT, errno.ETXTBSY, errno.ENOSPC, errno.EACCES)
 POINTS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rename", "rmdir")
 
 
@@ -60,6 +66,8 @@ def in_child(work):
         try:
             work()
             os._exit(0)
+        except ElmanError:
+            os._exit(REFUSED)
         except BaseException as error:
             sys.stderr.write(f"child: {error!r}\n")
             os._exit(1)
@@ -89,24 +97,43 @@ def differences(expected, out):
     return [name for name in expected if expected[name] != found[name]]
 
 
-def die_at(point, half):
-    """Make this process kill itself at the `point`-th write to the disk, half of it done where it is a write."""
+def die_at(point, moment):
+    """Make this process kill itself before, after, or in the middle of the `point`-th write to the disk."""
     passed = []
 
     def wrap(name, original):
         def operation(*arguments, **options):
             passed.append(name)
-            if len(passed) == point:
-                if half and name == "write":
-                    original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments, **options)
+            if len(passed) != point:
+                return original(*arguments, **options)
+            if moment == "middle":
+                original(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            elif moment == "after":
+                original(*arguments, **options)
+            return os.kill(os.getpid(), signal.SIGKILL)
 
         return operation
 
     for name in POINTS:
         setattr(os, name, wrap(name, getattr(os, name)))
     return passed
+
+
+def fail_at(point, number):
+    """Make the `point`-th write to the disk of this process fail."""
+    passed = []
+
+    def wrap(original):
+        def operation(*arguments, **options):
+            passed.append(original)
+            if len(passed) == point:
+                raise OSError(number, os.strerror(number))
+            return original(*arguments, **options)
+
+        return operation
+
+    for name in POINTS:
+        setattr(os, name, wrap(getattr(os, name)))
 
 
 def random_kills(text, folder, expected, duration, trials):
@@ -128,21 +155,44 @@ def random_kills(text, folder, expected, duration, trials):
 
 def kills_at_points(text, folder, expected, names):
     wrong, killed = [], 0
-    trials = [(point, False) for point in range(1, len(names) + 1)]
-    trials += [(point, True) for point, name in enumerate(names, 1) if name == "write"]
-    for point, half in trials:
-        out = folder / f"point-{point}-{half}"
+    trials = [(point, moment) for point in range(1, len(names) + 1) for moment in ("before", *sys.argv[3:])]
+    trials += [(point, "middle") for point, name in enumerate(names, 1) if name == "write"]
+    for point, moment in trials:
+        out = folder / f"point-{point}-{moment}"
 
-        def work(point=point, half=half, out=out):
-            die_at(point, half)
+        def work(point=point, moment=moment, out=out):
+            die_at(point, moment)
             attempt(text, out, SETTINGS | FEW)
 
         killed += finish(in_child(work)) == -signal.SIGKILL
         if finish(in_child(lambda out=out: attempt(text, out, SETTINGS | FEW))) != 0:
-            wrong.append([point, half, "could not go on"])
+            wrong.append([point, moment, "could not go on"])
             continue
-        wrong += [[point, half, name] for name in differences(expected, out)]
+        wrong += [[point, moment, name] for name in differences(expected, out)]
     return wrong, killed, len(trials)
+
+
+def failing_calls(text, folder, expected, names, trials):
+    """A failed call ends training with a message, or is of no account; the run resumes to the same bits."""
+    rng = random.Random(21)
+    wrong, refused = [], 0
+    for trial in range(trials):
+        out = folder / f"failure-{trial}"
+        point, number = 1 + trial * len(names) // trials, rng.choice(ERRORS)
+
+        def work(point=point, number=number, out=out):
+            fail_at(point, number)
+            attempt(text, out, SETTINGS | FEW)
+
+        code = finish(in_child(work))
+        refused += code == REFUSED
+        if code not in (0, REFUSED):
+            wrong.append([trial, names[point - 1], errno.errorcode[number], f"exit code {code}"])
+        if finish(in_child(lambda out=out: attempt(text, out, SETTINGS | FEW))) != 0:
+            wrong.append([trial, names[point - 1], errno.errorcode[number], "could not go on"])
+            continue
+        wrong += [[trial, name] for name in differences(expected, out)]
+    return wrong, refused
 
 
 def main():
@@ -154,7 +204,7 @@ def main():
     read, write = os.pipe()
 
     def whole():
-        passed = die_at(0, False)
+        passed = die_at(0, "before")
         attempt(text, folder / "whole", settings)
         names = ",".join(passed)
         os.write(write, names.encode())
@@ -168,11 +218,15 @@ def main():
     if kind == "random":
         trials = int(sys.argv[3])
         wrong, killed = random_kills(text, folder, expected, duration, trials)
+    elif kind == "failures":
+        trials = int(sys.argv[3])
+        wrong, killed = failing_calls(text, folder, expected, names, trials)
     else:
         wrong, killed, trials = kills_at_points(text, folder, expected, names)
     rows = len(expected["metrics.jsonl"].splitlines())
     result = {"wrong": wrong, "killed": killed, "trials": trials, "rows": rows, "duration": duration}
-    sys.stdout.write(json.dumps(result))
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

@@ -103,3 +103,16 @@ def test_momentum_that_some_parameters_lack_begins_at_zero(saved: Callable[..., 
     for number, p in enumerate(model.parameters()):
         expected = 1.5 if number == number_with else 1.0
         assert torch.equal(optimiser.state[p]["momentum_buffer"], torch.full(shapes[number], expected))
+
+
+def test_the_sizes_of_a_checkpoint_are_checked_before_it_is_read(
+    saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved("adamw")
+    load(path)
+    monkeypatch.setattr(checkpoint, "LARGEST_REST", 0)
+    with pytest.raises(RunError, match=r"state\.safetensors is too large"):
+        load(path)
+    model = nn.Linear(2, 4)
+    with pytest.raises(RunError, match=r"does not fit config\.json\n.*/model/bias of size \(4,\)\n.*\(3,\)"):
+        checkpoint.load(path, model=model, optimiser=build_optimiser(model, TrainingSettings()))

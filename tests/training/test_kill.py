@@ -17,7 +17,7 @@ def trials(*arguments: str) -> dict:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(PROGRAM), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
@@ -33,3 +33,9 @@ def test_killed_before_and_in_the_middle_of_every_write(tmp_path: Path) -> None:
     result = trials("points", str(tmp_path))
     assert result["wrong"] == []
     assert result["killed"] == result["trials"] >= 60
+
+
+def test_a_system_call_that_fails_is_a_message(tmp_path: Path) -> None:
+    result = trials("failures", str(tmp_path), "5")
+    assert result["wrong"] == []
+    assert result["killed"] >= 4, "most failures must end the training"

@@ -88,6 +88,20 @@ def test_higher_is_better_where_the_task_says_so(make_task: Any, make_run: Any) 
     assert train(task, TrainingSettings(steps=6, evaluate_every=2), make_run("run")).best_step == 4
 
 
+@pytest.mark.parametrize(("tie_metric", "best"), [("nats", 6), ("", 2)])
+def test_among_equals_the_lower_tie_metric_is_best(make_task: Any, make_run: Any, tie_metric: str, best: int) -> None:
+    values = iter([(1.0, 0.3), (1.0, 0.4), (1.0, 0.1), (1.0, None), (2.0, 0.0)])
+    run, task = (
+        make_run("run"),
+        make_task(
+            evaluate=lambda model: dict(zip(("error", "nats"), next(values), strict=True)), tie_metric=tie_metric
+        ),
+    )
+    outcome = train(task, TrainingSettings(steps=6, evaluate_every=2), run)
+    train(task, TrainingSettings(steps=10, evaluate_every=2), run, resume=True)
+    assert tensors.read(run.model)[1]["step"] == outcome.best_step == best
+
+
 def test_an_evaluation_does_not_change_the_run(make_task: Any, make_run: Any) -> None:
     """Evaluations and probes that draw random numbers leave the weights as they would be without them."""
 
@@ -369,3 +383,52 @@ def test_an_invalid_checkpoint_is_refused(make_task: Any, make_run: Any, change:
     checkpoint.save(run.checkpoint, model=model, optimiser=optimiser, carried=None, state={**state, **change})
     with pytest.raises(RunError, match=r"is broken(.|\n)*should be: (.|\n)*is: (.|\n)*try: "):
         train(make_task(), TrainingSettings(steps=9), run, resume=True)
+
+
+def test_the_time_left_of_a_timed_run_is_what_it_takes(make_task: Any, make_run: Any) -> None:
+    """Also where evaluations and steps are slow, and where the machine becomes busier on the way."""
+    began, moments, ends = time.monotonic(), [], []
+
+    def slow(model: Any) -> dict[str, float]:
+        time.sleep(0.05 if time.monotonic() - began < 0.4 else 0.2)
+        return {"error": 1.0}
+
+    def objective(model: Any, batch: Any, state: Any) -> Loss:
+        time.sleep(0.005 if time.monotonic() - began < 0.4 else 0.02)
+        return Loss(model(torch.ones(1, 1)).square().mean(), 1)
+
+    def watch(progress: Any) -> None:
+        moments.append((time.monotonic(), progress.left))
+
+    task = make_task(evaluate=slow, objective=objective)
+    train(task, TrainingSettings(minutes=0.02), make_run("run"), watch=watch)
+    ends = time.monotonic()
+    assert ends - began < 1.2 + 0.1
+    for moment, left in moments[1:]:
+        assert moment + left == pytest.approx(ends, abs=0.15)
+
+
+def test_an_evaluation_comes_early_in_a_timed_run_of_slow_steps(make_task: Any, make_run: Any) -> None:
+    def objective(model: Any, batch: Any, state: Any) -> Loss:
+        time.sleep(0.05)
+        return Loss(model(torch.ones(1, 1)).square().mean(), 1)
+
+    run = make_run("run")
+    train(make_task(objective=objective), TrainingSettings(minutes=0.008), run)
+    assert rows(run)[0]["step"] <= 2
+
+
+def test_the_loss_shown_is_a_running_mean(make_task: Any, make_run: Any) -> None:
+    losses = iter([4.0, 0.0, 4.0, 0.0, 4.0, 0.0])
+    shown: list[float] = []
+
+    def objective(model: Any, batch: Any, state: Any) -> Loss:
+        return Loss(model(torch.ones(1, 1)).square().mean() * 0 + next(losses), 1)
+
+    def watch(progress: Any) -> None:
+        if progress.row is None:
+            shown.append(progress.mean_loss)
+
+    train(make_task(objective=objective), TrainingSettings(steps=6, evaluate_every=6), make_run("run"), watch=watch)
+    assert shown[0] == 4.0
+    assert all(1.5 < loss < 2.8 for loss in shown[1:])

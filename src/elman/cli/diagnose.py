@@ -10,7 +10,8 @@ import typer
 
 from elman.cli.options import Json, Run, source_paths
 from elman.cli.output import print_json, warn
-from elman.errors import SettingError
+from elman.errors import RunError, SettingError
+from elman.storage.files import is_dir, write_text
 
 
 def diagnose(
@@ -28,24 +29,21 @@ def diagnose(
     from elman.recipes import api
 
     if out is not None:
-        if out.is_dir() or not out.parent.is_dir():
-            found = "a directory" if out.is_dir() else f"no directory {out.parent}"
+        if is_dir(out) or not is_dir(out.parent):
+            found = "a directory" if is_dir(out) else f"no directory {out.parent}"
             raise SettingError(f"--out {out} cannot be written", should="a file in an existing directory", found=found)
         inspection.require_matplotlib()  # now, not after the measurements
     report = api.diagnose(run, source_paths(data) or None, memory=memory)
     if out is not None:
-        beside = out.with_name(f"{out.name}.new")
         try:
-            beside.write_text(report.to_html(), encoding="utf-8")
-            beside.replace(out)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise SettingError(f"--out {out} cannot be written", found=error.strerror, hint="another place") from error
+            write_text(out, report.to_html())
+        except RunError as error:
+            raise error.amended(hint="free some space, or choose another --out") from error
     if as_json:
         print_json(json.loads(report.to_json()))
         return
-    from rich.console import Console
+    from elman.cli.console import PrintedConsole
 
-    report.print(Console(highlight=False))
+    report.print(PrintedConsole())
     if out is not None:
         warn(f"the page is {out}")

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from elman.cli.console import PrintedConsole
+from elman.errors import shell_word
+from elman.number_format import decimal
 
 if TYPE_CHECKING:
     from elman.recipes.run import Trained, TrainingProgress
 
 PERIOD = 0.2  # seconds between two updates of the live line
 PLAIN_PERIOD = 10.0  # seconds between two plain lines
-
-
-class OptionalConsole(Console):
-    """A console that may be closed while the training continues."""
-
-    def on_broken_pipe(self) -> None:
-        """Print nothing any more."""
-        self.quiet = True
 
 
 class Progress:
@@ -37,7 +31,7 @@ class Progress:
     def __init__(self, headline: Callable[[Mapping[str, float]], str], *, gradients: bool = False) -> None:
         self._headline, self._gradients = headline, gradients
         self._horizons = ""
-        self._console = OptionalConsole(stderr=True, highlight=False)
+        self._console = PrintedConsole(stderr=True)
         self._live: Live | None = None
         self._shown = self._began = time.monotonic()
         self._first: tuple[int, float] | None = None  # symbols and seconds when this process began
@@ -78,7 +72,7 @@ class Progress:
         outcome, path = trained.outcome, trained.run.path
         if outcome.ended == "interrupted":
             self.say(f"interrupted at step {outcome.step:,}; everything is saved. To resume:")
-            self.say(f"  elman train {trained.run.config['recipe']} --out {shlex.quote(str(path))} --resume")
+            self.say(f"  elman train {trained.run.config['recipe']} --out {shell_word(path)} --resume")
             return
         why = {"budget": "training budget exhausted", "early": "early stopping (no improvement)"}[outcome.ended]
         self.say(f"{why}: {trained.headline} on the validation data (step {outcome.best_step:,})")
@@ -88,10 +82,10 @@ class Progress:
         assert self._first is not None
         symbols, seconds = moment.symbols - self._first[0], moment.seconds - self._first[1]
         speed = f"{symbols / seconds:,.0f} {moment.unit}/s  " if seconds > 0.5 else ""
-        # Over all of the training: for a budget in minutes this is exact, and for the others it settles soonest.
-        is_known = moment.done > 0 and moment.seconds > 0.5
-        left = f"{clock(moment.seconds / moment.done * max(0.0, 1 - moment.done))} left" if is_known else ""
-        line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {moment.loss:.4f}  {speed}{left}".rstrip()
+        left = f"{clock(moment.left)} left" if moment.left is not None and moment.seconds > 0.5 else ""
+        # A row has the mean since the last evaluation.
+        loss = moment.loss if moment.row is not None or moment.mean_loss is None else moment.mean_loss
+        line = f"step {moment.step:,}  epoch {moment.epoch:.2f}  loss {decimal(loss)}  {speed}{left}".rstrip()
         return f"{line}  {self._gradient(moment)}" if self._gradients else line
 
     def _gradient(self, moment: TrainingProgress) -> str:

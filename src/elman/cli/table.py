@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from elman.number_format import decimal
+
 
 def result_table(metrics: Mapping[str, Any]) -> str:
     """Return a line for each metric, and a column for the model and for each of `metrics["baselines"]`.
@@ -32,6 +34,4 @@ def shown(metrics: Mapping[str, Any], name: str) -> str:
     if name not in metrics:
         return ""
     value = metrics[name]
-    if value is None:
-        return "overflow"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else decimal(value)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from elman.cli.options import Json, Pairs, SkipBad, gather, source_paths
-from elman.cli.output import print_json, write_text
+from elman.cli.output import print_json, write_table
 from elman.errors import SettingError
 
 INTERRUPTED = 130
@@ -85,12 +85,12 @@ def list_recipes(
         print_json(descriptions)
         return
     for title, parts in descriptions.items():
-        write_text(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}\n")
+        write_table(f"{title}\n  {parts['summary']}\n  DATA: {parts['data']}\n  example: {parts['example']}\n")
         headings = {"settings": ""} | {name: f"  and of `elman {name}`:\n" for name in ("predict", "evaluate")}
         for kind, heading in headings.items():
-            write_text(heading if kind in parts else "")
+            write_table(heading if kind in parts else "")
             for key, (default, meaning) in parts.get(kind, {}).items():
-                write_text(f"  --set {key}={default}\n      {meaning}\n")
+                write_table(f"  --set {key}={default}\n      {meaning}\n")
 
 
 def describe(recipe: Any, with_settings: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from elman.cli.options import Json, Pairs, Run, SkipBad, gather, source_paths
-from elman.cli.output import print_json, warn, write_text
+from elman.cli.output import print_json, warn, write_table, write_text
 from elman.cli.table import result_table
 from elman.errors import SettingError
 
@@ -37,11 +37,11 @@ def evaluate(
     """Evaluate a trained run on DATA, by the metrics of its training, beside trivial predictors."""
     from elman.recipes import use
 
-    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad, options=gather({}, set_))
+    metrics = use.evaluate(run, source_paths(data), out=out, skip_bad=skip_bad, options=gather({}, set_), say=warn)
     if as_json:
         print_json(metrics)
         return
-    write_text(result_table(metrics))
+    write_table(result_table(metrics))
     for line in metrics.get("skipped", ()):
         warn(f"skipped: {line}")
 
@@ -60,16 +60,21 @@ def predict(
 ) -> int:
     """Answer inputs with a trained run, one by one as the answers are made.
 
-    The exit code is 2 if an input has no answer, but for --skip-bad.
+    The exit code is 2 if an input has no answer, but for --skip-bad. Of a stream of sound, --json prints JSON Lines: an
+    object for each word, when it is final.
     """
     from elman.recipes import use
 
     predictor, options = use.predictor(run, gather({"skip_bad": skip_bad or None}, set_))
     fields, missing, remarks = [], False, Remarks()
+    endless = predictor.is_endless(inputs or [])
     for answer in predictor.predict(inputs or [], **options):
         missing |= not answer.answered
         for note in answer.notes:
             remarks.add(note)
+        if as_json and endless:
+            print_json(answer.fields)
+            continue
         if as_json:
             fields.append(answer.fields)
             continue
@@ -78,7 +83,7 @@ def predict(
         line = answer.line if answer.answered else answer.instead
         if line is not None:
             write_text(f"{line}\n")
-    if as_json:
+    if as_json and not endless:
         print_json({"predictions": fields})
     remarks.finish()
     return UNANSWERED if missing and not options.get("skip_bad") else 0
@@ -111,8 +116,9 @@ def generate(
         top_p=top_p,
         seed=seed,
     )
-    for remark in predictor.remarks(prompt):
-        warn(remark)
+    if hasattr(predictor, "remarks"):
+        for remark in predictor.remarks(prompt):
+            warn(remark)
     write_text(prompt)
     for piece in pieces:
         write_text(piece)

@@ -27,6 +27,7 @@ MAX_CELL = 1 << 24
 MAX_LINE = 1 << 26
 """Characters of a line, where a reader does not set fewer."""
 
+SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE = 32  # lines by which the separator is recognised
 
 T = TypeVar("T")
@@ -45,12 +46,24 @@ class Table:
         header: the names of its columns, without white space around them.
         rows: its rows; those without any text are skipped.
         first: the row that the header is; None where the names were given.
+        separator: what stands between its cells.
     """
 
     name: str
     header: list[str]
     rows: Iterator[Row]
     first: Row | None = None
+    separator: str = ","
+
+    def reading_notes(self, used: Iterable[int]) -> list[str]:
+        """Return what was guessed of a table and what is not used of it, a line each.
+
+        Args:
+            used: the places of the columns that are used.
+        """
+        unused = [column_label(self.header, place) for place in sorted({*range(len(self.header))} - {*used})]
+        names = [f"unused columns: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}"] if unused else []
+        return [*names, *([f"separator: {SEPARATOR_NAMES[self.separator]}"] if self.separator != "," else [])]
 
     def without_header(self) -> Table:
         """Return the table with its first line as a row; the names of the columns are their numbers."""
@@ -139,11 +152,11 @@ def read_table(
     if first is None:
         raise DataError(f"{path} is empty", should="a table", found="no rows")
     if columns:
-        return Table(str(path), list(columns), chain([first], rows))
+        return Table(str(path), list(columns), chain([first], rows), separator=separator)
     line, cells, fault = first
     if fault:
         raise DataError(f"{path}, line {line}: the row is broken", should="a header", found=fault)
-    return Table(str(path), [cell.strip() for cell in cells], rows, first)
+    return Table(str(path), [cell.strip() for cell in cells], rows, first, separator)
 
 
 def wrong_width(cells: list[str], should: str) -> DataError:
@@ -168,6 +181,16 @@ def find_column(header: Sequence[str], name: str | None, known: Iterable[str] = 
     if name is not None and name.isdecimal() and 1 <= int(name) <= len(names):
         return int(name) - 1
     return None
+
+
+def has_name(column: str) -> bool:
+    """Return whether a column has a name: those of row numbers have none, or one as pandas gives them."""
+    return bool(column) and re.fullmatch(r"Unnamed: \d+", column) is None
+
+
+def column_label(header: Sequence[str], place: int) -> str:
+    """Return what messages call a column: its name, or its number from 1 where it has none."""
+    return header[place][:40] or f"column {place + 1}, which has no name"
 
 
 def missing_column(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from elman.storage.files import is_dir, is_file, is_link
+
 SYSTEM_NAMES = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
 """Names, in lower case, of what macOS and Windows write into folders and archives and do not show."""
 
@@ -30,8 +32,8 @@ def visible_files(folder: Path) -> Iterator[Path]:
         OSError: a folder cannot be read.
     """
     for path in visible_entries(folder):
-        if path.is_dir():
-            if not path.is_symlink():
+        if is_dir(path):
+            if not is_link(path):
                 yield from visible_files(path)
-        elif path.is_file():
+        elif is_file(path):
             yield path

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from elman.errors import DataError, ElmanError
+from elman.storage.files import exists, temporary_folder
 
 
 class RowText(str):
@@ -85,8 +85,8 @@ def source_files(data: Any, rows: RowFormat | None, recipe: str) -> Iterator[tup
     if rows is None or not isinstance(data, Iterable):
         takes = f"{rows}, or files" if rows else "files"
         raise DataError(f"{recipe} does not take data of this type", should=takes, found=kind)
-    with TemporaryDirectory() as folder, _named(folder):
-        yield [write_table(data, Path(folder), rows)], f"{kind} in memory"
+    with temporary_folder() as folder, _named(str(folder)):
+        yield [write_table(data, folder, rows)], f"{kind} in memory"
 
 
 @contextmanager
@@ -115,12 +115,11 @@ def input_files(inputs: Any, rows: RowFormat | None) -> Iterator[tuple[Sequence[
     if rows is None:
         found = type(inputs if frame is not None else values[0]).__name__
         raise DataError("an input has a type that cannot be read", should="texts or files", found=found)
-    with TemporaryDirectory() as name, _named(name):
-        folder = Path(name)
+    with temporary_folder() as folder, _named(str(folder)):
         if rows.counter:
-            yield [write_table(values, folder, rows)], name
+            yield [write_table(values, folder, rows)], str(folder)
         else:
-            yield list(_row_inputs(values, frame, rows, folder)), name
+            yield list(_row_inputs(values, frame, rows, folder)), str(folder)
 
 
 def _row_inputs(values: Any, frame: Any, rows: RowFormat, folder: Path) -> Iterator[str | Path | None]:
@@ -238,10 +237,7 @@ def _paths(data: Any, rows: RowFormat | None) -> list[Path] | None:
 
 
 def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):  # too long for a name, or a zero byte
-        return False
+    return exists(name)
 
 
 def write_table(data: Any, folder: Path, rows: RowFormat) -> Path:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from elman.errors import SettingError
 
@@ -27,12 +28,60 @@ class TimedSequence(NamedTuple):
     Attributes:
         token_ids: the symbols.
         steps: of each symbol, its first step on the best path.
-        score: for ranking; greater is better.
+        score: for ranking, greater is better: `log_p`, and in a beam what the language model and the bonus add.
+        log_p: log p of the paths, in nats, without any language model: greedy of the best one, in a beam of all that
+            were found.
     """
 
     token_ids: list[int]
     steps: list[int]
     score: float
+    log_p: float
+
+
+class Emission(NamedTuple):
+    """A symbol that the network writes.
+
+    Attributes:
+        token_id: the symbol.
+        step: its first step on the best path.
+        end: the last step of the run of steps at which it is the most probable one.
+        probability: the greatest of the symbol before the next one.
+    """
+
+    token_id: int
+    step: int
+    end: int
+    probability: float
+
+
+def emissions(log_p_TV: Tensor, timed: TimedSequence) -> list[Emission]:
+    """Return where the symbols of a sequence are written and how sure the network is of each.
+
+    Args:
+        log_p_TV: log-probabilities.
+        timed: a sequence that was decoded from them.
+    """
+    best_T = log_p_TV.argmax(1).tolist()
+    symbols = []
+    ends = [*timed.steps, len(best_T)][1:]
+    for token_id, step, following in zip(timed.token_ids, timed.steps, ends, strict=True):
+        end = step
+        while end + 1 < following and best_T[end] == best_T[end + 1] == token_id:
+            end += 1
+        probability = math.exp(float(log_p_TV[step : max(following, step + 1), token_id].max()))
+        symbols.append(Emission(token_id, step, end, probability))
+    return symbols
+
+
+def ctc_nats(log_p_TV: Tensor, token_ids: Sequence[int], *, blank: int = 0) -> float:
+    """Return -log p of symbols, summed over all paths, in nats; infinite where there are too few steps for them."""
+    if not len(log_p_TV):
+        return math.inf if len(token_ids) else 0.0
+    symbols_1S, sizes_1 = torch.tensor([token_ids], dtype=torch.long), torch.tensor([len(token_ids)])
+    steps_1 = torch.tensor([len(log_p_TV)])
+    nats = functional.ctc_loss(log_p_TV[:, None], symbols_1S, steps_1, sizes_1, blank=blank, reduction="sum")
+    return float(nats)
 
 
 class LanguageScore(Protocol):
@@ -58,12 +107,14 @@ class GreedyDecoder:
     def __init__(self, blank: int = 0) -> None:
         self.blank, self.last, self.step = blank, blank, 0
 
-    def push(self, scores_TV: Tensor) -> list[tuple[int, int]]:
-        """Take T more steps, (T, V), and return the new (symbol, step)."""
+    def push(self, scores_TV: Tensor) -> list[Emission]:
+        """Take T more steps, (T, V), and return the new symbols, each with its first step alone."""
         symbols = []
-        for token_id in scores_TV.argmax(1).tolist():
+        best_T = scores_TV.argmax(1)
+        log_p_T = scores_TV.log_softmax(1).gather(1, best_T[:, None])[:, 0]
+        for log_p, token_id in zip(log_p_T.tolist(), best_T.tolist(), strict=True):
             if token_id not in (self.last, self.blank):
-                symbols.append((token_id, self.step))
+                symbols.append(Emission(token_id, self.step, self.step, math.exp(log_p)))
             self.last, self.step = token_id, self.step + 1
         return symbols
 
@@ -79,9 +130,9 @@ def greedy(scores_TBV: Tensor, lengths_B: Sequence[int], *, blank: int = 0) -> l
     log_p_TBV = scores_TBV.log_softmax(2)
     sequences = []
     for b, length in enumerate(lengths_B):
-        pairs = GreedyDecoder(blank).push(log_p_TBV[:length, b])
-        score = float(log_p_TBV[:length, b].amax(1).sum())
-        sequences.append(TimedSequence([token_id for token_id, _ in pairs], [step for _, step in pairs], score))
+        symbols = GreedyDecoder(blank).push(log_p_TBV[:length, b])
+        log_p = float(log_p_TBV[:length, b].amax(1).sum())
+        sequences.append(TimedSequence([s.token_id for s in symbols], [s.step for s in symbols], log_p, log_p))
     return sequences
 
 
@@ -173,7 +224,7 @@ class PrefixBeam:
         sequences = []
         for prefix, paths in alive.items():
             end = self.weight * self.language.end(paths.state) if self.language else 0.0
-            sequences.append(TimedSequence(list(prefix), list(paths.best.steps), paths.score + end))
+            sequences.append(TimedSequence(list(prefix), list(paths.best.steps), paths.score + end, paths.total))
         return sorted(sequences, key=lambda sequence: -sequence.score)
 
     def _advance(self, alive: _Prefixes, step: int, log_p_V: Tensor) -> _Prefixes:

@@ -15,6 +15,7 @@ from elman.data.labelled.labels import Labels
 from elman.evaluation.metrics.calibration import fit_temperature
 from elman.evaluation.metrics.classification import multi_label_metrics, prior_logits, single_label_metrics
 from elman.evaluation.metrics.regression import regression_metrics
+from elman.evaluation.progress import reported
 from elman.evaluation.result import Metrics
 
 
@@ -41,7 +42,8 @@ def predict_part(model: Any, labels: Labels, part: LabelledPart) -> Predictions:
     """
     device = next(model.parameters()).device
     scores, targets = [], []
-    for batch in evaluation_batches(part, labels):
+    batches = evaluation_batches(part, labels)
+    for batch in reported(batches, len(part), "sequences", lambda batch: len(batch.target)):
         output = model(batch.input.to(device), batch.lengths_B).float().cpu().numpy()
         target = batch.target.numpy()
         if labels.target == "tags":
@@ -55,7 +57,7 @@ def predict_part(model: Any, labels: Labels, part: LabelledPart) -> Predictions:
 def labelling_metrics(predictions: Predictions, labels: Labels, temperature: float = 1.0) -> Metrics:
     """Return the metrics of predictions, with logits divided by the temperature."""
     if labels.target == "number":
-        pair = predictions.scores[:, 0].astype(labels.precision), predictions.target.astype(labels.precision)
+        pair: list[NDArray[Any]] = [x.astype(labels.precision) for x in (predictions.scores[:, 0], predictions.target)]
         return regression_metrics(*(labels.deviation * x + labels.mean for x in pair))
     if labels.target == "classes":
         return multi_label_metrics(predictions.scores, predictions.target, temperature)

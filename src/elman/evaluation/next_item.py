@@ -12,6 +12,7 @@ from torch import Tensor
 from elman.data.batching import chunked, in_order, pad
 from elman.data.sessions.questions import Predictor, Question, questions
 from elman.evaluation.metrics.ranking import RankingTally
+from elman.evaluation.progress import reported
 from elman.evaluation.result import Metrics
 from elman.storage.ragged import RaggedArrays
 
@@ -35,7 +36,8 @@ def evaluate_predictor(
         exclude_seen: omit items of the session so far from its lists.
     """
     tally = RankingTally(at, counts)
-    asked = (question for n in range(len(part)) for question in questions(part[n]))
+    sessions = reported(range(len(part)), len(part), "sessions")
+    asked = (question for n in sessions for question in questions(part[n]))
     for batch in chunked(asked, max(1, SCORES_AT_ONCE // len(counts))):
         _add_rankings(tally, predict([question.history for question in batch]), batch, exclude_seen)
     return _with_unanswered(tally, part)
@@ -65,7 +67,8 @@ def evaluate_recommender(
     tally = RankingTally(at, counts)
     rows = max(1, SCORES_AT_ONCE // len(counts))
     with torch.no_grad():
-        for numbers in in_order(part.lengths, batch_size=256, tokens=batch_events):
+        batches = in_order(part.lengths, batch_size=256, tokens=batch_events)
+        for numbers in reported(batches, len(part), "sessions of the model", len):
             asked = [session for n in numbers if (session := list(questions(part[int(n)])))]
             if not asked:
                 continue

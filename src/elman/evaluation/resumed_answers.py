@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from elman.data.batching import chunked
+from elman.evaluation.progress import reported
+from elman.storage.files import temporary_folder
 from elman.storage.resumable_answers import ResumableAnswers
 
 Texts = tuple[str, ...]
@@ -33,10 +34,10 @@ def resumed_answers(
         RunError: the file is broken or cannot be written.
     """
     size = len(examples[0]) if examples else 0
-    with TemporaryDirectory() as folder, ResumableAnswers(file or Path(folder) / "answers", names) as table:
+    with temporary_folder() as folder, ResumableAnswers(file or folder / "answers", names) as table:
         done = {row[:size] for row in table.done}
         numbers = {example: n for n, example in enumerate(examples) if example not in done}
-        for part in chunked(numbers.values(), chunk):
+        for part in reported(chunked(numbers.values(), chunk), len(numbers), "examples", len):
             for n, answers in zip(part, answer(part), strict=True):
                 table.add(*examples[n], *answers)
     answers_to = {row[:size]: row[size:] for row in table.done}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elman.inspection.results import Finding, Measurements
+from elman.number_format import percent
 
 LATE = 0.25  # the loss is late if at most this share of the steps has an error
 
@@ -168,7 +169,8 @@ def dead(layer: LayerUnderTest, limit: Thresholds) -> str | None:
     share = layer.measured.saturation.dead
     if share is None or share < limit.dead:
         return None
-    return f"{share:.0%} of the units are 0 at every step of every sequence: no gradient passes, and they do not learn"
+    dead = percent(share, 0)
+    return f"{dead} of the units are 0 at every step of every sequence: no gradient passes, and they do not learn"
 
 
 def saturated(layer: LayerUnderTest, limit: Thresholds) -> str | None:
@@ -180,18 +182,18 @@ def saturated(layer: LayerUnderTest, limit: Thresholds) -> str | None:
     saturation, horizon = layer.measured.saturation, layer.measured.flow.horizon
     share = saturation.saturated or 0.0
     if saturation.gates and share > limit.saturated_candidate:
-        return f"the derivative of the candidate is under 0.05 in {share:.0%} of all steps and units"
+        return f"the derivative of the candidate is under 0.05 in {percent(share, 0)} of all steps and units"
     if not saturation.gates and share > limit.saturated and horizon is not None and horizon < layer.memory:
         return (
-            f"f' is under 0.05 in {share:.0%} of all steps and units, and less than 1 % of the gradient is left at lag "
-            f"{horizon}; {layer.memory} steps are required"
+            f"f' is under 0.05 in {percent(share, 0)} of all steps and units, and less than 1 % of the gradient is "
+            f"left at lag {horizon}; {layer.memory} steps are required"
         )
     closed = saturation.gates["o"].closed if "o" in saturation.gates else 0.0
     if closed > limit.stuck:
-        return f"the output gate of {closed:.0%} of the units is stuck closed: the layer never shows its memory"
+        return f"the output gate of {percent(closed, 0)} of the units is stuck closed: the layer never shows its memory"
     held = saturation.gates["z"].open if "z" in saturation.gates else 0.0
     if held > limit.stuck and min(saturation.time_constants, default=0.0) > 10 * layer.memory:
-        return f"the update gate of {held:.0%} of the units is stuck open: the state never changes"
+        return f"the update gate of {percent(held, 0)} of the units is stuck open: the state never changes"
     return None
 
 
@@ -201,8 +203,8 @@ def truncated(layer: LayerUnderTest, limit: Thresholds) -> str | None:
     if row is None or (row.cosine >= limit.cosine and row.relative_error <= limit.relative_error):
         return None
     return (
-        f"truncated every {row.window} steps, the gradient differs from the full one by {row.relative_error:.0%} "
-        f"(cosine {row.cosine:.2f})"
+        f"truncated every {row.window} steps, the gradient differs from the full one by "
+        f"{percent(row.relative_error, 0)} (cosine {row.cosine:.2f})"
     )
 
 
@@ -253,4 +255,4 @@ def apply_rules(layer: LayerUnderTest, thresholds: Thresholds | None = None) -> 
         return findings
     median = layer.measured.flow.median
     lag = min(layer.memory, len(median) - 1)
-    return (Finding("healthy", f"{median[lag]:.0%} of the gradient is left at lag {lag}"),)
+    return (Finding("healthy", f"{percent(median[lag], 0)} of the gradient is left at lag {lag}"),)

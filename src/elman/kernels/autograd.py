@@ -22,10 +22,12 @@ class Passes(NamedTuple):
         forward: from (kind, call, reverse, *options) to (y, hn, cn, *saved).
         backward: from (kind, call, reverse, mask, *options[1:], y, *saved, d_y, d_hn, d_cn) to the gradients; a
             d_ that is None stands for zeros.
+        reads_output: whether the backward pass takes y. Where it does not, its caller may change y in place.
     """
 
     forward: Callable[..., tuple[Tensor, ...]]
     backward: Callable[..., Gradients]
+    reads_output: bool = True
 
 
 class RecurrentFunction(torch.autograd.Function):
@@ -43,7 +45,7 @@ class RecurrentFunction(torch.autograd.Function):
         y_TBH, hn_BH, cn_BH, *saved = passes.forward(cell.kernel, Call(*tensors), reverse, *options)
         ctx.passes, ctx.cell, ctx.reverse, ctx.options = passes, cell, reverse, options
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, y_TBH, *saved)
+        ctx.save_for_backward(*tensors, *([y_TBH] if passes.reads_output else []), *saved)
         return y_TBH, hn_BH, cn_BH
 
     @staticmethod

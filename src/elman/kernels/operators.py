@@ -58,6 +58,7 @@ def register(
 
     def backward(kind: str, reverse: bool, mask: list[bool], *arguments: Any) -> list[Tensor]:
         own, call, others = split(arguments)
+        others = others if passes.reads_output else others[1:]
         return _full(passes.backward(kind, call, reverse, GradientMask(*mask), *own, *others), call)
 
     def fake_backward(kind: str, reverse: bool, mask: list[bool], *arguments: Any) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -13,8 +14,18 @@ from torch.nn import Parameter, functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.dispatch import Stepper, TorchRefusal, forget, prepare_steps, step, unroll, unroll_unless_torch
+from elman.kernels.dispatch import (
+    Stepper,
+    TorchRefusal,
+    check_memory,
+    forget,
+    prepare_steps,
+    step,
+    unroll,
+    unroll_unless_torch,
+)
 from elman.kernels.eager import Options
+from elman.kernels.results import batch_first, one_layer, without_batch
 from elman.kernels.weights import Weights
 from elman.layers.arguments import (
     check_bool,
@@ -228,9 +239,11 @@ class Recurrent(nn.Module):
         if unrolled is None:
             return self._forward_torch(input, hx, lengths)
         y_TBH, state = unrolled
+        observed = self._observer is not None
         if input.dim() == 2:
-            return y_TBH.squeeze(1), self._pack_state(tuple(s.squeeze(1) for s in state))
-        return y_TBH.transpose(0, 1) if self.batch_first else y_TBH, self._pack_state(state)
+            state = tuple(without_batch(s, observed) for s in state)
+            return without_batch(y_TBH, observed), self._pack_state(state)
+        return batch_first(y_TBH, observed) if self.batch_first else y_TBH, self._pack_state(state)
 
     def over_symbols(
         self, symbols: Tensor, table_VI: Tensor, hx: Hidden | None = None, *, resets: Tensor | None = None
@@ -321,6 +334,7 @@ class Recurrent(nn.Module):
             if quick is not None:
                 return quick[0], self._pack_state(quick[1:])
         self._check_step(input)
+        self._run_weight_hooks(input, hx)
         single = input.dim() == 1
         # A step is a sequence of length one: (T, B, I) or (T, I).
         x_TBI, state, _, _ = self.prepare(input.unsqueeze(0 if single or not self.batch_first else 1), hx, None, None)
@@ -338,6 +352,12 @@ class Recurrent(nn.Module):
         if single:
             return y_BH[0], self._pack_state(tuple(s[:, 0] for s in state))
         return y_BH, self._pack_state(state)
+
+    def _run_weight_hooks(self, input: Tensor, hx: Hidden | None) -> None:
+        """Run the hooks that compute weights before a call, as pruning and the old weight_norm and spectral_norm do."""
+        if self._forward_pre_hooks and any(name.startswith("weight_") for name in vars(self)):
+            for hook in tuple(self._forward_pre_hooks.values()):
+                hook(self, (input, hx))
 
     def _check_step(self, input: Tensor) -> None:
         if self.bidirectional:
@@ -357,6 +377,7 @@ class Recurrent(nn.Module):
             first, count = self._first_weight(), self.num_layers * self.num_directions
             return tuple([first.new_zeros(count, batch_size, size) for size in self._state_sizes()])
         rows = [weights.initial or () for weights in self._every_weights()]
+        check_memory(chain.from_iterable(rows))
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
     def _unroll(
@@ -388,7 +409,7 @@ class Recurrent(nn.Module):
             if self.training and self.dropout and layer + 1 < self.num_layers:
                 x_TBI = self._drop(x_TBI)
         if len(after) == 1:
-            return x_TBI, tuple([s.unsqueeze(0) for s in after[0]])
+            return x_TBI, tuple([one_layer(s, self._observer is not None) for s in after[0]])
         return x_TBI, tuple(torch.stack(each) for each in zip(*after, strict=True))
 
     def _drop(self, x_TBI: Tensor) -> Tensor:

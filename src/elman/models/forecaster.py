@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from elman.errors import look_up
 from elman.modules.forecast_heads import DistributionHead, QuantileHead, build_output
-from elman.modules.instance_norm import InstanceNorm
+from elman.modules.normalisation import InstanceNorm
 from elman.modules.segment_rnn import Covariates, SegmentRNN
 from elman.modules.step_rnn import DirectRNN, RecursiveRNN
 
@@ -42,7 +42,7 @@ class Forecaster(nn.Module):
         decoding: a name in `DECODINGS`.
         output: a name in `elman.modules.forecast_heads.OUTPUTS`.
         quantiles: the quantile levels.
-        window_norm: a name in `elman.modules.instance_norm.NORMALISATIONS`.
+        window_norm: a name in `elman.modules.normalisation.NORMALISATIONS`.
         horizon: F, steps to forecast.
         segment: steps in a segment, for the decoding "segments".
         series: number of series.

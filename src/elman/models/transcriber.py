@@ -20,6 +20,7 @@ from elman.errors import SettingError
 from elman.modules.augmentation import FrequencyMasking, TimeMasking, frequency_warp, time_stretch
 from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
+from elman.modules.normalisation import GainControl
 from elman.modules.pooling import steps_exist
 from elman.modules.recurrent_stack import build_layers
 
@@ -33,10 +34,12 @@ class TranscriberState(NamedTuple):
     Attributes:
         front: the state of the convolution, (K, B, I).
         recurrent: the state of the recurrent layers.
+        level: the running level of the sound, (B,); None without gain control.
     """
 
     front: Tensor | None
     recurrent: Any
+    level: Tensor | None = None
 
 
 class Transcriber(nn.Module):
@@ -45,10 +48,12 @@ class Transcriber(nn.Module):
     Args:
         features: I, features of an input step.
         symbols: V, without the blank.
-        mean: of each feature in the training data, (I,).
-        deviation: standard deviation of each feature in the training data, (I,).
+        mean: of each feature in the training data, (I,), after gain control.
+        deviation: standard deviation of each feature in the training data, (I,), after gain control.
         streaming: whether to use one direction and nothing that needs future steps.
         utterance_norm: normalise each sequence by its own mean and standard deviation; not for streams.
+        gain_control: subtract a running level from the features, which are log energies.
+        max_level_error: greatest random error of the first level of a sequence in training, in nats.
         hidden: H, units of each layer and direction.
         layers: L, number of recurrent layers.
         cell: a name in `elman.layers.LAYERS`.
@@ -70,7 +75,8 @@ class Transcriber(nn.Module):
 
     def __init__(
         self, features: int, symbols: int, *, mean: Sequence[float], deviation: Sequence[float],
-        streaming: bool = False, utterance_norm: bool = False, hidden: int = 128, layers: int = 2, cell: str = "gru",
+        streaming: bool = False, utterance_norm: bool = False, gain_control: bool = False,
+        max_level_error: float = 0.0, hidden: int = 128, layers: int = 2, cell: str = "gru",
         nonlinearity: str = "tanh", init: str = "torch", stride: int = 2, dropout: float = 0.2, mask_steps: int = 0,
         mask_features: int = 0, max_time_stretch: float = 0.0, max_frequency_warp: float = 0.0,
     ) -> None:  # fmt: skip
@@ -80,8 +86,12 @@ class Transcriber(nn.Module):
                 "mean and deviation do not match the features", should=f"{features} numbers", found=f"{len(mean)}"
             )
         if streaming and utterance_norm:
-            what = "a stream cannot be normalised by its own mean"
-            raise SettingError(what, should="that of the training data", found="streaming, utterance_norm")
+            what, should = "a stream cannot be normalised by its own mean", "that of the training data, or gain control"
+            raise SettingError(what, should=should, found="streaming, utterance_norm")
+        if gain_control and utterance_norm:
+            what = "gain control and the mean of an utterance are two normalisations"
+            raise SettingError(what, should="one of them", found="gain_control, utterance_norm")
+        self.gain_control = GainControl(max_level_error) if gain_control else None
         self.register_buffer("mean_I", torch.tensor(mean))
         self.register_buffer("deviation_I", torch.tensor(deviation))
         self.streaming, self.utterance_norm = streaming, utterance_norm
@@ -100,14 +110,26 @@ class Transcriber(nn.Module):
         """Input steps of one output step."""
         return self.front.stride
 
-    def forward(self, x_TBI: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def controlled(self, x_TBI: Tensor) -> Tensor:
+        """Return features after gain control without random levels, if there is any, (T, B, I)."""
+        return GainControl()(x_TBI)[0] if self.gain_control is not None else x_TBI
+
+    def set_scale(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Set the mean and the deviation of the features in the training data; weights that are loaded replace them."""
+        self.mean_I.copy_(torch.tensor(mean))
+        self.deviation_I.copy_(torch.tensor(deviation))
+
+    def forward(self, x_TBI: Tensor, lengths_B: Tensor, least_steps_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the logits of the blank and the symbols, (T', B, V + 1), and the output lengths, (B,).
 
-        Values beyond a sequence's length have no effect.
+        Values beyond a sequence's length have no effect. A batch in which a sequence would get fewer output steps than
+        `least_steps_B` is not stretched in training.
         """
         if self.training and self.max_time_stretch:
             factor = 1 + self.max_time_stretch * (2 * float(torch.rand(())) - 1)
-            x_TBI, lengths_B = time_stretch(x_TBI, lengths_B, factor)
+            y_TBI, stretched_B = time_stretch(x_TBI, lengths_B, factor)
+            if least_steps_B is None or bool((stretched_B // self.stride >= least_steps_B).all()):
+                x_TBI, lengths_B = y_TBI, stretched_B
         x_TBI = self._normalise(x_TBI, lengths_B)
         if self.training and self.max_frequency_warp:
             x_TBI = frequency_warp(x_TBI, 1 + self.max_frequency_warp * (2 * torch.rand(x_TBI.shape[1]) - 1))
@@ -121,11 +143,17 @@ class Transcriber(nn.Module):
     def _normalise(self, x_TBI: Tensor, lengths_B: Tensor) -> Tensor:
         exists_TB1 = steps_exist(x_TBI, lengths_B)[..., None]
         if not self.utterance_norm:
-            return ((x_TBI - self.mean_I) / self.deviation_I).masked_fill(~exists_TB1, 0.0)
+            return self._scaled(x_TBI)[0].masked_fill(~exists_TB1, 0.0)
         count_B1 = lengths_B.clamp(min=1).to(x_TBI)[:, None]
         mean_BI = x_TBI.masked_fill(~exists_TB1, 0.0).sum(0) / count_B1
         centred_TBI = (x_TBI - mean_BI).masked_fill(~exists_TB1, 0.0)
         return centred_TBI / (centred_TBI.square().sum(0) / count_B1 + 1e-4).sqrt()
+
+    def _scaled(self, x_TBI: Tensor, level_B: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return features by the scale of the training data, and the running level after them."""
+        if self.gain_control is not None:
+            x_TBI, level_B = self.gain_control(x_TBI, level_B)
+        return (x_TBI - self.mean_I) / self.deviation_I, level_B
 
     def loss(
         self, x_TBI: Tensor, lengths_B: Tensor, target_BS: Tensor, sizes_B: Tensor, *, flat_start: float = 0.0
@@ -139,7 +167,7 @@ class Transcriber(nn.Module):
             sizes_B: the number of symbols of each target, (B,).
             flat_start: weight, 0 to 1, of `flat_start_loss`, which replaces that share of the CTC loss.
         """
-        logits_TBV, steps_B = self(x_TBI, lengths_B)
+        logits_TBV, steps_B = self(x_TBI, lengths_B, ctc_steps(target_BS, sizes_B))
         nats_TBV, symbols_BS = -logits_TBV.log_softmax(2), target_BS + 1
         nats: Tensor = functional.ctc_loss(
             -nats_TBV, symbols_BS, steps_B, sizes_B, blank=BLANK, reduction="sum", zero_infinity=True
@@ -156,12 +184,14 @@ class Transcriber(nn.Module):
             SettingError: as `check_streaming`.
         """
         self.check_streaming()
-        front, recurrent = state or TranscriberState(None, None)
-        z_TBC, front = self.front((x_TBI - self.mean_I) / self.deviation_I, front)
+        front, recurrent, level = state or TranscriberState(None, None)
+        x_TBI, level = self._scaled(x_TBI, level)
+        z_TBC, front = self.front(x_TBI, front)
         if not len(z_TBC):
-            return z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features), TranscriberState(front, recurrent)
+            none_TBV = z_TBC.new_zeros(0, z_TBC.shape[1], self.output.out_features)
+            return none_TBV, TranscriberState(front, recurrent, level)
         s_TBF, recurrent = self.recurrent(functional.relu(z_TBC), recurrent)
-        return self.output(s_TBF), TranscriberState(front, recurrent)
+        return self.output(s_TBF), TranscriberState(front, recurrent, level)
 
     def check_streaming(self) -> None:
         """Check that the model can transcribe a stream.
@@ -176,6 +206,14 @@ class Transcriber(nn.Module):
                 found="a bidirectional one",
                 hint="elman train transcribe ... --set streaming=true",
             )
+
+
+def ctc_steps(target_BS: Tensor, sizes_B: Tensor) -> Tensor:
+    """Return the fewest steps that hold the symbols of each target, (B,): CTC needs a blank between two alike."""
+    repeated_BS = (target_BS[:, 1:] == target_BS[:, :-1]) & (
+        torch.arange(1, target_BS.shape[1], device=sizes_B.device) < sizes_B[:, None]
+    )
+    return sizes_B + repeated_BS.sum(1)
 
 
 def flat_start_loss(nats_TBV: Tensor, steps_B: Tensor, symbols_BS: Tensor, sizes_B: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Laplace, Normal
 from torch.nn import functional
 
 from elman.errors import SettingError, look_up
-from elman.modules.instance_norm import LocationScale
+from elman.modules.normalisation import LocationScale
 
 MIN_SCALE = 1e-3  # of a distribution, in units of the normalised series
 

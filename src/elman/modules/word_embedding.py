@@ -21,8 +21,8 @@ def embed(embedding: nn.Embedding, ids: Tensor, symbols: int) -> Tensor:
     """
     if embedding.training or not bool((ids >= symbols).any()):
         return embedding(ids)  # type: ignore[no-any-return]
-    known = ids < symbols
-    return embedding(ids.clamp(max=symbols - 1)) * known[..., None]
+    vectors: Tensor = embedding(ids.clamp(max=symbols - 1))
+    return vectors * (ids < symbols)[..., None]
 
 
 class WordEmbedding(nn.Module):

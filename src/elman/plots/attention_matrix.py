@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
+from elman.plots.figure_file import save_figure
 from elman.plots.labels import labels_of
 
 MAX_SYMBOLS = 100  # on a side
@@ -58,8 +59,5 @@ def draw_attention_matrix(
     axes.set_xticks(range(S), labels.texts[: len(source[:S])], rotation=90, **labels.style)
     axes.set_yticks(range(T), labels.texts[len(source[:S]) :], **labels.style)
     axes.xaxis.tick_top()
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be written", found=str(error)[:200], hint="another place") from error
+    save_figure(figure, path, dpi=120)
     return labels.legend

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import SettingError, extra
+from elman.plots.figure_file import save_figure
 from elman.plots.labels import labels_of
 
 COLUMNS = 6  # panels in a row
@@ -89,8 +90,5 @@ def draw_attention_overlay(
         dark[..., 3] = 0.8 * shade
         panel.imshow(dark, extent=(0, width, height, 0), interpolation="bilinear")
         panel.set_title(word, fontsize=10, **labels.style)
-    try:
-        figure.savefig(path, dpi=80)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be written", found=str(error)[:200], hint="another place") from error
+    save_figure(figure, path, dpi=80)
     return labels.legend

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import extra
+from elman.plots.figure_file import save_figure
 from elman.plots.labels import labels_of
 
 MAX_NUMBERED = 30  # classes with numbers in the cells
@@ -45,5 +46,5 @@ def draw_confusion_matrix(table_CC: NDArray[np.integer[Any]], classes: Sequence[
         for row, column in zip(*np.nonzero(table_CC), strict=True):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, str(table_CC[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
     return labels.legend

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.windows import ForecastFunction, Windows, spread_evenly
-from elman.errors import SettingError, extra
+from elman.errors import extra
+from elman.plots.figure_file import save_figure
 from elman.plots.labels import labels_of
 
 PAST_HORIZONS = 3  # length of the drawn past, in horizons
@@ -76,10 +77,7 @@ def draw_series(path: Path, name: str, panels: Sequence[ForecastPanel], levels: 
         axes.set_title(f"{labels.texts[0]}, {title}" if n == 0 else title, fontsize=9, **labels.style)
         if n == 0:
             axes.legend(fontsize=7, loc="upper left", ncols=3)
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise SettingError(f"{path} cannot be written", found=error.strerror, hint="--out another folder") from error
+    save_figure(figure, path, dpi=110)
     return labels.legend
 
 

@@ -1,4 +1,4 @@
-"""PlotLabels of plots out of texts of users: drawn literally, in installed fonts that have their characters."""
+"""Labels of plots out of texts of users: drawn literally, in installed fonts that have their characters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALL = "a font with them draws them: apt install fonts-noto-cjk fonts-noto-co
 
 
 class PlotLabels(NamedTuple):
-    """PlotLabels that can be drawn.
+    """Labels that can be drawn.
 
     Attributes:
         texts: one for each text; #1, #2 ... stand for texts with a character that no installed font has.

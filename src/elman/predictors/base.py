@@ -12,6 +12,7 @@ from torch import nn
 
 from elman.data.in_memory import RowFormat, as_frame, input_files, without_folder
 from elman.errors import DataError, NonFiniteError
+from elman.modules.recurrent_stack import frozen_weights
 from elman.predictors.answer import Answer, no_answer
 from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
@@ -51,6 +52,10 @@ class Predictor(ABC):
         """
         return RunDirectory(self.run, {}).best_metrics()
 
+    def is_endless(self, inputs: Sequence[str | Path]) -> bool:
+        """Return whether the answers to inputs may never end, so that each is to be shown as it comes."""
+        return False
+
     @overload
     def predict(self, inputs: str | Path | Sequence[Any] = (), **options: Any) -> Iterator[Answer]: ...
 
@@ -76,9 +81,10 @@ class Predictor(ABC):
         """
         options = dict(vars(self.Options.parse(options)))
         frame = as_frame(inputs)
+        converted = frozen_weights().iterate(self._converted(inputs, options))
         if frame is None:
-            return self._converted(inputs, options)
-        answers = list(self._converted(inputs, options))
+            return converted
+        answers = list(converted)
         fields = [answer.fields if answer.answered else {"error": answer.fields["error"]} for answer in answers]
         aligned = self.one_answer_per_row and len(answers) == len(frame)
         return type(frame)(fields, index=frame.index if aligned else None)
@@ -119,6 +125,16 @@ class Predictor(ABC):
             NonFiniteError: the model gives numbers that are not finite.
             SettingError: an option has an unknown name or an invalid value.
         """
+
+
+def non_finite_weights(run: Path, name: str) -> NonFiniteError:
+    """Return the error for a model with a weight that is infinite or not a number."""
+    return NonFiniteError(
+        f"the model in {run} has weights that are not finite",
+        should="finite weights",
+        found=f"a number in {name} that is infinite or not a number",
+        hint="train again, with a smaller learning rate",
+    )
 
 
 def non_finite_output(run: Path) -> NonFiniteError:

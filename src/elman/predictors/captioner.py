@@ -22,7 +22,7 @@ from elman.models.captioner import Captioner, CaptionerState
 from elman.plots.attention_matrix import create_plot_folder
 from elman.plots.attention_overlay import draw_attention_overlay, overlay_paths
 from elman.predictors.answer import Answer, label_notes, no_answer
-from elman.predictors.base import Predictor
+from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.options import CaptionOptions
 
 MAX_SYMBOLS = 50  # of a caption in words or pieces; of one in characters so many times 6
@@ -96,7 +96,11 @@ class CaptionPredictor(Predictor):
         return Answer("\n".join(lines), fields, notes=tuple(label_notes(fields)))
 
     def search(self, memory_BSM: Tensor, options: CaptionOptions) -> list[list[Hypothesis]]:
-        """Return the best captions of each image, by the features that `Captioner.encode` returned."""
+        """Return the best captions of each image, by the features that `Captioner.encode` returned.
+
+        Raises:
+            NonFiniteError: the model gives numbers that are not finite.
+        """
         device, count = memory_BSM.device, len(memory_BSM)
         beam: Beam[CaptionerState] = Beam(
             lambda ids_N, state: self.model.step(ids_N.to(device), state),
@@ -105,9 +109,13 @@ class CaptionPredictor(Predictor):
             self.model.boundary,
             width=options.beam_width,
             length_penalty=options.length_penalty,
+            never=self.vocabulary.never_written,
         )
         limit = MAX_SYMBOLS * (6 if self.vocabulary.kind == "characters" else 1)
-        return beam.search(self.model.initial_state(memory_BSM), count, [limit] * count)
+        hypotheses = beam.search(self.model.initial_state(memory_BSM), count, [limit] * count)
+        if not all(hypotheses):
+            raise non_finite_output(self.run)
+        return hypotheses
 
     def text(self, hypothesis: Hypothesis) -> str:
         """Return a caption as a text with single spaces."""

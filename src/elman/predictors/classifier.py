@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -26,9 +25,11 @@ from elman.data.text.lines import decoded_line
 from elman.decoding.probabilities import sigmoid, softmax
 from elman.errors import DataError, SettingError
 from elman.models.classifier import Classifier
+from elman.number_format import percent, resolved
 from elman.predictors.answer import Answer, no_answer
 from elman.predictors.base import Predictor, non_finite_output
-from elman.predictors.inputs import STANDARD_INPUT, STDIN, exists, is_stdin, stdin_lines, stdin_text
+from elman.predictors.inputs import STANDARD_INPUT, STDIN, is_stdin, stdin_lines, stdin_text
+from elman.predictors.inputs import resolved as resolved_inputs
 from elman.predictors.options import ClassifyOptions
 
 
@@ -66,8 +67,8 @@ class ClassificationPredictor(Predictor):
         """Yield the answer to each input, as it is made.
 
         Args:
-            inputs: files, folders and data sets; for a model of text also the text itself; "-" reads standard input,
-                a text on each line, or one step of a series on each line.
+            inputs: files, folders and data sets; for a model of text also the text itself, which `resolved` tells from
+                a misspelt name; "-" reads standard input, a text or one step of a series on each line.
             options: the fields of `ClassifyOptions`.
 
         Raises:
@@ -82,10 +83,14 @@ class ClassificationPredictor(Predictor):
             )
         for source in inputs:
             try:
+                if self.encoder:
+                    (source,) = resolved_inputs([source], folders=True)
                 if is_stdin(source) and self.encoder is None:
                     yield from self._running(STDIN, self._stream(stdin_text()), chosen)
                 else:
-                    yield from self._answers(source, make_encoder(None, self.encoder), chosen)
+                    yield from self._answers(
+                        source, make_encoder(None, self.encoder, recentring=self.form.recentring), chosen
+                    )
             except DataError as error:
                 if not chosen.skip_bad:
                     raise
@@ -123,7 +128,7 @@ class ClassificationPredictor(Predictor):
             for number, line in enumerate(stdin_lines(), 1):
                 if line.strip():
                     yield Example(f"line {number}", partial(decoded_line, line, number, STANDARD_INPUT), None)
-        elif self.encoder and not exists(source):
+        elif self.encoder and not isinstance(source, Path):
             yield Example(str(source)[:60] or "the text", partial(str, source), None)
         elif source == "":
             raise DataError(
@@ -139,7 +144,7 @@ class ClassificationPredictor(Predictor):
                 name, cells = f"line {number}", line.replace(",", " ").replace(";", " ").split()
                 step = parse_numbers(name, cells)
                 self.form.check_steps(name, step.shape)
-                yield torch.from_numpy(step)
+                yield torch.from_numpy(self.form.recentring.to_float32(name, step))
 
     def _running(self, name: str, steps: Iterable[Tensor], chosen: ClassifyOptions) -> Iterator[Answer]:
         """Yield an answer after every so many steps, and after the last one if it has none yet."""
@@ -161,8 +166,7 @@ class ClassificationPredictor(Predictor):
         prefix = f"{name}: " if step is None else f"{name}, step {step}: "
         if labels.target == "number":
             number = float(scores_NC[0, 0]) * labels.deviation + labels.mean
-            digits = 6 + max(0, math.ceil(math.log10(max(1.0, abs(labels.mean) / labels.deviation / 1000))))
-            return Answer(f"{prefix}{number:.{digits}g}", {**where, "number": number})
+            return Answer(prefix + resolved([number], labels.deviation)[0], {**where, "number": number})
         if labels.target == "classes":
             each_C = sigmoid(scores_NC[0], self.temperature)
             names = [labels.classes[n] for n in np.flatnonzero(each_C > 0.5)]
@@ -178,7 +182,7 @@ class ClassificationPredictor(Predictor):
 
 def _shown(classes: Sequence[str], probability_C: NDArray[Any], top: int) -> str:
     order = np.argsort(-probability_C, kind="stable")[:top]
-    return "  ".join(f"{classes[n]} {probability_C[n]:.1%}" for n in order)
+    return "  ".join(f"{classes[n]} {percent(float(probability_C[n]))}" for n in order)
 
 
 def _by_name(classes: Sequence[str], probability_C: NDArray[Any]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from elman.data.series.windows import Forecast, WindowBatch, Windows
 from elman.errors import SettingError
 from elman.models.forecaster import Forecaster
 from elman.modules.segment_rnn import Covariates
+from elman.number_format import resolved
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.inputs import input_file
@@ -85,7 +86,7 @@ class ForecastPredictor(Predictor):
         for name in inputs or [self.run]:
             if inputs:
                 with input_file(name) as path:
-                    panel, _, skipped = self.read_table([path], skip_bad=chosen.skip_bad)
+                    panel, _, skipped, _ = self.read_table([path], skip_bad=chosen.skip_bad)
                 for row in skipped.lines():
                     yield Answer(f"skipped: {row}", {"input": str(name), "error": row}, answered=False)
             else:
@@ -134,13 +135,15 @@ class ForecastPredictor(Predictor):
             "forecast": values_FQ[:, half].tolist(),
             "quantiles": {level: values_FQ[:, q].tolist() for q, level in enumerate(levels)},
         }
-        shown = [0, half, len(levels) - 1]
-        lines = [f"{series}: from the end of {source}", f"{'':20} " + " ".join(f"{levels[q]:>12}" for q in shown)]
-        lines += [
-            f"{time:20} " + " ".join(f"{row[q]:12.6g}" for q in shown)
-            for time, row in zip(times, values_FQ, strict=True)
-        ]
-        return Answer("\n".join(lines), fields)
+        shown_FQ = values_FQ[:, [0, half, -1]]
+        widths = np.ptp(shown_FQ, axis=1)
+        width = float(np.median(widths[widths > 0])) if widths.any() else np.inf
+        spread = min(float(scaler.deviation[group, column]), width)
+        numbers = resolved(shown_FQ.ravel(), spread)
+        rows = [("", levels[0], levels[half], levels[-1]), *zip(times, *(numbers[q::3] for q in range(3)), strict=True)]
+        widest = max(12, *map(len, numbers))
+        lines = [f"{time:20} " + " ".join(f"{cell:>{widest}}" for cell in cells) for time, *cells in rows]
+        return Answer("\n".join([f"{series}: from the end of {source}", *lines]), fields)
 
 
 def model_output(model: Forecaster, batch: WindowBatch) -> Tensor:

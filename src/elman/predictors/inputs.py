@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from elman.data.in_memory import RowText
 from elman.data.pairs.readers import PairTable, ScoredPair
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
 from elman.data.text.lines import decoded_line, document_lines, file_lines, raw_lines
 from elman.errors import DataError, nearest
+from elman.storage.files import absence, exists, is_dir, is_file, temporary_folder
 
 T = TypeVar("T")
 
@@ -76,7 +78,7 @@ def input_lines(inputs: Sequence[str | Path], skip: int = 0) -> Iterator[InputLi
 
 def _lines_of(name: str | Path) -> Iterator[InputLine]:
     interactive = is_stdin(name)
-    if not interactive and not isinstance(name, Path) and not is_file(name):
+    if not interactive and not isinstance(name, Path) and not names_file(name):
         yield InputLine(name.strip(), "the line", interactive=False)
         return
     where = STANDARD_INPUT if interactive else str(name)
@@ -136,7 +138,7 @@ def input_texts(inputs: Sequence[str | Path], encoding: str = "utf-8") -> Iterat
     for name in inputs:
         if is_stdin(name):
             yield from stdin_text()
-        elif is_file(name):
+        elif names_file(name):
             (document,) = read_text(Path(name), encoding=encoding)
             yield from (line.rstrip("\r\n") for line in document_lines(document))
         else:
@@ -157,7 +159,7 @@ def input_pairs(
     Raises:
         DataError: an input is not a pair of texts, or a file cannot be read.
     """
-    if len(inputs) == 2 and not any(is_stdin(name) or "\t" in str(name) or is_file(name) for name in inputs):
+    if len(inputs) == 2 and not any(is_stdin(name) or "\t" in str(name) or names_file(name) for name in inputs):
         yield [ScoredPair(str(inputs[0]), str(inputs[1]), float("nan"))]
         return
     if not inputs:
@@ -167,7 +169,7 @@ def input_pairs(
             yield from ([pair] for pair in _stdin_pairs(skipped, skip_bad))
         elif "\t" in str(name):
             yield [_pair_of(str(name))]
-        elif is_file(name):
+        elif names_file(name):
             table = read(Path(name))
             yield from batched(table, MAX_PAIRS)
             skipped += table.skipped.lines()
@@ -208,10 +210,22 @@ def input_file(name: str | Path) -> Iterator[Path]:
     if str(name) != STDIN:
         yield Path(name)
         return
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "standard input"
-        path.write_bytes(sys.stdin.buffer.read())
+    with temporary_folder() as folder:
+        path = folder / "standard input"
+        with path.open("wb") as file, _readable(standard_input()) as stream:
+            shutil.copyfileobj(stream, file)
         yield path
+
+
+def standard_input() -> BinaryIO:
+    """Return the bytes of standard input.
+
+    Raises:
+        DataError: it is closed.
+    """
+    if sys.stdin is None or getattr(sys.stdin, "closed", False):
+        raise DataError("standard input is closed", should="text that is piped in", found="none", hint="name a file")
+    return getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode("utf-8", "surrogateescape"))
 
 
 def stdin_lines() -> Iterator[bytes]:
@@ -220,14 +234,10 @@ def stdin_lines() -> Iterator[bytes]:
     The locale does not count: text on standard input is UTF-8, as that of files.
 
     Raises:
-        DataError: standard input is closed, or a line is too long.
+        DataError: standard input is closed or cannot be read, or a line is too long.
     """
-    if sys.stdin is None:
-        raise DataError("standard input is closed", should="text that is piped in", found="none", hint="name a file")
-    if hasattr(sys.stdin, "buffer"):
-        yield from raw_lines(sys.stdin.buffer, STANDARD_INPUT)
-    else:  # a stream of text in its place, as in notebooks
-        yield from (line.encode("utf-8", "surrogateescape") for line in sys.stdin)
+    with _readable(standard_input()) as stream:
+        yield from raw_lines(stream, STANDARD_INPUT)
 
 
 def stdin_text() -> Iterator[str]:
@@ -239,28 +249,36 @@ def stdin_text() -> Iterator[str]:
     return (decoded_line(line, number, STANDARD_INPUT) for number, line in enumerate(stdin_lines(), 1))
 
 
+@contextmanager
+def _readable(stream: BinaryIO) -> Iterator[BinaryIO]:
+    try:
+        yield stream
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise DataError("standard input cannot be read", should="a file or a pipe", found=found) from error
+
+
 def is_stdin(name: str | Path) -> bool:
     """Return whether an input stands for standard input."""
     return str(name) == STDIN and not isinstance(name, RowText)
 
 
-def is_file(name: str | Path) -> bool:
+def names_file(name: str | Path) -> bool:
     """Return whether there is a file of this name; a long text is none."""
-    return exists(name) and Path(name).is_file()
+    return names_something(name) and is_file(name)
 
 
-def exists(name: str | Path) -> bool:
-    """Return whether there is a file or folder of this name; a long text, an empty one and one of a row in memory are none."""
-    if isinstance(name, RowText) or name == "":  # which Path takes for the current folder
-        return False
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):  # too long for a name, or a zero byte
-        return False
+def names_something(name: str | Path) -> bool:
+    """Return whether there is a file or folder of this name; a long text and one of a row in memory are none."""
+    return not isinstance(name, RowText) and exists(name)
 
 
-def resolved(inputs: Sequence[str | Path]) -> list[str | Path]:
+def resolved(inputs: Sequence[str | Path], *, folders: bool = False) -> list[str | Path]:
     """Return the inputs, those that name a file or a pipe as paths; texts and "-" stay as they are.
+
+    Args:
+        inputs: texts, names of files, or "-".
+        folders: whether a folder is an input too.
 
     A word without a file is a misspelt name, not a text, if it has no white space and either a slash, or an ending
     that text files have or another file beside it has. A blank before it makes it a text.
@@ -268,18 +286,14 @@ def resolved(inputs: Sequence[str | Path]) -> list[str | Path]:
     Raises:
         DataError: an input is a misspelt name, or a folder.
     """
-    return [name if isinstance(name, Path | RowText) or is_stdin(name) else _resolved(name) for name in inputs]
+    return [name if isinstance(name, Path | RowText) or is_stdin(name) else _resolved(name, folders) for name in inputs]
 
 
-def _resolved(name: str) -> str | Path:
-    path = Path(name)
-    try:
-        exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError):  # too long for a name, a folder that is forbidden
-        exists = is_folder = False
-    slash = any(sign in name for sign in (os.sep, os.altsep) if sign)
-    if exists and not is_folder:
+def _resolved(name: str, folders: bool) -> str | Path:
+    path, is_folder = Path(name), is_dir(name)
+    if exists(name) and (folders or not is_folder):
         return path
+    slash = any(sign in name for sign in (os.sep, os.altsep) if sign)
     if any(map(str.isspace, name)) or not (slash or path.suffix):
         return name
     beside = _names_in(path.parent)
@@ -294,7 +308,7 @@ def _resolved(name: str) -> str | Path:
     raise DataError(
         f"{name} does not exist",
         should="a file of lines, or a text",
-        found="no file of this name",
+        found=absence(name),
         hint=f"{guess}A text that looks like a name takes a blank before it: ' {name}'",
     )
 

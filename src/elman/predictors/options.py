@@ -51,6 +51,21 @@ class RecommendOptions(Settings):
     state: str | None = setting(None, "file that the session is restored from, if it exists, and saved to at the end")
 
 
+def check_n_best(n_best: int, beam_width: int) -> None:
+    """Check that a beam holds as many answers as are asked for.
+
+    Raises:
+        SettingError: it does not.
+    """
+    if n_best > beam_width:
+        raise SettingError(
+            "n_best is greater than beam_width",
+            should=f"at most {beam_width}",
+            found=str(n_best),
+            hint=f"--set beam_width={n_best}",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class BeamOptions(Settings):
     """Options of beam search."""
@@ -60,13 +75,7 @@ class BeamOptions(Settings):
 
     def check(self) -> None:
         """Check that the options fit together."""
-        if self.n_best > self.beam_width:
-            raise SettingError(
-                "n_best is greater than beam_width",
-                should=f"at most {self.beam_width}",
-                found=str(self.n_best),
-                hint=f"--set beam_width={self.n_best}",
-            )
+        check_n_best(self.n_best, self.beam_width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +120,18 @@ class TranscribeOptions(Settings):
     ngram_weight: float | None = setting(
         None, "weight of the n-grams of the training texts in a beam; none: 0.1 for words, else 0.5", low=0
     )
+    n_best: int = setting(1, "number of transcripts of each file, at most beam_width, each with its score", low=1)
+    cut_pauses: bool = setting(True, "cut sound that is longer than any sentence of training at its pauses")
     times: bool = setting(False, "each word on a line of its own, with the second at which it begins")
     max_seconds: float | None = setting(None, "seconds of a file; none: as in training", low=0.1)
     one_speaker: bool = setting(False, "feature_norm=speaker: all files are of one; else each is of another")
     resume_from: str | None = setting(None, "output of an interrupted run; its inputs are skipped")
     skip_bad: bool = setting(False, "name broken files, and transcribe the others")
+
+    def check(self) -> None:
+        """Check that the options fit together."""
+        check_n_best(self.n_best, self.beam_width)
+        if self.n_best > 1 and self.times:
+            raise SettingError(
+                "the times are of one transcript", should="times=false, or n_best=1", found=f"n_best={self.n_best}"
+            )

@@ -10,11 +10,13 @@ from elman.data.in_memory import RowText, as_frame, is_frame
 from elman.data.sessions.items import ItemCatalogue
 from elman.errors import DataError, SettingError
 from elman.models.recommender import Recommender
+from elman.number_format import decimal
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
 from elman.predictors.inputs import is_stdin, stdin_text
 from elman.predictors.options import RecommendOptions
 from elman.predictors.session import Session, read_events
+from elman.storage.files import exists
 
 
 class RecommendPredictor(Predictor):
@@ -85,7 +87,7 @@ class RecommendPredictor(Predictor):
         """
         chosen = RecommendOptions(**options)
         state = Path(chosen.state) if chosen.state else None
-        restored = state if state is not None and state.exists() else None
+        restored = state if state is not None and exists(state) else None
         if not inputs and restored is None:
             raise SettingError(
                 "there is no session to answer",
@@ -128,7 +130,7 @@ def _answer(session: Session, name: str | None, unknown: list[str], top_k: int, 
     items = session.next(top_k, exclude_seen=exclude_seen)
     fields: dict[str, Any] = {} if name is None else {"session": name}
     fields |= {"items": [item for item, _ in items], "scores": [score for _, score in items], "events": session.events}
-    shown = "  ".join(f"{item} {score:.3f}" for item, score in items)
+    shown = "  ".join(f"{item} {decimal(score, 3)}" for item, score in items)
     line = shown if name is None else f"{name}: {shown}"
     if unknown:
         fields["unknown"] = unknown

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,12 @@ from elman.data.pairs.score_scale import ScoreScale
 from elman.data.text.lines import LineStore
 from elman.models.similarity import SimilarityModel
 from elman.modules.nearest_neighbours import nearest
+from elman.number_format import decimal, resolved
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor, non_finite_output
 from elman.predictors.inputs import batched, input_pairs, input_texts
 from elman.predictors.options import SimilarityOptions
+from elman.storage.files import temporary_folder
 from elman.storage.npy_rows import write_rows
 from elman.storage.ragged import read_array
 
@@ -137,11 +138,14 @@ class SimilarityPredictor(Predictor):
 
     def _answer(self, pair: ScoredPair, score: float) -> Answer:
         fields: dict[str, Any] = {"first": pair.first, "second": pair.second, "score": score}
-        line = f"{score:.3f}"
+        line = self._shown(score)
         if self.scale.yes_no:
             fields["answer"] = "yes" if score >= 0.5 else "no"
-            line = f"{fields['answer']}\t{score:.3f}"
+            line = f"{fields['answer']}\t{line}"
         return Answer(f"{line}\t{pair.first}\t{pair.second}", fields)
+
+    def _shown(self, score: float) -> str:
+        return decimal(score, 3) if self.scale.yes_no else resolved([score], self.scale.high - self.scale.low)[0]
 
     def _embedded(self, inputs: Sequence[str | Path], path: Path) -> Answer:
         blocks = batched(input_texts(inputs, self.encoding), BLOCK)
@@ -149,11 +153,11 @@ class SimilarityPredictor(Predictor):
         return Answer(f"{path}: {count:,} vectors of {features}", {"file": str(path), "shape": [count, features]})
 
     def _nearest(self, inputs: Sequence[str | Path], path: Path, top: int) -> Iterator[Answer]:
-        with TemporaryDirectory() as folder:
-            lines = LineStore(path, Path(folder), encoding=self.encoding)
-            write_rows(Path(folder) / "rows.npy", map(self.embed, batched(lines, BLOCK)))
-            rows_NF = read_array(Path(folder) / "rows.npy")
-            words = InvertedIndex(lines, Path(folder))
+        with temporary_folder() as folder:
+            lines = LineStore(path, folder, encoding=self.encoding)
+            write_rows(folder / "rows.npy", map(self.embed, batched(lines, BLOCK)))
+            rows_NF = read_array(folder / "rows.npy")
+            words = InvertedIndex(lines, folder)
             for text in input_texts(inputs, self.encoding):
                 if text.strip():
                     yield self._nearest_to(text, lines, rows_NF, words, top)
@@ -168,7 +172,7 @@ class SimilarityPredictor(Predictor):
         scores = self.score([ScoredPair(text, line, float("nan")) for _, line in candidates])
         ranked = sorted(zip(scores, candidates, strict=True), key=lambda pair: -pair[0])[:top]
         fields = [{"line": place + 1, "score": score, "text": line} for score, (place, line) in ranked]
-        shown = "".join(f"\n{row['score']:.3f}\t{row['line']}\t{row['text']}" for row in fields)
+        shown = "".join(f"\n{self._shown(row['score'])}\t{row['line']}\t{row['text']}" for row in fields)
         return Answer(text + shown, {"text": text, "nearest": fields})
 
 

@@ -17,9 +17,10 @@ from elman.data.media.audio import QUIET
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.encoding import symbols_of
 from elman.data.text.vocabularies import Vocabulary
-from elman.decoding.ctc import GreedyDecoder, TimedSequence
+from elman.decoding.ctc import Emission, GreedyDecoder
 from elman.errors import DataError
 from elman.models.transcriber import Transcriber
+from elman.number_format import percent
 from elman.predictors.answer import Answer
 from elman.predictors.word_timings import Word, words_of
 
@@ -53,7 +54,7 @@ class StreamTranscriber:
         A word is final when a space or the next word follows, or the stream ends; where symbols are words, at once. The
         delay is from the step of a word's last symbol to the moment at which the word is yielded, if the stream comes
         in at the speed of speech. Memory does not grow: the median delay is that of the last `MAX_DELAYS` words, the
-        longest delay that of all. An answer for a stream that is almost silent says so.
+        longest delay that of all. A stream that is almost silent has no words, and an answer says so at its end.
 
         Args:
             blocks: samples at the rate of `features`.
@@ -64,7 +65,7 @@ class StreamTranscriber:
         rate = self.features.rate
         width, hop = round(0.025 * rate), round(self.features.step * rate)
         decoder, state, rest = GreedyDecoder(), None, np.zeros(0, np.float32)
-        pending: list[tuple[int, int]] = []
+        pending: list[Emission] = []
         duration, computing, longest, loudest = 0.0, 0.0, 0.0, 0.0
         delays: deque[float] = deque(maxlen=MAX_DELAYS)
         for block in blocks:
@@ -78,7 +79,8 @@ class StreamTranscriber:
             x_TI = self.features.of_samples(rest[: (count - 1) * hop + width])
             rest = rest[count * hop :]
             logits_TBV, state = self.model.forward_chunk(torch.from_numpy(x_TI)[:, None], state)
-            pending += decoder.push(logits_TBV[:, 0])
+            symbols = decoder.push(logits_TBV[:, 0])
+            pending += symbols if loudest >= QUIET else []  # nothing is said where there is hardly any sound
             ready, pending = self.final(pending)
             computing = max(computing, time.perf_counter() - began)
             now = duration + time.perf_counter() - began
@@ -90,7 +92,7 @@ class StreamTranscriber:
         longest = max([longest, *(duration - word.end for word in ready)])
         yield from map(_word_answer, ready)
         if loudest < QUIET:
-            line = f"the sound is almost silent: {duration:.1f} s, peak at {loudest:.1%} of full scale"
+            line = f"the sound is almost silent: {duration:.1f} s, peak at {percent(loudest)} of full scale"
             yield Answer(line, {"seconds": duration, "loudest": loudest})
         if delays:
             line = (
@@ -99,23 +101,22 @@ class StreamTranscriber:
             )
             yield Answer(line, {"delay": median(delays), "longest_delay": longest, "computing": computing})
 
-    def _words(self, pending: list[tuple[int, int]]) -> list[Word]:
-        timed = TimedSequence([token_id for token_id, _ in pending], [step for _, step in pending], 0.0)
-        return words_of(self.vocabulary, timed, self.seconds)
+    def _words(self, pending: list[Emission]) -> list[Word]:
+        return words_of(self.vocabulary, pending, self.seconds)
 
-    def final(self, pending: list[tuple[int, int]]) -> tuple[list[Word], list[tuple[int, int]]]:
+    def final(self, pending: list[Emission]) -> tuple[list[Word], list[Emission]]:
         """Return the words that cannot change any more, and the symbols behind them."""
         words = self._words(pending)
         closed = self.vocabulary.kind == "words" or (
-            bool(pending) and symbols_of(self.vocabulary, [pending[-1][0] - 1])[-1][-1:].isspace()
+            bool(pending) and symbols_of(self.vocabulary, [pending[-1].token_id - 1])[-1][-1:].isspace()
         )
         if closed or not words:
             return words, []
-        return words[:-1], [pair for pair in pending if pair[1] * self.seconds >= words[-1].begin]
+        return words[:-1], [symbol for symbol in pending if symbol.step * self.seconds >= words[-1].begin]
 
 
 def _word_answer(word: Word) -> Answer:
-    return Answer(f"{word.begin:8.2f} s  {word.text}", {"word": word.text, "second": round(word.begin, 3)})
+    return Answer(f"{word.begin:8.2f} s  {word.text}", word.fields())
 
 
 def sample_blocks(stream: Any, rate: int) -> Iterator[NDArray[np.float32]]:

@@ -5,38 +5,42 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from elman.data.batching import in_order
 from elman.data.in_memory import RowFormat
 from elman.data.media.audio import SOUND_SUFFIXES
 from elman.data.media.files import files_of
 from elman.data.media.video import VIDEO_SUFFIXES
 from elman.data.notes import FileNotes
-from elman.data.speech.dataset import SpeechDataset
+from elman.data.speech.dataset import SpeechDataset, usual_levels
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.normalisation import normalise_speakers
+from elman.data.speech.normalisation import level_note, level_of, normalise_speakers
 from elman.data.speech.utterance import SoundFeatures, Utterance
 from elman.data.text.lines import file_lines
 from elman.data.text.vocabularies import Vocabulary
-from elman.decoding.ctc import PrefixBeam, TimedSequence, greedy
+from elman.decoding.ctc import PrefixBeam, TimedSequence, emissions
 from elman.decoding.ngrams import NGrams
-from elman.errors import DataError, SettingError
+from elman.errors import DataError, RunError, SettingError
 from elman.models.transcriber import Transcriber
-from elman.predictors.answer import Answer, no_answer
+from elman.predictors.answer import Answer, Note, no_answer
 from elman.predictors.base import Predictor
-from elman.predictors.inputs import STDIN
+from elman.predictors.inputs import STDIN, standard_input
 from elman.predictors.options import TranscribeOptions
+from elman.predictors.sentence_decoder import SentenceDecoder
 from elman.predictors.stream_transcriber import StreamTranscriber, sample_blocks
-from elman.predictors.word_timings import words_of
+from elman.predictors.word_timings import Word, are_misplaced, words_of
 
-BATCH = 16  # sentences that are decoded at a time
+MOST_MISPLACED = 0.5  # share of the sentences of the validation, above which no time is relied on
+DEPENDS = "the words depend on the level of the microphone, as feature_norm=training does not even it out"
+UNRELIABLE = Note(
+    "recordings whose times of words are unreliable",
+    "the times of words are unreliable: the network writes them at an end of the recording, or together",
+)
 NGRAMS = {"words": (2, 0.1)}  # order and weight by the kind of symbols: the network itself learns sequences of words
 CHARACTER_NGRAMS = (6, 0.5)  # of all other kinds
 BONUS = 2.0  # nats for each symbol, times the weight, against the preference of n-grams for short texts
@@ -50,7 +54,8 @@ class TranscriptionPredictor(Predictor):
         run: the run directory.
         vocabulary: the symbols.
         features: computes the features of a file.
-        by_speaker: whether features are normalised over all sentences of a speaker.
+        norm: what they are normalised by, as in `FeatureScale`.
+        longest: input steps of the longest sentence of training; 0: unknown.
     """
 
     Options = TranscribeOptions
@@ -64,10 +69,17 @@ class TranscriptionPredictor(Predictor):
         vocabulary: Vocabulary,
         features: SoundFeatures | Lips,
         *,
-        by_speaker: bool = False,
+        norm: str = "utterance",
+        longest: int = 0,
     ) -> None:
         super().__init__(model, run)
-        self.vocabulary, self.features, self.by_speaker = vocabulary, features, by_speaker
+        self.vocabulary, self.features, self.norm = vocabulary, features, norm
+        sound = isinstance(features, SoundFeatures)
+        self.decoder = SentenceDecoder(model, vocabulary, longest, sound, by_speaker=norm == "speaker")
+
+    def is_endless(self, inputs: Sequence[str | Path]) -> bool:
+        """Return whether standard input is among the inputs."""
+        return STDIN in map(str, inputs)
 
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Transcribe files, and yield each transcript when it is made.
@@ -84,7 +96,7 @@ class TranscriptionPredictor(Predictor):
             SettingError: standard input for a model that is not a streaming one, or with an option of files.
         """
         chosen = TranscribeOptions(**options)
-        stream = self._stream(chosen) if STDIN in map(str, inputs) else None
+        stream = self._stream(chosen) if self.is_endless(inputs) else None
         if not inputs:
             raise DataError("there is nothing to transcribe", should="files, folders, or -", found="no input")
         paths = self._paths(inputs, chosen.resume_from)
@@ -94,26 +106,23 @@ class TranscriptionPredictor(Predictor):
         for path, utterance in self._utterances(paths, features, chosen.one_speaker, chosen.skip_bad):
             if utterance is None:
                 assert stream is not None
-                yield from stream.transcribe(sample_blocks(sys.stdin.buffer, stream.features.rate))
+                if self.norm == "training":
+                    sys.stderr.write(f"{STDIN}: {DEPENDS}\n")
+                yield from stream.transcribe(sample_blocks(standard_input(), stream.features.rate))
             elif isinstance(utterance, DataError):
                 yield no_answer(str(path), utterance)
             else:
                 for note in utterance.notes:
                     if notes.add(note, str(path)):
                         sys.stderr.write(f"{path}: {note}\n")
-                yield self._answer(path, utterance, beam, chosen.times)
+                yield self._answer(path, utterance, beam, chosen)
         for line in notes.others():
             sys.stderr.write(f"{line}\n")
 
     def transcribe(self, features: Sequence[NDArray[Any]]) -> list[str]:
         """Return the greedy transcript of each sentence, whose features are (T, I)."""
-        texts = {n: self.text(timed) for n, timed, _ in self._decoded(features)}
+        texts = {n: self.text(timed) for n, timed, *_ in self.decoder.decode(features)}
         return [texts[n] for n in range(len(features))]
-
-    def decode(self, features: Sequence[NDArray[Any]]) -> list[tuple[TimedSequence, Tensor]]:
-        """Return the greedy symbols of each sentence, and its log-probabilities, (T', V + 1)."""
-        decoded = {n: (timed, log_p_TV) for n, timed, log_p_TV in self._decoded(features)}
-        return [decoded[n] for n in range(len(features))]
 
     def text(self, timed: TimedSequence) -> str:
         """Return decoded symbols as text."""
@@ -129,7 +138,7 @@ class TranscriptionPredictor(Predictor):
         Raises:
             RunError: the run came without its training data.
         """
-        targets = SpeechDataset.open(self.run, "training").target
+        targets = SpeechDataset.open(self.run, "training", self.vocabulary.size).target
         assert targets is not None
         rows = [(targets[n] + 1).tolist() for n in range(len(targets))]
         order, weight = NGRAMS.get(self.vocabulary.kind, CHARACTER_NGRAMS)
@@ -195,7 +204,7 @@ class TranscriptionPredictor(Predictor):
                     raise error.amended(hint=hint) from error
                 yield path, error
                 continue
-            if not self.by_speaker:
+            if self.norm != "speaker":
                 yield path, utterance
             elif one_speaker:
                 together.append((path, utterance))
@@ -205,32 +214,68 @@ class TranscriptionPredictor(Predictor):
         for (path, utterance), values in zip(together, normalised, strict=True):
             yield path, utterance._replace(features=values)
 
-    def _answer(self, path: Path, utterance: Utterance, beam: PrefixBeam | None, times: bool) -> Answer:
-        ((timed, log_p_TV),) = self.decode([utterance.features])
-        if beam:
-            timed = beam.search(log_p_TV)[0]
-        text, seconds = self.text(timed), self.features.step * self.model.stride
-        words = words_of(self.vocabulary, timed, seconds, utterance.begin)
-        line = f"{path}\t{text}"
-        if times:
-            line = "\n".join([f"{path}\t", *(f"  {word.begin:7.2f} s  {word.text}" for word in words)])
+    def _answer(self, path: Path, utterance: Utterance, beam: PrefixBeam | None, chosen: TranscribeOptions) -> Answer:
+        """Return the answer to a file."""
+        (decoded,) = self.decoder.decode([utterance.features], cut=chosen.cut_pauses)
+        best = self._distinct(beam.search(decoded.log_p_TV))[: chosen.n_best] if beam else [decoded.timed]
+        words, misplaced = self.words(best[0], decoded.log_p_TV, utterance.begin)
+        reliable = not (misplaced or self.misplaces_words)
+        notes = [
+            *self.decoder.notes(utterance.features, decoded.spans, self.features.step),
+            *self._level_notes(utterance.features),
+            *([] if reliable or not chosen.times else [UNRELIABLE]),
+        ]
+        texts = [*utterance.notes, *(note.text for note in notes)]
+        rows = [{"text": self.text(timed), "score": timed.score, "log_probability": timed.log_p} for timed in best]
+        lines = [f"{path}\t{row['text']}" for row in rows]
+        if len(rows) > 1:
+            lines = [f"{path}\t{row['text']}\t{row['score']:.4f}" for row in rows]
+        if chosen.times:
+            lines = [f"{path}\t", *(f"  {word.begin:7.2f} s  {word.text}" for word in words)]
         return Answer(
-            line,
+            "\n".join(lines),
             {
-                **{"path": str(path), "text": text, "score": timed.score},
-                **({"notes": list(utterance.notes)} if utterance.notes else {}),
-                "words": [{"word": word.text, "second": round(word.begin, 3)} for word in words],
+                **{"path": str(path), **rows[0]},
+                **({"notes": texts} if texts else {}),
+                **({"n_best": rows} if chosen.n_best > 1 else {}),
+                "times_reliable": reliable,
+                "words": [word.fields() for word in words],
             },
+            notes=tuple(note._replace(text=f"{path}: {note.text}") for note in notes),
         )
 
-    @torch.no_grad()
-    def _decoded(self, features: Sequence[NDArray[Any]]) -> Iterator[tuple[int, TimedSequence, Tensor]]:
-        """Yield the number of each sentence with what `decode` returns for it, those of like length together."""
-        device = next(self.model.parameters()).device
-        for numbers in in_order([len(x_TI) for x_TI in features], batch_size=BATCH):
-            rows = [torch.from_numpy(np.asarray(features[int(n)], np.float32)) for n in numbers]
-            x_TBI, lengths_B = nn.utils.rnn.pad_sequence(rows).to(device), torch.tensor([len(row) for row in rows])
-            logits_TBV, steps_B = self.model(x_TBI, lengths_B.to(device))
-            log_p_TBV, steps = logits_TBV.log_softmax(2).cpu(), steps_B.tolist()
-            for b, timed in enumerate(greedy(log_p_TBV, steps)):
-                yield int(numbers[b]), timed, log_p_TBV[: steps[b], b]
+    def _distinct(self, sequences: Sequence[TimedSequence]) -> list[TimedSequence]:
+        """Return the first sequence of each text; several differ by spaces alone."""
+        first: dict[str, TimedSequence] = {}
+        for timed in sequences:
+            first.setdefault(self.text(timed), timed)
+        return list(first.values())
+
+    @cached_property
+    def usual_levels(self) -> tuple[float, float] | None:
+        """The levels of training sentences (dB), where they matter and are known."""
+        matters = self.norm == "training" and isinstance(self.features, SoundFeatures)
+        return usual_levels(self.run) if matters else None
+
+    def _level_notes(self, x_TI: NDArray[Any]) -> list[Note]:
+        text = level_note(level_of(x_TI), self.usual_levels) if self.usual_levels else ""
+        return [Note("recordings of an unusual level", text)] if text else []
+
+    def words(self, timed: TimedSequence, log_p_TV: Tensor, begin: float = 0.0) -> tuple[list[Word], bool]:
+        """Return the words of decoded symbols, with times from the second `begin` on, and whether they are misplaced.
+
+        Clips of lips are longer than what is said in them; sound is trimmed to it.
+        """
+        symbols = emissions(log_p_TV, timed)
+        words = words_of(self.vocabulary, symbols, self.features.step * self.model.stride, begin)
+        untrimmed = isinstance(self.features, Lips) and not self.model.streaming
+        return words, are_misplaced(words, symbols, len(log_p_TV), untrimmed=untrimmed)
+
+    @cached_property
+    def misplaces_words(self) -> bool:
+        """Whether the model writes the words of most sentences of the validation where they are not spoken."""
+        try:
+            share = self.metrics.get("misplaced_words")
+        except RunError:  # a model that was built, or weights without metrics
+            return False
+        return share is not None and share > MOST_MISPLACED

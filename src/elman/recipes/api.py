@@ -11,6 +11,7 @@ from torch import nn
 from elman import inspection
 from elman.data.in_memory import source_files, without_folder
 from elman.errors import SettingError
+from elman.number_format import decimal
 from elman.predictors.base import Predictor
 from elman.recipes import run as runs
 from elman.recipes import use
@@ -68,7 +69,7 @@ def train(
         if watch:
             watch(progress)
         if log and progress.row:
-            log(f"step {progress.step}: loss {progress.loss:.4f}, {chosen.headline(progress.row['validation'])}")
+            log(f"step {progress.step}: loss {decimal(progress.loss)}, {chosen.headline(progress.row['validation'])}")
 
     if resume:
         trained = runs.resume(chosen, settings, place, watch=show, diagnose=diagnose)

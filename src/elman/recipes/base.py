@@ -63,6 +63,8 @@ class Recipe(ABC, Generic[S, D]):
         Options: the options of `elman predict`; None for a recipe that answers no single inputs.
         EvaluationOptions: the settings of `elman evaluate`; `evaluation` holds those of the evaluation at hand.
         lower_is_better: whether a lower `metric` is better.
+        tie_metric: the metric that decides between weights whose `metric` is equal, lower is better; empty: the first
+            ones are kept.
         examples: what the length of a data set counts, in the plural; the evaluation has the number under this key.
         sample_size: the number of examples that a diagnosis looks at; None: it needs all.
         evaluation_files: what `elman evaluate --out FOLDER` writes, in a few words; empty: --out is refused.
@@ -79,6 +81,7 @@ class Recipe(ABC, Generic[S, D]):
     Options: ClassVar[OptionsClass | None] = None
     EvaluationOptions: ClassVar[OptionsClass] = Settings
     lower_is_better: ClassVar[bool] = True
+    tie_metric: ClassVar[str] = ""
     examples: ClassVar[str] = "examples"
     sample_size: ClassVar[int | None] = None
     evaluation_files: ClassVar[str] = ""

@@ -25,11 +25,13 @@ from elman.evaluation.metrics.captions import cider, exact_match
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
 from elman.modules import RESNETS
+from elman.number_format import decimal, percent
 from elman.plots.attention_overlay import overlay_paths
 from elman.predictors.options import CaptionOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
+from elman.storage.files import exists
 from elman.storage.ragged import RaggedArrays
 from elman.training.task import Loss
 
@@ -248,7 +250,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
     def training_captions(self) -> list[list[str]]:
         """Return the captions of each training image; none where the run came without them."""
         try:
-            return read_captions(self.folder)[1]
+            return read_captions(self.folder, len(RaggedArrays.open(self.folder, "picture")))[1]
         except RunError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
@@ -263,7 +265,7 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
             raise DataError("one image cannot be shuffled", should="at least 2", found="1")
         captions, nats = self.captions(model, data, options)
         metrics = caption_evaluation(captions, data.texts, self.training_captions())
-        if data.folder == self.folder / "validation" and (self.folder / "held_out").exists():
+        if data.folder == self.folder / "validation" and exists(self.folder / "held_out"):
             held_out = CaptionDataset.open(self.folder / "held_out", self.vocabulary)
             metrics["held_out_exact"] = exact_match(self.captions(model, held_out, options)[0], held_out.texts)
             metrics["held_out_pictures"] = len(held_out)
@@ -285,8 +287,8 @@ class Caption(Recipe[CaptionSettings, CaptionDataset]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         return (
-            f"CIDEr {metrics['cider']:.3f}, {metrics['exact']:.1%} exact, "
-            f"{metrics['nats_per_symbol']:.3f} nats per symbol"
+            f"CIDEr {decimal(metrics['cider'], 3)}, {percent(metrics['exact'])} exact, "
+            f"{decimal(metrics['nats_per_symbol'], 3)} nats per symbol"
         )
 
     def usage(self, run: str) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from elman.data.skipped import SkippedRows
 from elman.data.text.vocabularies import VOCABULARIES, load_vocabulary
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
+from elman.number_format import decimal, percent
 from elman.plots.confusion_matrix import draw_confusion_matrix
 from elman.plots.labels import legend_line
 from elman.predictors.options import ClassifyOptions
@@ -110,7 +111,7 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
             seed=s.seed,
             skip_bad=s.skip_bad,
         )
-        notes = self.reader_options.notes.lines()
+        notes = [*self.reader_options.notes.lines(), *description.get("notes", [])]
         return {**description, **({"notes": notes} if notes else {})}
 
     def examples_of(self, sources: Sequence[Path], limit: int | None = None) -> Iterator[Example]:
@@ -142,14 +143,14 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
         return Classifier(input_layer, encoder, form.labels.outputs, per_step=form.labels.target == "tags")
 
     def dataset(self, part: Part) -> LabelledPart:
-        training, validation = open_parts(self.folder)
+        training, validation = open_parts(self.folder, self.form, self.encoder.size if self.encoder else 0)
         return training if part == "training" else validation
 
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[LabelledPart, SkippedRows]:
         read, skipped = partial(self.examples_of, sources, limit), SkippedRows()
-        encode = make_encoder(self.form.labels, self.encoder)
+        encode = make_encoder(self.form.labels, self.encoder, recentring=self.form.recentring)
         part, _ = write_examples(folder, "evaluation", read, encode, skip_bad, skipped)
         self.form.check_steps(str(sources[0]), part.input.values.shape[1:])
         return part, skipped
@@ -207,8 +208,8 @@ class Classify(Recipe[ClassifySettings, LabelledPart]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         if "mse" in metrics:
-            return f"mean squared error {metrics['mse']:.4g}"
-        return f"accuracy {metrics['accuracy']:.1%}, {metrics['nats']:.4f} nats"
+            return f"mean squared error {decimal(metrics['mse'])}"
+        return f"accuracy {percent(metrics['accuracy'])}, {decimal(metrics['nats'])} nats"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [("Classify a new sequence", f"elman predict {run} FILE")]

@@ -23,12 +23,14 @@ from elman.errors import RunError, SettingError
 from elman.evaluation.backtest import evaluate_baselines, evaluate_forecaster, open_baselines
 from elman.evaluation.baselines.seasonal_naive import SeasonalNaive
 from elman.evaluation.result import Metrics
+from elman.number_format import decimal, percent
 from elman.plots.forecasts import draw_forecasts
 from elman.plots.labels import legend_line
 from elman.predictors.options import ForecastOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings
 from elman.settings import setting
+from elman.storage.files import exists
 from elman.storage.run_directory import RunDirectory
 from elman.training.task import Loss
 
@@ -105,7 +107,7 @@ class Forecast(Recipe[ForecastSettings, Windows]):
     @cached_property
     def panel(self) -> Panel:
         """The series of the run, those of the training and of the validation part."""
-        if not (self.folder / "values.values.npy").exists():
+        if not exists(self.folder / "values.values.npy"):
             raise RunError(f"{self.folder} came without its series", hint="name a file behind the run")
         return Panel.open(self.folder, self.facts)
 
@@ -138,6 +140,7 @@ class Forecast(Recipe[ForecastSettings, Windows]):
         return {
             **spec.described(panel),
             **{name.replace(" ", "_"): count for name, count in table.counts.items()},
+            **({"notes": table.notes} if table.notes else {}),
             **skipped_rows(table),
             **({"skipped_series": skipped_series} if skipped_series else {}),
         }
@@ -222,9 +225,9 @@ class Forecast(Recipe[ForecastSettings, Windows]):
     def headline(metrics: Metrics) -> str:
         mase, coverage = metrics["mase"], next(name for name in metrics if name.startswith("coverage"))
         return (
-            f"CRPS {metrics['crps']:.4f}, MSE {metrics['mse']:.4f}, "
-            + (f"MASE {mase:.3f}, " if mase is not None else "")
-            + f"{metrics[coverage]:.0%} in the {coverage.removeprefix('coverage_')} % interval"
+            f"CRPS {decimal(metrics['crps'])}, MSE {decimal(metrics['mse'])}, "
+            + (f"MASE {decimal(mase, 3)}, " if mase is not None else "")
+            + f"{percent(metrics[coverage], 0)} in the {coverage.removeprefix('coverage_')} % interval"
         )
 
     def usage(self, run: str) -> list[tuple[str, str]]:

@@ -19,9 +19,11 @@ from elman.data.text.vocabularies import VOCABULARIES, Vocabulary, build_vocabul
 from elman.errors import BrokenRun, SettingError
 from elman.evaluation.result import Metrics
 from elman.layers import LAYERS
+from elman.number_format import decimal
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, ValidationSettings, VocabularySettings
 from elman.settings import setting
+from elman.storage.files import exists
 from elman.training.task import Loss
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
     def parts(self) -> dict[Part, TokenFile]:
         """The text for training, and the text for validation."""
         text, separate = TokenFile.open(self.folder / TEXT), self.folder / VALIDATION
-        pair = (text, TokenFile.open(separate)) if separate.exists() else text.split(self.settings.validation)
+        pair = (text, TokenFile.open(separate)) if exists(separate) else text.split(self.settings.validation)
         size = self.vocabulary.size
         for part in pair:
             if part.vocabulary_size != size:
@@ -177,9 +179,12 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
 
     def sample(self, data: TokenFile) -> tuple[list[Window], int]:
         """Return windows four times as long as those of training, which show what truncation loses."""
+        from elman.evaluation.metrics.perplexity import unscored_symbol
+
         window = 4 * self.settings.window
         rows = max(1, min(SAMPLE_ROWS, (len(data) - 1) // window))
-        streams = Streams(data, batch_size=rows, window=window, drop=False)
+        unscored = unscored_symbol(self.vocabulary)
+        streams = Streams(data, batch_size=rows, window=window, drop=False, unscored=unscored)
         return list(islice(streams, SAMPLE_BATCHES)), self.settings.window
 
     def predictor(self, model: LanguageModel) -> LanguageModelPredictor:
@@ -190,9 +195,9 @@ class LanguageModelling(Recipe[LanguageModelSettings, TokenFile]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         if "bits_per_character" in metrics:
-            return f"{metrics['bits_per_character']:.3f} bits per character"
+            return f"{decimal(metrics['bits_per_character'], 3)} bits per character"
         perplexity = metrics["perplexity"]
-        return "perplexity: overflow" if perplexity is None else f"perplexity {perplexity:.1f}"
+        return "perplexity: overflow" if perplexity is None else f"perplexity {decimal(perplexity, 1)}"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [("Generate text", f"elman generate {run} --length 500 --temperature 0.8")]

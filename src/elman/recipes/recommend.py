@@ -26,6 +26,7 @@ from elman.data.sessions.readers import EventSettings, read_events
 from elman.data.skipped import SkippedRows
 from elman.errors import BrokenRun, DataError
 from elman.evaluation.result import Metrics
+from elman.number_format import decimal
 from elman.predictors.options import RecommendOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings
@@ -121,6 +122,7 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
         return {
             "sources": [str(source) for source in sources] or [builtin.NAME],
             "columns": events.columns,
+            **({"notes": events.notes} if events.notes else {}),
             "events": len(events),
             **skipped_rows(events),
             **facts,
@@ -234,7 +236,7 @@ class Recommend(Recipe[RecommendSettings, RaggedArrays]):
     @staticmethod
     def headline(metrics: Metrics) -> str:
         name = next(name for name in (*metrics, "recall") if name.startswith("recall"))
-        return f"Recall@{name.split('_')[1]} {metrics[name]:.4f}"
+        return f"Recall@{name.split('_')[1]} {decimal(metrics[name])}"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [

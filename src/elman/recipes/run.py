@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.in_memory import without_folder
-from elman.errors import BrokenRun, RunError, SettingError
+from elman.errors import BrokenRun, RunError, shell_word
+from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
+from elman.recipes.former_names import setting_names, with_current_names
 from elman.recipes.registry import AnyRecipe
 from elman.recipes.use import build, own_data, read_settings
-from elman.storage import format_1
+from elman.storage.files import exists
 from elman.storage.run_directory import RunDirectory
 from elman.training.checkpoint import to_device
 from elman.training.device import choose_device
-from elman.training.loop import Outcome, TrainingProgress, Watch, train
+from elman.training.loop import Outcome, TrainingProgress, Watch, restored_random_states, train
 from elman.training.run_report import described, write_report
 from elman.training.settings import TrainingSettings
 from elman.training.task import Loss, Task
@@ -48,7 +49,7 @@ class Trained:
 def free_directory(recipe: str) -> Path:
     """Return the first name under runs/ that is free."""
     paths = (Path("runs") / f"{recipe}-{number}" for number in range(1, 1_000_000))
-    return next(path for path in paths if not path.exists())
+    return next(path for path in paths if not exists(path))
 
 
 def start(
@@ -77,8 +78,7 @@ def start(
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
     """
-    _refuse_old_names(recipe, settings)
-    parsed = recipe.Settings.parse(settings)
+    parsed = recipe.Settings.parse(with_current_names(settings, setting_names(recipe.name), recipe.Settings))
     choose_device(parsed.device)
 
     def fill(folder: Path) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def start(
     if say:
         for line in described(run.config["data"]):
             say(line)
-    return _train(recipe(parsed, run.path), run, resume=False, watch=watch, diagnose=diagnose)
+    return _train(recipe(parsed, run.path), run, resume=False, watch=watch, diagnose=diagnose, say=say)
 
 
 def _counts(recipe: AnyRecipe) -> dict[str, Any]:
@@ -105,23 +105,6 @@ def _counts(recipe: AnyRecipe) -> dict[str, Any]:
         f"training_{recipe.examples}": len(training),
         f"validation_{recipe.examples}": len(validation),
     }
-
-
-def _refuse_old_names(recipe: type[AnyRecipe], settings: Mapping[str, Any]) -> None:
-    """Name the new name of a setting of format 1.
-
-    Raises:
-        SettingError: a setting has an old name.
-    """
-    new_names = {**format_1.SHARED_SETTINGS, **format_1.SETTINGS.get(recipe.name, {})}
-    for name in settings:
-        if name in new_names and name not in recipe.Settings.meanings():
-            raise SettingError(
-                f"the setting {name} has another name now",
-                should=new_names[name],
-                found=name,
-                hint=f"--set {new_names[name]}={settings[name]}",
-            )
 
 
 def resume(
@@ -154,10 +137,9 @@ def resume(
             hint=f"elman train {run.config['recipe']} --out {out} --resume",
         )
     before = read_settings(recipe, run)
-    asked = dict(settings)
+    asked = with_current_names(settings, setting_names(recipe.name), recipe.Settings)
     if any(name in asked for name in BUDGET):
         asked = {**dict.fromkeys(BUDGET), **asked}
-    _refuse_old_names(recipe, settings)
     after = before.changed(asked)
     before.refuse_fixed_changes(after)
     run = run.with_settings(after.as_dict())
@@ -172,11 +154,15 @@ def _train(
     resume: bool,
     watch: Watch | None,
     diagnose: int,
+    say: Callable[[str], None] | None = None,
 ) -> Trained:
     settings: TrainingSettings = recipe.settings
     torch.manual_seed(settings.seed)
     model = build(recipe).to(choose_device(settings.device))
     task = task_of(recipe, run, model)
+    # Before the training, so that a time budget ends when it says.
+    with restored_random_states(), progress_lines(say or (lambda line: None)):
+        baselines = recipe.baselines(recipe.dataset("validation"))
     outcome = train(
         task,
         settings,
@@ -188,7 +174,6 @@ def _train(
         probes=[_horizon_probe(task, diagnose)] if diagnose else [],
         autopsy=_explain_non_finite,
     )
-    baselines = recipe.baselines(recipe.dataset("validation"))
     headline = _checked(recipe.headline, run)
     write_report(
         run,
@@ -216,7 +201,7 @@ def _explain_non_finite(model: nn.Module, again: Callable[[], Tensor]) -> str | 
 
 def commands(recipe: AnyRecipe) -> list[tuple[str, str]]:
     """Return what can be done with a run, and the commands for it: those of the recipe, and those that all have."""
-    path = shlex.quote(str(recipe.folder))
+    path = shell_word(recipe.folder)
     return [
         *recipe.usage(path),
         (
@@ -255,7 +240,7 @@ def task_of(recipe: AnyRecipe, run: RunDirectory, model: nn.Module) -> Task:
         own_data(run, lambda: recipe.dataset("validation")),
     )
     run.check_data(training.fingerprint, "data")
-    if not run.checkpoint.exists():
+    if not exists(run.checkpoint):
         recipe.initialise(model, training)
     device = choose_device(recipe.settings.device)
     batches = recipe.batches(training)
@@ -272,6 +257,7 @@ def task_of(recipe: AnyRecipe, run: RunDirectory, model: nn.Module) -> Task:
         lower_is_better=recipe.lower_is_better,
         default_minutes=recipe.default_minutes,
         unit=recipe.unit,
+        tie_metric=recipe.tie_metric,
     )
 
 

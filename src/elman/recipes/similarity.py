@@ -21,6 +21,7 @@ from elman.data.skipped import SkippedRows
 from elman.evaluation.baselines.word_overlap import OverlapBaselines
 from elman.evaluation.metrics.agreement import agreement, partner_rank
 from elman.evaluation.result import Metrics
+from elman.number_format import decimal, percent
 from elman.predictors.options import SimilarityOptions
 from elman.recipes.base import Part, Recipe, skipped_rows
 from elman.recipes.network_settings import NetworkSettings, SkipBadSettings, ValidationSettings
@@ -105,6 +106,7 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
             "validation_from": s.validation_source("a random split"),
             "words": len(words),
             "scores": str(scale),
+            **({"notes": sorted(table.notes)} if table else {}),
             **skipped_rows(table, held_out),
         }
 
@@ -172,8 +174,8 @@ class Similarity(Recipe[SimilaritySettings, PairDataset]):
 
     @staticmethod
     def headline(metrics: Metrics) -> str:
-        accuracy = f", accuracy {metrics['accuracy']:.1%}" if "accuracy" in metrics else ""
-        return f"Pearson {metrics['pearson']:.3f}, Spearman {metrics['spearman']:.3f}{accuracy}"
+        accuracy = f", accuracy {percent(metrics['accuracy'])}" if "accuracy" in metrics else ""
+        return f"Pearson {decimal(metrics['pearson'], 3)}, Spearman {decimal(metrics['spearman'], 3)}{accuracy}"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
@@ -18,17 +18,28 @@ from elman.data.in_memory import RowFormat
 from elman.data.notes import FileNotes
 from elman.data.skipped import SkippedRows
 from elman.data.speech import builtin
-from elman.data.speech.dataset import MAX_STRIDE, FeatureScale, SpeechDataset, load_extractor
+from elman.data.speech.ctc_length import known_symbols, numbers_that_fit
+from elman.data.speech.dataset import (
+    MAX_STRIDE,
+    NORMS,
+    SAMPLE,
+    FeatureScale,
+    SpeechDataset,
+    load_extractor,
+    longest_sentence,
+)
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.features import extract_features, write_features
+from elman.data.speech.features import extract_features, keep_sentences, write_features
+from elman.data.speech.normalisation import Moments
 from elman.data.speech.preparation import prepare_speech
 from elman.data.speech.sources import SAMPLE_RATE, Sentences, check_default_data, rows_of, sentences
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.vocabularies import Vocabulary, load_vocabulary
 from elman.errors import SettingError
-from elman.evaluation.metrics.word_errors import error_rates
+from elman.evaluation.metrics.word_errors import SentenceAnswer, error_rates, transcript_metrics
 from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
+from elman.number_format import percent
 from elman.predictors.options import TranscribeOptions
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
@@ -37,13 +48,15 @@ from elman.storage.ragged import RaggedArrays
 from elman.training.task import Loss
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from elman.data.speech.batches import SpeechBatch
     from elman.models.transcriber import Transcriber
     from elman.predictors.transcriber import TranscriptionPredictor
 
 BEAM_WIDTH = 8  # of an evaluation
+MAX_LEVEL_ERROR = 3.0  # nats, 13 decibels
 CHUNK = 64  # sentences of an evaluation that are transcribed together
-NORMS = ("auto", "utterance", "speaker", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +78,10 @@ class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings
     pca_components: int = setting(96, "video: principal components of a frame", low=1, high=4096, fixed=True)
     augmented_copies: int = setting(1, "video: versions of a clip, shifted by pixels", low=1, high=100, fixed=True)
     feature_norm: str = setting(
-        "auto", "unit of mean and deviation; auto: utterance, or training if streaming", choices=NORMS, fixed=True
+        "auto",
+        "unit of mean and deviation, or a running level; auto: utterance, or if streaming level (video: training)",
+        choices=("auto", *NORMS),
+        fixed=True,
     )
     streaming: bool = setting(False, "unidirectional, so that it can transcribe a stream", fixed=True)
     hidden: int = setting(128, "units of a layer and direction", low=1, high=65536, fixed=True)
@@ -88,17 +104,32 @@ class TranscribeSettings(ValidationSettings, SkipBadSettings, VocabularySettings
 
     def check(self) -> None:
         super().check()
-        if self.streaming and self.feature_norm not in ("auto", "training"):
+        if self.streaming and self.feature_norm not in ("auto", "training", "level"):
             raise SettingError(
                 "a stream cannot be normalised by its own mean",
-                should="feature_norm=training with streaming=true",
+                should="feature_norm=level or feature_norm=training with streaming=true",
                 found=f"feature_norm={self.feature_norm}",
+            )
+        if self.input == "video" and self.feature_norm == "level":
+            raise SettingError(
+                "video has no level of sound",
+                should="another feature_norm with input=video",
+                found="feature_norm=level",
             )
 
     @property
     def norm(self) -> str:
-        """What the features are normalised by: "utterance", "speaker" or "training"."""
-        return ("training" if self.streaming else "utterance") if self.feature_norm == "auto" else self.feature_norm
+        """What the features of a new run are normalised by, one of `NORMS`."""
+        if self.feature_norm != "auto":
+            return self.feature_norm
+        if not self.streaming:
+            return "utterance"
+        return "level" if self.input == "sound" else "training"
+
+    @property
+    def early_norm(self) -> str:
+        """What the features of a run are normalised by that does not say so: an earlier version had no level."""
+        return "training" if self.norm == "level" else self.norm
 
     @property
     def flat_epochs(self) -> float:
@@ -121,7 +152,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     example = "elman train transcribe train.tsv --set validation_data=valid.tsv --minutes 20 --out runs/speech"
     Settings, Options = TranscribeSettings, TranscribeOptions
     rows = RowFormat(("path", "text"), files="path")
-    unit, examples = "symbols", "sentences"
+    unit, examples, tie_metric = "symbols", "sentences", "nats_per_symbol"
     sample_size = 8
     evaluation_files = "references and transcripts"
     default_minutes = 5.0
@@ -129,6 +160,11 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     @property
     def metric(self) -> str:
         return "word_error_rate" if self.settings.vocabulary == "words" else "character_error_rate"
+
+    @cached_property
+    def norm(self) -> str:
+        """What the features of the run are normalised by, one of `NORMS`."""
+        return FeatureScale.open(self.folder).norm or self.settings.early_norm
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -149,7 +185,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             vocabulary=s.vocabulary,
             vocabulary_size=s.vocabulary_size,
             skip_bad=s.skip_bad,
-            by_speaker=s.norm == "speaker",
+            norm=s.norm,
             copies=s.augmented_copies,
             stride=s.stride,
         )
@@ -176,7 +212,9 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             mean=scale.mean,
             deviation=scale.deviation,
             streaming=s.streaming,
-            utterance_norm=s.norm == "utterance",
+            utterance_norm=self.norm == "utterance",
+            gain_control=self.norm == "level",
+            max_level_error=MAX_LEVEL_ERROR,
             hidden=s.hidden,
             layers=s.layers,
             **s.layer(),
@@ -188,16 +226,34 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
             max_frequency_warp=s.max_frequency_warp if s.input == "sound" else 0.0,
         )
 
+    def initialise(self, model: Transcriber, training: SpeechDataset) -> None:
+        """Set mean and deviation to those of the features after gain control, if there is any."""
+        if model.gain_control is None:
+            return
+        import torch
+
+        numbers = range(0, len(training), max(1, len(training) // SAMPLE))
+        sentences = (torch.from_numpy(training.input[n].astype(np.float32))[:, None] for n in numbers)
+        moments = Moments.of(model.controlled(x_T1I)[:, 0].numpy() for x_T1I in sentences)
+        model.set_scale(moments.mean.tolist(), moments.deviation.tolist())
+
     def dataset(self, part: Part) -> SpeechDataset:
-        return SpeechDataset.open(self.folder, part)
+        return SpeechDataset.open(self.folder, part, self.vocabulary.size)
 
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
     ) -> tuple[SpeechDataset, SkippedRows]:
         rows, skipped = islice(rows_of(sources, self.settings.columns), limit), SkippedRows()
         options: dict[str, Any] = {"skip_bad": skip_bad, "on_skip": skipped.add, "notes": FileNotes()}
-        part = extract_features(rows, load_extractor(self.folder), **options)
-        return write_features(folder, part, by_speaker=self.settings.norm == "speaker")[0], skipped
+        features = extract_features(rows, load_extractor(self.folder), **options)
+        part, _ = write_features(folder, features, by_speaker=self.norm == "speaker")
+        symbols = (known_symbols(self.vocabulary, text) for text in part.texts)
+        stride = FeatureScale.open(self.folder).stride
+        on_skip = skipped.add
+        numbers = numbers_that_fit(
+            part.names, part.input.lengths, symbols, stride, skip_bad=skip_bad, on_skip=on_skip, trained=True
+        )
+        return keep_sentences(folder, part, numbers), skipped
 
     def batches(self, training: SpeechDataset) -> BucketBatches[SpeechBatch]:
         from elman.data.speech.batches import speech_batch
@@ -212,25 +268,44 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         return Loss(model.loss(*batch, flat_start=flat_start) / max(1, symbols), symbols)
 
     def measure(self, model: Transcriber, data: SpeechDataset) -> Metrics:
-        return error_rates(self.predictor(model).transcribe(data.features(range(len(data)))), data.texts)
+        measured = {n: answer for n, answer, _ in self._answers(self.predictor(model), data, range(len(data)))}
+        return self._metrics([measured[n] for n in range(len(data))], data)
+
+    def _answers(
+        self, predictor: TranscriptionPredictor, data: SpeechDataset, numbers: Sequence[int]
+    ) -> Iterator[tuple[int, SentenceAnswer, Tensor]]:
+        """Yield the places of sentences in `numbers`, in any order, with their answers and log-probabilities."""
+        from elman.decoding.ctc import ctc_nats
+
+        for n, timed, log_p_TV, _ in predictor.decoder.decode(data.features(numbers)):
+            symbols = known_symbols(self.vocabulary, data.texts[numbers[n]]) + 1
+            _, misplaced = predictor.words(timed, log_p_TV)
+            yield n, SentenceAnswer(predictor.text(timed), ctc_nats(log_p_TV, symbols.tolist()), misplaced), log_p_TV
+
+    def _metrics(self, answers: Sequence[SentenceAnswer], data: SpeechDataset) -> Metrics:
+        sizes = [len(known_symbols(self.vocabulary, text)) for text in data.texts]
+        return transcript_metrics(answers, data.texts, sizes)
 
     def evaluate(self, model: Transcriber, data: SpeechDataset, *, out: Path | None) -> dict[str, Any]:
-        """Return the error rates of greedy decoding and of a beam search."""
+        """Return the metrics of greedy decoding, and the error rates of a beam search."""
         predictor = self.predictor(model)
         beam = predictor.beam_search(BEAM_WIDTH)
 
-        def transcribe(numbers: Sequence[int]) -> list[tuple[str, str]]:
-            decoded = predictor.decode(data.features(numbers))
-            return [(predictor.text(timed), predictor.text(beam.search(scores)[0])) for timed, scores in decoded]
+        def transcribe(numbers: Sequence[int]) -> list[tuple[str, ...]]:
+            rows: dict[int, tuple[str, ...]] = {}
+            for n, answer, log_p_TV in self._answers(predictor, data, numbers):
+                rows[n] = answer.text, predictor.text(beam.search(log_p_TV)[0]), *answer.measured()
+            return [rows[n] for n in range(len(numbers))]
 
         weights = hashlib.sha256(self.run.model.read_bytes()).hexdigest()[:12]  # others make other transcripts
-        keys = list(zip(data.names, data.texts, strict=True))
-        file, names = out and out / f"transcripts-{weights}.jsonl", ("path", "reference", "greedy", "beam_search")
-        transcripts = resumed_answers(keys, transcribe, file, names=names, chunk=CHUNK)
-        greedy, by_beam = (error_rates([pair[n] for pair in transcripts], data.texts) for n in (0, 1))
+        keys, file = list(zip(data.names, data.texts, strict=True)), out and out / f"transcripts-{weights}.jsonl"
+        names = ("path", "reference", "greedy", "beam_search", "nats", "misplaced_words")
+        rows = resumed_answers(keys, transcribe, file, names=names, chunk=CHUNK)
+        by_beam = error_rates([row[1] for row in rows], data.texts)
         return {
-            **greedy,
+            **self._metrics([SentenceAnswer.read(text, *measured) for text, _, *measured in rows], data),
             **{f"{name}_by_beam": by_beam[name] for name in ("character_error_rate", "word_error_rate")},
+            **predictor.decoder.long_recordings(data.features(range(len(data)))),
         }
 
     def baselines(self, data: SpeechDataset) -> dict[str, Metrics]:
@@ -238,7 +313,7 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
         return {"most frequent transcript": error_rates([text] * len(data), data.texts)}
 
     def sample(self, data: SpeechDataset) -> tuple[list[SpeechBatch], None]:
-        from elman.data.speech.batches import known_symbols, speech_batch
+        from elman.data.speech.batches import speech_batch
 
         symbols = RaggedArrays.of(known_symbols(self.vocabulary, text) for text in data.texts[: self.sample_size])
         return [speech_batch(data.input, symbols, np.arange(len(symbols)))], None
@@ -246,15 +321,16 @@ class Transcribe(Recipe[TranscribeSettings, SpeechDataset]):
     def predictor(self, model: Transcriber) -> TranscriptionPredictor:
         from elman.predictors.transcriber import TranscriptionPredictor
 
-        features, by_speaker = load_extractor(self.folder), self.settings.norm == "speaker"
-        return TranscriptionPredictor(model, self.folder, self.vocabulary, features, by_speaker=by_speaker)
+        features, longest = load_extractor(self.folder), longest_sentence(self.folder)
+        return TranscriptionPredictor(model, self.folder, self.vocabulary, features, norm=self.norm, longest=longest)
 
     @staticmethod
     def headline(metrics: Metrics) -> str:
-        return f"{metrics['character_error_rate']:.1%} of characters, {metrics['word_error_rate']:.1%} of words wrong"
+        characters, words = (percent(metrics[f"{unit}_error_rate"]) for unit in ("character", "word"))
+        return f"{characters} of characters, {words} of words wrong"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
-        return [
-            ("Transcribe files", f"elman predict {run} FILE ... --set times=true"),
-            ("Transcribe a stream (a run with streaming=true)", f"arecord -f S16_LE -r RATE | elman predict {run} -"),
-        ]
+        commands = [("Transcribe files", f"elman predict {run} FILE ... --set times=true")]
+        if self.settings.streaming and isinstance(features := load_extractor(self.folder), SoundFeatures):
+            commands.append(("Transcribe a stream", f"arecord -f S16_LE -r {features.rate} | elman predict {run} -"))
+        return commands

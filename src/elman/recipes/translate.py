@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +29,12 @@ from elman.evaluation.metrics.translation import (
 )
 from elman.evaluation.result import Metrics
 from elman.evaluation.resumed_answers import resumed_answers
+from elman.number_format import decimal
 from elman.predictors.options import TranslateOptions
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings, VocabularySettings
 from elman.settings import Settings, setting
+from elman.storage.files import exists, temporary_folder
 from elman.training.task import Loss
 
 if TYPE_CHECKING:
@@ -123,10 +124,10 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
         s, skipped = self.settings, SkippedRows()
         kind = s.vocabulary if s.vocabulary != "auto" else "bpe" if sources else "characters"
         other = [Path(name) for name in s.validation_data]
-        with TemporaryDirectory(dir=self.folder) as folder:
+        with temporary_folder(self.folder) as folder:
             pairs, validation = split_parallel(
                 sources,
-                Path(folder),
+                folder,
                 share=s.validation,
                 validation_data=other,
                 seed=s.seed,
@@ -140,7 +141,8 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
                 parts, self.folder, kind=kind, size=s.vocabulary_size, joint=s.joint_vocabulary
             )
             short = partial(vocabularies.encode_short, max_symbols=s.max_symbols, skipped=skipped)
-            training = ParallelDataset.write(self.folder, (encoded for _, encoded in short(pairs)))
+            ParallelDataset.write(self.folder, (encoded for _, encoded in short(pairs)))
+            training = ParallelDataset.open(self.folder, (vocabularies.source.size, vocabularies.target.size))
             write_validation_pairs(self.folder / "validation.json", (pair for pair, _ in short(validation)))
         return {
             "vocabulary": ", ".join(dict.fromkeys(f"{v.size} {v.kind}" for v in vocabularies)),
@@ -169,8 +171,13 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
 
     def dataset(self, part: Part) -> ParallelDataset:
         if part == "training":
-            return ParallelDataset.open(self.folder)
-        return ParallelDataset.of(read_validation_pairs(self.folder / "validation.json"), self.vocabularies)
+            source, target = self.vocabularies
+            return ParallelDataset.open(self.folder, (source.size, target.size))
+        # config.json is written last: while a run is prepared there is none.
+        data = self.run.config["data"] if exists(self.folder / "config.json") else {}
+        count = data.get("validation_pairs")
+        pairs = read_validation_pairs(self.folder / "validation.json", count if type(count) is int else None)
+        return ParallelDataset.of(pairs, self.vocabularies)
 
     def read(
         self, sources: Sequence[Path], folder: Path, *, skip_bad: bool, limit: int | None
@@ -248,7 +255,7 @@ class Translate(Recipe[TranslateSettings, ParallelDataset]):
 
     @staticmethod
     def headline(metrics: Metrics) -> str:
-        return f"{metrics['nats_per_symbol']:.3f} nats per symbol"
+        return f"{decimal(metrics['nats_per_symbol'], 3)} nats per symbol"
 
     def usage(self, run: str) -> list[tuple[str, str]]:
         return [

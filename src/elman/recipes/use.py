@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from elman.data.skipped import SkippedRows
-from elman.errors import BrokenRun, ElmanError, NonFiniteError, RunError, SettingError
+from elman.errors import ElmanError, NonFiniteError, RunError, SettingError
+from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
-from elman.predictors.base import Predictor, non_finite_output
+from elman.modules.recurrent_stack import frozen_weights
+from elman.predictors.base import Predictor, non_finite_output, non_finite_weights
+from elman.recipes import former_names
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
 from elman.settings import Settings
 from elman.storage import tensors
+from elman.storage.files import exists, temporary_folder
 from elman.storage.run_directory import RunDirectory
 from elman.training.settings import TrainingSettings
 
@@ -87,7 +91,7 @@ def own_data(run: RunDirectory, open_part: Callable[[], D]) -> D:
 
 def trained_model(recipe: AnyRecipe, run: RunDirectory) -> nn.Module:
     """Return the model of a run with its best weights, on the CPU; raises as `load`."""
-    if not run.model.exists():
+    if not exists(run.model):
         raise RunError(
             f"{run.path} has no weights yet",
             should="a run with at least one evaluation",
@@ -97,15 +101,12 @@ def trained_model(recipe: AnyRecipe, run: RunDirectory) -> nn.Module:
     # The sizes are compared before the model takes memory: config.json is untrusted.
     expected = {name: tuple(t.shape) for name, t in build(recipe, device="meta").state_dict().items()}
     shapes, _ = tensors.header(run.model)
-    wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
-    if wrong:
-        raise BrokenRun(
-            f"{run.model} does not fit config.json",
-            should=f"{wrong[0]} of size {expected.get(wrong[0], 'none')}",
-            found=f"size {shapes.get(wrong[0], 'none')}",
-        )
+    tensors.refuse_other_shapes(run.model, expected, shapes)
     model = build(recipe)
     weights, _ = tensors.read(run.model)
+    for name, weight in weights.items():
+        if not bool(torch.isfinite(weight).all()):
+            raise non_finite_weights(run.path, name)
     model.load_state_dict(weights)
     return model.eval()
 
@@ -144,7 +145,8 @@ def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, d
             found=f"a run of {recipe.name}",
             hint=f"elman generate {run}" if recipe.name == "language-model" else None,
         )
-    parsed = recipe.Options.parse(options)
+    names = former_names.OPTIONS.get(recipe.name, {})
+    parsed = recipe.Options.parse(former_names.with_current_names(options, names, recipe.Options))
     return recipe.predictor(trained_model(recipe, directory)), dict(vars(parsed))
 
 
@@ -155,6 +157,7 @@ def evaluate(
     out: Path | None = None,
     skip_bad: bool = False,
     options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a trained run, beside trivial predictors.
 
@@ -164,6 +167,7 @@ def evaluate(
         out: a folder for drawings or transcripts, if the recipe has any.
         skip_bad: skip broken rows and files of `data`, and count them.
         options: settings of the evaluation, which may be text; a recipe has its own, or none.
+        say: is called with a line about the progress every ten seconds.
 
     Returns:
         The metrics by name, the number of examples, with `skip_bad` the number of "skipped_rows" and under "skipped"
@@ -185,9 +189,10 @@ def evaluate(
         if refused:
             raise SettingError(f"{flag} is not for {run}", found=flag, hint=hint)
     model, skipped = trained_model(recipe, directory), SkippedRows()
-    with TemporaryDirectory() as folder, torch.no_grad():
+    lines = progress_lines(say or (lambda line: None))
+    with temporary_folder() if data else nullcontext(Path()) as folder, torch.no_grad(), frozen_weights(), lines:
         if data:
-            part, skipped = recipe.read(data, Path(folder), skip_bad=skip_bad, limit=None)
+            part, skipped = recipe.read(data, folder, skip_bad=skip_bad, limit=None)
         else:
             part = own_data(directory, recipe.evaluation_data)
         metrics = dict(recipe.evaluate(model, part, out=_created(out)))
@@ -288,9 +293,9 @@ def diagnosable(run: str | Path, sources: Sequence[Path] = ()) -> Diagnosable:
 
 
 def _sample(recipe: AnyRecipe, run: RunDirectory, sources: Sequence[Path]) -> Sample:
-    with TemporaryDirectory() as folder:
+    with temporary_folder() if sources else nullcontext(Path()) as folder:
         if sources:
-            data, _ = recipe.read(sources, Path(folder), skip_bad=False, limit=recipe.sample_size)
+            data, _ = recipe.read(sources, folder, skip_bad=False, limit=recipe.sample_size)
         else:
             data = own_data(run, lambda: recipe.dataset("validation"))
         batches, window = recipe.sample(data)

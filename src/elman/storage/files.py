@@ -14,20 +14,82 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from elman.errors import BrokenRun, RunError
+from elman.errors import BrokenRun, ElmanError, RunError, first_line, valid_unicode
 
 BESIDE = ".new"
 """The suffix of a file that is being written."""
 
 LARGEST_JSON = 16 * 2**20
-"""The most bytes of JSON that are read; files of elman are far smaller."""
+"""The most bytes of JSON that are read, where a file has no limit of its own; files of elman are far smaller."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def exists(path: str | Path) -> bool:
+    """Return whether something is at a path; false where the system refuses to look, as for a name that is too long.
+
+    The methods of `Path` differ between versions of Python: some raise an OSError.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: str | Path) -> bool:
+    """Return whether a regular file is at a path, or a link to one; false as `exists`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: str | Path) -> bool:
+    """Return whether a folder is at a path, or a link to one; false as `exists`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_link(path: str | Path) -> bool:
+    """Return whether a symbolic link is at a path; false as `exists`."""
+    return os.path.islink(path)  # noqa: PTH114
+
+
+def absence(path: str | Path, missing: str = "no file of this name") -> str:
+    """Return why `exists` is false: `missing`, or what the system says, such as "Permission denied"."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return missing
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:  # a zero byte, or a name that the file system cannot have
+        return str(error)
+    return "something that appeared meanwhile"
+
+
+@contextmanager
+def temporary_folder(within: Path | None = None) -> Iterator[Path]:
+    """Give a folder that is removed at the end, in `within` or in the system's folder for temporary files.
+
+    Raises:
+        RunError: there is no such folder that can be written to.
+    """
+    try:
+        folder = TemporaryDirectory(dir=within, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise RunError(
+            "there is no folder for temporary files",
+            should=f"a writable folder {within or 'such as /tmp, or the one that TMPDIR names'}",
+            found=error.strerror or str(error),
+            hint="free some space" if error.errno in _FULL else "TMPDIR=FOLDER elman ...",
+        ) from error
+    with folder as name:
+        try:
+            yield Path(name)
+        except RunError as error:
+            if name in error.what and isinstance(error.__cause__, OSError):
+                raise error.amended(hint="free some space there, or TMPDIR=FOLDER elman ...") from error.__cause__
+            raise
 
 
 @contextmanager
@@ -75,7 +137,16 @@ def _write_all(handle: int, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON with a key on each line, so that people and diffs can read it."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` by a text in UTF-8; what UTF-8 cannot encode in the name of a file becomes U+FFFD.
+
+    Raises:
+        RunError: as `written_beside`.
+    """
+    write_bytes(path, valid_unicode(text).encode())
 
 
 def checked_json(text: bytes) -> Any:
@@ -108,22 +179,33 @@ def read_checked(
 ) -> Any:
     """Read an untrusted file of a run, which holds what `should` says, of at most `largest` bytes.
 
-    A ValueError, TypeError or LookupError of `parse`, which converts the bytes, means that they are broken.
+    What `parse`, which converts the bytes, raises for unexpected values means that they are broken.
 
     Raises:
         BrokenRun: it is missing, too large, or broken.
     """
-    try:
+    with refused(path, should):
         size = path.stat().st_size
         if size > largest:
             raise BrokenRun(f"{path} is too large", should=f"at most {largest:,} bytes", found=f"{size:,} bytes")
         return parse(path.read_bytes())
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise BrokenRun(f"{path} is broken", should=should, found=str(error)[:200]) from error
+
+
+@contextmanager
+def refused(path: Path, should: str) -> Iterator[None]:
+    """Turn what reading an untrusted file of a run raises into one error.
+
+    Raises:
+        BrokenRun: the file is missing or broken, or memory is too small for it.
+    """
+    try:
+        yield
     except OSError as error:
-        raise BrokenRun(f"{path} cannot be read", should="a file", found=error.strerror) from error
+        raise BrokenRun(f"{path} cannot be read", should="a file", found=error.strerror or str(error)) from error
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError) as error:
+        if isinstance(error, ElmanError):
+            raise
+        raise BrokenRun(f"{path} is broken", should=should, found=first_line(error)) from error
 
 
 @contextmanager
@@ -159,7 +241,7 @@ def _create(beside: Path) -> int:
     try:
         return os.open(beside, _CREATE, 0o644)
     except FileExistsError:
-        if beside.is_symlink():
+        if is_link(beside):
             raise
         beside.unlink(missing_ok=True)
         return os.open(beside, _CREATE, 0o644)
@@ -193,6 +275,12 @@ def disk_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except ValueError as error:
+        if isinstance(error, ElmanError):
+            raise
+        raise RunError(  # a zero byte in the name, or a letter that the file system cannot have
+            f"{path} cannot be written", should="a valid name", found=str(error), hint="choose another name with --out"
+        ) from error
     except OSError as error:
         if error.errno in _FULL:
             raise RunError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.errors import BrokenRun, DataError
-from elman.storage.files import written_beside
+from elman.errors import BrokenRun, DataError, first_line
+from elman.storage.files import refused, written_beside
+
+LONGEST = 1 << 28
+"""The most sequences in one file; the end of each takes 8 bytes of memory."""
+
+_AT_ONCE = 1 << 16
 
 
 class RaggedArrays:
@@ -68,6 +74,14 @@ class RaggedArrays:
             hasher.update(np.ascontiguousarray(self.values[begin : begin + (1 << 16)]).data)
         return hasher.hexdigest()
 
+    def within(self, low: float, high: float) -> bool:
+        """Return whether all numbers, which are finite, lie from `low` to `high`; read piece by piece."""
+        if self.values.dtype == np.uint8 and low <= 0 and high >= 255:
+            return True
+        low, high = np.float64(low), np.float64(high)  # compared as such: a float32 has no 1e300
+        parts = (self.values[begin : begin + _AT_ONCE] for begin in range(0, len(self.values), _AT_ONCE))
+        return all(bool(((part >= low) & (part <= high)).all()) for part in parts)
+
     @classmethod
     def write(cls, folder: Path, name: str, arrays: Iterable[Any]) -> Self:
         """Write sequences one by one, as `growing` does, and map them.
@@ -90,8 +104,8 @@ class RaggedArrays:
         """
         values = read_array(folder / f"{name}.values.npy")
         ends = read_array(folder / f"{name}.ends.npy")
-        fits = ends.ndim == 1 and ends.dtype == np.int64 and len(ends) and values.ndim >= 1
-        if not (fits and ends[0] >= 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(values)):
+        fits = ends.ndim == 1 and ends.dtype == np.int64 and 0 < len(ends) <= LONGEST and values.ndim >= 1
+        if not (fits and ends[-1] == len(values) and _is_increasing(ends)):
             raise BrokenRun(
                 f"{folder}/{name}.ends.npy does not fit the values",
                 should=f"increasing ends up to {len(values) if values.ndim else 0}",
@@ -104,6 +118,12 @@ class RaggedArrays:
         """Delete the files of sequences."""
         for part in ("values", "ends"):
             (folder / f"{name}.{part}.npy").unlink()
+
+
+def _is_increasing(ends: NDArray[np.int64]) -> bool:
+    """Return whether ends begin at 0 or later and never fall, without a copy of them."""
+    parts = (ends[begin : begin + _AT_ONCE + 1] for begin in range(0, len(ends), _AT_ONCE))
+    return bool(ends[0] >= 0) and all(bool((part[1:] >= part[:-1]).all()) for part in parts)
 
 
 @contextmanager
@@ -163,10 +183,16 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises:
         BrokenRun: the file is missing, truncated, or not of this format.
     """
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError) as error:
-        raise BrokenRun(f"{path} is broken", should="an array of numbers", found=str(error)[:200]) from error
+    # NumPy's documentation does not say what it raises for a damaged header: it may be a tokenizer's error.
+    with refused(path, "an array of numbers"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return np.lib.format.open_memmap(path, mode="r")
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(first_line(error)) from error
 
 
 def _npy_header(like: NDArray[Any], count: int) -> bytes:

@@ -74,7 +74,8 @@ def _read(name: str, kind: Any, value: Any, bounds: Mapping[str, Any]) -> Any:
         if origin is list or parts[-1] is Ellipsis or len(parts) == len(value):
             return origin(_read(name, parts[0], part, bounds) for part in value)
     elif kind is Any or (origin not in (dict, list, tuple) and _is_valid(parts or (kind,), value, bounds)):
-        return value
+        # JSON has 1 where a float is 1.0; an integer beyond 64 bits is one that torch and NumPy cannot take.
+        return float(value) if type(value) is int and float in (parts or (kind,)) else value
     choices = f", not one of {', '.join(bounds['choices'])}" if "choices" in bounds else ""
     raise ValueError(f"{name} is {str(value)[:80]!r}{choices}")
 

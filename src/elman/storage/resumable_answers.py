@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from elman.errors import RunError
-from elman.storage.files import disk_errors, write_bytes
+from elman.storage.files import disk_errors, exists, write_bytes
 
 
 class ResumableAnswers:
@@ -31,7 +31,7 @@ class ResumableAnswers:
         self.done: list[tuple[str, ...]] = []
         self.names = tuple(names)
         try:
-            raw = file.read_bytes() if file.exists() else b""
+            raw = file.read_bytes() if exists(file) else b""
             whole = raw[: raw.rfind(b"\n") + 1]
             for line in whole.decode().split("\n")[:-1]:
                 row = json.loads(line)

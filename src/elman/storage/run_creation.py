@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from elman.errors import RunError
-from elman.storage.files import disk_errors, is_at, sync_folder
+from elman.storage.files import disk_errors, exists, is_at, is_dir, is_link, sync_folder
 
 UNFINISHED = ".unfinished"
 """The name of the staging folder in an empty directory, or the suffix of one beside a new directory."""
@@ -23,34 +26,45 @@ def refuse_occupied(path: Path) -> None:
     Raises:
         RunError: `path` holds a run or anything else.
     """
-    if not path.exists() and not path.is_symlink():
+    if not exists(path) and not is_link(path):
         return
-    if not path.is_dir():
+    if not is_dir(path):
         raise RunError(
-            f"--out {path} is {'a file' if path.exists() else 'a link to nothing'}",
+            f"--out {path} is {'a file' if exists(path) else 'a link to nothing'}",
             should=_FREE,
-            found="a file" if path.exists() else f"a link to {path.readlink()}",
+            found="a file" if exists(path) else f"a link to {path.readlink()}",
             hint="choose another --out",
         )
-    if (path / "config.json").exists():
+    if exists(path / "config.json"):
         raise RunError(
             f"--out {path} holds a run already",
             should=_FREE,
             found="its config.json",
             hint=f"resume it with --out {path} --resume, or choose another --out",
         )
-    names = sorted(entry.name for entry in path.iterdir())
-    if any(name != UNFINISHED for name in names):
-        raise RunError(
-            f"--out {path} is not empty", should=_FREE, found=", ".join(names[:5]), hint="choose another --out"
-        )
+    if names := listed(path):
+        raise RunError(f"--out {path} is not empty", should=_FREE, found=names, hint="choose another --out")
+
+
+def listed(folder: Path) -> str:
+    """Return some names of what is in a folder but for the staging folder, empty for none.
+
+    Raises:
+        RunError: the folder cannot be read.
+    """
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.name != UNFINISHED)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be read", should="a readable folder", found=error.strerror) from error
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 @contextmanager
 def staged(path: Path, folder: Path) -> Iterator[None]:
     """Create and lock an empty staging folder for a run at `path`, and remove it on failure.
 
-    The leftovers of a crash are removed. Of two processes, one is refused.
+    The leftovers of a crash are removed. Of two processes, one is refused. Signals that end the process (SIGTERM,
+    SIGHUP) end it after the folder is removed; after SIGKILL it stays until a run is created at `path` again.
 
     Raises:
         RunError: another process creates a run at `path`, or has created one, or it cannot be written.
@@ -70,22 +84,50 @@ def staged(path: Path, folder: Path) -> Iterator[None]:
                     found=f"a lock of another process on {folder.name}",
                     hint="wait for it, or choose another --out",
                 )
-            try:
+            with _removed_first(folder):
                 refuse_occupied(path)
                 with _nothing_to_resume():
                     with disk_errors(path):
                         empty(folder)
                     yield
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
             return
+
+
+class _Ended(BaseException):
+    """The process is to end by a signal."""
+
+
+@contextmanager
+def _removed_first(folder: Path) -> Iterator[None]:
+    """Remove a folder after an error, and before a signal ends the process."""
+    number = 0
+
+    def end(received: int, frame: FrameType | None) -> None:
+        nonlocal number
+        number = received
+        raise _Ended
+
+    main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if main and hasattr(signal, name)]
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, end)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
+        if number:
+            signal.raise_signal(number)
 
 
 def empty(folder: Path) -> None:
     """Remove the contents of a folder, but not the folder, which is locked."""
     for entry in list(folder.iterdir()):
-        if entry.is_dir() and not entry.is_symlink():
+        if is_dir(entry) and not is_link(entry):
             shutil.rmtree(entry)
         else:
             entry.unlink()

@@ -21,14 +21,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from elman.errors import BrokenRun, RunError
+from elman.errors import BrokenRun, RunError, valid_unicode
 from elman.storage import format_1
-from elman.storage.files import BESIDE, append_line, disk_errors, read_checked, sync_folder, write_bytes, write_json
+from elman.storage.files import (
+    BESIDE,
+    absence,
+    append_line,
+    disk_errors,
+    exists,
+    is_dir,
+    is_link,
+    read_checked,
+    sync_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)  # fmt: skip
 from elman.storage.records import is_number
-from elman.storage.run_creation import UNFINISHED, folder_lock, move_into, refuse_occupied, staged
+from elman.storage.run_creation import UNFINISHED, folder_lock, listed, move_into, refuse_occupied, staged
 from elman.storage.run_validation import FORMAT, check_config, checked_rows, extraordinary, refuse_extraordinary
 
-_LARGEST_METRICS = 2**30  # bytes of metrics.jsonl: more than a million evaluations
+_LARGEST_METRICS = 2**28  # bytes of metrics.jsonl: some 300,000 evaluations
 
 
 @dataclass(frozen=True)
@@ -50,13 +63,17 @@ class RunDirectory:
         Raises:
             RunError: there is none, it is not a run or broken, or a newer version made it.
         """
-        if not os.path.lexists(path / "config.json"):
-            should, found = "a directory that `elman train` made", "a file" if path.exists() else "nothing of that name"
-            if path.is_dir():
-                names = sorted(entry.name for entry in path.iterdir())
-                found = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "") or "an empty directory"
-                should += ", with a config.json"
+        if not (exists(path / "config.json") or is_link(path / "config.json")):
+            should, found = (
+                "a directory that `elman train` made",
+                "a file" if exists(path) else absence(path, "nothing of that name"),
+            )
+            if is_dir(path):
+                found, should = listed(path) or "an empty directory", f"{should}, with a config.json"
             hint = "check the spelling of the name"
+            if is_dir(staging := path.with_name(f".{path.name}{UNFINISHED}")):
+                found += f", but {staging}, the remains of a run whose preparation was killed"
+                hint = "repeat the command that made the run, without --resume; it removes them and begins again"
             raise RunError(f"{path} is not a run directory", should=should, found=found, hint=hint)
         refuse_extraordinary(path)
         config = cls(path, {}).read_json("config.json")
@@ -73,9 +90,10 @@ class RunDirectory:
             RunError: `path` is not empty, cannot be written, or another process creates a run there.
         """
         refuse_occupied(path)
-        name, path = path.absolute(), path.resolve()
+        with disk_errors(path):
+            name, path = path.absolute(), Path(os.path.realpath(path))
         # An empty directory stays: it may be a mount, or the working directory of a shell.
-        inside = path.is_dir()
+        inside = is_dir(path)
         beside = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
         with staged(path, beside):
             data = fill(beside)  # outside of disk_errors: its own reads are not failed writes to `path`
@@ -135,7 +153,7 @@ class RunDirectory:
         parent = self.path
         for part in parts:
             parent = parent / part
-            if parent.is_symlink():
+            if is_link(parent):
                 raise extraordinary(parent, "a link")
         return path
 
@@ -169,7 +187,7 @@ class RunDirectory:
         Raises:
             RunError: a row is broken, or the file is too large.
         """
-        if not self.file("metrics.jsonl").exists():
+        if not exists(self.file("metrics.jsonl")):
             return []
         path, should = self.file("metrics.jsonl"), "an evaluation on each line"
         rows: list[dict[str, Any]] = read_checked(path, should, checked_rows, largest=_LARGEST_METRICS)
@@ -196,7 +214,7 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a text file of the run."""
-        write_bytes(self.file(name), text.encode())
+        write_text(self.file(name), text)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -205,7 +223,7 @@ class RunDirectory:
         Raises:
             RunError: another process is training this run.
         """
-        with folder_lock(self.path.resolve()) as ours:
+        with folder_lock(Path(os.path.realpath(self.path))) as ours:
             if not ours:
                 raise RunError(
                     f"another process is training {self.path}",
@@ -217,7 +235,7 @@ class RunDirectory:
 
 
 def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+    return valid_unicode(json.dumps(row, ensure_ascii=False, allow_nan=False)).encode()
 
 
 def describe(recipe: str, settings: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import BrokenRun, RunError
-from elman.storage.files import checked_json
+from elman.storage.files import checked_json, is_file
 from elman.storage.records import is_number
 
 FORMAT = 2
 """The version of the layout. A run with a higher one was made by a newer elman and is refused."""
+
+LARGEST_NAMES = 1 << 20
+"""The most bytes of the names in a run of few weights."""
+
+LONGEST_ROW, MOST_NORMS = 1 << 16, 1 << 10
+"""The most bytes of a line of metrics.jsonl, and gradient norms in it."""
 
 _NUMBERS = ("epoch", "training_loss", "gradient_norm", "share_clipped")
 
@@ -76,6 +82,18 @@ def check_config(folder: Path, config: Any) -> None:
         raise BrokenRun(f"{path} is broken", should=", ".join(kinds), found=f"no {' and no '.join(wrong)} in it")
 
 
+def largest_by_weights(path: Path, largest: int) -> int:
+    """Return the most bytes of a file with a name for each row of weights, such as a vocabulary, of a run.
+
+    A row has a weight at least, 4 bytes, and a name is seldom longer than 64. Before a run has weights it is `largest`.
+    """
+    for run in (path.parent, path.parent.parent):
+        weights = [run / name for name in ("model.safetensors", "checkpoint/state.safetensors")]
+        if sizes := [file.stat().st_size for file in weights if is_file(file)]:
+            return min(largest, LARGEST_NAMES + 16 * max(sizes))
+    return largest
+
+
 def checked_rows(content: bytes) -> list[dict[str, Any]]:
     """Return the complete lines of metrics.jsonl, each checked for every value that is read anywhere.
 
@@ -83,7 +101,10 @@ def checked_rows(content: bytes) -> list[dict[str, Any]]:
         ValueError: as `checked_json`, or a row is not an evaluation.
         RecursionError: as `checked_json`.
     """
-    rows = [checked_json(line) for line in content.split(b"\n")[:-1] if line]
+    lines = content.split(b"\n")[:-1]
+    if any(len(line) > LONGEST_ROW for line in lines):
+        raise ValueError(f"a line of more than {LONGEST_ROW:,} bytes")
+    rows = [checked_json(line) for line in lines if line]
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or type(row.get("step")) is not int:
             raise ValueError(f"line {number} has no step")
@@ -92,7 +113,7 @@ def checked_rows(content: bytes) -> list[dict[str, Any]]:
         if not isinstance(metrics, dict) or not all(value is None or is_number(value) for value in metrics.values()):
             wrong.append("validation")
         norms = row.get("gradient_norms", [])
-        if not isinstance(norms, list) or not all(is_number(norm) for norm in norms):
+        if not isinstance(norms, list) or len(norms) > MOST_NORMS or not all(is_number(norm) for norm in norms):
             wrong.append("gradient_norms")
         if wrong:
             raise ValueError(f"line {number} has no numbers for {', '.join(wrong)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from elman.errors import BrokenRun, RunError
-from elman.storage.files import write_bytes
+from elman.errors import BrokenRun, RunError, first_line
+from elman.storage.files import LARGEST_JSON, absence, checked_json, exists, is_file, is_link, refused, write_bytes
 
 _KEY = "elman"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -65,7 +67,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], Any]:
         RunError: the file is missing, a link, truncated, or not a safetensors file that `write` wrote.
     """
     header(path)
-    with _safe(path) as file:
+    with _opened(path) as file:
         # Clones own aligned memory, so that vectorised code takes the same path as in the run that wrote them.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
         return tensors, _facts(path, file.metadata())
@@ -77,33 +79,71 @@ def header(path: Path) -> tuple[dict[str, tuple[int, ...]], Any]:
     Raises:
         RunError: as for `read`. The sizes in the header are checked against the size of the file.
     """
-    if path.is_symlink() or not path.is_file():
+    if is_link(path) or not is_file(path):
         raise RunError(
-            f"{path} is missing" if not path.exists() else f"{path} is not a regular file",
+            f"{path} is not a regular file" if exists(path) or is_link(path) else f"{path} is missing",
             should="a safetensors file that a training run wrote",
+            found="something else" if exists(path) or is_link(path) else absence(path),
         )
-    with _safe(path) as file:
+    with _opened(path) as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         return shapes, _facts(path, file.metadata())
+
+
+def refuse_other_shapes(
+    path: Path, expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Check the shapes of the tensors in a file before they take memory.
+
+    Raises:
+        BrokenRun: one is missing, is there without being expected, or has another shape.
+    """
+    wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
+    if wrong:
+        raise BrokenRun(
+            f"{path} does not fit config.json",
+            should=f"{wrong[0]} of size {expected.get(wrong[0], 'none')}",
+            found=f"size {shapes.get(wrong[0], 'none')}",
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with refused(path, "a complete safetensors file that a training run wrote"):
+        try:
+            with _safe(path) as file:
+                yield file
+        except SafetensorError as error:
+            raise ValueError(first_line(error)) from error
 
 
 def _safe(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        with path.open("rb") as file:
-            pickled = file.read(4).startswith(_PICKLES)
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        try:
+            with path.open("rb") as file:
+                pickled = file.read(4).startswith(_PICKLES)
+        except OSError as unreadable:
+            raise BrokenRun(
+                f"{path} cannot be read", should="a file that you may read", found=unreadable.strerror
+            ) from unreadable
         raise BrokenRun(
             f"{path.name} is not a safetensors file" if pickled else f"{path.name} is broken",
             should="a complete safetensors file that a training run wrote",
-            found="a pickle, which is never opened because it could run code" if pickled else str(error),
+            found="a pickle, which is never opened because it could run code" if pickled else first_line(error),
         ) from error
 
 
 def _facts(path: Path, metadata: dict[str, str] | None) -> Any:
+    text = (metadata or {}).get(_KEY, "")
+    if len(text) > LARGEST_JSON:
+        raise BrokenRun(
+            f"{path} is broken", should=f"at most {LARGEST_JSON:,} letters of facts", found=f"{len(text):,}"
+        )
     try:
-        return json.loads((metadata or {})[_KEY])
-    except (KeyError, ValueError, RecursionError) as error:
+        return checked_json(text.encode())
+    except (ValueError, RecursionError) as error:
         raise RunError(
-            f"{path.name} was not written by elman", should="a file that a training run wrote", found=str(error)
+            f"{path.name} was not written by elman", should="a file that a training run wrote", found=first_line(error)
         ) from error

@@ -12,8 +12,13 @@ from torch.optim import Optimizer
 
 from elman.errors import BrokenRun
 from elman.storage import tensors
-from elman.storage.files import disk_errors, sync_folder
+from elman.storage.files import disk_errors, is_dir, sync_folder
 from elman.training.optimiser import restore_state
+
+LARGEST_REST = 1 << 30
+"""The most bytes of a checkpoint beside the weights and what the optimiser keeps of each: states, random generators."""
+
+_MODEL = "/model/"  # what the names of the weights begin with
 
 
 def random_states() -> dict[str, Any]:
@@ -37,7 +42,7 @@ def restore_random_states(states: dict[str, Any]) -> None:
 def save(path: Path, *, model: nn.Module, optimiser: Optimizer, carried: Any, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically: what `load` reads, and the weights, buffers and states that it restores."""
     with disk_errors(path):
-        if not path.parent.is_dir():
+        if not is_dir(path.parent):
             path.parent.mkdir()
             sync_folder(path.parent.parent)
     own: dict[str, torch.Tensor] = {}
@@ -56,6 +61,13 @@ def load(path: Path, *, model: nn.Module, optimiser: Optimizer) -> tuple[Any, di
     Raises:
         RunError: the file is broken, or belongs to another model.
     """
+    shapes, _ = tensors.header(path)
+    own_shapes = {name: shape for name, shape in shapes.items() if name.startswith(_MODEL)}
+    state = model.state_dict()
+    tensors.refuse_other_shapes(path, {_MODEL + name: tuple(t.shape) for name, t in state.items()}, own_shapes)
+    largest = LARGEST_REST + 16 * sum(tensor.nbytes for tensor in state.values())
+    if (size := path.stat().st_size) > largest:
+        raise BrokenRun(f"{path} is too large", should=f"at most {largest:,} bytes", found=f"{size:,} bytes")
     own, skeleton = tensors.read(path)
     try:
         tree = tensors.unflatten(skeleton, own)

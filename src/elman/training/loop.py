@@ -19,14 +19,15 @@ from torch import Tensor
 
 from elman.errors import BrokenRun, DataError, NonFiniteError
 from elman.storage import tensors
+from elman.storage.files import exists
 from elman.storage.records import read_record
 from elman.storage.run_directory import RunDirectory
 from elman.training import checkpoint
 from elman.training.interruption import Interruption
-from elman.training.loop_state import LoopState, RunningStats
+from elman.training.loop_state import RECENT, LoopState, RunningStats
 from elman.training.non_finite import Autopsy, non_finite_error, non_finite_evaluation
 from elman.training.optimiser import Norms, build_optimiser, clip_gradients
-from elman.training.schedule import Budget, Schedule, ScheduleState
+from elman.training.schedule import Budget, EndOfRun, RunningMean, Schedule, ScheduleState
 from elman.training.settings import TrainingSettings
 from elman.training.task import Batches, Probe, Task
 
@@ -57,6 +58,8 @@ class TrainingProgress:
         row: the new row of metrics.jsonl, after an evaluation.
         best: whether the evaluation is the best so far.
         unit: what `symbols` counts.
+        mean_loss: the running mean of the loss, about the last 50 steps.
+        left: seconds until the end, the last evaluation included; None if they are unknown.
     """
 
     step: int
@@ -71,6 +74,8 @@ class TrainingProgress:
     row: dict[str, Any] | None = None
     best: bool = False
     unit: str = "symbols"
+    mean_loss: float | None = None
+    left: float | None = None
 
 
 Watch = Callable[[TrainingProgress], None]
@@ -142,8 +147,9 @@ class _Loop:
         self.best: dict[str, Any] | None = None  # row of metrics.jsonl
         self.saved: int | None = None  # step of the last checkpoint
         self.before = 0.0  # share of the budget at the beginning of the last step
+        self.mean_loss, self.end = RunningMean(RECENT), EndOfRun()
         run.sweep()
-        if resume and run.checkpoint.exists():
+        if resume and exists(run.checkpoint):
             self._load()
         else:
             run.write_metrics([])  # without those of a process that crashed before its first checkpoint
@@ -181,7 +187,7 @@ class _Loop:
         """Return the share of the budget that is used, with the time of the final evaluation."""
         state = self.state
         state.seconds = time.monotonic() - self.started
-        reserve = state.evaluation_seconds if self.budget.timed and state.step else 0.0
+        reserve = self.end.seconds(state.evaluation_seconds) if self.budget.timed and state.step else 0.0
         return self.budget.done(step=state.step, epoch=self.task.batches.progress, seconds=state.seconds + reserve)
 
     def _evaluation_is_due(self, before: float, now: float) -> bool:
@@ -189,15 +195,17 @@ class _Loop:
         state = self.state
         if state.evaluated == state.step or state.step == 0:
             return False
-        if self.settings.evaluate_every:
+        if self.settings.evaluate_every and not (self.budget.timed and state.rows == 0 and now >= 0.5):
             return state.step % self.settings.evaluate_every == 0
         since = state.step - max(0, state.evaluated)
-        if math.floor(now * EVALUATIONS) == math.floor(before * EVALUATIONS) or since < FEWEST_STEPS:
+        # The first evaluation of a timed run shows what the last one takes, however slow the steps are.
+        fewest = 1 if self.budget.timed and state.rows == 0 else FEWEST_STEPS
+        if since < fewest or math.floor(now * EVALUATIONS) == math.floor(before * EVALUATIONS):
             return False
         return not self.budget.timed or state.evaluation_seconds * state.rows <= LARGEST_SHARE * state.seconds
 
     def _step(self, batch: Any) -> None:
-        task, state = self.task, self.state
+        task, state, began = self.task, self.state, time.monotonic()
         for probe in self.probes:
             if state.step % probe.every == 0:
                 with restored_random_states():
@@ -222,12 +230,17 @@ class _Loop:
         state.step += 1
         state.symbols += result.items
         state.tally.add(loss, result.items, norms)
+        self.mean_loss.add(loss)
+        self.end.add_step(time.monotonic() - began)
         self.watch(self._progress(loss, norms, rate))
 
     def _progress(self, loss: float, norms: Norms, rate: float) -> TrainingProgress:
         state, epoch = self.state, self.task.batches.progress
         counts = state.symbols, state.seconds
-        options: dict[str, Any] = {"probes": state.probes, "unit": self.task.unit}
+        seconds = time.monotonic() - self.started
+        left = self.budget.left(done=state.done, seconds=seconds if self.budget.timed else state.seconds)
+        options: dict[str, Any] = {"probes": state.probes, "unit": self.task.unit, "left": left}
+        options["mean_loss"] = self.mean_loss.mean
         return TrainingProgress(state.step, epoch, state.done, loss, norms, rate, *counts, **options)
 
     def _stop_non_finite(self, batch: Any, states: dict[str, Any], loss: float, norms: Norms | None) -> None:
@@ -249,12 +262,12 @@ class _Loop:
             if (number is None and name == task.metric) or (number is not None and not math.isfinite(number)):
                 raise non_finite_evaluation(name, number, step=state.step, checkpoint=self.saved)
         value = float(metrics[task.metric])
-        better = state.best is None or (value < state.best if task.lower_is_better else value > state.best)
+        better = self._is_better(metrics)
         rate = self.schedule.rate(state.done)
         self.schedule.update(better)
         state.stale = 0 if better else state.stale + 1
         if better:
-            state.best, state.best_step = value, state.step
+            state.best, state.best_step, state.best_tie = value, state.step, metrics.get(task.tie_metric)
         counts = {"step": state.step, "epoch": task.batches.progress, "symbols": state.symbols, "learning_rate": rate}
         row: dict[str, Any] = {**counts, **state.tally.row(), **state.probes, "validation": metrics}
         self.best = row if better else self.best
@@ -265,8 +278,17 @@ class _Loop:
         self._save()
         if better:
             self._save_best()
+        self.end.set_evaluation(time.monotonic() - began)
         norms = Norms(tally.norm / max(1, tally.steps), tally.norm_after / max(1, tally.steps))
         self.watch(replace(self._progress(row["training_loss"], norms, rate), row=row, best=better))
+
+    def _is_better(self, metrics: Mapping[str, Any]) -> bool:
+        """Return whether an evaluation is better than the best: among equals the one with the lower `tie_metric` is."""
+        task, best, before = self.task, self.state.best, self.state.best_tie
+        value, tie = float(metrics[task.metric]), metrics.get(task.tie_metric)
+        if best is None or value != best:
+            return best is None or (value < best if task.lower_is_better else value > best)
+        return tie is not None and before is not None and tie < before
 
     def _measure(self) -> dict[str, Any]:
         """Return the metrics; if they cannot be computed, a checkpoint is written, so that no step is lost."""

@@ -70,6 +70,7 @@ class LoopState:
         rows: rows of metrics.jsonl.
         best: the best value of the metric.
         best_step: its step.
+        best_tie: its value of the metric that decides between equals; checkpoints of earlier versions lack it.
         stale: evaluations since the best.
         evaluated: step of the last evaluation, -1 before the first.
         evaluation_seconds: duration of the last evaluation.
@@ -84,6 +85,7 @@ class LoopState:
     rows: int = 0
     best: float | None = field(default=None, metadata={"low": None})
     best_step: int | None = None
+    best_tie: float | None = field(default=None, metadata={"later": True, "low": None})
     stale: int = 0
     evaluated: int = field(default=-1, metadata={"low": -1})
     evaluation_seconds: float = 0.0

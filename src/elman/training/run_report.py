@@ -1,12 +1,19 @@
-"""report.md: the data, metrics, settings and next commands of a run."""
+"""report.md: the data, metrics, settings and next commands of a run.
+
+Names and labels in it come from files of strangers: they are escaped, so that no markup of theirs is shown.
+"""
 
 from __future__ import annotations
 
+import html
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from elman.errors import printable
+from elman.number_format import decimal, percent
 from elman.storage.run_directory import RunDirectory
 from elman.training.loop import Outcome
 
@@ -16,6 +23,8 @@ _ENDS = {
     "interrupted": "interrupted, can be resumed",
 }
 _SHOWN = 25
+
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 
 
 def write_report(
@@ -38,14 +47,14 @@ def write_report(
     best = outcome.best
     speed = outcome.symbols / outcome.seconds if outcome.seconds else 0.0
     lines = [
-        f"# {config['recipe']}: {headline(best['validation']) if best else 'not evaluated yet'}",
+        f"# {config['recipe']}: {escaped(headline(best['validation'])) if best else 'not evaluated yet'}",
         "",
         f"Trained for {outcome.step:,} steps in {duration(outcome.seconds)} ({_ENDS[outcome.ended]}).",
         *([f"The best weights, in model.safetensors, are from step {outcome.best_step:,}."] if best else []),
         "",
         "## Data",
         "",
-        *[f"- {line}" for line in described(config["data"])],
+        *[f"- {escaped(line)}" for line in described(config["data"])],
         "",
         "## Validation",
         "",
@@ -59,16 +68,16 @@ def write_report(
         "",
         f"{parameters:,} parameters.",
         "",
-        *[f"    {line}" for line in model.splitlines()],
+        *[f"    {printable(line)}" for line in model.splitlines()],
         "",
         "## Settings",
         "",
-        *[f"- {key} = {_shown(value)}" for key, value in config["settings"].items()],
+        *[f"- {key} = {escaped(_shown(value))}" for key, value in config["settings"].items()],
         "",
         "## Machine",
         "",
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
-        f"torch {config['torch']}, elman {config['elman']}; {speed:,.0f} {outcome.unit} a second, "
+        f"torch {escaped(config['torch'])}, elman {escaped(config['elman'])}; {speed:,.0f} {outcome.unit} a second, "
         "evaluations included.",
     ]
     run.write_text("report.md", "\n".join(lines) + "\n")
@@ -79,19 +88,30 @@ def described(data: Mapping[str, Any]) -> list[str]:
     return [f"{key.replace('_', ' ')}: {_shown(value)}" for key, value in data.items()]
 
 
+def escaped(text: str) -> str:
+    """Return a text for Markdown that is shown as it is, in one line: without markup of HTML or Markdown."""
+    plain = html.escape(" ".join(printable(text).split()), quote=False).replace("://", "&#58;//")
+    return _MARKUP.sub(r"\\\g<0>", plain)
+
+
 def _baseline_table(model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """Return a table of the model and the baselines."""
     names = [name for name in model if any(name in metrics for metrics in baselines.values())]
-    head = [f"| | {' | '.join(name.replace('_', ' ') for name in names)} |", f"| --- |{' ---: |' * len(names)}"]
+    head = [
+        f"| | {' | '.join(escaped(name.replace('_', ' ')) for name in names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
     rows = [
-        f"| {title} | {' | '.join(_number(metrics.get(name)) for name in names)} |"
+        f"| {escaped(title)} | {' | '.join(_number(metrics.get(name)) for name in names)} |"
         for title, metrics in {"model": model, **baselines}.items()
     ]
     return ["The model and the baselines on the same data:", "", *head, *rows, ""]
 
 
 def _number(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else decimal(value)
 
 
 def duration(seconds: float) -> str:
@@ -120,7 +140,8 @@ def _table(rows: list[dict[str, Any]], headline: Callable[[Mapping[str, float]],
     shown = [row for i, row in enumerate(rows) if i % stride == 0 or row["step"] == best or row is rows[-1]]
     head = ["| step | epoch | training loss | validation | clipped |", "| ---: | ---: | ---: | --- | ---: |"]
     return head + [
-        f"| {row['step']:,} | {row['epoch']:.2f} | {row['training_loss']:.4f} | {headline(row['validation'])}"
-        f"{' (best)' if row['step'] == best else ''} | {row['share_clipped']:.0%} |"
+        f"| {row['step']:,} | {row['epoch']:.2f} | {decimal(row['training_loss'])} | "
+        f"{escaped(headline(row['validation']))}{' (best)' if row['step'] == best else ''} | "
+        f"{percent(row['share_clipped'], 0)} |"
         for row in shown
     ]

@@ -36,9 +36,67 @@ class Budget:
         """Whether the budget is a time, so that two runs differ."""
         return self.minutes is not None
 
+    def left(self, *, done: float, seconds: float) -> float | None:
+        """Return the seconds that are left: of a time budget exactly, else at the pace so far; None if it is unknown.
+
+        Args:
+            done: the share of the budget that is used.
+            seconds: of training so far.
+        """
+        if self.steps is None and self.epochs is None and self.minutes is not None:
+            return max(0.0, 60 * self.minutes - seconds)
+        return seconds / done * max(0.0, 1 - done) if done > 0 and seconds > 0 else None
+
     def __str__(self) -> str:
         pairs = (("steps", self.steps), ("epochs", self.epochs), ("minutes", self.minutes))
         return next(f"{value:g} {name}" for name, value in pairs if value is not None)
+
+
+class RunningMean:
+    """The exponentially weighted mean of a number, about the last `span` of them, without bias at the beginning."""
+
+    def __init__(self, span: int) -> None:
+        self._keep = 1 - 1 / span
+        self._sum = self._weight = 0.0
+
+    def add(self, number: float) -> None:
+        """Add a number."""
+        self._sum = self._keep * self._sum + (1 - self._keep) * number
+        self._weight = self._keep * self._weight + (1 - self._keep)
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 of no numbers."""
+        return self._sum / self._weight if self._weight else 0.0
+
+
+class EndOfRun:
+    """How long the end of a timed run takes: the step at hand, the last evaluation, and what is saved after it.
+
+    A machine that is busier than at the last evaluation is as much slower in the next one as in its steps.
+    """
+
+    def __init__(self) -> None:
+        self._step = RunningMean(10)
+        self._step_then = 0.0  # at the last evaluation
+        self._evaluation = 0.0
+
+    def add_step(self, seconds: float) -> None:
+        """Count a step."""
+        self._step.add(seconds)
+
+    def set_evaluation(self, seconds: float) -> None:
+        """Count an evaluation, with what is saved after it."""
+        self._evaluation, self._step_then = seconds, self._step.mean
+
+    def seconds(self, evaluation: float) -> float:
+        """Return the seconds to reserve.
+
+        Args:
+            evaluation: of the last evaluation, where this process has made none.
+        """
+        slower = self._step.mean / self._step_then if self._step_then else 1.0
+        return self._step.mean + (self._evaluation or evaluation) * min(4.0, max(1.0, slower))
 
 
 def constant(done: float, settings: TrainingSettings) -> float:

@@ -62,6 +62,7 @@ class Task:
         lower_is_better: whether the best value is the lowest.
         default_minutes: the budget if the settings give none.
         unit: what `Loss.items` counts, in the plural.
+        tie_metric: the metric that decides between weights whose `metric` is equal, lower is better; empty: the first.
     """
 
     model: nn.Module
@@ -72,6 +73,7 @@ class Task:
     lower_is_better: bool = True
     default_minutes: float = 2.0
     unit: str = "symbols"
+    tie_metric: str = ""
 
 
 class Probe(Protocol):

@@ -58,7 +58,7 @@ def test_files_of_numbers(tmp_path: Path) -> None:
             load_file(csv, ReaderOptions())
     array = tmp_path / "a.npy"
     np.save(array, np.arange(4).reshape(2, 2))
-    assert load_file(array, ReaderOptions()).dtype == np.float32
+    assert load_file(array, ReaderOptions()).dtype == np.float64
     np.save(array, np.array([1.0, np.nan]))
     with pytest.raises(DataError, match="'nan' at place 2"):
         load_file(array, ReaderOptions())
@@ -96,3 +96,15 @@ def test_inputs_without_labels(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds nothing to read"):
         list(read_inputs([tmp_path / "none"], reading, "ts"))
+
+
+def test_row_numbers_of_series_are_skipped_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for header in (",x,y", "Unnamed: 0,x,y", ",0,1"):
+        path.write_text(f"{header}\n0,5,6\n1,7,8\n")
+        options = ReaderOptions()
+        np.testing.assert_array_equal(load_file(path, options), [[5, 6], [7, 8]])
+        assert len(options.notes.lines()) == 1
+    path.write_text("0,1\n5,6\n")
+    np.testing.assert_array_equal(load_file(path, options), [[0, 1], [5, 6]])
+    assert any("read as numbers" in note for note in options.notes.lines())

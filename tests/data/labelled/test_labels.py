@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.labelled.labels import label_number, Labels, split_examples
+from elman.data.labelled.labels import Labels, label_number, split_examples
 from elman.errors import DataError
 from elman.storage.records import read_record
 
@@ -98,7 +98,7 @@ def test_no_class_is_in_the_validation_part_alone(labels: list, share: float) ->
 
 def test_numbers_that_models_cannot_hold_are_refused() -> None:
     for label in (1e39, "-1e308", 10**400):
-        with pytest.raises(DataError, match="too large|not a number"):
+        with pytest.raises(DataError, match=r"too large|not a number"):
             label_number(label, "x")
     with pytest.raises(DataError, match=r"the labels are too small(\n.*)*larger unit"):
         Labels.of("number", [1e-40, 2e-40])

@@ -1,12 +1,14 @@
 """Tables of examples: text, numbers and files, one example on a row or one step."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from elman.data.labelled.example import ReaderOptions
+from elman.data.labelled.readers import find_reader
 from elman.data.labelled.tables import READER
 from elman.errors import DataError
 
@@ -113,3 +115,57 @@ def test_a_table_without_labels_can_be_predicted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not valid UTF-8"):
         (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,b\n")
         list(READER.read([tmp_path / "a.csv"], ReaderOptions()))
+
+
+def notes(path: Path, text: str, **told: object) -> list[str]:
+    path.write_text(text, encoding="utf-8")
+    options = ReaderOptions(**told)
+    for example in READER.read([path], options):
+        example.load()
+    return sorted(re.sub(r"^1 file: (.*) \(.*\)$", r"\1", line) for line in options.notes.lines())
+
+
+def test_what_is_guessed_and_not_used_is_named(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a.csv", ";id;label;text;note\n0;1;x;a;b\n") == [
+        "separator: semicolon",
+        "text_column=text, label_column=label",
+        "unused columns: column 1, which has no name, id, note",
+    ]
+    assert notes(tmp_path / "a.csv", "text,label\na,b\n") == ["text_column=text, label_column=label"]
+    lines = '{"text": "a", "label": "b", "id": 1}\n{"text": "a", "label": "b", "more": [1]}\n'
+    assert notes(tmp_path / "a.jsonl", lines)[1] == "unused keys: id, more"
+
+
+def test_row_numbers_are_no_feature(tmp_path: Path) -> None:
+    for name in ("", "Unnamed: 0"):
+        text = f"{name},run,x,y,label\n0,r1,1,2,a\n1,r1,3,4,a\n2,r2,5,6,b\n"
+        (_, one), _ = rows(tmp_path / "a.csv", text, group_column="run")
+        np.testing.assert_array_equal(one, [[1, 2], [3, 4]])
+        assert any(note.startswith("unused columns:") for note in notes(tmp_path / "a.csv", text, group_column="run"))
+
+
+def test_a_name_that_two_columns_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"several columns 'text'\n.*\n.*text, text, label"):
+        rows(tmp_path / "a.csv", "text,text,label\na,b,c\n")
+    assert rows(tmp_path / "a.csv", "id,id,text,label\n1,2,a,b\n") == [("b", "a")]
+
+
+def test_a_broken_first_line_of_json_does_not_decide(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for line in ("{", '{"id": 1}', "[1]", "[" * 100_000, '{"text": "\\ud800", "label": "x"}'):
+        path.write_text(line + '\n{"text": "a", "label": "b"}\n')
+        first, second = READER.read([path], ReaderOptions())
+        with pytest.raises(DataError, match=r"a\.jsonl:1 is broken"):
+            first.load()
+        assert second.load() == "a"
+    path.write_text("{\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:1 is broken"):
+        list(READER.read([path], ReaderOptions()))
+
+
+def test_a_path_that_the_system_refuses_is_one_error(tmp_path: Path) -> None:
+    for name in ("z" * 300 + ".npy", "sub/" * 3000 + "a.npy"):
+        with pytest.raises(DataError, match=r"cannot be read\n.*\n.*File name too long"):
+            rows(tmp_path / "a.tsv", f"path\tlabel\n{name}\tx\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        find_reader([Path("z" * 300)])

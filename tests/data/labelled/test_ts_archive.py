@@ -25,7 +25,7 @@ def test_series_of_several_dimensions_and_lengths(path: Path) -> None:
     assert (first.label, second.label, second.name) == ("a", "b", "Toy_TRAIN.ts:8")
     np.testing.assert_allclose(first.load(), [[1, 4], [2, 5], [-5.8e-5, 6]])
     np.testing.assert_allclose(second.load(), [[7, 8]])
-    assert first.load().dtype == np.float32
+    assert first.load().dtype == np.float64
 
 
 @pytest.mark.parametrize(

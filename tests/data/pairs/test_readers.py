@@ -122,3 +122,19 @@ def test_a_file_that_is_not_text_is_refused_without_hints_for_other_recipes(tmp_
             list(read_pairs([path]))
         assert "vocabulary" not in str(caught.value)
     assert [p.first for p in read_pairs([path], encoding="latin-1")] == ["ä"]
+
+
+def test_what_is_guessed_and_not_used_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(";id;score;a;b\n0;7;1;x;y\n1;8;2;x;z\n")
+    table = read_pairs([path])
+    assert [pair.score for pair in table] == [1, 2]
+    assert sorted(table.notes) == [
+        "first_column=a, second_column=b, score_column=score",
+        "separator: semicolon",
+        "unused columns: column 1, which has no name, id",
+    ]
+    path.write_text("x,y,1\nx,z,2\n")
+    table = read_pairs([path])
+    assert len(list(table)) == 2
+    assert "no header: the first line is a pair" in table.notes

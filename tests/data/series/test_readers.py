@@ -24,7 +24,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_wide_file(write: Write) -> None:
-    panel, counts, _ = read_series(
+    panel, counts, *_ = read_series(
         [write("date,a,b\n2026-01-01,1,2\n2026-01-02,NA,4\n2026-01-03,5,\n")], SeriesSettings()
     )
     assert panel.series == ["a", "b"]
@@ -140,7 +140,7 @@ def test_what_is_irregular_is_refused_with_the_place_and_the_remedy(write: Write
 def test_what_is_irregular_is_put_right_as_asked(
     write: Write, kind: str, rules: SeriesSettings, expected: list, counted: tuple[str, int]
 ) -> None:
-    panel, counts, _ = read_series([write("t,v\n" + IRREGULAR[kind][0])], rules)
+    panel, counts, *_ = read_series([write("t,v\n" + IRREGULAR[kind][0])], rules)
     np.testing.assert_array_equal(panel.values[0].ravel(), expected)
     assert counts[counted[0]] == counted[1]
 
@@ -212,7 +212,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_broken_rows_are_skipped_if_asked_and_counted(write: Write) -> None:
     path = write("t,v\n1,10\n2,2,2\nx,20\n3,abc\n4,40\n5,50\n6,60\n")
-    panel, _, skipped = read_series([path], SeriesSettings(skip_bad=True, gaps="missing"))
+    panel, _, skipped, _ = read_series([path], SeriesSettings(skip_bad=True, gaps="missing"))
     np.testing.assert_array_equal(panel.values[0].ravel(), [10, np.nan, np.nan, 40, 50, 60])
     assert skipped.count == 3
     assert [f"line {n}" in line for n, line in zip((3, 4, 5), skipped.lines(), strict=True)] == [True] * 3
@@ -226,3 +226,72 @@ def test_series_may_have_names_that_read_as_numbers(write: Write) -> None:
 def test_a_name_may_hold_another_separator(write: Write) -> None:
     text = "date;temperature, C\n2026-01-01;1\n2026-01-02;2\n"
     assert read_series([write(text)], SeriesSettings()).panel.series == ["temperature, C"]
+
+
+def test_compact_dates_are_not_counted_on(write: Write) -> None:
+    path = write("date,v\n" + "".join(f"202601{day},{day}\n" for day in range(28, 32)))
+    with pytest.raises(DataError, match=r"dates or integers\n.*\n.*20260128 to 20260131\n.*=%Y%m%d .*frequency=1 "):
+        read_series([path], SeriesSettings())
+    panel = read_series([path], SeriesSettings(time_format="%Y%m%d")).panel
+    assert panel.clock.text(panel.end(0)) == "20260201"
+    assert read_series([path], SeriesSettings(frequency="1")).panel.clock.text(20260132) == "20260132"
+
+
+@pytest.mark.parametrize("cell", ["-999", "-9999.9", "1e+30", "999"])
+def test_placeholders_of_missing_values_are_named(write: Write, cell: str) -> None:
+    path = write("t,v\n" + "".join(f"{n},{cell if n in (3, 5) else n / 2}\n" for n in range(9)))
+    table = read_series([path], SeriesSettings())
+    assert table.notes == [
+        f"{cell} stands 2 times in v and is read as a number; --set missing_values={cell} if it means that a value is "
+        "missing"
+    ]
+    table = read_series([path], SeriesSettings(missing_values=(cell,)))
+    assert (table.notes, table.counts["missing values"]) == ([], 2)
+
+
+@pytest.mark.parametrize("values", [[97, 98, 99, 100], [-99, -98, -97, 5], [0, 100, 101, 102], [5, 5, 999, 999]])
+def test_ordinary_numbers_are_not_taken_for_placeholders(write: Write, values: list[int]) -> None:
+    path = write("t,v\n" + "".join(f"{n},{value}\n" for n, value in enumerate(values)))
+    assert read_series([path], SeriesSettings()).notes == []
+
+
+def test_guesses_about_times_are_named(write: Write) -> None:
+    path = write("t,v\n31.12.68,1\n01.01.69,2\n")
+    with pytest.raises(DataError, match=r"not in the order of their times"):
+        read_series([path], SeriesSettings(time_format="%d.%m.%y"))
+    path = write("t,v\n31.12.66,1\n01.01.67,2\n")
+    assert "1969 to 2068" in read_series([path], SeriesSettings(time_format="%d.%m.%y")).notes[0]
+    path = write("t,v\n2026-10-25T02:00+02:00,1\n2026-10-25T02:00+01:00,2\n")
+    table = read_series([path], SeriesSettings())
+    assert table.notes == ["times with the UTC offsets +01:00, +02:00 were converted to Z"]
+    assert table.panel.clock.text(table.panel.end(0)) == "2026-10-25T02:00Z"
+
+
+@pytest.mark.parametrize("hours", ["00 01 03 04", "01 02 02 03"])
+def test_a_change_of_the_clocks_is_refused_with_its_remedy(write: Write, hours: str) -> None:
+    path = write("t,v\n" + "".join(f"2026-10-25 {hour}:00,1\n" for hour in hours.split()))
+    with pytest.raises(DataError, match=r"local times where the clocks change need their UTC offset"):
+        read_series([path], SeriesSettings())
+
+
+def test_a_step_finer_than_the_times_are_written(write: Write) -> None:
+    panel = read_series(
+        [write("t,v\n2026-01-01,1\n2026-01-02,2\n")], SeriesSettings(frequency="12h", gaps="missing")
+    ).panel
+    assert [panel.clock.text(panel.end(0) + n * panel.clock.every) for n in range(2)] == [
+        "2026-01-02 12:00",
+        "2026-01-03 00:00",
+    ]
+
+
+def test_numbers_that_cannot_be_scaled_are_refused(write: Write) -> None:
+    with pytest.raises(DataError, match=r"line 3: v is too large\n.*magnitude 1e\+300 or less\n.*-1e301"):
+        read_series([write("t,v\n1,2\n2,-1e301\n")], SeriesSettings())
+
+
+def test_names_that_float_would_read(write: Write) -> None:
+    assert read_series([write("date,NAN,INF,ABC\n1,2,3,4\n2,3,4,5\n")], SeriesSettings()).panel.columns == (
+        "NAN",
+        "INF",
+        "ABC",
+    )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.series.timestamps import DAY, HOUR, MINUTE, Clock, as_months, parse_step, read_times
+from elman.data.series.timestamps import DAY, HOUR, MINUTE, Clock, are_compact_dates, as_months, parse_step, read_times
 from elman.errors import DataError, SettingError
 
 MOMENTS = st.datetimes(datetime(1600, 1, 1), datetime(2300, 1, 1)).map(lambda when: when.replace(microsecond=0))
@@ -136,3 +136,82 @@ def test_steps_in_words() -> None:
 def test_a_time_beyond_the_calendar() -> None:
     with pytest.raises(DataError, match=r"a time lies beyond the calendar"):
         Clock("month", 1, "%Y-%m").text(12 * 20_000)
+
+
+@pytest.mark.parametrize("zone", ["+02:00", "-0500", "+05:45", "Z"])
+def test_one_offset_from_utc_stays(zone: str) -> None:
+    ticks, clock = read([f"2026-10-24T23:30:00{zone}", f"2026-10-25T00:30:00{zone}"])
+    assert np.diff(ticks).tolist() == [HOUR]
+    assert [clock.text(tick) for tick in ticks] == [f"2026-10-24T23:30:00{zone}", f"2026-10-25T00:30:00{zone}"]
+
+
+def test_a_given_offset_is_taken_for_times_with_another() -> None:
+    ticks, clock = read_times(["2026-10-25T02:30+02:00", "2026-10-25T01:30Z"], None, "x.csv", [2, 3], "-05:00")
+    assert [clock.text(tick) for tick in ticks] == ["2026-10-24T19:30-05:00", "2026-10-24T20:30-05:00"]
+
+
+def test_offsets_in_a_form_of_ones_own() -> None:
+    form = "%d.%m.%Y %H:%M %z"
+    ticks, clock = read(["24.10.2026 23:30 +0200", "25.10.2026 00:30 +0200"], form)
+    assert clock.text(ticks[1]) == "25.10.2026 00:30 +0200"
+    ticks, clock = read(["25.10.2026 02:30 +02:00", "25.10.2026 02:30 +01:00"], form)
+    assert [clock.text(tick) for tick in ticks] == ["25.10.2026 00:30 Z", "25.10.2026 01:30 Z"]
+    with pytest.raises(SettingError, match=r"names of time zones.*\n.*%z for offsets.*\n.*%Z'\n.*%z', or '%H UTC'"):
+        read(["5 CEST"], "%H %Z")
+
+
+@pytest.mark.parametrize("separator", [" ", "T"])
+def test_fractions_of_a_second_stay_where_the_first_time_has_none(separator: str) -> None:
+    day = f"2026-01-01{separator}00:00:0"
+    ticks, clock = read([f"{day}0", f"{day}0.500000", f"{day}1"])
+    assert [clock.text(tick) for tick in ticks] == [f"{day}0.000000", f"{day}0.500000", f"{day}1.000000"]
+
+
+def test_what_is_finer_than_a_tick_is_refused() -> None:
+    texts = ["2026-01-01 00:00:00", "2026-01-01 00:00:00.000000500"]
+    with pytest.raises(DataError, match=r"line 3: the time cannot be read"):
+        read(texts)
+    assert read([texts[0], "2026-01-01 00:00:00.000500000"])[0][1] % 1_000_000 == 500
+
+
+@pytest.mark.parametrize(
+    ("clock", "texts"),
+    [
+        (Clock("time", 6 * HOUR, "%Y-%m-%d"), ["2026-01-01 00:00", "2026-01-01 06:00"]),
+        (Clock("time", 500_000, "%d.%m.%Y %H:%M:%S"), ["2026-01-01 00:00:00.000000", "2026-01-01 00:00:00.500000"]),
+        (Clock("time", 30_000_000, "%Y-%m-%dT%H:%MZ"), ["2026-01-01T00:00:00Z", "2026-01-01T00:00:30Z"]),
+        (Clock("time", DAY, "%d.%m.%Y"), ["01.01.2026", "02.01.2026"]),
+        (Clock("month", 1, "%Y"), ["2026-01", "2026-02"]),
+    ],
+)
+def test_the_form_tells_steps_apart(clock: Clock, texts: list[str]) -> None:
+    tick = 12 * 2026 if clock.kind == "month" else read(["2026-01-01"])[0][0]
+    clock = clock.legible(tick)
+    assert [clock.text(tick), clock.text(tick + clock.every)] == texts
+
+
+@pytest.mark.parametrize("text", ["2016-12-31 23:59:60", "2016-12-31T23:59:60Z"])
+def test_leap_seconds_are_refused(text: str) -> None:
+    for texts in ([text], [text.replace("60", "59"), text]):
+        with pytest.raises(DataError, match=r"the time cannot be read"):
+            read(texts)
+
+
+def test_slashes_leave_the_order_of_day_and_month_to_the_user() -> None:
+    with pytest.raises(DataError, match=r"time_format=%d/%m/%Y or %m/%d/%Y"):
+        read(["01/02/2026"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "dates"),
+    [
+        (["20260101", "20260102"], True),
+        (["202611", "202612", "202701"], True),
+        (["20260131", "20260132"], False),
+        (["202612", "202613"], False),
+        (["1700", "1701"], False),
+        (["30000101"], False),
+    ],
+)
+def test_integers_that_could_be_dates(texts: list[str], dates: bool) -> None:
+    assert are_compact_dates(texts) == dates

@@ -1,6 +1,7 @@
 """Windows: what a loop over rows would cut, scaled by the training part, which is all that training sees."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from elman.data.series.dataset import Panel
+from elman.data.series.scaler import Scaler
 from elman.data.series.timestamps import HOUR, Clock
 from elman.data.series.window_plan import ForecastSpec
-from elman.data.series.windows import Scaler, Windows, forward_filled
+from elman.data.series.windows import Windows, forward_filled
 from elman.errors import DataError, RunError, SettingError
 from elman.storage.ragged import RaggedArrays
 
@@ -204,3 +206,34 @@ def test_other_series_must_fit() -> None:
         plan.beyond(panel, 3, "x", needed=4)
     with pytest.raises(DataError, match=r"x g0 has too short a past to be continued\n.*6 rows"):
         plan.beyond(panel_of([5]), 3, "x", needed=3)
+
+
+def windows_of(values: np.ndarray, **options: Any) -> Windows:
+    table = values.reshape(-1, 1)
+    arrays = (RaggedArrays.of([table]), RaggedArrays.of([np.zeros((len(table), 0))]))
+    panel = Panel(("",), ("v",), (), CLOCK, np.zeros(1, np.int64), *arrays)
+    plan, panel = ForecastSpec.fit(panel, validation=0.2, horizon=2, lookback=5, **options)
+    return plan.validation(panel)
+
+
+@pytest.mark.parametrize(("unit", "common"), [(1e-13, 0), (1e160, 0), (1e-200, 0), (1.0, 1.7e9), (1.0, 2.0**40)])
+def test_the_unit_and_a_common_part_of_the_values_do_not_matter(unit: float, common: float) -> None:
+    values = np.random.default_rng(1).integers(-50, 50, 60).astype(float)
+    expected, batch = (windows_of(v).batch(np.arange(3)) for v in (values, values * unit + common))
+    assert batch.past_TB.std() > 0.5
+    torch.testing.assert_close(batch.past_TB, expected.past_TB)
+    torch.testing.assert_close(batch.future_FB, expected.future_FB)
+
+
+def test_one_number_and_its_rounding_do_not_move() -> None:
+    values = 1.7e9 + 1e-7 * (np.arange(60) % 5)
+    assert len(set(values)) > 1
+    with pytest.raises(DataError, match=r"the series v does not move.*\n.*more than the rounding"):
+        windows_of(values)
+
+
+def test_what_float32_cannot_carry_is_refused() -> None:
+    values = np.random.default_rng(1).normal(size=60)
+    values[55] = 1e20
+    with pytest.raises(DataError, match=r"the value of v at 1970-01-03 07:00 is too far off\n.*1e\+12 .*\n.*1e\+20"):
+        windows_of(values)

@@ -124,3 +124,37 @@ def test_an_open_quotation_mark_is_text_or_an_error(tmp_path: Path) -> None:
     assert events.items == ["b", '"c', "d"]
     with pytest.raises(DataError, match=r"line 3: the row is broken[\s\S]*a quotation mark that is not closed"):
         read_events([written(tmp_path, rows)], EventSettings())
+
+
+def test_what_is_guessed_and_not_used_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"{n};u{n % 3};2024-01-{n + 1:02};i{n % 4};9.5\n" for n in range(12))
+    path.write_text(";user;time;item;price, EUR\n" + rows)
+    events = read_events([path], EventSettings())
+    assert events.columns == "user, item, time"
+    assert events.notes == [
+        "unused columns: column 1, which has no name, price, EUR",
+        "separator: semicolon",
+        "times: dates, in UTC where they name no zone",
+    ]
+    path.write_text("user,time,item,\n" + "".join(f"u{n},{n},i,\n" for n in range(3)))
+    assert read_events([path], EventSettings()).notes[0] == "unused columns: column 4, which has no name"
+
+
+def test_most_times_decide_what_times_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,time,item\nu,5,a\n" + "".join(f"u,2024-01-{n:02},b\n" for n in range(1, 9)))
+    with pytest.raises(DataError, match=r"line 2: invalid time\n.*dates\n.*'5'"):
+        read_events([path], EventSettings())
+    events = read_events([path], EventSettings(skip_bad=True))
+    assert (len(events), events.skipped.count) == (8, 1)
+
+
+def test_a_damaged_gzip_file_is_one_error(tmp_path: Path) -> None:
+    whole = gzip.compress(b"user,time,item\n" + b"".join(b"u%d,%d,i%d\n" % (n % 7, n * n, n % 5) for n in range(500)))
+    for place in (1, 20, 40, len(whole) // 2, len(whole) - 6):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        (tmp_path / "a.csv.gz").write_bytes(damaged)
+        with pytest.raises(DataError):
+            read_events([tmp_path / "a.csv.gz"], EventSettings())

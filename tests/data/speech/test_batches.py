@@ -1,10 +1,8 @@
 """Batches of sentences: padded features and symbols."""
 
 import numpy as np
-import pytest
 
-from elman.data.speech.batches import known_symbols, speech_batch
-from elman.data.text.vocabularies import VOCABULARIES
+from elman.data.speech.batches import speech_batch
 from elman.storage.ragged import RaggedArrays
 
 
@@ -15,9 +13,3 @@ def test_sentences_are_padded() -> None:
     assert (batch.lengths_B.tolist(), batch.sizes_B.tolist()) == ([2, 1], [3, 2])
     assert batch.input_TBI[..., 0].tolist() == [[2.0, 1.0], [2.0, 0.0]]
     assert batch.target_BS.tolist() == [[0, 1, 2], [0, 1, 0]]
-
-
-@pytest.mark.parametrize(("text", "expected"), [("abba", [0, 1, 1, 0]), ("xaxb", [0, 1]), ("x", []), ("", [])])
-def test_unknown_characters_are_skipped(text: str, expected: list[int]) -> None:
-    vocabulary = VOCABULARIES["characters"].build([["ab"]])
-    assert known_symbols(vocabulary, text).tolist() == expected

@@ -1,10 +1,11 @@
 """Mean and deviation piece by piece are those of the whole."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data.speech.normalisation import Moments, normalise_speakers
+from elman.data.speech.normalisation import Moments, level_note, level_of, normalise_speakers
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.sampled_from([0.0, 1e6]))
@@ -54,3 +55,20 @@ def test_each_speaker_gets_mean_zero_over_all_that_he_says() -> None:
         np.testing.assert_allclose(whole.std(0), 1, atol=1e-3)
         assert abs(found[speaker].mean()) > 0.5  # what one says differs from his other sentences still
     assert all(features.dtype == np.float16 for features in found)
+
+
+def test_a_level_is_that_of_loud_steps_and_unusual_ones_are_named() -> None:
+    features = np.full((100, 4), -9.0)
+    features[:20] = 0.0
+    assert level_of(features) == pytest.approx(0.0)
+    assert level_of(features - np.log(10)) == pytest.approx(-10.0)
+    assert level_note(-3.0, (-5.0, 5.0)) == ""
+    assert level_note(-15.0, (-5.0, 5.0)).startswith("the level is 10 dB below that of training")
+    assert level_note(7.0, (-5.0, 5.0)).startswith("the level is 2 dB above that of training")
+
+
+def test_moments_of_pieces() -> None:
+    pieces = [np.random.default_rng(n).normal(size=(n, 3)) for n in (1, 4, 2)]
+    whole = np.concatenate(pieces)
+    np.testing.assert_allclose(Moments.of(iter(pieces)).mean, whole.mean(0))
+    np.testing.assert_allclose(Moments.of(iter(pieces)).deviation, whole.std(0))

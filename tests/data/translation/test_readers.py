@@ -85,9 +85,9 @@ def test_pairs_come_back_from_the_folder(tmp_path: Path, joint: bool, kind: str)
     languages = VocabularyPair.load(tmp_path)
     assert [v.fingerprint for v in languages] == [v.fingerprint for v in made]
     assert (languages.source.fingerprint == languages.target.fingerprint) == joint
-    written = ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
-    found = ParallelDataset.open(tmp_path)
-    assert found.fingerprint == written.fingerprint
+    ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
+    sizes = languages.source.size, languages.target.size
+    found = ParallelDataset.open(tmp_path, sizes)
     assert found.fingerprint == ParallelDataset.of(PAIRS, languages).fingerprint
     for n, pair in enumerate(PAIRS):
         for vocabulary, part, line in zip(languages, (found.source, found.target), pair, strict=True):
@@ -152,9 +152,17 @@ def test_broken_folders_are_refused(tmp_path: Path) -> None:
             read_validation_pairs(tmp_path / "validation.json")
     languages = VocabularyPair.learn([PAIRS], tmp_path, kind="words", size=None, joint=True)
     ParallelDataset.write(tmp_path, map(languages.encode, PAIRS))
+    sizes = languages.source.size, languages.target.size
+    ParallelDataset.open(tmp_path, sizes)
+    for smaller in ((1, sizes[1]), (sizes[0], 1)):
+        with pytest.raises(RunError, match=r"should be: .* of token ids below"):
+            ParallelDataset.open(tmp_path, smaller)
+    with pytest.raises(RunError, match=r"validation\.json is too large"):
+        write_validation_pairs(tmp_path / "validation.json", [SentencePair("a" * (1 << 18), "b")])
+        read_validation_pairs(tmp_path / "validation.json", 0)
     (tmp_path / "target.ends.npy").write_bytes((tmp_path / "source.ends.npy").read_bytes()[:-8])
     with pytest.raises(RunError):
-        ParallelDataset.open(tmp_path)
+        ParallelDataset.open(tmp_path, sizes)
 
 
 def test_dates_are_what_a_calendar_says() -> None:

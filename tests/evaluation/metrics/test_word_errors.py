@@ -1,10 +1,12 @@
 """Error rates by hand and by dynamic programming."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.evaluation.metrics.word_errors import error_rates
+from elman.evaluation.metrics.word_errors import SentenceAnswer, error_rates, nats_per_symbol, transcript_metrics
 
 WORDS = st.lists(st.sampled_from(["a", "bc", "d"]), min_size=1, max_size=5)
 
@@ -33,3 +35,15 @@ def test_rates_are_edits_over_what_was_said(pairs: list[tuple[list[str], list[st
 def test_the_kinds_of_errors_by_hand() -> None:
     result = error_rates(["one too", "four five six"], ["one two three", "four six"])
     assert [result[name] for name in ("substituted", "deleted", "inserted")] == [0.2, 0.2, 0.2]
+
+
+def test_the_loss_is_of_sentences_that_can_be_written() -> None:
+    assert nats_per_symbol([2.0, math.inf, 4.0, 0.5], [3, 9, 1, 0]) == pytest.approx(1.5)
+    assert nats_per_symbol([math.inf], [2]) is None
+
+
+def test_answers_come_back_from_texts() -> None:
+    for answer in (SentenceAnswer("a b", 0.1 + 0.2, True), SentenceAnswer("", math.inf, False)):
+        assert SentenceAnswer.read(answer.text, *answer.measured()) == answer
+    metrics = transcript_metrics([SentenceAnswer("a", 1.0, True), SentenceAnswer("b", 2.0, False)], ["a", "c"], [1, 1])
+    assert (metrics["word_error_rate"], metrics["nats_per_symbol"], metrics["misplaced_words"]) == (0.5, 1.5, 0.5)

@@ -65,10 +65,19 @@ def test_the_environment_forces_an_instruction_set(isa: str) -> None:
     assert done.stdout.strip() == isa, done.stderr
 
 
-def test_an_unknown_instruction_set_is_refused_with_a_reason() -> None:
-    program = "from elman.kernels.cpu import passes; print(passes.missing)"
+def test_an_unknown_instruction_set_is_an_error_that_names_the_known_ones() -> None:
+    program = """
+import torch, elman
+layer = elman.GRU(2, 3)
+for call in (layer, layer.step):
+    try:
+        call(torch.zeros(4, 1, 2)[0] if call != layer else torch.zeros(4, 1, 2))
+    except elman.ElmanError as error:
+        print(error)
+"""
     done = python(program, ELMAN_CPU_ISA="mmx")
-    assert "ELMAN_CPU_ISA should be one of" in done.stdout and "mmx" in done.stdout, done.stderr
+    assert done.stdout.count("ELMAN_CPU_ISA names no instruction set of this machine") == 2, done.stderr
+    assert f"should be: one of {', '.join(_engine.isas())}, or unset" in done.stdout and "'mmx'" in done.stdout
 
 
 def test_one_openmp_library() -> None:
@@ -137,10 +146,10 @@ def test_python_threads_at_the_same_time(main_cell: Cell, draw: Draw) -> None:
 
 def test_the_gil_is_let_go(draw: Draw) -> None:
     """While the engine runs in one thread, Python runs in another."""
-    from elman.layers.lstm import LSTMCell
+    from elman.layers.lstm import LSTMEquations
 
     torch.set_num_threads(1)
-    drawn = draw(LSTMCell(), 200, 16, 64, 128)
+    drawn = draw(LSTMEquations(), 200, 16, 64, 128)
     counted = [0]
     running = threading.Event()
 
@@ -170,9 +179,9 @@ def test_the_gil_is_let_go(draw: Draw) -> None:
 def test_a_million_numbers_of_streaming_need_no_memory(draw: Draw) -> None:
     import resource
 
-    from elman.layers.lstm import LSTMCell
+    from elman.layers.lstm import LSTMEquations
 
-    drawn = draw(LSTMCell(), 1, 1, 8, 16)
+    drawn = draw(LSTMEquations(), 1, 1, 8, 16)
     state, x = tuple(s.clone() for s in drawn.state), drawn.x_TBI[0]
     for k in range(30_000):
         cpu.step(drawn.cell, x, state, drawn.weights, out=state)

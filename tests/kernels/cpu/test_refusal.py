@@ -13,12 +13,12 @@ import elman
 from elman.kernels import cpu
 from elman.kernels.cpu import passes
 from elman.kernels.dispatch import choose
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 
 Draw = Callable[..., Any]
 
 
-class Mine(LSTMCell):
+class Mine(LSTMEquations):
     """A user's own cell: a step of its own takes the kernel's name away."""
 
     def step(self, gx_BGH: Any, gh_BGH: Any, state: Any) -> Any:
@@ -32,7 +32,7 @@ def why(drawn: Any, **changes: Any) -> str | None:
 
 @pytest.fixture
 def drawn(draw: Draw) -> Any:
-    return draw(LSTMCell(), 3, 2, 2, 4)
+    return draw(LSTMEquations(), 3, 2, 2, 4)
 
 
 def test_an_ordinary_call_is_taken(drawn: Any) -> None:

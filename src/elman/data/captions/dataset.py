@@ -22,8 +22,13 @@ from elman.errors import BrokenRun, DataError
 from elman.storage import records
 from elman.storage.ragged import RaggedArrays
 
-LARGEST_CAPTIONS = 1 << 30
-"""Bytes of the file of captions in a run; those of COCO's 118,000 pictures take 50 million."""
+LARGEST_CAPTIONS = 1 << 29
+"""The most bytes of the file of captions in a run; those of COCO's 118,000 pictures take 50 million."""
+
+BYTES_PER_PICTURE = 1 << 16
+"""The most bytes of that file for each picture, on average."""
+
+LIMIT = float(np.finfo(np.float32).max)
 
 
 def normalise_caption(caption: str) -> str:
@@ -88,11 +93,12 @@ class CaptionDataset:
         Raises:
             RunError: they are missing or broken.
         """
-        values, (names, texts) = RaggedArrays.open(folder, "picture").values, read_captions(folder)
+        pictures = RaggedArrays.open(folder, "picture")
+        values, (names, texts) = pictures.values, read_captions(folder, len(pictures))
         fits = (values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8) or (
             values.ndim == 3 and values.dtype == np.float32
         )
-        if not fits or len(values) != len(texts):
+        if not fits or len(values) != len(texts) or not pictures.within(-LIMIT, LIMIT):
             raise BrokenRun(
                 f"the pictures in {folder} are broken",
                 should=f"{len(texts)} pictures (H, W, 3) uint8, or features (S, F) float32",
@@ -151,13 +157,14 @@ def write_pictures(
     return texts
 
 
-def read_captions(folder: Path) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the pictures in a folder, and their captions.
+def read_captions(folder: Path, count: int) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the pictures in a folder, which are so many, and their captions.
 
     Raises:
         RunError: they are missing or broken.
     """
-    record = records.read(folder / "captions.json", _CaptionsRecord, "names and captions", largest=LARGEST_CAPTIONS)
+    largest = min(LARGEST_CAPTIONS, BYTES_PER_PICTURE * (1 + count))
+    record = records.read(folder / "captions.json", _CaptionsRecord, "names and captions", largest=largest)
     return record.names, record.texts
 
 

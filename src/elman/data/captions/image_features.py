@@ -16,6 +16,7 @@ from elman.data.media.files import decoding, files_of
 from elman.data.media.images import IMAGE_SUFFIXES, read_image
 from elman.data.notes import FileNotes
 from elman.errors import DataError
+from elman.storage.files import is_dir
 
 ARRAY, TENSORS = ".npy", ".safetensors"
 
@@ -75,7 +76,7 @@ def picture_source(pictures: Path | None, side: int, notes: FileNotes | None = N
 
 
 def _has_arrays(folder: Path) -> bool:
-    return folder.is_dir() and any(path.suffix == ARRAY for path in visible_entries(folder))
+    return is_dir(folder) and any(path.suffix == ARRAY for path in visible_entries(folder))
 
 
 def read_image_features(path: Path) -> NDArray[np.float32]:

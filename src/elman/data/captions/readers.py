@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from elman.data.folders import is_hidden, visible_entries
 from elman.data.text.lines import file_lines
 from elman.errors import DataError
+from elman.storage.files import absence, exists, is_dir, is_file
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 _PARTS = {TRAINING: ("train",), VALIDATION: ("dev", "val"), TEST: ("test",)}
@@ -94,19 +95,21 @@ def read_album(sources: Sequence[Path]) -> Album:
             "captioned pictures come as one or two sources", should="CAPTIONS [PICTURES]", found=f"{len(sources)}"
         )
     source, pictures = sources[0], sources[1] if len(sources) == 2 else None
-    if not source.exists():
-        raise DataError(f"{source} does not exist", should="a folder or a captions file", found="nothing there")
-    home = source if source.is_dir() else source.parent
+    if not exists(source):
+        raise DataError(
+            f"{source} does not exist", should="a folder or a captions file", found=absence(source, "nothing there")
+        )
+    home = source if is_dir(source) else source.parent
     lists = _lists(home)
     only = next((part for part, (path, _) in lists.items() if path == source), None)
-    if source.is_dir() or only or _is_list(source):
+    if is_dir(source) or only or _is_list(source):
         file = _captions_file(home, besides=source)
-        if source.is_file() and only is None:
+        if is_file(source) and only is None:
             lists, only = {TEST: (source, _names(source))}, TEST
     else:
         file, lists = source, {}
     captions = _coco(file) if file.suffix == ".json" else _lines(file)
-    if pictures is not None and not pictures.exists():
+    if pictures is not None and not exists(pictures):
         raise DataError(f"{pictures} does not exist", should="a folder of pictures, or features", found="nothing there")
     place = pictures or _pictures(home, list(captions))
     rows = {name: CaptionedPicture(name, place / name, tuple(texts)) for name, texts in captions.items()}
@@ -232,7 +235,7 @@ def _text(row: Mapping[str, Any], key: str) -> str:
 def _pictures(home: Path, names: Sequence[str]) -> Path:
     """Return the folder of the pictures: the captions' own, or the one in it that holds the most of a few of them."""
     few = names[:: max(1, len(names) // 20)]
-    places = [home, *(path for path in visible_entries(home) if path.is_dir())]
+    places = [home, *(path for path in visible_entries(home) if is_dir(path))]
     return max(places, key=lambda place: sum(may_exist(place / name) for name in few))
 
 

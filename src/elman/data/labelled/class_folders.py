@@ -12,11 +12,12 @@ from elman.data.labelled.file_formats import check_one_format, format_of, known_
 from elman.data.text.documents import TEXT_SUFFIXES, read_text
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
+from elman.storage.files import is_dir
 
 
 def accepts_class_folders(sources: Sequence[Path]) -> bool:
     """Return whether the source is one folder with folders in it."""
-    return len(sources) == 1 and sources[0].is_dir() and bool(_folders(sources[0]))
+    return len(sources) == 1 and is_dir(sources[0]) and bool(_folders(sources[0]))
 
 
 def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
@@ -46,12 +47,12 @@ def read_class_folders(sources: Sequence[Path], reading: ReaderOptions) -> Itera
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in visible_entries(folder) if path.is_dir()]
+    return [path for path in visible_entries(folder) if is_dir(path)]
 
 
 def accepts_class_files(sources: Sequence[Path]) -> bool:
     """Return whether the sources are text files, or one folder of some."""
-    if len(sources) == 1 and sources[0].is_dir():
+    if len(sources) == 1 and is_dir(sources[0]):
         return any(path.suffix.lower() in TEXT_SUFFIXES for path in visible_entries(sources[0]))
     return bool(sources) and all(path.suffix.lower() in TEXT_SUFFIXES for path in sources)
 

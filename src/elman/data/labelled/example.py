@@ -15,7 +15,8 @@ from elman.errors import SettingError
 from elman.settings import Settings, setting
 
 Values = str | list[str] | NDArray[Any]
-"""Text; words or other symbols; (T, I) numbers, float32 or the uint8 of pixels; or (T, H, W[, 3]) frames, uint8."""
+"""Text; words or other symbols; (T, I) numbers, float64, float32 or the uint8 of pixels; or frames, uint8, of shape
+(T, H, W[, 3])."""
 
 
 class Example(NamedTuple):
@@ -72,7 +73,7 @@ class ReaderOptions(ReaderSettings):
 
     Attributes:
         labelled: whether every example must have a label.
-        notes: what was done to files to make them alike, and what may be wrong with them.
+        notes: what was guessed, what is not used, what was done to files to make them alike, and what may be wrong.
     """
 
     labelled: bool = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.data.compressed import read_errors
-from elman.data.delimited import read_table
+from elman.data.delimited import has_name, read_table
 from elman.data.labelled import media_features as media_kinds
 from elman.data.labelled.example import ReaderOptions, Values
 from elman.data.labelled.ts_archive import parse_numbers
@@ -18,6 +18,7 @@ from elman.data.media.images import IMAGE_SUFFIXES
 from elman.data.media.video import VIDEO_SUFFIXES
 from elman.data.text.documents import Document
 from elman.errors import DataError
+from elman.storage.files import absence, is_file
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _load_text(path: Path, reading: ReaderOptions) -> Values:
 
 
 def _load_array(path: Path, reading: ReaderOptions) -> Values:
-    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float32."""
+    """Return the numbers of a file of NumPy's: (T,) or (T, I); uint8 stays, all else becomes float64."""
     with read_errors(path, "an array of numbers"):
         # A mapped file is compared with the sizes in its header before memory is taken.
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -54,12 +55,19 @@ def _load_array(path: Path, reading: ReaderOptions) -> Values:
 
 
 def _load_series(path: Path, reading: ReaderOptions) -> Values:
-    """Return the numbers of a CSV file whose rows are steps, (T, I); a header is skipped."""
+    """Return the numbers of a CSV file whose rows are steps, (T, I), without a header and unnamed columns."""
     table = read_table(path, encoding=reading.encoding)
-    if all(map(_is_number, table.header)):
-        table = table.without_header()
-    rows = [cells for _, cells in table.parse(lambda cells: cells)]
-    return parse_numbers(str(path), [cell for row in rows for cell in row]).reshape(-1, len(table.header))
+    names = table.header
+    numbered = names[:1] == [""] and names[1:] == [str(n) for n in range(len(names) - 1)]
+    if all(map(_is_number, names)) and not (numbered and len(names) > 1):
+        if len(names) > 1 and names == [str(n) for n in range(len(names))]:
+            reading.notes.add("the first line of series, 0,1,..., is read as numbers, not as names", str(path))
+        table, places = table.without_header(), list(range(len(names)))
+    else:
+        places = [place for place, name in enumerate(names) if has_name(name)]
+        reading.notes.update((note for note in table.reading_notes(places) if note.startswith("unused")), str(path))
+    rows = [cells for _, cells in table.parse(lambda cells: [cells[place] for place in places])]
+    return parse_numbers(str(path), [cell for row in rows for cell in row]).reshape(-1, len(places))
 
 
 def _is_number(cell: str) -> bool:
@@ -104,8 +112,10 @@ def load_file(path: Path, reading: ReaderOptions) -> Values:
             should=f"a name that ends in {', '.join(known_suffixes())}",
             found=path.suffix or "no ending",
         )
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", should="a file", found="nothing there")
+    if not is_file(path):
+        found = absence(path, "nothing there")
+        what = "does not exist" if found == "nothing there" else "cannot be read"
+        raise DataError(f"{path} {what}", should="a file", found=found)
     return kind.load(path, reading)
 
 

@@ -22,6 +22,7 @@ from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.pixel_scan import scan_image
 from elman.data.labelled.ts_archive import parse_numbers
 from elman.errors import DataError
+from elman.storage.files import exists, is_dir
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAME = re.compile(r"[-.]idx(\d)([-.]ubyte)?(\.gz)?$")
@@ -29,14 +30,14 @@ _NAME = re.compile(r"[-.]idx(\d)([-.]ubyte)?(\.gz)?$")
 
 def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether the sources are IDX files, or one folder with some."""
-    if len(sources) == 1 and sources[0].is_dir():
+    if len(sources) == 1 and is_dir(sources[0]):
         return bool(_values_in(sources[0]))
     return bool(sources) and all(_NAME.search(path.name) for path in sources)
 
 
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the examples of IDX files; of a folder those of its training file."""
-    paths = [_training(path) if path.is_dir() else path for path in sources]
+    paths = [_training(path) if is_dir(path) else path for path in sources]
     values_of = [path for path in paths if not _is_labels(path)]
     if not values_of:
         raise DataError(
@@ -52,7 +53,7 @@ def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
 def _examples(path: Path, reading: ReaderOptions) -> Iterator[Example]:
     values, labels = read_idx(path), None
     beside = _labels_of(path)
-    if beside.exists():
+    if exists(beside):
         labels = read_idx(beside)
         if labels.ndim != 1 or len(labels) != len(values):
             raise DataError(
@@ -134,10 +135,10 @@ def _training(folder: Path) -> Path:
 def _labels_of(path: Path) -> Path:
     name = _NAME.sub(lambda found: found[0].replace(f"idx{found[1]}", "idx1"), path.name)
     beside = path.with_name(name.replace("images", "labels"))
-    if beside.exists():
+    if exists(beside):
         return beside
     other = beside.with_suffix("") if beside.suffix == ".gz" else beside.with_name(f"{beside.name}.gz")
-    return other if other.exists() else beside
+    return other if exists(other) else beside
 
 
 READER = Reader("IDX files", _accepts, _read)

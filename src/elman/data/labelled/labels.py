@@ -76,6 +76,12 @@ class Labels:
         """How many outputs a model needs."""
         return len(self.classes) or 1
 
+    def notes(self) -> list[str]:
+        """Return what was guessed of the labels, a line each."""
+        if len(self.classes) <= MANY_NUMBERS or not are_numbers(self.classes):
+            return []
+        return [f"the labels are {len(self.classes)} different numbers, taken for classes (target={self.target})"]
+
     @property
     def precision(self) -> type[np.float32] | type[np.float64]:
         """The type of numbers: float64 where float32 would round off much of how they differ from their mean."""

@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled.dataset import EXAMPLES, HELD, LABELS, VALIDATION, LabelledFormat, LabelledPart, whole_part
+from elman.data.labelled.dataset import (
+    EXAMPLES,
+    HELD,
+    LABELS,
+    NO_RECENTRING,
+    VALIDATION,
+    LabelledFormat,
+    LabelledPart,
+    Recentring,
+    whole_part,
+)
 from elman.data.labelled.example import Example, Values
 from elman.data.labelled.labels import Labels, class_names, label_number, split_examples
 from elman.data.labelled.text_encoder import TextEncoder
@@ -62,7 +72,7 @@ def prepare_examples(
     Raises:
         DataError: there are too few examples, one is broken, or they differ in kind.
     """
-    valid, names, form, words = _survey(read, target, skip_bad)
+    valid, names, form, words, extremes = _survey(read, target, skip_bad)
     held_out = split_examples(names, target, 0.0 if validation_read else validation, seed)
     labels = Labels.of(target, [name for name, out in zip(names, held_out, strict=True) if not out])
     if not (held_out.any() or validation_read):
@@ -84,7 +94,8 @@ def prepare_examples(
         encoder = TextEncoder.build(texts, kind, vocabulary_size)
         encoder.vocabulary.save(folder)
     skipped = SkippedRows()
-    encode = make_encoder(labels, encoder, form)
+    recentring = Recentring.fit([extremes[n] for n in valid if n in training and n in extremes])
+    encode = make_encoder(labels, encoder, form, recentring)
     part, places = write_examples(folder, EXAMPLES, read, encode, skip_bad, skipped)
     held_out = np.array([n not in training for n in places])
     if held_out.all() or not (held_out.any() or validation_read):
@@ -99,10 +110,11 @@ def prepare_examples(
     shape = part.input.values.shape[1:]
     mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held_out))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
-    LabelledFormat(kind, shape, mean, deviation, labels, reader).save(folder)
+    LabelledFormat(kind, shape, mean, deviation, labels, reader, recentring.offset, recentring.unit).save(folder)
     if validation_read:
-        write_examples(folder, VALIDATION, validation_read, make_encoder(labels, encoder, form), skip_bad, skipped)
+        write_examples(folder, VALIDATION, validation_read, encode, skip_bad, skipped)
     lines, lengths = skipped.lines(), part.input.lengths
+    notes = [*labels.notes(), *_rounding_notes(mean, deviation)]
     counts = [f"{name} ({count})" for name, count in zip(labels.classes, labels.counts, strict=True)]
     return {
         "reader": reader,
@@ -111,25 +123,36 @@ def prepare_examples(
         "labels": counts or "numbers",
         "skipped_rows": skipped.count,
         **({"skipped": lines} if lines else {}),
+        **({"notes": notes} if notes else {}),
     }
 
 
-def _survey(read: Read, target: str, skip_bad: bool) -> tuple[list[int], list[Any], StepForm | None, float]:
+def _survey(
+    read: Read, target: str, skip_bad: bool
+) -> tuple[list[int], list[Any], StepForm | None, float, dict[int, NDArray[np.float64]]]:
     """Return the numbers of the valid examples, their labels, what most are made of, and the words of a text.
+
+    Last are the least and the greatest value of each feature, (2, I), of those examples that are float64.
 
     An example whose steps are not like those of most is refused here, or skipped, whichever comes first in the file.
     """
     examples: list[tuple[int, str, Any, StepForm | None, int]] = []
+    extremes: dict[int, NDArray[np.float64]] = {}
 
-    def look(name: str, values: Values, label: Any) -> tuple[str, Any, StepForm | None, int]:
+    def look(name: str, values: Values, label: Any) -> tuple[str, Any, StepForm | None, int, Any]:
         _ = label_number(label, name) if target == "number" else class_names(label, target, name)
         count = len(values.split()) if isinstance(values, str) else len(values)
-        return name, label, form_of(values), count
+        ends = None
+        if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 2:
+            ends = np.stack([values.min(0), values.max(0)])
+        return name, label, form_of(values), count, ends
 
     skipped = SkippedRows()
     forms: Counter[StepForm | None] = Counter()
-    for n, (name, label, form, count) in valid_examples(read, look, skip_bad, skipped):
+    for n, (name, label, form, count, ends) in valid_examples(read, look, skip_bad, skipped):
         forms[form] += 1
+        if ends is not None:
+            extremes[n] = ends
         examples.append((n, name if form not in forms or forms[form] == 1 else "", label, form, count))
     if not examples:
         raise no_examples_error(skipped)
@@ -139,12 +162,14 @@ def _survey(read: Read, target: str, skip_bad: bool) -> tuple[list[int], list[An
         raise unlike_error(odd[1], most, odd[3])
     alike = [example for example in examples if example[3] == most]
     words = sum(count for *_, count in alike) / len(alike)
-    return [n for n, *_ in alike], [label for _, _, label, *_ in alike], most, words
+    return [n for n, *_ in alike], [label for _, _, label, *_ in alike], most, words, extremes
 
 
 def form_of(values: Values) -> StepForm | None:
-    """Return what the steps of an example are: the shape and type of numbers; None for text."""
-    return None if isinstance(values, str | list) else (values.shape[1:], str(values.dtype))
+    """Return what the steps of an example are: the shape and type of numbers, as they are kept; None for text."""
+    if isinstance(values, str | list):
+        return None
+    return values.shape[1:], "float32" if values.dtype == np.float64 else str(values.dtype)
 
 
 def unlike_error(name: str, form: StepForm | None, other: StepForm | None) -> DataError:
@@ -220,13 +245,19 @@ def no_examples_error(skipped: SkippedRows) -> DataError:
     )
 
 
-def make_encoder(labels: Labels | None, encoder: TextEncoder | None, form: StepForm | None = None) -> Encode:
+def make_encoder(
+    labels: Labels | None,
+    encoder: TextEncoder | None,
+    form: StepForm | None = None,
+    recentring: Recentring = NO_RECENTRING,
+) -> Encode:
     """Return what makes an example an array of steps and an array of its label, and refuses one unlike the others.
 
     Args:
         labels: what labels there are; None: they are not looked at.
         encoder: of text.
         form: what the steps of numbers must be; None: what those of the first example are.
+        recentring: of numbers.
     """
     forms = [form] if form else []
 
@@ -235,7 +266,7 @@ def make_encoder(labels: Labels | None, encoder: TextEncoder | None, form: StepF
         if (found is None) != (encoder is not None):
             kinds = ("text", "numbers") if encoder else ("numbers", "text")
             raise DataError(f"{name} is not what the model reads", should=kinds[0], found=kinds[1])
-        steps: NDArray[Any] = encoder.encode(values) if encoder else np.asarray(values)
+        steps: NDArray[Any] = encoder.encode(values) if encoder else recentring.to_float32(name, np.asarray(values))
         if len(steps) == 0:
             raise DataError(f"{name} has no symbols", should="at least one", found=repr(values)[:40])
         target = np.zeros(1) if labels is None else labels.encode(label, name, len(steps))
@@ -269,6 +300,15 @@ def write_examples(
 
     written = RaggedArrays.write(folder, name, inputs())
     return whole_part(written, RaggedArrays.write(folder, name + LABELS, targets)), places
+
+
+def _rounding_notes(mean: tuple[float, ...], deviation: tuple[float, ...]) -> list[str]:
+    """Return a line for each feature whose changes float32 rounds off beside its mean."""
+    return [
+        f"feature {n + 1} stays near {m:.6g}, where float32 rounds small changes off: subtract that first"
+        for n, (m, d) in enumerate(zip(mean, deviation, strict=True))
+        if abs(m) > 1e5 * d and abs(m) > 1 << 24
+    ][:5]
 
 
 def _moments(input: RaggedArrays, chosen: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -13,6 +13,7 @@ from elman.data.labelled.builtin import digits
 from elman.data.labelled.example import Example, Reader, ReaderOptions
 from elman.data.labelled.file_formats import format_of, known_suffixes, load_file
 from elman.errors import DataError
+from elman.storage.files import absence, exists, is_dir, is_file
 
 READERS: dict[str, Reader] = {
     "idx": idx.READER,
@@ -30,20 +31,24 @@ def find_reader(sources: Sequence[Path]) -> Reader:
     Raises:
         DataError: one does not exist, or no reader takes them.
     """
-    missing = [path for path in sources if not path.exists()]
+    missing = [path for path in sources if not exists(path)]
     if missing:
+        found = absence(missing[0], "nothing there")
         raise DataError(
-            f"{missing[0]} does not exist", should="a file or folder", found="nothing there", hint="check the spelling"
+            f"{missing[0]} {'does not exist' if found == 'nothing there' else 'cannot be read'}",
+            should="a file or folder",
+            found=found,
+            hint="check the spelling",
         )
-    found = next((reader for reader in READERS.values() if reader.takes(sources)), None)
-    if found is None:
+    chosen = next((reader for reader in READERS.values() if reader.takes(sources)), None)
+    if chosen is None:
         raise DataError(
             f"{', '.join(map(str, sources))} cannot be read",
             should=", or ".join(reader.what for reader in READERS.values()),
             found="none of them" if len(sources) == 1 else "several sources, not all of one kind",
             hint="elman recipes classify",
         )
-    return found
+    return chosen
 
 
 def reader_name(sources: Sequence[Path]) -> str:
@@ -77,10 +82,10 @@ def read_inputs(paths: Sequence[Path], reading: ReaderOptions, trained_on: str) 
     """
     for path in paths:
         reader = next((reader for reader in READERS.values() if reader.takes([path])), None)
-        single = path.is_file() and format_of(path) is not None
+        single = is_file(path) and format_of(path) is not None
         if single and (reader is None or trained_on == "folders"):
             yield Example(str(path), partial(load_file, path, reading), None)
-        elif path.is_dir() and reader is None:
+        elif is_dir(path) and reader is None:
             files = [entry for entry in visible_entries(path) if format_of(entry) is not None]
             if not files:
                 raise DataError(

@@ -9,14 +9,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman.data.compressed import read_errors
-from elman.data.delimited import find_column, missing_column, read_table
+from elman.data.delimited import Table, find_column, has_name, missing_column, read_table
 from elman.data.labelled.example import Example, Reader, ReaderOptions, Values
 from elman.data.labelled.file_formats import load_file
 from elman.data.labelled.ts_archive import parse_numbers
@@ -33,6 +33,11 @@ KNOWN_NAMES = {
 }
 """The columns that are taken where the settings name none, the first that is there."""
 VALUES = ("path", "text", "series")
+SAMPLE = 32
+"""The JSON lines whose keys are the columns."""
+
+MOST_KEYS = 20
+"""The most keys of JSON lines that are named as not used."""
 
 
 class TableRow(NamedTuple):
@@ -57,22 +62,32 @@ def _accepts(sources: Sequence[Path]) -> bool:
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
     """Yield the examples of tables, in constant memory."""
     for path in sources:
-        rows: Iterator[TableRow] = _rows(path, reading)
-        first = next(rows, None)
-        if first is None:
+        is_json = path.suffix.lower() == ".jsonl"
+        table = None if is_json else _table(path, reading)
+        rows = _rows(path, table) if table else _json_rows(path, reading.encoding)
+        head = list(islice(rows, SAMPLE))
+        if not head:
             raise DataError(f"{path} has no rows", should="at least one example", found="none")
-        columns = Columns.choose(path, list(first.cells), reading)
-        rows = chain([first], rows)
+        names = list(dict.fromkeys(name for row in head for name in row.cells))
+        if not names:
+            raise _broken(head[0], head[0].fault or "no keys")
+        columns, rows = Columns.choose(path, names, reading), chain(head, rows)
+        reading.notes.add(columns.settings, str(path))
+        if table:
+            _note_columns(table, columns, reading)
+        else:
+            rows = _noted_keys(str(path), rows, columns, reading)
         yield from _grouped(path, rows, columns) if columns.group else _single(path, rows, columns, reading)
 
 
-def _rows(path: Path, reading: ReaderOptions) -> Iterator[TableRow]:
-    """Yield the rows of a CSV, TSV or JSON-lines file."""
-    if path.suffix.lower() == ".jsonl":
-        yield from _json_rows(path, reading.encoding)
-        return
+def _table(path: Path, reading: ReaderOptions) -> Table:
+    """Open a CSV or TSV file."""
     quoted_tabs = path.suffix.lower() != ".tsv"
-    table = read_table(path, encoding=reading.encoding, columns=reading.column_names, quoted_tabs=quoted_tabs)
+    return read_table(path, encoding=reading.encoding, columns=reading.column_names, quoted_tabs=quoted_tabs)
+
+
+def _rows(path: Path, table: Table) -> Iterator[TableRow]:
+    """Yield the rows of a table."""
     for line, cells, fault in table.rows:
         if not fault and len(cells) != len(table.header):
             fault = f"{len(cells)} cells"
@@ -101,6 +116,34 @@ def _json_object(name: str, line: str) -> dict[str, Any]:
     return row
 
 
+def _noted_keys(name: str, rows: Iterator[TableRow], columns: Columns, reading: ReaderOptions) -> Iterator[TableRow]:
+    """Yield the rows, and note the keys that are not used."""
+    unused: dict[str, None] = {}
+    for row in rows:
+        unused.update(dict.fromkeys(key for key in row.cells if key not in columns.used and len(unused) < MOST_KEYS))
+        yield row
+    if unused:
+        reading.notes.add(f"unused keys: {', '.join(key[:40] for key in unused)}", name)
+
+
+def _note_columns(table: Table, columns: Columns, reading: ReaderOptions) -> None:
+    """Note which columns are used and which are not.
+
+    Raises:
+        DataError: two columns have the name of one that is used.
+    """
+    twice = next((name for name in columns.used if table.header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{table.name} has several columns {twice!r}",
+            should="one column of each name that is used",
+            found=", ".join(table.header[:20]),
+            hint="rename the others, or name other columns with text_column, series_columns or label_column",
+        )
+    places = [place for place, name in enumerate(table.header) if name in columns.used]
+    reading.notes.update(table.reading_notes(places), table.name)
+
+
 class Columns(NamedTuple):
     """The columns of a table.
 
@@ -115,6 +158,19 @@ class Columns(NamedTuple):
     values: list[str]
     label: str | None
     group: str | None = None
+
+    @property
+    def used(self) -> set[str]:
+        """The columns that are read."""
+        return {name for name in (*self.values, self.label, self.group) if name is not None}
+
+    @property
+    def settings(self) -> str:
+        """The columns as the settings that name them."""
+        setting = "series_columns" if self.kind == "series" else f"{self.kind}_column"
+        shown = ",".join(self.values[:20]) + (",..." if len(self.values) > 20 else "")
+        names = {setting: shown, "label_column": self.label, "group_column": self.group}
+        return ", ".join(f"{key}={name}" for key, name in names.items() if name is not None)
 
     @classmethod
     def choose(cls, path: Path, names: list[str], reading: ReaderOptions) -> Columns:
@@ -153,7 +209,7 @@ class Columns(NamedTuple):
             if name := usual[kind]:
                 return cls(kind, [name], label, group)
         if group:
-            return cls("series", [name for name in names if name not in (label, group)], label, group)
+            return cls("series", [n for n in names if n not in (label, group) and has_name(n)], label, group)
         raise missing("text", None)
 
 

@@ -20,11 +20,12 @@ from elman.data.magnitudes import LARGEST
 from elman.data.text.documents import Document
 from elman.data.text.lines import document_lines
 from elman.errors import DataError
+from elman.storage.files import is_file
 
 
 def _accepts(sources: Sequence[Path]) -> bool:
     """Return whether all sources are `.ts` files."""
-    return bool(sources) and all(path.suffix == ".ts" and path.is_file() for path in sources)
+    return bool(sources) and all(path.suffix == ".ts" and is_file(path) for path in sources)
 
 
 def _read(sources: Sequence[Path], reading: ReaderOptions) -> Iterator[Example]:
@@ -73,17 +74,16 @@ def _series(name: str, dimensions: list[str]) -> Values:
     return np.stack(rows, 1)
 
 
-def parse_numbers(name: str, cells: Sequence[object] | NDArray[Any]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return numbers, (N,) float32.
+def parse_numbers(name: str, cells: Sequence[object] | NDArray[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return numbers, (N,) float64, of the range of float32.
 
     Raises:
         DataError: one is missing, no number, or not finite.
     """
     try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
-            array = np.array(cells, np.float32)
+        array = np.array(cells, np.float64)
     except (ValueError, TypeError, OverflowError):
-        array = np.empty(0, np.float32)
+        array = np.empty(0)
     if array.shape == (len(cells),) and (np.abs(array) <= LARGEST).all():
         return array
     n, cell = next((n, cell) for n, cell in enumerate(cells) if not _is_finite(cell))
@@ -97,8 +97,7 @@ def parse_numbers(name: str, cells: Sequence[object] | NDArray[Any]) -> np.ndarr
 
 def _is_finite(cell: object) -> bool:
     try:
-        with np.errstate(over="ignore"):
-            return bool(abs(np.float32(cell)) <= LARGEST)  # type: ignore[arg-type]
+        return bool(abs(np.float64(cell)) <= LARGEST)  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError):
         return False
 

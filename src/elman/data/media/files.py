@@ -11,6 +11,7 @@ from elman.data.folders import visible_entries
 from elman.data.media.container_extent import CONTAINERS
 from elman.data.media.extent import SOUNDS, Extent, after_id3
 from elman.errors import DataError, ElmanError
+from elman.storage.files import absence, exists, is_dir, is_file
 
 EXPORT = "export it again, or remove it"
 
@@ -31,11 +32,12 @@ def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]
         DataError: the file is missing, empty, not a file, takes more memory than there is, or cannot be decoded.
     """
     try:
-        if not path.exists():
-            hint = "check the spelling and the folder"
-            raise DataError(f"{path} does not exist", should=kind, found="nothing there", hint=hint)
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "a device or pipe"
+        if not exists(path):
+            found, hint = absence(path, "nothing there"), "check the spelling and the folder"
+            what = "does not exist" if found == "nothing there" else f"cannot be read as {kind}"
+            raise DataError(f"{path} {what}", should=kind, found=found, hint=hint)
+        if not is_file(path):
+            found = "a folder" if is_dir(path) else "a device or pipe"
             raise DataError(f"{path} is not a file", should=kind, found=found, hint="name a file")
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty", should=kind, found="0 bytes", hint="remove it")
@@ -84,7 +86,7 @@ def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
         DataError: a folder cannot be read, or has no such file.
     """
     try:
-        folder = path.is_dir()
+        folder = is_dir(path)
     except OSError:  # too long a name, a folder that is forbidden
         folder = False
     if not folder:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from elman.data.delimited import Table, find_column, read_table, wrong_width
+from elman.data.delimited import Table, column_label, find_column, read_table, wrong_width
 from elman.data.magnitudes import LARGEST
 from elman.data.skipped import SkippedRows
 from elman.data.text.documents import Document, read_text
@@ -55,6 +55,7 @@ class PairTable:
         scored: whether a score is wanted.
         skip_bad: skip broken rows and count them in `skipped`.
         skipped: the broken rows of the last reading.
+        notes: grows: what was guessed, and what is not used.
     """
 
     documents: Sequence[Document]
@@ -64,6 +65,7 @@ class PairTable:
     scored: bool = True
     skip_bad: bool = False
     skipped: SkippedRows = field(default_factory=SkippedRows)
+    notes: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[ScoredPair]:
         """Read all pairs from the beginning, in constant memory.
@@ -75,6 +77,11 @@ class PairTable:
         for document in self.documents:
             table = read_table(Path(document.name), encoding=document.encoding, strict=True)
             table, places = self._columns(table)
+            keys = ("first", "second", "score")
+            chosen = (f"{key}_column={column_label(table.header, n)}" for key, n in zip(keys, places, strict=False))
+            self.notes.update([", ".join(chosen), *table.reading_notes(places)])
+            if not table.first:
+                self.notes.add("no header: the first line is a pair")
             # Columns of a file without a header may be followed by any others.
             width = len(table.header) if table.first or len(table.header) == len(places) else 0
 

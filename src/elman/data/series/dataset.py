@@ -104,6 +104,8 @@ class Panel:
         try:
             groups, columns, known = (tuple(map(str, facts[name])) for name in ("groups", "columns", "known"))
             clock = Clock(**facts["clock"])
+            if not all(type(start) is int for start in facts["starts"]):
+                raise ValueError("starts that are not integers")
             starts = np.asarray(facts["starts"], np.int64)
             shapes = [values.values.shape[1:], ahead.values.shape[1:], starts.shape]
             fits = shapes == [(len(columns),), (len(known),), (len(groups),)] and len(groups) == len(values)

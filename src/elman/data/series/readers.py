@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from elman.data.delimited import read_table
 from elman.data.folders import visible_entries
-from elman.data.magnitudes import LARGEST
 from elman.data.series.columns import TIME_NAMES, SeriesColumns, find_columns
 from elman.data.series.dataset import Panel
+from elman.data.series.notes import placeholder_notes, time_notes
 from elman.data.series.regularisation import common_step, resample_to_grid
 from elman.data.series.settings import SeriesSettings
-from elman.data.series.timestamps import FORMS, Clock, is_time, read_times
+from elman.data.series.timestamps import FORMS, Clock, are_compact_dates, is_time, read_times
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
+from elman.storage.files import absence, is_dir, is_file
 from elman.storage.ragged import RaggedArrays
 
 PARTS_FORM = "%Y-%m-%d %H:%M:%S"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
+LARGEST = 1e300
 
 
 class SeriesRows(NamedTuple):
@@ -48,11 +50,13 @@ class SeriesTable(NamedTuple):
         panel: the series.
         counts: of rows, missing values, and repairs.
         skipped: the broken rows.
+        notes: what was guessed, with the setting that decides it.
     """
 
     panel: Panel
     counts: dict[str, int]
     skipped: SkippedRows
+    notes: list[str]
 
 
 def read_series(sources: Sequence[Path], form: SeriesSettings, clock: Clock | None = None) -> SeriesTable:
@@ -92,7 +96,9 @@ def read_series(sources: Sequence[Path], form: SeriesSettings, clock: Clock | No
         guess = f"--set time_columns=NAME, if {header.time[0]}, the first column, does not hold the times"
         hint = f"{error.hint}; {guess}" if error.hint else guess
         raise error.amended(hint=hint) from error
-    return SeriesTable(panel, {name: count for name, count in counts.items() if count}, skipped)
+    times = (text for rows in groups.values() for text in rows.times)
+    notes = [*time_notes(times, form, panel.clock), *placeholder_notes(panel)]
+    return SeriesTable(panel, {name: count for name, count in counts.items() if count}, skipped, notes)
 
 
 def _regular(
@@ -107,10 +113,19 @@ def _regular(
     lines = [line for rows in groups.values() for line in rows.lines]
     texts = [text for rows in groups.values() for text in rows.times]
     written = form.time_format or (PARTS_FORM if len(header.time) > 1 else None)
-    ticks, read_clock = read_times(texts, written, place, lines)
+    ticks, read_clock = read_times(texts, written, place, lines, clock.zone if clock else "")
+    if read_clock.kind == "number" and clock is None and form.frequency is None and are_compact_dates(texts):
+        raise DataError(
+            f"{place}: the times could be dates or integers",
+            should="times of one meaning",
+            found=f"{texts[0]} to {texts[-1]}",
+            hint=f"--set time_format={'%Y%m%d' if len(texts[0]) == 8 else '%Y%m'} for dates, "
+            "--set frequency=1 for integers that count steps",
+        )
     places = np.cumsum([len(rows.times) for rows in groups.values()])[:-1]
     split = np.split(np.asarray(ticks, np.int64), places)
     split, step = common_step(split, read_clock, form, clock, place, np.split(np.asarray(lines), places), texts)
+    step = step.legible(int(split[0][0]))
     C = len(header.columns)
     starts, values, ahead = [], [], []
     for (name, rows), found in zip(groups.items(), split, strict=True):
@@ -162,15 +177,19 @@ def _named(place: str, group: str) -> str:
 
 def _files(sources: Sequence[Path]) -> Iterator[Path]:
     for source in sources:
-        if source.is_dir():
+        if is_dir(source):
             found = [path for path in visible_entries(source) if path.suffix.lower() in (".csv", ".tsv")]
             if not found:
                 raise DataError(f"{source} holds no series", should="*.csv", found="none of them")
             yield from found
-        elif source.is_file():
+        elif is_file(source):
             yield source
         else:
-            raise DataError(f"{source} cannot be read", should="a CSV file or a folder of them", found="nothing there")
+            raise DataError(
+                f"{source} cannot be read",
+                should="a CSV file or a folder of them",
+                found=absence(source, "nothing there"),
+            )
 
 
 def _read_file(
@@ -188,6 +207,7 @@ def _read_file(
     times = [table.header.index(column) for column in columns.time]
     group = table.header.index(form.series_column) if form.series_column else None
     first_time: list[str] = []
+    missing = MISSING | {cell.strip().lower() for cell in form.missing_values}
 
     def convert(cells: list[str]) -> tuple[str, str, list[float]]:
         parts = [cells[place].strip() for place in times]
@@ -197,7 +217,7 @@ def _read_file(
             first_time.append(time)
         elif form.skip_bad and not is_time(time, first_time[0], time_format):
             raise DataError("the time cannot be read", should=FORMS, found=time)
-        numbers = [_number(column, cells[place]) for column, place in values.items()]
+        numbers = [_number(column, cells[place], missing) for column, place in values.items()]
         return cells[group].strip() if group is not None else name, time, numbers
 
     bad = skipped.count
@@ -221,9 +241,9 @@ def _joined(parts: list[str]) -> str:
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
 
 
-def _number(column: str, text: str) -> float:
+def _number(column: str, text: str, missing: Set[str]) -> float:
     """Return a cell as a number, nan where it says that there is none."""
-    if text.strip().lower() in MISSING:
+    if text.strip().lower() in missing:
         return math.nan
     try:
         value = float(text)
@@ -242,5 +262,6 @@ def _number(column: str, text: str) -> float:
         f"{column} is not a number",
         should=f"a number with a point, or nothing, {', '.join(sorted(MISSING - {''}))} where one is missing",
         found=repr(text[:40]),
-        hint="skip the column with --set target_columns=A,B naming the others, or such rows with --skip-bad",
+        hint="--set missing_values=CELL where it means that there is none; skip the column with "
+        "--set target_columns=A,B naming the others, or such rows with --skip-bad",
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.settings import SeriesSettings
-from elman.data.series.timestamps import Clock, as_months, parse_step
+from elman.data.series.timestamps import DAY, Clock, as_months, parse_step
 from elman.errors import DataError
 
 LARGEST_GRID = 100_000_000  # rows: a gap of centuries is a mistake in a time
@@ -143,7 +143,7 @@ def resample_to_grid(
             f"none between {clock.text(int(ticks[n]))} and {clock.text(int(ticks[n + 1]))}; {gaps:,} missing in all, "
             f"at a row every {clock.step}",
             1,
-            "--set gaps=missing" if length <= LARGEST_GRID else "fix the time",
+            f"--set gaps=missing{_clock_change(clock)}" if length <= LARGEST_GRID else "fix the time",
         )
         counts["times without a row"] += gaps
     grid = np.full((length, values.shape[1]), np.nan)
@@ -171,7 +171,8 @@ def _single(
         f"{place}: a time stands in several rows",
         f"{clock.text(int(unique[doubled]))} in lines {lines[first[doubled]]} and {lines[first[doubled] + 1]}",
         int((number > 1).sum()),
-        "--set duplicates=mean, first or last; --set series_column=NAME where a column names the series of a row",
+        "--set duplicates=mean, first or last; --set series_column=NAME where a column names the series of a row"
+        + _clock_change(clock),
     )
     counts["rows averaged" if averaged else "rows with a time that stood already"] += len(ticks) - len(unique)
     if rules.duplicates == "first" and not averaged:
@@ -182,6 +183,12 @@ def _single(
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of missing values is a missing value
         means = [np.nanmean(values[a : a + n], axis=0) for a, n in zip(first, number, strict=True)]
     return unique, np.stack(means)
+
+
+def _clock_change(clock: Clock) -> str:
+    """Return what else to try where times could be local ones at a change of the clocks."""
+    local = clock.kind == "time" and clock.every < DAY and not clock.zone
+    return "; local times where the clocks change need their UTC offset, as 2026-10-25T02:30+01:00" if local else ""
 
 
 def _refuse(refused: bool, what: str, found: str, times: int, hint: str) -> None:

@@ -18,6 +18,7 @@ class SeriesSettings(Settings):
     series_column: str | None = setting(None, "column that names the series of a row (long form)", fixed=True)
     target_columns: tuple[str, ...] = setting((), "columns to forecast; none: all others", fixed=True)
     known_columns: tuple[str, ...] = setting((), "columns of numbers that are known ahead", fixed=True)
+    missing_values: tuple[str, ...] = setting((), "cells that mean no value, such as -999, besides NA", fixed=True)
     frequency: str | None = setting(None, "resampling to the mean of each 15min, 1h, 1d, 1month, ...", fixed=True)
     unsorted: str = setting(REFUSE, "unsorted rows", choices=(REFUSE, "sort"), fixed=True)
     duplicates: str = setting(REFUSE, "rows of the same time", choices=(REFUSE, "first", "last", "mean"), fixed=True)

@@ -12,9 +12,10 @@ import numpy as np
 from elman.data.series.calendar_features import CYCLES, Calendar
 from elman.data.series.dataset import Panel
 from elman.data.series.readers import SeriesTable, read_series
+from elman.data.series.scaler import Scaler
 from elman.data.series.settings import SeriesSettings
 from elman.data.series.timestamps import Clock
-from elman.data.series.windows import Scaler, Windows
+from elman.data.series.windows import Windows
 from elman.errors import BrokenRun, DataError, SettingError
 from elman.storage.files import write_json
 
@@ -101,6 +102,7 @@ class ForecastSpec:
         training = panel.before(cut)
         _check_season(season, int(training.values.lengths.max()))
         scaler = Scaler.fit(training, constants=constants)
+        scaler.check_range(panel)
         first = int(training.starts.min())
         last = max(training.end(n) for n in range(len(training.groups)))
         cycles = Calendar.fit(panel.clock, last - first) if calendar else Calendar(panel.clock, ())
@@ -214,7 +216,9 @@ class ForecastSpec:
                 should=f"a row every {self.clock.step}",
                 found=f"a row every {panel.clock.step}",
             )
-        return [self.groups.index(name) for name in panel.groups]
+        numbers = [self.groups.index(name) for name in panel.groups]
+        self.scaler.check_range(panel, numbers)
+        return numbers
 
     def save(self, folder: Path, panel: Panel) -> None:
         """Write the plan into a run's folder, with where the panel's groups start."""

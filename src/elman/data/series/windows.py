@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,96 +11,11 @@ from numpy.typing import NDArray
 from elman.data.series.calendar_features import Calendar
 from elman.data.series.dataset import Panel
 from elman.data.series.regularisation import LARGEST_GRID
+from elman.data.series.scaler import Scaler
 from elman.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Mean and standard deviation of every series and every known column, of the training part.
-
-    Attributes:
-        mean: (G, C), of what is forecast.
-        deviation: (G, C), the standard deviation of it.
-        known_mean: (K,), of what is known ahead, over all groups.
-        known_deviation: (K,), the standard deviation of it.
-    """
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    known_mean: NDArray[np.float64]
-    known_deviation: NDArray[np.float64]
-
-    @classmethod
-    def fit(cls, training: Panel, *, constants: str = "refuse") -> Scaler:
-        """Measure a training part.
-
-        Args:
-            training: nothing but it.
-            constants: "refuse" series that do not move, or "keep" them, with a deviation of 1.
-
-        Raises:
-            DataError: a series has no value there, or does not move and is refused.
-        """
-        mean, deviation = [], []
-        for n, values_TC in enumerate(training.values_of_groups()):
-            for c in range(len(training.columns)):
-                name = training.series[n * len(training.columns) + c]
-                there = values_TC[:, c][~np.isnan(values_TC[:, c])]
-                if not len(there):
-                    raise DataError(
-                        f"the series {name} has no value in the training part",
-                        should="values before the validation part",
-                        found="none",
-                        hint="--set target_columns=A,B without it, or a smaller validation",
-                    )
-                level, spread = float(there.mean()), float(there.std())
-                if spread <= 1e-12 * max(1.0, abs(level)):
-                    if constants == "refuse":
-                        raise DataError(
-                            f"the series {name} does not move in the training part",
-                            should="values that differ",
-                            found=f"{level:g} at all {len(there):,} times",
-                            hint="--set constant_series=keep, or --set target_columns=A,B without it",
-                        )
-                    spread = 1.0
-                mean.append(level)
-                deviation.append(spread)
-        shape = (len(training.groups), len(training.columns))
-        known = training.ahead.values
-        spread_K = np.asarray(known).std(0) if len(known) else np.ones(len(training.known))
-        return cls(
-            np.reshape(mean, shape),
-            np.reshape(deviation, shape),
-            np.asarray(known).mean(0) if len(known) else np.zeros(len(training.known)),
-            np.where(spread_K > 0, spread_K, 1.0),
-        )
-
-    def only(self, groups: list[int]) -> Scaler:
-        """Return the scaler of these groups."""
-        return Scaler(self.mean[groups], self.deviation[groups], self.known_mean, self.known_deviation)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers as JSON knows them; `from_json` undoes it."""
-        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_json(cls, found: dict[str, Any], groups: int, columns: int, known: int) -> Self:
-        """Read what `as_json` made.
-
-        Raises:
-            ValueError: it has other sizes, or is not all numbers.
-        """
-        arrays = {name: np.asarray(found[name], np.float64) for name in cls.__dataclass_fields__}
-        shapes = [(groups, columns)] * 2 + [(known,)] * 2
-        for array, shape in zip(arrays.values(), shapes, strict=True):
-            if array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"numbers of shape {array.shape} where {shape} should be")
-        if (arrays["deviation"] <= 0).any() or (arrays["known_deviation"] <= 0).any():
-            raise ValueError("a deviation that is not positive")
-        return cls(**arrays)
 
 
 class WindowBatch(NamedTuple):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from elman.errors import DataError
 from elman.storage import records
 from elman.storage.files import write_bytes
+from elman.storage.run_validation import largest_by_weights
 
 FILENAME = "items.json"
 UNKNOWN = -1
@@ -88,7 +89,8 @@ class ItemCatalogue:
         Raises:
             RunError: it is missing or broken.
         """
-        record = records.read(folder / FILENAME, _ItemRecord, "the items of a run", largest=_LARGEST)
+        largest = largest_by_weights(folder / FILENAME, _LARGEST)
+        record = records.read(folder / FILENAME, _ItemRecord, "the items of a run", largest=largest)
         return cls(record.items, record.counts)
 
 

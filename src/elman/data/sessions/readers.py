@@ -6,22 +6,25 @@ memory.
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.delimited import read_table
+from elman.data.delimited import Row, read_table
+from elman.data.magnitudes import LARGEST
 from elman.data.skipped import SkippedRows
 from elman.errors import DataError
 from elman.settings import Settings, setting
+
+SAMPLE = 64
+"""The first rows, most of which decide whether times are numbers or dates."""
 
 MAX_NAME = 1 << 17
 """Characters of the name of a session or item."""
@@ -57,6 +60,7 @@ class Events:
         sessions: the names of the sessions, by their numbers.
         columns: the columns that were taken, for messages.
         skipped: the broken rows.
+        notes: what was guessed, and what is not used, for messages.
     """
 
     session: NDArray[np.int64]
@@ -66,6 +70,7 @@ class Events:
     sessions: list[str]
     columns: str = ""
     skipped: SkippedRows = field(default_factory=SkippedRows)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.item)
@@ -81,9 +86,9 @@ def read_events(sources: Sequence[Path], settings: EventSettings) -> Events:
     session, item, time = array("q"), array("q"), array("d")
     sessions = defaultdict[str, int](count().__next__)  # a number for each new name
     items = defaultdict[str, int](count().__next__)
-    is_date: dict[int, bool] = {}  # whether a column of time holds dates
+    is_date: list[bool] = []  # whether each column of time holds dates
     skipped = SkippedRows()
-    columns = ""
+    columns, notes = "", dict[str, None]()
     for path in sources:
         table = read_table(path, columns=settings.column_names, quoted_tabs=True)
         if len(table.header) < 2:
@@ -97,13 +102,18 @@ def read_events(sources: Sequence[Path], settings: EventSettings) -> Events:
         hint = "; or --set column_names=A,B,... for a file without a header"
         places = [table.column(key, name or None, KNOWN_NAMES[role], hint=hint) for role, key, name in roles]
         columns = ", ".join(table.header[place] for place in places)
+        head = list(islice(table.rows, SAMPLE))
+        table = replace(table, rows=chain(head, table.rows))
+        is_date = is_date or [_holds_dates(head, place) for place in places[2:]]
+        kinds = "dates, in UTC where they name no zone" if any(is_date) else "numbers"
+        notes.update(dict.fromkeys([*table.reading_notes(places), f"times: {kinds}"]))
 
-        def convert(cells: list[str], places: list[int] = places) -> None:
+        def convert(cells: list[str], places: list[int] = places, is_date: list[bool] = is_date) -> None:
             who, what = cells[places[0]].strip(), cells[places[1]].strip()
             if not (0 < len(who) <= MAX_NAME and 0 < len(what) <= MAX_NAME):
                 name, cell = ("item", what) if 0 < len(who) <= MAX_NAME else ("session", who)
                 raise DataError(f"the name of the {name} is too long" if cell else f"an empty {name}")
-            when = [_timestamp(cells[place], place, is_date) for place in places[2:]]
+            when = [_time_number(cells[place], date) for place, date in zip(places[2:], is_date, strict=True)]
             session.append(sessions[who])
             item.append(items[what])
             time.extend(when)
@@ -124,21 +134,33 @@ def read_events(sources: Sequence[Path], settings: EventSettings) -> Events:
         list(sessions),
         columns,
         skipped,
+        list(notes),
     )
 
 
-def _timestamp(text: str, place: int, is_date: dict[int, bool]) -> float:
+def _holds_dates(rows: Sequence[Row], place: int) -> bool:
+    """Return whether most of the times in a column are dates; of as many dates and numbers, whether the first is."""
+    kinds = [time[1] for _, cells, fault in rows if not fault and len(cells) > place and (time := _time(cells[place]))]
+    return Counter(kinds).most_common(1)[0][0] if kinds else False
+
+
+def _time_number(text: str, is_date: bool) -> float:
     """Return a time as a number; a column holds numbers or dates, never both."""
+    time = _time(text)
+    if time and time[1] == is_date:
+        return time[0]
+    kinds = "a number, or a date as 2026-11-24T18:00:00" if not time else "dates" if is_date else "numbers"
+    raise DataError("invalid time", should=kinds, found=repr(text.strip()[:40]))
+
+
+def _time(text: str) -> tuple[float, bool] | None:
+    """Return a time as a number, and whether it is a date; None where it is neither."""
     try:
-        number, date = float(text), False
+        number, is_date = float(text), False
     except ValueError:
         try:
             when = datetime.fromisoformat(text.strip())
-            number, date = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), True
-        except ValueError:
-            number, date = math.nan, False
-    finite = math.isfinite(number)
-    if finite and is_date.setdefault(place, date) == date:
-        return number
-    kinds = "a number, or a date as 2026-11-24T18:00:00" if not finite else "dates" if is_date[place] else "numbers"
-    raise DataError("invalid time", should=kinds, found=repr(text.strip()[:40]))
+            number, is_date = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp(), True
+        except (ValueError, OverflowError):
+            return None
+    return (number, is_date) if abs(number) <= LARGEST else None

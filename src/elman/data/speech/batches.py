@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.batching import pad
-from elman.data.text.vocabularies import Vocabulary
-from elman.errors import DataError
 from elman.storage.ragged import RaggedArrays
 
 
@@ -43,12 +41,3 @@ def speech_batch(features: RaggedArrays, symbols: RaggedArrays, numbers: NDArray
     target_SB, sizes_B = pad([symbols[int(n)] for n in numbers])
     arrays = (input_TBI.astype(np.float32), lengths_B, np.ascontiguousarray(target_SB.T), sizes_B)
     return SpeechBatch(*map(torch.from_numpy, arrays))
-
-
-def known_symbols(vocabulary: Vocabulary, text: str) -> NDArray[np.int64]:
-    """Return the symbols of a text, (S,); characters that have none are skipped."""
-    try:
-        return vocabulary.encode(text).astype(np.int64)
-    except DataError:
-        parts = [known_symbols(vocabulary, character) for character in text] if len(text) > 1 else []
-        return np.concatenate([np.zeros(0, np.int64), *parts])

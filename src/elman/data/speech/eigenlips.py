@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 from zlib import crc32
@@ -105,7 +106,7 @@ class Lips:
         frames = read_frames(source, most_frames=round(self.longest / self.step))
         place = np.array(motion_window(frames, self.crop))
         last = np.array(frames.shape[1:3]) - self.crop
-        rng = np.random.default_rng(crc32(source.name.encode()))
+        rng = np.random.default_rng(crc32(os.fsencode(source.name)))
         moves = [np.zeros(2, int), *(rng.integers(-MOVED, MOVED + 1, 2) for _ in range(copies - 1))]
         places = [np.clip(place + move, 0, last) for move in moves]
         return [Utterance(self._components(frames, (int(y), int(x)))) for y, x in places]
@@ -128,7 +129,7 @@ class Lips:
         """
         components = np.asarray(read_array(folder / "lips.values.npy"), np.float32)
         record = records.read(folder / cls.filename, _LipsRecord, "the window of eigenlips")
-        if components.shape[1:] != (record.crop[0] * record.crop[1],):
+        if not np.isfinite(components).all() or components.shape[1:] != (record.crop[0] * record.crop[1],):
             found = f"components of shape {components.shape} for {record.crop[0]} x {record.crop[1]} pixels"
             raise BrokenRun(f"{folder}/{cls.filename} is broken", should="a row of pixels each", found=found)
         return cls(components, record.crop, record.step, record.longest)
@@ -138,7 +139,7 @@ class Lips:
 class _LipsRecord:
     """What lips.json holds."""
 
-    crop: tuple[int, int]
+    crop: tuple[int, int] = field(metadata={"low": 1, "high": 1 << 13})
     step: float
     longest: float
 

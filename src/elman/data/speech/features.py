@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +110,15 @@ def write_features(
     features = RaggedArrays.write(folder, "input", normalised())
     RaggedArrays.remove(folder, RAW)
     return SpeechDataset(features, texts, names), whole
+
+
+def keep_sentences(folder: Path, sentences: SpeechDataset, numbers: Sequence[int]) -> SpeechDataset:
+    """Write the features that `write_features` wrote again, with the sentences of these numbers alone, if they differ.
+
+    Raises:
+        RunError: the files cannot be written.
+    """
+    if len(numbers) == len(sentences):
+        return sentences
+    features = RaggedArrays.write(folder, "input", (sentences.input[n] for n in numbers))
+    return SpeechDataset(features, [sentences.texts[n] for n in numbers], [sentences.names[n] for n in numbers])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,16 @@ class Moments:
         self.count = 0
         self.mean: NDArray[np.float64] = np.zeros(size)
         self.squares: NDArray[np.float64] = np.zeros(size)
+
+    @classmethod
+    def of(cls, pieces: Iterable[NDArray[Any]]) -> Self:
+        """Return the moments of all steps of pieces, at least one, (T, F) each."""
+        rest = iter(pieces)
+        first = next(rest)
+        moments = cls(first.shape[1])
+        for piece in chain((first,), rest):
+            moments.add(piece)
+        return moments
 
     def add(self, features: NDArray[Any]) -> None:
         """Add the steps of a piece, (T, F)."""
@@ -63,3 +74,20 @@ def normalise_speakers(utterances: Sequence[NDArray[Any]], speakers: Sequence[st
         moments[speaker].normalise(features).astype(np.float16)
         for features, speaker in zip(utterances, speakers, strict=True)
     ]
+
+
+def level_of(features: NDArray[Any]) -> float:
+    """Return the level of the loud steps of log energies, (T, F), in decibels: the 90th percentile of their means."""
+    return (
+        float(np.percentile(np.asarray(features, np.float64).mean(1), 90)) * 10 / np.log(10) if len(features) else 0.0
+    )
+
+
+def level_note(level: float, usual: tuple[float, float]) -> str:
+    """Return what to say about a level (dB) beside those of training, the least and the greatest; empty for nothing."""
+    low, high = usual
+    if low <= level <= high:
+        return ""
+    distance, side = (low - level, "below") if level < low else (level - high, "above")
+    what = f"the level is {distance:.0f} dB {side} that of training"
+    return f"{what}, and feature_norm=training does not even it out: the transcript may be wrong"

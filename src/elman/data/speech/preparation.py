@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from elman.data.notes import FileNotes
 from elman.data.skipped import SkippedRows
+from elman.data.speech.ctc_length import known_symbols, numbers_that_fit
 from elman.data.speech.dataset import FeatureScale, save_extractor
 from elman.data.speech.eigenlips import Lips
-from elman.data.speech.features import extract_features, write_features
+from elman.data.speech.features import extract_features, keep_sentences, write_features
+from elman.data.speech.normalisation import Moments
 from elman.data.speech.readers import TranscribedFile
 from elman.data.speech.utterance import SoundFeatures
 from elman.data.text.documents import Document
@@ -35,9 +37,9 @@ def prepare_speech(
     features: SoundFeatures | Lips,
     *,
     vocabulary: str,
+    norm: str,
     vocabulary_size: int | None = None,
     skip_bad: bool = False,
-    by_speaker: bool = False,
     copies: int = 1,
     stride: int | None = None,
 ) -> dict[str, Any]:
@@ -49,9 +51,10 @@ def prepare_speech(
         validation: the validation sentences, which are read once.
         features: computes the features.
         vocabulary: a name in `elman.data.text.vocabularies.VOCABULARIES`.
+        norm: what the features are normalised by, as in `FeatureScale`.
         vocabulary_size: the maximum number of symbols.
-        skip_bad: broken files are skipped; else the first of them is an error.
-        by_speaker: the features are normalised over all sentences of a speaker.
+        skip_bad: broken files, and those that are too short for their text, are skipped; else the first of them is an
+            error.
         copies: of each training video, shifted a little.
         stride: input steps of one step of the network; None: as `stride_for`.
 
@@ -59,23 +62,31 @@ def prepare_speech(
         What config.json says about the data.
 
     Raises:
-        DataError: a file is broken and `skip_bad` is false, or all of a part are.
+        DataError: a file is broken or too short for its text and `skip_bad` is false, or all of a part are.
         SettingError: the vocabulary cannot have this size.
     """
     skipped, notes = SkippedRows(), FileNotes()
     of = partial(extract_features, features=features, skip_bad=skip_bad, on_skip=skipped.add, notes=notes)
-    speech, moments = write_features(folder, of(training, copies=copies), by_speaker=by_speaker)
+    speech, moments = write_features(folder, of(training, copies=copies), by_speaker=norm == "speaker")
     (folder / "validation").mkdir()
-    held_out, _ = write_features(folder / "validation", of(validation), by_speaker=by_speaker)
+    held_out, _ = write_features(folder / "validation", of(validation), by_speaker=norm == "speaker")
     texts = Document("the texts", "".join(f"{text}\n" for text in speech.texts))
     symbols = build_vocabulary(vocabulary, [texts], size=vocabulary_size)
     symbols.save(folder)
     save_extractor(folder, features)
-    write_json(folder / "texts.json", {"training": speech.texts, "validation": held_out.texts})
     target = RaggedArrays.write(folder, "target", (symbols.encode(text).astype(np.int64) for text in speech.texts))
+    stride = stride or stride_for(speech.input.lengths, target.lengths, features.step)
+    fit = partial(numbers_that_fit, stride=stride, skip_bad=skip_bad, on_skip=skipped.add)
+    numbers = fit(speech.names, speech.input.lengths, (target[n] for n in range(len(target))))
+    if len(numbers) < len(speech):
+        target = RaggedArrays.write(folder, "target", (target[n] for n in numbers))
+        speech = keep_sentences(folder, speech, numbers)
+        moments = Moments.of(speech.input[n] for n in range(len(speech)))
+    known = (known_symbols(symbols, text) for text in held_out.texts)
+    held_out = keep_sentences(folder / "validation", held_out, fit(held_out.names, held_out.input.lengths, known))
+    write_json(folder / "texts.json", {"training": speech.texts, "validation": held_out.texts})
     steps = speech.input.lengths
-    stride = stride or stride_for(steps, target.lengths, features.step)
-    scale = FeatureScale(moments.mean.tolist(), moments.deviation.tolist(), stride)
+    scale = FeatureScale(moments.mean.tolist(), moments.deviation.tolist(), stride, norm, int(steps.max()))
     records.write(folder / "scale.json", scale)
     unknown = sorted(_units(held_out.texts, vocabulary) - _units(speech.texts, vocabulary))
     lines = skipped.lines()

@@ -56,7 +56,7 @@ def check_default_data(settings: Mapping[str, Any]) -> None:
         "input": ["sound"],
         "sample_rate": [None, builtin.RATE],
         "trim_silence": [None, False],
-        "feature_norm": ["auto", "utterance", "training"],
+        "feature_norm": ["auto", "utterance", "training", "level"],
         "validation_data": [()],
     }
     wrong = {name: settings[name] for name, values in allowed.items() if settings[name] not in values}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,8 +39,8 @@ class SoundFeatures:
         longest: seconds; a longer sound is refused.
     """
 
-    rate: int
-    bands: int
+    rate: int = field(metadata={"low": 1, "high": 1_000_000})
+    bands: int = field(metadata={"low": 1, "high": 512})
     trim: bool
     longest: float
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from elman.data.folders import is_hidden
-from elman.errors import DataError, SettingError
+from elman.errors import DataError, SettingError, valid_unicode
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".tokens")
 """The suffixes of the files that are read from a folder."""
@@ -150,7 +150,7 @@ class Document:
             status = self.source.stat()
         except OSError as error:
             raise _unreadable(self.name, error) from error
-        name, bytes_, modified = str(self.source.resolve()), status.st_size, status.st_mtime_ns
+        name, bytes_, modified = valid_unicode(os.path.realpath(self.source)), status.st_size, status.st_mtime_ns
         return {"name": name, "bytes": bytes_, "modified": modified, "encoding": self.encoding}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from elman.data.compressed import opened
 from elman.data.text.documents import Document, byte_order_mark, read_text
 from elman.errors import DataError
+from elman.storage.files import is_file
 from elman.storage.ragged import RaggedArrays
 
 
@@ -121,7 +122,7 @@ def decoded_line(line: bytes, number: int, name: str) -> str:
     except UnicodeDecodeError as error:
         mark = byte_order_mark(line) if number == 1 else None
         found = f"the byte {line[error.start]:#04x} at offset {error.start}"
-        place = f" {name}" if Path(name).is_file() else ", before it is piped in"
+        place = f" {name}" if is_file(name) else ", before it is piped in"
         raise DataError(
             f"{name}, line {number} is not valid UTF-8",
             should="text in UTF-8",

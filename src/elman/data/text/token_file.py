@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from elman.data.text.documents import Document
 from elman.data.text.vocabulary import TokenIds, Vocabulary
 from elman.errors import DataError, RunError, SettingError
-from elman.storage.files import checked_json, written_beside
+from elman.storage.files import checked_json, exists, written_beside
 from elman.storage.records import read_record
 
 MAGIC = b"ELMANTOK"
@@ -142,7 +142,7 @@ def encode_text(documents: Sequence[Document], vocabulary: Vocabulary, path: str
     """
     path = Path(path)
     origin = {"vocabulary": vocabulary.fingerprint, "documents": [document.stamp() for document in documents]}
-    if path.exists():
+    if exists(path):
         try:
             text, notes = _open(path)
             if notes.origin == origin:

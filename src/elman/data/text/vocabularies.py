@@ -14,8 +14,9 @@ from elman.data.text.documents import Document
 from elman.data.text.vocabulary import FORMAT_VERSION, LARGEST_VOCABULARY, Decoder, Rereadable, Vocabulary
 from elman.data.text.words import Words
 from elman.errors import BrokenRun, RunError, look_up
-from elman.storage.files import checked_object, read_checked
+from elman.storage.files import checked_object, is_dir, is_file, read_checked
 from elman.storage.records import read_record
+from elman.storage.run_validation import largest_by_weights
 
 __all__ = ["VOCABULARIES", "Decoder", "Vocabulary", "build_vocabulary", "load_vocabulary"]
 
@@ -45,14 +46,15 @@ def load_vocabulary(path: str | Path) -> Vocabulary:
         RunError: there is none, or it is broken, contradicts itself, or is of a newer version.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_dir(path):
         names = dict.fromkeys(cls.filename for cls in VOCABULARIES.values())
-        files = [path / name for name in names if (path / name).is_file()]
+        files = [path / name for name in names if is_file(path / name)]
         if not files:
             should, hint = " or ".join(names), "name a run directory, or the file itself"
             raise RunError(f"{path} has no vocabulary", should=should, found="neither of them", hint=hint)
         path = files[0]
-    fields = read_checked(path, "a vocabulary in JSON, UTF-8", checked_object, largest=LARGEST_FILE)
+    largest = largest_by_weights(path, LARGEST_FILE)
+    fields = read_checked(path, "a vocabulary in JSON, UTF-8", checked_object, largest=largest)
     try:
         return BytePairs.from_json(fields) if path.name == BytePairs.filename else _from_fields(fields)
     except RunError as error:

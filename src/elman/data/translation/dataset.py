@@ -18,8 +18,11 @@ from elman.errors import BrokenRun, DataError
 from elman.storage.files import checked_json, read_checked, written_beside
 from elman.storage.ragged import RaggedArrays, growing
 
-MAX_BYTES = 2**30
-"""Bytes of the pairs of lines that are kept for evaluation."""
+MAX_BYTES = 2**29
+"""The most bytes of the pairs of lines that are kept for evaluation."""
+
+BYTES_PER_PAIR = 2**17
+"""The most bytes of them for each pair, on average."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +88,32 @@ class ParallelDataset:
         return cls.of(lines, vocabularies)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, symbols: tuple[int, int]) -> Self:
         """Map the pairs in a folder, which `write` wrote.
+
+        Args:
+            folder: where they are.
+            symbols: the number of symbols of the sources and of the targets.
 
         Raises:
             RunError: they are missing or broken.
         """
         pairs = cls(RaggedArrays.open(folder, "source"), RaggedArrays.open(folder, "target"))
-        integers = pairs.source.values.dtype == pairs.target.values.dtype == np.int64
-        if len(pairs.source) != len(pairs.target) or not integers:
+        fits = all(
+            side.values.dtype == np.int64 and side.values.ndim == 1 and side.within(0, size - 1)
+            for side, size in zip((pairs.source, pairs.target), symbols, strict=True)
+        )
+        if len(pairs.source) != len(pairs.target) or not fits:
             raise BrokenRun(
                 f"the pairs in {folder} are broken",
-                should="as many sources as targets, of token ids",
-                found=f"{len(pairs.source)} and {len(pairs.target)}",
+                should=f"as many sources as targets, of token ids below {symbols[0]} and {symbols[1]}",
+                found=f"{len(pairs.source)} and {len(pairs.target)} of {pairs.source.values.dtype}, or other numbers",
             )
         return pairs
 
     @classmethod
-    def write(cls, folder: Path, encoded: Iterable[EncodedPair]) -> Self:
-        """Write encoded pairs into a folder as they come, and map them.
+    def write(cls, folder: Path, encoded: Iterable[EncodedPair]) -> None:
+        """Write encoded pairs into a folder as they come.
 
         Raises:
             DataError: there is none.
@@ -113,7 +123,6 @@ class ParallelDataset:
             for source, target in encoded:
                 add_source(source)
                 add_target(target)
-        return cls.open(folder)
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -150,8 +159,12 @@ def write_validation_pairs(path: Path, pairs: Iterable[SentencePair]) -> int:
     return count
 
 
-def read_validation_pairs(path: Path) -> list[SentencePair]:
+def read_validation_pairs(path: Path, count: int | None = None) -> list[SentencePair]:
     """Return what `write_validation_pairs` wrote.
+
+    Args:
+        path: the file.
+        count: how many they are, where the run says so.
 
     Raises:
         RunError: the file is missing or broken.
@@ -163,5 +176,6 @@ def read_validation_pairs(path: Path) -> list[SentencePair]:
             raise ValueError("no pairs of lines")
         return pairs
 
-    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=MAX_BYTES)
+    largest = MAX_BYTES if count is None else min(MAX_BYTES, BYTES_PER_PAIR * (1 + count))
+    pairs: list[SentencePair] = read_checked(path, "pairs of lines", understand, largest=largest)
     return pairs

@@ -16,6 +16,7 @@ from elman.data.text.vocabulary import Rereadable
 from elman.data.translation.readers import SentencePair
 from elman.data.translation.spool import SpooledPairs
 from elman.errors import DataError
+from elman.storage.files import exists
 
 JOINT = "symbols"
 """The folder of a vocabulary that serves both sides; else there are two, "source" and "target"."""
@@ -73,7 +74,7 @@ class VocabularyPair(NamedTuple):
         Raises:
             RunError: a vocabulary is missing or broken.
         """
-        if (folder / JOINT).exists():
+        if exists(folder / JOINT):
             both = load_vocabulary(folder / JOINT)
             return cls(both, both)
         return cls(load_vocabulary(folder / "source"), load_vocabulary(folder / "target"))

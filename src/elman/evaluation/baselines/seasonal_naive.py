@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series.dataset import Panel
-from elman.data.series.windows import Forecast, ForecastFunction, Scaler, WindowBatch, Windows
+from elman.data.series.scaler import Scaler
+from elman.data.series.windows import Forecast, ForecastFunction, WindowBatch, Windows
 from elman.errors import BrokenRun
 from elman.storage.files import write_bytes
 from elman.storage.ragged import read_array

@@ -44,7 +44,7 @@ def fit_temperature(logits_NC: Floats, target_N: NDArray[np.integer[Any]]) -> fl
 
 
 def calibration_error(confidence_N: Floats, correct_N: NDArray[np.bool_], bins: int = BINS) -> float:
-    """Return the expected calibration error, 0 to 1.
+    """Return the expected calibration error, 0 to 1; NaN if a probability is.
 
     Examples are put into bins of equal width by their confidence. The error is the mean over the examples of the
     absolute difference between the mean confidence and the accuracy in their bin.
@@ -54,6 +54,8 @@ def calibration_error(confidence_N: Floats, correct_N: NDArray[np.bool_], bins: 
         correct_N: whether they are correct.
         bins: how many.
     """
+    if not np.isfinite(confidence_N).all():
+        return float("nan")
     bin_N = np.minimum((np.asarray(confidence_N) * bins).astype(int), bins - 1)
     confident = np.bincount(bin_N, confidence_N, bins)
     correct = np.bincount(bin_N, np.asarray(correct_N, float), bins)

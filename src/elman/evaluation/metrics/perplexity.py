@@ -15,6 +15,7 @@ from elman.data.text.bptt_streams import Streams
 from elman.data.text.token_file import TokenFile
 from elman.data.text.vocabularies import Vocabulary
 from elman.errors import DataError
+from elman.evaluation.progress import reported
 from elman.evaluation.result import Metrics
 
 STREAM = 2048
@@ -67,7 +68,7 @@ def perplexity(
     windows = Streams(text, batch_size=batch_size, window=window, drop=False, warmup=WARMUP, unscored=unscored)
     total, count, state = 0.0, 0, None
     with torch.no_grad():
-        for piece in windows:
+        for piece in reported(windows, len(windows), "windows"):
             moved = piece.to(device)
             loss, state = nats(moved.input_TB, moved.target_TB, state, resets=moved.resets_TB)
             total += float(loss)

@@ -12,12 +12,7 @@ from elman.evaluation.result import Metrics
 BLEU_TOKENIZERS = ("auto", "13a", "intl", "char", "zh", "ja-mecab", "ko-mecab", "flores101", "flores200", "none")
 """How lines become the tokens whose n-grams BLEU counts; all but auto are those of sacrebleu."""
 
-_PACKAGES = {
-    "ja-mecab": "sacrebleu[ja]",
-    "ko-mecab": "sacrebleu[ko]",
-    "flores101": "sentencepiece",
-    "flores200": "sentencepiece",
-}
+_PACKAGES = (("ja-mecab", "sacrebleu[ja]"), ("ko-mecab", "sacrebleu[ko]"), ("flores", "sentencepiece"))
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
 # Thai, Lao, Tibetan, Myanmar and Khmer.
@@ -85,7 +80,7 @@ def _metrics(tokenizer: str) -> tuple[Any, Any]:
         # With force sacrebleu prints no advice on standard error; `tokenized_lines` gives it.
         return BLEU(tokenize=tokenizer, force=True), CHRF()
     except (ImportError, RuntimeError) as error:
-        package = _PACKAGES.get(tokenizer, "sacrebleu")
+        package = next((package for name, package in _PACKAGES if tokenizer.startswith(name)), "sacrebleu")
         raise MissingExtraError(
             f"bleu_tokenize={tokenizer} needs the package {package}",
             should=f"an installed {package}",

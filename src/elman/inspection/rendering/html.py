@@ -8,6 +8,7 @@ from elman.inspection.rendering import charts
 from elman.inspection.rendering.terminal import WARNINGS, quantities
 from elman.inspection.rendering.unrolled_svg import unrolled
 from elman.inspection.results import Diagnosis, LayerReport
+from elman.number_format import percent
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fdfdfb; --text: #22262a; --soft: #6a7077; --line: #d8dadc;
@@ -143,18 +144,19 @@ def _verdict(layer: LayerReport) -> str:
 
 def _sequences(report: Diagnosis) -> str:
     rows = "".join(
-        f"<tr><td>{g.batch}</td><td>{g.row}</td><td>{g.norm:.3g}</td><td>{g.share:.0%}</td></tr>"
+        f"<tr><td>{g.batch}</td><td>{g.row}</td><td>{g.norm:.3g}</td><td>{percent(g.share, 0)}</td></tr>"
         for g in report.largest_gradients
     )
     training = ""
     if norms := report.gradient_norms:
         training = (
             f"<p>Gradient norms of {_count(norms.steps, 'training step')}: median {norms.median:.3g}, 90 % under "
-            f"{norms.p90:.3g}, maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} of the steps were clipped.</p>"
+            f"{norms.p90:.3g}, maximum {norms.maximum:.3g}; {percent(norms.clipped_share, 0)} of the steps were "
+            "clipped.</p>"
         )
     return (
         "<section><h2>Sequences with the largest gradients</h2>"
-        f"<p>Half of the gradient comes from {report.half_gradient_share:.0%} of the sequences.</p>{training}"
+        f"<p>Half of the gradient comes from {percent(report.half_gradient_share, 0)} of the sequences.</p>{training}"
         '<div class="scroll"><table><tr><th>batch</th><th>row</th><th>|dE/dW|</th><th>share</th></tr>'
         f"{rows}</table></div></section>"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from elman.inspection.measures.saturation import Saturation
 from elman.inspection.results import Diagnosis, LayerReport
+from elman.number_format import percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,13 +36,13 @@ def print_report(report: Diagnosis, console: Console | None = None) -> None:
     if report.largest_gradients:
         first = report.largest_gradients[0]
         write(
-            f"\nhalf of the gradient comes from {report.half_gradient_share:.0%} of the sequences; the largest share, "
-            f"{first.share:.0%}, from batch {first.batch} row {first.row}"
+            f"\nhalf of the gradient comes from {percent(report.half_gradient_share, 0)} of the sequences; the largest "
+            f"share, {percent(first.share, 0)}, from batch {first.batch} row {first.row}"
         )
     if norms := report.gradient_norms:
         write(
             f"gradient norm over {norms.steps} training steps: median {norms.median:.3g}, 90 % under {norms.p90:.3g}, "
-            f"maximum {norms.maximum:.3g}; {norms.clipped_share:.0%} clipped"
+            f"maximum {norms.maximum:.3g}; {percent(norms.clipped_share, 0)} clipped"
         )
 
 
@@ -114,14 +115,17 @@ def quantities(layer: LayerReport) -> Iterator[Quantity]:
 
 def _saturation(s: Saturation) -> Iterator[Quantity]:
     if s.saturated is not None:
-        value = f"{s.saturated:.0%} of all steps and units; {s.always_saturated or 0:.0%} of the units always"
+        always = percent(s.always_saturated or 0, 0)
+        value = f"{percent(s.saturated, 0)} of all steps and units; {always} of the units always"
         derivative = "of the candidate" if s.gates else "f'"
         yield Quantity("saturated", value, f"the derivative {derivative} is under 0.05: little gradient passes")
     if s.dead is not None:
-        yield Quantity("dead units", f"{s.dead:.0%}", "relu units that are 0 at every step of every sequence")
+        yield Quantity("dead units", f"{percent(s.dead, 0)}", "relu units that are 0 at every step of every sequence")
     if s.gates:
         gates = s.gates.items()
-        value = "; ".join(f"{n} {g.mean:.2f} (stuck open {g.open:.0%}, closed {g.closed:.0%})" for n, g in gates)
+        value = "; ".join(
+            f"{n} {g.mean:.2f} (stuck open {percent(g.open, 0)}, closed {percent(g.closed, 0)})" for n, g in gates
+        )
         yield Quantity("gates", value, "mean value; the share of units whose gate is stuck")
     if s.time_constants:
         low, _, median, _, high = s.time_constants

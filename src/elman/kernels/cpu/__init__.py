@@ -4,7 +4,7 @@ In inference a row's numbers do not depend on the batch, the number of threads o
 bit: every sum is one chain of fused multiply-adds in one order (see microkernel.h). Training is free to differ between
 numbers of threads in the gradients of the weights, which add up tokens.
 
-`ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set.
+`ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set; another value is an error at the first call.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from elman.errors import SettingError
 from elman.kernels import operators
 from elman.kernels.autograd import Passes, RecurrentFunction
 from elman.kernels.call import flatten, is_traced, refusal_of_mode, tensors
@@ -27,20 +28,20 @@ from elman.kernels.weights import Weights
 if passes.missing is None:
     from elman.kernels.cpu import _engine
 
-PASSES = Passes(passes.forward, passes.backward)
+PASSES = Passes(passes.forward, passes.backward, reads_output=False)
 
 recurrent = operators.register(
     "recurrent",
     options=("bool save",),
     saved=("saved",),
-    passes=Passes(partial(passes.forward, traced=True), partial(passes.backward, traced=True)),
+    passes=Passes(partial(passes.forward, traced=True), partial(passes.backward, traced=True), reads_output=False),
     outputs=partial(passes.outputs, traced=True),
     gradients=partial(passes.gradients, traced=True),
 )
 
 device = "cpu"
 
-# Calls of fewer tokens reuse packed weights: packing them again would cost more than the call.
+# Calls of fewer tokens reuse packed weights: to see that they have not changed costs less than to pack them again.
 REUSE_BELOW = 16
 
 
@@ -48,17 +49,31 @@ def refusal(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **option
     """Return why this kernel cannot run the call, in plain words, or None."""
     if passes.missing is not None:
         return passes.missing
+    if passes.unknown_isa is not None:
+        raise _error_of_isa(passes.unknown_isa)
     if cell.kernel not in KINDS:
         return f"the cell {type(cell).__name__} is not one of those it was written for: {', '.join(KINDS)}"
     if weights.hr is not None:
         return "the LSTM has a projection (proj_size)"
-    if is_traced(x_TBI) or not _engine.alike(x_TBI, *state, *weights[:4], *(weights.initial or ())):
+    traced = is_traced(x_TBI)
+    if traced or not _engine.alike(x_TBI, *state, *weights[:4], *(weights.initial or ())):
         why = _refusal_of_type(x_TBI, tensors(state, weights))
+        if why is None and not traced:
+            why = "the input, a weight or a state wraps another tensor, or has no memory of its own"
         if why is not None:
             return why
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on, and asks for another number type than the tensors have"
     return refusal_of_mode(x_TBI, state, weights)
+
+
+def _error_of_isa(name: str) -> SettingError:
+    return SettingError(
+        "ELMAN_CPU_ISA names no instruction set of this machine",
+        should=f"one of {', '.join(_engine.isas())}, or unset",
+        found=repr(name),
+        hint="unset ELMAN_CPU_ISA to use the fastest",
+    )
 
 
 def _refusal_of_type(x_TBI: Tensor, others: list[Tensor]) -> str | None:

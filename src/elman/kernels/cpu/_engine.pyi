@@ -6,7 +6,9 @@ from torch import Tensor
 class Packed:
     """The weights of one layer and direction, ready for the forward pass."""
 
-    def matches(self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> bool: ...
+    def matches(
+        self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, trusted: bool, threads: int
+    ) -> bool: ...
 
 class Stack:
     """Layers of one direction, each fed by the one below, ready to run a step in one call."""
@@ -15,7 +17,7 @@ class Stack:
         self, layers: Sequence[tuple[Packed, tuple[Tensor | None, ...]]], parameters: Mapping[str, Tensor | None]
     ) -> None: ...
     def step(
-        self, parameters: Mapping[str, Tensor | None], x: Tensor, hx: object, threads: int, poison: bool
+        self, parameters: Mapping[str, Tensor | None], x: Tensor, hx: object, threads: int, poison: bool, promise: int
     ) -> tuple[Tensor, ...] | None: ...
 
 KINDS: dict[str, tuple[int, int]]
@@ -50,7 +52,6 @@ def backward(
     call: tuple[Tensor | None, ...],
     reverse: bool,
     threads: int,
-    y: Tensor,
     saved: Tensor,
     given: tuple[Tensor | None, ...],
     made: list[Tensor | None],

@@ -110,7 +110,7 @@ inline typename Simd<T>::V slope(Activation f, typename Simd<T>::V y) {
     const auto one = S::broadcast(T(1));
     switch (f) {
         case Activation::tanh: return S::fused(-y, y, one);
-        case Activation::relu: return S::select(y > S::broadcast(T(0)), one, S::broadcast(T(0)));
+        case Activation::relu: return S::select(y <= S::broadcast(T(0)), S::broadcast(T(0)), one);  // as torch, 1 for NaN
         case Activation::sigmoid: return S::fused(-y, y, y);
         case Activation::identity: break;
     }

@@ -104,18 +104,18 @@ public:
         Member me(grid_, deal_, thread, barriers_);
         pack(me);
         start(me);
-        me.meet_team();
+        me.meet_team(call_.watch);
         const Share panels(hh_.count(), me.member, grid_.members);
         int turn = 0;
         for (int64_t s1 = seq_.T; s1 > 0; turn ^= 1) {
             const int64_t s0 = s1 > steps_of_chunk_ ? s1 - steps_of_chunk_ : 0;
             if (!me.idle) steps(me, panels, s0, s1, turn);
-            if (!apart_) me.meet_team();
+            if (!apart_) me.meet_team(call_.watch);
             products(me, s0, s1, turn);
             s1 = s0;
         }
         if (!me.idle) step(me, panels, -1, of_group(chunks_[turn ^ 1], me.group), nullptr);
-        me.meet_team();
+        me.meet_team(call_.watch);
         if (apart_ && seq_.T > 0) {
             add_groups(me, call_.d_ih, own_ih_, C::kGates * H_ * shape_.I);
             add_groups(me, call_.d_hh, own_hh_, C::kGates * H_ * H_);
@@ -173,17 +173,16 @@ private:
 
     void fill(T* padded_row, const T* row) const {
         std::memset(padded_row, 0, Hp_ * sizeof(T));
-        if (row) std::memcpy(padded_row, row, H_ * sizeof(T));
+        if (row && H_ > 0) std::memcpy(padded_row, row, H_ * sizeof(T));
     }
 
     const T* h_before(int64_t s, int64_t rank) const {
         if (seq_.fresh(s, rank)) return call_.h_initial;
-        const int64_t b = seq_.row(rank);
-        return s == 0 ? call_.h0 + b * H_ : call_.y.at(seq_.time(s - 1, rank), b);
+        return s == 0 ? call_.h0 + seq_.row(rank) * H_ : saved(s - 1, rank) + (C::kSaved - 1) * Hp_;
     }
 
     const T* saved(int64_t s, int64_t rank) const {
-        return C::kSaved ? call_.saved + seq_.place(s, rank) * C::kSaved * Hp_ : nullptr;
+        return call_.saved + seq_.place(s, rank) * C::kSaved * Hp_;
     }
 
     const T* c_before(int64_t s, int64_t rank) const {
@@ -198,9 +197,10 @@ private:
         T* now = chunk + list_tokens(me, s0, s1, turn) * width_;
         const T* later = of_group(chunks_[turn ^ 1], me.group);
         for (int64_t s = s1 - 1; s >= s0; --s) {
+            if (me.leaves(seq_.T - 1 - s, call_.watch)) return;
             now -= me.mine(seq_.active(s)) * width_;
-            step(me, panels, s, later, now);
-            me.meet_group();
+            if (!is_stopped(call_.watch)) step(me, panels, s, later, now);
+            me.meet_group(call_.watch);
             later = now;
         }
     }
@@ -229,7 +229,7 @@ private:
         const T** gates = of_thread(gate_rows_, each_thread_, me.thread);
         for (int64_t i = 0; i < with_later; ++i) gates[i] = later + i * width_ + C::kFirstHh * Hp_;
         BackwardRow<T>* list = of_thread(row_list_, each_thread_, me.thread);
-        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now + i * width_);
+        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now ? now + i * width_ : nullptr);
         for (int64_t p = panels.begin; p < panels.end; ++p) {
             const int vectors = hh_.vectors(p);
             alignas(64) T sums[kMaxRows * kMaxVectors * W];
@@ -237,6 +237,7 @@ private:
                 tile_for<T>(height, vectors)(gates + first, 1, hh_packed_ + hh_.offset(p), K_, nullptr, 0, sums, vectors * W);
                 finish(me, p, s, sums, vectors * W, list + first, height);
             });
+            if (me.thread == 0) tick(call_.watch, with_later * K_ * vectors * W);
             if (with_later == rows) continue;
             std::memset(sums, 0, sizeof sums);
             finish(me, p, s, sums, 0, list + with_later, rows - with_later);
@@ -260,7 +261,6 @@ private:
         const int64_t t = seq_.time(s, rank);
         row.h_before = h_before(s, rank);
         row.c_before = c_before(s, rank);
-        row.h = call_.y.at(t, b);
         row.saved = saved(s, rank);
         row.d_y = call_.d_y.data ? call_.d_y.at(t, b) : nullptr;
         row.d_gates = d_gates;
@@ -312,7 +312,7 @@ private:
         const bool add = s1 < seq_.T;
         if (apart_) {
             prepare_products(me, me.group, me.member, grid_.members, s0, s1, turn);
-            me.meet_group();
+            me.meet_group(call_.watch);
             weights(me, me.group, me.member, grid_.members, s0, s1, turn, add);
             return;
         }
@@ -320,7 +320,7 @@ private:
             prepare_products(me, 0, me.thread, grid_.threads, s0, s1, turn);
         else if (!me.idle)
             prepare_products(me, me.group, me.member, grid_.members, s0, s1, turn);
-        me.meet_team();
+        me.meet_team(call_.watch);
         for (int group = 0; group < grid_.groups; ++group)
             weights(me, group, me.thread, grid_.threads, s0, s1, turn, add || group > 0);
     }
@@ -335,15 +335,16 @@ private:
     WeightGradient<T> gradient_of_hh(int group, int64_t tokens, int turn, bool add) const {
         T* out = apart_ && group > 0 ? of_group(own_hh_, group) : call_.d_hh;
         return {of_group(chunks_[turn], group) + C::kFirstHh * Hp_, width_, tokens, of_group(h_rows_[turn], group), H_, H_,
-                C::kGates, C::kGateOfHh, out, add};
+                C::kGates, C::kGateOfHh, out, add, call_.watch};
     }
     WeightGradient<T> gradient_of_ih(int group, int64_t tokens, int turn, bool add) const {
         T* out = apart_ && group > 0 ? of_group(own_ih_, group) : call_.d_ih;
         return {of_group(chunks_[turn], group), width_, tokens, of_group(x_rows_[turn], group), shape_.I, H_, C::kGates,
-                C::kGateOfIh, out, add};
+                C::kGateOfIh, out, add, call_.watch};
     }
 
     void prepare_products(const Member& me, int group, int part, int parts, int64_t s0, int64_t s1, int turn) const {
+        if (is_stopped(call_.watch)) return;
         const bool narrow = is_narrow<T>(shape_.I);
         const int64_t tokens = tokens_of(me, group, s0, s1);
         if (call_.d_hh) gradient_of_hh(group, tokens, turn, false).pack(part, parts, of_group(h_packed_, group));
@@ -356,19 +357,20 @@ private:
         if (narrow)
             few_inputs(places, mine, chunk);
         else
-            inputs(places, mine, chunk);
+            inputs(places, mine, chunk, me.thread == 0);
     }
 
     void weights(const Member& me, int group, int part, int parts, int64_t s0, int64_t s1, int turn, bool add) const {
+        if (is_stopped(call_.watch)) return;
         const int64_t tokens = tokens_of(me, group, s0, s1);
         T* left = of_thread(product_, each_thread_, me.thread);
-        if (call_.d_hh) gradient_of_hh(group, tokens, turn, add).run(part, parts, of_group(h_packed_, group), left);
+        if (call_.d_hh) gradient_of_hh(group, tokens, turn, add).run(part, parts, of_group(h_packed_, group), left, me.thread == 0);
         if (!call_.d_ih) return;
         const WeightGradient<T> ih = gradient_of_ih(group, tokens, turn, add);
         if (is_narrow<T>(shape_.I))
             narrow_gradient(ih.d_gates, width_, tokens, ih.rows, shape_.I, H_, C::kGates, C::kGateOfIh, ih.out, add, part, parts);
         else
-            ih.run(part, parts, of_group(x_packed_, group), left);
+            ih.run(part, parts, of_group(x_packed_, group), left, me.thread == 0);
     }
 
     // Where the gradient of the input of a group's token goes; asked for in ascending order of the tokens, from step s on.
@@ -391,8 +393,8 @@ private:
     };
 
     // d_x = (gradients of the gates) U.
-    void inputs(const Places& start, const Share& mine, const T* chunk) const {
-        for (int64_t p = 0; p < ih_.count(); ++p) {
+    void inputs(const Places& start, const Share& mine, const T* chunk, bool ticks) const {
+        for (int64_t p = 0; p < ih_.count() && !is_stopped(call_.watch); ++p) {
             const int vectors = ih_.vectors(p);
             const int64_t first_column = ih_.first_block(p) * W;
             Places places = start;
@@ -405,6 +407,7 @@ private:
                 for (int r = 0; r < height; ++r)
                     write_row(places.at(token + r) + first_column, sums + r * vectors * W, shape_.I - first_column, vectors);
             });
+            if (ticks) tick(call_.watch, (mine.end - mine.begin) * K_ * vectors * W);
         }
     }
 
@@ -434,7 +437,7 @@ private:
     void reduce() const {
         for (int group = 1; group < grid_.groups; ++group)
             for (int64_t i = 0; i < width_; ++i) d_bias_[i] += of_group(d_bias_, group)[i];
-        for (int plane = 0; plane < C::kGates; ++plane) {
+        for (int plane = 0; plane < C::kGates && H_ > 0; ++plane) {
             const int64_t bytes_of_gate = H_ * sizeof(T);
             if (call_.d_b_ih) std::memcpy(call_.d_b_ih + C::kGateOfIh[plane] * H_, d_bias_ + plane * Hp_, bytes_of_gate);
             if (call_.d_b_hh)
@@ -456,7 +459,7 @@ private:
 
     void add_rows(T* to, const T* rows) const {
         if (!to) return;
-        std::memset(to, 0, H_ * sizeof(T));
+        if (H_ > 0) std::memset(to, 0, H_ * sizeof(T));
         if (!seq_.resets) return;  // an empty input
         for (int64_t b = 0; b < seq_.B; ++b)
             for (int64_t u = 0; u < H_; ++u) to[u] += rows[b * Hp_ + u];
@@ -464,7 +467,8 @@ private:
 
     // Without a single step no product has written the gradients of the weights.
     void clear() const {
-        if (call_.d_ih) std::memset(call_.d_ih, 0, C::kGates * H_ * shape_.I * sizeof(T));
+        if (H_ == 0) return;
+        if (call_.d_ih && shape_.I > 0) std::memset(call_.d_ih, 0, C::kGates * H_ * shape_.I * sizeof(T));
         if (call_.d_hh) std::memset(call_.d_hh, 0, C::kGates * H_ * H_ * sizeof(T));
     }
 };

@@ -1,6 +1,8 @@
-// The Python module: checks tensors, hands plain pointers to the engine, and releases the GIL.
+// The Python module: takes tensors as descriptions, hands them to the calls of the engine, and releases the GIL.
 #include <pthread.h>
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,15 +10,69 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include "ragged.h"
+#include "fresh.h"
 #include "stack.h"
 
 namespace elman {
 namespace {
 
-// The tensors of a call, by their places in the tuple: `Call` of call.py.
-constexpr size_t c_x = 0, c_h = 1, c_c = 2, c_ih = 3, c_hh = 4, c_b_ih = 5, c_b_hh = 6, c_h_initial = 7, c_c_initial = 8,
-                 c_lengths = 9, c_resets = 10, c_count = 11;
+// Descriptions of Python's tensors, null for None. They are good while the objects live, as those of a call do.
+template <size_t N>
+class Described {
+    DlTensor tensors_[N];
+    View views_[N] = {};
+
+public:
+    void set(size_t i, nb::handle object, const char* name) {
+        if (object.is_none()) return;
+        tensors_[i] = exchange->view(object, name);
+        views_[i] = &tensors_[i];
+    }
+    Described() = default;
+    Described(std::initializer_list<nb::handle> objects, const char* name) {
+        size_t i = 0;
+        for (nb::handle object : objects) set(i++, object, name);
+    }
+    Described(nb::handle sequence, const char* name) {
+        if (nb::len(sequence) != N) throw Wrong(name, std::to_string(N) + " tensors or None", std::to_string(nb::len(sequence)));
+        for (size_t i = 0; i < N; ++i) set(i, sequence[i], name);
+    }
+    Described(const Described&) = delete;
+    Described& operator=(const Described&) = delete;
+    const View (&views() const)[N] { return views_; }
+    View operator[](size_t i) const { return views_[i]; }
+};
+
+// Python's main thread, the only one that runs the handlers of signals.
+pthread_t main_thread;
+
+// Runs Python's handlers of signals, at most every 50 ms, and ends the call where one of them raises.
+void look_for_signals(Watch& watch) {
+    using namespace std::chrono;
+    const int64_t now = duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+    if (watch.last == 0) watch.last = now;
+    if (now - watch.last < 50) return;
+    const nb::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) watch.stopped.store(true);
+    watch.last = duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+// Runs a call without the GIL; what a handler of a signal has raised meanwhile is raised here.
+template <class Run>
+void run_watched(Run& run, Watch& watch) {
+    {
+        const nb::gil_scoped_release release;
+        run.run();
+    }
+    if (watch.stopped) throw nb::python_error();
+}
+
+struct WatchOfCall : Watch {
+    WatchOfCall() {
+        if (pthread_equal(pthread_self(), main_thread)) look = look_for_signals;
+    }
+    Watch* get() { return look ? this : nullptr; }
+};
 
 bool has_strides(nb::tuple call) {
     for (size_t i = 0; i < nb::len(call); ++i) {
@@ -30,168 +86,123 @@ bool has_strides(nb::tuple call) {
     return true;
 }
 
-// What both passes read.
-template <class T, class Run>
-void read_past(Run& run, const nb::tuple& call, Ranks& ranks, bool reverse, int threads) {
-    const DlTensor view = exchange->describe(call[c_x], "input");
-    if (view.ndim != 3) wrong("input", "of three dimensions");
-    const int64_t steps = view.shape[0], B = view.shape[1], H = run.shape.H;
-    run.seq = ranks.sequence(steps, B, call[c_lengths], call[c_resets], reverse);
-    run.threads = allowed(threads);
-    run.x = rows<const T>(call[c_x], "input", steps, B, run.shape.I);
-    run.h0 = dense<const T>(call[c_h], "h_0", {B, H});
-    run.c0 = dense<const T>(call[c_c], "c_0", {B, H});
-    run.h_initial = dense<const T>(call[c_h_initial], "initial h", {H});
-    run.c_initial = dense<const T>(call[c_c_initial], "initial c", {H});
-}
-
-template <class T>
-void run_forward(const Packed* kept, const Shape& shape, const nb::tuple& given, bool reverse, int threads, nb::handle y,
-                 nb::handle hn, nb::handle cn, nb::handle saved) {
-    const bool with_c = has_c(shape.kind);
-    Ranks ranks;
-    ForwardCall<T> call;
-    call.shape = shape;
-    read_past<T>(call, given, ranks, reverse, threads);
-    const int64_t steps = call.seq.T, B = call.seq.B, H = shape.H;
-    call.y = rows<T>(y, "output", steps, B, H);
-    call.hn = dense<T>(hn, "h_n", {B, H});
-    call.cn = dense<T>(cn, "c_n", {B, H});
-    call.saved = dense<T>(saved, "saved", {steps * B, engine<T>().saved_width(shape)});
-    require({given[c_h], y, hn}, with_c, {given[c_c], cn}, "states");
-    if (!given[c_resets].is_none()) require({given[c_h_initial]}, with_c, {given[c_c_initial]}, "initial states");
-    Matrices<T> weights;
-    if (!kept) weights = matrices<T>(shape, gates_of(shape.kind), given[c_ih], given[c_hh], given[c_b_ih], given[c_b_hh]);
-    nb::gil_scoped_release release;
-    const int64_t work = (engine<T>().forward_work(call) + 63) / 64 * 64;
-    const int64_t of_packed = kept ? 0 : engine<T>().packed_size(shape) * static_cast<int64_t>(sizeof(T));
-    const Scratch scratch(work + of_packed);
-    call.work = scratch.get();
-    if (kept) {
-        call.packed = kept->as<T>();
-    } else {
-        T* packed = reinterpret_cast<T*>(static_cast<char*>(scratch.get()) + work);
-        engine<T>().pack(shape, weights, packed, call.threads);
-        call.packed = packed;
+// Whether all given tensors have memory on the CPU and the first one's type, float32 or float64.
+bool alike(const nb::args& tensors) {
+    Number first = Number::other;
+    for (nb::handle object : tensors) {
+        if (object.is_none()) continue;
+        DlTensor t;
+        if (!exchange->try_view(object, t) || t.device.type != 1 || !has_memory(t)) return false;
+        const Number number = number_of(t);
+        if (first == Number::other) first = number;
+        if (number != first || (number != Number::float32 && number != Number::float64)) return false;
     }
-    engine<T>().forward(call);
+    return true;
 }
 
-void check_call(const nb::tuple& call) {
-    if (nb::len(call) != c_count) wrong("call", "complete");
+Packed pack(int kind, int f, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::handle b_hh, int threads) {
+    const Described<4> weights({ih, hh, b_ih, b_hh}, "a weight");
+    Packing packing(kind, f, weights.views(), threads);
+    const nb::gil_scoped_release release;
+    return packing.run();
+}
+
+bool matches(const Packed& packed, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::handle b_hh, bool trusted, int threads) {
+    const nb::handle objects[] = {ih, hh, b_ih, b_hh};
+    DlTensor tensors[4];
+    View views[4] = {};
+    for (int i = 0; i < 4; ++i) {
+        if (objects[i].is_none()) continue;
+        if (!exchange->try_view(objects[i], tensors[i])) return false;
+        views[i] = &tensors[i];
+    }
+    return packed.matches(views, trusted, allowed(threads));
 }
 
 void forward(int kind, int f, const Packed* packed, nb::tuple call, bool reverse, int threads, nb::handle y, nb::handle hn,
              nb::handle cn, nb::handle saved) {
-    check_call(call);
-    const Shape shape = packed ? packed->shape : shape_of(kind, f, call[c_ih], call[c_hh]);
-    const Number number = packed ? packed->number : number_of_input(call[c_x], "input");
-    if (number == Number::float32)
-        run_forward<float>(packed, shape, call, reverse, threads, y, hn, cn, saved);
-    else
-        run_forward<double>(packed, shape, call, reverse, threads, y, hn, cn, saved);
-}
-
-template <class T>
-void run_step(const Packed& packed, nb::handle x, nb::handle h, nb::handle c, nb::handle h_out, nb::handle c_out, int threads) {
-    const DlTensor view = exchange->describe(x, "input");
-    if (view.ndim != 2) wrong("input", "of with_c dimensions");
-    const int64_t B = view.shape[0], H = packed.shape.H;
-    ForwardCall<T> call;
-    call.shape = packed.shape;
-    call.seq.T = 1;
-    call.seq.B = B;
-    call.threads = allowed(threads);
-    call.packed = packed.as<T>();
-    call.x = {dense<const T>(x, "input", {B, packed.shape.I}), 0, packed.shape.I};
-    call.h0 = dense<const T>(h, "h", {B, H});
-    call.c0 = dense<const T>(c, "c", {B, H});
-    call.hn = dense<T>(h_out, "h_out", {B, H});
-    call.cn = dense<T>(c_out, "c_out", {B, H});
-    require({h, h_out}, has_c(packed.shape.kind), {c, c_out}, "states");
-    nb::gil_scoped_release release;
-    const int64_t work = (engine<T>().forward_work(call) + 63) / 64 * 64;
-    const bool in_place = call.hn == call.h0;  // the old state is still being read while the new one is written
-    const Scratch scratch(work + (in_place ? B * H * static_cast<int64_t>(sizeof(T)) : 0));
-    call.y = {in_place ? reinterpret_cast<T*>(static_cast<char*>(scratch.get()) + work) : call.hn, 0, H};
-    call.work = scratch.get();
-    engine<T>().forward(call);
+    const Described<c_count> tensors(call, "a tensor of the call");
+    const Described<4> results({y, hn, cn, saved}, "a result");
+    const Shape shape = packed ? packed->shape : shape_of(kind, f, tensors[c_ih], tensors[c_hh]);
+    const Number number = packed ? packed->number : number_of_input(tensors[c_x], "input");
+    WatchOfCall watch;
+    if (number == Number::float32) {
+        ForwardRun<float> run(packed, shape, tensors.views(), reverse, threads, results.views(), watch.get());
+        run_watched(run, watch);
+    } else {
+        ForwardRun<double> run(packed, shape, tensors.views(), reverse, threads, results.views(), watch.get());
+        run_watched(run, watch);
+    }
 }
 
 void step(const Packed& packed, nb::handle x, nb::handle h, nb::handle c, nb::handle h_out, nb::handle c_out, int threads) {
-    if (packed.number == Number::float32)
-        run_step<float>(packed, x, h, c, h_out, c_out, threads);
-    else
-        run_step<double>(packed, x, h, c, h_out, c_out, threads);
+    const Described<5> tensors({x, h, c, h_out, c_out}, "a tensor of the step");
+    if (packed.number == Number::float32) {
+        StepRun<float> run(packed, tensors.views(), threads);
+        const nb::gil_scoped_release release;
+        run.run();
+    } else {
+        StepRun<double> run(packed, tensors.views(), threads);
+        const nb::gil_scoped_release release;
+        run.run();
+    }
 }
 
-// Gradients that are given, and those that are made: the first nine fields of a call, in their order.
-constexpr size_t g_y = 0, g_hn = 1, g_cn = 2, g_count = 3;
-constexpr size_t kMade = c_c_initial + 1;
-
-template <class T>
-void run_backward(const Shape& shape, const nb::tuple& past, bool reverse, int threads, nb::handle y, nb::handle saved,
-                  const nb::tuple& given, const nb::list& made) {
-    const bool with_c = has_c(shape.kind);
-    Ranks ranks;
-    BackwardCall<T> call;
-    call.shape = shape;
-    read_past<T>(call, past, ranks, reverse, threads);
-    const int64_t steps = call.seq.T, B = call.seq.B, I = shape.I, H = shape.H, G = gates_of(shape.kind);
-    call.weights = matrices<T>(shape, G, past[c_ih], past[c_hh], past[c_b_ih], past[c_b_hh]);
-    call.y = rows<const T>(y, "output", steps, B, H);
-    call.saved = dense<const T>(saved, "saved", {steps * B, engine<T>().saved_width(shape)});
-    call.d_y = rows<const T>(given[g_y], "gradient of the output", steps, B, H);
-    call.d_hn = dense<const T>(given[g_hn], "gradient of h_n", {B, H});
-    call.d_cn = dense<const T>(given[g_cn], "gradient of c_n", {B, H});
-    call.d_x = rows<T>(made[c_x], "d_input", steps, B, I);
-    call.d_h0 = dense<T>(made[c_h], "d_h_0", {B, H});
-    call.d_c0 = dense<T>(made[c_c], "d_c_0", {B, H});
-    call.d_ih = dense<T>(made[c_ih], "d_weight_ih", {G * H, I});
-    call.d_hh = dense<T>(made[c_hh], "d_weight_hh", {G * H, H});
-    call.d_b_ih = dense<T>(made[c_b_ih], "d_bias_ih", {G * H});
-    call.d_b_hh = dense<T>(made[c_b_hh], "d_bias_hh", {G * H});
-    call.d_h_initial = dense<T>(made[c_h_initial], "d initial h", {H});
-    call.d_c_initial = dense<T>(made[c_c_initial], "d initial c", {H});
-    require({past[c_h], y, saved, made[c_h]}, with_c, {past[c_c], made[c_c]}, "states");
-    if (!past[c_resets].is_none())
-        require({past[c_h_initial], made[c_h_initial]}, with_c, {past[c_c_initial], made[c_c_initial]}, "initial states");
-    nb::gil_scoped_release release;
-    const Scratch scratch(engine<T>().backward_work(call));
-    call.work = scratch.get();
-    engine<T>().backward(call);
-}
-
-void backward(int kind, int f, nb::tuple call, bool reverse, int threads, nb::handle y, nb::handle saved, nb::tuple given,
-              nb::list made) {
-    check_call(call);
-    if (nb::len(given) != g_count || nb::len(made) != kMade) wrong("gradients", "complete");
-    const Shape shape = shape_of(kind, f, call[c_ih], call[c_hh]);
-    if (number_of_input(call[c_x], "input") == Number::float32)
-        run_backward<float>(shape, call, reverse, threads, y, saved, given, made);
-    else
-        run_backward<double>(shape, call, reverse, threads, y, saved, given, made);
+void backward(int kind, int f, nb::tuple call, bool reverse, int threads, nb::handle saved, nb::tuple given, nb::list made) {
+    const Described<c_count> past(call, "a tensor of the call");
+    const Described<g_count> gradients(given, "a gradient");
+    const Described<kMade> results(made, "a gradient to make");
+    Described<1> kept({saved}, "what was saved");
+    const Shape shape = shape_of(kind, f, past[c_ih], past[c_hh]);
+    WatchOfCall watch;
+    if (number_of_input(past[c_x], "input") == Number::float32) {
+        BackwardRun<float> run(shape, past.views(), reverse, threads, kept[0], gradients.views(), results.views(), watch.get());
+        run_watched(run, watch);
+    } else {
+        BackwardRun<double> run(shape, past.views(), reverse, threads, kept[0], gradients.views(), results.views(), watch.get());
+        run_watched(run, watch);
+    }
 }
 
 int64_t saved_width(int kind, int64_t H, bool single) {
+    if (kind < 0 || kind >= kKinds) throw Wrong("kind", "a known cell", std::to_string(kind));
+    product({8, H, 8}, "the state");
     const Shape shape{static_cast<Kind>(kind), Activation::tanh, 0, H};
     return single ? engine<float>().saved_width(shape) : engine<double>().saved_width(shape);
 }
 
 template <class T>
-void run_activation(int f, nb::handle x, nb::handle y, int64_t n) {
+void run_activation(int f, View x, View y) {
+    const int64_t n = x->shape[0];
     const T* from = dense<const T>(x, "x", {n});
     T* to = dense<T>(y, "y", {n});
-    nb::gil_scoped_release release;
+    const nb::gil_scoped_release release;
     engine<T>().activation(static_cast<Activation>(f), from, to, n);
 }
 
 void activation(int f, nb::handle x, nb::handle y) {
-    const int64_t n = exchange->describe(x, "x").shape[0];
-    if (number_of_input(x, "x") == Number::float32)
-        run_activation<float>(f, x, y, n);
+    const Described<2> tensors({x, y}, "x or y");
+    const Number number = number_of_input(tensors[0], "x");
+    require({tensors[1]}, false, {}, "y");
+    if (f < 0 || f > 3) throw Wrong("f", "a known activation", std::to_string(f));
+    if (tensors[0]->ndim != 1) throw Wrong("x", "of one dimension", text_of(tensors[0]->shape, tensors[0]->ndim));
+    if (number == Number::float32)
+        run_activation<float>(f, tensors[0], tensors[1]);
     else
-        run_activation<double>(f, x, y, n);
+        run_activation<double>(f, tensors[0], tensors[1]);
+}
+
+// Raises `elman.errors.ShapeError`, and a RuntimeError for memory that is not there.
+void raise_as_ours(const std::exception_ptr& error, void*) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const Wrong& wrong) {
+        const nb::object type = nb::module_::import_("elman.errors").attr("ShapeError");
+        const nb::object ours = type(wrong.what, nb::arg("should") = wrong.should, nb::arg("found") = wrong.found);
+        PyErr_SetObject(type.ptr(), ours.ptr());
+    } catch (const std::bad_alloc&) {
+        PyErr_SetString(PyExc_RuntimeError, "there is not enough memory for the result of this call: use shorter or fewer sequences");
+    }
 }
 
 }  // namespace
@@ -201,22 +212,28 @@ NB_MODULE(_engine, m) {
     using namespace elman;
     namespace nb = nanobind;
     nb::set_leak_warnings(false);  // a layer that is alive when the process ends is no mistake
+    nb::register_exception_translator(raise_as_ours);
     engines = &choose_engines();
     exchange = new Exchange(nb::module_::import_("torch").attr("Tensor"));
+    main_thread = static_cast<pthread_t>(
+        nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident")));
     pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); },
                    [] {
                        pool().unlock();
                        forked = true;
+                       main_thread = pthread_self();
                    });
 
     nb::class_<Packed>(m, "Packed", "The weights of one layer and direction, ready for the forward pass.")
-        .def("matches", &Packed::matches, nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(),
-             "Whether these are still, as far as a sample shows, the tensors that were packed.");
+        .def("matches", &matches, nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("trusted"),
+             nb::arg("threads"), "Whether these are the tensors that were packed, with all numbers that they had then; these are not "
+             "looked at where they are trusted.");
     nb::class_<Stack>(m, "Stack", nb::type_slots(stack_slots),
                       "Layers of one direction, each fed by the one below, ready to run a step in one call.")
         .def(nb::init<nb::list, nb::dict>(), nb::arg("layers"), nb::arg("parameters"))
         .def("step", &Stack::step, nb::arg("parameters"), nb::arg("x"), nb::arg("hx").none(), nb::arg("threads"),
-             nb::arg("poison"), "(output, h) or (output, h, c) in fresh memory, or None: not what this is for.");
+             nb::arg("poison"), nb::arg("promise"),
+             "(output, h) or (output, h, c) in fresh memory, or None: not what this is for.");
     nb::dict kinds;
 #define ELMAN_KIND(name, cell, f) kinds[#name] = nb::make_tuple(static_cast<int>(Kind::cell), static_cast<int>(Activation::f));
 #include "kinds.def"
@@ -227,7 +244,7 @@ NB_MODULE(_engine, m) {
         for (const Engines* e : engines_of_machine()) names.emplace_back(e->name);
         return names;
     }, "The instruction sets that this machine has, the fastest first.");
-    m.def("alike", &alike, "Whether all tensors are on the CPU and of one type that the engine knows.");
+    m.def("alike", &alike, "Whether all tensors have memory on the CPU and are of one type that the engine knows.");
     m.def("saved_width", &saved_width, "Numbers that the forward pass keeps for each token.");
     m.def("fresh", &fresh, nb::arg("items"), nb::arg("single"), nb::arg("large"), nb::arg("poison"),
           "A tensor of whatever numbers for each item: a tuple of sizes, a tensor of the same sizes, or None for none. From "
@@ -241,6 +258,6 @@ NB_MODULE(_engine, m) {
     m.def("step", &step, nb::arg("packed"), nb::arg("x"), nb::arg("h"), nb::arg("c").none(), nb::arg("h_out"),
           nb::arg("c_out").none(), nb::arg("threads"));
     m.def("backward", &backward, nb::arg("kind"), nb::arg("f"), nb::arg("call"), nb::arg("reverse"), nb::arg("threads"),
-          nb::arg("y"), nb::arg("saved"), nb::arg("given"), nb::arg("made"));
+          nb::arg("saved"), nb::arg("given"), nb::arg("made"));
     m.def("activation", &activation, nb::arg("f"), nb::arg("x"), nb::arg("y"));
 }

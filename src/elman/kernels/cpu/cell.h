@@ -3,7 +3,8 @@
 // A cell is a struct template over the number type with
 //
 //     kGates        gates, in torch's order; the forward panels hold them side by side
-//     kSaved        numbers of a unit that the forward pass keeps for the backward pass, each a plane of Hp numbers
+//     kSaved        numbers of a unit that the forward pass keeps for the backward pass, each a plane of Hp numbers; the last
+//                   one is h', since the output is the caller's, who may change it
 //     kPlanes       gradients of a unit that the backward pass writes, each a plane of Hp numbers
 //     kGateOfIh     the gate that each of the first kGates planes belongs to, for U and b_ih
 //     kGateOfHh     the same for W and b_hh, from plane kFirstHh on
@@ -15,7 +16,8 @@
 //                   the bias, a vector for each plane
 //
 // Hp is H rounded up to whole vectors. Vectors from torch's own memory are read and written with n, the number of units
-// that are really there; planes are ours and hold whole vectors, with zeros or harmless numbers behind the last unit.
+// that are really there; planes are ours and hold whole vectors. Behind the last unit those that are saved hold any numbers,
+// NaN among them where the input is infinite, and the gradients zeros: they are factors of products.
 #pragma once
 
 #include "engine.h"
@@ -32,7 +34,7 @@ struct ForwardRow {
 
 template <class T>
 struct BackwardRow {
-    const T *h_before, *h;  // (H)
+    const T *h_before;      // (H)
     const T* c_before;      // (H), readable with n
     const T* saved;
     const T* d_y;           // (H) or null
@@ -43,5 +45,13 @@ struct BackwardRow {
     bool ends;              // the row's last step: `carry` holds the gradient of the final state
     bool cut;               // the state was put back after this step: what comes from there belongs to the initial state
 };
+
+// Zeros behind the last unit.
+template <class T>
+inline typename Simd<T>::V first(typename Simd<T>::V v, int n) {
+    if (n >= Simd<T>::W) return v;
+    for (int lane = n; lane < Simd<T>::W; ++lane) v[lane] = T(0);
+    return v;
+}
 
 }  // namespace elman::ELMAN_ISA

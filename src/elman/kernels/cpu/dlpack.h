@@ -12,26 +12,13 @@
 
 #include <nanobind/nanobind.h>
 
+#include "tensor.h"
+
 namespace elman {
 
 namespace nb = nanobind;
 
-// DLPack's structures, in its order.
-struct DlDevice {
-    int32_t type, id;
-};
-struct DlType {
-    uint8_t code, bits;
-    uint16_t lanes;
-};
-struct DlTensor {
-    void* data;
-    DlDevice device;
-    int32_t ndim;
-    DlType dtype;
-    int64_t *shape, *strides;
-    uint64_t byte_offset;
-};
+// DLPack's structures for exchange, in its order.
 struct DlManaged {
     uint32_t major, minor;
     void* context;
@@ -49,8 +36,6 @@ struct DlExchange {
     void* current_stream;
 };
 
-enum class Number { float32, float64, int64, boolean, other };
-
 class Exchange {
     const DlExchange* table_ = nullptr;
     nb::object tensor_type_;
@@ -64,28 +49,33 @@ public:
         if (table_->major != 1 || !table_->describe || !table_->managed_to_object) throw std::runtime_error("torch has an unknown version of DLPack");
     }
 
-    // Any tensor, on any device.
-    DlTensor view(nb::handle object, const char* name) const {
-        if (!PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(tensor_type_.ptr())))
-            throw nb::type_error((std::string(name) + " should be a torch.Tensor").c_str());
-        DlTensor view{};
-        if (table_->describe(object.ptr(), &view) != 0) throw nb::python_error();
-        return view;
-    }
-
-    // The same for a tensor that may have no memory, or be none; false if so.
+    // The description of a tensor, or of no tensor for what has none: another object, a device or layout that DLPack does
+    // not know, a wrapper around other tensors.
     bool try_view(nb::handle object, DlTensor& view) const {
         view = {};
-        if (!PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(tensor_type_.ptr()))) return false;
-        if (table_->describe(object.ptr(), &view) == 0) return true;
-        PyErr_Clear();
-        return false;
+        if (!is_tensor(object)) return false;
+        if (table_->describe(object.ptr(), &view) != 0) {
+            PyErr_Clear();
+            return false;
+        }
+        // A view into nothing, such as a row of a freed tensor, is described as its offset.
+        constexpr uintptr_t kSuspicious = uintptr_t{1} << 32;
+        if (view.data && reinterpret_cast<uintptr_t>(view.data) < kSuspicious && !has_storage(object)) view.data = nullptr;
+        return true;
     }
 
-    // An object of exactly the class torch.Tensor, on the CPU; false for all else, a subclass of a user's among it.
+    // The same on the CPU, of exactly the class torch.Tensor, with memory; false for all else, a user's subclass among it.
     bool plain_view(nb::handle object, DlTensor& view) const {
         return reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) == tensor_type_.ptr() && try_view(object, view) &&
-               view.device.type == 1;
+               view.device.type == 1 && has_memory(view);
+    }
+
+    // The description of a tensor.
+    DlTensor view(nb::handle object, const char* name) const {
+        if (!is_tensor(object)) throw nb::type_error((std::string(name) + " should be a torch.Tensor").c_str());
+        DlTensor view;
+        if (!try_view(object, view)) throw Wrong(name, "an ordinary tensor on the CPU", "one without memory to read");
+        return view;
     }
 
     // What a tensor of ours needs beside its numbers.
@@ -101,7 +91,8 @@ public:
         for (int d = ndim - 1; d >= 0; --d) {
             owned->shape[d] = sizes[d];
             owned->strides[d] = stride;
-            stride *= sizes[d];
+            // The product of the sizes was checked, or is 0; of an empty tensor no stride is read.
+            if (sizes[d] > 0 && __builtin_mul_overflow(stride, sizes[d], &stride)) stride = 1;
         }
         const DlType type{2, 8 * sizeof(T), 1};
         owned->managed = {1, 0, nullptr, gone, 0, {data, {1, 0}, ndim, type, owned->shape, owned->strides, 0}};
@@ -120,34 +111,20 @@ public:
         return wrap(owned, ndim, sizes, data, [](DlManaged* m) { std::free(m); });
     }
 
-    DlTensor describe(nb::handle object, const char* name) const {
-        const DlTensor t = view(object, name);
-        if (t.device.type != 1) throw std::invalid_argument(std::string(name) + " should be on the CPU");
-        return t;
+private:
+    static bool has_storage(nb::handle object) {
+        try {
+            return nb::cast<uintptr_t>(object.attr("untyped_storage")().attr("data_ptr")()) != 0;
+        } catch (const nb::python_error&) {
+            return false;
+        }
+    }
+    bool is_tensor(nb::handle object) const {
+        return PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(tensor_type_.ptr()));
     }
 };
 
 // Set when the module is loaded.
 inline const Exchange* exchange = nullptr;
-
-inline Number number_of(const DlTensor& t) {
-    if (t.dtype.lanes != 1) return Number::other;
-    if (t.dtype.code == 2 && t.dtype.bits == 32) return Number::float32;
-    if (t.dtype.code == 2 && t.dtype.bits == 64) return Number::float64;
-    if (t.dtype.code == 0 && t.dtype.bits == 64) return Number::int64;
-    if (t.dtype.code == 6) return Number::boolean;
-    return Number::other;
-}
-
-inline bool is_dense(const DlTensor& t) {
-    int64_t stride = 1, numbers = 1;
-    bool dense = true;
-    for (int d = t.ndim - 1; d >= 0; --d) {
-        dense = dense && (!t.strides || t.shape[d] == 1 || t.strides[d] == stride);
-        stride *= t.shape[d];
-        numbers *= t.shape[d];
-    }
-    return dense || numbers == 0;
-}
 
 }  // namespace elman

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include "backward.h"
+#include "digest.h"
 #include "forward.h"
 
 #define ELMAN_CELL_HEADERS
@@ -80,7 +81,8 @@ constexpr Engine<T> engine() {
 #define ELMAN_JOIN(isa) ELMAN_JOIN_OF(isa)
 
 const Engines& ELMAN_JOIN(ELMAN_ISA)() {
-    static constexpr Engines engines{ELMAN_NAME(ELMAN_ISA), ELMAN_ISA::engine<float>(), ELMAN_ISA::engine<double>()};
+    static constexpr Engines engines{ELMAN_NAME(ELMAN_ISA), ELMAN_ISA::engine<float>(), ELMAN_ISA::engine<double>(),
+                                     ELMAN_ISA::digest};
     return engines;
 }
 

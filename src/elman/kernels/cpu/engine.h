@@ -4,10 +4,26 @@
 // is contiguous; the distance between rows is given where it can differ. Nothing here depends on an instruction set.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 namespace elman {
+
+// Whether a long call should end early, at a signal for example. The calling thread asks now and then, by `look`, which may
+// set `stopped`; from then on no thread computes, and the results are whatever numbers.
+struct Watch {
+    void (*look)(Watch&) = nullptr;
+    std::atomic<bool> stopped{false};
+    int64_t spent = 0;  // multiply-adds since the last look
+    int64_t last = 0;   // of `look`'s own
+};
+
+// What a piece of memory held; see digest.h.
+struct Digest {
+    uint64_t lanes[32];
+    bool operator==(const Digest&) const = default;
+};
 
 enum class Activation { tanh, relu, sigmoid, identity };
 enum class Kind {
@@ -88,6 +104,7 @@ struct ForwardCall {
     T *hn = nullptr, *cn = nullptr;        // (B, H); may be h0 and c0 themselves
     T* saved = nullptr;                    // (T, B, saved_width) by place, for the backward pass; null in inference
     void* work = nullptr;                  // forward_work bytes
+    Watch* watch = nullptr;                // null: a call that is not to be ended
 };
 
 template <class T>
@@ -96,7 +113,7 @@ struct BackwardCall {
     Sequence seq;
     int threads = 1;
     Matrices<T> weights;
-    Rows<const T> x, y;
+    Rows<const T> x;
     const T *h0 = nullptr, *c0 = nullptr, *h_initial = nullptr, *c_initial = nullptr;
     const T* saved = nullptr;
     Rows<const T> d_y;                     // data null: zeros
@@ -107,6 +124,7 @@ struct BackwardCall {
     T *d_h0 = nullptr, *d_c0 = nullptr;    // (B, H)
     T *d_h_initial = nullptr, *d_c_initial = nullptr;  // (H); null where there are no resets
     void* work = nullptr;                  // backward_work bytes
+    Watch* watch = nullptr;
 };
 
 // One number type of one instruction set.
@@ -126,6 +144,7 @@ struct Engines {
     const char* name;
     Engine<float> float32;
     Engine<double> float64;
+    void (*digest)(const void* data, int64_t bytes, Digest& out);
 };
 
 const Engines& portable_engines();

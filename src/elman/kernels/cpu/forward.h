@@ -70,6 +70,7 @@ inline int threads_for(int64_t multiply_adds, int threads) {
 // Zeros where a row has no tokens.
 template <class T>
 void clear_padding(const Rows<T>& rows, const Sequence& seq, int64_t rank, int64_t width) {
+    if (width == 0) return;
     for (int64_t t = seq.steps(rank); t < seq.T; ++t) std::memset(rows.at(t, seq.row(rank)), 0, width * sizeof(T));
 }
 
@@ -130,14 +131,18 @@ public:
             const int64_t tokens = gather_x(me, s0, s1);
             if (steps_at_once_ > 1) inputs_ahead(me, panels, tokens);
             for (int64_t s = s0, done = 0; s < s1; ++s) {
-                if (s > 0) me.meet_group();
+                if (me.leaves(s, call_.watch)) return;
+                if (s > 0) me.meet_group(call_.watch);
                 const int64_t rows = me.mine(seq_.active(s));
                 gather_rows(me, s, rows);
-                for (int64_t p = panels.begin; p < panels.end; ++p) step(me, p, rows, done, tokens);
+                for (int64_t p = panels.begin; p < panels.end && !is_stopped(call_.watch); ++p) {
+                    step(me, p, rows, done, tokens);
+                    if (me.thread == 0) tick(call_.watch, rows * (shape_.H + (steps_at_once_ > 1 ? 0 : shape_.I)) * layout_.hh.vectors(p) * W);
+                }
                 done += rows;
             }
         }
-        me.meet_group();
+        me.meet_group(call_.watch);
         if (me.member == 0) write_final(me);
     }
 
@@ -165,12 +170,13 @@ private:
     // U x + b for all tokens of the chunk, into memory of this thread.
     void inputs_ahead(const Member& me, const Share& panels, int64_t tokens) const {
         const T* const* x = x_rows(me);
-        for (int64_t p = panels.begin; p < panels.end; ++p) {
+        for (int64_t p = panels.begin; p < panels.end && !is_stopped(call_.watch); ++p) {
             const int vectors = layout_.ih.vectors(p);
             T* out = ahead(me, p, tokens);
             for_tiles(tokens, vectors, [&](int64_t first, int height) {
                 input_tile(p, x + first, height, out + first * vectors * W);
             });
+            if (me.thread == 0) tick(call_.watch, tokens * shape_.I * vectors * W);
         }
     }
 
@@ -251,7 +257,7 @@ private:
     }
 
     void copy(T* to, const T* from) const {
-        if (to != from) std::memcpy(to, from, shape_.H * sizeof(T));
+        if (to != from && shape_.H > 0) std::memcpy(to, from, shape_.H * sizeof(T));
     }
 };
 

@@ -9,7 +9,7 @@
 //     d_n = d (1 - z) (1 - n^2)    d_m = d_n r    d_r = d_n m r (1 - r)    d_z = d (h - n) z (1 - z)
 //     d_h = d z  (carried)  +  W^T [d_r, d_z, d_m]  (through the product)
 //
-// Planes of the gradients: n r z m, so that U's (n r z) and W's (r z m) both lie side by side. Saved: r z n m.
+// Planes of the gradients: n r z m, so that U's (n r z) and W's (r z m) both lie side by side. Saved: r z n m h'.
 #pragma once
 
 #include "activations.h"
@@ -23,7 +23,7 @@ struct Gru {
     using V = typename S::V;
     static constexpr int W = S::W;
     static constexpr int kGates = 3;
-    static constexpr int kSaved = 4;
+    static constexpr int kSaved = 5;
     static constexpr int kPlanes = 4;
     static constexpr int kGateOfIh[] = {2, 0, 1};
     static constexpr int kGateOfHh[] = {0, 1, 2};
@@ -47,12 +47,14 @@ struct Gru {
         const V r = sigmoid<T>(S::load(a)), z = sigmoid<T>(S::load(a + W)), m = S::load(a + 2 * W);
         const V n = tanh<T>(S::fused(r, m, S::load(aside)));
         const V h = S::load(row.h_before + u, n_units);
-        S::store(row.h + u, S::fused(z, h - n, n), n_units);
+        const V after = S::fused(z, h - n, n);
+        S::store(row.h + u, after, n_units);
         if (!row.saved) return;
         S::store(row.saved + u, r);
         S::store(row.saved + Hp + u, z);
         S::store(row.saved + 2 * Hp + u, n);
         S::store(row.saved + 3 * Hp + u, m);
+        S::store(row.saved + 4 * Hp + u, after);
     }
 
     static void backward(Activation, V d_h, const BackwardRow<T>& row, int64_t u, int n_units, int64_t Hp, V* d_bias) {
@@ -63,14 +65,15 @@ struct Gru {
         const V d_n = d_h * (one - z) * (one - n * n);
         const V d_r = d_n * m * r * (one - r);
         const V d_z = d_h * (h - n) * z * (one - z);
-        emit(d_n, 0, row, u, Hp, d_bias);
-        emit(d_r, 1, row, u, Hp, d_bias);
-        emit(d_z, 2, row, u, Hp, d_bias);
-        emit(d_n * r, 3, row, u, Hp, d_bias);
+        emit(d_n, 0, row, u, n_units, Hp, d_bias);
+        emit(d_r, 1, row, u, n_units, Hp, d_bias);
+        emit(d_z, 2, row, u, n_units, Hp, d_bias);
+        emit(d_n * r, 3, row, u, n_units, Hp, d_bias);
         S::store(row.carry + u, d_h * z);
     }
 
-    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int64_t Hp, V* d_bias) {
+    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int n_units, int64_t Hp, V* d_bias) {
+        d = first<T>(d, n_units);
         S::store(row.d_gates + plane * Hp + u, d);
         d_bias[plane] += d;
     }

@@ -8,7 +8,7 @@
 //     e += d o (1 - tanh^2 c')      d_o = d tanh(c') o (1 - o)
 //     d_i = e g i (1 - i)           d_f = e c f (1 - f)           d_g = e i (1 - g^2)          e for c: e f
 //
-// Planes of the gradients: i f g o. Saved: i f g o c'.
+// Planes of the gradients: i f g o. Saved: i f g o c' h'.
 #pragma once
 
 #include "activations.h"
@@ -22,7 +22,7 @@ struct Lstm {
     using V = typename S::V;
     static constexpr int W = S::W;
     static constexpr int kGates = 4;
-    static constexpr int kSaved = 5;
+    static constexpr int kSaved = 6;
     static constexpr int kPlanes = 4;
     static constexpr int kGateOfIh[] = {0, 1, 2, 3};
     static constexpr int kGateOfHh[] = {0, 1, 2, 3};
@@ -38,7 +38,8 @@ struct Lstm {
         const V i = sigmoid<T>(S::load(a)), f = sigmoid<T>(S::load(a + W));
         const V g = tanh<T>(S::load(a + 2 * W)), o = sigmoid<T>(S::load(a + 3 * W));
         const V c = S::fused(f, S::load(row.c_before + u, n), i * g);
-        S::store(row.h + u, o * tanh<T>(c), n);
+        const V h = o * tanh<T>(c);
+        S::store(row.h + u, h, n);
         if (!row.saved) {
             S::store(row.c + u, c, n);
             return;
@@ -48,6 +49,7 @@ struct Lstm {
         S::store(row.saved + 2 * Hp + u, g);
         S::store(row.saved + 3 * Hp + u, o);
         S::store(row.saved + 4 * Hp + u, c);
+        S::store(row.saved + 5 * Hp + u, h);
     }
 
     static void backward(Activation, V d_h, const BackwardRow<T>& row, int64_t u, int n, int64_t Hp, V* d_bias) {
@@ -56,14 +58,15 @@ struct Lstm {
         const V g = S::load(row.saved + 2 * Hp + u), o = S::load(row.saved + 3 * Hp + u);
         const V squashed = tanh<T>(S::load(row.saved + 4 * Hp + u));
         const V d_c = S::fused(d_h * o, one - squashed * squashed, S::load(row.d_c + u));
-        emit(d_c * g * i * (one - i), 0, row, u, Hp, d_bias);
-        emit(d_c * S::load(row.c_before + u, n) * f * (one - f), 1, row, u, Hp, d_bias);
-        emit(d_c * i * (one - g * g), 2, row, u, Hp, d_bias);
-        emit(d_h * squashed * o * (one - o), 3, row, u, Hp, d_bias);
+        emit(d_c * g * i * (one - i), 0, row, u, n, Hp, d_bias);
+        emit(d_c * S::load(row.c_before + u, n) * f * (one - f), 1, row, u, n, Hp, d_bias);
+        emit(d_c * i * (one - g * g), 2, row, u, n, Hp, d_bias);
+        emit(d_h * squashed * o * (one - o), 3, row, u, n, Hp, d_bias);
         S::store(row.d_c + u, d_c * f);
     }
 
-    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int64_t Hp, V* d_bias) {
+    static void emit(V d, int plane, const BackwardRow<T>& row, int64_t u, int n, int64_t Hp, V* d_bias) {
+        d = first<T>(d, n);
         S::store(row.d_gates + plane * Hp + u, d);
         d_bias[plane] += d;
     }

@@ -6,11 +6,13 @@ checked.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from elman.errors import ShapeError, look_up
 from elman.kernels.call import Call, GradientMask, Gradients
 
 # The engine's numbers for a cell and its nonlinearity, by the name that a cell gives as its `kernel`; see kinds.def.
@@ -24,12 +26,34 @@ try:
 except ImportError as error:
     missing = f"the extension is not there ({error}): pip install . where there is a C++ compiler"
 
+# What ELMAN_CPU_ISA says, where it is none of this machine's instruction sets; the extension has read it already.
+_isa = os.environ.get("ELMAN_CPU_ISA")
+unknown_isa = _isa if missing is None and _isa and _isa not in _engine.isas() else None
+
 # Numbers from which on memory comes from the engine's own pool instead of torch's allocator, which gives large blocks
 # back to the system and asks for them anew with every training step, at the cost of a page fault for every 4 KiB.
 LARGE = 1 << 18
 
 # Set by tests: fresh memory is filled with NaN, so that a number which nobody writes is seen.
 poison = False
+
+
+def _check(kind: str, call: Call, *others: tuple[str, Tensor | None, int]) -> None:
+    """Check a call of an operator, which may come from anywhere, as far as the next lines rely on it.
+
+    Raises:
+        ElmanError: an unknown cell, or a tensor of another number of dimensions.
+    """
+    look_up("cell", kind, KINDS)
+    own = (("x", call.x_TBI, 3), ("h", call.h_BH, 2), ("ih", call.ih, 2), ("hh", call.hh, 2))
+    for name, given, _ in own:
+        if not isinstance(given, Tensor):
+            raise ShapeError(f"{name} is not a tensor", should="a torch.Tensor", found=type(given).__name__)
+    for name, tensor, dimensions in (*own, *others):
+        if tensor is not None and tensor.dim() != dimensions:
+            raise ShapeError(
+                f"{name} has a wrong shape", should=f"{dimensions} dimensions", found=str(tuple(tensor.shape))
+            )
 
 
 def with_strides(call: Call) -> Call:
@@ -58,6 +82,8 @@ def _fresh(like: Tensor, items: tuple[tuple[int, ...] | Tensor | None, ...], tra
 
 def outputs(kind: str, call: Call, save: bool, traced: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Allocate what the forward pass returns; also its shapes for tracing."""
+    if traced or call.hh.dim() != 2:
+        _check(kind, call)
     T, B, _ = call.x_TBI.shape
     H = call.hh.shape[1]
     width = _engine.saved_width(KINDS[kind][0], H, call.x_TBI.dtype == torch.float32) if save else 0
@@ -76,6 +102,8 @@ def forward(
 
     What the backward pass needs is kept under `save`. The weights are those of the call if `packed` is None.
     """
+    if traced:
+        _check(kind, call)
     call = with_strides(call)
     y_TBH, hn_BH, cn_BH, saved = outputs(kind, call, save, traced)
     cn, kept = None if call.c_BH is None else cn_BH, saved if save else None
@@ -100,14 +128,19 @@ def gradients(call: Call, mask: GradientMask, traced: bool = False) -> Gradients
 
 
 def backward(
-    kind: str, call: Call, reverse: bool, mask: GradientMask, y_TBH: Tensor, saved: Tensor,
+    kind: str, call: Call, reverse: bool, mask: GradientMask, saved: Tensor,
     d_y: Tensor | None, d_hn: Tensor | None, d_cn: Tensor | None, traced: bool = False,
 ) -> Gradients:  # fmt: skip
-    """Run the backward pass of a forward pass that saved; a gradient that is None stands for zeros."""
+    """Run the backward pass of a forward pass that saved; a gradient that is None stands for zeros.
+
+    The output is not among its arguments: it is the caller's, who may have changed it, and `saved` holds it too.
+    """
+    if traced:
+        _check(kind, call, ("d_y", d_y, 3))
     call = with_strides(call)
     if d_y is not None and d_y.stride(2) != 1:
         d_y = d_y.contiguous()
     results = gradients(call, mask, traced)
     d_outputs = (d_y, None if d_hn is None else d_hn.contiguous(), None if d_cn is None else d_cn.contiguous())
-    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), y_TBH, saved, d_outputs, list(results))
+    _engine.backward(*KINDS[kind], call, reverse, torch.get_num_threads(), saved, d_outputs, list(results))
     return results

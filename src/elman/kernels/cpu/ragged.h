@@ -5,7 +5,8 @@
 #include <numeric>
 #include <vector>
 
-#include "arguments.h"
+#include "engine.h"
+#include "tensor.h"
 
 namespace elman {
 
@@ -13,33 +14,34 @@ namespace elman {
 struct Ranks {
     std::vector<int64_t> order, length, of_row, offset;
 
-    Sequence sequence(int64_t T, int64_t B, nb::handle lengths, nb::handle resets, bool reverse) {
+    Sequence sequence(int64_t T, int64_t B, View lengths, View resets, bool reverse) {
         Sequence seq;
         seq.T = T;
         seq.B = B;
         seq.reverse = reverse;
-        if (!lengths.is_none()) sort(T, B, lengths, seq);
-        if (!resets.is_none()) {
-            const DlTensor t = exchange->describe(resets, "resets");
-            if (number_of(t) != Number::boolean || t.ndim != 2 || t.shape[0] != T || t.shape[1] != B)
-                wrong("resets", "a (T, B) tensor of booleans");
-            if (t.strides && T > 0 && B > 0 && ((B > 1 && t.strides[1] != 1) || (T > 1 && t.strides[0] != B)))
-                wrong("resets", "contiguous");
-            seq.resets = data_of<const uint8_t>(t);
+        if (lengths) sort(T, B, *lengths, seq);
+        if (resets) {
+            check_memory(*resets, "resets");
+            check_number(*resets, "resets", Number::boolean);
+            if (!has_sizes(*resets, {T, B})) throw Wrong("resets", "of shape (T, B)", text_of(resets->shape, resets->ndim));
+            if (!is_dense(*resets)) throw Wrong("resets", "contiguous", "strided");
+            seq.resets = data_of<const uint8_t>(*resets);
         }
         return seq;
     }
 
 private:
-    void sort(int64_t T, int64_t B, nb::handle lengths, Sequence& seq) {
-        const DlTensor t = exchange->describe(lengths, "lengths");
-        if (number_of(t) != Number::int64 || t.ndim != 1 || t.shape[0] != B) wrong("lengths", "a (B,) tensor of int64");
+    void sort(int64_t T, int64_t B, const DlTensor& t, Sequence& seq) {
+        check_memory(t, "lengths");
+        check_number(t, "lengths", Number::int64);
+        if (!has_sizes(t, {B})) throw Wrong("lengths", "of shape " + text_of(&B, 1), text_of(t.shape, t.ndim));
         const int64_t* given = data_of<const int64_t>(t);
         const int64_t step = t.strides ? t.strides[0] : 1;
         of_row.resize(B);
         for (int64_t b = 0; b < B; ++b) {
             of_row[b] = given[b * step];
-            if (of_row[b] < 0 || of_row[b] > T) wrong("lengths", "between 0 and the number of steps");
+            if (of_row[b] < 0 || of_row[b] > T)
+                throw Wrong("lengths", "between 0 and the number of steps, " + std::to_string(T), std::to_string(of_row[b]));
         }
         order.resize(B);
         std::iota(order.begin(), order.end(), int64_t{0});

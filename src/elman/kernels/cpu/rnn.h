@@ -1,6 +1,6 @@
 // The plain recurrent network: h_t = f(U x_t + W h_{t-1} + b).
 //
-// Backward: d_a = d_h f'(a), where f' is written in terms of h. Nothing but the output is kept for it.
+// Backward: d_a = d_h f'(a), where f' is written in terms of h. Saved: h.
 #pragma once
 
 #include "activations.h"
@@ -13,7 +13,7 @@ struct Rnn {
     using S = Simd<T>;
     using V = typename S::V;
     static constexpr int kGates = 1;
-    static constexpr int kSaved = 0;
+    static constexpr int kSaved = 1;
     static constexpr int kPlanes = 1;              // a
     static constexpr int kGateOfIh[] = {0};
     static constexpr int kGateOfHh[] = {0};
@@ -29,11 +29,13 @@ struct Rnn {
     static void between(T*, int64_t, int, const T*, T*) {}
 
     static void forward(Activation f, const T* a, const T*, const ForwardRow<T>& row, int64_t u, int n, int64_t) {
-        S::store(row.h + u, activate<T>(f, S::load(a)), n);
+        const V h = activate<T>(f, S::load(a));
+        S::store(row.h + u, h, n);
+        if (row.saved) S::store(row.saved + u, h);
     }
 
     static void backward(Activation f, V d_h, const BackwardRow<T>& row, int64_t u, int n, int64_t, V* d_bias) {
-        const V d = d_h * slope<T>(f, S::load(row.h + u, n));
+        const V d = first<T>(d_h * slope<T>(f, S::load(row.saved + u)), n);
         S::store(row.d_gates + u, d);
         d_bias[0] += d;
     }

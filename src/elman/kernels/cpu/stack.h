@@ -6,7 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "packed.h"
+#include "calls.h"
+#include "dlpack.h"
 
 namespace elman {
 
@@ -25,26 +26,55 @@ class Stack {
     std::vector<Layer> layers_;
     nb::object version_ = nb::steal(PyUnicode_InternFromString("_version"));
 
-    // Of a change in place, as torch counts them; -1 for what has none.
+    // The number of the last promise under which all numbers were compared; 0: none (see `elman.kernels.cpu.packing`).
+    int64_t promise_ = 0;
+
+    static constexpr int64_t kNoCount = -1;
+
+    // The count of changes in place; kNoCount for what has none.
     int64_t version(nb::handle parameter) const {
-        if (parameter.is_none()) return -1;
+        if (parameter.is_none()) return 0;
         const nb::object number = nb::steal(PyObject_GetAttr(parameter.ptr(), version_.ptr()));
-        if (!number.is_valid()) throw nb::python_error();
+        if (!number.is_valid()) {  // made under inference_mode
+            PyErr_Clear();
+            return kNoCount;
+        }
         return PyLong_AsLongLong(number.ptr());
     }
 
-    bool current(nb::handle parameters) const {
+    // Whether the layer has the parameters that were packed, with the numbers that they had. Under a promise that the numbers do
+    // not change these are read once, and from then on torch's counts of changes in place are enough.
+    bool current(nb::handle parameters, int64_t promise, int threads) {
         PyObject *key, *value;
         Py_ssize_t at = 0;
         size_t i = 0;
+        const int64_t compared = std::exchange(promise_, 0);
+        bool trusted = promise > 0 && promise <= compared;
         while (PyDict_Next(parameters.ptr(), &at, &key, &value)) {
-            if (i == known_.size() || value != known_[i].parameter.ptr() || version(value) != known_[i].version) return false;
+            if (i == known_.size() || value != known_[i].parameter.ptr()) return false;
+            if (promise > 0) {
+                const int64_t now = version(value);
+                if (now != known_[i].version || now == kNoCount) trusted = false;
+                known_[i].version = now;
+            }
             ++i;
         }
         if (i != known_.size()) return false;
         for (const Layer& l : layers_)
-            if (!l.packed->matches(l.weights[0], l.weights[1], l.weights[2], l.weights[3])) return false;
+            if (!is_current(l, trusted, threads)) return false;
+        promise_ = std::max(promise, compared);
         return true;
+    }
+
+    static bool is_current(const Layer& l, bool trusted, int threads) {
+        DlTensor tensors[4];
+        View views[4] = {};
+        for (int i = 0; i < 4; ++i) {
+            if (l.weights[i].is_none()) continue;
+            if (!exchange->try_view(l.weights[i], tensors[i])) return false;
+            views[i] = &tensors[i];
+        }
+        return l.packed->matches(views, trusted, threads);
     }
 
     const Shape& shape() const { return layers_.front().packed->shape; }
@@ -61,7 +91,8 @@ class Stack {
     template <class T>
     nb::object run(const DlTensor& x, const DlTensor& h, const DlTensor& c, int threads, bool poison) const {
         const bool with_c = has_c(shape().kind);
-        const int64_t B = x.ndim == 1 ? 1 : x.shape[0], H = shape().H, numbers = B * H;
+        const int64_t B = x.ndim == 1 ? 1 : x.shape[0], H = shape().H, numbers = product({B, H}, "the output");
+        product({count(), B, H}, "the state");
         T *y, *h_out, *c_out = nullptr;
         const nb::object output = exchange->fresh<T>(x.ndim, h.shape + 1, numbers, y);
         const nb::object h_after = exchange->fresh<T>(h.ndim, h.shape, count() * numbers, h_out);
@@ -104,17 +135,22 @@ public:
     // parameters: all that the weights are among, by name, as torch.nn.Module keeps them.
     Stack(nb::list layers, nb::dict parameters) {
         for (nb::handle pair : layers) {
-            Layer layer{nb::cast<const Packed*>(pair[0]), nb::borrow(pair[0]), {}};
-            for (int i = 0; i < 4; ++i) layer.weights[i] = nb::borrow(pair[1][i]);
+            PyObject* weights = PyTuple_Check(pair.ptr()) && PyTuple_GET_SIZE(pair.ptr()) == 2 ? PyTuple_GET_ITEM(pair.ptr(), 1) : nullptr;
+            if (!weights || !PyTuple_Check(weights) || PyTuple_GET_SIZE(weights) != 4)
+                throw Wrong("layers", "pairs of packed weights and four tensors", "something else");
+            const nb::object packed = nb::borrow(PyTuple_GET_ITEM(pair.ptr(), 0));
+            Layer layer{nb::cast<const Packed*>(packed), packed, {}};
+            for (int i = 0; i < 4; ++i) layer.weights[i] = nb::borrow(PyTuple_GET_ITEM(weights, i));
+            if (!layer.packed) throw Wrong("packed weights", "given", "None");
             layers_.push_back(std::move(layer));
         }
         for (auto [name, parameter] : parameters) known_.push_back({nb::borrow(parameter), version(parameter)});
-        if (layers_.empty()) wrong("layers", "at least one");
+        if (layers_.empty()) throw Wrong("layers", "at least one", "none");
         for (const Layer& l : layers_) {
             const bool above = &l != &layers_.front();
             if (l.packed->number != number() || l.packed->shape.kind != shape().kind || l.packed->shape.H != shape().H ||
                 (above && l.packed->shape.I != shape().H))
-                wrong("layers", "of one cell, size and number type");
+                throw Wrong("layers", "of one cell, size and number type", "different");
         }
     }
 
@@ -134,7 +170,7 @@ public:
 
     // Output and states after one step, (output, h) or (output, h, c), all in memory of their own; None where these are not
     // the arguments or no longer the weights that this is for.
-    nb::object step(nb::handle parameters, nb::handle x, nb::handle hx, int threads, bool poison) const {
+    nb::object step(nb::handle parameters, nb::handle x, nb::handle hx, int threads, bool poison, int64_t promise) {
         if (layers_.empty()) return nb::none();
         const bool with_c = has_c(shape().kind);
         nb::handle of_h = hx, of_c;
@@ -150,7 +186,7 @@ public:
         const int last = input.ndim - 1;
         if (input.shape[last] != shape().I || (input.strides && input.strides[last] != 1 && shape().I > 1)) return nb::none();
         if ((last == 1 && input.shape[0] == 0) || !fits(h, input) || (with_c && !fits(c, input))) return nb::none();
-        if (!PyDict_Check(parameters.ptr()) || !current(parameters)) return nb::none();
+        if (!PyDict_Check(parameters.ptr()) || !current(parameters, promise, allowed(threads))) return nb::none();
         return number() == Number::float32 ? run<float>(input, h, c, threads, poison) : run<double>(input, h, c, threads, poison);
     }
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <new>
 
 #include <omp.h>
@@ -13,26 +14,44 @@
 
 namespace elman::ELMAN_ISA {
 
+// Looks at a barrier before a thread gives its core away; ThreadSanitizer makes each of them slow.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ELMAN_SPINS 0
+#endif
+#endif
+#ifndef ELMAN_SPINS
+#define ELMAN_SPINS 500
+#endif
+
 // A barrier for threads that meet every few microseconds. It spins, and yields when it has waited for longer than that:
 // on a busy machine the one that is missing may need our core. 64 bytes apart, so that barriers share no line.
 class alignas(64) Barrier {
-    std::atomic<int64_t> arrived_{0};
+    std::atomic<int64_t> arrived_{0}, end_{std::numeric_limits<int64_t>::max()};
 
 public:
-    // `round` counts the meetings of the calling thread, from 1.
-    void meet(int members, int64_t round) {
-        if (members == 1) return;
+    // Those who meet once a step leave together: one of them says so at some step, before they meet, and it holds from the step
+    // after the next one on, when each has met the one who said it.
+    void end_after(int64_t step) { end_.store(step + 2, std::memory_order_relaxed); }
+    bool has_ended(int64_t step) const { return step >= end_.load(std::memory_order_relaxed); }
+
+    // `round` counts the meetings of the calling thread, from 1. Returns whether it gave its core away meanwhile.
+    bool meet(int members, int64_t round) {
+        if (members == 1) return false;
         arrived_.fetch_add(1, std::memory_order_acq_rel);
         const int64_t all = members * round;
+        bool waited = false;
         for (int spins = 0; arrived_.load(std::memory_order_acquire) < all; ++spins) {
-            if (spins > 500) {
+            if (spins > ELMAN_SPINS) {
                 sched_yield();
+                waited = true;
                 continue;
             }
 #if defined(__SSE2__)
             __builtin_ia32_pause();
 #endif
         }
+        return waited;
     }
 };
 
@@ -59,6 +78,15 @@ struct Grid {
         return static_cast<int>(wanted < 1 ? 1 : wanted > most ? most : wanted);
     }
 };
+
+// Called by the thread that made the call after some multiply-adds: looks, a few times in a millisecond, whether the call should end.
+inline constexpr int64_t kBetweenLooks = 2'000'000;
+inline void tick(Watch* watch, int64_t multiply_adds) {
+    if (!watch || (watch->spent += multiply_adds) < kBetweenLooks) return;
+    watch->spent = 0;
+    watch->look(*watch);
+}
+inline bool is_stopped(const Watch* watch) { return watch && watch->stopped.load(std::memory_order_relaxed); }
 
 // A part of [0, count) for one of `parts`.
 struct Share {
@@ -124,6 +152,7 @@ struct Member {
     bool idle = false;  // takes part only in the products that all threads share
     Barrier *team_barrier = nullptr, *group_barrier = nullptr;
     int64_t team_round = 0, group_round = 0;
+    bool leaving = false;
 
     Member(const Grid& grid, const Deal& deal, int thread, Barrier* barriers)
         : grid(grid), deal(deal), thread(thread), group(thread / grid.members),
@@ -133,10 +162,19 @@ struct Member {
     int64_t rank(int64_t i) const { return deal.rank(group, i); }
     // How many of the first `ranks` ranks are this group's.
     int64_t mine(int64_t ranks) const { return idle ? 0 : deal.count(group, ranks); }
-    void meet_group() {
-        if (!idle) group_barrier->meet(grid.members, ++group_round);
+    // The thread that made the call looks after a long wait: on a busy machine a step of few multiply-adds takes long.
+    void meet_group(Watch* watch) {
+        if (!idle && group_barrier->meet(grid.members, ++group_round) && thread == 0) tick(watch, kBetweenLooks);
     }
-    void meet_team() { team_barrier->meet(grid.threads, ++team_round); }
+    // Called at every step, counted in the order in which they run: whether the group leaves before it.
+    bool leaves(int64_t step, const Watch* watch) {
+        if (group_barrier->has_ended(step)) return true;
+        if (member == 0 && !leaving && is_stopped(watch)) group_barrier->end_after(step), leaving = true;
+        return false;
+    }
+    void meet_team(Watch* watch) {
+        if (team_barrier->meet(grid.threads, ++team_round) && thread == 0) tick(watch, kBetweenLooks);
+    }
 };
 
 // Hands out pieces of one block of memory; with a null base it only adds up their size.

@@ -26,6 +26,7 @@ struct WeightGradient {
     const int* gate_of;
     T* out;                   // (gates * H, columns)
     bool add;                 // to what is there, or write over it
+    Watch* watch;
 
     static int64_t right_size(int64_t columns, int64_t tokens) { return column_panels<T>(columns, tokens).size(); }
     static int64_t left_size(int64_t tokens) { return tokens * kRowsOfABlock; }
@@ -38,22 +39,24 @@ struct WeightGradient {
     }
 
     // This thread's share of the product, when all have packed; left: left_size numbers of its own.
-    void run(int thread, int threads, const T* right, T* left) const {
+    void run(int thread, int threads, const T* right, T* left, bool ticks) const {
         const Panels<T> panels = column_panels<T>(columns, tokens);
         const Share rows_of_thread(gates * padded<T>(H), thread, threads);
         const bool copy = panels.count() > kPanelsWithoutCopy;
         const int64_t at_once = copy ? kRowsOfABlock : rows_of_thread.end - rows_of_thread.begin;
-        for (int64_t m0 = rows_of_thread.begin; m0 < rows_of_thread.end; m0 += at_once) {
+        for (int64_t m0 = rows_of_thread.begin; m0 < rows_of_thread.end && !is_stopped(watch); m0 += at_once) {
             const int64_t n = m0 + at_once < rows_of_thread.end ? at_once : rows_of_thread.end - m0;
             if (copy)
                 for_tiles(n, kMaxVectors, [&](int64_t first, int height) {
                     pack_left(m0 + first, height, left + first * tokens);
                 });
-            for (int64_t p = 0; p < panels.count(); ++p)
+            for (int64_t p = 0; p < panels.count() && !is_stopped(watch); ++p) {
                 for_tiles(n, copy ? kMaxVectors : panels.vectors(p), [&](int64_t first, int height) {
                     const T* from = copy ? left + first * tokens : d_gates + m0 + first;
                     multiply(m0 + first, height, from, copy ? height : stride, panels, p, right + panels.offset(p));
                 });
+                if (ticks) tick(watch, n * tokens * panels.vectors(p) * Simd<T>::W);
+            }
         }
     }
 

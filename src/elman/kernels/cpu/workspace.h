@@ -1,4 +1,4 @@
-// Workspace: memory that is reused from one call to the next, and fresh tensors in it.
+// Workspace: memory that is reused from one call to the next.
 //
 // A training step asks for the same large blocks as the one before. Fresh memory costs a page fault for every 4 KiB, which
 // for small layers is more than the arithmetic; so blocks are kept, up to a limit, and large ones lie in large pages, which
@@ -7,7 +7,6 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -16,8 +15,6 @@
 #include <new>
 #include <utility>
 #include <vector>
-
-#include "dlpack.h"
 
 namespace elman {
 
@@ -29,6 +26,7 @@ using Memory = std::unique_ptr<void, Free>;
 inline constexpr size_t kLargePage = 2 << 20;
 
 inline Memory allocate(int64_t bytes) {
+    if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / 2) throw std::bad_alloc();
     const size_t wanted = static_cast<size_t>(bytes) + 64;
     const size_t unit = wanted >= kLargePage ? kLargePage : wanted >= 4096 ? 4096 : 64;
     const size_t whole = (wanted + unit - 1) / unit * unit;
@@ -124,54 +122,5 @@ public:
     Scratch& operator=(const Scratch&) = delete;
     void* get() const { return at_; }
 };
-
-// An uninitialised contiguous tensor in a block of the pool, which takes it back when the tensor is freed.
-template <class T>
-nb::object pooled(int ndim, const int64_t* sizes, int64_t numbers, T*& data) {
-    struct Lent : Exchange::Owned {
-        Pool::Block block;
-    };
-    auto lent = std::make_unique<Lent>();
-    lent->block = pool().take(static_cast<size_t>(numbers) * sizeof(T));
-    data = static_cast<T*>(lent->block.memory.get());
-    return exchange->wrap(lent.release(), ndim, sizes, data, [](DlManaged* m) {
-        auto* done = reinterpret_cast<Lent*>(m);
-        pool().give(std::move(done->block));
-        delete done;
-    });
-}
-
-template <class T>
-nb::object fresh_tensor(int ndim, const int64_t* sizes, int64_t large, bool poison) {
-    int64_t numbers = 1;
-    for (int d = 0; d < ndim; ++d) numbers *= sizes[d];
-    T* data = nullptr;
-    nb::object made = numbers > 0 && numbers >= large ? pooled(ndim, sizes, numbers, data) : exchange->fresh(ndim, sizes, numbers, data);
-    if (poison) std::fill_n(data, numbers, std::numeric_limits<T>::quiet_NaN());
-    return made;
-}
-
-// A tensor for each item: of the sizes of a tuple, or those of a tensor; None for None.
-inline nb::list fresh(nb::tuple items, bool single, int64_t large, bool poison) {
-    nb::list made;
-    for (nb::handle item : items) {
-        if (item.is_none()) {
-            made.append(nb::none());
-            continue;
-        }
-        int64_t sizes[3];
-        int ndim;
-        if (PyTuple_Check(item.ptr())) {
-            ndim = static_cast<int>(std::min<size_t>(nb::len(item), 3));
-            for (int d = 0; d < ndim; ++d) sizes[d] = nb::cast<int64_t>(item[d]);
-        } else {
-            const DlTensor like = exchange->describe(item, "tensor");
-            ndim = std::min<int>(like.ndim, 3);
-            std::copy_n(like.shape, ndim, sizes);
-        }
-        made.append(single ? fresh_tensor<float>(ndim, sizes, large, poison) : fresh_tensor<double>(ndim, sizes, large, poison));
-    }
-    return made;
-}
 
 }  // namespace elman
