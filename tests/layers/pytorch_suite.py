@@ -76,7 +76,8 @@ def pytest_configure() -> None:
         (common_mkldnn, "bf32_on_and_off", getattr(common_mkldnn, "reduced_f32_on_and_off", None)),
         (common_cuda, "tf32_is_not_fp32", lambda: False),
         (common_nn, "new_module_tests", []),
-        *((common_methods_invocations, x, getattr(common_device_type, x, None)) for x in ("skip", "skipOps", "xfail")),
+        *((common_methods_invocations, x, getattr(common_device_type, x, None)) for x in ("skip", "xfail")),
+        (common_methods_invocations, "skipOps", lambda *names: common_device_type.skipOps(names[-1])),
     ]
     for module, name, value in old:
         if not hasattr(module, name):

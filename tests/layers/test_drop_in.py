@@ -230,7 +230,7 @@ def test_what_torch_lacks_is_not_exported_to_onnx(layer: Any, monkeypatch: pytes
     for call in ({"lengths": [5, 2]}, {"resets": torch.zeros(5, 2, dtype=torch.bool)}):
         with pytest.raises(ExportError, match=f"torch.nn has no {next(iter(call))}="):
             elman.GRU(3, 4)(x, **call)
-    with pytest.raises(ExportError, match="no layer of the cell GRUCell"):
+    with pytest.raises(ExportError, match="no layer of the cell GRUEquations"):
         elman.Recurrent(GRUEquations(), 3, 4)(x)
 
 

@@ -117,8 +117,8 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     choice = choose(cell, x_TBI, state, weights)
     _check(choice, x_TBI, state, weights)
     kernel = KERNELS[choice.name]
-    is_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    own = getattr(kernel, "step", None) if is_inference else None
+    needs_unroll = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    own = None if needs_unroll else getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after
 

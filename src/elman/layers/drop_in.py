@@ -13,7 +13,7 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError
-from elman.kernels.call import check_memory, is_onnx_export
+from elman.kernels.call import check_memory, is_onnx_export, refusal_of_zeros
 from elman.kernels.dispatch import ExportError, is_strict
 from elman.layers import compilation as compilation  # torch.compile takes the layers
 from elman.layers.arguments import check_lengths
@@ -224,7 +224,9 @@ class DropIn(Recurrent, metaclass=DropInType):
                     return None
                 T, B = (input.shape[1], input.shape[0]) if self.batch_first else (input.shape[0], input.shape[1])
                 lengths = check_lengths(lengths, T, B)
-            if self.torch_refusal(None if x is not input else x, lengths, resets) is None:
+            why = self.torch_refusal(None if x is not input else x, lengths, resets)
+            tensors = (t for t in (x, *_states(hx), *self._flat_weights) if t is not None)
+            if why is None and refusal_of_zeros(tensors) is None:
                 return self._forward_torch(input, hx, lengths)
         except Exception:
             return None
