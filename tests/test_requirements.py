@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("dev", "docs", "bench")
+LOCKS = ("dev", "docs", "bench", "rl")
 
 if not (ROOT / "requirements").is_dir():  # a copy of the tests alone
     pytest.skip("the lock files are not beside the tests", allow_module_level=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import elman
 from elman.layers.cell import Cell, State
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 from elman.testing import LawBroken, check_cell
 
 
@@ -84,10 +84,10 @@ def test_a_bad_cell_is_told_its_law(cell: type[Cell], message: str) -> None:
 
 
 def test_a_cell_with_its_own_step_does_not_inherit_a_fast_kernel() -> None:
-    class Renamed(LSTMCell):
+    class Renamed(LSTMEquations):
         pass
 
-    class Changed(LSTMCell):
+    class Changed(LSTMEquations):
         def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: State) -> State:
             return super().step(gx_BGH, 2 * gh_BGH, state)
 

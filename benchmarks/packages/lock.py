@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = {"dev": ("dev",), "docs": ("docs",), "bench": ("bench", "wheel")}
+LOCKS = {"dev": ("dev",), "docs": ("docs",), "bench": ("bench", "wheel"), "rl": ("rl",)}
 """The extras of each lock; that of the documentation is without the package's own dependencies."""
 
 MARK = "# What these need in turn, written by benchmarks/packages/lock.py."

@@ -1,9 +1,11 @@
 """A stream of a million steps: the memory stays flat, and the numbers are those of the whole run to the last bit.
 
-    python benchmarks/speed/streaming.py [--steps 1000000] [--cell LSTM] [--hidden 64] [--layers 1] [--batch 1] [--json]
+    python benchmarks/speed/streaming.py [--steps 1000000] [--cell LSTM] [--hidden 64] [--layers 1] [--batch 1]
+        [--compare-weights] [--json]
 
 Two runs go over the same input, each with a state of its own from the beginning on: one by `layer.step`, one by the
-layer over pieces of ten thousand steps. Outputs and states are compared after every piece. The memory of the process is
+layer over pieces of ten thousand steps. The steps run under `elman.frozen_weights`, or with `--compare-weights` without
+it, so that each reads all weights. Outputs and states are compared after every piece. The memory of the process is
 printed at several marks; it may not grow from the hundred thousandth step on.
 """
 
@@ -15,6 +17,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +48,17 @@ def pieces(steps: int, batch: int, features: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def run(layer: Any, steps: int, batch: int) -> Iterator[dict[str, Any]]:
+def run(layer: Any, steps: int, batch: int, compare_weights: bool) -> Iterator[dict[str, Any]]:
     """Yield a line at each mark; stop the program where a number differs."""
     marks = {n * 10**k for k in range(4, 10) for n in (1, 2, 5)} | {steps}
     stepwise, whole, done, seconds = None, None, 0, 0.0
     for x_TBI in pieces(steps, batch, layer.input_size):
         outputs = []
         start = time.perf_counter()
-        for x_BI in x_TBI:
-            y_BH, stepwise = layer.step(x_BI, stepwise)
-            outputs.append(y_BH)
+        with nullcontext() if compare_weights else elman.frozen_weights():
+            for x_BI in x_TBI:
+                y_BH, stepwise = layer.step(x_BI, stepwise)
+                outputs.append(y_BH)
         seconds += time.perf_counter() - start
         done += len(x_TBI)
         y_TBH, whole = layer(x_TBI, whole)
@@ -73,12 +77,13 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=64, help="units, and features of the input")
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--compare-weights", action="store_true", help="read all weights at every step")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     torch.manual_seed(0)
     layer = getattr(elman, given.cell)(given.hidden, given.hidden, num_layers=given.layers)
     lines = []
-    for line in run(layer, given.steps, given.batch):
+    for line in run(layer, given.steps, given.batch, given.compare_weights):
         lines.append(line)
         if not given.json:
             print("  ".join(f"{name} {value}" for name, value in line.items()), flush=True)

@@ -6,6 +6,9 @@ from elman.kernels.dispatch import strict as strict
 from elman.layers.accelerate import accelerate as accelerate
 from elman.layers.accelerate import decelerate as decelerate
 from elman.layers.cell import Cell as Cell
+from elman.layers.cells import GRUCell as GRUCell
+from elman.layers.cells import LSTMCell as LSTMCell
+from elman.layers.cells import RNNCell as RNNCell
 from elman.layers.explain import explain as explain
 from elman.layers.gru import GRU as GRU
 from elman.layers.lstm import LSTM as LSTM

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from elman.kernels.dispatch import KERNELS
 from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 from elman.testing import LAWS, Case, LawBroken, check_kernel, check_laws, make_arguments
 
 # The kernels of this device; tests/kernels/triton holds the GPU's to the same laws.
@@ -56,7 +56,7 @@ def test_every_kernel_obeys_every_law_for_every_cell(kernel: str, cell: Cell, la
 @settings(max_examples=30)
 @given(case=cases, proj=st.integers(1, 4))
 def test_laws_hold_under_a_projection(case: Case, proj: int) -> None:
-    check_laws(KERNELS["eager"], LSTMCell(), replace(case, H=5, P=proj))
+    check_laws(KERNELS["eager"], LSTMEquations(), replace(case, H=5, P=proj))
 
 
 @pytest.mark.parametrize("kernel", HERE)
@@ -112,4 +112,4 @@ class ForgetsState(Forgetful):
 )
 def test_each_law_catches_what_breaks_it(law: str, kernel: Forgetful) -> None:
     with pytest.raises(LawBroken):
-        LAWS[law](kernel, LSTMCell(), Case(T=6, lengths=law == "padding changes nothing"))
+        LAWS[law](kernel, LSTMEquations(), Case(T=6, lengths=law == "padding changes nothing"))

@@ -1,23 +1,52 @@
 """PyTorch's own tests of recurrent layers, run with torch.nn's and with elman's layers in their place.
 
     python tests/layers/pytorch_suite.py FOLDER [--files test_modules.py test_nn.py] [--select EXPRESSION]
+                                         [--results results.json] [--minutes 10]
 
 FOLDER is the folder `test` of PyTorch's sources, of a version near the installed one. Nothing is copied from it: pytest
-runs its files where they are, twice, and the table printed at the end lists the tests whose outcomes differ.
+runs its files where they are, twice, and the tables printed at the end list the tests whose outcomes differ. The file
+of results keeps the outcomes with torch.nn's layers, which are then not run again. It needs expecttest.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import re
 import subprocess
 import sys
-from collections import Counter
+import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
-NAMES = ("RNN", "GRU", "LSTM")
-SELECT = "(RNN or GRU or LSTM) and not Cell and not cuda"  # pytest compares without regard to case
+LAYERS = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
+SELECT = "rnn or gru or lstm"  # pytest compares without regard to case
+
+# The files with tests that build recurrent layers, and what selects those tests where their names do not say it.
+FILES: dict[str, str] = {
+    "test_modules.py": "",
+    "test_nn.py": "cudnn_forward_exception or partial_flat_weights or variable_sequence",
+    "test_decomp.py": "",
+    "test_expanded_weights.py": "",
+    "test_overrides.py": "",
+    "test_mkldnn.py": "",
+    "test_autograd.py": "",
+    "nn/test_pruning.py": "",
+    "nn/test_load_state_dict.py": "ref_cycle",
+    "nn/test_packed_sequence.py": "PackedSequenceTest",
+    "ao/sparsity/test_structured_sparsifier.py": "",
+    "dynamo/test_aot_autograd.py": "",
+    "inductor/test_cpu_repro.py": "",
+    "quantization/core/test_quantized_module.py": "cell_api",
+    "quantization/eager/test_quantize_eager_ptq.py": "",
+    "quantization/eager/test_numeric_suite_eager.py": "linear_dynamic",
+    "quantization/fx/test_quantize_fx.py": "preserve_tuple",
+    "quantization/fx/test_numeric_suite_fx.py": "op_relationship or user_module or io_dtype_coverage",
+}
+
+Outcomes = dict[str, tuple[str, str]]
+"""By the name of a test: "passed", "failed", "skipped" or "unfinished", and the last line of the failure."""
 
 
 def pytest_configure() -> None:
@@ -25,60 +54,119 @@ def pytest_configure() -> None:
     if "LAYERS_OF" not in os.environ:
         return
     import torch
-    from torch.testing._internal import common_mkldnn
 
-    if not hasattr(common_mkldnn, "bf32_on_and_off"):  # as versions up to 2.6 call it
-        common_mkldnn.bf32_on_and_off = common_mkldnn.reduced_f32_on_and_off
     if os.environ["LAYERS_OF"] == "elman":
         import elman
 
-        for name in NAMES:
-            layer = getattr(elman, name)
-            setattr(torch.nn, name, layer)
-            setattr(torch.nn.modules, name, layer)
-            setattr(torch.nn.modules.rnn, name, layer)
+        for name in LAYERS:
+            layer = getattr(elman, name, None)
+            for module in (torch.nn, torch.nn.modules, torch.nn.modules.rnn) if layer is not None else ():
+                setattr(module, name, layer)
+    from torch.testing._internal import (
+        common_cuda,
+        common_device_type,
+        common_methods_invocations,
+        common_mkldnn,
+        common_modules,
+        common_nn,
+    )
+
+    # What versions up to 2.6 import from other places, or by other names, than later ones have it.
+    old: list[tuple[Any, str, Any]] = [
+        (common_mkldnn, "bf32_on_and_off", getattr(common_mkldnn, "reduced_f32_on_and_off", None)),
+        (common_cuda, "tf32_is_not_fp32", lambda: False),
+        (common_nn, "new_module_tests", []),
+        *((common_methods_invocations, x, getattr(common_device_type, x, None)) for x in ("skip", "skipOps", "xfail")),
+    ]
+    for module, name, value in old:
+        if not hasattr(module, name):
+            setattr(module, name, value)
+    # Tests are built for each module of this list on import, which takes minutes.
+    common_modules.module_db[:] = [info for info in common_modules.module_db if info.module_cls.__name__ in LAYERS]
 
 
-def outcomes(folder: Path, file: str, select: str, layers: str) -> dict[str, tuple[str, str]]:
-    """Return the outcome of each test, and the reason of a failure, by name, with the layers of "torch" or "elman"."""
+def pytest_runtest_logreport(report: Any) -> None:
+    """Append the outcome of a test to the file that `outcomes` reads."""
+    if "OUTCOMES" not in os.environ or (report.when != "call" and report.outcome == "passed"):
+        return
+    lines = str(report.longrepr).splitlines() if report.failed else [""]
+    reasons = [line[1:].strip() for line in lines if line.startswith("E ")] or lines[-1:]
+    with Path(os.environ["OUTCOMES"]).open("a") as file:
+        file.write(json.dumps([report.nodeid, report.outcome, reasons[0] if reasons else ""]) + "\n")
+
+
+def outcomes(folder: Path, file: str, select: str, layers: str, seconds: float) -> tuple[Outcomes, bool]:
+    """Return the outcome of each test with the layers of "torch" or "elman", and whether all ended in `seconds`."""
     here = Path(__file__).resolve()
-    paths = [str(here.parent), str(here.parents[2] / "src"), os.environ.get("PYTHONPATH", "")]
-    command = [sys.executable, "-m", "pytest", "-p", here.stem, "-p", "no:cacheprovider", "-q", "-rA", "--tb=line"]
+    paths = [str(here.parent), str(here.parents[2] / "src"), os.environ.get("PYTHONPATH", ""), str(folder)]
+    command = [sys.executable, "-m", "pytest", "-p", here.stem, "-p", "no:cacheprovider", "-q", "--tb=short"]
     command += ["--noconftest", "-c", os.devnull, f"--rootdir={folder}", "-W", "ignore", "-k", select, file]
-    environment = {**os.environ, "LAYERS_OF": layers, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "250"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    lines = re.findall(r"^(PASSED|FAILED|ERROR) (\S+)(?: - (.*))?$", done.stdout, re.MULTILINE)
-    if not any(outcome == "PASSED" for outcome, _, _ in lines):
-        print(
-            f"{file}: no test passed with {layers}'s layers\n{done.stdout[-1500:]}{done.stderr[-1500:]}",
-            file=sys.stderr,
-        )
-    return {name: (outcome, reason) for outcome, name, reason in lines}
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "outcomes"
+        report.touch()
+        environment = {**os.environ, "LAYERS_OF": layers, "OUTCOMES": str(report)}
+        environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTORCH_TESTING_DEVICE_ONLY_FOR": "cpu"}
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=seconds
+            )
+            output = done.stdout + done.stderr
+        except subprocess.TimeoutExpired:
+            output = f"stopped after {seconds:.0f} s"
+        results: Outcomes = {}
+        for line in report.read_text().splitlines():
+            name, outcome, reason = json.loads(line)
+            if results.get(name, ("passed", ""))[0] == "passed":  # a teardown may fail after the test
+                results[name] = (outcome, reason)
+    is_whole = any(outcome == "passed" for outcome, _ in results.values()) and not output.startswith("stopped")
+    if not is_whole:
+        print(f"{file}: {len(results)} tests ended with {layers}'s layers\n{output[-1500:]}", file=sys.stderr)
+    return results, is_whole
+
+
+def compare(theirs: dict[str, Outcomes], ours: dict[str, Outcomes]) -> str:
+    """Return two tables: the numbers of tests that pass, and those tests that pass with torch's layers only."""
+    counts = ["| file | pass with torch.nn | pass with elman |", "| --- | --- | --- |"]
+    differences = ["| differs | with elman |", "| --- | --- |"]
+    for file, outcomes_of_file in theirs.items():
+        applicable = [name for name, (outcome, _) in outcomes_of_file.items() if outcome == "passed"]
+        results = {name: ours[file].get(name, ("unfinished", "")) for name in applicable}
+        passed = sum(outcome == "passed" for outcome, _ in results.values())
+        counts.append(f"| {file} | {len(applicable)} | {passed} |")
+        for name, (outcome, reason) in results.items():
+            if outcome != "passed":
+                differences.append(f"| {name} | {outcome}: {reason} |")
+    return "\n".join([*counts, "", *differences])
 
 
 def main() -> None:
     """Run both, and print what differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder `test` of PyTorch's sources")
-    parser.add_argument("--files", nargs="+", default=["test_modules.py", "test_nn.py"])
-    parser.add_argument("--select", default=SELECT, help="an expression for pytest -k")
+    parser.add_argument("--files", nargs="+", default=list(FILES))
+    parser.add_argument("--select", help="an expression for pytest -k, in the place of the usual ones")
+    parser.add_argument("--results", type=Path, help="a file that keeps the outcomes with torch.nn's layers")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each file and kind of layers")
     options = parser.parse_args()
-    theirs: dict[str, tuple[str, str]] = {}
-    ours: dict[str, tuple[str, str]] = {}
+    folder = options.folder.resolve()
+    known: dict[str, Any] = {}
+    if options.results is not None and options.results.exists():
+        known = json.loads(options.results.read_text())
+    theirs: dict[str, Outcomes] = {}
+    ours: dict[str, Outcomes] = {}
     for file in options.files:
-        for layers, results in (("torch", theirs), ("elman", ours)):
-            results |= outcomes(options.folder.resolve(), file, options.select, layers)
-    applicable = sorted(name for name, (outcome, _) in theirs.items() if outcome == "PASSED")
-    differing = [name for name in applicable if ours.get(name, ("MISSING", ""))[0] != "PASSED"]
-    print("| tests | pass with torch.nn | pass with elman |\n| --- | --- | --- |")
-    passed = Counter(name.partition("::")[0] for name in applicable)
-    failed = Counter(name.partition("::")[0] for name in differing)
-    for file, count in passed.items():
-        print(f"| {file} | {count} | {count - failed[file]} |")
-    print("\n| differs | with elman |\n| --- | --- |")
-    for name in differing:
-        outcome, reason = ours.get(name, ("MISSING", ""))
-        print(f"| {name} | {outcome.lower()}: {reason} |")
+        select = options.select or " or ".join(filter(None, (SELECT, FILES.get(file))))
+        start, key = time.monotonic(), f"{file} -k {select}"
+        if key in known:
+            theirs[file] = known[key]
+        else:
+            theirs[file], is_whole = outcomes(folder, file, select, "torch", 60 * options.minutes)
+            if options.results is not None and is_whole:
+                known[key] = theirs[file]
+                options.results.write_text(json.dumps(known, indent=1))
+        ours[file], _ = outcomes(folder, file, select, "elman", 60 * options.minutes)
+        print(f"{file}: {len(ours[file])} tests, {time.monotonic() - start:.0f} s", file=sys.stderr)
+    print(compare(theirs, ours))
 
 
 if __name__ == "__main__":

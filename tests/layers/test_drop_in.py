@@ -15,11 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import elman
 from elman.errors import ElmanError, SettingError, ShapeError
+from elman.kernels.dispatch import ExportError
 from elman.layers import compilation
+from elman.layers.gru import GRUCell
 from elman.testing import TOLERANCE
 
 PAIRS = {"RNN": (elman.RNN, nn.RNN), "GRU": (elman.GRU, nn.GRU), "LSTM": (elman.LSTM, nn.LSTM)}
@@ -173,6 +175,71 @@ def test_autocast_gives_torchs_numbers_and_types(name: str, dtype: torch.dtype) 
         ours(x.bfloat16())
 
 
+@ALL
+@pytest.mark.parametrize("lengths", [[5, 2, 1], [1, 5, 2], [3, 3, 3]])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lengths_run_on_torchs_packed_sequences_in_half_precision(
+    name: str, lengths: list[int], batch_first: bool
+) -> None:
+    ours, theirs = pair(name, 3, 4, 2, bidirectional=True, batch_first=batch_first)
+    x = torch.randn(5, 3, 3).transpose(0, 1) if batch_first else torch.randn(5, 3, 3)
+    packed = pack_padded_sequence(x, torch.tensor(lengths), batch_first, enforce_sorted=False)
+    for layer in (ours, elman.accelerate(copy.deepcopy(theirs)).model):
+        for given in (lengths, torch.tensor(lengths, dtype=torch.int32)):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                y, state = layer(x, lengths=given)
+                y_theirs, state_theirs = theirs(packed)
+                assert {choice.name for choice in elman.explain(layer, x, lengths=given).choices.values()} == {"torch"}
+            expected = pad_packed_sequence(y_theirs, batch_first, total_length=5)[0]
+            for a, b in zip(flat((y, state)), flat((expected, state_theirs)), strict=True):
+                assert a.dtype == b.dtype and torch.equal(a, b)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for wrong in ([6, 1, 1], [1, 1], [1, 1, -1], [1.0, 2.0, 3.0]):
+            with pytest.raises(ShapeError, match="lengths"):
+                ours(x, lengths=wrong)
+        with pytest.raises(ShapeError, match="input_size"):
+            ours(x[..., :2])
+        assert not ours(x, lengths=[5, 0, 1])[0].select(0 if batch_first else 1, 1).any()
+
+
+def test_half_precision_prepares_nothing_for_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = elman.LSTM(3, 4).bfloat16(), torch.randn(5, 2, 3).bfloat16()
+    expected = layer(x)[0]
+    monkeypatch.setattr(elman.LSTM, "prepare", None)
+    assert torch.equal(layer(x)[0], expected)
+    assert torch.equal(layer(pack_sequence([x[:, 0], x[:, 1]]))[0].data, expected.flatten(0, 1))
+
+
+@ALL
+def test_the_flat_weights_are_the_parameters(name: str) -> None:
+    layer = PAIRS[name][0](3, 4)
+    layer._flat_weights = [getattr(layer, weight) for weight in layer._flat_weights_names]
+    with pytest.raises(SettingError, match="_flat_weights cannot be set"):
+        layer._flat_weights = [weight.detach() * 2 for weight in layer._flat_weights]
+
+
+@pytest.mark.parametrize("layer", [elman.RNN(3, 4, nonlinearity="sigmoid"), elman.GRU(3, 4, learn_initial_state=True)])
+def test_what_torch_lacks_is_not_exported_to_onnx(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(5, 2, 3)
+    y, _ = layer.step(x[0])
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with pytest.raises(ExportError, match="cannot be exported to ONNX"):
+        layer(x)
+    close(layer.step(x[0])[0], y)  # a step has no length
+    for call in ({"lengths": [5, 2]}, {"resets": torch.zeros(5, 2, dtype=torch.bool)}):
+        with pytest.raises(ExportError, match=f"torch.nn has no {next(iter(call))}="):
+            elman.GRU(3, 4)(x, **call)
+    with pytest.raises(ExportError, match="no layer of the cell GRUCell"):
+        elman.Recurrent(GRUCell(), 3, 4)(x)
+
+
+def test_a_plain_rnn_with_dynamic_time_is_not_exported_to_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    with pytest.raises(ExportError, match="for one length only"):
+        torch.export.export(elman.RNN(3, 4), (torch.randn(6, 5, 3),), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+
+
 def test_options_beyond_torchs_run_without_its_operator() -> None:
     x, options = torch.randn(5, 2, 3).bfloat16(), {"dtype": torch.bfloat16}
     resets = torch.zeros(5, 2, dtype=torch.bool)
@@ -180,7 +247,7 @@ def test_options_beyond_torchs_run_without_its_operator() -> None:
         (elman.GRU(3, 4, learn_initial_state=True, **options), {}),
         (elman.GRU(3, 4, 2, dropout=0.5, variational=True, **options), {}),
         (elman.RNN(3, 4, nonlinearity="sigmoid", **options), {}),
-        (elman.GRU(3, 4, **options), {"lengths": [5, 2]}),
+        (elman.GRU(3, 4, **options), {"lengths": [5, 0]}),
         (elman.GRU(3, 4, **options), {"resets": resets}),
     ):
         assert layer(x, **call)[0].shape == (5, 2, 4)
@@ -324,3 +391,20 @@ def test_the_compilers_setting_is_put_on_when_it_is_imported(tmp_path: Path, mon
     settings = importlib.import_module("compilers_settings")
     assert settings.allow_rnn and sys.meta_path == others
     del sys.modules["compilers_settings"]
+
+
+@ALL
+def test_gradients_of_gradients_over_a_carried_state(name: str) -> None:
+    layers = [layer.double() for layer in pair(name, 3, 4)]
+    x = torch.randn(2, 2, 3, dtype=torch.float64)
+    results = []
+    for layer in layers:
+        weights = list(layer.parameters())
+        y, _ = layer(x, layer(x)[1])
+        first = torch.autograd.grad(y.sin().sum(), weights, create_graph=True)
+        second = torch.autograd.grad(sum(g.sin().sum() for g in first), weights, retain_graph=True)
+        y, _ = layer(x, layer(x)[1])
+        batched = torch.autograd.grad(y, weights, torch.ones(3, *y.shape).double(), is_grads_batched=True)
+        results.append([*first, *second, *batched])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

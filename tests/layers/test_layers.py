@@ -276,7 +276,7 @@ REFUSED: list[tuple[str, type[ElmanError], object]] = [
     ("'rotation' is for the plain network", SettingError, lambda: LSTM(3, 4, init="rotation=4")),
     ("'rotation' needs the shortest period", SettingError, lambda: RNN(3, 4, init="rotation=1.5")),
     ("bidirectional layer cannot run step by step", SettingError, lambda: GRU(3, 4, bidirectional=True).step(_x(3))),
-    ("cell is not a cell", SettingError, lambda: elman.Recurrent(elman.layers.gru.GRUCell, 3, 4)),  # type: ignore[arg-type]
+    ("cell is not a cell", SettingError, lambda: elman.Recurrent(elman.layers.gru.GRUEquations, 3, 4)),  # type: ignore[arg-type]
     ("proj_size should be of type int, got: bool", SettingError, lambda: LSTM(3, 4, proj_size=True)),
     ("dropout should be a number in range", SettingError, lambda: LSTM(3, 4, dropout="a")),  # type: ignore[arg-type]
     ("Unknown nonlinearity None", SettingError, lambda: RNN(3, 4, nonlinearity=None)),  # type: ignore[arg-type]

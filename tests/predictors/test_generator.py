@@ -8,6 +8,7 @@ import pytest
 
 import elman as package
 from elman.errors import SettingError
+from elman.kernels.cpu.packing import current_promise
 from elman.recipes.language_model import LanguageModelling
 from elman.recipes.run import start
 
@@ -35,6 +36,26 @@ def test_text_streams_and_python_gives_the_same(elman: Elman, run: Path) -> None
     pieces = package.load(run).generate("ein", length=None, seed=5)
     text = "".join(next(pieces) for _ in range(40))
     assert elman("generate", run, "--prompt", "ein", "--length", 40, "--seed", 5).out == f"ein{text}\n"
+
+
+def test_a_weight_changed_between_two_texts_is_seen(run: Path) -> None:
+    def texts(predictor: Any) -> list[str]:
+        return ["".join(predictor.generate("ein", length=20, temperature=0)) for _ in range(2)]
+
+    predictor, other = package.load(run), package.load(run)
+    before = texts(predictor)
+    for each in (predictor, other):
+        each.model.recurrent.weight_hh_l0.data.mul_(-1)
+    assert texts(predictor) == texts(other) != before
+
+
+def test_weights_are_compared_at_the_first_symbol_alone(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = package.load(run)
+    original, promises = predictor.model.step, []
+    monkeypatch.setattr(predictor.model, "step", lambda *given: promises.append(current_promise()) or original(*given))
+    for _ in predictor.generate("ein", length=5):
+        assert not current_promise()
+    assert promises[0] > 0 and set(promises) == {promises[0]}
 
 
 def test_it_knows_its_run_and_answers_no_inputs(run: Path) -> None:

@@ -20,7 +20,8 @@ from elman.data.skipped import SkippedRows
 from elman.errors import BrokenRun, NonFiniteError, RunError, SettingError
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
-from elman.recipes import registry, use
+from elman.predictors.options import RecommendOptions
+from elman.recipes import former_names, registry, use
 from elman.recipes import run as runs
 from elman.recipes.base import Part, Recipe
 from elman.recipes.network_settings import CellSettings, SkipBadSettings, ValidationSettings
@@ -184,7 +185,7 @@ def test_a_report_has_the_commands_of_the_recipe_and_those_of_all(run: Path) -> 
         f"--out {run} --resume",
     ):
         assert f"elman {command}" in report or f"elman train double {command}" in report
-    assert "| zero | 17 |" in report
+    assert "| zero | 17.0000 |" in report
 
 
 def test_a_model_is_initialised_once(run: Path) -> None:
@@ -319,14 +320,35 @@ def test_settings_and_data_need_no_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "old", "new"), [("forecast", "least=0", "min_value=0"), ("recommend", "at=10", "top_k=10")]
+    ("recipe", "old", "new"), [("forecast", "least=-1", "min_value"), ("recommend", "at=7", "top_k")]
 )
-def test_an_old_name_of_a_setting_is_refused_with_the_new_one(
+def test_a_former_name_of_a_setting_is_taken_and_noted(
     elman: Callable[..., Any], tmp_path: Path, recipe: str, old: str, new: str
 ) -> None:
     answer = elman("train", recipe, "--out", tmp_path / "r", "--steps", 1, "--set", old)
-    assert answer.code == 2 and f"--set {new}" in answer.err
-    assert not (tmp_path / "r").exists()
+    former, value = old.split("=")
+    assert answer.code == 0 and f"note: the setting {former} is called {new} now" in answer.err
+    assert json.loads((tmp_path / "r/config.json").read_text())["settings"][new] == float(value)
+    answer = elman("train", recipe, "--out", tmp_path / "s", "--steps", 1, "--set", old, "--set", f"{new}={value}")
+    assert answer.code == 2 and f"the setting {new} is given twice" in answer.err
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_former_name_of_an_option_is_taken_and_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    options = former_names.with_current_names({"k": "3"}, former_names.OPTIONS["recommend"], RecommendOptions)
+    assert RecommendOptions.parse(options).top_k == 3
+    assert capsys.readouterr().err == "note: the setting k is called top_k now\n"
+
+
+def test_former_names_lead_to_current_ones() -> None:
+    for name in registry.RECIPES:
+        recipe = registry.find(name)
+        assert set(former_names.setting_names(name).values()) - {"variational_dropout"} <= set(
+            recipe.Settings.meanings()
+        )
+        assert recipe.Options is None or set(former_names.OPTIONS.get(name, {}).values()) <= set(
+            recipe.Options.meanings()
+        )
 
 
 @pytest.mark.parametrize("name", registry.RECIPES)
@@ -345,7 +367,7 @@ def test_classify_has_choices(setting: str) -> None:
 @pytest.mark.parametrize("name", registry.RECIPES)
 def test_metrics_of_another_recipe_are_a_broken_run(name: str, tmp_path: Path) -> None:
     headline = runs._checked(registry.find(name).headline, RunDirectory(tmp_path, {"recipe": name}))
-    for metrics in ({"other": 1.0}, {"mase": 1.0, "crps": 1.0, "mse": None}):
+    for metrics in ({"other": 1.0}, {"mase": 1.0, "crps": 1.0}):
         with pytest.raises(BrokenRun, match=r"metrics\.jsonl is broken"):
             headline(metrics)
 

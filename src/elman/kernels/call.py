@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from elman.errors import ShapeError
 from elman.kernels import eager
 from elman.kernels.eager import State, Steps
 from elman.kernels.weights import Weights
@@ -87,9 +89,11 @@ def tensors(state: State, weights: Weights) -> list[Tensor]:
 
 def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
     """Return the mode that is active and that the kernel does not support, or None."""
-    if torch.onnx.is_in_onnx_export():
+    is_compiling = torch.compiler.is_compiling()
+    # An export does one or the other; asking whether it is one takes a tenth of a short call.
+    if (is_compiling or torch._C._get_tracing_state() is not None) and is_onnx_export():
         return "the call is being exported to ONNX, which has no operator like it"
-    if torch.compiler.is_compiling():
+    if is_compiling:
         return None
     if torch._C._get_tracing_state() is not None:
         return "torch.jit is tracing the call"
@@ -99,6 +103,15 @@ def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None
     if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *tensors(state, weights))):
         return "forward-mode differentiation is asked for"
     return None
+
+
+def is_onnx_export() -> bool:
+    """Whether the call is being exported to ONNX."""
+    return torch.onnx.is_in_onnx_export()
+
+
+# Dynamo, by which the exporter tries again where its first way fails, would take False for granted.
+is_onnx_export._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _has_tangent(tensor: Tensor) -> bool:
@@ -117,6 +130,42 @@ def is_traced(x_TBI: Tensor) -> bool:
     )
 
 
+def check_memory(values: Iterable[Any]) -> None:
+    """Check that no tensor's memory was freed, before an operator of torch reads it, which may end the process.
+
+    Raises:
+        ShapeError: one was.
+    """
+    if not torch.compiler.is_compiling() and any(map(_is_freed, values)):
+        raise ShapeError(
+            "the memory of an input, a state or a weight was freed",
+            should="tensors with memory",
+            found="a storage of no bytes",
+            hint="call the layer while its weights are there: FSDP frees those of a module between its calls",
+        )
+
+
+def refusal_of_zeros(values: Iterable[Tensor]) -> str | None:
+    """Return why torch's own operator cannot run a call: its LSTM reads zeros that have no memory as other numbers."""
+    if not torch.compiler.is_compiling() and any(value._is_zerotensor() for value in values):
+        return "an input, a state or a weight is a tensor of zeros without memory"
+    return None
+
+
+def _is_freed(value: Any) -> bool:
+    return (
+        type(value) in (Tensor, torch.nn.Parameter)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and value.numel() > 0
+        and torch._C._has_storage(value)
+        and not value._is_zerotensor()
+        and not torch._is_functional_tensor(value)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(value)
+        and value.untyped_storage().nbytes() == 0
+    )
+
+
 def is_batched(tensor: Tensor) -> bool:
     """Whether a tensor is many at once, inside `torch.func.vmap` or a batched gradient; it has no memory of its own."""
     functorch = torch._C._functorch
@@ -126,9 +175,14 @@ def is_batched(tensor: Tensor) -> bool:
 def eager_gradients(
     cell: Steps, reverse: bool, call: Call, need: tuple[bool, ...], d_outputs: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
-    """Return the gradients of the call, as a graph where gradients are enabled, by running the eager kernel again."""
+    """Return the gradients of the call, as a graph where gradients are enabled, by running the eager kernel again.
+
+    It runs on views of the call's tensors. A state that an earlier call has made depends on the same weights, and what
+    reaches them by that way is for the earlier call to add.
+    """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
+        call = Call(*(None if t is None else t.view_as(t) for t in call))  # type: ignore[arg-type]
         state = (call.h_BH,) if call.c_BH is None else (call.h_BH, call.c_BH)
         initial = tuple(i for i in (call.h_initial, call.c_initial) if i is not None)
         weights = Weights(call.ih, call.hh, call.b_ih, call.b_hh, initial=initial or None)

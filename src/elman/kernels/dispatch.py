@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
 from elman.kernels import cpu, eager, triton
+from elman.kernels.call import check_memory as check_memory
+from elman.kernels.call import is_onnx_export, refusal_of_zeros, tensors
+from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
+from elman.kernels.cpu.single_step import is_slower as is_slower
+from elman.kernels.cpu.single_step import needs_gradients
 from elman.kernels.cpu.stepper import Stepper as Stepper
+from elman.kernels.cpu.stepper import is_plain as is_plain
 from elman.kernels.eager import Options, State, Steps
 from elman.kernels.weights import Weights
 
@@ -29,6 +35,10 @@ TorchRefusal = Callable[[], str | None]
 
 class SlowPathError(ElmanError):
     """Under `strict`, a slower kernel would have run."""
+
+
+class ExportError(ElmanError):
+    """A call cannot be exported to ONNX, whose graph would be right for the length of the example only."""
 
 
 class Choice(NamedTuple):
@@ -56,7 +66,7 @@ def choose(
     refusals: dict[str, str] = {}
     for name, kernel in KERNELS.items():
         if kernel is eager and torch_refusal is not None:
-            why = torch_refusal()
+            why = torch_refusal() or refusal_of_zeros((x_TBI, *tensors(state, weights)))
             if why is None:
                 return Choice(TORCH, refusals)
             refusals[TORCH] = why
@@ -78,7 +88,8 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """Run one layer in one direction by the kernel that `choose` picks; the contract is `eager.unroll`'s."""
     choice = choose(cell, x_TBI, state, weights, **options)
-    _check_strict(choice, x_TBI)
+    _check(choice, x_TBI, state, weights)
+    _check_export(choice)
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
@@ -89,9 +100,10 @@ def unroll_unless_torch(
 ) -> tuple[Tensor, State] | None:  # fmt: skip
     """Do what `unroll` does, or return None where torch's own operator is to run instead of the eager kernel."""
     choice = choose(cell, x_TBI, state, weights, torch_refusal, **options)
-    _check_strict(choice, x_TBI)
+    _check(choice, x_TBI, state, weights)
     if choice.name == TORCH:
         return None
+    _check_export(choice)
     result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
     return result
 
@@ -102,14 +114,28 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     A kernel may have a `step` of its own for calls without gradients, which is quicker than a sequence of length one.
     """
     x_TBI = x_BI[None]
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return unroll(cell, x_TBI, state, weights)[1]
     choice = choose(cell, x_TBI, state, weights)
-    _check_strict(choice, x_TBI)
+    _check(choice, x_TBI, state, weights)
     kernel = KERNELS[choice.name]
-    own = getattr(kernel, "step", None)
+    is_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    own = getattr(kernel, "step", None) if is_inference else None
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after
+
+
+def choose_step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> Choice:
+    """Return what runs a single step of a program's own loop: the CPU kernel, or torch's operator with the reason."""
+    why = single_step.refusal(cell, x_BI, state, weights)
+    if why is not None:
+        return Choice(TORCH, {"cpu": why})
+    numbers, differentiate = weights.ih.numel() + weights.hh.numel(), needs_gradients(x_BI, state, weights)
+    if is_slower(len(cell.gates), len(x_BI), numbers, differentiate):
+        return Choice(TORCH, {}, "which is quicker here than any kernel")
+    return Choice("cpu", {})
+
+
+run_step = single_step.run
+FEW_WEIGHTS, MODE = single_step.FEW_WEIGHTS, single_step.MODE
 
 
 def prepare_steps(
@@ -138,6 +164,25 @@ def prepare_steps(
     stepper.prepare(cell.kernel, layers, parameters)
 
 
+def check_strict(choose: Callable[..., Choice], *arguments: Any) -> None:
+    """Raise under `strict` if the choice for a call is a slower kernel; elsewhere the choice is not made."""
+    if _strict:
+        choice = choose(*arguments)
+        if choice.refusals:
+            raise SlowPathError(
+                "strict: torch's own operator would run",
+                should=f"the kernel {next(iter(choice.refusals))!r}",
+                found="; ".join(f"{name}: {why}" for name, why in choice.refusals.items()),
+                hint="change what the reason names, or leave elman.strict()",
+            )
+
+
+def _check(choice: Choice, x_TBI: Tensor, state: State, weights: Weights) -> None:
+    _check_strict(choice, x_TBI)
+    if KERNELS.get(choice.name, eager) is eager:
+        check_memory((x_TBI, weights.hr, *tensors(state, weights)))
+
+
 def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
     if not (choice.refusals and _strict):
         return
@@ -157,7 +202,22 @@ def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
         )
 
 
+def _check_export(choice: Choice) -> None:
+    if choice.name == "eager" and is_onnx_export():
+        raise ExportError(
+            "the layer cannot be exported to ONNX",
+            should="a layer and a call that torch.nn has too, for which torch's own operator is exported",
+            found=choice.refusals.get(TORCH, "a call of Recurrent.over_symbols, or of a layer that is observed"),
+            hint="torch.export, or a model of one step (layer.step under torch.no_grad())",
+        )
+
+
 _strict = False
+
+
+def is_strict() -> bool:
+    """Whether `strict` is on."""
+    return _strict
 
 
 class strict:  # noqa: N801  (it is used like torch.set_grad_enabled)

@@ -1,4 +1,4 @@
-"""Acceleration of the recurrent layers inside an existing model: torch.nn's objects, with elman's `forward`."""
+"""Acceleration of the layers and cells inside an existing model: torch.nn's objects, with elman's `forward`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from torch import nn
 from elman.kernels.dispatch import Stepper, choose
 from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
+from elman.layers.cells import CELLS, DropInCell
 from elman.layers.drop_in import MODES, DropIn, stands_for
 from elman.layers.recurrent import Recurrent
 
 
 class Acceleration(NamedTuple):
-    """What `accelerate` or `decelerate` did, by the name of each recurrent layer in the model ("" is the model itself).
+    """What `accelerate` or `decelerate` did, by the name of each recurrent layer or cell ("" is the model itself).
 
     Attributes:
         model: the model, the same object.
-        swapped: the layers that run by another `forward` now; the same objects too.
-        kept: the layers that are left as they were, each with the reason.
+        swapped: the layers and cells that run by another `forward` now; the same objects too.
+        kept: those that are left as they were, each with the reason.
     """
 
     model: nn.Module
-    swapped: dict[str, nn.RNNBase]
+    swapped: dict[str, nn.Module]
     kept: dict[str, str]
 
     def __str__(self) -> str:
@@ -36,21 +37,26 @@ class Acceleration(NamedTuple):
         return "\n".join(lines) or "nothing to do: this model has no recurrent layers"
 
 
-def _owner(layer: nn.RNNBase) -> str:
-    return "elman's" if isinstance(layer, Recurrent) else "torch's"
+def _owner(layer: nn.Module) -> str:
+    return "elman's" if isinstance(layer, _OURS) else "torch's"
+
+
+_OURS = (Recurrent, DropInCell)
 
 
 # The layers that torch.nn has too, by torch's class.
 TWINS: dict[type[nn.RNNBase], type[DropIn]] = {
     ours.torch_class: ours for ours in map(layer_class, LAYERS) if issubclass(ours, DropIn)
 }
+# The same with the cells.
+ALL_TWINS: dict[type, type[DropIn] | type[DropInCell]] = {**TWINS, **CELLS}
 
 
 def accelerate(model: nn.Module) -> Acceleration:
-    """Make every `torch.nn.RNN`, `GRU` and `LSTM` inside a model run by elman's `forward`.
+    """Make every `torch.nn.RNN`, `GRU`, `LSTM` and cell of these inside a model run by elman's `forward`.
 
-    The layers stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and
-    further attributes are as before. So are layers in lists, tuples and dictionaries that a module holds, and bound
+    The modules stay the same objects, of a class derived from their own: isinstance, parameters, hooks, names and
+    further attributes are as before. So are those in lists, tuples and dictionaries that a module holds, and bound
     `forward` methods. What would behave differently or gain nothing is left alone, with the reason.
     `decelerate` undoes it.
 
@@ -61,7 +67,7 @@ def accelerate(model: nn.Module) -> Acceleration:
 
 
 def decelerate(model: nn.Module) -> Acceleration:
-    """Make elman's layers inside a model torch.nn's again, where torch.nn has them; the opposite of `accelerate`.
+    """Make elman's layers and cells inside a model torch.nn's again, where torch.nn has them; undo `accelerate`.
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
@@ -72,7 +78,7 @@ def decelerate(model: nn.Module) -> Acceleration:
 def _convert(
     model: nn.Module, refusal: Callable[[Any], str | None], convert: Callable[[Any], None]
 ) -> Acceleration:  # fmt: skip
-    swapped: dict[str, nn.RNNBase] = {}
+    swapped: dict[str, nn.Module] = {}
     kept: dict[str, str] = {}
     places = list(_layers(model))
     reasons = {layer: refusal(layer) for _, layer in places}  # before anything changes: a name may come twice
@@ -85,7 +91,7 @@ def _convert(
     for name, layer in places:
         why = reasons[layer]
         if why is None:
-            swapped[name] = layer  # type: ignore[assignment]
+            swapped[name] = layer
         else:
             kept[name] = why
     for module in model.modules():
@@ -105,11 +111,12 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
                 yield from _held(f"{name}.{attribute}" if name else attribute, value)
 
 
-_KINDS = (nn.RNNBase, nn.RNNCellBase, Recurrent)
+_TORCHS = (nn.RNNBase, nn.RNNCellBase)
+_KINDS = (*_TORCHS, Recurrent)
 
 
 def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(value, MethodType) and isinstance(value.__self__, nn.RNNBase):
+    if isinstance(value, MethodType) and isinstance(value.__self__, _TORCHS):
         yield f"{name} (a method)", value.__self__
     elif isinstance(value, nn.Module):
         for inner, module in value.named_modules():
@@ -125,7 +132,7 @@ def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
 
 def _with_new_methods(value: Any) -> Any:
     """Return a value in which the bound methods of recurrent layers are those of their present class."""
-    if isinstance(value, MethodType) and isinstance(value.__self__, nn.RNNBase):
+    if isinstance(value, MethodType) and isinstance(value.__self__, _TORCHS):
         method = getattr(value.__self__, value.__func__.__name__, value)
         return method if isinstance(method, MethodType) else value
     if isinstance(value, list):
@@ -140,22 +147,23 @@ def _with_new_methods(value: Any) -> Any:
 
 
 def _why_not(module: nn.Module) -> str | None:
-    if isinstance(module, nn.RNNCellBase):
-        return "it is a single step, which the program around it repeats; elman's layers have .step"
-    if isinstance(module, Recurrent):
+    if isinstance(module, _OURS):
         return "it is elman's already"
-    torch_class = next((base for base in type(module).__mro__ if base in TWINS), None)
+    torch_class = next((base for base in type(module).__mro__ if base in ALL_TWINS), None)
     if torch_class is None:
-        return f"it is a {type(module).__name__}, none of torch.nn's RNN, GRU and LSTM"
+        return f"it is a {type(module).__name__}, none of torch.nn's RNN, GRU, LSTM and cells of these"
     if hasattr(module, "parametrizations"):
         return "its weights are computed (parametrizations); accelerate first, then parametrize"
-    why = _why_not_class(type(module), torch_class) or _why_not_attributes(module, TWINS[torch_class])
+    why = _why_not_class(type(module), torch_class) or _why_not_attributes(module, ALL_TWINS[torch_class])
+    if why is None and isinstance(module, nn.RNNCellBase):
+        return _why_not_step(module, torch_class)
     return why or _why_not_engine(module)
 
 
 def _why_not_class(own: type, torch_class: type) -> str | None:
     for base in own.__mro__[: own.__mro__.index(torch_class)]:
-        name = next((name for name in ("__call__", "_call_impl") if name in vars(base)), None)
+        names = ("__call__", "_call_impl", *(["forward"] if issubclass(torch_class, nn.RNNCellBase) else []))
+        name = next((name for name in names if name in vars(base)), None)
         if name is not None:
             return f"its class {base.__name__} has a {name} of its own"
         if "forward" in vars(base) and not _calls_super(vars(base)["forward"]):
@@ -169,13 +177,14 @@ def _calls_super(forward: Any) -> bool:
     return code is not None and "__class__" in code.co_freevars and {"super", "forward"} <= {*code.co_names}
 
 
-def _why_not_attributes(module: nn.Module, twin: type[DropIn]) -> str | None:
+def _why_not_attributes(module: nn.Module, twin: type[DropIn] | type[DropInCell]) -> str | None:
     """Return the attributes that the layer or its class already uses for something else than elman's layer does."""
     torch_class = twin.torch_class
     if "forward" in vars(module):
         return "its forward was replaced by another"
-    new = {name for base in (twin, DropIn, Recurrent) for name in vars(base)} - set(dir(torch_class))
-    new = (new | {"cell", "_stepper"}) - {"_flat_weights", "_flat_weight_refs"}
+    bases = (twin, DropInCell) if issubclass(twin, DropInCell) else (twin, DropIn, Recurrent)
+    new = {name for base in bases for name in vars(base)} - set(dir(torch_class))
+    new = (new | set(_OWN[:2])) - {"_flat_weights", "_flat_weight_refs"}
     members = {*vars(module), *module._parameters, *module._buffers, *module._modules}
     classes = type(module).__mro__[: type(module).__mro__.index(torch_class)]
     taken = new & members.union(*map(vars, classes))
@@ -198,13 +207,27 @@ def _why_not_engine(module: Any) -> str | None:
     return f"no engine runs it: {'; '.join(reasons)}" if choice.name == "torch" else None
 
 
+def _why_not_step(module: Any, torch_class: Any) -> str | None:
+    """Return why no engine would run a step of the cell as it is."""
+    weight = module.weight_ih
+    if weight.is_meta:
+        return None
+    twin: Any = CELLS[torch_class].__new__(CELLS[torch_class])
+    vars(twin).update(vars(module))
+    with torch.no_grad():
+        choice = twin.choose(weight.new_zeros(1, module.input_size))
+    return f"no engine runs it: {'; '.join(choice.refusals.values())}" if choice.refusals else None
+
+
 def _why_not_back(module: nn.Module) -> str | None:
-    if not isinstance(module, Recurrent):
+    if not isinstance(module, _OURS):
         return "it is torch's"
-    if isinstance(module, DropIn) and hasattr(module, "parametrizations"):
+    if isinstance(module, DropIn | DropInCell) and hasattr(module, "parametrizations"):
         return "its weights are computed (parametrizations)"
-    if not isinstance(module, DropIn) or stands_for(type(module)) is type(module):
+    if not isinstance(module, DropIn | DropInCell) or stands_for(type(module)) is type(module):
         return f"it is a {type(module).__name__}, a class that torch.nn does not have"
+    if isinstance(module, DropInCell):
+        return None
     if "mode" not in vars(module) or module.variational:
         return "it has options that torch.nn does not have"
     return None
@@ -214,9 +237,11 @@ def _why_not_back(module: nn.Module) -> str | None:
 _OWN = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
 
 
-def _accelerate(module: nn.RNNBase) -> None:
+def _accelerate(module: nn.Module) -> None:
     own: Any = type(module)
-    module.__class__ = accelerated_class(own)  # type: ignore[assignment]
+    module.__class__ = accelerated_class(own)
+    if not isinstance(module, nn.RNNBase):
+        return
     for name in ("_flat_weights", "_flat_weight_refs"):  # elman's are computed
         vars(module).pop(name, None)
     vars(module).update(cell=_cell(module), _stepper=Stepper())
@@ -226,7 +251,8 @@ def _decelerate(module: Any) -> None:
     module.__class__ = stands_for(type(module))
     for name in _OWN:
         vars(module).pop(name, None)
-    module._init_flat_weights()
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()
 
 
 def _cell(module: nn.RNNBase) -> Cell:
@@ -236,10 +262,10 @@ def _cell(module: nn.RNNBase) -> Cell:
 
 
 @cache
-def accelerated_class(own: type[nn.RNNBase]) -> type[DropIn]:
-    """Return the class of layers of the class `own` that run by elman's `forward`: elman's, or a child of both."""
-    torch_class = next(base for base in own.__mro__ if base in TWINS)
-    twin = TWINS[torch_class]
+def accelerated_class(own: Any) -> Any:
+    """Return the class of modules of the class `own` that run by elman's `forward`: elman's, or a child of both."""
+    torch_class = next(base for base in own.__mro__ if base in ALL_TWINS)
+    twin = ALL_TWINS[torch_class]
     if own is torch_class:
         return twin
     metaclass: Any = type(own)
@@ -251,16 +277,16 @@ def accelerated_class(own: type[nn.RNNBase]) -> type[DropIn]:
     members |= {"_original": own, "extra_repr": own.extra_repr}
     if own.__reduce_ex__ is object.__reduce_ex__ and own.__reduce__ is object.__reduce__:
         members["__reduce_ex__"] = _reduce
-    accelerated: type[DropIn] = metaclass(own.__name__, (own, twin), members)
+    accelerated: Any = metaclass(own.__name__, (own, twin), members)
     return accelerated
 
 
-def _reduce(self: DropIn, protocol: int) -> tuple[Any, ...]:
+def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:
     return _restore, (stands_for(type(self)),), self.__getstate__()
 
 
-def _restore(own: type[nn.RNNBase]) -> nn.RNNBase:
-    accelerated: Any = accelerated_class(own)  # type: ignore[arg-type]
+def _restore(own: Any) -> nn.Module:
+    accelerated: Any = accelerated_class(own)
     return accelerated.__new__(accelerated)  # type: ignore[no-any-return]
 
 

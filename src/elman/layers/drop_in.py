@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.fx import Proxy
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError
+from elman.kernels.call import check_memory, is_onnx_export
+from elman.kernels.dispatch import ExportError, is_strict
 from elman.layers import compilation as compilation  # torch.compile takes the layers
-from elman.layers.recurrent import Recurrent
+from elman.layers.arguments import check_lengths
+from elman.layers.recurrent import HALF, Recurrent
 
 
 class DropInType(type):
@@ -68,11 +71,22 @@ class DropIn(Recurrent, metaclass=DropInType):
     @property
     def _flat_weights(self) -> list[Any]:
         """The parameters in torch's order, as they are now: nothing is kept that could go stale."""
-        return [getattr(self, name, None) for name in self._flat_weights_names]
+        parameters = self._parameters  # quicker than the attributes; computed weights are not there
+        names = self._flat_weights_names
+        return [parameters[name] if name in parameters else getattr(self, name, None) for name in names]
 
     @_flat_weights.setter
-    def _flat_weights(self, weights: object) -> None:
-        pass
+    def _flat_weights(self, weights: Sequence[Any]) -> None:
+        parameters = [self._parameters.get(name) for name in self._flat_weights_names]
+        own = {id(p) for p in parameters}
+        if all(p is None or id(w) in own for p, w in zip(parameters, weights, strict=False)):
+            return
+        raise SettingError(
+            "_flat_weights cannot be set to other tensors than the layer's parameters",
+            should="the parameters, which the layer reads at each call",
+            found="other tensors in their place",
+            hint="layer.weight_ih_l0 = Parameter(...), or torch.nn.utils.parametrize for computed weights",
+        )
 
     @property
     def _flat_weight_refs(self) -> list[Any]:
@@ -134,10 +148,16 @@ class DropIn(Recurrent, metaclass=DropInType):
         option = self._options_refusal()
         if option is not None:
             return f"torch.nn has no {option}"
-        if lengths is not None or resets is not None:
-            return f"torch.nn has no {'lengths' if lengths is not None else 'resets'}="
+        if resets is not None:
+            return "torch.nn has no resets="
+        if lengths is not None and _is_recorded():
+            return "torch.nn has no lengths=, and the call is traced"
+        if lengths is not None and torch.compiler.is_compiling():
+            return "torch.nn has no lengths=, and the call is compiled"
         if x_TBI is not None and 0 in x_TBI.shape[:2]:
             return "torch's operator does not take an empty sequence or batch"
+        if lengths is not None and not torch.as_tensor(lengths).all():
+            return "torch.nn has no packed sequences without a step"
         if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
             return "the call is compiled, which torch's operator would break in two"
         if torch._C._functorch.peek_interpreter_stack() is not None:
@@ -146,24 +166,69 @@ class DropIn(Recurrent, metaclass=DropInType):
             return "torch's operator has no forward-mode differentiation"
         return None
 
-    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+    def _forward_torch(self, input: Any, hx: Any, lengths: Tensor | Sequence[int] | None = None) -> tuple[Any, Any]:
+        check_memory((input, *_states(hx), *self._flat_weights))
         forward: Any = self.torch_class.forward
+        if lengths is not None:
+            return self._forward_padded(input, hx, torch.as_tensor(lengths, device="cpu"))
         if not self.proj_size:
             return forward(self, input, hx)  # type: ignore[no-any-return]
         with warnings.catch_warnings():  # that oneDNN has no projections, where nobody asked for oneDNN
             warnings.filterwarnings("ignore", message="LSTM with projections is not supported")
             return forward(self, input, hx)  # type: ignore[no-any-return]
 
+    def _forward_padded(self, input: Tensor, hx: Any, lengths_B: Tensor) -> tuple[Tensor, Any]:
+        T = input.shape[1 if self.batch_first else 0]
+        is_sorted = bool((lengths_B[1:] <= lengths_B[:-1]).all())
+        packed = pack_padded_sequence(input, lengths_B, self.batch_first, enforce_sorted=is_sorted)
+        packed, state = self._forward_torch(packed, hx)
+        return pad_packed_sequence(packed, self.batch_first, total_length=T)[0], state
+
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
         if isinstance(input, Proxy) and type(self).forward is Recurrent.forward:
             return _leaf(self, input, hx, lengths, resets)
         x = input.data if isinstance(input, PackedSequence) else input
-        is_traced = torch._C._get_tracing_state() is not None or torch.onnx.is_in_onnx_export()
-        if not is_traced and not any(map(_is_overridden, (x, *_states(hx), *self._flat_weights))):
-            return None
+        is_seen = any(map(_is_overridden, (x, *_states(hx), *self._flat_weights)))
+        if not is_seen and not _is_recorded():
+            return self._forward_half(x, input, hx, lengths, resets)
         if self.torch_refusal(None, lengths, resets) is not None:
             return None
+        self._check_export(x)
         return self._forward_torch(input, hx)
+
+    def _check_export(self, x: Any) -> None:
+        """Refuse what torch's exporter gets wrong: it unrolls a plain RNN over the steps of the example."""
+        if not isinstance(self, nn.RNN) or not is_onnx_export() or torch._C._get_tracing_state() is not None:
+            return
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        if isinstance(x.shape[time], torch.SymInt):
+            raise ExportError(
+                "torch.onnx.export(dynamo=True) exports an RNN for one length only",
+                should="a time axis that is not dynamic, or an LSTM or GRU",
+                found="a dynamic time axis",
+                hint="torch.onnx.export(dynamo=False)",
+            )
+
+    def _forward_half(self, x: Tensor, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
+        """Return the result of a call that no engine on the CPU runs for its type; nothing is prepared for one.
+
+        Errors are left to the usual way, which checks the arguments.
+        """
+        if not isinstance(x, Tensor) or not x.is_cpu or not (x.dtype in HALF or torch.is_autocast_enabled("cpu")):
+            return None
+        if is_strict() or self._observer is not None or torch.compiler.is_compiling():
+            return None
+        try:
+            if lengths is not None:
+                if input.dim() != 3:
+                    return None
+                T, B = (input.shape[1], input.shape[0]) if self.batch_first else (input.shape[0], input.shape[1])
+                lengths = check_lengths(lengths, T, B)
+            if self.torch_refusal(None if x is not input else x, lengths, resets) is None:
+                return self._forward_torch(input, hx, lengths)
+        except Exception:
+            return None
+        return None
 
 
 MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
@@ -176,6 +241,10 @@ def _leaf(layer: DropIn, input: Proxy, hx: Any, lengths: Any, resets: Any) -> Pr
     tracer = input.tracer
     path = tracer.path_of_module(layer)  # type: ignore[attr-defined]
     return tracer.create_proxy("call_module", path, (input,) if hx is None else (input, hx), options)
+
+
+def _is_recorded() -> bool:
+    return torch._C._get_tracing_state() is not None or is_onnx_export()
 
 
 def _states(hx: Any) -> tuple[Any, ...]:

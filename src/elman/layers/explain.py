@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from elman.errors import ElmanError
 from elman.kernels.dispatch import TORCH, Choice, choose, explained
 from elman.kernels.eager import Options
+from elman.layers.cells import DropInCell
 from elman.layers.recurrent import Hidden, Recurrent
 
 
@@ -20,7 +21,8 @@ class Explanation(NamedTuple):
 
     Attributes:
         layer: the layer's repr.
-        choices: the choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...).
+        choices: the choice for each layer and direction, by the suffix of its parameters ("l0", "l0_reverse", ...),
+            or "step" for a cell.
     """
 
     layer: str
@@ -48,13 +50,15 @@ def explain(
     Whether gradients are needed is part of the answer: ask in the mode (`torch.no_grad()`, `layer.eval()`) of the call.
 
     Raises:
-        ElmanError: the layer is not one of elman's.
+        ElmanError: the layer is not one of elman's layers or cells.
         ShapeError: as in `Recurrent.forward`.
     """
+    if isinstance(layer, DropInCell) and lengths is None and resets is None:
+        return Explanation(repr(layer), {"step": layer.choose(input, hx)})
     if not isinstance(layer, Recurrent):
         raise ElmanError(
             "explain is for elman's layers",
-            should="elman.RNN, GRU, LSTM or Recurrent",
+            should="elman.RNN, GRU, LSTM or Recurrent, or a cell",
             found=f"{type(layer).__module__}.{type(layer).__name__}",
             hint=_hint(layer),
         )
@@ -79,7 +83,7 @@ def explain(
 
 
 def _hint(model: nn.Module) -> str:
-    inside = [name for name, module in model.named_modules() if isinstance(module, Recurrent)]
+    inside = [name for name, module in model.named_modules() if isinstance(module, Recurrent | DropInCell)]
     if inside:
         return f"one of the layers inside: {', '.join(inside)}, with the input that it gets"
     return "elman.accelerate(model) swaps torch's layers, and says why where it does not"

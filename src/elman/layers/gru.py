@@ -12,7 +12,7 @@ from elman.layers.cell import Cell, State
 from elman.layers.drop_in import DropIn
 
 
-class GRUCell(Cell):
+class GRUEquations(Cell):
     """One step of the gated recurrent unit.
 
         r = sigmoid(U_r x + b_ir + W_r h + b_hr)           reset: at 1 the past reaches the candidate
@@ -40,7 +40,7 @@ class GRUCell(Cell):
 
 
 class GRU(DropIn, nn.GRU):  # type: ignore[misc]
-    """The gated recurrent unit, as `torch.nn.GRU` and beyond; the equations are in `GRUCell`.
+    """The gated recurrent unit, as `torch.nn.GRU` and beyond; the equations are in `GRUEquations`.
 
     Args:
         input_size: I, features of the input at each step.
@@ -64,7 +64,7 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
     """
 
     _original = torch_class = nn.GRU
-    cells: ClassVar[tuple[type[Cell], ...]] = (GRUCell,)
+    cells: ClassVar[tuple[type[Cell], ...]] = (GRUEquations,)
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -74,7 +74,7 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         refuse_projection(proj_size)
         super().__init__(
-            GRUCell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            GRUEquations(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             device=device, dtype=dtype,
             variational=variational, init=init, learn_initial_state=learn_initial_state,
         )  # fmt: skip

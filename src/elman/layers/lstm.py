@@ -11,7 +11,7 @@ from elman.layers.cell import Cell, State
 from elman.layers.drop_in import DropIn
 
 
-class LSTMCell(Cell):
+class LSTMEquations(Cell):
     """One step of long short-term memory.
 
         i = sigmoid(U_i x + b_ii + W_i h + b_hi)           input gate: at 1 the candidate is written
@@ -42,7 +42,7 @@ class LSTMCell(Cell):
 
 
 class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
-    """Long short-term memory, as `torch.nn.LSTM` and beyond; the equations are in `LSTMCell`.
+    """Long short-term memory, as `torch.nn.LSTM` and beyond; the equations are in `LSTMEquations`.
 
     Args:
         input_size: I, features of the input at each step.
@@ -66,7 +66,7 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
     """
 
     _original = torch_class = nn.LSTM
-    cells: ClassVar[tuple[type[Cell], ...]] = (LSTMCell,)
+    cells: ClassVar[tuple[type[Cell], ...]] = (LSTMEquations,)
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -75,7 +75,7 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
         *, variational: bool = False, init: str = "torch", learn_initial_state: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(
-            LSTMCell(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            LSTMEquations(), input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size=proj_size, device=device, dtype=dtype,
             variational=variational, init=init, learn_initial_state=learn_initial_state,
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -13,7 +14,16 @@ from torch.nn import Parameter, functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError, ShapeError
-from elman.kernels.dispatch import Stepper, TorchRefusal, forget, prepare_steps, step, unroll, unroll_unless_torch
+from elman.kernels.dispatch import (
+    Stepper,
+    TorchRefusal,
+    check_memory,
+    forget,
+    prepare_steps,
+    step,
+    unroll,
+    unroll_unless_torch,
+)
 from elman.kernels.eager import Options
 from elman.kernels.results import batch_first, one_layer, without_batch
 from elman.kernels.weights import Weights
@@ -33,7 +43,11 @@ from elman.shapes import check_shape
 
 _tracing_state = torch._C._get_tracing_state
 
+_is_autocast_enabled = torch.is_autocast_enabled
+
 FIRST = "weight_ih_l0"
+
+HALF = (torch.bfloat16, torch.float16)
 
 Hidden = Tensor | tuple[Tensor, ...]
 """A state as the user sees it: a tensor for a cell with one state, a tuple of them for one with more."""
@@ -211,6 +225,8 @@ class Recurrent(nn.Module):
             type(input) is not Tensor
             or _tracing_state() is not None
             or type(self._parameters.get(FIRST)) is not Parameter
+            or input.dtype in HALF
+            or _is_autocast_enabled("cpu")
         ):
             result: tuple[Any, Any] | None = self._forward_intercepted(input, hx, lengths, resets)
             if result is not None:
@@ -221,7 +237,7 @@ class Recurrent(nn.Module):
         refusal = partial(self.torch_refusal, x_TBI, lengths, resets)
         unrolled = self._unroll(x_TBI, state, lengths_B, resets_TB, torch_refusal=refusal)
         if unrolled is None:
-            return self._forward_torch(input, hx)
+            return self._forward_torch(input, hx, lengths)
         y_TBH, state = unrolled
         observed = self._observer is not None
         if input.dim() == 2:
@@ -361,6 +377,7 @@ class Recurrent(nn.Module):
             first, count = self._first_weight(), self.num_layers * self.num_directions
             return tuple([first.new_zeros(count, batch_size, size) for size in self._state_sizes()])
         rows = [weights.initial or () for weights in self._every_weights()]
+        check_memory(chain.from_iterable(rows))
         return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
 
     def _unroll(
@@ -425,12 +442,12 @@ class Recurrent(nn.Module):
         """Return why torch's own operator cannot run a call of all layers, or None; see `elman.layers.drop_in`."""
         return f"torch.nn has no layer of the cell {type(self.cell).__name__}"
 
-    def _forward_torch(self, input: Any, hx: Any) -> tuple[Any, Any]:
+    def _forward_torch(self, input: Any, hx: Any, lengths: Any = None) -> tuple[Any, Any]:
         """Run torch's own operator over a call that `torch_refusal` lets pass."""
         raise NotImplementedError
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
-        """Return the result of a call that is traced or whose tensors are no plain ones; None: run it as others."""
+        """Return the result of a call that is traced, in half precision or on no plain tensors, or None."""
         return None
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import SettingError, look_up
+from elman.kernels.cpu.packing import frozen_weights as frozen_weights  # predictors promise it
 from elman.layers import LAYERS, layer_class
 from elman.modules.dropout import SequenceDropout
 from elman.modules.pooling import build_pooling, last_output

@@ -12,6 +12,7 @@ from torch import nn
 
 from elman.data.in_memory import RowFormat, as_frame, input_files, without_folder
 from elman.errors import DataError, NonFiniteError
+from elman.modules.recurrent_stack import frozen_weights
 from elman.predictors.answer import Answer, no_answer
 from elman.settings import Settings
 from elman.storage.run_directory import RunDirectory
@@ -80,9 +81,10 @@ class Predictor(ABC):
         """
         options = dict(vars(self.Options.parse(options)))
         frame = as_frame(inputs)
+        converted = frozen_weights().iterate(self._converted(inputs, options))
         if frame is None:
-            return self._converted(inputs, options)
-        answers = list(self._converted(inputs, options))
+            return converted
+        answers = list(converted)
         fields = [answer.fields if answer.answered else {"error": answer.fields["error"]} for answer in answers]
         aligned = self.one_answer_per_row and len(answers) == len(frame)
         return type(frame)(fields, index=frame.index if aligned else None)

@@ -14,6 +14,7 @@ from elman.decoding.generate import generate
 from elman.decoding.sampling import Sampler
 from elman.errors import SettingError
 from elman.models.language_model import LanguageModel
+from elman.modules.recurrent_stack import frozen_weights
 from elman.predictors.answer import Answer
 from elman.predictors.base import Predictor
 from elman.settings import Settings
@@ -79,7 +80,8 @@ class LanguageModelPredictor(Predictor):
         else:
             generator.manual_seed(seed)
         sampler = partial(Sampler(temperature, top_k, top_p, self.vocabulary.never_written), generator=generator)
-        return self._decoded(first, generate(self.model.step, None, first, sampler=sampler, length=length))
+        step = frozen_weights()(self.model.step)
+        return self._decoded(first, generate(step, None, first, sampler=sampler, length=length))
 
     def remarks(self, prompt: str) -> list[str]:
         """Return what a person should know about a prompt: its symbols that are unknown, which are read as such."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from elman.data.sessions.items import ItemCatalogue
 from elman.errors import DataError, RunError
 from elman.models.recommender import Recommender
+from elman.modules.recurrent_stack import frozen_weights
 from elman.predictors.base import non_finite_output
 from elman.storage import tensors
 from elman.storage.run_directory import RunDirectory
@@ -23,6 +24,8 @@ from elman.storage.run_directory import RunDirectory
 
 class Session:
     """A session: the state of the network after its events, and the items that occurred.
+
+    It reads the weights as they are at its first event; a later change must be one that torch counts.
 
     Args:
         model: the model, in evaluation mode.
@@ -38,6 +41,7 @@ class Session:
     def __init__(self, model: Recommender, items: ItemCatalogue, run: Path, *, probabilities: bool) -> None:
         self.model, self.items, self.run, self.probabilities = model, items, run, probabilities
         self.events = self.unknown = 0
+        self._promise = frozen_weights()
         self._state: Any = None
         self._seen_V = np.zeros(len(items), np.bool_)
 
@@ -47,7 +51,7 @@ class Session:
         if number is None:
             self.unknown += 1
             return False
-        self._state = self.model.read(torch.tensor([number]), self._state)
+        self._state = self._promise.call(self.model.read, torch.tensor([number]), self._state)
         self._seen_V[number] = True
         self.events += 1
         return True

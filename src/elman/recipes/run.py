@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from elman.data.in_memory import without_folder
-from elman.errors import BrokenRun, RunError, SettingError, shell_word
+from elman.errors import BrokenRun, RunError, shell_word
 from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
+from elman.recipes.former_names import setting_names, with_current_names
 from elman.recipes.registry import AnyRecipe
 from elman.recipes.use import build, own_data, read_settings
-from elman.storage import format_1
 from elman.storage.files import exists
 from elman.storage.run_directory import RunDirectory
 from elman.training.checkpoint import to_device
@@ -78,8 +78,7 @@ def start(
     Raises:
         ElmanError: data, settings or `out` are not as they should be. Nothing is left behind then.
     """
-    _refuse_old_names(recipe, settings)
-    parsed = recipe.Settings.parse(settings)
+    parsed = recipe.Settings.parse(with_current_names(settings, setting_names(recipe.name), recipe.Settings))
     choose_device(parsed.device)
 
     def fill(folder: Path) -> dict[str, Any]:
@@ -106,23 +105,6 @@ def _counts(recipe: AnyRecipe) -> dict[str, Any]:
         f"training_{recipe.examples}": len(training),
         f"validation_{recipe.examples}": len(validation),
     }
-
-
-def _refuse_old_names(recipe: type[AnyRecipe], settings: Mapping[str, Any]) -> None:
-    """Name the new name of a setting of format 1.
-
-    Raises:
-        SettingError: a setting has an old name.
-    """
-    new_names = {**format_1.SHARED_SETTINGS, **format_1.SETTINGS.get(recipe.name, {})}
-    for name in settings:
-        if name in new_names and name not in recipe.Settings.meanings():
-            raise SettingError(
-                f"the setting {name} has another name now",
-                should=new_names[name],
-                found=name,
-                hint=f"--set {new_names[name]}={settings[name]}",
-            )
 
 
 def resume(
@@ -155,10 +137,9 @@ def resume(
             hint=f"elman train {run.config['recipe']} --out {out} --resume",
         )
     before = read_settings(recipe, run)
-    asked = dict(settings)
+    asked = with_current_names(settings, setting_names(recipe.name), recipe.Settings)
     if any(name in asked for name in BUDGET):
         asked = {**dict.fromkeys(BUDGET), **asked}
-    _refuse_old_names(recipe, settings)
     after = before.changed(asked)
     before.refuse_fixed_changes(after)
     run = run.with_settings(after.as_dict())

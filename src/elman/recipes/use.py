@@ -16,7 +16,9 @@ from elman.data.skipped import SkippedRows
 from elman.errors import ElmanError, NonFiniteError, RunError, SettingError
 from elman.evaluation.progress import progress_lines
 from elman.evaluation.result import Metrics
+from elman.modules.recurrent_stack import frozen_weights
 from elman.predictors.base import Predictor, non_finite_output, non_finite_weights
+from elman.recipes import former_names
 from elman.recipes.registry import RECIPES, AnyRecipe, recipe_of
 from elman.settings import Settings
 from elman.storage import tensors
@@ -143,7 +145,8 @@ def predictor(run: str | Path, options: Mapping[str, Any]) -> tuple[Predictor, d
             found=f"a run of {recipe.name}",
             hint=f"elman generate {run}" if recipe.name == "language-model" else None,
         )
-    parsed = recipe.Options.parse(options)
+    names = former_names.OPTIONS.get(recipe.name, {})
+    parsed = recipe.Options.parse(former_names.with_current_names(options, names, recipe.Options))
     return recipe.predictor(trained_model(recipe, directory)), dict(vars(parsed))
 
 
@@ -187,7 +190,7 @@ def evaluate(
             raise SettingError(f"{flag} is not for {run}", found=flag, hint=hint)
     model, skipped = trained_model(recipe, directory), SkippedRows()
     lines = progress_lines(say or (lambda line: None))
-    with temporary_folder() if data else nullcontext(Path()) as folder, torch.no_grad(), lines:
+    with temporary_folder() if data else nullcontext(Path()) as folder, torch.no_grad(), frozen_weights(), lines:
         if data:
             part, skipped = recipe.read(data, folder, skip_bad=skip_bad, limit=None)
         else:

@@ -153,9 +153,9 @@ def test_a_gradient_of_any_layout(main_cell: Cell, draw: Draw) -> None:
 
 @pytest.mark.parametrize("wanted", range(7))
 def test_one_gradient_at_a_time(draw: Draw, wanted: int) -> None:
-    from elman.layers.lstm import LSTMCell
+    from elman.layers.lstm import LSTMEquations
 
-    drawn = draw(LSTMCell(), 4, 3, 2, 5, dtype=torch.float64)
+    drawn = draw(LSTMEquations(), 4, 3, 2, 5, dtype=torch.float64)
     leaf = drawn.leaves()[wanted].requires_grad_()
     (found,) = torch.autograd.grad(drawn.on(cpu)[0].sum(), [leaf])
     (right,) = torch.autograd.grad(drawn.on(eager)[0].sum(), [leaf])

@@ -146,10 +146,10 @@ def test_python_threads_at_the_same_time(main_cell: Cell, draw: Draw) -> None:
 
 def test_the_gil_is_let_go(draw: Draw) -> None:
     """While the engine runs in one thread, Python runs in another."""
-    from elman.layers.lstm import LSTMCell
+    from elman.layers.lstm import LSTMEquations
 
     torch.set_num_threads(1)
-    drawn = draw(LSTMCell(), 200, 16, 64, 128)
+    drawn = draw(LSTMEquations(), 200, 16, 64, 128)
     counted = [0]
     running = threading.Event()
 
@@ -179,9 +179,9 @@ def test_the_gil_is_let_go(draw: Draw) -> None:
 def test_a_million_numbers_of_streaming_need_no_memory(draw: Draw) -> None:
     import resource
 
-    from elman.layers.lstm import LSTMCell
+    from elman.layers.lstm import LSTMEquations
 
-    drawn = draw(LSTMCell(), 1, 1, 8, 16)
+    drawn = draw(LSTMEquations(), 1, 1, 8, 16)
     state, x = tuple(s.clone() for s in drawn.state), drawn.x_TBI[0]
     for k in range(30_000):
         cpu.step(drawn.cell, x, state, drawn.weights, out=state)

@@ -13,12 +13,12 @@ import elman
 from elman.kernels import cpu
 from elman.kernels.cpu import passes
 from elman.kernels.dispatch import choose
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 
 Draw = Callable[..., Any]
 
 
-class Mine(LSTMCell):
+class Mine(LSTMEquations):
     """A user's own cell: a step of its own takes the kernel's name away."""
 
     def step(self, gx_BGH: Any, gh_BGH: Any, state: Any) -> Any:
@@ -32,7 +32,7 @@ def why(drawn: Any, **changes: Any) -> str | None:
 
 @pytest.fixture
 def drawn(draw: Draw) -> Any:
-    return draw(LSTMCell(), 3, 2, 2, 4)
+    return draw(LSTMEquations(), 3, 2, 2, 4)
 
 
 def test_an_ordinary_call_is_taken(drawn: Any) -> None:
@@ -67,6 +67,7 @@ def test_modes(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.func.vmap(lambda x: (seen.append(why(drawn)), x)[1])(torch.zeros(2))
     assert "function transform" in (seen[0] or "")
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert "ONNX" in (why(drawn) or "")
 
 

@@ -21,7 +21,7 @@ from torch.nn.utils import parametrizations
 import elman
 from elman.errors import ShapeError
 from elman.layers import recurrent
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 
 KINDS: dict[str, Callable[..., Any]] = {
     "tanh": elman.RNN,
@@ -245,7 +245,7 @@ def test_computed_weights_and_weights_without_versions() -> None:
 
 
 def test_a_cell_of_ones_own_and_a_projection() -> None:
-    class Mine(LSTMCell):
+    class Mine(LSTMEquations):
         def step(self, gx_BGH: Tensor, gh_BGH: Tensor, state: Any) -> Any:
             return tuple(2 * s for s in super().step(gx_BGH, gh_BGH, state))
 

@@ -11,8 +11,8 @@ import torch
 
 from elman.kernels import triton
 from elman.layers.cell import Cell
-from elman.layers.gru import GRUCell
-from elman.layers.lstm import LSTMCell
+from elman.layers.gru import GRUEquations
+from elman.layers.lstm import LSTMEquations
 from elman.testing import LAWS, Case, check_laws
 
 judge = LAWS["it equals the reference"]
@@ -41,7 +41,7 @@ def test_several_programs_each_way(main_cell: Cell, tier: int, kernel: object) -
         judge(kernel, main_cell, case)
 
 
-@pytest.mark.parametrize("gated", [GRUCell(), LSTMCell()], ids=repr)
+@pytest.mark.parametrize("gated", [GRUEquations(), LSTMEquations()], ids=repr)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gates_computed_again(gated: Cell, kernel: object, reverse: bool) -> None:
     with triton.use(recompute=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 from elman.kernels import eager, triton
 from elman.kernels.triton import cuda_graphs, forward_pass, plan
 from elman.layers.cell import Cell
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 from elman.testing import LAWS, TOLERANCE, Case, make_arguments
 from elman.testing.case import Arguments, gradients
 
@@ -86,9 +86,9 @@ def test_other_failures_are_not_hidden(kernel: Any, monkeypatch: pytest.MonkeyPa
             raise RuntimeError("an illegal memory access")
 
     monkeypatch.setattr(launch, "forward_kernel", Broken())
-    a = make_arguments(LSTMCell(), Case(T=2))
+    a = make_arguments(LSTMEquations(), Case(T=2))
     with pytest.raises(RuntimeError, match="illegal memory"):
-        kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+        kernel.unroll(LSTMEquations(), a.x_TBI, a.state, a.weights)
 
 
 def test_pieces_are_kept_for_equal_sizes_and_not_for_ever(kernel: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_pieces_are_kept_for_equal_sizes_and_not_for_ever(kernel: object, monkey
     monkeypatch.setattr(cuda_graphs, "_kept", type(cuda_graphs._kept)())
     with triton.use(tier=3), torch.no_grad():
         for sizes, kept in ((3, 1), (3, 1), (4, 2), (5, 2)):
-            cell = LSTMCell()
+            cell = LSTMEquations()
             x, state, weights, *_ = make_arguments(cell, Case(T=1, H=sizes))
             kernel.unroll(cell, x, state, weights)  # type: ignore[attr-defined]
             assert len(cuda_graphs._kept) == kept
@@ -106,13 +106,13 @@ def test_pieces_are_kept_for_equal_sizes_and_not_for_ever(kernel: object, monkey
 def test_a_piece_from_inference_mode_serves_outside_it(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graphs, "STEPS", 2)
     monkeypatch.setattr(cuda_graphs, "_kept", type(cuda_graphs._kept)())
-    a = make_arguments(LSTMCell(), Case(T=4))
+    a = make_arguments(LSTMEquations(), Case(T=4))
     with triton.use(tier=3):
         with torch.inference_mode():
-            kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+            kernel.unroll(LSTMEquations(), a.x_TBI, a.state, a.weights)
         with torch.no_grad():
-            found = kernel.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
-    wanted = eager.unroll(LSTMCell(), a.x_TBI, a.state, a.weights)
+            found = kernel.unroll(LSTMEquations(), a.x_TBI, a.state, a.weights)
+    wanted = eager.unroll(LSTMEquations(), a.x_TBI, a.state, a.weights)
     check([found[0], *found[1]], [wanted[0], *wanted[1]])
     assert len(cuda_graphs._kept) == 1
 

@@ -13,15 +13,15 @@ from elman.kernels import triton
 from elman.kernels.call import flatten
 from elman.kernels.triton import forward_pass, recurrent
 from elman.layers.cell import Cell
-from elman.layers.gru import GRUCell
-from elman.layers.lstm import LSTMCell
+from elman.layers.gru import GRUEquations
+from elman.layers.lstm import LSTMEquations
 from elman.layers.rnn import TanhCell
 from elman.testing import Case, make_arguments
 
 
 @pytest.mark.parametrize(
     ("cell", "keep"),
-    [(TanhCell(), forward_pass.NOTHING), (GRUCell(), forward_pass.GATES), (LSTMCell(), forward_pass.PAST)],
+    [(TanhCell(), forward_pass.NOTHING), (GRUEquations(), forward_pass.GATES), (LSTMEquations(), forward_pass.PAST)],
     ids=repr,
 )
 def test_opcheck(cell: Cell, here: str, keep: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ import torch
 import elman
 from elman.kernels import cpu, triton
 from elman.kernels.dispatch import SlowPathError, choose
-from elman.layers.lstm import LSTMCell
+from elman.layers.lstm import LSTMEquations
 from elman.testing import Case, make_arguments
 
 
-class Mine(LSTMCell):
+class Mine(LSTMEquations):
     """A user's own cell: a step of its own takes the kernel's name away."""
 
     def step(self, gx_BGH, gh_BGH, state):  # type: ignore[no-untyped-def]
@@ -20,12 +20,12 @@ class Mine(LSTMCell):
 
 
 def test_reasons(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, state, weights, *_ = make_arguments(LSTMCell(), Case(dtype=torch.float32))
+    x, state, weights, *_ = make_arguments(LSTMEquations(), Case(dtype=torch.float32))
     x, state = x.to(here), tuple(s.to(here) for s in state)
     weights = type(weights)(*(None if t is None else t.to(here) for t in weights[:4]))
 
     def why(cell=None, x=x, state=state, weights=weights) -> str:  # type: ignore[no-untyped-def]
-        return triton.refusal(cell or LSTMCell(), x, state, weights) or ""
+        return triton.refusal(cell or LSTMEquations(), x, state, weights) or ""
 
     assert why() == ""
     assert "Mine" in why(Mine())
@@ -85,7 +85,7 @@ def test_settings_are_for_a_block_or_the_process() -> None:
 
 @pytest.mark.gpu
 def test_the_gpu_engine_is_chosen_on_a_gpu() -> None:
-    arguments = make_arguments(LSTMCell(), Case(dtype=torch.bfloat16))
+    arguments = make_arguments(LSTMEquations(), Case(dtype=torch.bfloat16))
     x, state, weights, *_ = arguments
     weights = type(weights)(*(None if t is None else t.cuda() for t in weights[:4]))
-    assert choose(LSTMCell(), x.cuda(), tuple(s.cuda() for s in state), weights).name == "triton"
+    assert choose(LSTMEquations(), x.cuda(), tuple(s.cuda() for s in state), weights).name == "triton"

@@ -7,7 +7,7 @@ class Packed:
     """The weights of one layer and direction, ready for the forward pass."""
 
     def matches(
-        self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, promised: bool, threads: int
+        self, ih: Tensor, hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None, trusted: bool, threads: int
     ) -> bool: ...
 
 class Stack:
@@ -17,7 +17,7 @@ class Stack:
         self, layers: Sequence[tuple[Packed, tuple[Tensor | None, ...]]], parameters: Mapping[str, Tensor | None]
     ) -> None: ...
     def step(
-        self, parameters: Mapping[str, Tensor | None], x: Tensor, hx: object, threads: int, poison: bool, promised: bool
+        self, parameters: Mapping[str, Tensor | None], x: Tensor, hx: object, threads: int, poison: bool, promise: int
     ) -> tuple[Tensor, ...] | None: ...
 
 KINDS: dict[str, tuple[int, int]]

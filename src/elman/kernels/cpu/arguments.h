@@ -18,9 +18,9 @@ Rows<T> rows(View t, const char* name, int64_t steps, int64_t B, int64_t feature
         const int64_t sizes[] = {steps, B, features};
         throw Wrong(name, text_of(sizes, 3), text_of(t->shape, t->ndim));
     }
+    if (steps == 0 || B == 0 || features == 0) return {data_of<T>(*t), 0, 0};
     if (!t->strides) return {data_of<T>(*t), B * features, features};
-    // Without numbers no stride is read, and torch leaves those of an expanded tensor as they are: a sum's gradient has 0.
-    if (t->strides[2] != 1 && features > 1 && steps > 0 && B > 0) throw Wrong(name, "contiguous in its last dimension", "strided");
+    if (t->strides[2] != 1 && features > 1) throw Wrong(name, "contiguous in its last dimension", "strided");
     return {data_of<T>(*t), t->strides[0], t->strides[1]};
 }
 

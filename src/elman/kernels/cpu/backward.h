@@ -104,18 +104,18 @@ public:
         Member me(grid_, deal_, thread, barriers_);
         pack(me);
         start(me);
-        me.meet_team();
+        me.meet_team(call_.watch);
         const Share panels(hh_.count(), me.member, grid_.members);
         int turn = 0;
         for (int64_t s1 = seq_.T; s1 > 0; turn ^= 1) {
             const int64_t s0 = s1 > steps_of_chunk_ ? s1 - steps_of_chunk_ : 0;
             if (!me.idle) steps(me, panels, s0, s1, turn);
-            if (!apart_) me.meet_team();
+            if (!apart_) me.meet_team(call_.watch);
             products(me, s0, s1, turn);
             s1 = s0;
         }
         if (!me.idle) step(me, panels, -1, of_group(chunks_[turn ^ 1], me.group), nullptr);
-        me.meet_team();
+        me.meet_team(call_.watch);
         if (apart_ && seq_.T > 0) {
             add_groups(me, call_.d_ih, own_ih_, C::kGates * H_ * shape_.I);
             add_groups(me, call_.d_hh, own_hh_, C::kGates * H_ * H_);
@@ -200,7 +200,7 @@ private:
             if (me.leaves(seq_.T - 1 - s, call_.watch)) return;
             now -= me.mine(seq_.active(s)) * width_;
             if (!is_stopped(call_.watch)) step(me, panels, s, later, now);
-            me.meet_group();
+            me.meet_group(call_.watch);
             later = now;
         }
     }
@@ -229,7 +229,7 @@ private:
         const T** gates = of_thread(gate_rows_, each_thread_, me.thread);
         for (int64_t i = 0; i < with_later; ++i) gates[i] = later + i * width_ + C::kFirstHh * Hp_;
         BackwardRow<T>* list = of_thread(row_list_, each_thread_, me.thread);
-        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now + i * width_);
+        for (int64_t i = 0; i < rows; ++i) list[i] = describe(s, me.rank(i), now ? now + i * width_ : nullptr);
         for (int64_t p = panels.begin; p < panels.end; ++p) {
             const int vectors = hh_.vectors(p);
             alignas(64) T sums[kMaxRows * kMaxVectors * W];
@@ -312,7 +312,7 @@ private:
         const bool add = s1 < seq_.T;
         if (apart_) {
             prepare_products(me, me.group, me.member, grid_.members, s0, s1, turn);
-            me.meet_group();
+            me.meet_group(call_.watch);
             weights(me, me.group, me.member, grid_.members, s0, s1, turn, add);
             return;
         }
@@ -320,7 +320,7 @@ private:
             prepare_products(me, 0, me.thread, grid_.threads, s0, s1, turn);
         else if (!me.idle)
             prepare_products(me, me.group, me.member, grid_.members, s0, s1, turn);
-        me.meet_team();
+        me.meet_team(call_.watch);
         for (int group = 0; group < grid_.groups; ++group)
             weights(me, group, me.thread, grid_.threads, s0, s1, turn, add || group > 0);
     }

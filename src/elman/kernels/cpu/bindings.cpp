@@ -107,7 +107,7 @@ Packed pack(int kind, int f, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::
     return packing.run();
 }
 
-bool matches(const Packed& packed, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::handle b_hh, bool promised, int threads) {
+bool matches(const Packed& packed, nb::handle ih, nb::handle hh, nb::handle b_ih, nb::handle b_hh, bool trusted, int threads) {
     const nb::handle objects[] = {ih, hh, b_ih, b_hh};
     DlTensor tensors[4];
     View views[4] = {};
@@ -116,7 +116,7 @@ bool matches(const Packed& packed, nb::handle ih, nb::handle hh, nb::handle b_ih
         if (!exchange->try_view(objects[i], tensors[i])) return false;
         views[i] = &tensors[i];
     }
-    return packed.matches(views, promised, allowed(threads));
+    return packed.matches(views, trusted, allowed(threads));
 }
 
 void forward(int kind, int f, const Packed* packed, nb::tuple call, bool reverse, int threads, nb::handle y, nb::handle hn,
@@ -225,14 +225,14 @@ NB_MODULE(_engine, m) {
                    });
 
     nb::class_<Packed>(m, "Packed", "The weights of one layer and direction, ready for the forward pass.")
-        .def("matches", &matches, nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("promised"),
+        .def("matches", &matches, nb::arg("ih"), nb::arg("hh"), nb::arg("b_ih").none(), nb::arg("b_hh").none(), nb::arg("trusted"),
              nb::arg("threads"), "Whether these are the tensors that were packed, with all numbers that they had then; these are not "
-             "looked at where it is promised.");
+             "looked at where they are trusted.");
     nb::class_<Stack>(m, "Stack", nb::type_slots(stack_slots),
                       "Layers of one direction, each fed by the one below, ready to run a step in one call.")
         .def(nb::init<nb::list, nb::dict>(), nb::arg("layers"), nb::arg("parameters"))
         .def("step", &Stack::step, nb::arg("parameters"), nb::arg("x"), nb::arg("hx").none(), nb::arg("threads"),
-             nb::arg("poison"), nb::arg("promised"),
+             nb::arg("poison"), nb::arg("promise"),
              "(output, h) or (output, h, c) in fresh memory, or None: not what this is for.");
     nb::dict kinds;
 #define ELMAN_KIND(name, cell, f) kinds[#name] = nb::make_tuple(static_cast<int>(Kind::cell), static_cast<int>(Activation::f));

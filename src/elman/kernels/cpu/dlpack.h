@@ -87,11 +87,12 @@ public:
     // A contiguous tensor on the CPU over the numbers at `data`, of at most three dimensions. `gone` is called when it goes.
     template <class T>
     nb::object wrap(Owned* owned, int ndim, const int64_t* sizes, T* data, void (*gone)(DlManaged*)) const {
-        int64_t stride = 1;  // no overflow: the product of the sizes was checked, or is 0
+        int64_t stride = 1;
         for (int d = ndim - 1; d >= 0; --d) {
             owned->shape[d] = sizes[d];
             owned->strides[d] = stride;
-            stride *= sizes[d] > 0 ? sizes[d] : 1;
+            // The product of the sizes was checked, or is 0; of an empty tensor no stride is read.
+            if (sizes[d] > 0 && __builtin_mul_overflow(stride, sizes[d], &stride)) stride = 1;
         }
         const DlType type{2, 8 * sizeof(T), 1};
         owned->managed = {1, 0, nullptr, gone, 0, {data, {1, 0}, ndim, type, owned->shape, owned->strides, 0}};

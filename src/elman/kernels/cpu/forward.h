@@ -129,20 +129,20 @@ public:
         for (int64_t s0 = 0; s0 < seq_.T; s0 += steps_at_once_) {
             const int64_t s1 = s0 + steps_at_once_ < seq_.T ? s0 + steps_at_once_ : seq_.T;
             const int64_t tokens = gather_x(me, s0, s1);
-            if (steps_at_once_ > 1 && !is_stopped(call_.watch)) inputs_ahead(me, panels, tokens);
+            if (steps_at_once_ > 1) inputs_ahead(me, panels, tokens);
             for (int64_t s = s0, done = 0; s < s1; ++s) {
                 if (me.leaves(s, call_.watch)) return;
-                if (s > 0) me.meet_group();
+                if (s > 0) me.meet_group(call_.watch);
                 const int64_t rows = me.mine(seq_.active(s));
                 gather_rows(me, s, rows);
                 for (int64_t p = panels.begin; p < panels.end && !is_stopped(call_.watch); ++p) {
                     step(me, p, rows, done, tokens);
-                    if (me.thread == 0) tick(call_.watch, rows * (shape_.H + shape_.I) * layout_.hh.vectors(p) * W);
+                    if (me.thread == 0) tick(call_.watch, rows * (shape_.H + (steps_at_once_ > 1 ? 0 : shape_.I)) * layout_.hh.vectors(p) * W);
                 }
                 done += rows;
             }
         }
-        me.meet_group();
+        me.meet_group(call_.watch);
         if (me.member == 0) write_final(me);
     }
 
@@ -170,12 +170,13 @@ private:
     // U x + b for all tokens of the chunk, into memory of this thread.
     void inputs_ahead(const Member& me, const Share& panels, int64_t tokens) const {
         const T* const* x = x_rows(me);
-        for (int64_t p = panels.begin; p < panels.end; ++p) {
+        for (int64_t p = panels.begin; p < panels.end && !is_stopped(call_.watch); ++p) {
             const int vectors = layout_.ih.vectors(p);
             T* out = ahead(me, p, tokens);
             for_tiles(tokens, vectors, [&](int64_t first, int height) {
                 input_tile(p, x + first, height, out + first * vectors * W);
             });
+            if (me.thread == 0) tick(call_.watch, tokens * shape_.I * vectors * W);
         }
     }
 

@@ -73,11 +73,11 @@ struct Packed {
     Fingerprint prints[4];
 
     // Whether these are the tensors that were packed, with the numbers that they had; the numbers are not looked at where the
-    // caller has promised them.
-    bool matches(const View (&weights)[4], bool promised, int threads) const {
+    // caller trusts them.
+    bool matches(const View (&weights)[4], bool trusted, int threads) const {
         for (int i = 0; i < 4; ++i)
             if (!prints[i].same_place(weights[i])) return false;
-        for (int i = 0; i < 4 && !promised; ++i)
+        for (int i = 0; i < 4 && !trusted; ++i)
             if (!prints[i].same_numbers(threads)) return false;
         return true;
     }

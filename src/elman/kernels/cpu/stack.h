@@ -26,35 +26,47 @@ class Stack {
     std::vector<Layer> layers_;
     nb::object version_ = nb::steal(PyUnicode_InternFromString("_version"));
 
-    // The count of changes in place; -1 for what has none.
+    // The number of the last promise under which all numbers were compared; 0: none (see `elman.kernels.cpu.packing`).
+    int64_t promise_ = 0;
+
+    static constexpr int64_t kNoCount = -1;
+
+    // The count of changes in place; kNoCount for what has none.
     int64_t version(nb::handle parameter) const {
-        if (parameter.is_none()) return -1;
+        if (parameter.is_none()) return 0;
         const nb::object number = nb::steal(PyObject_GetAttr(parameter.ptr(), version_.ptr()));
         if (!number.is_valid()) {  // made under inference_mode
             PyErr_Clear();
-            return -1;
+            return kNoCount;
         }
         return PyLong_AsLongLong(number.ptr());
     }
 
     // Whether the layer has the parameters that were packed, with the numbers that they had. Under a promise that the numbers do
-    // not change these are not read, and torch's count of changes in place is enough.
-    bool current(nb::handle parameters, bool promised, int threads) const {
+    // not change these are read once, and from then on torch's counts of changes in place are enough.
+    bool current(nb::handle parameters, int64_t promise, int threads) {
         PyObject *key, *value;
         Py_ssize_t at = 0;
         size_t i = 0;
+        const int64_t compared = std::exchange(promise_, 0);
+        bool trusted = promise > 0 && promise <= compared;
         while (PyDict_Next(parameters.ptr(), &at, &key, &value)) {
             if (i == known_.size() || value != known_[i].parameter.ptr()) return false;
-            if (promised && version(value) != known_[i].version) return false;
+            if (promise > 0) {
+                const int64_t now = version(value);
+                if (now != known_[i].version || now == kNoCount) trusted = false;
+                known_[i].version = now;
+            }
             ++i;
         }
         if (i != known_.size()) return false;
         for (const Layer& l : layers_)
-            if (!is_current(l, promised, threads)) return false;
+            if (!is_current(l, trusted, threads)) return false;
+        promise_ = std::max(promise, compared);
         return true;
     }
 
-    static bool is_current(const Layer& l, bool promised, int threads) {
+    static bool is_current(const Layer& l, bool trusted, int threads) {
         DlTensor tensors[4];
         View views[4] = {};
         for (int i = 0; i < 4; ++i) {
@@ -62,7 +74,7 @@ class Stack {
             if (!exchange->try_view(l.weights[i], tensors[i])) return false;
             views[i] = &tensors[i];
         }
-        return l.packed->matches(views, promised, threads);
+        return l.packed->matches(views, trusted, threads);
     }
 
     const Shape& shape() const { return layers_.front().packed->shape; }
@@ -158,7 +170,7 @@ public:
 
     // Output and states after one step, (output, h) or (output, h, c), all in memory of their own; None where these are not
     // the arguments or no longer the weights that this is for.
-    nb::object step(nb::handle parameters, nb::handle x, nb::handle hx, int threads, bool poison, bool promised) const {
+    nb::object step(nb::handle parameters, nb::handle x, nb::handle hx, int threads, bool poison, int64_t promise) {
         if (layers_.empty()) return nb::none();
         const bool with_c = has_c(shape().kind);
         nb::handle of_h = hx, of_c;
@@ -174,7 +186,7 @@ public:
         const int last = input.ndim - 1;
         if (input.shape[last] != shape().I || (input.strides && input.strides[last] != 1 && shape().I > 1)) return nb::none();
         if ((last == 1 && input.shape[0] == 0) || !fits(h, input) || (with_c && !fits(c, input))) return nb::none();
-        if (!PyDict_Check(parameters.ptr()) || !current(parameters, promised, allowed(threads))) return nb::none();
+        if (!PyDict_Check(parameters.ptr()) || !current(parameters, promise, allowed(threads))) return nb::none();
         return number() == Number::float32 ? run<float>(input, h, c, threads, poison) : run<double>(input, h, c, threads, poison);
     }
 };

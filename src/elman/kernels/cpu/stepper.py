@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from elman.kernels.cpu import passes
-from elman.kernels.cpu.packing import is_promised, packed_weights
+from elman.kernels.cpu.packing import current_promise, packed_weights
 from elman.kernels.weights import Weights
 
 if passes.missing is None:
@@ -31,10 +31,14 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 
 
 def _is_plain() -> bool:
-    """Whether no mode is active: no gradients, tracing, autocast or transforms."""
+    """Whether no mode is active, that of gradients included."""
+    return not _is_grad_enabled() and is_plain()
+
+
+def is_plain() -> bool:
+    """Whether no mode is active beside that of gradients: no tracing, autocast or transforms."""
     return not (
-        _is_grad_enabled()
-        or _dispatch_modes()
+        _dispatch_modes()
         or _has_function_mode()
         or _is_autocast_enabled("cpu")
         or forward_ad._current_level >= 0
@@ -46,8 +50,8 @@ def _is_plain() -> bool:
 class Stepper:
     """The packed weights of a stack of layers, packed again when these are other tensors or have changed.
 
-    All numbers are compared at every step, but inside of `elman.frozen_weights` (see `elman.kernels.cpu.packing`). A
-    copy, deep or pickled, begins empty.
+    All numbers are compared at every step, inside of `elman.frozen_weights` only at the first (see
+    `elman.kernels.cpu.packing`). A copy, deep or pickled, begins empty.
     """
 
     __slots__ = ("_stack",)
@@ -72,7 +76,7 @@ class Stepper:
         stack = self._stack  # once: another thread may prepare meanwhile
         if stack is None or not _is_plain():
             return None
-        return stack.step(parameters, input, hx, _threads(), passes.poison, is_promised())
+        return stack.step(parameters, input, hx, _threads(), passes.poison, current_promise())
 
     def prepare(self, kind: str, layers: Sequence[Weights], parameters: Mapping[str, Tensor | None]) -> None:
         """Pack the weights of layers that `elman.kernels.cpu.refusal` lets pass; where that is no use, do nothing."""

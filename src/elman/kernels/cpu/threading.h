@@ -14,6 +14,16 @@
 
 namespace elman::ELMAN_ISA {
 
+// Looks at a barrier before a thread gives its core away; ThreadSanitizer makes each of them slow.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ELMAN_SPINS 0
+#endif
+#endif
+#ifndef ELMAN_SPINS
+#define ELMAN_SPINS 500
+#endif
+
 // A barrier for threads that meet every few microseconds. It spins, and yields when it has waited for longer than that:
 // on a busy machine the one that is missing may need our core. 64 bytes apart, so that barriers share no line.
 class alignas(64) Barrier {
@@ -25,20 +35,23 @@ public:
     void end_after(int64_t step) { end_.store(step + 2, std::memory_order_relaxed); }
     bool has_ended(int64_t step) const { return step >= end_.load(std::memory_order_relaxed); }
 
-    // `round` counts the meetings of the calling thread, from 1.
-    void meet(int members, int64_t round) {
-        if (members == 1) return;
+    // `round` counts the meetings of the calling thread, from 1. Returns whether it gave its core away meanwhile.
+    bool meet(int members, int64_t round) {
+        if (members == 1) return false;
         arrived_.fetch_add(1, std::memory_order_acq_rel);
         const int64_t all = members * round;
+        bool waited = false;
         for (int spins = 0; arrived_.load(std::memory_order_acquire) < all; ++spins) {
-            if (spins > 500) {
+            if (spins > ELMAN_SPINS) {
                 sched_yield();
+                waited = true;
                 continue;
             }
 #if defined(__SSE2__)
             __builtin_ia32_pause();
 #endif
         }
+        return waited;
     }
 };
 
@@ -67,9 +80,9 @@ struct Grid {
 };
 
 // Called by the thread that made the call after some multiply-adds: looks, a few times in a millisecond, whether the call should end.
+inline constexpr int64_t kBetweenLooks = 2'000'000;
 inline void tick(Watch* watch, int64_t multiply_adds) {
-    constexpr int64_t kBetween = 2'000'000;
-    if (!watch || (watch->spent += multiply_adds) < kBetween) return;
+    if (!watch || (watch->spent += multiply_adds) < kBetweenLooks) return;
     watch->spent = 0;
     watch->look(*watch);
 }
@@ -149,8 +162,9 @@ struct Member {
     int64_t rank(int64_t i) const { return deal.rank(group, i); }
     // How many of the first `ranks` ranks are this group's.
     int64_t mine(int64_t ranks) const { return idle ? 0 : deal.count(group, ranks); }
-    void meet_group() {
-        if (!idle) group_barrier->meet(grid.members, ++group_round);
+    // The thread that made the call looks after a long wait: on a busy machine a step of few multiply-adds takes long.
+    void meet_group(Watch* watch) {
+        if (!idle && group_barrier->meet(grid.members, ++group_round) && thread == 0) tick(watch, kBetweenLooks);
     }
     // Called at every step, counted in the order in which they run: whether the group leaves before it.
     bool leaves(int64_t step, const Watch* watch) {
@@ -158,7 +172,9 @@ struct Member {
         if (member == 0 && !leaving && is_stopped(watch)) group_barrier->end_after(step), leaving = true;
         return false;
     }
-    void meet_team() { team_barrier->meet(grid.threads, ++team_round); }
+    void meet_team(Watch* watch) {
+        if (team_barrier->meet(grid.threads, ++team_round) && thread == 0) tick(watch, kBetweenLooks);
+    }
 };
 
 // Hands out pieces of one block of memory; with a null base it only adds up their size.

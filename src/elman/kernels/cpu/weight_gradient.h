@@ -50,12 +50,13 @@ struct WeightGradient {
                 for_tiles(n, kMaxVectors, [&](int64_t first, int height) {
                     pack_left(m0 + first, height, left + first * tokens);
                 });
-            for (int64_t p = 0; p < panels.count(); ++p)
+            for (int64_t p = 0; p < panels.count() && !is_stopped(watch); ++p) {
                 for_tiles(n, copy ? kMaxVectors : panels.vectors(p), [&](int64_t first, int height) {
                     const T* from = copy ? left + first * tokens : d_gates + m0 + first;
                     multiply(m0 + first, height, from, copy ? height : stride, panels, p, right + panels.offset(p));
                 });
-            if (ticks) tick(watch, n * columns * tokens);
+                if (ticks) tick(watch, n * tokens * panels.vectors(p) * Simd<T>::W);
+            }
         }
     }
 

@@ -76,6 +76,7 @@ void run(const Case& c, unsigned seed) {
     const View saved = tensors.floats(rng, {c.T * c.B, engine<float>().saved_width(shape)});
     Watch watch;
     watch.look = end_at_once;
+    watch.spent = 1'900'000;  // so that the first look is soon
     Watch* const ended = c.ended ? &watch : nullptr;
     ForwardRun<float>(nullptr, shape, call, c.reverse, c.threads, {y, hn, cn, saved}, ended).run();
     const View weights[4] = {call[c_ih], call[c_hh], call[c_b_ih], call[c_b_hh]};
@@ -87,9 +88,13 @@ void run(const Case& c, unsigned seed) {
     for (size_t i = 0; i < kMade; ++i)
         if (call[i]) made[i] = tensors.floats(rng, std::vector<int64_t>(call[i]->shape, call[i]->shape + call[i]->ndim));
     const View given[g_count] = {tensors.floats(rng, {c.T, c.B, c.H}), tensors.floats(rng, {c.B, c.H}), nullptr};
+    if (c.ended && !watch.stopped.load()) std::abort();
     watch.stopped.store(false);
+    watch.spent = 1'900'000;
     BackwardRun<float>(shape, call, c.reverse, c.threads, saved, given, made, nullptr).run();
-    if (c.ended) BackwardRun<float>(shape, call, c.reverse, c.threads, saved, given, made, ended).run();
+    if (!c.ended) return;
+    BackwardRun<float>(shape, call, c.reverse, c.threads, saved, given, made, ended).run();
+    if (!watch.stopped.load()) std::abort();
 }
 
 }  // namespace
@@ -99,16 +104,23 @@ int main() {
     std::vector<Case> cases;
     for (int kind = 0; kind < kKinds; ++kind)
         for (bool ragged : {false, true}) {
-            cases.push_back({kind, 40, 24, 5, 33, 3, ragged, ragged, false});    // groups of rows, apart
-            cases.push_back({kind, 6, 12, 70, 96, 2, ragged, !ragged, false});   // groups that share the weights' gradients
-            cases.push_back({kind, 30, 2, 20, 160, 4, ragged, ragged, false});   // members of one group
-            cases.push_back({kind, 500, 4, 1, 64, 2, ragged, ragged, false});    // several chunks, few inputs
-            cases.push_back({kind, 400, 2, 20, 128, 2, ragged, ragged, true});   // ended by a signal
+            cases.push_back({kind, 36, 12, 5, 33, 2, ragged, ragged, false});    // groups of rows, apart
+            cases.push_back({kind, 12, 12, 70, 96, 2, ragged, !ragged, false});  // groups that share the weights' gradients
+            cases.push_back({kind, 20, 2, 20, 180, 2, ragged, ragged, false});   // members of one group
+            cases.push_back({kind, 12, 12, 20, 110, 4, ragged, ragged, false});  // two members in each of two groups
+            cases.push_back({kind, 220, 4, 1, 64, 2, ragged, ragged, false});    // several chunks, few inputs
+            cases.push_back({kind, 60, 2, 20, 180, 2, ragged, ragged, true});    // ended by a signal
         }
     for (const Case& c : cases) run(c, 1);
-    std::thread first([&] { for (const Case& c : cases) run(c, 2); });
-    std::thread second([&] { for (const Case& c : cases) run(c, 3); });
+    std::printf("%zu cases\n", cases.size());
+    std::fflush(stdout);
+    // What two calls share, the pool of memory and OpenMP, does not depend on the cell.
+    std::vector<Case> shared;
+    for (const Case& c : cases)
+        if (c.kind == static_cast<int>(Kind::lstm) && c.T < 50) shared.push_back(c);
+    std::thread first([&] { for (const Case& c : shared) run(c, 2); });
+    std::thread second([&] { for (const Case& c : shared) run(c, 3); });
     first.join();
     second.join();
-    std::printf("%zu cases, three times\n", cases.size());
+    std::printf("%zu cases on two threads at once\n", shared.size());
 }
