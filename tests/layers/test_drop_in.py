@@ -21,7 +21,7 @@ import elman
 from elman.errors import ElmanError, SettingError, ShapeError
 from elman.kernels.dispatch import ExportError
 from elman.layers import compilation
-from elman.layers.gru import GRUCell
+from elman.layers.gru import GRUEquations
 from elman.testing import TOLERANCE
 
 PAIRS = {"RNN": (elman.RNN, nn.RNN), "GRU": (elman.GRU, nn.GRU), "LSTM": (elman.LSTM, nn.LSTM)}
@@ -231,7 +231,7 @@ def test_what_torch_lacks_is_not_exported_to_onnx(layer: Any, monkeypatch: pytes
         with pytest.raises(ExportError, match=f"torch.nn has no {next(iter(call))}="):
             elman.GRU(3, 4)(x, **call)
     with pytest.raises(ExportError, match="no layer of the cell GRUCell"):
-        elman.Recurrent(GRUCell(), 3, 4)(x)
+        elman.Recurrent(GRUEquations(), 3, 4)(x)
 
 
 def test_a_plain_rnn_with_dynamic_time_is_not_exported_to_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
