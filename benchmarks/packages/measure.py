@@ -80,8 +80,10 @@ def measure(package: Package, threads: list[int], seconds: float, clock: Callabl
     return result
 
 
-def describe(layer: nn.RNNBase) -> str:
-    """Return a layer in short: its kind, sizes and what is not usual."""
+def describe(layer: Any) -> str:
+    """Return a layer or cell in short: its kind, sizes and what is not usual."""
+    if isinstance(layer, nn.RNNCellBase):
+        return f"{type(layer).__name__}({layer.input_size}, {layer.hidden_size})"
     extras = [f"{layer.num_layers} layers"] if layer.num_layers > 1 else []
     extras += ["bidirectional"] if layer.bidirectional else []
     extras += [f"proj_size={layer.proj_size}"] if layer.proj_size else []

@@ -47,10 +47,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.clock == "cpu" and options.threads != "1":
         parser.error("--clock cpu counts waiting threads too; it needs --threads 1")
+    names = [] if options.page else options.packages.split(",")
+    unknown = set(names) - {package.name for package in PACKAGES}
+    if unknown:
+        parser.error(f"no such packages: {', '.join(sorted(unknown))}")
     path = options.out.with_suffix(".json")
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     end = time.monotonic() + 60 * options.minutes
-    names = [] if options.page else options.packages.split(",")
     for package in (package for package in PACKAGES if package.name in names):
         left = end - time.monotonic()
         if left < 0:
@@ -70,8 +73,12 @@ CELLS = ("RNN", "GRU", "LSTM")
 
 def machine(clock: str) -> dict[str, str]:
     """Return what the result was measured with."""
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return {
         "processor": processor(),
+        "commit": commit,
         "isa": cpu.passes._engine.isa(),
         "clock": clock,
         "python": platform.python_version(),

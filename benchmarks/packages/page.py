@@ -46,7 +46,8 @@ def page(results: dict[str, Any], speeds: dict[str, list[dict[str, Any]]]) -> st
         f"- {package.name} ({package.model}): {result['failure']}" for package, result in chosen if "failure" in result
     ]
     parts = [HEAD, "## What is swapped\n", table(swaps), "## From float64\n", table(exact), "## Speed\n"]
-    parts += [machines(run), table(speed_rows(run, speeds))]
+    rows = speed_rows(run, speeds)
+    parts += [machines(run), summary(run, rows), table(rows)]
     parts += ["## What does not run\n", "\n".join([*failures, f"- {REINFORCEMENT}"]) + "\n"]
     return "\n".join(parts)
 
@@ -60,6 +61,19 @@ def machines(run: list[Any]) -> str:
         "\n".join(f"`{text}`: {', '.join(names) if len(groups) > 1 else 'all'}" for text, names in groups.items())
         + "\n"
     )
+
+
+def summary(run: list[Any], rows: list[list[str]]) -> str:
+    """Return how many of the measurements reach their bounds, and which are slower."""
+    entries = [(package.name, entry) for package, result in run for entry in result["times"]]
+    slower = [
+        f"{name} ({entry['what']}, {entry['threads']} threads)" for name, entry in entries if entry["interval"][1] < 1
+    ]
+    lines = [f"Significantly slower with elman (the whole interval below 1): {', '.join(slower) or 'none'}."]
+    for column, name in ((8, "the bound"), (9, "the bound of the results")):
+        reached = [int(row[column].split("(")[1].rstrip("%)")) for row in rows[1:] if row[column]]
+        lines.append(f"At least 90 % of {name} is reached in {sum(r >= 90 for r in reached)} of {len(reached)} runs.")
+    return " ".join(lines) + "\n"
 
 
 def speed_rows(run: list[Any], speeds: dict[str, list[dict[str, Any]]]) -> list[list[str]]:

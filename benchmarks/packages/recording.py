@@ -81,7 +81,8 @@ def sizes(model: nn.Module, name: str, calls: list[Call]) -> dict[str, Any]:
     tensors = [(args or tuple(options.values()))[0] for args, options in calls]
     shapes = [shape(layer, tensor) for tensor in tensors]
     T, B = max(shapes)
-    kind = type(layer).__name__.removesuffix("Cell").upper()
+    kinds = {"LSTM": (nn.LSTM, nn.LSTMCell), "GRU": (nn.GRU, nn.GRUCell), "RNN": (nn.Module,)}
+    kind = next(kind for kind, classes in kinds.items() if isinstance(layer, classes))
     return {"name": name, "cell": kind, "calls": len(calls), "case": [T, B, layer.input_size, layer.hidden_size]}
 
 

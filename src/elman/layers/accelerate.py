@@ -162,7 +162,8 @@ def _why_not(module: nn.Module) -> str | None:
 
 def _why_not_class(own: type, torch_class: type) -> str | None:
     for base in own.__mro__[: own.__mro__.index(torch_class)]:
-        name = next((name for name in ("__call__", "_call_impl") if name in vars(base)), None)
+        names = ("__call__", "_call_impl", *(["forward"] if issubclass(torch_class, nn.RNNCellBase) else []))
+        name = next((name for name in names if name in vars(base)), None)
         if name is not None:
             return f"its class {base.__name__} has a {name} of its own"
         if "forward" in vars(base) and not _calls_super(vars(base)["forward"]):
