@@ -32,7 +32,7 @@ def test_equations(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("drop_in.py", capsys)
-    assert "lstm: now LSTM(16, 32, bidirectional=True)" in printed
+    assert "lstm: now elman's LSTM(16, 32, bidirectional=True)" in printed
     assert "beyond its end a row is zero: 0.0" in printed
     for what in ("largest difference", "the last step against the whole"):
         found = re.search(rf"{what}: (\S+)", printed)

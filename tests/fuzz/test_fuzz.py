@@ -1,6 +1,7 @@
 """A short round of fuzzing: nothing that is damaged or malformed ends in a traceback, a hang or a crash."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,15 @@ import pytest
 PROGRAM = Path(__file__).with_name("fuzz.py")
 
 
+# A number of attempts, and no time, so that every machine tries the same mutants.
 @pytest.mark.skipif(os.name != "posix", reason="mutants are pipes and links, and memory is measured")
-def test_a_minute_of_fuzzing_finds_nothing() -> None:
+@pytest.mark.parametrize(
+    ("target", "attempts"), [("run_directories", 100), ("data_files", 500), ("engine_calls", 1500)]
+)
+def test_a_short_round_finds_nothing(target: str, attempts: int) -> None:
+    command = [sys.executable, str(PROGRAM), "--target", target, "--attempts", str(attempts), "--seed", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(PROGRAM), "--seconds", "60", "--seed", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run([*command, "--seconds", "240"], capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "attempts in" in done.stdout
+    count = re.search(r"([0-9,]+) attempts in", done.stdout)
+    assert count and int(count[1].replace(",", "")) > 0

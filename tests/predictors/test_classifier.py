@@ -88,7 +88,8 @@ def test_broken_inputs_are_named_and_the_others_answered(run: Path, rising: Path
     assert answered.code == 0
     assert [line.split(": ")[0] for line in answered.out.splitlines()] == ["rows.jsonl:2", str(rising)]
     lines = [line.removeprefix("no answer: ") for line in answered.err.splitlines()]
-    assert [line.split()[0] for line in lines] == [str(wide), str(absent), "rows.jsonl:1"]
+    assert [line.split()[0] for line in lines] == [str(wide), str(absent), "rows.jsonl:1", "1"]
+    assert lines[-1].startswith("1 file: series_columns=series, label_column=label")
     answers = elman("predict", run, wide, absent, rows, rising, "--skip-bad", "--json").out
     answers = json.loads(answers)["predictions"]
     assert ["error" in answer for answer in answers] == [True, True, True, False, False]

@@ -36,7 +36,7 @@ def test_it_beats_the_majority_class(run: Path, tmp_path: Path, trends: Trends) 
         assert metrics["baselines"]["majority class"]["accuracy"] == 0.5
     report = (run / "report.md").read_text()
     assert " sequences a second" in report
-    assert "| majority class | 0.5 |" in report
+    assert "| majority class | 0.5000 |" in report
     assert "- labels: down (24), up (24)" in report
 
 

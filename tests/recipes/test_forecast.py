@@ -175,7 +175,7 @@ def test_weights_that_are_not_finite_are_an_error(run: Path, file: Path, tmp_pat
     name = next(name for name in weights if name.startswith("network."))
     tensors.write(broken / "model.safetensors", {**weights, name: weights[name] * torch.nan}, facts)
     for call in (lambda: use.evaluate(broken), lambda: list(use.load(broken).predict([str(file)]))):
-        with pytest.raises(NonFiniteError, match="gives numbers that are not finite"):
+        with pytest.raises(NonFiniteError, match="has weights that are not finite"):
             call()
 
 

@@ -120,7 +120,7 @@ def test_weights_that_are_not_finite_are_refused(elman: Elman, copy: Path) -> No
     tensors.write(copy / "model.safetensors", weights, facts)
     refused = elman("evaluate", copy, "--json")
     assert (refused.code, refused.out) == (2, "")
-    assert "gives numbers that are not finite" in refused.err
+    assert "has weights that are not finite" in refused.err
 
 
 def test_a_run_without_its_text_evaluates_another(elman: Elman, copy: Path, text: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_model_without_numbers_says_so(elman: Elman, run: Path, tmp_path: Path
     for command in (["evaluate", broken], ["predict", broken, "a cat", "a dog"]):
         refused = elman(*command)
         assert refused.code == 2
-        assert "gives numbers that are not finite" in refused.err
+        assert "has weights that are not finite" in refused.err
 
 
 @pytest.mark.parametrize("name", ["scale.json", "seen.npy", "vocabulary.json", "validation.values.npy"])
