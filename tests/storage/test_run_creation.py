@@ -153,8 +153,12 @@ def test_a_signal_in_the_preparation_leaves_nothing_half(tmp_path: Path, name: s
     number, staging = getattr(signal, name), tmp_path / ".run.unfinished"
     child = os.fork()
     if child == 0:
-        make(tmp_path / "run", lambda folder: os.kill(os.getpid(), number))
-        os._exit(0)
+        try:
+            if name != "SIGKILL":
+                signal.signal(number, signal.SIG_DFL)  # which nohup ignores
+            make(tmp_path / "run", lambda folder: os.kill(os.getpid(), number))
+        finally:
+            os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
     assert list(tmp_path.iterdir()) == ([staging] if name == "SIGKILL" else [])
     if name == "SIGKILL":
