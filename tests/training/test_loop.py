@@ -225,7 +225,7 @@ def test_a_checkpoint_of_another_model_is_refused(make_task: Any, make_run: Any)
     run = make_run("run")
     train(make_task(), TrainingSettings(steps=2), run)
     other = make_task(model=torch.nn.Linear(3, 3))
-    with pytest.raises(RunError, match="does not fit config.json"):
+    with pytest.raises(RunError, match=r"does not fit config\.json"):
         train(other, TrainingSettings(steps=9), run, resume=True)
 
 

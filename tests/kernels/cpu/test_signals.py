@@ -9,6 +9,8 @@ PROGRAM = """
 import os, signal, threading, time, traceback
 import torch, elman
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+
 def interrupted(call):
     sent = []
     def send():
