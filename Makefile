@@ -22,7 +22,7 @@ help:
 	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    run the engine on several threads under ThreadSanitizer (needs clang and libomp)"
-	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=60 under the sanitizers (needs clang)"
+	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=600 under the sanitizers (needs clang)"
 	@echo "make wheel   build a manylinux wheel and test it in a fresh environment"
 	@echo "make clean   remove the environment and the demo run"
 
@@ -123,7 +123,6 @@ sanitize: $(VENV)/tools
 # Both drivers call the engine below Python. OpenMP's own synchronisation is not instrumented: Archer, which comes with libomp, tells
 # ThreadSanitizer of it. CLANG_FLAGS are for a compiler whose runtime libraries lie elsewhere.
 CLANGXX ?= clang++
-SECONDS ?= 60
 NATIVE := tests/kernels/cpu/native
 NATIVE_FLAGS = -std=c++20 -O1 -g -fopenmp -ffp-contract=off -Isrc/elman/kernels/cpu $(CLANG_FLAGS)
 

@@ -30,6 +30,7 @@ from programs.table import PACKAGES
 from elman.kernels import cpu
 
 ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = "installed"  # a file that an environment gets when it is complete
 INSTALLATION = 300  # seconds that an installation may take
 
 
@@ -98,10 +99,11 @@ def run(package: Package, options: argparse.Namespace, left: float) -> dict[str,
     """Return the result of one package, or the failure."""
     folder = options.environments / package.name
     python = folder / "bin" / "python"
-    if not python.exists():
+    if not (folder / INSTALLED).exists():
         failure = install(package, folder, min(INSTALLATION, left))
         if failure:
             return {"failure": f"not installed: {failure}"}
+        (folder / INSTALLED).touch()
     command = [str(python), str(Path(__file__).with_name("measure.py")), package.name, "--clock", options.clock]
     command += ["--threads", options.threads, "--seconds", options.seconds]
     paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]

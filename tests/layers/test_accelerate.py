@@ -6,6 +6,7 @@ import abc
 import copy
 import io
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -362,3 +363,18 @@ def test_strict_raises_instead_of_going_slow() -> None:
             layer(torch.zeros(5, 2, 3), lengths=[1, 0])
     finally:
         elman.strict(False)
+
+
+def test_containers_that_refuse_changes_or_hold_themselves() -> None:
+    class Frozen(dict[str, Any]):
+        def __setitem__(self, key: str, value: Any) -> None:
+            raise TypeError("frozen")
+
+    model = torch.nn.Module()
+    model.layer = torch.nn.GRU(3, 4)
+    model.options = Frozen(sizes=[3, 4])
+    model.circle = [model.options]
+    model.circle.append(model.circle)
+    elman.accelerate(model)
+    assert isinstance(model.layer, elman.GRU)
+    assert model.options == {"sizes": [3, 4]} and model.circle[1] is model.circle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,7 +145,7 @@ def gluonts_deepar() -> Program:
 
     def fit(accelerate: Accelerate) -> None:
         options = {"max_epochs": 1, "accelerator": "cpu", "callbacks": [callback(pytorch, accelerate)], **QUIET}
-        options["enable_checkpointing"] = True
+        options |= {"enable_checkpointing": True, "default_root_dir": tempfile.mkdtemp()}
         estimator = DeepAREstimator(
             freq="h", prediction_length=24, context_length=72, num_batches_per_epoch=15, trainer_kwargs=options
         )

@@ -115,7 +115,10 @@ _TORCHS = (nn.RNNBase, nn.RNNCellBase)
 _KINDS = (*_TORCHS, Recurrent)
 
 
-def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
+def _held(name: str, value: Any, above: tuple[int, ...] = ()) -> Iterator[tuple[str, nn.Module]]:
+    if id(value) in above:  # a container that holds itself
+        return
+    above = (*above, id(value))
     if isinstance(value, MethodType) and isinstance(value.__self__, _TORCHS):
         yield f"{name} (a method)", value.__self__
     elif isinstance(value, nn.Module):
@@ -124,24 +127,29 @@ def _held(name: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
                 yield f"{name}.{inner}" if inner else name, module
     elif isinstance(value, list | tuple):
         for k, item in enumerate(value):
-            yield from _held(f"{name}[{k}]", item)
+            yield from _held(f"{name}[{k}]", item, above)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _held(f"{name}[{key!r}]", item)
+            yield from _held(f"{name}[{key!r}]", item, above)
 
 
-def _with_new_methods(value: Any) -> Any:
-    """Return a value in which the bound methods of recurrent layers are those of their present class."""
+def _with_new_methods(value: Any, above: tuple[int, ...] = ()) -> Any:
+    """Return a value in which the bound methods of recurrent layers are those of their present class.
+
+    A container is written to only where it holds such a method, since some refuse to be changed.
+    """
+    if id(value) in above:
+        return value
+    above = (*above, id(value))
     if isinstance(value, MethodType) and isinstance(value.__self__, _TORCHS):
         method = getattr(value.__self__, value.__func__.__name__, value)
         return method if isinstance(method, MethodType) else value
-    if isinstance(value, list):
-        value[:] = [_with_new_methods(item) for item in value]
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            value[key] = _with_new_methods(item)
+    if isinstance(value, list | dict):
+        for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            if (new := _with_new_methods(item, above)) is not item:
+                value[key] = new
     elif type(value) is tuple:
-        items = tuple([_with_new_methods(item) for item in value])
+        items = tuple([_with_new_methods(item, above) for item in value])
         return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
     return value
 

@@ -198,3 +198,10 @@ def test_the_error_of_an_iterator_comes_through() -> None:
     with pytest.raises(ValueError, match="broken"):
         next(items)
     assert not packing.current_promise()
+
+
+def test_a_promise_may_be_entered_again() -> None:
+    promise = elman.frozen_weights()
+    with promise, promise:
+        assert packing.current_promise()
+    assert not packing.current_promise()

@@ -85,11 +85,7 @@ def files_of(path: Path, suffixes: Sequence[str], *, kind: str) -> list[Path]:
     Raises:
         DataError: a folder cannot be read, or has no such file.
     """
-    try:
-        folder = is_dir(path)
-    except OSError:  # too long a name, a folder that is forbidden
-        folder = False
-    if not folder:
+    if not is_dir(path):
         return [path]
     try:
         files = [file for file in visible_entries(path) if file.suffix.lower() in suffixes]

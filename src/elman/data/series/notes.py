@@ -27,7 +27,7 @@ def time_notes(texts: Iterable[str], form: SeriesSettings, clock: Clock) -> list
 
 
 def placeholder_notes(panel: Panel) -> list[str]:
-    """Return the numbers that look like placeholders of missing values: extreme, repeated, and far from all others."""
+    """Return the numbers that look like placeholders of missing values: extreme, and far from all others."""
     notes = []
     for c, column in enumerate(panel.columns):
         values = np.concatenate([values_TC[:, c] for values_TC in panel.values_of_groups()])

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.speech.utterance import STEP
-
 DECIBELS = 10 / np.log(10)
 """Decibels of a feature that is the natural logarithm of an energy, per unit."""
 
@@ -96,8 +94,3 @@ def _widened(parts: list[Span], size: int, stride: int) -> list[Span]:
         spans.append(Span(max(0, begin - early) // stride * stride, min(size, end + late)))
         before = end
     return spans
-
-
-def seconds_of(steps: int) -> float:
-    """Return the duration of steps of sound, in seconds."""
-    return steps * STEP
