@@ -359,7 +359,7 @@ def test_an_evaluation_in_training_holds_one_batch_of_probabilities(run: Path, m
     expected = recipe.measure(trained.model, validation)
     monkeypatch.setattr(sentence_decoder, "greedy", watched)
     monkeypatch.setattr(sentence_decoder, "in_order", lambda lengths, batch_size: in_order(lengths, batch_size=1))
-    assert recipe.measure(trained.model, validation) == expected
+    assert recipe.measure(trained.model, validation) == pytest.approx(expected, rel=1e-6)  # batches of another size
     assert len(alive) == 6 and max(alive) <= 2
 
 
