@@ -408,3 +408,19 @@ def test_gradients_of_gradients_over_a_carried_state(name: str) -> None:
         results.append([*first, *second, *batched])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_negative_views_are_read_with_their_sign(kind: str) -> None:
+    torch.manual_seed(0)
+    layer, x, h = getattr(elman, kind)(3, 4), torch.randn(5, 2, 3), torch.randn(1, 2, 4)
+    minus_x, minus_h = torch._neg_view(x), torch._neg_view(h)  # what `z.conj().imag` is made of
+    assert minus_x.is_neg() and minus_h.is_neg()
+    state, minus = ((-h, -h), (minus_h, minus_h)) if kind == "LSTM" else (-h, minus_h)
+    torch.testing.assert_close(layer(minus_x, minus)[0], layer(-x, state)[0])
+    d_y = torch.ones(5, 2, 4)
+    given, expected = (torch.autograd.grad(layer(x)[0], layer.weight_hh_l0, d)[0] for d in (torch._neg_view(d_y), -d_y))
+    torch.testing.assert_close(given, expected)
+    with torch.no_grad():
+        layer.step(x[0], state)  # so that the next steps take the quick way
+        torch.testing.assert_close(layer.step(minus_x[0], minus)[0], layer.step(-x[0], state)[0])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call, GradientMask, Gradients, eager_gradients, is_batched
+from elman.kernels.call import Call, GradientMask, Gradients, eager_gradients, is_batched, resolved
 from elman.kernels.eager import Steps
 
 
@@ -57,5 +57,6 @@ class RecurrentFunction(torch.autograd.Function):
         if torch.is_grad_enabled() or any(d is not None and is_batched(d) for d in d_outputs):
             return (None, None, None, None, *eager_gradients(ctx.cell, ctx.reverse, call, need, d_outputs))
         mask = GradientMask(need[0], *need[3:7])
-        gradients = ctx.passes.backward(ctx.cell.kernel, call, ctx.reverse, mask, *ctx.options[1:], *saved, *d_outputs)
+        own = (*ctx.options[1:], *saved, *resolved(d_outputs))
+        gradients = ctx.passes.backward(ctx.cell.kernel, call, ctx.reverse, mask, *own)
         return (None, None, None, None, *(g if n else None for g, n in zip(gradients, need, strict=False)), None, None)

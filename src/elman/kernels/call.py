@@ -102,7 +102,14 @@ def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None
     in_forward_mode = torch.autograd.forward_ad._current_level >= 0
     if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *tensors(state, weights))):
         return "forward-mode differentiation is asked for"
+    if x_TBI.is_neg() or any(t.is_neg() for t in tensors(state, weights)):
+        return "a tensor is a negative view (torch.Tensor.is_neg), whose memory has the other sign"
     return None
+
+
+def resolved(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """Return gradients as their memory has them: a negative view, which `z.conj().imag` is, becomes a tensor."""
+    return [None if d is None else d.resolve_neg() for d in gradients]
 
 
 def is_onnx_export() -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call, GradientMask, eager_gradients, is_batched
+from elman.kernels.call import Call, GradientMask, eager_gradients, is_batched, resolved
 from elman.kernels.cpu import passes
 from elman.kernels.cpu.packing import current_promise, packed_weights
 from elman.kernels.cpu.passes import KINDS
@@ -106,6 +106,7 @@ class StepFunction(torch.autograd.Function):
             gradients = eager_gradients(ctx.cell, False, call, every, (None, d_h, d_c))[: len(need)]
         else:
             mask = GradientMask(need[0], *need[3:7])
+            d_h, d_c = resolved((d_h, d_c))
             results = passes.backward(ctx.cell.kernel, _call(*tensors), False, mask, saved, None, d_h, d_c)
             gradients = [d if n else None for d, n in zip(results, need, strict=False)]
         d_x = gradients[0]

@@ -30,6 +30,11 @@ _tracing_state = torch._C._get_tracing_state
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
+def _is_negative(*given: Any) -> bool:
+    """Whether one of what is given is a negative view, whose memory has the other sign."""
+    return any(isinstance(t, Tensor) and t.is_neg() for t in given)
+
+
 def _is_plain() -> bool:
     """Whether no mode is active, that of gradients included."""
     return not _is_grad_enabled() and is_plain()
@@ -74,7 +79,7 @@ class Stepper:
             hx: (L, B, H), or (L, H), a tuple of two for a cell with two states.
         """
         stack = self._stack  # once: another thread may prepare meanwhile
-        if stack is None or not _is_plain():
+        if stack is None or not _is_plain() or _is_negative(input, *(hx if type(hx) is tuple else (hx,))):
             return None
         return stack.step(parameters, input, hx, _threads(), passes.poison, current_promise())
 
