@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elman.errors import DataError, ElmanError
+from elman.errors import DataError, ElmanError, first_line
 
 PIECE = 1 << 18
 """Bytes read at a time."""
@@ -41,10 +41,8 @@ def read_errors(path: Path | str, should: str, *, hint: str | None = None) -> It
     except ElmanError:
         raise
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(
-            f"{path} cannot be read", should=should, found=str(reason).splitlines()[0][:200], hint=hint
-        ) from error
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise DataError(f"{path} cannot be read", should=should, found=reason, hint=hint) from error
 
 
 def check_expansion(path: Path, expanded: int, compressed: int) -> None:

@@ -39,18 +39,18 @@ def reported(items: Iterable[T], count: int, what: str, size: Callable[[T], int]
 @contextmanager
 def progress_lines(say: Callable[[str], None]) -> Iterator[None]:
     """Call `say` with a line every ten seconds of the evaluations inside the context."""
-    began = said = time.monotonic()
+    began = last_line = time.monotonic()
     before = (0, "")
 
     def listen(done: int, count: int, what: str) -> None:
-        nonlocal began, said, before
+        nonlocal began, last_line, before
         now = time.monotonic()
         if what != before[1] or done < before[0]:
             began = now  # another loop
         before = (done, what)
-        if now - said < PERIOD or not done:
+        if now - last_line < PERIOD or not done:
             return
-        said = now
+        last_line = now
         left = (now - began) / done * max(0, count - done)
         say(f"evaluated {done:,} of {count:,} {what}" + (f", about {left:.0f} s left" if now > began else ""))
 

@@ -102,7 +102,12 @@ def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None
     in_forward_mode = torch.autograd.forward_ad._current_level >= 0
     if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *tensors(state, weights))):
         return "forward-mode differentiation is asked for"
-    if x_TBI.is_neg() or any(t.is_neg() for t in tensors(state, weights)):
+    return refusal_of_negatives(x_TBI, state, weights)
+
+
+def refusal_of_negatives(x: Tensor, state: State, weights: Weights) -> str | None:
+    """Return that a tensor's memory has the other sign, which engines do not know, or None."""
+    if x.is_neg() or any(t.is_neg() for t in tensors(state, weights)):
         return "a tensor is a negative view (torch.Tensor.is_neg), whose memory has the other sign"
     return None
 

@@ -14,7 +14,7 @@ from elman.kernels.dispatch import Stepper, choose
 from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
 from elman.layers.cells import CELLS, DropInCell
-from elman.layers.drop_in import MODES, DropIn, stands_for
+from elman.layers.drop_in import MODES, OWN, DropIn, stands_for
 from elman.layers.recurrent import Recurrent
 
 
@@ -192,7 +192,7 @@ def _why_not_attributes(module: nn.Module, twin: type[DropIn] | type[DropInCell]
         return "its forward was replaced by another"
     bases = (twin, DropInCell) if issubclass(twin, DropInCell) else (twin, DropIn, Recurrent)
     new = {name for base in bases for name in vars(base)} - set(dir(torch_class))
-    new = (new | set(_OWN[:2])) - {"_flat_weights", "_flat_weight_refs"}
+    new = (new | set(OWN[:2])) - {"_flat_weights", "_flat_weight_refs"}
     members = {*vars(module), *module._parameters, *module._buffers, *module._modules}
     classes = type(module).__mro__[: type(module).__mro__.index(torch_class)]
     taken = new & members.union(*map(vars, classes))
@@ -241,10 +241,6 @@ def _why_not_back(module: nn.Module) -> str | None:
     return None
 
 
-# What elman's layers carry beyond torch's.
-_OWN = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
-
-
 def _accelerate(module: nn.Module) -> None:
     own: Any = type(module)
     module.__class__ = accelerated_class(own)
@@ -257,7 +253,7 @@ def _accelerate(module: nn.Module) -> None:
 
 def _decelerate(module: Any) -> None:
     module.__class__ = stands_for(type(module))
-    for name in _OWN:
+    for name in OWN:
         vars(module).pop(name, None)
     if isinstance(module, nn.RNNBase):
         module._init_flat_weights()

@@ -19,6 +19,9 @@ from elman.layers import compilation as compilation  # torch.compile takes the l
 from elman.layers.arguments import check_lengths
 from elman.layers.recurrent import HALF, Recurrent
 
+OWN = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
+"""What elman's layers carry beyond torch's."""
+
 
 class DropInType(type):
     """The class of a class that stands for one of torch.nn's, and is equal to it: `type(layer) == torch.nn.LSTM`.
@@ -129,8 +132,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         original = stands_for(type(self))
         base: Any = self.torch_class if issubclass(original, Recurrent) else original
         layer: nn.RNNBase = base.__new__(base)
-        own = ("cell", "_stepper", "_observer", "variational", "init", "learn_initial_state")
-        layer.__dict__.update({name: value for name, value in vars(self).items() if name not in own})
+        layer.__dict__.update({name: value for name, value in vars(self).items() if name not in OWN})
         layer._init_flat_weights()
         return layer
 

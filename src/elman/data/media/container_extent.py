@@ -110,7 +110,7 @@ def flv_extent(file: BinaryIO, size: int, start: int) -> Extent | None:
     return Extent("tags", int(declared), size - start) if 0 < declared < 1 << 62 else None
 
 
-CONTAINERS: tuple[Callable[[BinaryIO, int, int], Extent | None], ...] = (
+CONTAINER_EXTENTS: tuple[Callable[[BinaryIO, int, int], Extent | None], ...] = (
     box_extent, ebml_extent, avi_extent, asf_extent, flv_extent,
 )  # fmt: skip
 """What reads the extent of a container: (file, its bytes, the offset behind tags) -> extent, or None."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from elman.data.folders import visible_entries
-from elman.data.media.container_extent import CONTAINERS
+from elman.data.media.container_extent import CONTAINER_EXTENTS
 from elman.data.media.extent import SOUNDS, Extent, after_id3
-from elman.errors import DataError, ElmanError
+from elman.errors import DataError, ElmanError, first_line
 from elman.storage.files import absence, exists, is_dir, is_file
 
 EXPORT = "export it again, or remove it"
@@ -52,7 +52,7 @@ def decoding(path: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[None]
         raise DataError(
             f"{path} cannot be read as {kind}",
             should="a complete file" if known else f"a file with the suffix {', '.join(suffixes)}",
-            found=(str(error).strip() or type(error).__name__).splitlines()[0][:200],
+            found=first_line(error),
             hint=EXPORT if known else f"name {kind}, or remove it",
         ) from error
 
@@ -67,7 +67,7 @@ def check_whole(path: Path, file: BinaryIO) -> Extent | None:
         DataError: the file is truncated.
     """
     size, start = path.stat().st_size, after_id3(file)
-    extents = (extent_of(file, size, start) for extent_of in (*SOUNDS, *CONTAINERS))
+    extents = (extent_of(file, size, start) for extent_of in (*SOUNDS, *CONTAINER_EXTENTS))
     extent = next((extent for extent in extents if extent is not None), None)
     file.seek(0)
     if extent is None or extent.declared is None or extent.declared <= extent.held:

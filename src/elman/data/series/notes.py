@@ -26,6 +26,11 @@ def time_notes(texts: Iterable[str], form: SeriesSettings, clock: Clock) -> list
     return notes
 
 
+def times(count: int) -> str:
+    """Return how often something occurs."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def placeholder_notes(panel: Panel) -> list[str]:
     """Return the numbers that look like placeholders of missing values: extreme, and far from all others."""
     notes = []
@@ -38,7 +43,7 @@ def placeholder_notes(panel: Panel) -> list[str]:
             digits = f"{numbers[n]:.15g}"
             if alone and (PLACEHOLDER.fullmatch(digits) or abs(numbers[n]) >= 1e20 > abs(numbers[neighbour])):
                 notes.append(
-                    f"{digits} stands {counts[n]} times in {column} and is read as a number; "
+                    f"{digits} stands {times(counts[n])} in {column} and is read as a number; "
                     f"--set missing_values={digits} if it means that a value is missing"
                 )
     return notes

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.kernels.call import Call, GradientMask, eager_gradients, is_batched, resolved
+from elman.kernels.call import Call, GradientMask, eager_gradients, is_batched, refusal_of_negatives, resolved
 from elman.kernels.cpu import passes
 from elman.kernels.cpu.packing import current_promise, packed_weights
 from elman.kernels.cpu.passes import KINDS
@@ -42,9 +42,7 @@ def refusal(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> str | 
         return MODE
     if not _engine.alike(x_BI, *state, *weights[:4]):
         return "the tensors are not all float32 or all float64, on the CPU"
-    if x_BI.is_neg() or any(s.is_neg() for s in state):
-        return "a tensor is a view whose numbers are to be negated"
-    return None
+    return refusal_of_negatives(x_BI, state, weights)
 
 
 def is_slower(gates: int, rows: int, numbers: int, differentiate: bool) -> bool:

@@ -30,9 +30,19 @@ _tracing_state = torch._C._get_tracing_state
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
-def _is_negative(*given: Any) -> bool:
-    """Whether one of what is given is a negative view, whose memory has the other sign."""
-    return any(isinstance(t, Tensor) and t.is_neg() for t in given)
+def _is_negative(input: Any, hx: Any) -> bool:
+    """Whether a tensor is a negative view, whose memory has the other sign, or something is no tensor."""
+    try:
+        if _is_neg(input):
+            return True
+        if type(hx) is tuple:
+            return any(map(_is_neg, hx))
+        return hx is not None and _is_neg(hx)
+    except TypeError:
+        return True
+
+
+_is_neg = Tensor.is_neg
 
 
 def _is_plain() -> bool:
@@ -79,7 +89,7 @@ class Stepper:
             hx: (L, B, H), or (L, H), a tuple of two for a cell with two states.
         """
         stack = self._stack  # once: another thread may prepare meanwhile
-        if stack is None or not _is_plain() or _is_negative(input, *(hx if type(hx) is tuple else (hx,))):
+        if stack is None or not _is_plain() or _is_negative(input, hx):
             return None
         return stack.step(parameters, input, hx, _threads(), passes.poison, current_promise())
 
