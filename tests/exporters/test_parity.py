@@ -50,7 +50,7 @@ def test_a_report_names_its_worst_row() -> None:
 def test_a_report_is_a_table_and_json() -> None:
     row = compare("y", "random", [1.0], [1.0], 1e-5)
     lines = report(row).table().splitlines()
-    assert lines[0].split() == ["compared", "inputs", "numbers", "absolute", "relative", "bound"]
+    assert lines[0].split() == ["compared", "inputs", "numbers", "absolute", "relative", "bound", "worst", "input"]
     assert lines[1].endswith("passed") and "1.5 us" in lines[4] and lines[-1] == "Hm."
     content = report(row).as_dict()
     assert content["passed"] and content["rows"][0]["passed"] and content["times"][1]["original_microseconds"] is None

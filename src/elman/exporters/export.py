@@ -20,7 +20,9 @@ from elman.settings import Settings
 from elman.storage.files import write_json
 from elman.storage.run_creation import created_folder
 
-TARGETS: dict[str, str] = {}
+TARGETS: dict[str, str] = {
+    "onnx": "elman.exporters.onnx.target",
+}
 """The one list of targets: a name, and the module with its `TARGET`."""
 
 

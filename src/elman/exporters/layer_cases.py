@@ -26,6 +26,8 @@ class LayerCase:
         state: the state before the first step, one (L*D, B, P or H) array each; None for the layer's initial state.
         lengths: (B,) int32, or None where all sequences have T steps.
         resets: (T, B) booleans, or None.
+        rounding: the factor by which rounding differs more than for inputs around 1: sums of large numbers that happen
+            to be near 0 are where a gate is steep.
     """
 
     title: str
@@ -33,6 +35,7 @@ class LayerCase:
     state: tuple[Array, ...] | None = None
     lengths: Array | None = None
     resets: Array | None = None
+    rounding: float = 1.0
 
     def states(self, stack: LayerStack) -> tuple[Array, ...]:
         """Return the state before the first step."""
@@ -62,7 +65,7 @@ def layer_cases(stack: LayerStack, *, lengths: bool = False, resets: bool = Fals
         LayerCase("random from the initial state, T = 33, B = 1", normal(33, 1, I)),
         LayerCase("random, T = 1, B = 2", normal(1, 2, I), state(2)),
         LayerCase("zeros, T = 5, B = 3", np.zeros((5, 3, I), stack.dtype)),
-        LayerCase("large (1000), T = 6, B = 2", normal(6, 2, I, scale=1000), state(2, 3.0)),
+        LayerCase("large (1000), T = 6, B = 2", normal(6, 2, I, scale=1000), state(2, 3.0), rounding=100.0),
         LayerCase("small (1e-30), T = 6, B = 2", normal(6, 2, I, scale=1e-30), state(2, 1e-30)),
     ]
     if lengths:

@@ -26,7 +26,7 @@ class ParityRow:
         inputs: which inputs, such as "random, T = 7, B = 3".
         numbers: how many numbers were compared.
         absolute: the largest absolute difference.
-        relative: the largest difference of a number divided by the larger of 1 and its own size.
+        relative: the largest absolute difference, divided by the size of the largest number where that is above 1.
         bound: the largest `relative` that passes.
     """
 
@@ -95,9 +95,10 @@ class ParityReport:
         }
 
     def table(self) -> str:
-        """Return the report as a table for a terminal."""
-        header = ("compared", "inputs", "numbers", "absolute", "relative", "bound", "")
-        lines = [header, *(_cells(row) for row in self.rows)]
+        """Return the report as a table for a terminal: for each output the inputs of its worst row."""
+        header = ("compared", "inputs", "numbers", "absolute", "relative", "bound", "worst input", "")
+        outputs = dict.fromkeys(row.compared for row in self.rows)
+        lines = [header, *(_cells([row for row in self.rows if row.compared == name]) for name in outputs)]
         text = _aligned(lines)
         if self.times:
             times = [("time per step", "export", "original"), *(_time_cells(each) for each in self.times)]
@@ -115,7 +116,7 @@ class ParityReport:
         failures = [row for row in self.rows if not row.passed]
         if not failures:
             raise ExportError(f"nothing of the export to {self.target} was compared", should="at least one comparison")
-        worst = max(failures, key=lambda row: math.inf if math.isnan(row.relative) else row.relative / row.bound)
+        worst = _worst(failures)
         raise ExportError(
             f"the export to {self.target} computes other numbers than the original, and was removed",
             should=f"a relative difference of at most {worst.bound:.1e}",
@@ -142,12 +143,11 @@ def compare(compared: str, inputs: str, original: ArrayLike, export: ArrayLike, 
         return ParityRow(f"{compared}: {actual.shape}, not {expected.shape}", inputs, 0, math.inf, math.inf, bound)
     same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
     with np.errstate(invalid="ignore", over="ignore"):
-        absolute = np.where(same, 0.0, np.abs(expected - actual))
-        relative = np.where(same, 0.0, absolute / np.maximum(1.0, np.abs(expected)))
-    odd = ~same & ~(np.isfinite(expected) & np.isfinite(actual))
-    absolute[odd] = relative[odd] = math.inf
-    largest = [float(each.max(initial=0.0)) for each in (absolute, relative)]
-    return ParityRow(compared, inputs, expected.size, largest[0], largest[1], bound)
+        differences = np.where(same, 0.0, np.abs(expected - actual))
+    differences[~same & ~(np.isfinite(expected) & np.isfinite(actual))] = math.inf
+    absolute = float(differences.max(initial=0.0))
+    size = float(np.abs(expected[np.isfinite(expected)]).max(initial=1.0))
+    return ParityRow(compared, inputs, expected.size, absolute, absolute / size, bound)
 
 
 def microseconds(run: Callable[[], Any], *, seconds: float = 0.1) -> float:
@@ -167,9 +167,15 @@ def _is_odd(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _cells(row: ParityRow) -> tuple[str, ...]:
-    numbers = (f"{value:.1e}" for value in (row.absolute, row.relative, row.bound))
-    return (row.compared, row.inputs, f"{row.numbers:,}", *numbers, "passed" if row.passed else "FAILED")
+def _worst(rows: list[ParityRow]) -> ParityRow:
+    return max(rows, key=lambda row: row.relative / max(row.bound, 1e-300))
+
+
+def _cells(rows: list[ParityRow]) -> tuple[str, ...]:
+    worst = _worst(rows)
+    differences = (f"{value:.1e}" for value in (max(row.absolute for row in rows), worst.relative, worst.bound))
+    numbers, state = f"{sum(row.numbers for row in rows):,}", "passed" if worst.passed else "FAILED"
+    return (worst.compared, f"{len(rows):,}", numbers, *differences, worst.inputs, state)
 
 
 def _time_cells(each: ParityTime) -> tuple[str, ...]:
@@ -179,7 +185,7 @@ def _time_cells(each: ParityTime) -> tuple[str, ...]:
 
 def _aligned(lines: list[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numeric = {"numbers", "absolute", "relative", "bound", "export", "original"}
+    numeric = {"inputs", "numbers", "absolute", "relative", "bound", "export", "original"}
     right = [name in numeric for name in lines[0]]
     rows = []
     for line in lines:
