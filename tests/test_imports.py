@@ -40,11 +40,12 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
+    "exporters": {"kernels", "layers", "predictors", "recipes", "storage"},
     "integrations": {"layers"},
-    "cli": {"recipes", "inspection", "storage"},
+    "cli": {"exporters", "recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
-    "__init__": {"kernels", "layers", "recipes"},
+    "__init__": {"exporters", "kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
@@ -65,6 +66,7 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
+    "exporters": {"numpy", "torch"},
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "cli": {"typer", "rich"},
     "testing": {"torch"},
