@@ -99,7 +99,7 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
         raise NotImplementedError
 
     def _forward_direct(self, input: Tensor, hx: Any) -> Any:
-        """Run torch's operator, without its `forward` where the call is a usual one, which saves a microsecond or two."""
+        """Run torch's operator; without its `forward` where the call is a usual one, which saves two microseconds."""
         if _is_compiling() or input.dim() != 2 or not self._has_usual(hx):
             return self.torch_class.forward(self, input, hx)
         parameters = self._parameters
