@@ -11,6 +11,7 @@ from elman.errors import extra
 from elman.exporters.parity import ParityReport
 from elman.exporters.stack import stack_of
 from elman.exporters.target import Target
+from elman.predictors.base import Predictor
 from elman.settings import Settings, setting
 from elman.storage.files import write_bytes, write_json
 
@@ -44,4 +45,11 @@ def write_layer(layer: nn.Module, folder: Path, options: OnnxOptions) -> ParityR
     return ParityReport("onnx", options.precision, tuple(rows), tuple(times), tuple(content["remarks"]))
 
 
-TARGET = Target("onnx", OnnxOptions, layer=write_layer)
+def write_run(predictor: Predictor, folder: Path, options: OnnxOptions) -> ParityReport:
+    """Write a whole application: graphs, vocabulary and labels, `manifest.json` and `predict.py`."""
+    with extra("export", "the export to ONNX"):
+        from elman.exporters.applications import run
+    return run.write_run(predictor, folder, options.precision)
+
+
+TARGET = Target("onnx", OnnxOptions, layer=write_layer, run=write_run)

@@ -1,0 +1,107 @@
+"""Modules as operators of ONNX: a function for each, which adds it to a graph and returns the name of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from torch import Tensor, nn
+
+from elman.exporters.applications.application import inlined
+from elman.exporters.onnx.graph import Graph, value
+from elman.exporters.onnx.layers import step_graph, whole_graph
+from elman.exporters.stack import Array, LayerStack, stack_of
+from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
+
+
+def array(tensor: Tensor) -> Array:
+    """Return a tensor as an array."""
+    result: Array = tensor.detach().cpu().numpy()
+    return result
+
+
+def linear(graph: Graph, module: nn.Linear, x: str) -> str:
+    """Return W x + b."""
+    return affine(graph, x, array(module.weight), None if module.bias is None else array(module.bias))
+
+
+def affine(graph: Graph, x: str, weight: Array, bias: Array | None = None) -> str:
+    """Return x W^T + b, for a weight (outputs, inputs)."""
+    y = graph.add("MatMul", x, graph.weight("weight", weight.T, 1))
+    return y if bias is None else graph.add("Add", y, graph.weight("bias", bias))
+
+
+def embedding(graph: Graph, weight: Tensor, ids: str, *, zero_beyond: bool = False) -> str:
+    """Return the vectors of token ids; with `zero_beyond` that of an id beyond the symbols is zero."""
+    table = array(weight)
+    if zero_beyond:
+        ids = graph.add("Min", ids, graph.constant(len(table)))
+        table = np.concatenate([table, np.zeros_like(table[:1])])
+    return graph.add("Gather", graph.weight("embedding", table), ids, axis=0)
+
+
+def states_of(stack: LayerStack, prefix: str = "", ending: str = "") -> dict[str, tuple[int | str, ...]]:
+    """Return the names and shapes (L*D, B, H) of the states of recurrent layers."""
+    count = len(stack.layers) * stack.num_directions
+    sizes = zip(stack.states, stack.state_sizes, strict=True)
+    return {f"{prefix}{name}{ending}": (count, "B", size) for name, size in sizes}
+
+
+def state_inputs(stack: LayerStack, prefix: str = "") -> list[onnx.ValueInfoProto]:
+    """Return the descriptions of the states as inputs of a graph."""
+    return [value(name, shape) for name, shape in states_of(stack, prefix).items()]
+
+
+def initial_states(graph: Graph, stack: LayerStack, batch: str) -> list[str]:
+    """Return the states before the first step of B sequences; `batch` is B, (1,)."""
+    count = len(stack.layers) * stack.num_directions
+    states = []
+    for rows in stack.initial_states(1):
+        shape = graph.add("Concat", graph.constant([count]), batch, graph.constant([rows.shape[2]]), axis=0)
+        states.append(graph.add("Expand", graph.constant(rows, np.float32), shape))
+    return states
+
+
+def size(graph: Graph, x: str, axis: int) -> str:
+    """Return the size of an axis, (1,)."""
+    return graph.add("Shape", x, start=axis, end=axis + 1)
+
+
+def recurrent(
+    graph: Graph, layer: nn.Module, x_TBI: str, states: Sequence[str] | None = None, lengths: str | None = None
+) -> tuple[str, list[str]]:
+    """Return the outputs (T, B, F) and the states after the last step; `states` of None are the initial ones."""
+    stack = stack_of(layer)
+    whole = whole_graph(stack, lengths=lengths is not None, precision=graph.precision)
+    before = initial_states(graph, stack, size(graph, x_TBI, 1)) if states is None else states
+    feeds = {"x": x_TBI, **({} if lengths is None else {"lengths": lengths})}
+    y, *after = inlined(graph, whole, {**feeds, **dict(zip(stack.states, before, strict=True))})
+    return y, after
+
+
+def recurrent_step(graph: Graph, layer: nn.Module, x_BI: str, states: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the output (B, F) and the states after one step."""
+    stack = stack_of(layer)
+    step = step_graph(stack, precision=graph.precision)
+    y, *after = inlined(graph, step, {"x": x_BI, **dict(zip(stack.states, states, strict=True))})
+    return y, after
+
+
+def softmax_logits(graph: Graph, module: FullSoftmax | AdaptiveSoftmax, s: str) -> str:
+    """Return the logits of all symbols, (..., V), as `module.logits` does."""
+    if isinstance(module, FullSoftmax):
+        tied: list[Any] = module._tied
+        return affine(graph, s, array(tied[0].weight if tied else module.weight), array(module.bias))
+    softmax: Any = module.softmax
+    head = graph.add("LogSoftmax", linear(graph, softmax.head, s), axis=-1)
+    clusters = softmax.n_clusters
+    first, *rest = graph.add_several(
+        "Split", [head, graph.constant([softmax.shortlist_size, *[1] * clusters])], 1 + clusters, axis=-1
+    )
+    tails = []
+    for cluster_log_p, tail in zip(rest, softmax.tail, strict=True):
+        y = linear(graph, tail[1], linear(graph, tail[0], s))
+        tails.append(graph.add("Add", graph.add("LogSoftmax", y, axis=-1), cluster_log_p))
+    return graph.add("Concat", first, *tails, axis=-1)
