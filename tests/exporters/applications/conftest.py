@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-BLOCKED = '''
+BLOCKED = """
 import sys
 
 class Blocked:
@@ -19,7 +19,7 @@ class Blocked:
             raise ImportError(f"{name} is blocked: the program must run without it")
 
 sys.meta_path.insert(0, Blocked())
-'''
+"""
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +32,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     def run(folder: Path, *arguments: object, stdin: bytes = b"", code: int = 0, lines: bool = True) -> Any:
         command = [sys.executable, str(folder / "predict.py"), *map(str, arguments)]
         done = subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=120, check=False)
-        assert done.returncode == code, done.stderr.decode()
+        assert done.returncode == code, (done.stdout + done.stderr).decode()
         if code:
-            return done.stderr.decode()
+            return (done.stdout + done.stderr).decode()
         text = done.stdout.decode()
         return [json.loads(line) for line in text.splitlines()] if lines else text
 

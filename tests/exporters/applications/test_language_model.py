@@ -1,6 +1,5 @@
 """The export of a language model: predict.py writes what `elman generate` writes at temperature 0."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import elman
 from elman.recipes.language_model import LanguageModelling
 from elman.recipes.run import start
 
-PROMPTS = ["", "a", "the ", "ab ba", "é", "ω and 語", "\t", " ", "the unknown ☃ sign", "x" * 200, "two  spaces", "<unk> <eos>"]
+PROMPTS = ["", "a", "the ", "ab ba", "é", "ω and 語", "\t", " ", "the ☃ sign", "x" * 200, "two  spaces", "<unk> <eos>"]
+PROMPTS += ["ein", "Öl", "paar ein", "ein  ", "\u0301", "\N{GRINNING FACE}", "ein\u00a0Öl", "E", "ß"]
 
 
 def expected(run: Path, prompts: list[str], length: int) -> list[str]:
@@ -33,7 +33,7 @@ def test_the_program_writes_the_same_text(
     language_text: Path, language_settings: dict[str, Any], tmp_path: Path, settings: dict[str, Any],
     program: Callable[..., Any],
 ) -> None:  # fmt: skip
-    run = start(LanguageModelling, [language_text], {**language_settings, **settings, "steps": 6}, tmp_path / "r")
+    start(LanguageModelling, [language_text], {**language_settings, **settings, "steps": 6}, tmp_path / "r")
     written = elman.export(tmp_path / "r", tmp_path / "app")
     assert {"whole.onnx", "step.onnx", "manifest.json", "predict.py", "parity.json"} <= set(written.files)
     stdin = "".join(f"{prompt}\n" for prompt in PROMPTS).encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from onnx import compose
 
-import elman
+from elman import __version__
 from elman.errors import RunError
 from elman.exporters.onnx.graph import Graph, value
 from elman.exporters.onnx.manifest import FILE, FORMAT, graph_manifest
@@ -59,7 +59,8 @@ class Comparison:
         """Return how many texts or labels of predict.py differ; rounded weights may well write others."""
         differ = [a != b for a, b in zip(original, export, strict=True)]
         bound = 0.0 if self.precision == "float32" else float(len(differ))
-        return [compare(f"texts of {PROGRAM} that differ", inputs, [0.0] * len(differ), differ, bound)] if differ else []
+        row = compare(f"texts of {PROGRAM} that differ", inputs, [0.0] * len(differ), differ, bound)
+        return [row] if differ else []
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ class Application:
         requires = ("numpy", "onnxruntime", *self.requires)
         write_bytes(folder / "requirements.txt", "".join(f"{name}\n" for name in requires).encode())
         graphs = {name: graph_manifest(folder / f"{name}.onnx") for name in self.graphs}
-        for graph in graphs.values():
-            for each in (*graph["inputs"], *graph["outputs"]):
+        for described in graphs.values():
+            for each in (*described["inputs"], *described["outputs"]):
                 each["unit"] = self.units[each["name"]]
         write_json(folder / FILE, {
             "format": FORMAT,
-            "elman": elman.__version__,
+            "elman": __version__,
             "target": "onnx",
             "opset": OPSET,
             "precision": precision,
@@ -158,6 +159,25 @@ def inlined(graph: Graph, model: onnx.ModelProto, inputs: Mapping[str, str]) -> 
     graph.nodes += renamed.node
     graph.initializers += renamed.initializer
     return [each.name for each in renamed.output]
+
+
+def finished(
+    graph: Graph, name: str, inputs: Sequence[onnx.ValueInfoProto], results: Sequence[onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """Return the model of a graph, without the constants that no node reads."""
+    read = _read_by(graph.nodes)
+    graph.initializers = [each for each in graph.initializers if each.name in read]
+    return graph.model(name, inputs, results, OPSET)
+
+
+def _read_by(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    read: set[str] = set()
+    for node in nodes:
+        read.update(node.input)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                read |= _read_by(attribute.g.node) | {each.name for each in attribute.g.output}
+    return read
 
 
 def outputs(graph: Graph, described: Mapping[str, tuple[str, Sequence[int | str]]]) -> list[onnx.ValueInfoProto]:

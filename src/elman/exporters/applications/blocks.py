@@ -105,3 +105,41 @@ def softmax_logits(graph: Graph, module: FullSoftmax | AdaptiveSoftmax, s: str) 
         y = linear(graph, tail[1], linear(graph, tail[0], s))
         tails.append(graph.add("Add", graph.add("LogSoftmax", y, axis=-1), cluster_log_p))
     return graph.add("Concat", first, *tails, axis=-1)
+
+
+def existing_steps(graph: Graph, x_TB: str, lengths_B: str) -> str:
+    """Return booleans (T, B), true for the steps within the lengths, (B,) int32."""
+    T = graph.add("Squeeze", size(graph, x_TB, 0), graph.constant([0]))
+    steps_T = graph.add("Range", graph.constant(0), T, graph.constant(1))
+    steps_T1 = graph.add("Unsqueeze", steps_T, graph.constant([1]))
+    return graph.add("Less", steps_T1, graph.add("Cast", lengths_B, to=onnx.TensorProto.INT64))
+
+
+def last_output(graph: Graph, states: Sequence[str], directions: int) -> str:
+    """Return the output of the last layer at the last step, (B, D*H), from the states of layers with D directions."""
+    axis = graph.constant([0])
+    last = graph.add("Slice", states[0], graph.constant([-directions]), graph.constant([np.iinfo(np.int64).max]), axis)
+    if directions == 1:
+        return graph.add("Squeeze", last, axis)
+    parts = graph.add_several("Split", [last, graph.constant([1] * directions)], directions, axis=0)
+    return graph.add("Concat", *[graph.add("Squeeze", part, axis) for part in parts], axis=1)
+
+
+def unsqueezed(graph: Graph, x: str, axis: int) -> str:
+    """Return x with an axis of size 1."""
+    return graph.add("Unsqueeze", x, graph.constant([axis]))
+
+
+def floats(graph: Graph, x: str) -> str:
+    """Return x as float32."""
+    return graph.add("Cast", x, to=onnx.TensorProto.FLOAT)
+
+
+def scalar(graph: Graph, number: float) -> str:
+    """Return a constant in float32."""
+    return graph.constant(number, np.float32)
+
+
+def positive_length(graph: Graph, lengths_B: str) -> str:
+    """Return the lengths, at least 1, as float32 (B, 1)."""
+    return unsqueezed(graph, graph.add("Max", floats(graph, lengths_B), scalar(graph, 1)), 1)

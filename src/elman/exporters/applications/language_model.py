@@ -10,10 +10,10 @@ import torch
 
 from elman.exporters.applications.application import (
     NO_DATA,
-    OPSET,
     VALIDATION_INPUTS,
     Application,
     Comparison,
+    finished,
     outputs,
     validation_data,
 )
@@ -49,10 +49,10 @@ def application(predictor: LanguageModelPredictor, precision: str) -> Applicatio
     units = {
         "x": f"token ids from 0 to {len(vocabulary) - 1}; a larger one is an unknown symbol",
         "y": "logits of the next symbol: unnormalised log-probabilities",
-        **{name: "state before" for name in states_of(stack)},
-        **{name: "state after" for name in states_of(stack, ending="_n")},
+        **dict.fromkeys(states_of(stack), "state before"),
+        **dict.fromkeys(states_of(stack, ending="_n"), "state after"),
     }
-    graphs = {"whole": _graph(model, stack, precision, whole=True), "step": _graph(model, stack, precision, whole=False)}
+    graphs = {name: _graph(model, stack, precision, whole=name == "whole") for name in ("whole", "step")}
     return Application(
         "language_model",
         graphs,
@@ -78,13 +78,16 @@ def _graph(model: Any, stack: LayerStack, precision: str, *, whole: bool) -> onn
     s, after = step(graph, model.recurrent, e, stack.states)
     axes: tuple[int | str, ...] = ("T", "B") if whole else ("B",)
     described = {"y": (softmax_logits(graph, model.output, s), (*axes, model.embedding.num_embeddings))}
-    described |= dict(zip(states_of(stack, ending="_n"), zip(after, states_of(stack).values(), strict=True), strict=True))
+    shapes = states_of(stack, ending="_n").items()
+    described |= {name: (state, shape) for (name, shape), state in zip(shapes, after, strict=True)}
     results = outputs(graph, described)
     inputs = [value("x", axes, "int64"), *state_inputs(stack)]
-    return graph.model("whole" if whole else "step", inputs, results, OPSET)
+    return finished(graph, "whole" if whole else "step", inputs, results)
 
 
-def _compare(predictor: LanguageModelPredictor, stack: LayerStack, data: Any, comparison: Comparison) -> list[ParityRow]:
+def _compare(
+    predictor: LanguageModelPredictor, stack: LayerStack, data: Any, comparison: Comparison
+) -> list[ParityRow]:
     """Compare logits and states of both graphs, and the texts of the program."""
     vocabulary = predictor.vocabulary
     whole, step = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("whole", "step"))
@@ -111,7 +114,7 @@ def _compare(predictor: LanguageModelPredictor, stack: LayerStack, data: Any, co
             states = dict(zip(states, steps, strict=True))
             y_BV.append(logits_BV)
         rows.append(comparison.numbers("y of step.onnx", title, originals[0].numpy(), np.stack(y_BV)))
-    program = comparison.program.LanguageModel(comparison.folder)
+    program = comparison.program.TextGenerator(comparison.folder)
     pieces = ["".join(predictor.generate(each, length=STEPS, temperature=0)) for each in prompts]
     texts = [program.generate(each, STEPS) for each in prompts]
     return [*rows, *comparison.texts("prompts", pieces, texts)]

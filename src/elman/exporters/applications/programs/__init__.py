@@ -1,1 +1,1 @@
-"""The programs of exported applications. Each is copied as `predict.py`; they share nothing and import nothing of ours."""
+"""Programs of exported applications: each is copied as `predict.py`, shares nothing, and imports nothing of ours."""

@@ -1,5 +1,6 @@
-"""Text by a trained language model, which is in the folder of this program. It needs numpy and onnxruntime, and for
-byte pairs tokenizers.
+"""Text by a trained language model.
+
+The model is in the folder of this program, which needs numpy and onnxruntime, and for byte pairs tokenizers.
 
     python predict.py "Once upon a time" --length 200
 
@@ -17,7 +18,7 @@ import numpy as np
 import onnxruntime
 
 
-class LanguageModel:
+class TextGenerator:
     """The graphs and the vocabulary of a folder."""
 
     def __init__(self, folder):
@@ -65,7 +66,7 @@ class LanguageModel:
         """Return the logits of the next symbol, (V,), and the states after one more symbol."""
         feeds = {"x": np.array([number], np.int64), **states}
         logits, *after = self.step.run(None, feeds)
-        return logits[0], dict(zip(states, after))
+        return logits[0], dict(zip(states, after, strict=True))
 
     def generate(self, prompt, length=300, temperature=0.0, seed=None):
         """Return the text that continues a prompt."""
@@ -95,7 +96,7 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.0, help="0: the most probable symbol each time")
     parser.add_argument("--seed", type=int, help="the same seed gives the same text")
     arguments = parser.parse_args()
-    model = LanguageModel(Path(__file__).parent)
+    model = TextGenerator(Path(__file__).parent)
     options = arguments.length, arguments.temperature, arguments.seed
     try:
         if arguments.prompt != "-":
