@@ -67,7 +67,10 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
-    "exporters": {"numpy", "torch", "onnx", "onnxruntime", "tokenizers", "PIL", "soundfile", "scipy", "av"},
+    "exporters": {
+        *("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
+        *("tokenizers", "PIL", "soundfile", "scipy", "av"),  # of the programs of exported applications
+    },
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "explorer": {"numpy", "torch"},
     "cli": {"typer", "rich"},

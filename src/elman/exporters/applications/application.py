@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import compose
 
 from elman import __version__
 from elman.errors import RunError
-from elman.exporters.onnx.graph import Graph, value
+from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.manifest import FILE, FORMAT, graph_manifest
 from elman.exporters.onnx.runtime import BOUNDS
 from elman.exporters.parity import ParityReport, ParityRow, compare
@@ -144,25 +143,8 @@ def _identity(predictor: Predictor) -> dict[str, Any]:
     return {"name": run.path.absolute().name, "weights": weights, "data": run.config["data"].get("fingerprint")}
 
 
-def inlined(graph: Graph, model: onnx.ModelProto, inputs: Mapping[str, str]) -> list[str]:
-    """Add all nodes of a model to a graph, and return the names of its outputs.
-
-    Args:
-        graph: where they are added.
-        model: whose names get a prefix.
-        inputs: the value for each input of the model.
-    """
-    prefix = graph.name("part") + "_"
-    renamed = compose.add_prefix(model, prefix).graph
-    for name, given in inputs.items():
-        graph.add("Identity", given, output=prefix + name)
-    graph.nodes += renamed.node
-    graph.initializers += renamed.initializer
-    return [each.name for each in renamed.output]
-
-
 def finished(
-    graph: Graph, name: str, inputs: Sequence[onnx.ValueInfoProto], results: Sequence[onnx.ValueInfoProto]
+    graph: GraphBuilder, name: str, inputs: Sequence[onnx.ValueInfoProto], results: Sequence[onnx.ValueInfoProto]
 ) -> onnx.ModelProto:
     """Return the model of a graph, without the constants that no node reads."""
     read = _read_by(graph.nodes)
@@ -180,7 +162,7 @@ def _read_by(nodes: Iterable[onnx.NodeProto]) -> set[str]:
     return read
 
 
-def outputs(graph: Graph, described: Mapping[str, tuple[str, Sequence[int | str]]]) -> list[onnx.ValueInfoProto]:
+def outputs(graph: GraphBuilder, described: Mapping[str, tuple[str, Sequence[int | str]]]) -> list[onnx.ValueInfoProto]:
     """Name outputs of a graph, and return their descriptions: by name the value and the shape."""
     for name, (result, _) in described.items():
         graph.add("Identity", result, output=name)

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from torch import Tensor, nn
 
-from elman.exporters.applications.application import inlined
-from elman.exporters.onnx.graph import Graph, value
+from elman.exporters.onnx import own_cell
+from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.layers import step_graph, whole_graph
-from elman.exporters.stack import Array, LayerStack, stack_of
+from elman.exporters.stack import OWN, Array, LayerStack, stack_of
 from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
 
 
@@ -22,18 +22,18 @@ def array(tensor: Tensor) -> Array:
     return result
 
 
-def linear(graph: Graph, module: nn.Linear, x: str) -> str:
+def linear(graph: GraphBuilder, module: nn.Linear, x: str) -> str:
     """Return W x + b."""
     return affine(graph, x, array(module.weight), None if module.bias is None else array(module.bias))
 
 
-def affine(graph: Graph, x: str, weight: Array, bias: Array | None = None) -> str:
+def affine(graph: GraphBuilder, x: str, weight: Array, bias: Array | None = None) -> str:
     """Return x W^T + b, for a weight (outputs, inputs)."""
     y = graph.add("MatMul", x, graph.weight("weight", weight.T, 1))
     return y if bias is None else graph.add("Add", y, graph.weight("bias", bias))
 
 
-def embedding(graph: Graph, weight: Tensor, ids: str, *, zero_beyond: bool = False) -> str:
+def embedding(graph: GraphBuilder, weight: Tensor, ids: str, *, zero_beyond: bool = False) -> str:
     """Return the vectors of token ids; with `zero_beyond` that of an id beyond the symbols is zero."""
     table = array(weight)
     if zero_beyond:
@@ -54,7 +54,7 @@ def state_inputs(stack: LayerStack, prefix: str = "") -> list[onnx.ValueInfoProt
     return [value(name, shape) for name, shape in states_of(stack, prefix).items()]
 
 
-def initial_states(graph: Graph, stack: LayerStack, batch: str) -> list[str]:
+def initial_states(graph: GraphBuilder, stack: LayerStack, batch: str) -> list[str]:
     """Return the states before the first step of B sequences; `batch` is B, (1,)."""
     count = len(stack.layers) * stack.num_directions
     states = []
@@ -64,32 +64,35 @@ def initial_states(graph: Graph, stack: LayerStack, batch: str) -> list[str]:
     return states
 
 
-def size(graph: Graph, x: str, axis: int) -> str:
+def size(graph: GraphBuilder, x: str, axis: int) -> str:
     """Return the size of an axis, (1,)."""
     return graph.add("Shape", x, start=axis, end=axis + 1)
 
 
 def recurrent(
-    graph: Graph, layer: nn.Module, x_TBI: str, states: Sequence[str] | None = None, lengths: str | None = None
+    graph: GraphBuilder, layer: nn.Module, x_TBI: str, states: Sequence[str] | None = None, lengths: str | None = None
 ) -> tuple[str, list[str]]:
     """Return the outputs (T, B, F) and the states after the last step; `states` of None are the initial ones."""
     stack = stack_of(layer)
-    whole = whole_graph(stack, lengths=lengths is not None, precision=graph.precision)
+    whole = whole_graph(stack, lengths=lengths is not None, precision=graph.precision, cell=_own_step(stack))
     before = initial_states(graph, stack, size(graph, x_TBI, 1)) if states is None else states
-    feeds = {"x": x_TBI, **({} if lengths is None else {"lengths": lengths})}
-    y, *after = inlined(graph, whole, {**feeds, **dict(zip(stack.states, before, strict=True))})
+    y, *after = own_cell.inlined(graph, whole, [x_TBI, *([] if lengths is None else [lengths]), *before])
     return y, after
 
 
-def recurrent_step(graph: Graph, layer: nn.Module, x_BI: str, states: Sequence[str]) -> tuple[str, list[str]]:
+def recurrent_step(graph: GraphBuilder, layer: nn.Module, x_BI: str, states: Sequence[str]) -> tuple[str, list[str]]:
     """Return the output (B, F) and the states after one step."""
     stack = stack_of(layer)
-    step = step_graph(stack, precision=graph.precision)
-    y, *after = inlined(graph, step, {"x": x_BI, **dict(zip(stack.states, states, strict=True))})
+    step = step_graph(stack, precision=graph.precision, cell=_own_step(stack))
+    y, *after = own_cell.inlined(graph, step, [x_BI, *states])
     return y, after
 
 
-def softmax_logits(graph: Graph, module: FullSoftmax | AdaptiveSoftmax, s: str) -> str:
+def _own_step(stack: LayerStack) -> onnx.ModelProto | None:
+    return own_cell.step_model(stack) if stack.cell == OWN else None
+
+
+def softmax_logits(graph: GraphBuilder, module: FullSoftmax | AdaptiveSoftmax, s: str) -> str:
     """Return the logits of all symbols, (..., V), as `module.logits` does."""
     if isinstance(module, FullSoftmax):
         tied: list[Any] = module._tied
@@ -107,7 +110,7 @@ def softmax_logits(graph: Graph, module: FullSoftmax | AdaptiveSoftmax, s: str) 
     return graph.add("Concat", first, *tails, axis=-1)
 
 
-def existing_steps(graph: Graph, x_TB: str, lengths_B: str) -> str:
+def existing_steps(graph: GraphBuilder, x_TB: str, lengths_B: str) -> str:
     """Return booleans (T, B), true for the steps within the lengths, (B,) int32."""
     T = graph.add("Squeeze", size(graph, x_TB, 0), graph.constant([0]))
     steps_T = graph.add("Range", graph.constant(0), T, graph.constant(1))
@@ -115,7 +118,7 @@ def existing_steps(graph: Graph, x_TB: str, lengths_B: str) -> str:
     return graph.add("Less", steps_T1, graph.add("Cast", lengths_B, to=onnx.TensorProto.INT64))
 
 
-def last_output(graph: Graph, states: Sequence[str], directions: int) -> str:
+def last_output(graph: GraphBuilder, states: Sequence[str], directions: int) -> str:
     """Return the output of the last layer at the last step, (B, D*H), from the states of layers with D directions."""
     axis = graph.constant([0])
     last = graph.add("Slice", states[0], graph.constant([-directions]), graph.constant([np.iinfo(np.int64).max]), axis)
@@ -125,21 +128,21 @@ def last_output(graph: Graph, states: Sequence[str], directions: int) -> str:
     return graph.add("Concat", *[graph.add("Squeeze", part, axis) for part in parts], axis=1)
 
 
-def unsqueezed(graph: Graph, x: str, axis: int) -> str:
+def unsqueezed(graph: GraphBuilder, x: str, axis: int) -> str:
     """Return x with an axis of size 1."""
     return graph.add("Unsqueeze", x, graph.constant([axis]))
 
 
-def floats(graph: Graph, x: str) -> str:
+def floats(graph: GraphBuilder, x: str) -> str:
     """Return x as float32."""
     return graph.add("Cast", x, to=onnx.TensorProto.FLOAT)
 
 
-def scalar(graph: Graph, number: float) -> str:
+def scalar(graph: GraphBuilder, number: float) -> str:
     """Return a constant in float32."""
     return graph.constant(number, np.float32)
 
 
-def positive_length(graph: Graph, lengths_B: str) -> str:
+def positive_length(graph: GraphBuilder, lengths_B: str) -> str:
     """Return the lengths, at least 1, as float32 (B, 1)."""
     return unsqueezed(graph, graph.add("Max", floats(graph, lengths_B), scalar(graph, 1)), 1)

@@ -30,7 +30,7 @@ from elman.exporters.applications.blocks import (
 )
 from elman.exporters.applications.input_layers import INPUT_LAYERS
 from elman.exporters.applications.pooling import POOLINGS
-from elman.exporters.onnx.graph import Graph, value
+from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import Array, stack_of
@@ -121,7 +121,7 @@ def _input(predictor: ClassificationPredictor, axes: Sequence[str]) -> onnx.Valu
     return value("x", (*axes, *form.shape), dtype)
 
 
-def _encoded(graph: Graph, predictor: ClassificationPredictor, x: str) -> str:
+def _encoded(graph: GraphBuilder, predictor: ClassificationPredictor, x: str) -> str:
     """Return the vectors of the input layer, after the recentring of numbers in float64."""
     form, module = predictor.form, predictor.model.front
     if form.offset:
@@ -131,7 +131,7 @@ def _encoded(graph: Graph, predictor: ClassificationPredictor, x: str) -> str:
     return INPUT_LAYERS[type(module)](graph, module, x)
 
 
-def _answer(graph: Graph, predictor: ClassificationPredictor, features: str) -> str:
+def _answer(graph: GraphBuilder, predictor: ClassificationPredictor, features: str) -> str:
     """Return probabilities, or the number in its unit, from the vectors before the output layer."""
     labels, scores = predictor.form.labels, linear(graph, predictor.model.output, features)
     if labels.target == "number":
@@ -142,14 +142,14 @@ def _answer(graph: Graph, predictor: ClassificationPredictor, features: str) -> 
     return graph.add("Sigmoid", scores) if labels.target == "classes" else graph.add("Softmax", scores, axis=-1)
 
 
-def _described(predictor: ClassificationPredictor, y: str, axes: Sequence[str], graph: Graph) -> list[Any]:
+def _described(predictor: ClassificationPredictor, y: str, axes: Sequence[str], graph: GraphBuilder) -> list[Any]:
     labels = predictor.form.labels
     described = outputs(graph, {"y": (y, (*axes, labels.outputs))})
     return described if labels.target != "number" else [value("y", (*axes, 1), "float64")]
 
 
 def _whole(predictor: ClassificationPredictor, precision: str) -> onnx.ModelProto:
-    graph, model = Graph(precision), predictor.model
+    graph, model = GraphBuilder(precision), predictor.model
     layers: Any = model.encoder.recurrent
     y_TBF, states = recurrent(graph, layers, _encoded(graph, predictor, "x"), lengths="lengths")
     if not model.per_step:
@@ -162,7 +162,7 @@ def _whole(predictor: ClassificationPredictor, precision: str) -> onnx.ModelProt
 
 
 def _step(predictor: ClassificationPredictor, precision: str) -> onnx.ModelProto:
-    graph, model = Graph(precision), predictor.model
+    graph, model = GraphBuilder(precision), predictor.model
     layers: Any = model.encoder.recurrent
     stack, pooling = stack_of(layers), POOLINGS[type(model.encoder.pooling)]
     x_BI = graph.add("Squeeze", _encoded(graph, predictor, unsqueezed(graph, "x", 0)), graph.constant([0]))

@@ -9,21 +9,21 @@ import numpy as np
 from torch import nn
 
 from elman.exporters.applications.blocks import array, embedding, linear, scalar, size
-from elman.exporters.onnx.graph import Graph
+from elman.exporters.onnx.graph import GraphBuilder
 from elman.modules.frame_encoder import FrameEncoder
 from elman.modules.input_layers import FeatureInput, SymbolInput
 
 
-def _symbols(graph: Graph, module: SymbolInput, x_TB: str) -> str:
+def _symbols(graph: GraphBuilder, module: SymbolInput, x_TB: str) -> str:
     return embedding(graph, module.embedding.weight, x_TB)
 
 
-def _features(graph: Graph, module: FeatureInput, x_TBI: str) -> str:
+def _features(graph: GraphBuilder, module: FeatureInput, x_TBI: str) -> str:
     centred = graph.add("Sub", x_TBI, graph.constant(array(module.mean), np.float32))
     return graph.add("Div", centred, graph.constant(array(module.deviation), np.float32))
 
 
-def _frames(graph: Graph, module: FrameEncoder, x_TBHW: str) -> str:
+def _frames(graph: GraphBuilder, module: FrameEncoder, x_TBHW: str) -> str:
     shift, colours = module.shift.max_shift, module.convolutions[0].in_channels
     x = x_TBHW
     if shift:
@@ -44,7 +44,7 @@ def _frames(graph: Graph, module: FrameEncoder, x_TBHW: str) -> str:
     return graph.add("Reshape", y_NF, graph.add("Concat", *axes, graph.constant([module.output_size]), axis=0))
 
 
-def convolution(graph: Graph, module: nn.Conv2d, x: str) -> str:
+def convolution(graph: GraphBuilder, module: nn.Conv2d, x: str) -> str:
     """Return a convolution of images (N, C, H, W)."""
     bias = "" if module.bias is None else graph.weight("bias", array(module.bias))
     (top, left), padding = (int(each) for each in module.padding), module.padding
@@ -54,7 +54,7 @@ def convolution(graph: Graph, module: nn.Conv2d, x: str) -> str:
     )  # fmt: skip
 
 
-def group_norm(graph: Graph, module: nn.GroupNorm, x: str) -> str:
+def group_norm(graph: GraphBuilder, module: nn.GroupNorm, x: str) -> str:
     """Return a group normalisation of images: an instance normalisation of groups of channels."""
     shape, groups = graph.add("Shape", x), module.num_groups
     grouped = graph.add("Reshape", x, graph.constant([0, groups, -1]))
@@ -67,14 +67,14 @@ def group_norm(graph: Graph, module: nn.GroupNorm, x: str) -> str:
     return graph.add("Add", graph.add("Mul", y, gain), shift)
 
 
-LAYERS: dict[type, Callable[[Graph, Any, str], str]] = {
+LAYERS: dict[type, Callable[[GraphBuilder, Any, str], str]] = {
     nn.Conv2d: convolution,
     nn.GroupNorm: group_norm,
     nn.ReLU: lambda graph, module, x: graph.add("Relu", x),
 }
 """Layers over images (N, C, H, W), by their class."""
 
-INPUT_LAYERS: dict[type, Callable[[Graph, Any, str], str]] = {
+INPUT_LAYERS: dict[type, Callable[[GraphBuilder, Any, str], str]] = {
     SymbolInput: _symbols,
     FeatureInput: _features,
     FrameEncoder: _frames,

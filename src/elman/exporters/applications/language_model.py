@@ -25,7 +25,7 @@ from elman.exporters.applications.blocks import (
     state_inputs,
     states_of,
 )
-from elman.exporters.onnx.graph import Graph, value
+from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import LayerStack, stack_of
@@ -72,7 +72,7 @@ def application(predictor: LanguageModelPredictor, precision: str) -> Applicatio
 
 
 def _graph(model: Any, stack: LayerStack, precision: str, *, whole: bool) -> onnx.ModelProto:
-    graph = Graph(precision)
+    graph = GraphBuilder(precision)
     e = embedding(graph, model.embedding.weight, "x", zero_beyond=True)
     step = recurrent if whole else recurrent_step
     s, after = step(graph, model.recurrent, e, stack.states)

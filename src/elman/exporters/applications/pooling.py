@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman.exporters.applications.blocks import existing_steps, linear, positive_length, scalar, unsqueezed
-from elman.exporters.onnx.graph import Graph
+from elman.exporters.onnx.graph import GraphBuilder
 from elman.modules.pooling import AttentionPool, LastPool, MaxPool, MeanPool
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -25,23 +25,23 @@ class Pooling:
         states: the states of a stream by name: the features, None for F, and the value before the first step.
     """
 
-    whole: Callable[[Graph, Any, str, str, str], str]
-    step: Callable[[Graph, Any, str, list[str]], tuple[str, list[str]]]
+    whole: Callable[[GraphBuilder, Any, str, str, str], str]
+    step: Callable[[GraphBuilder, Any, str, list[str]], tuple[str, list[str]]]
     states: dict[str, tuple[int | None, float]]
 
 
-def _mean(graph: Graph, module: MeanPool, y_TBF: str, lengths_B: str, last_BF: str) -> str:
+def _mean(graph: GraphBuilder, module: MeanPool, y_TBF: str, lengths_B: str, last_BF: str) -> str:
     total_BF = graph.add("ReduceSum", y_TBF, graph.constant([0]), keepdims=0)
     return graph.add("Div", total_BF, positive_length(graph, lengths_B))
 
 
-def _mean_step(graph: Graph, module: MeanPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:
+def _mean_step(graph: GraphBuilder, module: MeanPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:
     count_B1 = graph.add("Add", before[0], scalar(graph, 1))
     total_BF = graph.add("Add", before[1], y_BF)
     return graph.add("Div", total_BF, count_B1), [count_B1, total_BF]
 
 
-def _max(graph: Graph, module: MaxPool, y_TBF: str, lengths_B: str, last_BF: str) -> str:
+def _max(graph: GraphBuilder, module: MaxPool, y_TBF: str, lengths_B: str, last_BF: str) -> str:
     exists_TB1 = unsqueezed(graph, existing_steps(graph, y_TBF, lengths_B), 2)
     masked_TBF = graph.add("Where", exists_TB1, y_TBF, scalar(graph, LOWEST))
     greatest_BF = graph.add("ReduceMax", masked_TBF, graph.constant([0]), keepdims=0)
@@ -49,19 +49,19 @@ def _max(graph: Graph, module: MaxPool, y_TBF: str, lengths_B: str, last_BF: str
     return graph.add("Where", some_B1, greatest_BF, scalar(graph, 0))
 
 
-def _max_step(graph: Graph, module: MaxPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:
+def _max_step(graph: GraphBuilder, module: MaxPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:
     greatest_BF = graph.add("Max", before[0], y_BF)
     return greatest_BF, [greatest_BF]
 
 
-def _attention(graph: Graph, module: AttentionPool, y_TBF: str, lengths_B: str, last_BF: str) -> str:
+def _attention(graph: GraphBuilder, module: AttentionPool, y_TBF: str, lengths_B: str, last_BF: str) -> str:
     score_TB1 = _score(graph, module, y_TBF)
     exists_TB1 = unsqueezed(graph, existing_steps(graph, y_TBF, lengths_B), 2)
     weights_TB1 = graph.add("Softmax", graph.add("Where", exists_TB1, score_TB1, scalar(graph, LOWEST)), axis=0)
     return graph.add("ReduceSum", graph.add("Mul", weights_TB1, y_TBF), graph.constant([0]), keepdims=0)
 
 
-def _attention_step(graph: Graph, module: AttentionPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:
+def _attention_step(graph: GraphBuilder, module: AttentionPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:
     """Weights are relative to the greatest score so far."""
     score_B1 = _score(graph, module, y_BF)
     max_B1 = graph.add("Max", before[0], score_B1)
@@ -71,7 +71,7 @@ def _attention_step(graph: Graph, module: AttentionPool, y_BF: str, before: list
     return graph.add("Div", total_BF, weight_B1), [max_B1, weight_B1, total_BF]
 
 
-def _score(graph: Graph, module: AttentionPool, y: str) -> str:
+def _score(graph: GraphBuilder, module: AttentionPool, y: str) -> str:
     return linear(graph, module.score, graph.add("Tanh", linear(graph, module.hidden, y)))
 
 
