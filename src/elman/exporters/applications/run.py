@@ -14,6 +14,7 @@ from elman.recipes import use
 APPLICATIONS = {
     "language-model": "language_model",
     "classify": "classify",
+    "forecast": "forecast",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 
