@@ -17,6 +17,7 @@ from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.manifest import FILE, FORMAT, graph_manifest
 from elman.exporters.onnx.runtime import BOUNDS
 from elman.exporters.parity import ParityReport, ParityRow, compare
+from elman.exporters.stack import LayerStack
 from elman.predictors.base import Predictor
 from elman.recipes import use
 from elman.storage.files import write_bytes, write_json
@@ -141,6 +142,12 @@ def _identity(predictor: Predictor) -> dict[str, Any]:
     with run.model.open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": run.path.absolute().name, "weights": weights, "data": run.config["data"].get("fingerprint")}
+
+
+def initial_rows(stack: LayerStack) -> dict[str, Any]:
+    """Return the states before the first step, by name, in types that JSON has: without the axis B."""
+    rows = zip(stack.states, stack.initial_states(1), strict=True)
+    return {name: state[:, 0].tolist() for name, state in rows}
 
 
 def finished(

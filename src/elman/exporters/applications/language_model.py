@@ -14,6 +14,7 @@ from elman.exporters.applications.application import (
     Application,
     Comparison,
     finished,
+    initial_rows,
     outputs,
     validation_data,
 )
@@ -61,9 +62,7 @@ def application(predictor: LanguageModelPredictor, precision: str) -> Applicatio
         facts={
             "symbols": symbols,
             "line_begin": predictor.line_begin(),
-            "initial_states": {
-                name: rows[:, 0].tolist() for name, rows in zip(stack.states, stack.initial_states(1), strict=True)
-            },
+            "initial_states": initial_rows(stack),
         },
         files={vocabulary.filename: vocabulary.to_json()},
         requires=("tokenizers",) if vocabulary.kind == "bpe" else (),

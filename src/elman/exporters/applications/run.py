@@ -15,6 +15,7 @@ APPLICATIONS = {
     "language-model": "language_model",
     "classify": "classify",
     "forecast": "forecast",
+    "recommend": "recommend",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 

@@ -50,7 +50,8 @@ class SeriesForecaster:
         if self.clock["kind"] == "time":
             return (EPOCH + tick * MICROSECOND).strftime(self.clock["form"])
         month = tick // 12, tick % 12 + 1
-        return (datetime(*month, self.clock["day"] or calendar.monthrange(*month)[1]) + self.clock["rest"] * MICROSECOND).strftime(self.clock["form"])
+        time = datetime(*month, self.clock["day"] or calendar.monthrange(*month)[1])
+        return (time + self.clock["rest"] * MICROSECOND).strftime(self.clock["form"])
 
     def read(self, file):
         """Return the first tick, the values (T, C) and the known columns (T + more, K) of each group of a CSV file."""
@@ -58,20 +59,19 @@ class SeriesForecaster:
         separator = max(",;\t|", key=first.count)
         header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])] or [""]
         times = facts["time_columns"] or [next((name for name in header if name.lower() in TIMES), header[0])]
-        columns = [*facts["columns"], *facts["known"]]
-        lacking = [name for name in [*times, *columns, *filter(None, [facts["series_column"]])] if name not in header]
+        columns, group = [*facts["columns"], *facts["known"]], facts["series_column"]
+        lacking = [name for name in [*times, *columns, *([group] if group else [])] if name not in header]
         if lacking:
             raise ValueError(f"should have the columns {', '.join(lacking)}, has {', '.join(header)}")
         groups = {}
         for row in csv.DictReader(file, header, delimiter=separator, restval=""):
-            group = row[facts["series_column"]].strip() if facts["series_column"] else ""
             cells = [row[name].strip() for name in columns]
             numbers = [np.nan if cell.lower() in self.missing else float(cell) for cell in cells]
             time = row[times[0]].strip()
             if len(times) > 1:  # year, month, day, hour, minute, second
                 parts = *(int(row[name]) for name in times), *(0, 1, 1, 0, 0, 0)[len(times) :]
                 time = "{:04}-{:02}-{:02} {:02}:{:02}:{:02}".format(*parts)
-            groups.setdefault(group, []).append((self.tick(time), numbers))
+            groups.setdefault(row[group].strip() if group else "", []).append((self.tick(time), numbers))
         if not groups:
             raise ValueError("should have a row for each time, has none")
         return {name: self.regular(rows) for name, rows in groups.items()}
