@@ -16,6 +16,7 @@ APPLICATIONS = {
     "classify": "classify",
     "forecast": "forecast",
     "recommend": "recommend",
+    "similarity": "similarity",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 
