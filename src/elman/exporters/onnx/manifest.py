@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,20 @@ def layer_manifest(stack: LayerStack, folder: Path, precision: str) -> dict[str,
     """Return the manifest of a layer whose graphs are in a folder."""
     initial = [None] * len(stack.states) if stack.initial is None else [rows.tolist() for rows in stack.initial]
     described = _manifest(stack.title, folder, precision)
-    remarks = ["no step.onnx: the output of a bidirectional layer needs the future"]
     return {
         **described,
         "initial_states": dict(zip(stack.states, initial, strict=True)),
-        "remarks": [] if "step" in described["graphs"] else remarks,
+        "remarks": list(_remarks(stack, described["graphs"])),
     }
+
+
+def _remarks(stack: LayerStack, graphs: dict[str, Any]) -> Iterator[str]:
+    if "step" not in graphs:
+        yield "no step.onnx: the output of a bidirectional layer needs the future"
+    if stack.cell in ("gru", "lstm"):
+        yield "ONNX Runtime ends the process where its GRU or LSTM gets an empty batch (B = 0)"
+    if stack.cell == "gru" and all(each["name"] != "lengths" for each in graphs["whole"]["inputs"]):
+        yield "ONNX Runtime ends the process where its GRU gets no steps (T = 0), unless the graph has lengths"
 
 
 def model_manifest(title: str, folder: Path) -> dict[str, Any]:
