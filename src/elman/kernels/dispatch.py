@@ -13,7 +13,7 @@ from elman.errors import ElmanError
 from elman.errors import ExportError as ExportError
 from elman.kernels import cpu, eager, onnx_export, triton
 from elman.kernels.call import check_memory as check_memory
-from elman.kernels.call import is_dynamo_onnx_export, is_onnx_export, refusal_of_zeros, tensors
+from elman.kernels.call import is_dynamo_onnx_export, is_onnx_export, is_traced, refusal_of_zeros, tensors
 from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.single_step import is_slower as is_slower
@@ -125,7 +125,7 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     choice = choose(cell, x_TBI, state, weights)
     _check(choice, x_TBI, state, weights)
     kernel = KERNELS.get(choice.name, eager)
-    needs_unroll = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    needs_unroll = torch.is_grad_enabled() or is_traced(x_TBI)
     own = None if needs_unroll else getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after
