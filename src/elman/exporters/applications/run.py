@@ -17,6 +17,7 @@ APPLICATIONS = {
     "forecast": "forecast",
     "recommend": "recommend",
     "similarity": "similarity",
+    "translate": "translate",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 
