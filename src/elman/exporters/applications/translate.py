@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import torch
 
-from elman.decoding.limits import SPARE_SYMBOLS
 from elman.exporters.applications.application import (
     NO_DATA,
     VALIDATION_INPUTS,
@@ -72,7 +71,7 @@ def application(predictor: TranslationPredictor, precision: str) -> Application:
                 "lowercase": predictor.lowercase,
                 "max_symbols": TranslateOptions().max_symbols,
                 "ratio": predictor.limits.ratio,
-                "spare_symbols": SPARE_SYMBOLS,
+                "spare_symbols": predictor.limits.length(0),
                 "repetitions": predictor.limits.repetitions,
             }
         },
