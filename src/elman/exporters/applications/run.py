@@ -18,6 +18,7 @@ APPLICATIONS = {
     "recommend": "recommend",
     "similarity": "similarity",
     "translate": "translate",
+    "transcribe": "transcribe",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 
