@@ -14,7 +14,7 @@ from elman.recipes.transcribe import Transcribe
 
 Program = Callable[..., Any]
 RATE = 4000
-FLOAT16 = 2e-2
+FLOAT16 = 2e-3
 """Of a log-probability: a last digit of a feature in float16 may differ."""
 
 
