@@ -35,7 +35,8 @@ OPERATORS: dict[str, Any] = {
 def run(layer: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any] | None:
     """Return what torch's `forward` gives for a batch of sequences in memory, or None if it is not to run, or not so.
 
-    The layer is a `DropIn`. No class but torch's may stand behind it: another may have methods of its own that torch's `forward` calls.
+    The layer is a `DropIn`. No class but torch's may stand behind it: another may have methods of its own that torch's
+    `forward` calls.
     """
     if _is_compiling() or not x.is_cpu or not (x.dtype in HALF or _is_autocast_enabled("cpu")):
         return None
