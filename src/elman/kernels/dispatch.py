@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
+from elman.errors import ExportError as ExportError
 from elman.kernels import cpu, eager, triton
 from elman.kernels.call import check_memory as check_memory
 from elman.kernels.call import is_onnx_export, is_traced, refusal_of_zeros, tensors
@@ -35,10 +36,6 @@ TorchRefusal = Callable[[], str | None]
 
 class SlowPathError(ElmanError):
     """Under `strict`, a slower kernel would have run."""
-
-
-class ExportError(ElmanError):
-    """A call cannot be exported to ONNX, whose graph would be right for the length of the example only."""
 
 
 class Choice(NamedTuple):
