@@ -127,6 +127,11 @@ def is_onnx_export() -> bool:
 is_onnx_export._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+def is_dynamo_onnx_export() -> bool:
+    """Whether the call is being exported by `torch.onnx.export(dynamo=True)`, which traces by torch.export."""
+    return torch.compiler.is_compiling() and is_onnx_export() and torch._C._get_tracing_state() is None
+
+
 def _has_tangent(tensor: Tensor) -> bool:
     return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
