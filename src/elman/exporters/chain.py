@@ -5,7 +5,7 @@ Each step needs the past alone, so that a program in C and a plug-in can run it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,14 @@ from elman.modules.softmax import FullSoftmax
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.Tanh: "tanh", nn.ReLU: "relu", nn.Sigmoid: "sigmoid"}
 """The functions behind a dense layer, by torch's class."""
+
+NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0.0),
+    "identity": lambda x: x,
+}
+"""The functions of cells and dense layers in NumPy."""
 
 IDLE = (nn.Identity, nn.Dropout, SequenceDropout)
 """What does nothing outside training."""

@@ -17,7 +17,7 @@ from torch import nn
 import elman
 from elman.exporters.c.source import sources
 from elman.exporters.chain import chain_of
-from elman.exporters.int8 import symmetric_rows
+from elman.exporters.precision import symmetric_rows
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wconversion", "-Wshadow")
 

@@ -17,7 +17,7 @@ import elman
 from elman.errors import ElmanError, ExportError, SettingError
 from elman.exporters.c import comparison, compiler
 from elman.exporters.c.names import check_name, is_name, name_of
-from elman.exporters.int8 import symmetric_rows
+from elman.exporters.precision import symmetric_rows
 
 HOSTILE = [
     "", " ", "a b", "x;system(1)", "*/ int evil; /*", "../up", "..", "a/b", "a\nb", 'a"b', "1st", "_a", "é", "m\u202e",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from elman.exporters.c.compiler import build, find_compiler, run_program
 from elman.exporters.c.constants import read_constants, run_constants
 from elman.exporters.chain import Chain
+from elman.exporters.chain_cases import ChainCase
 from elman.exporters.parity import ParityReport, ParityRow, ParityTime, compare
 from elman.exporters.stack import Array
 from elman.storage.files import temporary_folder
@@ -22,27 +22,8 @@ ARITHMETIC_BOUND = 1e-5
 """Of the compiled model against its own constants in float64, whatever their precision."""
 
 
-@dataclass(frozen=True)
-class Sequences:
-    """Inputs, and what the original gives for them.
-
-    Attributes:
-        title: which kind of input, and its sizes.
-        x: (T, B, I), or symbols (T, B).
-        y: (T, B, O), or (B, O) where the original gives the last output alone.
-        states: after the last step, (L, B, P or H) for each state, or None where the original does not give them.
-        rounding: see `elman.exporters.layer_cases.LayerCase`.
-    """
-
-    title: str
-    x: Array
-    y: Array
-    states: tuple[Array, ...] | None = None
-    rounding: float = 1.0
-
-
 def compared(
-    chain: Chain, source: Path, precision: str, cases: Sequence[Sequences], *, compile: bool = True
+    chain: Chain, source: Path, precision: str, cases: Sequence[ChainCase], *, compile: bool = True
 ) -> ParityReport:
     """Compare the C in a folder with the original.
 
@@ -74,7 +55,7 @@ def compared(
             y, states = _run(chain, program, case.x)
             rows += _rows(chain, source.name, case, y, states, BOUNDS[precision])
             if precision != "float32":
-                exact = Sequences(case.title, case.x, *run_constants(chain, constants, case.x), case.rounding)
+                exact = ChainCase(case.title, case.x, *run_constants(chain, constants, case.x), case.rounding)
                 title = f"{source.name} against its constants in NumPy"
                 rows += _rows(chain, title, exact, y, states, ARITHMETIC_BOUND)
         time = float(run_program(program, "", "time")[0, 0])
@@ -97,7 +78,7 @@ def _run(chain: Chain, program: Path, x: Array) -> tuple[Array, tuple[Array, ...
 
 
 def _rows(
-    chain: Chain, title: str, case: Sequences, y: Array, states: tuple[Array, ...], bound: float
+    chain: Chain, title: str, case: ChainCase, y: Array, states: tuple[Array, ...], bound: float
 ) -> list[ParityRow]:
     bound = bound * case.rounding
     y = y if case.y.ndim == 3 else y[-1]

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 
-from elman.exporters.chain import Chain
+from elman.exporters.chain import NONLINEARITIES, Chain
 from elman.exporters.stack import Array
 
 _ARRAY = re.compile(r"static const (float|int8_t) (\w+)\[\d+\] = \{([^}]*)\};")
 _MATRIX = re.compile(r"static const matrix (\w+) = \{(\w+), (?:(\w+), )?(\d+), (\d+)\};")
-
-NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
-    "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "relu": lambda x: np.maximum(x, 0.0),
-    "identity": lambda x: x,
-}
 
 
 def read_constants(text: str) -> dict[str, Array]:

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from elman.errors import ExportError
 from elman.exporters.stack import Array
 
 WIDTH = 110
 """The most letters in a line of numbers."""
-
-
-def floats(array: Array, title: str) -> Array:
-    """Return an array in float32.
-
-    Raises:
-        ExportError: a number is too large for float32, or not finite.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrow = np.asarray(array, np.float32)
-    if not np.isfinite(narrow).all():
-        raise ExportError(
-            f"{title} has a weight that float32 cannot hold",
-            should="finite weights, of magnitudes up to 3.4e38",
-            found="a weight that is infinite, not a number, or larger",
-            hint="train again, with a smaller learning rate",
-        )
-    return narrow
 
 
 def constant(name: str, array: Array) -> str:

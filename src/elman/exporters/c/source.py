@@ -8,7 +8,7 @@ from elman import __version__
 from elman.errors import ExportError
 from elman.exporters.c.cells import cell_function, nonlinearities
 from elman.exporters.c.header import Sizes, header
-from elman.exporters.c.literals import constant, floats
+from elman.exporters.c.literals import constant
 from elman.exporters.c.mathematics import (
     ADD_PRODUCT,
     ADD_PRODUCT_INT8,
@@ -19,7 +19,7 @@ from elman.exporters.c.mathematics import (
 )
 from elman.exporters.c.program import program
 from elman.exporters.chain import Chain
-from elman.exporters.int8 import symmetric_rows
+from elman.exporters.precision import floats, symmetric_rows
 from elman.exporters.stack import OWN, Array, Direction
 
 

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from elman.errors import ExportError
-from elman.exporters.c.comparison import Sequences, compared
+from elman.exporters.c.comparison import compared
 from elman.exporters.c.names import DEFAULT, check_name, name_of
 from elman.exporters.c.source import check_chain, sources
 from elman.exporters.chain import Chain, chain_of
-from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs
+from elman.exporters.chain_cases import STEPS, ChainCase, layer_inputs, model_inputs
+from elman.exporters.layer_cases import evaluation_mode
 from elman.exporters.parity import ParityReport, microseconds
-from elman.exporters.stack import Array, as_recurrent
+from elman.exporters.stack import as_recurrent
 from elman.exporters.target import ModelInputs, Target
 from elman.predictors.base import Predictor
 from elman.predictors.generator import LanguageModelPredictor
 from elman.settings import Settings, setting
 from elman.storage.files import write_json, write_text
-
-STEPS = 300
-"""Of the longest sequence of the comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,7 @@ class COptions(Settings):
 def write_layer(layer: nn.Module, folder: Path, options: COptions) -> ParityReport:
     """Write the C of a layer, and compare it with the layer."""
     chain = chain_of(layer)
-    report = write_chain(chain, folder, options, lambda: layer_sequences(layer, chain))
+    report = write_chain(chain, folder, options, lambda: layer_inputs(layer, chain))
     times = tuple(replace(each, original_microseconds=_step_time(layer, chain)) for each in report.times)
     return replace(report, times=times)
 
@@ -55,7 +52,7 @@ def write_layer(layer: nn.Module, folder: Path, options: COptions) -> ParityRepo
 def write_model(model: nn.Module, folder: Path, options: COptions, inputs: ModelInputs) -> ParityReport:
     """Write the C of a model of layers in sequence, and compare it with the model."""
     chain = chain_of(model)
-    return write_chain(chain, folder, options, lambda: model_sequences(model, chain, inputs.inputs))
+    return write_chain(chain, folder, options, lambda: model_inputs(model, chain, inputs.inputs))
 
 
 def write_run(predictor: Predictor, folder: Path, options: COptions) -> ParityReport:
@@ -73,14 +70,14 @@ def write_run(predictor: Predictor, folder: Path, options: COptions) -> ParityRe
     model, chain = predictor.model, chain_of(predictor.model)
     symbols = torch.zeros(STEPS, 1, dtype=torch.long)
     report = write_chain(
-        chain, folder, options, lambda: model_sequences(model, chain, (symbols,)), predictor.run.absolute().name
+        chain, folder, options, lambda: model_inputs(model, chain, (symbols,)), predictor.run.absolute().name
     )
     write_json(folder / predictor.vocabulary.filename, predictor.vocabulary.to_json())
     return report
 
 
 def write_chain(
-    chain: Chain, folder: Path, options: COptions, cases: Callable[[], Sequence[Sequences]], name: str = DEFAULT
+    chain: Chain, folder: Path, options: COptions, cases: Callable[[], Sequence[ChainCase]], name: str = DEFAULT
 ) -> ParityReport:
     """Write the C of a chain, and compare it with what the original gives.
 
@@ -97,58 +94,6 @@ def write_chain(
     for file, text in files.items():
         write_text(folder / file, text)
     return compared(chain, folder / f"{name}.c", options.precision, cases(), compile=options.compare)
-
-
-def layer_sequences(layer: nn.Module, chain: Chain) -> list[Sequences]:
-    """Return inputs of a layer, from its initial state, and what it gives for them."""
-    stack = chain.stack
-    rng = np.random.default_rng(2)
-    long = rng.standard_normal((STEPS, 1, stack.input_size)).astype(stack.dtype)
-    cases = [replace(case, state=None) for case in layer_cases(stack)]
-    cases.append(LayerCase(f"random, T = {STEPS}, B = 1", long))
-    return [
-        Sequences(case.title, case.x, *original_outputs(layer, stack, case), rounding=case.rounding) for case in cases
-    ]
-
-
-def model_sequences(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> list[Sequences]:
-    """Return inputs of a model, the given ones and random ones of their shape, and what it gives for them.
-
-    Raises:
-        ExportError: the model takes or gives something else than a chain does.
-    """
-    x = inputs[0] if len(inputs) == 1 else None
-    dims = 2 if chain.embedding is not None else 3
-    if not isinstance(x, Tensor) or x.dim() != dims:
-        raise ExportError(
-            "the inputs of a model that is exported to C do not fit",
-            should="inputs=(x,), a tensor (T, B, I) or (B, T, I), or symbols (T, B) or (B, T)",
-            found=", ".join(str(tuple(i.shape)) if isinstance(i, Tensor) else type(i).__name__ for i in inputs),
-        )
-    generator = torch.Generator().manual_seed(1)
-    if chain.embedding is None:
-        random = torch.randn(x.shape, generator=generator).to(x)
-    else:
-        random = torch.randint(len(chain.embedding), x.shape, generator=generator).to(x)
-    pairs = (("the given inputs", x), ("random inputs", random))
-    return [_model_case(model, chain, title, each) for title, each in pairs]
-
-
-def _model_case(model: nn.Module, chain: Chain, title: str, x: Tensor) -> Sequences:
-    with evaluation_mode(model):
-        output = model(x)
-    output = output[0] if isinstance(output, tuple) and output else output
-    batch_first, last = chain.stack.batch_first, (x.shape[0 if chain.stack.batch_first else 1], chain.output_size)
-    if isinstance(output, Tensor) and output.shape in ((*x.shape[:2], chain.output_size), last):
-        y: Array = output.cpu().numpy()
-        time_first = x.transpose(0, 1) if batch_first else x
-        return Sequences(title, time_first.cpu().numpy(), y.swapaxes(0, 1) if y.ndim == 3 and batch_first else y)
-    raise ExportError(
-        f"{chain.title} does not give what its layers give one after the other",
-        should=f"an output {(*x.shape[:2], chain.output_size)}, or the last one {last}",
-        found=str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__,
-        hint="export its recurrent layer alone",
-    )
 
 
 def _step_time(layer: nn.Module, chain: Chain) -> float | None:

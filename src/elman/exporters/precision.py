@@ -1,13 +1,32 @@
-"""Weights as 8-bit integers: symmetric, with a scale for each row."""
+"""Weights at the precision of an export: float32, or 8-bit integers, symmetric, with a scale for each row."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from elman.errors import ExportError
 from elman.exporters.stack import Array
 
 LARGEST = 127
 """The largest integer of a weight; -128 has no counterpart and is not used."""
+
+
+def floats(array: Array, title: str) -> Array:
+    """Return an array in float32.
+
+    Raises:
+        ExportError: a number is too large for float32, or not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = np.asarray(array, np.float32)
+    if not np.isfinite(narrow).all():
+        raise ExportError(
+            f"{title} has a weight that float32 cannot hold",
+            should="finite weights, of magnitudes up to 3.4e38",
+            found="a weight that is infinite, not a number, or larger",
+            hint="train again, with a smaller learning rate",
+        )
+    return narrow
 
 
 def symmetric_rows(weights: Array) -> tuple[Array, Array]:
