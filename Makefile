@@ -19,7 +19,7 @@ help:
 	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed), training, a stream"
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
-	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits"
+	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, compare bits; run exports long"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    run the engine on several threads under ThreadSanitizer (needs clang and libomp)"
 	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=600 under the sanitizers (needs clang)"
@@ -93,6 +93,7 @@ bench: $(VENV)/tools
 	$(BIN)/python benchmarks/speed/speed.py --out docs/results/speed
 	$(BIN)/python benchmarks/speed/training.py
 	$(BIN)/python benchmarks/speed/streaming.py
+	$(BIN)/python benchmarks/speed/exported_steps.py --out docs/results/export-steps $(if $(RTNEURAL),--rtneural $(RTNEURAL))
 
 quality: $(VENV)/tools
 	$(BIN)/python benchmarks/quality/quality.py
@@ -105,6 +106,7 @@ trials: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py random build/trials/random 200
 	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py points build/trials/points after
 	OMP_NUM_THREADS=1 $(BIN)/python tests/training/kill_trials.py failures build/trials/failures 60
+	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/export_trials.py build/trials/exports $(if $(RTNEURAL),--rtneural $(RTNEURAL))
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.
