@@ -66,7 +66,7 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
-    "exporters": {"numpy", "torch"},
+    "exporters": {"numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "cli": {"typer", "rich"},
     "testing": {"torch"},

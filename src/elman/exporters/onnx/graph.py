@@ -1,4 +1,4 @@
-"""`Graph`: a graph of ONNX as it is built, node by node, with names that are given once."""
+"""`GraphBuilder`: a graph of ONNX as it is built, node by node, with names that are given once."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ TYPES = {"float32": onnx.TensorProto.FLOAT, "int32": onnx.TensorProto.INT32, "bo
 """ONNX's number of a type of inputs and outputs."""
 
 
-class Graph:
+class GraphBuilder:
     """A graph that is being built.
 
     Args:
         precision: of the weights: "float32", "float16" or "int8". The arithmetic is in float32.
         parent: the graph around a body, whose values the body sees.
+        cell: the step of a cell with equations of its own, translated.
     """
 
-    def __init__(self, precision: str = "float32", parent: Graph | None = None) -> None:
+    def __init__(
+        self, precision: str = "float32", parent: GraphBuilder | None = None, cell: onnx.ModelProto | None = None
+    ) -> None:
         self.precision, self._parent = precision, parent
+        self.cell: onnx.ModelProto | None = cell if parent is None else parent.cell
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._numbers: count[int] = count() if parent is None else parent._numbers
@@ -78,7 +82,8 @@ class Graph:
         array = array.astype(np.float32)
         name = self.name(stem)
         if self.precision == "float16":
-            half = array.astype(np.float16)
+            with np.errstate(over="ignore"):
+                half = array.astype(np.float16)
             if not np.isfinite(half).all():
                 raise ExportError(
                     f"a weight of {stem} is too large for float16",

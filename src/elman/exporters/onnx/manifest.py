@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-import elman
-from elman.exporters.onnx.layers import OPSET
+from elman.exporters.onnx.layers import opset_of
 from elman.exporters.stack import LayerStack
 
 FILE = "manifest.json"
@@ -23,9 +23,9 @@ def layer_manifest(stack: LayerStack, folder: Path, precision: str) -> dict[str,
     remarks = [] if "step" in graphs else ["no step.onnx: the output of a bidirectional layer needs the future"]
     return {
         "format": FORMAT,
-        "elman": elman.__version__,
+        "elman": version("elman"),
         "target": "onnx",
-        "opset": OPSET,
+        "opset": opset_of(stack),
         "precision": precision,
         "subject": stack.title,
         "letters": "T steps, B sequences; both are free",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.exporters.onnx.graph import Graph
+from elman.exporters.onnx.graph import GraphBuilder
 from elman.exporters.stack import Array, Direction, Layer, LayerStack
 
 ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "identity": "Affine"}
@@ -22,7 +22,7 @@ def is_standard(stack: LayerStack) -> bool:
 
 
 def recurrent_node(
-    graph: Graph, stack: LayerStack, layer: Layer, x_TBI: str, states: list[str], lengths: str = ""
+    graph: GraphBuilder, stack: LayerStack, layer: Layer, x_TBI: str, states: list[str], lengths: str = ""
 ) -> tuple[str, list[str]]:
     """Add one layer.
 
@@ -50,13 +50,11 @@ def recurrent_node(
         if stack.nonlinearity == "identity":
             attributes["activation_alpha"] = [1.0] * len(directions)
             attributes["activation_beta"] = [0.0] * len(directions)
-    outputs = graph.add_several(
-        stack.cell.upper(), [*inputs, lengths, *states], 1 + len(stack.states), **attributes
-    )
+    outputs = graph.add_several(stack.cell.upper(), [*inputs, lengths, *states], 1 + len(stack.states), **attributes)
     return outputs[0], outputs[1:]
 
 
-def _joined(graph: Graph, stack: LayerStack, stem: str, parts: list[Array]) -> str:
+def _joined(graph: GraphBuilder, stack: LayerStack, stem: str, parts: list[Array]) -> str:
     """Return the weights (D, G*H, ...) of all directions, which under int8 are stored one by one."""
     parts = [_in_order(stack, part) for part in parts]
     if graph.precision != "int8":
@@ -66,7 +64,7 @@ def _joined(graph: Graph, stack: LayerStack, stem: str, parts: list[Array]) -> s
     return single[0] if len(single) == 1 else graph.add("Concat", *single, axis=0)
 
 
-def _bias(graph: Graph, stack: LayerStack, directions: tuple[Direction, ...]) -> str:
+def _bias(graph: GraphBuilder, stack: LayerStack, directions: tuple[Direction, ...]) -> str:
     rows = []
     for each in directions:
         if each.b is None and each.b_hidden is None:

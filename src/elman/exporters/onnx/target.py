@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from elman.errors import extra
 from elman.exporters.parity import ParityReport
-from elman.exporters.stack import stack_of
+from elman.exporters.stack import OWN, stack_of
 from elman.exporters.target import Target
 from elman.settings import Settings, setting
 from elman.storage.files import write_bytes, write_json
@@ -27,13 +28,13 @@ class OnnxOptions(Settings):
 def write_layer(layer: nn.Module, folder: Path, options: OnnxOptions) -> ParityReport:
     """Write `whole.onnx`, `step.onnx` and `manifest.json` of a layer, and compare them with it."""
     with extra("export", "the export to ONNX"):
-        from elman.exporters.onnx import layers, manifest, runtime
+        from elman.exporters.onnx import layers, manifest, own_cell, runtime
     stack = stack_of(layer)
-    graphs = {"whole": layers.whole_graph(
-        stack, lengths=options.lengths, resets=options.resets, precision=options.precision
-    )}  # fmt: skip
+    shared: dict[str, Any] = {"resets": options.resets, "precision": options.precision}
+    shared["cell"] = own_cell.step_model(stack) if stack.cell == OWN else None
+    graphs = {"whole": layers.whole_graph(stack, lengths=options.lengths, **shared)}
     if stack.num_directions == 1:
-        graphs["step"] = layers.step_graph(stack, resets=options.resets, precision=options.precision)
+        graphs["step"] = layers.step_graph(stack, **shared)
     for name, graph in graphs.items():
         write_bytes(folder / f"{name}.onnx", graph.SerializeToString())
     content = manifest.layer_manifest(stack, folder, options.precision)
