@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from elman.errors import ExportError
 from elman.exporters.chain import Chain
 from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs
-from elman.exporters.stack import Array
+from elman.exporters.stack import Array, LayerStack
 
 STEPS = 300
 """Of the longest sequence of a layer."""
@@ -44,9 +44,18 @@ def layer_inputs(layer: nn.Module, chain: Chain) -> list[ChainCase]:
     long = rng.standard_normal((STEPS, 1, stack.input_size)).astype(stack.dtype)
     cases = [replace(case, state=None) for case in layer_cases(stack)]
     cases.append(LayerCase(f"random, T = {STEPS}, B = 1", long))
-    return [
-        ChainCase(case.title, case.x, *original_outputs(layer, stack, case), rounding=case.rounding) for case in cases
-    ]
+    return [_until_overflow(layer, stack, case) for case in cases]
+
+
+def _until_overflow(layer: nn.Module, stack: LayerStack, case: LayerCase) -> ChainCase:
+    """Return the case with what the layer gives, up to the step where it overflows, as layers that diverge do."""
+    y, states = original_outputs(layer, stack, case)
+    finite = np.isfinite(y.astype(np.float32)).all(axis=(1, 2))
+    steps = len(y) if finite.all() else int(finite.argmin())
+    if steps == len(y):
+        return ChainCase(case.title, case.x, y, states, case.rounding)
+    title = f"{case.title}, {steps} steps until overflow"
+    return ChainCase(title, case.x[:steps], y[:steps], None, case.rounding)
 
 
 def model_inputs(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> list[ChainCase]:

@@ -150,9 +150,17 @@ class Doubled(nn.Module):
         return 2 * self.out(self.gru(x)[0])
 
 
+class Leak(elman.Cell):
+    gates, states = ("h",), ("h",)
+
+    def step(self, gx_BGH: torch.Tensor, gh_BGH: torch.Tensor, state: Any) -> Any:
+        return (0.9 * state[0] + torch.tanh(gx_BGH[:, 0]),)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (elman.Recurrent(Leak(), 2, 3), "the cell Leak"),
         (nn.GRU(2, 3, bidirectional=True), "bidirectional=True, whose output at a step depends on all later ones"),
         (nn.Sequential(nn.Linear(2, 2), nn.GRU(2, 3)), "an Embedding or none"),
         (nn.Sequential(nn.GRU(2, 3), nn.LayerNorm(3)), "GRU, LayerNorm"),
@@ -163,7 +171,7 @@ class Doubled(nn.Module):
     ],
 )
 def test_what_c_cannot_express_is_refused(tmp_path: Path, model: nn.Module, message: str) -> None:
-    options = {} if isinstance(model, nn.GRU) else {"inputs": (torch.zeros(3, 1, 2),)}
+    options = {} if isinstance(model, nn.GRU | elman.Recurrent) else {"inputs": (torch.zeros(3, 1, 2),)}
     with pytest.raises(ExportError, match=message):
         elman.export(model, tmp_path / "out", to="c", **options)
     assert not list(tmp_path.iterdir())

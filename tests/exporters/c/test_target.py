@@ -17,7 +17,9 @@ import elman
 from elman.errors import ElmanError, ExportError, SettingError
 from elman.exporters.c import comparison, compiler
 from elman.exporters.c.names import check_name, is_name, name_of
+from elman.exporters.chain import chain_of
 from elman.exporters.precision import symmetric_rows
+from elman.models.language_model import LanguageModel
 
 HOSTILE = [
     "", " ", "a b", "x;system(1)", "*/ int evil; /*", "../up", "..", "a/b", "a\nb", 'a"b', "1st", "_a", "é", "m\u202e",
@@ -172,6 +174,24 @@ def test_what_does_not_fit_a_model(tmp_path: Path) -> None:
         with pytest.raises(ElmanError, match="inputs of a model"):
             elman.export(model, tmp_path / "out", to="c", inputs=inputs)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_diverges_is_compared_until_it_overflows(tmp_path: Path) -> None:
+    layer = elman.RNN(2, 3, nonlinearity="relu")
+    for parameter in layer.parameters():
+        nn.init.constant_(parameter, 1.0)
+    done = elman.export(layer, tmp_path / "out", to="c", compare=False)
+    assert any("steps until overflow" in row.inputs and row.numbers > 0 for row in done.report.rows)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_language_models(tied: bool) -> None:
+    model = LanguageModel(7, cell="gru", embedding=4, hidden=4, tie_weights=tied)
+    chain = chain_of(model)
+    assert chain.embedding.shape == (8, 4) and not chain.embedding[7].any() and chain.dense[0].A.shape == (7, 4)
+    assert np.array_equal(chain.dense[0].A, chain.embedding[:7]) == tied
+    with pytest.raises(ExportError, match="softmax=full"):
+        chain_of(LanguageModel(50, cell="gru", embedding=4, hidden=4, cutoffs=(10,)))
 
 
 def test_rounded_rows_are_close() -> None:
