@@ -109,7 +109,7 @@ def compiled_rtneural(names: list[str], folder: Path, checkout: Path, backend: s
     includes = {"STL": "", "EIGEN": f"{checkout}/modules/Eigen", "XSIMD": f"{checkout}/modules/xsimd/include"}
     alignment = 64 if backend == "XSIMD" else 32
     options = ["-std=c++17", "-O3", "-march=native", "-w", f"-DRTNEURAL_USE_{backend}=1"]
-    options += [f"-DRTNEURAL_DEFAULT_ALIGNMENT={alignment}"]
+    options += [f"-DRTNEURAL_DEFAULT_ALIGNMENT={alignment}", "-DEIGEN_STACK_ALLOCATION_LIMIT=0"]
     options += [f"-I{each}" for each in (checkout, includes[backend]) if each]
     cases = [CASE.format(cell=name.split("-")[0], size=name.split("-")[1]) for name in names]
     (folder / "time.cpp").write_text(RTNEURAL.replace("CASES\n", "".join(cases)))

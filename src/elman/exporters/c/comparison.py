@@ -23,7 +23,7 @@ ARITHMETIC_BOUND = 1e-5
 
 
 def compared(
-    chain: Chain, source: Path, precision: str, cases: Sequence[ChainCase], *, compile: bool = True
+    chain: Chain, source: Path, precision: str, cases: Sequence[ChainCase], *, run: bool = True
 ) -> ParityReport:
     """Compare the C in a folder with the original.
 
@@ -32,12 +32,12 @@ def compared(
         source: its file, beside `main.c`.
         precision: of the weights.
         cases: what to compare on.
-        compile: whether a compiler may be used.
+        run: whether the C may be compiled and run.
     """
     constants = read_constants(source.read_text())
-    compiler = find_compiler() if compile else None
+    compiler = find_compiler() if run else None
     if compiler is None:
-        why = "no C compiler (cc, gcc or clang) on this machine" if compile else "compare=false"
+        why = "no C compiler (cc, gcc or clang) on this machine" if run else "compare=false"
         rows = [
             row
             for case in cases

@@ -93,7 +93,7 @@ def write_chain(
     files, _ = sources(chain, name, int8=options.precision == "int8", libm=options.libm)
     for file, text in files.items():
         write_text(folder / file, text)
-    return compared(chain, folder / f"{name}.c", options.precision, cases(), compile=options.compare)
+    return compared(chain, folder / f"{name}.c", options.precision, cases(), run=options.compare)
 
 
 def _step_time(layer: nn.Module, chain: Chain) -> float | None:

@@ -15,7 +15,7 @@ from elman.exporters.chain_cases import ChainCase, layer_inputs, model_inputs
 from elman.exporters.parity import ParityReport, compare
 from elman.exporters.rtneural.model_json import model_json, run_json
 from elman.exporters.rtneural.program import check_program
-from elman.exporters.stack import Array
+from elman.exporters.stack import OWN, Array, LayerStack
 from elman.exporters.target import ModelInputs, Target
 from elman.settings import Settings, setting
 from elman.storage.files import write_text
@@ -77,20 +77,24 @@ def check_chain(chain: Chain) -> None:
         ExportError: with the option and what can be done.
     """
     stack = chain.stack
-    refusals = {
-        "bidirectional=True, whose output at a step depends on all later ones": stack.num_directions == 2,
-        f"the cell {type(stack.equations).__name__}": stack.cell not in ("gru", "lstm"),
-        f"proj_size={stack.projection_size}": stack.projection_size is not None,
-        "learn_initial_state=True": stack.initial is not None,
-        "an Embedding": chain.embedding is not None,
+    reasons = {
+        "bidirectional=True, whose output at a step depends on all later ones": (stack.num_directions == 2, "onnx"),
+        f"the cell {type(stack.equations).__name__}": (stack.cell not in ("gru", "lstm"), _target_of(stack)),
+        f"proj_size={stack.projection_size}": (stack.projection_size is not None, "c"),
+        "learn_initial_state=True": (stack.initial is not None, "c"),
+        "an Embedding": (chain.embedding is not None, "c"),
     }
-    found = next((option for option, refused in refusals.items() if refused), None)
-    if found is not None:
-        raise ExportError(
-            f"{chain.title} cannot be exported to RTNeural",
-            should="GRU or LSTM layers in one direction, from a state of zeros, and dense layers",
-            found=found, hint="--to c, or another setting",
-        )  # fmt: skip
+    for option, (refused, other) in reasons.items():
+        if refused:
+            raise ExportError(
+                f"{chain.title} cannot be exported to RTNeural",
+                should="GRU or LSTM layers in one direction, from a state of zeros, and dense layers",
+                found=option, hint=f"--to {other}",
+            )  # fmt: skip
+
+
+def _target_of(stack: LayerStack) -> str:
+    return "onnx" if stack.cell == OWN else "c"
 
 
 def _csv(rows: Array) -> str:
