@@ -1,6 +1,6 @@
 """Long trials of exported C and RTNeural models: every float, 100,000 steps, 32-bit Arm, and RTNeural's own loader.
 
-    python tests/exporters/export_trials.py FOLDER [--rtneural CHECKOUT]
+    python tests/exporters/export_trials.py FOLDER [--rtneural CHECKOUT] [--only MACHINE]
 
 What is not installed (clang, a compiler for Arm with qemu-arm, a checkout of RTNeural) is skipped and named. The exit
 code is 1 where a number is out of its bound.
@@ -163,9 +163,12 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rtneural", type=Path, help="a checkout of RTNeural")
     parser.add_argument("--stride", type=int, default=1, help="of the floats that functions are tried on")
+    parser.add_argument("--only", default="", help="a part of the names of the machines to run")
     arguments = parser.parse_args()
     results = []
     for number, (machine, (command, runner)) in enumerate(MACHINES.items()):
+        if arguments.only not in machine:
+            continue
         missing = [tool for tool in (command[0], *runner) if shutil.which(tool) is None]
         if missing:
             say(f"{machine}: skipped, {missing[0]} is not installed")

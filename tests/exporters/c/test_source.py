@@ -1,6 +1,7 @@
 """The generated C: compilers accept it without a warning, and it computes what the layer computes, wherever it runs."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,21 @@ def test_the_functions_have_the_errors_that_the_header_states(toolchain: Any, tm
     measured = [float(number) for number in answer.split()]
     for name, bound, error in zip(NAMES, stated, measured, strict=True):
         assert bound / 4 < error <= bound, name
+
+
+def test_the_header_is_one_of_cpp_too(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    files, _ = sources(chain_of(nn.Sequential(nn.Embedding(4, 3), nn.LSTM(3, 2), nn.Linear(2, 4))), "policy")
+    (tmp_path / "policy.h").write_text(files["policy.h"])
+    program = (
+        '#include "policy.h"\nint run(policy_state* s, float* y) { policy_reset(s); return policy_step(3, s, y); }\n'
+    )
+    (tmp_path / "controller.cpp").write_text(program)
+    command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "controller.cpp"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    symbols = subprocess.run(["nm", "-u", "controller.o"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert set(symbols.stdout.split()) == {"U", "policy_reset", "policy_step"}  # as C names them
 
 
 def test_the_header_states_what_a_model_needs(gcc: Any, tmp_path: Path) -> None:

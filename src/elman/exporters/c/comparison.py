@@ -36,17 +36,18 @@ def compared(
     """
     constants = read_constants(source.read_text())
     compiler = find_compiler() if run else None
-    if compiler is None:
-        why = "no C compiler (cc, gcc or clang) on this machine" if run else "compare=false"
-        rows = [
-            row
-            for case in cases
-            for row in _rows(
-                chain, f"the constants of {source.name}, in NumPy", case, *run_constants(chain, constants, case.x),
-                BOUNDS[precision],
-            )
-        ]  # fmt: skip
-        return ParityReport("c", precision, tuple(rows), (), (f"{source.name} was not compiled and run: {why}",))
+    if compiler is not None:
+        return _compiled(chain, constants, source, precision, cases, compiler)
+    why = "no C compiler (cc, gcc or clang) on this machine" if run else "compare=false"
+    title, rows = f"the constants of {source.name}, in NumPy", []
+    for case in cases:
+        rows += _rows(chain, title, case, *run_constants(chain, constants, case.x), BOUNDS[precision])
+    return ParityReport("c", precision, tuple(rows), (), (f"{source.name} was not compiled and run: {why}",))
+
+
+def _compiled(
+    chain: Chain, constants: dict[str, Array], source: Path, precision: str, cases: Sequence[ChainCase], compiler: str
+) -> ParityReport:
     rows = []
     with temporary_folder() as folder:
         program = folder / source.stem
@@ -58,9 +59,9 @@ def compared(
                 exact = ChainCase(case.title, case.x, *run_constants(chain, constants, case.x), case.rounding)
                 title = f"{source.name} against its constants in NumPy"
                 rows += _rows(chain, title, exact, y, states, ARITHMETIC_BOUND)
-        time = float(run_program(program, "", "time")[0, 0])
-    title = " ".join([Path(compiler).name, *options])
-    return ParityReport("c", precision, tuple(rows), (ParityTime(f"{source.name}, {title}", time, None),))
+        microseconds = float(run_program(program, "", "time")[0, 0])
+    title = " ".join([source.name + ",", Path(compiler).name, *options])
+    return ParityReport("c", precision, tuple(rows), (ParityTime(title, microseconds, None),))
 
 
 def _run(chain: Chain, program: Path, x: Array) -> tuple[Array, tuple[Array, ...]]:
