@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elman.errors import ExportError
+from elman.errors import ExportError, first_line
 from elman.exporters.chain import Chain
 from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs
 from elman.exporters.stack import Array, LayerStack
@@ -82,8 +82,15 @@ def model_inputs(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> lis
 
 
 def _model_case(model: nn.Module, chain: Chain, title: str, x: Tensor) -> ChainCase:
-    with evaluation_mode(model):
-        output = model(x)
+    try:
+        with evaluation_mode(model):
+            output = model(x)
+    except Exception as error:  # whatever the user's own code raises
+        raise ExportError(
+            f"{chain.title} does not run on {title}",
+            should=f"a forward that takes {tuple(x.shape)}", found=first_line(error),
+            hint="other inputs=, which are its arguments",
+        ) from error  # fmt: skip
     output = output[0] if isinstance(output, tuple) and output else output
     batch_first, last = chain.stack.batch_first, (x.shape[0 if chain.stack.batch_first else 1], chain.output_size)
     if isinstance(output, Tensor) and output.shape in ((*x.shape[:2], chain.output_size), last):

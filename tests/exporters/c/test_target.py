@@ -173,6 +173,8 @@ def test_what_does_not_fit_a_model(tmp_path: Path) -> None:
     for inputs in ((torch.zeros(2, 3, 4),), (torch.ones(3, 2, dtype=int), 1), ("text",)):
         with pytest.raises(ElmanError, match="inputs of a model"):
             elman.export(model, tmp_path / "out", to="c", inputs=inputs)
+    with pytest.raises(ElmanError, match="does not run on the given inputs"):
+        elman.export(model, tmp_path / "out", to="c", inputs=(torch.full((3, 2), 9),))
     assert not list(tmp_path.iterdir())
 
 
