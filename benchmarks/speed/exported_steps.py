@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -208,7 +209,7 @@ def main() -> None:
     names = [f"{cell}-{size}" for cell, sizes in SIZES.items() for size in sizes]
     with TemporaryDirectory() as folder, torch.no_grad():
         results = measure(names, checkout, arguments.turns, Path(folder))
-    facts: dict[str, Any] = machine()
+    facts: dict[str, Any] = {**machine(), "load": f"{os.getloadavg()[0]:.1f} processes on {os.cpu_count()} cores"}
     facts["compilers"] = {
         name: subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout.split("\n")[0]
         for name, command in COMPILERS.items()

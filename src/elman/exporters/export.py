@@ -71,7 +71,8 @@ def export(
         to: the target.
         precision: of the weights.
         inputs: of a model that is not a layer: example arguments of its `forward`.
-        dynamic_shapes: of a model: which axes of its inputs are free, as for `torch.export.export`.
+        dynamic_shapes: of a model: which axes of its inputs are free, as for `torch.export.export`; None: the first
+            two of each tensor, where the model allows it.
         options: of the target.
 
     Returns:

@@ -76,7 +76,9 @@ def shape_differences(count: int, seed: int = 1) -> Iterator[tuple[Kind, str, fl
             onnx.save(whole_graph(stack, lengths=kind.lengths), path)
             session = OnnxSession(path)
             for number in range(rounds):
-                T, B = int(rng.integers(0 if number % 4 == 0 else 1, 40)), int(rng.integers(1, 9))
+                # No steps end ONNX Runtime in its GRU without lengths, as an empty batch does; the manifest says so.
+                empty = number % 4 == 0 and (kind.cell != "gru" or kind.lengths)
+                T, B = int(rng.integers(0 if empty else 1, 3 if empty else 40)), int(rng.integers(1, 9))
                 case = random_case(stack, T, B, kind.lengths, rng)
                 y, states = original_outputs(layer, stack, case)
                 yield kind, case.title, difference([y, *states], session.run(case_feeds(stack, case)))

@@ -17,6 +17,7 @@ from elman.exporters.onnx.graph import quantized_rows
 from elman.exporters.onnx.layers import step_graph, whole_graph
 from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.stack import stack_of
+from elman.kernels.onnx_export import OPERATORS
 
 PROGRAM = Path(__file__).with_name("layer_trials.py")
 
@@ -37,9 +38,7 @@ def test_a_portion_of_the_trials(trials: Any, name: str, count: int, least: int)
 
 
 def test_the_trials_see_another_order_of_gates(trials: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from elman.exporters.onnx import operators
-
-    monkeypatch.setitem(operators.GATES, "lstm", (0, 1, 2, 3))
+    monkeypatch.setitem(OPERATORS, "lstm", ("LSTM", {}, (0, 1, 2, 3)))
     assert {row[0] for row in trials.run("shapes", 96)["beyond"]} == {"lstm"}
 
 
@@ -121,9 +120,7 @@ def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_differs_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from elman.exporters.onnx import operators
-
-    monkeypatch.setitem(operators.GATES, "gru", (0, 1, 2))
+    monkeypatch.setitem(OPERATORS, "gru", ("GRU", {}, (1, 0, 2)))  # linear_before_reset is 0
     with pytest.raises(ExportError, match="computes other numbers"):
         elman.export(nn.GRU(3, 4), tmp_path / "out")
     assert not list(tmp_path.iterdir())

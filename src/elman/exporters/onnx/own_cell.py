@@ -9,6 +9,7 @@ import onnx
 import onnx.compose
 import onnx.inliner
 import torch
+import torch.nn.utils._expanded_weights.expanded_weights_impl  # reads tables that torch's exporter changes as it runs
 from torch import Tensor, nn
 
 from elman.errors import ExportError, extra, first_line

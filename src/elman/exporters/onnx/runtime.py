@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from elman.errors import ExportError, first_line
 from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs
 from elman.exporters.parity import ParityRow, ParityTime, compare, microseconds
 from elman.exporters.stack import Array, LayerStack, as_recurrent
@@ -36,15 +38,30 @@ class OnnxSession:
     def __init__(self, path: Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        options.log_severity_level = 4
+        with _refused(path):
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._path = path
         self.inputs = [each.name for each in self._session.get_inputs()]
         self.outputs = [each.name for each in self._session.get_outputs()]
 
     def run(self, feeds: dict[str, Array]) -> list[Array]:
         """Return the outputs; inputs that the graph does not have are not given to it."""
-        results: list[Array] = self._session.run(None, {name: feeds[name] for name in self.inputs})
+        with _refused(self._path):
+            results: list[Array] = self._session.run(None, {name: feeds[name] for name in self.inputs})
         return results
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise ExportError(
+            f"ONNX Runtime cannot run {path.name}", should="a graph that it can run", found=first_line(error)
+        ) from error
 
 
 def case_feeds(stack: LayerStack, case: LayerCase) -> dict[str, Array]:

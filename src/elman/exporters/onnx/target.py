@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from elman.errors import extra
+from elman.errors import ExportError, extra
 from elman.exporters.parity import ParityReport
 from elman.exporters.stack import OWN, stack_of
-from elman.exporters.target import Target
+from elman.exporters.target import ModelInputs, Target
 from elman.settings import Settings, setting
 from elman.storage.files import write_bytes, write_json
 
@@ -45,4 +45,23 @@ def write_layer(layer: nn.Module, folder: Path, options: OnnxOptions) -> ParityR
     return ParityReport("onnx", options.precision, tuple(rows), tuple(times), tuple(content["remarks"]))
 
 
-TARGET = Target("onnx", OnnxOptions, layer=write_layer)
+def write_model(model: nn.Module, folder: Path, options: OnnxOptions, given: ModelInputs) -> ParityReport:
+    """Write `whole.onnx` and `manifest.json` of a model that holds recurrent layers, and compare it with the model."""
+    with extra("export", "the export to ONNX"):
+        from elman.exporters.onnx import manifest, models
+    if options.precision != "float32" or options.lengths or options.resets:
+        raise ExportError(
+            "a model is exported as it is",
+            should="precision=float32, and neither lengths nor resets: they are among its inputs, where it has them",
+            found=", ".join(f"{name}={value}" for name, value in options.as_dict().items()),
+            hint="export its recurrent layer alone",
+        )
+    graph = models.model_graph(model, given)
+    write_bytes(folder / "whole.onnx", graph.SerializeToString())
+    write_json(folder / manifest.FILE, manifest.model_manifest(type(model).__name__, folder))
+    return ParityReport(
+        "onnx", options.precision, tuple(models.model_parity(model, folder / "whole.onnx", given, "float32"))
+    )
+
+
+TARGET = Target("onnx", OnnxOptions, layer=write_layer, model=write_model)
