@@ -22,7 +22,7 @@ help:
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
 	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits;"
-	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps"
+	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps, in C on Arm too"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    run the engine on several threads under ThreadSanitizer (needs clang and libomp)"
 	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=600 under the sanitizers (needs clang)"
@@ -110,6 +110,7 @@ bench: $(VENV)/tools
 	$(BIN)/python benchmarks/speed/speed.py --out docs/results/speed
 	$(BIN)/python benchmarks/speed/training.py
 	$(BIN)/python benchmarks/speed/streaming.py
+	$(BIN)/python benchmarks/speed/exported_steps.py --out docs/results/export-steps $(if $(RTNEURAL),--rtneural $(RTNEURAL))
 
 quality: $(VENV)/tools
 	$(BIN)/python benchmarks/quality/quality.py
@@ -125,6 +126,7 @@ trials: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py shapes 9600
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py steps 100000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py reference 96
+	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/export_trials.py build/trials/exports $(if $(RTNEURAL),--rtneural $(RTNEURAL))
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.
