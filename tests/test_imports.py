@@ -41,11 +41,11 @@ OURS: dict[str, set[str]] = {
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
     "integrations": {"layers"},
-    "explorer": {"reference", "predictors", "inspection", "recipes"},
-    "cli": {"recipes", "inspection", "storage"},
+    "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
+    "cli": {"recipes", "inspection", "storage", "explorer"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
-    "__init__": {"kernels", "layers", "recipes"},
+    "__init__": {"explorer", "kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),

@@ -31,6 +31,7 @@ export function number(x, digits = 3) {
 
 // The same without an exponent, where little room is and zeros tell enough.
 export function fixed(x, digits) {
+  if (Number.isInteger(x) && Math.abs(x) < 1000) return String(x).replace("-", "−");
   return Math.abs(x) < 1 && Number.isFinite(x) ? x.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "−") : number(x, Math.min(digits, 2));
 }
 

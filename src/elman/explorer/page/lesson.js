@@ -55,11 +55,12 @@ export function createLesson(host, actions, allowed) {
   });
 
   // On a wide page all chapters stand below each other: the one at reading height moves the picture.
-  let timer = 0;
+  let timer = 0, scrolled = false;
+  addEventListener("scroll", () => (scrolled = true), { passive: true });
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const n = chapters.indexOf(entry.target);
-      if (!entry.isIntersecting || n === current || !matchMedia("(min-width: 64rem)").matches) continue;
+      if (!scrolled || !entry.isIntersecting || n === current || !matchMedia("(min-width: 64rem)").matches) continue;
       clearTimeout(timer);
       timer = setTimeout(() => enter(n, false), 250);
     }
