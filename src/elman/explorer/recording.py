@@ -69,7 +69,7 @@ def subject_name(predictor: Predictor) -> str:
     """Return the run and what kind of model it holds, for people."""
     kind = type(predictor).__name__.removesuffix("Predictor")
     words = "".join(f" {c.lower()}" if c.isupper() else c for c in kind).strip()
-    return f"{words} in {predictor.run}"
+    return f"{words} in {Path(predictor.run).name}"
 
 
 def _numbered(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 // Line charts: a few series over whole numbers, on a linear or a logarithmic scale.
 import { element, number, svg } from "./dom.js";
 
-const WIDTH = 460, LEFT = 48, RIGHT = 10, BOTTOM = 30, TOP = 10;
+const NARROW = 460, WIDE = 940, LEFT = 48, RIGHT = 12, BOTTOM = 38, TOP = 10;
 
 const finite = (values) => Array.from(values).filter((v) => Number.isFinite(v));
 
@@ -21,8 +21,8 @@ function scale(series, logarithmic, least, limits) {
 }
 
 // series: [{name, values, color, dashed, bars, from}]; `from` is the first whole number.
-export function chart({ title, xTitle, series, logarithmic = false, least = 1e-12, height = 170, limits, note }) {
-  const { at, ticks } = scale(series, logarithmic, least, limits);
+export function chart({ title, xTitle, series, logarithmic = false, least = 1e-12, height = 180, limits, note, wide = false }) {
+  const WIDTH = wide ? WIDE : NARROW, { at, ticks } = scale(series, logarithmic, least, limits);
   const count = Math.max(2, ...series.map((s) => s.values.length)), from = series[0]?.from ?? 0;
   const bars = series.some((s) => s.bars), slots = bars ? count : count - 1;
   const x = (i) => LEFT + ((i + (bars ? 0.5 : 0)) / slots) * (WIDTH - LEFT - RIGHT);
@@ -33,7 +33,7 @@ export function chart({ title, xTitle, series, logarithmic = false, least = 1e-1
   ]);
   const every = Math.max(1, Math.ceil(count / 8));
   const marks = Array.from({ length: count }, (_, i) => i).filter((i) => i % every === 0).map((i) => {
-    return svg("text", { class: "tick", x: x(i), y: height - BOTTOM + 16, "text-anchor": "middle" }, String(i + from));
+    return svg("text", { class: "tick", x: x(i), y: height - BOTTOM + 15, "text-anchor": "middle" }, String(i + from));
   });
   const lines = series.map((one) => (one.bars ? barsOf(one) : lineOf(one)));
   function barsOf({ values, color }) {
@@ -51,8 +51,8 @@ export function chart({ title, xTitle, series, logarithmic = false, least = 1e-1
   }
   const legend = element("div", { class: "legend" }, series.map((s) => element("span", {}, svg("svg", { width: 20, height: 10, "aria-hidden": "true" }, s.bars ? svg("rect", { x: 2, y: 1, width: 14, height: 8, rx: 2, fill: s.color, "fill-opacity": 0.45 }) : svg("line", { x1: 0, x2: 20, y1: 5, y2: 5, stroke: s.color, "stroke-width": 2.5, "stroke-dasharray": s.dashed ? "5 4" : null })), s.name)));
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `${title}. ${summary(series)}` },
-    grid, marks, lines, svg("text", { class: "tick", x: WIDTH - RIGHT, y: height - 1, "text-anchor": "end" }, xTitle));
-  return element("figure", { class: "chart" }, element("figcaption", {}, title), picture, legend, note ? element("p", { class: "note" }, note) : null);
+    grid, marks, lines, svg("text", { class: "tick", x: WIDTH - RIGHT, y: height - 5, "text-anchor": "end" }, xTitle));
+  return element("figure", { class: wide ? "chart chart-wide" : "chart" }, element("figcaption", {}, title), picture, legend, note ? element("p", { class: "note" }, note) : null);
 }
 
 const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";

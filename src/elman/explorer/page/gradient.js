@@ -162,7 +162,7 @@ export function createGradient(host, study, { picture, changed }) {
       cures.replaceChildren(
         plain ? field("Spectral radius of W", radiusInput, radiusText) : field(`Bias of the ${gate[0]}: open is right`, bias, radiusText),
         field("W begins as", element("div", { class: "segments" }, ["random", "orthogonal", "identity"].map((start) => button(start, () => { setStart(study, start); changed(); }, { "data-start": start })))),
-        field("Cell", element("div", { class: "segments" }, [["rnn_tanh", "plain"], ["gru", "GRU"], ["lstm", "LSTM"]].map(([cell, text]) => button(text, () => changed({ cell }), { "data-cell": cell, "aria-pressed": network.cell === cell })))),
+        field("Cell", element("div", { class: "segments" }, [["rnn_tanh", "plain"], ["gru", "GRU"], ["lstm", "LSTM"]].map(([cell, text]) => button(text, () => changed({ cell }), { "data-cell": cell, "aria-pressed": String(network.cell === cell) })))),
         field("Clip the gradient at", clipInput(), clipText),
       );
     }

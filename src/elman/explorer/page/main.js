@@ -19,7 +19,7 @@ const SLOW_PAIRS = 60 * 1024; // entries of all weights times steps, from which 
 const data = JSON.parse(document.getElementById("data").textContent);
 const host = (id) => document.getElementById(id);
 const study = typedStudy(data.network);
-Object.assign(study, { selected: { kind: "s", t: Math.min(1, study.x.length - 1), i: 0 }, pair: { t: study.x.length - 1, k: 0 }, clip: 0 });
+Object.assign(study, { selected: { kind: "s", t: Math.min(1, study.x.length - 1), i: 0 }, pair: { t: study.x.length - 1, k: Math.min(1, study.x.length - 1) }, clip: 0 });
 
 let view = "network", hovered = null, later = 0;
 
@@ -169,6 +169,7 @@ const zoomBy = (factor) => { zoom = Math.max(0.5, Math.min(4, zoom * factor)); p
 host("zoom-bar").append(button("−", () => zoomBy(1 / 1.25), { "aria-label": "smaller" }), element("output", { id: "zoom" }, "100 %"), button("+", () => zoomBy(1.25), { "aria-label": "larger" }));
 if (data.check) host("check").textContent = `Computed in this page; E differs from the Python reference by ${number(Math.abs(study.total - data.check.error), 2)}.`;
 
+document.body.classList.toggle("has-run", Boolean(run));
 drawControls();
 show(location.hash.startsWith("#run") && run ? "run" : data.view ?? "network");
 new ResizeObserver(() => { if (view !== "training") (view === "run" ? run.draw() : draw()); }).observe(host("stage"));

@@ -77,7 +77,8 @@ export function newTrainer({ task, cell, H, T, rate, clip, start, seed }) {
   for (let gate = 0; gate < G; gate++) {
     parameters.W.set(recurrentMatrix(H, start, start === "random" ? 0.7 : 1, random), gate * H * H);
   }
-  if (cell === "lstm") parameters.b.fill(1, H, 2 * H); // the forget gate begins open
+  // The gate that keeps the memory begins so far open that it keeps it for T steps (Tallec and Ollivier 2018).
+  if (cell !== "rnn_tanh" && cell !== "rnn_relu") parameters.b.fill(Math.log(Math.max(2, T)), H, 2 * H);
   const initial = CELLS[cell].states.map(() => new Float64Array(H));
   const network = { cell, g: task.g, error: task.error, sizes: { I, H, V }, parameters, initial };
   const moments = [zeroGradients(network), zeroGradients(network)];

@@ -1,7 +1,7 @@
 // Training in the page: the same task for several cells side by side.
 import { TASKS, newTrainer, trainStep, trainerExample, trainerLags, wordTask } from "./tasks.js";
 import { chart } from "./chart.js";
-import { button, element, field, number, select, shade } from "./dom.js";
+import { button, element, field, fixed, number, select, shade } from "./dom.js";
 
 const CELL_NAMES = { rnn_tanh: "plain tanh", rnn_relu: "plain relu", gru: "GRU", lstm: "LSTM" };
 const COLORS = { rnn_tanh: "var(--line-1)", rnn_relu: "var(--line-4)", gru: "var(--line-2)", lstm: "var(--line-3)" };
@@ -16,7 +16,7 @@ function means(values) {
 }
 
 export function createTraining(host, { openNetwork }) {
-  const settings = { task: "echo", word: "hello", T: 20, H: 12, rate: 0.01, clip: 1, start: "random", cells: new Set(["rnn_tanh", "lstm"]) };
+  const settings = { task: "echo", word: "hello", T: 40, H: 12, rate: 0.02, clip: 1, start: "random", cells: new Set(["rnn_tanh", "lstm"]) };
   let trainers = [], running = false, drawn = 0;
   const charts = element("div", { class: "charts" }), answers = element("div", { class: "answers" });
   const status = element("p", { class: "note", role: "status" }), controls = element("div", { class: "controls" });
@@ -46,7 +46,7 @@ export function createTraining(host, { openNetwork }) {
       word.value = settings.word;
       again();
     } });
-    controls.replaceChildren(
+    controls.replaceChildren(...[
       field("Task", select(names, settings.task, (value) => { settings.task = value; drawControls(); again(); }, "task")),
       settings.task === "word" ? field("Word", word) : null,
       range("T", 4, 60, 1, "Steps"), range("H", 2, 32, 1, "Units"), range("rate", 0.001, 0.05, 0.001, "Learning rate"), range("clip", 0, 5, 0.25, "Clip at"),
@@ -55,8 +55,7 @@ export function createTraining(host, { openNetwork }) {
         settings.cells[event.target.checked ? "add" : "delete"](cell);
         again();
       } }), element("i", { class: "dot", style: `background: ${COLORS[cell]}` }), name))),
-    );
-    controls.querySelectorAll(":scope > *").forEach((node) => node ?? node.remove());
+    ].filter(Boolean));
   }
 
   function reset() {
@@ -105,7 +104,7 @@ export function createTraining(host, { openNetwork }) {
     const { x, y, tape } = trainerExample(trainer, 11), { task: of, network } = trainer, T = x.length;
     const strip = (title, rows, words) => element("tr", {}, element("th", { scope: "row" }, title), rows.map((values, t) => {
       const v = values === null ? NaN : values[0], { color, opacity } = shade(Number.isNaN(v) ? 0 : v, 1);
-      return element("td", { style: `--tint: color-mix(in srgb, ${color} ${Math.round(opacity * 80)}%, transparent)` }, words ? words(t) : Number.isNaN(v) ? "" : number(v, 1));
+      return element("td", { style: `--tint: color-mix(in srgb, ${color} ${Math.round(opacity * 80)}%, transparent)` }, words ? words(t) : Number.isNaN(v) ? "" : fixed(v, 1));
     }));
     const letter = (row) => of.symbols[row.indexOf(Math.max(...row))];
     const rows = of.symbols
