@@ -1,10 +1,10 @@
 // Backpropagation through time, taken apart: the pairs (t, k), one pair opened, the gradient by lag, and the cures.
 import { CELLS, norm } from "./cells.js";
 import { contribution, contributionNorm, isPlain, jacobian, stateNorm } from "./network.js";
-import { largestSingularValue } from "./matrices.js";
+import { stretchOf } from "./matrices.js";
 import { clipFactor, setRadius, setStart } from "./study.js";
 import { chart } from "./chart.js";
-import { button, calm, element, field, heatMatrix, number, select, sub, svg } from "./dom.js";
+import { button, calm, element, field, heatMatrix, number, paint, select, sub, svg, widthOf } from "./dom.js";
 
 const variable = (name, index) => element("var", {}, ...sub(name, index));
 const STEP_MS = 700;
@@ -28,6 +28,7 @@ export function createGradient(host, study, { picture, changed }) {
     element("section", { class: "card wide" }, element("h3", {}, "All pairs add up to the gradient"), sums),
   );
 
+  const room = widthOf(canvas.parentElement, 300);
   const pair = () => {
     const T = study.x.length, t = Math.min(study.pair.t, T - 1);
     return { t, k: Math.min(study.pair.k, t) };
@@ -42,7 +43,7 @@ export function createGradient(host, study, { picture, changed }) {
     picture.setBackward({ from: study.pair.t, to: study.pair.k, all: false });
   }
 
-  const cellSize = () => Math.max(6, Math.min(42, Math.floor(Math.min(420, host.clientWidth - 60) / study.x.length)));
+  const cellSize = () => Math.max(5, Math.min(42, Math.floor((Math.min(460, room()) - 26) / study.x.length)));
 
   function choose(event) {
     const box = canvas.getBoundingClientRect(), size = cellSize();
@@ -58,11 +59,14 @@ export function createGradient(host, study, { picture, changed }) {
 
   function drawPairs() {
     const T = study.x.length, size = cellSize(), ratio = devicePixelRatio || 1, side = [T * size + 24, T * size + 20];
-    canvas.width = side[0] * ratio;
-    canvas.height = side[1] * ratio;
-    Object.assign(canvas.style, { width: `${side[0]}px`, height: `${side[1]}px` });
-    const pen = canvas.getContext("2d"), style = getComputedStyle(host), color = (variable) => style.getPropertyValue(variable).trim();
-    pen.scale(ratio, ratio);
+    const pixels = side.map((length) => Math.round(length * ratio)), pen = canvas.getContext("2d");
+    if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) {
+      Object.assign(canvas, { width: pixels[0], height: pixels[1] });
+      Object.assign(canvas.style, { width: `${side[0]}px`, height: `${side[1]}px` });
+    }
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, ...side);
+    const [cellColor, backColor, softColor, textColor, onBack] = ["--cell", "--back", "--soft", "--text", "--on-back"].map((name) => paint(name));
     const norms = study.pairs.map((row, t) => row.map((_, k) => contributionNorm(study.tape, study.pairs, t, k, name)));
     const top = norms.flat().reduce((most, v) => (Number.isFinite(v) ? Math.max(most, v) : most), 0), chosen = pair();
     pen.font = `${Math.min(12, Math.max(8, size * 0.34))}px system-ui, sans-serif`;
@@ -73,24 +77,24 @@ export function createGradient(host, study, { picture, changed }) {
       for (let k = 0; k <= t; k++) {
         const v = norms[t][k], share = v > 0 ? Math.max(0, 1 + Math.log10(v / top) / DECADES) : 0;
         pen.globalAlpha = 1;
-        pen.fillStyle = color("--cell");
+        pen.fillStyle = cellColor;
         pen.fillRect(22 + k * size, 18 + t * size, size - 1, size - 1);
         pen.globalAlpha = Math.min(1, share) * 0.85;
-        pen.fillStyle = color("--back");
+        pen.fillStyle = backColor;
         pen.fillRect(22 + k * size, 18 + t * size, size - 1, size - 1);
         pen.globalAlpha = 1;
         if (size >= 30) {
-          pen.fillStyle = color(share > 0.7 ? "--on-back" : "--text");
+          pen.fillStyle = share > 0.7 ? onBack : textColor;
           pen.fillText(number(v, v < 0.1 ? 3 : 2).replace(/^0\./, "."), 22 + (k + 0.5) * size, 18 + (t + 0.5) * size);
         }
       }
-      pen.fillStyle = color("--soft");
+      pen.fillStyle = softColor;
       if (t % every === 0) {
         pen.fillText(t + 1, 10, 18 + (t + 0.5) * size);
         pen.fillText(t + 1, 22 + (t + 0.5) * size, 8);
       }
     }
-    pen.strokeStyle = color("--text");
+    pen.strokeStyle = textColor;
     pen.lineWidth = 2;
     pen.strokeRect(22 + chosen.k * size, 18 + chosen.t * size, size - 1, size - 1);
     const size_ = norms[chosen.t][chosen.k], text = `error at step ${chosen.t + 1}, carried back to step ${chosen.k + 1}: adds ${number(size_, 4)} to |dE/d${name}|`;
@@ -102,7 +106,7 @@ export function createGradient(host, study, { picture, changed }) {
     const { t, k } = pair(), { network, tape, pairs } = study, S = network.sizes.H * network.initial.length;
     const factors = [], small = S > 4 ? 5 : 0, cell = small ? Math.max(3, Math.min(14, 84 / S)) : 22;
     for (let j = t; j > k && factors.length < 12; j--) {
-      const J = jacobian(network, tape.steps[j]), stretch = largestSingularValue(J, S);
+      const J = jacobian(network, tape.steps[j]), stretch = stretchOf(J, S);
       factors.push(figure(heatMatrix(J, S, S, `Jacobian of step ${j + 1}`, { cell }), [variable("∂s", j + 1), "/", variable("∂s", j)], `stretches up to ×${number(stretch, 2)}`, `|error| now ${number(stateNorm(pairs[t][j - 1].state), 4)}`));
     }
     const hidden = t - k - factors.length, error = pairs[t][t].state[0];
@@ -224,8 +228,9 @@ export function createGradient(host, study, { picture, changed }) {
     drawCures();
     drawChart();
     drawPairs();
+    if (study.hurried) return;
     drawOpened();
-    if (!study.hurried) drawSums();
+    drawSums();
   }
 
   return {

@@ -8,13 +8,13 @@ import { createGradient } from "./gradient.js";
 import { createTraining } from "./training.js";
 import { createRun } from "./run.js";
 import { createLesson } from "./lesson.js";
-import { button, element, field, number, select } from "./dom.js";
+import { button, element, field, forgetColors, number, select } from "./dom.js";
 
 const CELL_CHOICES = [
   ["rnn_tanh", "plain, f = tanh"], ["rnn_relu", "plain, f = relu"], ["rnn_sigmoid", "plain, f = sigmoid"],
   ["rnn_identity", "plain, f = identity"], ["gru", "GRU"], ["lstm", "LSTM"],
 ];
-const SLOW_PAIRS = 60 * 1024; // entries of all weights times steps, from which the large sums wait for the next frame
+const SLOW_PAIRS = 500_000; // entries of W times pairs, from which the opened pair and the sums wait until the numbers rest
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const host = (id) => document.getElementById(id);
@@ -58,8 +58,9 @@ function drawControls() {
 
 // The network that the page opened with.
 function restore() {
-  const { selected, pair: opened, clip } = study;
-  Object.assign(study, typedStudy(data.network), { selected, pair: { ...opened, t: data.network.x.length - 1 }, clip, own: false });
+  const { selected, clip } = study;
+  Object.assign(study, typedStudy(data.network), { selected, clip, own: false });
+  newPair();
   drawControls();
   draw();
 }
@@ -72,16 +73,22 @@ function typeWord(text) {
   Object.assign(study, sequence);
   study.y = fittingTargets(study.network.error, study.y);
   compute(study);
-  study.pair = { t: study.x.length - 1, k: 0 };
+  newPair();
   drawControls();
   draw();
+}
+
+// The longest way back that is not zero: s_0 is, so that W can do nothing at the first step.
+function newPair() {
+  study.pair = { t: study.x.length - 1, k: Math.min(1, study.x.length - 1) };
+  if (view === "gradient") gradient.showAll();
 }
 
 // After a change of kind or size, or (without changes) of numbers that are in place already.
 function changed(changes) {
   if (changes) {
     resized(study, changes);
-    study.pair = { t: study.x.length - 1, k: 0 };
+    newPair();
     drawControls();
   }
   draw();
@@ -93,7 +100,6 @@ function redraw() {
 }
 
 function draw() {
-  const begin = performance.now();
   study.hurried = study.x.length ** 2 * study.network.parameters.W.length > SLOW_PAIRS;
   host("summary").textContent = sizeText(study);
   if (view === "network" || view === "gradient") {
@@ -106,7 +112,6 @@ function draw() {
   if (study.hurried && view === "gradient") {
     later = setTimeout(() => { study.hurried = false; gradient.draw(); }, 120);
   }
-  study.drawMs = performance.now() - begin;
 }
 
 function openNetwork(network, x, y, task) {
@@ -173,7 +178,17 @@ document.body.classList.toggle("has-run", Boolean(run));
 drawControls();
 show(location.hash.startsWith("#run") && run ? "run" : data.view ?? "network");
 new ResizeObserver(() => { if (view !== "training") (view === "run" ? run.draw() : draw()); }).observe(host("stage"));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show(view));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetColors(); show(view); });
 
 // For measurements and tests.
-window.elmanPage = { study, actions, draw: () => { compute(study); draw(); return study.drawMs; } };
+window.elmanPage = {
+  study, actions,
+  // Milliseconds of a change: everything computed, drawn and laid out anew.
+  milliseconds() {
+    const begin = performance.now();
+    study.network.parameters.W[0] += 1e-3;
+    redraw();
+    void document.body.offsetHeight;
+    return performance.now() - begin;
+  },
+};

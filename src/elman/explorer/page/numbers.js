@@ -31,12 +31,14 @@ function matrix(name, { rows, cols, values, write, rowNames = [] }) {
   const body = Array.from({ length: rows }, (_, row) => element(
     "tr", {}, element("th", { scope: "row" }, rowNames[row] ?? ""), inputs.slice(row * cols, row * cols + cols).map((input) => element("td", {}, input)),
   ));
+  const last = [];
   function refresh() {
     const now = values(), most = now.reduce((top, v) => Math.max(top, Math.abs(v)), 1e-9);
     inputs.forEach((input, at) => {
-      const { color, opacity } = shade(now[at], most);
-      input.style.setProperty("--tint", `color-mix(in srgb, ${color} ${Math.round(opacity * 70)}%, transparent)`);
-      if (input !== document.activeElement) input.value = rounded(now[at]);
+      const text = rounded(now[at]), tint = shade(now[at], most * 1.4), before = last[at];
+      if (before?.tint !== tint) input.style.setProperty("--tint", tint);
+      if (before?.text !== text && input !== document.activeElement) input.value = text;
+      last[at] = { text: input === document.activeElement ? null : text, tint };
     });
   }
   refresh();

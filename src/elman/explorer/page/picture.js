@@ -1,9 +1,10 @@
 // The network unrolled in time: one column a step, from the input x_t at the bottom to the error E_t at the top.
 import { CELLS } from "./cells.js";
 import { stateNorm } from "./network.js";
-import { fixed, number, shade, svg } from "./dom.js";
+import { fixed, number, paint, shade, svg, widthOf } from "./dom.js";
 
 const TOP = 30, GAP = 38, MARGIN = 34; // the names of the rows stand in the margin
+const LABELS_MS = 150;
 const LEVELS = [[92, 3], [66, 2], [46, 1]]; // from this width of a column on, so many digits
 
 // Height of a unit, width of a column and digits of a number, for the room that there is.
@@ -28,6 +29,7 @@ function layout(study, room, zoom) {
 export function createPicture(host, study, { onHover, onSelect }) {
   const root = svg("svg", { class: "picture", role: "group", "aria-label": "The network unrolled in time" });
   host.append(root);
+  const width = widthOf(host, 700);
   let nodes = new Map(), key = "", view = null, zoom = 1, focused = "s:0", backward = null;
 
   const columnX = (t) => view.left + (t + 0.75) * view.column;
@@ -103,7 +105,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
     if (roomy || t === 0) {
       parts.push(label(x + 6, y.x - 8, "U", "U"), label(x + 6, y.s - GAP / 2 + 2, "V", "V"));
       const between = x - column / 2 + (view.strip * view.gates.length) / 2;
-      parts.push(svg("text", { x: between, y: y.s + height.s / 2 - 7, class: "weight weight-W", "text-anchor": "middle" }, "W"));
+      if (column - wide - view.strip * view.gates.length >= 20) parts.push(svg("text", { x: between, y: y.s + height.s / 2 - 7, class: "weight weight-W", "text-anchor": "middle" }, "W"));
     }
     parts.push(vector("x", t, x, y.x, view.I), vector("s", t, x, y.s, view.H), vector("o", t, x, y.o, view.V));
     if (view.states > 1) parts.push(vector("c", t, x, y.c, view.H));
@@ -156,7 +158,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
     return Array.from({ length: view.T }, (_, t) => {
       const y = view.y.s + view.height.s + (view.states > 1 ? view.height.s + 34 : 12), x = columnX(t);
       const line = svg("path", { class: "back", d: `M ${x - 8} ${y} C ${x - view.column / 3} ${y + 13} ${x - view.column * 0.7} ${y + 13} ${x - view.column + 9} ${y + 1}`, "marker-end": "url(#back-head)" });
-      const text = view.column >= 46 ? svg("text", { x: x - view.column / 2, y: y + 24, "text-anchor": "middle", class: "back-factor" }) : null;
+      const text = view.column >= 60 ? svg("text", { x: x - view.column / 2, y: y + 24, "text-anchor": "middle", class: "back-factor" }) : null;
       const down = svg("line", { x1: x - 8, x2: x - 8, y1: view.y.o + view.height.o + 6, y2: view.y.s - 8, class: "back", "marker-end": "url(#back-head)" });
       nodes.set(`back:${t}`, { group: svg("g"), line, text, down, t });
       return [line, text, down];
@@ -176,19 +178,28 @@ export function createPicture(host, study, { onHover, onSelect }) {
 
   function put(node, values, limit, name) {
     for (const [i, row] of node.rows.entries()) {
-      const { color, opacity } = shade(values[i], limit);
-      row.rect.setAttribute("fill", color);
-      row.rect.setAttribute("fill-opacity", opacity.toFixed(3));
+      row.rect.setAttribute("fill", shade(values[i], limit));
       if (row.text) row.text.textContent = fixed(values[i], view.digits);
     }
-    const list = values.length > 12 ? `${values.length} numbers` : Array.from(values, (v) => number(v, 2)).join(", ");
-    node.group.setAttribute("aria-label", `${name}: ${list}`);
+    labels.push([node.group, name, values]);
+  }
+
+  // The labels for screen readers can wait until the numbers rest.
+  let labels = [], resting = 0;
+  function writeLabels() {
+    for (const [group, name, values] of labels) {
+      const list = values.length > 12 ? `${values.length} numbers` : Array.from(values, (v) => number(v, 2)).join(", ");
+      group.setAttribute("aria-label", `${name}: ${list}`);
+    }
   }
 
   const largest = (rows) => rows.reduce((top, row) => row.reduce((most, v) => Math.max(most, Math.abs(v)), top), 1e-12);
 
   function update() {
     const { tape, x, y, E, symbols, network } = study, T = x.length;
+    labels = [];
+    clearTimeout(resting);
+    resting = setTimeout(writeLabels, LABELS_MS);
     const limits = {
       x: largest(x), o: largest(tape.steps.map((s) => s.o)), s: largest(tape.steps.map((s) => s.state[0])),
       c: network.initial.length > 1 ? largest(tape.steps.map((s) => s.state[1])) : 1,
@@ -204,11 +215,10 @@ export function createPicture(host, study, { onHover, onSelect }) {
       if (nodes.has(id("c", t))) put(nodes.get(id("c", t)), step.state[1], limits.c, `memory c ${at}`);
       nodes.get(id("x", t)).symbol.textContent = symbols ? symbols[x[t].indexOf(Math.max(...x[t]))] : "";
       const error = nodes.get(id("E", t)), wanted = y[t].indexOf(Math.max(...y[t]));
-      error.box.setAttribute("fill", "var(--error)");
-      error.box.setAttribute("fill-opacity", ((E[t] / worst) * 0.5).toFixed(3));
+      error.box.setAttribute("fill", paint("--error", (Math.max(0, E[t]) / worst) * 0.5));
       if (error.text) error.text.textContent = fixed(E[t], Math.min(2, view.digits));
       error.target.textContent = symbols ? symbols[wanted] : "";
-      error.group.setAttribute("aria-label", `error E ${at}: ${number(E[t])}`);
+      labels.push([error.group, `error E ${at}`, [E[t]]]);
       const hot = y[t].every((v, i) => v === (i === wanted ? 1 : 0));
       nodes.get(id("o", t)).rows.forEach((row, i) => row.rect.classList.toggle("is-target", hot && i === wanted && view.V > 1));
       for (const name of view.gates) {
@@ -255,7 +265,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
 
   function draw() {
     const { sizes, cell } = study.network;
-    const room = host.clientWidth || 700;
+    const room = width();
     const next = [cell, sizes.I, sizes.H, sizes.V, study.x.length, room, zoom].join();
     if (next !== key) {
       key = next;

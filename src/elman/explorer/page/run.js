@@ -1,6 +1,6 @@
 // A trained run: recorded activations of one sequence, the gates, what each output depends on, and its units.
 import { chart } from "./chart.js";
-import { element, field, fixed, number, select, shade } from "./dom.js";
+import { element, field, fixed, heatPixels, number, paint, select, shade } from "./dom.js";
 
 const GATE_NAMES = { i: "input gate i", f: "forget gate f", o: "output gate o", r: "reset gate r", z: "update gate z" };
 const STATE_NAMES = { h: "state s", c: "memory c" };
@@ -112,8 +112,9 @@ export function createRun(host, run) {
     const { steps, units, depends } = layer(), now = values(pick.show), share = left(), gate = pick.show in layer().gates;
     const most = gate ? 1 : Array.from({ length: steps }, (_, t) => Math.abs(now[t * units + pick.unit])).reduce((a, b) => Math.max(a, b), 0);
     const children = Array.from({ length: steps }, (_, t) => {
-      const v = now[t * units + pick.unit], { color, opacity } = pick.color === "unit" ? shade(v, most) : { color: "var(--back)", opacity: Math.min(1, Math.max(0, 1 + Math.log10(share[t] || 1e-9) / 3)) * 0.75 };
-      return element("span", { role: "option", "aria-selected": String(t === pick.t), class: layer().inputs.length ? "token" : "token token-number", style: `--tint: color-mix(in srgb, ${color} ${Math.round(opacity * 100)}%, transparent)`, onclick: () => setStep(t) }, visible(nameOf(t)));
+      const v = now[t * units + pick.unit];
+      const tint = pick.color === "unit" ? shade(v, most) : paint("--back", Math.min(1, Math.max(0, 1 + Math.log10(share[t] || 1e-9) / 3)) * 0.75);
+      return element("span", { role: "option", "aria-selected": String(t === pick.t), class: layer().inputs.length ? "token" : "token token-number", style: `--tint: ${tint}`, onclick: () => setStep(t) }, visible(nameOf(t)));
     });
     strip.replaceChildren(...children);
     const kind = pick.color === "unit" ? `${{ ...STATE_NAMES, ...GATE_NAMES }[pick.show] ?? pick.show}, unit ${pick.unit + 1}: blue above zero, orange below.` : depends[pick.t].length ? `The darker, the more the error of step ${pick.t + 1} depends on the state there; a thousandth is white.` : `Step ${pick.t + 1} has no error of its own, so nothing is known of what it depends on.`;
@@ -139,7 +140,7 @@ export function createRun(host, run) {
     const { depends, reverse } = layer(), lags = depends[pick.t], answers = run.answers.length === 1 ? run.answers[0] : run.answers[pick.t];
     const below = lags.findIndex((v) => v < HORIZON), horizon = !lags.length ? "" : below < 0 ? `More than 1 % of the error is left at each of these ${lags.length} steps.` : `Under 1 % of the error is left ${below} steps away.`;
     const bars = answers?.length ? element("div", { class: "bars", role: "img", "aria-label": answers.map(([name, p]) => `${name}: ${number(100 * p, 1)} %`).join(", ") }, answers.map(([name, p]) => [
-      element("span", { class: "bar-name" }, visible(name)), element("span", { class: "bar" }, element("i", { style: `width: ${Math.max(0.5, 100 * p)}%` })), element("span", { class: "bar-value" }, `${fixed(100 * p, 1)} %`),
+      element("span", { class: "bar-name" }, visible(name)), element("span", { class: "bar" }, element("i", { style: `width: ${Math.max(0.5, 100 * p)}%` })), element("span", { class: "bar-value" }, p < 5e-4 ? "< 0.1 %" : `${fixed(100 * p, 1)} %`),
     ])) : null;
     const target = run.targets[pick.t];
     step.replaceChildren(...[
@@ -149,23 +150,11 @@ export function createRun(host, run) {
     ].filter(Boolean));
   }
 
-  const rgb = (name) => {
-    const hex = getComputedStyle(host).getPropertyValue(name).trim().slice(1);
-    return [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  };
-
   let shape = { width: 1, height: 1 };
   function drawHeat() {
     const { units, steps } = layer(), now = values(pick.show), gate = pick.show in layer().gates;
-    const most = gate ? 1 : now.reduce((top, v) => Math.max(top, Math.abs(v)), 1e-9), [up, down, none] = [rgb("--positive"), rgb("--negative"), rgb("--cell")];
-    const image = new ImageData(steps, units);
-    for (let t = 0; t < steps; t++) {
-      for (let unit = 0; unit < units; unit++) {
-        const v = now[t * units + unit] / most, full = v < 0 ? down : up, share = Math.min(1, Math.abs(v)), at = 4 * (unit * steps + t);
-        for (let c = 0; c < 3; c++) image.data[at + c] = none[c] + share * (full[c] - none[c]);
-        image.data[at + 3] = 255;
-      }
-    }
+    const most = gate ? 1 : now.reduce((top, v) => Math.max(top, Math.abs(v)), 1e-9);
+    const image = heatPixels(now, units, steps, most, (unit, t) => t * units + unit);
     const small = element("canvas", { width: steps, height: units }), ratio = devicePixelRatio || 1;
     small.getContext("2d").putImageData(image, 0, 0);
     shape = { width: Math.max(4, Math.min(24, Math.floor((host.clientWidth - 50) / steps))), height: Math.max(1, Math.min(14, Math.round(300 / units))) };
@@ -176,7 +165,7 @@ export function createRun(host, run) {
     pen.imageSmoothingEnabled = false;
     pen.drawImage(small, 0, 0, heat.width, heat.height);
     pen.scale(ratio, ratio);
-    pen.strokeStyle = getComputedStyle(host).getPropertyValue("--text");
+    pen.strokeStyle = paint("--text");
     pen.strokeRect(pick.t * shape.width + 0.5, 0.5, shape.width - 1, height - 1);
     pen.strokeRect(0.5, pick.unit * shape.height - 0.5, width - 1, shape.height + 1);
     heat.setAttribute("aria-label", `${units} units over ${steps} steps; arrow keys choose a unit and a step. Unit ${pick.unit + 1} at step ${pick.t + 1}: ${number(now[pick.t * units + pick.unit])}`);

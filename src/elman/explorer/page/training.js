@@ -103,8 +103,8 @@ export function createTraining(host, { openNetwork }) {
   function answer(trainer) {
     const { x, y, tape } = trainerExample(trainer, 11), { task: of, network } = trainer, T = x.length;
     const strip = (title, rows, words) => element("tr", {}, element("th", { scope: "row" }, title), rows.map((values, t) => {
-      const v = values === null ? NaN : values[0], { color, opacity } = shade(Number.isNaN(v) ? 0 : v, 1);
-      return element("td", { style: `--tint: color-mix(in srgb, ${color} ${Math.round(opacity * 80)}%, transparent)` }, words ? words(t) : Number.isNaN(v) ? "" : fixed(v, 1));
+      const v = values === null ? NaN : values[0];
+      return element("td", { style: `--tint: ${shade(Number.isNaN(v) ? 0 : v, 1.2)}` }, words ? words(t) : Number.isNaN(v) ? "" : fixed(v, 1));
     }));
     const letter = (row) => of.symbols[row.indexOf(Math.max(...row))];
     const rows = of.symbols
