@@ -5,15 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 SITE := build/docs-tools
+RL := build/rl
 
 SECONDS ?= 600
 SEED ?= 1
 
-.PHONY: help demo test check format docs bench quality fuzz trials sanitize tsan fuzz-engine wheel clean
+.PHONY: help demo test test-rl check format docs bench quality fuzz trials sanitize tsan fuzz-engine wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
 	@echo "make test    install, run the whole test suite (under ten minutes on two cores)"
+	@echo "make test-rl  run the tests of the integrations with the libraries of reinforcement learning"
 	@echo "make check   format, lint and types"
 	@echo "make docs    build the documentation with its API reference into build/site"
 	@echo "make bench   check and time the layers beside torch.nn (and JAX, ONNX Runtime where installed), training, a stream"
@@ -64,6 +66,20 @@ demo: $(BIN)/elman
 
 test: $(VENV)/tools
 	$(BIN)/python -m pytest
+
+# The libraries of reinforcement learning lie in an environment of their own, beside those of $(VENV), which it sees.
+$(RL)/ready: pyproject.toml constraints.txt requirements/rl.lock | $(VENV)/tools
+	@test -d $(RL) || $(PYTHON) -m venv $(RL)
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' > \
+		"$$($(RL)/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
+	$(call locked,$(RL),rl)
+	@$(BIN)/python -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+		print(*extras["rl"], sep="\n")' > $(RL)/requirements.txt
+	$(RL)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $(RL)/requirements.txt
+	@touch $@
+
+test-rl: $(RL)/ready
+	$(RL)/bin/python -m pytest tests/integrations
 
 check: $(VENV)/tools
 	$(BIN)/ruff format --check .

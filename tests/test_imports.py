@@ -40,12 +40,13 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
+    "exporters": {"kernels", "layers", "predictors", "recipes", "storage"},
     "integrations": {"layers"},
     "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
-    "cli": {"recipes", "inspection", "storage", "explorer"},
+    "cli": {"explorer", "exporters", "recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
-    "__init__": {"explorer", "kernels", "layers", "recipes"},
+    "__init__": {"explorer", "exporters", "kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
@@ -66,6 +67,7 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
+    "exporters": {"numpy", "torch"},
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "explorer": {"numpy", "torch"},
     "cli": {"typer", "rich"},

@@ -2,6 +2,7 @@
 
 from elman.errors import ElmanError as ElmanError
 from elman.explorer.api import explore as explore
+from elman.exporters.export import export as export
 from elman.kernels.cpu.packing import frozen_weights as frozen_weights
 from elman.kernels.dispatch import strict as strict
 from elman.layers.accelerate import accelerate as accelerate

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
+from elman.errors import ExportError as ExportError
 from elman.kernels import cpu, eager, triton
 from elman.kernels.call import check_memory as check_memory
-from elman.kernels.call import is_onnx_export, refusal_of_zeros, tensors
+from elman.kernels.call import is_onnx_export, is_traced, refusal_of_zeros, tensors
 from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.single_step import is_slower as is_slower
@@ -35,10 +36,6 @@ TorchRefusal = Callable[[], str | None]
 
 class SlowPathError(ElmanError):
     """Under `strict`, a slower kernel would have run."""
-
-
-class ExportError(ElmanError):
-    """A call cannot be exported to ONNX, whose graph would be right for the length of the example only."""
 
 
 class Choice(NamedTuple):
@@ -117,7 +114,7 @@ def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     choice = choose(cell, x_TBI, state, weights)
     _check(choice, x_TBI, state, weights)
     kernel = KERNELS[choice.name]
-    needs_unroll = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    needs_unroll = torch.is_grad_enabled() or is_traced(x_TBI)
     own = None if needs_unroll else getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from elman.errors import ElmanError
 from elman.kernels.dispatch import Stepper, choose
 from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
@@ -62,6 +63,9 @@ def accelerate(model: nn.Module) -> Acceleration:
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
+
+    Raises:
+        ElmanError: `model` is no module.
     """
     return _convert(model, _why_not, _accelerate)
 
@@ -71,6 +75,9 @@ def decelerate(model: nn.Module) -> Acceleration:
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
+
+    Raises:
+        ElmanError: `model` is no module.
     """
     return _convert(model, _why_not_back, _decelerate)
 
@@ -78,6 +85,13 @@ def decelerate(model: nn.Module) -> Acceleration:
 def _convert(
     model: nn.Module, refusal: Callable[[Any], str | None], convert: Callable[[Any], None]
 ) -> Acceleration:  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise ElmanError(
+            "the model is no module",
+            should="an instance of torch.nn.Module",
+            found=f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__,
+            hint=_hint_of_model(model),
+        )
     swapped: dict[str, nn.Module] = {}
     kept: dict[str, str] = {}
     places = list(_layers(model))
@@ -99,6 +113,15 @@ def _convert(
             if name not in ("_parameters", "_buffers", "_modules"):
                 vars(module)[name] = _with_new_methods(value)
     return Acceleration(model, swapped, kept)
+
+
+def _hint_of_model(value: Any) -> str | None:
+    if isinstance(value, type):
+        return f"an instance: {value.__name__}(...)"
+    if isinstance(value, list | tuple):
+        return "each of its modules by itself"
+    names = [name for name, item in getattr(value, "__dict__", {}).items() if isinstance(item, nn.Module)]
+    return f"its module inside: .{' or .'.join(names)}" if names else None
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -16,6 +16,7 @@ from elman.errors import SettingError
 from elman.kernels.call import check_memory, is_onnx_export, refusal_of_zeros
 from elman.kernels.dispatch import ExportError, is_strict
 from elman.layers import compilation as compilation  # torch.compile takes the layers
+from elman.layers import direct
 from elman.layers.arguments import check_lengths
 from elman.layers.recurrent import HALF, Recurrent
 
@@ -187,6 +188,10 @@ class DropIn(Recurrent, metaclass=DropInType):
         return pad_packed_sequence(packed, self.batch_first, total_length=T)[0], state
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
+        if type(input) is Tensor and lengths is None and resets is None and stands_for(type(self)) is self.torch_class:
+            result = direct.run(self, input, hx)
+            if result is not None:
+                return result
         if isinstance(input, Proxy) and type(self).forward is Recurrent.forward:
             return _leaf(self, input, hx, lengths, resets)
         x = input.data if isinstance(input, PackedSequence) else input

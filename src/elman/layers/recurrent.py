@@ -392,7 +392,7 @@ class Recurrent(nn.Module):
         for layer in range(self.num_layers):
             outputs: list[Tensor] = []
             for direction in range(self.num_directions):
-                before = tuple(s[len(after)] for s in state)
+                before = tuple([s[len(after)] for s in state])
                 run = unroll if self._observer is None else partial(self._observer, layer, direction)
                 weights = self.weights(layer, direction) if layer or lowest is None else lowest[direction]
                 options: Options = {"lengths": lengths_B, "resets": resets_TB, "reverse": direction == 1}
