@@ -12,7 +12,7 @@ const DECADES = 6; // of the colours of the pairs
 
 export function createGradient(host, study, { picture, changed }) {
   let name = "W", playing = 0, at = null;
-  const canvas = element("canvas", { class: "pairs", tabindex: 0, role: "img", onclick: choose, onkeydown: move });
+  const canvas = element("canvas", { class: "pairs", tabindex: 0, role: "img", "aria-label": "The pairs", onclick: choose, onkeydown: move });
   const pairText = element("p", { class: "note", "aria-live": "polite" });
   const opened = element("div", { class: "opened" }), sums = element("div", { class: "sums" });
   const chartHost = element("div", { class: "charts" }), cures = element("div", { class: "cures" });

@@ -10,7 +10,7 @@ function perform(actions, text, allowed = () => true) {
 
 export function createLesson(host, actions, allowed) {
   const chapters = [...host.querySelectorAll(".chapter")], links = document.getElementById("chapters");
-  let current = 0;
+  let current = 0, quietUntil = 0;
 
   function mark(n) {
     current = n;
@@ -23,6 +23,7 @@ export function createLesson(host, actions, allowed) {
     mark(n);
     perform(actions, chapters[n].dataset.do ?? "", allowed);
     if (scroll) {
+      quietUntil = performance.now() + 900; // the chapters that this scrolls past are not read
       chapters[n].scrollIntoView({ block: "start", behavior: "auto" });
       chapters[n].querySelector("h2").focus({ preventScroll: true });
     }
@@ -62,7 +63,7 @@ export function createLesson(host, actions, allowed) {
       const n = chapters.indexOf(entry.target);
       if (!scrolled || !entry.isIntersecting || n === current || !matchMedia("(min-width: 64rem)").matches) continue;
       clearTimeout(timer);
-      timer = setTimeout(() => enter(n, false), 250);
+      timer = setTimeout(() => performance.now() > quietUntil && enter(n, false), 250);
     }
   }, { rootMargin: "-35% 0px -60% 0px" });
   chapters.forEach((chapter) => watch.observe(chapter));

@@ -121,10 +121,10 @@ export function createPicture(host, study, { onHover, onSelect }) {
     const start = x + view.wide / 2 + 5, unit = view.unit(view.H);
     return view.gates.map((name, n) => {
       const left = start + n * view.strip, bars = Array.from({ length: view.H }, (_, i) => {
-        return svg("rect", { x: left, y: view.y.s + i * unit, width: view.strip - 2, height: unit - 1, class: "gate" });
+        return svg("rect", { x: left, y: view.y.s + i * unit, width: Math.max(1, view.strip - 2), height: unit - 1, class: "gate" });
       });
       nodes.set(`gate-${name}:${t}`, { bars, gate: name, t, group: svg("g"), left, unit });
-      const frame = svg("rect", { x: left, y: view.y.s - 1, width: view.strip - 2, height: view.H * unit + 1, class: "gate-back" });
+      const frame = svg("rect", { x: left, y: view.y.s - 1, width: Math.max(1, view.strip - 2), height: view.H * unit + 1, class: "gate-back" });
       const letter = view.strip >= 6 && svg("text", { x: left + view.strip / 2 - 1, y: view.y.s - 6, "text-anchor": "middle", class: "gate-name" }, name);
       return [frame, bars, letter];
     });

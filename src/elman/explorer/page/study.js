@@ -111,7 +111,7 @@ export function resized(study, changes) {
   study.seed = seed;
   const fits = study.symbols && study.symbols.length === sizes.I && sizes.I === sizes.V;
   if (fits && T !== study.x.length) {
-    const letters = Array.from({ length: T + 1 }, (_, t) => study.word[t % study.word.length]);
+    const word = [...study.word], letters = Array.from({ length: T + 1 }, (_, t) => word[t % word.length]);
     Object.assign(study, wordOver(study.symbols, letters.join("")));
   } else {
     study.x = T === study.x.length && fits ? clone(study.x) : keep(sequence.x, study.x);
