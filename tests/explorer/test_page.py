@@ -139,15 +139,29 @@ def test_what_the_lesson_says_about_the_curves_is_so(opened: Any) -> None:
     left = "() => { const l = elmanPage.study.lags.left; return l[10] / l[0]; }"
     opened.locator("#chapters button").nth(4).click()
     assert opened.evaluate("elmanPage.study.radius") == pytest.approx(0.5, abs=1e-6)
-    assert opened.evaluate(left) < 1e-3
-    opened.evaluate("elmanPage.actions.start('orthogonal')")
-    assert opened.evaluate("elmanPage.study.stretch") == pytest.approx(1, abs=1e-6)
+    assert opened.evaluate(left) == pytest.approx(2**-10, rel=0.7)
+    words = opened.locator("#vanishing button[data-do]")
+    curves = []
+    for n in range(words.count()):
+        words.nth(n).click()
+        curves.append(opened.evaluate(left))
+    half, grows, strong, orthogonal, identity = curves
+    assert half == pytest.approx(2**-10, rel=0.7)
+    assert grows == pytest.approx(1.3**10, rel=0.7)
+    assert strong < 0.1
+    assert orthogonal == pytest.approx(1, rel=0.1)
+    assert identity == pytest.approx(1, rel=0.1)
     opened.locator("#chapters button").nth(5).click()
-    opened.evaluate("elmanPage.actions.gate('6')")
-    assert opened.evaluate("elmanPage.study.lags.left[10] / elmanPage.study.lags.left[2]") > 0.3
-    assert opened.evaluate(left) > 0.01
-    opened.evaluate("elmanPage.actions.gate('-2')")
-    assert opened.evaluate(left) < 1e-3
+    words = opened.locator("#gates button[data-do*=gate]")
+    assert words.count() == 3
+    curves = []
+    for n in range(3):
+        words.nth(n).click()
+        curves.append(opened.evaluate("[...elmanPage.study.lags.left]"))
+    opened_gate, closed_gate, gru = curves
+    assert min(opened_gate[2:]) > 0.5 * max(opened_gate[2:])
+    assert closed_gate[15] < 1e-4
+    assert gru[15] > 0.5
 
 
 def test_training_in_the_page_learns_a_word(opened: Any) -> None:

@@ -116,6 +116,21 @@ def test_units_are_searched_by_what_they_follow(language_run: Path, tab: Any, tm
     assert tab.get_by_label("unit", exact=True).input_value() == number
 
 
+def test_a_diagnosis_links_to_its_layer_and_lag(language_run: Path, tab: Any, tmp_path: Path) -> None:
+    path = explore(language_run).save(tmp_path / "page.html")
+    tab.goto(f"{path.as_uri()}#run/recurrent%20layer%200/3")
+    layer = recorded(language_run, use.load(language_run))["layers"][0]
+    share = layer["depends"][-1][3]
+    assert tab.locator("#run .token-linked").inner_text().strip() in (layer["inputs"][-4].strip() or "␣↵")
+    text = tab.locator("#run").inner_text()
+    shown = re.search(r"3 steps away, where the diagnosis looks: (\S+) %", text)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(100 * share, rel=0.05, abs=0.01)
+    tab.goto("about:blank")
+    tab.goto(f"{path.as_uri()}#gates")
+    assert tab.locator(".chapter.current").get_attribute("id") == "gates"
+
+
 def test_a_typed_text_goes_through_a_language_model(language_run: Path, elman: Elman, tmp_path: Path) -> None:
     words = recorded(language_run, use.load(language_run))["layers"][0]["inputs"]
     text = "".join(words[:12])

@@ -143,13 +143,13 @@ export function createGradient(host, study, { picture, changed }) {
   }
 
   function drawChart() {
-    const { left, added } = study.lags, first = left[0] || 1, bound = study.bound;
-    const series = [{ name: "error that is left, |∂Eₜ/∂sₖ|", values: left.map((v) => v / first), color: "var(--back)" }];
+    const { left, added } = study.lags, bound = study.bound;
+    const series = [{ name: "error that is left: the median of |∂Eₜ/∂sₖ| / |∂Eₜ/∂sₜ|", values: left, color: "var(--back)" }];
     if (Number.isFinite(bound)) series.push({ name: "bound: (steepest slope of f · largest stretch of W) to the power of the lag", values: left.map((_, lag) => bound ** lag), color: "var(--soft)", dashed: true });
     const contributed = [{ name: `part of dE/dW`, values: added, color: "var(--positive)", bars: true }];
-    const least = Math.max(1e-12, Math.min(...Array.from(left, (v) => v / first).filter((v) => v > 0)) / 10);
+    const least = Math.max(1e-12, Math.min(1, ...left.filter((v) => v > 0)) / 10);
     chartHost.replaceChildren(
-      chart({ title: "How much of an error is left, by lag t − k", xTitle: "lag, in steps", series, logarithmic: true, least, limits: [undefined, Math.max(1, ...Array.from(left, (v) => (Number.isFinite(v) ? v / first : 1))) * 1.0001] }),
+      chart({ title: "How much of an error is left, by lag t − k", xTitle: "lag, in steps", series, logarithmic: true, least, limits: [undefined, Math.max(1, ...left.filter(Number.isFinite)) * 1.0001] }),
       chart({ title: "What each lag adds to dE/dW", xTitle: "lag, in steps", series: contributed }),
     );
   }

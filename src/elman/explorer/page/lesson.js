@@ -68,4 +68,6 @@ export function createLesson(host, actions, allowed) {
   }, { rootMargin: "-35% 0px -60% 0px" });
   chapters.forEach((chapter) => watch.observe(chapter));
   mark(0);
+  const linked = chapters.findIndex((chapter) => `#${chapter.id}` === location.hash);
+  return { begin: () => linked >= 0 && enter(linked, true) };
 }

@@ -21,6 +21,7 @@ const host = (id) => document.getElementById(id);
 const study = typedStudy(data.network);
 Object.assign(study, { selected: { kind: "s", t: Math.min(1, study.x.length - 1), i: 0 }, pair: { t: study.x.length - 1, k: Math.min(1, study.x.length - 1) }, clip: 0 });
 
+const gated = () => ["gru", "lstm"].includes(study.network.cell);
 let view = "network", hovered = null, later = 0;
 
 const picture = createPicture(host("picture"), study, {
@@ -158,6 +159,13 @@ const actions = {
   radius: (radius) => { setRadius(study, Number(radius)); changed(); }, start: (start) => { setStart(study, start); changed(); },
   pair: (text) => { const [t, k] = text.split(" ").map(Number); gradient.open(t - 1, k - 1); }, play: () => gradient.play(),
   gate: (bias) => { const { H } = study.network.sizes; study.network.parameters.b.fill(Number(bias), H, 2 * H); redraw(); },
+  // Inputs of a largest weight: faint ones leave every unit on the steep part of f.
+  inputs: (largest) => {
+    const { parameters } = study.network, most = parameters.U.reduce((top, u) => Math.max(top, Math.abs(u)), 1e-9);
+    parameters.U = parameters.U.map((u) => (u * Number(largest)) / most);
+    if (!gated()) parameters.b.fill(0);
+    redraw();
+  },
   fresh() {
     const { g, error, sizes, cell } = study.network;
     study.network = newNetwork({ cell, g, error, ...sizes, seed: study.seed, start: "random" });
@@ -167,7 +175,7 @@ const actions = {
   task: (text) => { const [task, T, ...cells] = text.split(" "); training.set({ task, T: Number(T), cells }); }, train: () => training.start(),
 };
 // Where the reader has numbers of their own, a chapter only shows its view; the words in the text do what they say.
-createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair"].includes(name));
+const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair"].includes(name));
 
 let zoom = 1;
 const zoomBy = (factor) => { zoom = Math.max(0.5, Math.min(4, zoom * factor)); picture.setZoom(zoom); host("zoom").textContent = `${Math.round(zoom * 100)} %`; };
@@ -177,6 +185,7 @@ if (data.check) host("check").textContent = `Computed in this page; E differs fr
 document.body.classList.toggle("has-run", Boolean(run));
 drawControls();
 show(location.hash.startsWith("#run") && run ? "run" : data.view ?? "network");
+lesson.begin();
 new ResizeObserver(() => { if (view !== "training") (view === "run" ? run.draw() : draw()); }).observe(host("stage"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetColors(); show(view); });
 

@@ -43,8 +43,10 @@ const visible = (name) => ({ "\n": "↵", " ": "␣", "\t": "⇥", "": "·" })[n
 export function createRun(host, run) {
   const pick = { layer: Math.max(0, run.layers.findIndex((layer) => layer.depends.some((row) => row.length))), t: 0, unit: 0, show: "h", color: "depends" };
   const cache = new Map();
-  const place = /^#run\/(\d+)/.exec(location.hash);
-  if (place && Number(place[1]) < run.layers.length) pick.layer = Number(place[1]);
+  // The address #run/LAYER/LAG of a diagnosis: this layer, and the error so many steps back.
+  const [, named, lag] = /^#run\/([^/]*)\/(\d+)$/.exec(location.hash) ?? [];
+  if (named) pick.layer = Math.max(0, run.layers.findIndex(({ name }) => encodeURIComponent(name) === named || name === decodeURIComponent(named)));
+  const linked = named ? Number(lag) : 0;
   const layer = () => run.layers[pick.layer];
   pick.t = layer().reverse ? 0 : layer().steps - 1;
   const parts = { ...layer().states, ...layer().gates };
@@ -106,6 +108,9 @@ export function createRun(host, run) {
     return share;
   }
 
+  // The step that a diagnosis speaks of, seen from the chosen one.
+  const linkedStep = () => (linked ? (layer().reverse ? pick.t + linked : pick.t - linked) : -1);
+
   const nameOf = (t) => (layer().inputs.length ? layer().inputs[t] : String(t + 1));
 
   function drawStrip() {
@@ -114,11 +119,12 @@ export function createRun(host, run) {
     const children = Array.from({ length: steps }, (_, t) => {
       const v = now[t * units + pick.unit];
       const tint = pick.color === "unit" ? shade(v, most) : paint("--back", Math.min(1, Math.max(0, 1 + Math.log10(share[t] || 1e-9) / 3)) * 0.75);
-      return element("span", { role: "option", "aria-selected": String(t === pick.t), class: layer().inputs.length ? "token" : "token token-number", style: `--tint: ${tint}`, onclick: () => setStep(t) }, visible(nameOf(t)));
+      return element("span", { role: "option", "aria-selected": String(t === pick.t), class: `token${layer().inputs.length ? "" : " token-number"}${t === linkedStep() ? " token-linked" : ""}`, style: `--tint: ${tint}`, onclick: () => setStep(t) }, visible(nameOf(t)));
     });
     strip.replaceChildren(...children);
     const kind = pick.color === "unit" ? `${{ ...STATE_NAMES, ...GATE_NAMES }[pick.show] ?? pick.show}, unit ${pick.unit + 1}: blue above zero, orange below.` : depends[pick.t].length ? `The darker, the more the error of step ${pick.t + 1} depends on the state there; a thousandth is white.` : `Step ${pick.t + 1} has no error of its own, so nothing is known of what it depends on.`;
-    readout.textContent = `Step ${pick.t + 1} of ${steps} is chosen. ${kind}`;
+    const there = linkedStep() >= 0 && linkedStep() < steps ? ` The dotted step is ${linked} steps away, where the diagnosis looks: ${number(100 * share[linkedStep()], 2)} % of the error is left.` : "";
+    readout.textContent = `Step ${pick.t + 1} of ${steps} is chosen. ${kind}${there}`;
   }
 
   function setStep(t) {
