@@ -47,7 +47,9 @@ SHOWN = """() => { const { network, x, y, total, back } = elmanPage.study; retur
 def test_the_page_is_one_small_file_that_loads_nothing(page: Path) -> None:
     html = page.read_text(encoding="utf-8")
     assert len(html.encode()) < MOST_BYTES
-    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?!#)[a-z]|url\((?!#)|@import|fetch\(|XMLHttp|WebSocket|\beval\(""", html)
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["']?(?!#)[a-z]|url\((?!#)|@import|fetch\(|XMLHttp|WebSocket|\beval\(""", html
+    )
     assert "default-src 'none'" in html
     assert not re.search(r"\{\{\w+\}\}", html)
 
@@ -117,7 +119,8 @@ def test_the_picture_is_walked_by_keyboard(opened: Any) -> None:
 
 def test_everything_that_can_be_touched_has_a_name(opened: Any) -> None:
     unnamed = """() => [...document.querySelectorAll("input, select, button, [tabindex]")].filter((node) => !(
-      node.getAttribute("aria-label") || node.labels?.length || node.textContent.trim() || node.title)).map((n) => n.outerHTML)"""
+      node.getAttribute("aria-label") || node.labels?.length || node.textContent.trim() || node.title
+    )).map((node) => node.outerHTML)"""
     for view in ("network", "gradient", "training"):
         opened.evaluate("(view) => elmanPage.actions.show(view)", view)
         opened.wait_for_timeout(200)
@@ -165,9 +168,15 @@ def test_what_the_lesson_says_about_the_curves_is_so(opened: Any) -> None:
 
 
 def test_training_in_the_page_learns_a_word(opened: Any) -> None:
-    opened.evaluate("elmanPage.actions.show('training'); elmanPage.actions.task('word 5 rnn_tanh'); elmanPage.actions.train()")
+    opened.evaluate(
+        "elmanPage.actions.show('training'); elmanPage.actions.task('word 5 rnn_tanh'); elmanPage.actions.train()"
+    )
     status = opened.locator("#training [role=status]")
-    opened.wait_for_function("(node) => Number(/tanh ([\\d.]+)\\./.exec(node.textContent)?.[1] ?? 9) < 0.8", arg=status.element_handle(), timeout=15000)
+    opened.wait_for_function(
+        "(node) => Number(/tanh ([\\d.]+)\\./.exec(node.textContent)?.[1] ?? 9) < 0.8",
+        arg=status.element_handle(),
+        timeout=15000,
+    )
     opened.get_by_role("button", name="Open this network in the picture").click()
     assert opened.evaluate("elmanPage.study.total / elmanPage.study.x.length") < 1.2
 
@@ -192,7 +201,9 @@ def test_it_fits_the_width(opened: Any, width: int) -> None:
 
 def test_a_network_of_the_reference_is_shown() -> None:
     rng = np.random.default_rng(0)
-    network = Network(rng.normal(size=(2, 3)), np.eye(2), rng.normal(size=(1, 2)), f="relu", g="identity", error="squared error")
+    network = Network(
+        rng.normal(size=(2, 3)), np.eye(2), rng.normal(size=(1, 2)), f="relu", g="identity", error="squared error"
+    )
     assert '"cell":"rnn_relu"' in explore(network, rng.normal(size=(4, 3)), rng.normal(size=(4, 1))).html
     with pytest.raises(ShapeError):
         explore(network, rng.normal(size=(4, 2)), rng.normal(size=(4, 1)))

@@ -95,7 +95,9 @@ def test_gates_and_answers_are_those_of_the_model(language_run: Path, tab: Any, 
     np.testing.assert_allclose([row[0][1] for row in data["answers"]], top[: len(data["answers"])], rtol=1e-3)
     (layer,) = data["layers"]
     assert layer["gates"].keys() == {"i", "f", "o"}
-    h, c, o = (unpacked(layer[kind][name], layer["units"]) for kind, name in (("states", "h"), ("states", "c"), ("gates", "o")))
+    h, c, o = (
+        unpacked(layer[kind][name], layer["units"]) for kind, name in (("states", "h"), ("states", "c"), ("gates", "o"))
+    )
     np.testing.assert_allclose(h, o * np.tanh(c), atol=0.003)  # a gate has 8 bits
     tab.goto(explore(language_run, sequence=1).save(tmp_path / "page.html").as_uri())
     assert layer["inputs"][0].strip() in tab.locator("#run .token").first.inner_text()
@@ -104,7 +106,10 @@ def test_gates_and_answers_are_those_of_the_model(language_run: Path, tab: Any, 
 def test_units_are_searched_by_what_they_follow(language_run: Path, tab: Any, tmp_path: Path) -> None:
     layer = recorded(language_run, use.load(language_run))["layers"][0]
     symbol = max(set(layer["inputs"]), key=layer["inputs"].count)
-    values, hits = unpacked(layer["states"]["h"], layer["units"]), np.array([name == symbol for name in layer["inputs"]])
+    values, hits = (
+        unpacked(layer["states"]["h"], layer["units"]),
+        np.array([name == symbol for name in layer["inputs"]]),
+    )
     r = [abs(np.corrcoef(values[:, unit], hits)[0, 1]) for unit in range(layer["units"])]
     tab.goto(explore(language_run).save(tmp_path / "page.html").as_uri())
     tab.get_by_label("what a unit should follow").fill(symbol)

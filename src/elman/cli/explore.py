@@ -12,7 +12,9 @@ from elman.cli.output import write_text
 
 
 def explore(
-    run: Annotated[Path | None, typer.Argument(help="A run directory; none: the lesson alone.", show_default=False)] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="A run directory; none: the lesson alone.", show_default=False)
+    ] = None,
     data: Annotated[list[str] | None, typer.Argument(help="If omitted: data of the run.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Write the page here, as one HTML file.")] = Path("explore.html"),
     text: Annotated[str | None, typer.Option(help="What a language model reads.", show_default=False)] = None,

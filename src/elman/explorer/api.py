@@ -60,7 +60,9 @@ def explore(
     with tempfile.TemporaryDirectory() as folder:
         sources = [Path(name) for name in data] if text is None else [_typed(predictor, text, data, Path(folder))]
         run = recorded(predictor.run, predictor, sources, sequence=sequence)
-    return document(f"{Path(predictor.run).name}: how a recurrent network works", {**example(), "run": run, "view": "run"})
+    return document(
+        f"{Path(predictor.run).name}: how a recurrent network works", {**example(), "run": run, "view": "run"}
+    )
 
 
 def _typed(predictor: Predictor, text: str, data: Sequence[str | Path], folder: Path) -> Path:
@@ -79,7 +81,9 @@ def _typed(predictor: Predictor, text: str, data: Sequence[str | Path], folder: 
             hint="name a file of data behind the run",
         )
     if len(text) < 2:
-        raise SettingError("the text is too short", should="2 letters or more", found=repr(text), hint="a longer --text")
+        raise SettingError(
+            "the text is too short", should="2 letters or more", found=repr(text), hint="a longer --text"
+        )
     path = folder / "typed.txt"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     return path

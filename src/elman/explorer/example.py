@@ -48,10 +48,10 @@ def example() -> dict[str, Any]:
     codes = np.eye(len(symbols))[[symbols.index(letter) for letter in WORD]]
     x_TI, y_TV, V = codes[:-1], codes[1:], len(symbols)
     rng = np.random.default_rng(SEED)
-    parts = [rng.normal(scale=0.5, size=shape) for shape in ((UNITS, V), (UNITS, UNITS), (V, UNITS))]
+    parts: list[Any] = [rng.normal(scale=0.5, size=shape) for shape in ((UNITS, V), (UNITS, UNITS), (V, UNITS))]
     parts += [np.zeros(UNITS), np.zeros(V)]
     for _ in range(STEPS):
         network = Network(*parts)
         d = bptt(network, forward(network, x_TI[:, None]), y_TV[:, None])
         parts = [p - RATE * np.asarray(slope) for p, slope in zip(parts, d[:5], strict=True)]
-    return network_data(Network(*(p.round(2) for p in parts)), x_TI, y_TV, symbols=symbols, word=WORD)
+    return network_data(Network(*[p.round(2) for p in parts]), x_TI, y_TV, symbols=symbols, word=WORD)

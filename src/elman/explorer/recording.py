@@ -50,7 +50,10 @@ def recorded(
     most = min((call.x_TBI.shape[1] for call in calls), default=0)
     if not 0 <= sequence < most:
         raise SettingError(
-            "there is no such sequence", should=f"a number from 0 to {most - 1}", found=str(sequence), hint="--sequence 0"
+            "there is no such sequence",
+            should=f"a number from 0 to {most - 1}",
+            found=str(sequence),
+            hint="--sequence 0",
         )
     traces = [replay(call) for call in calls]
     steps = _steps(traces, sequence)

@@ -44,7 +44,7 @@ function stateEquation(study, { t, i }) {
     return [
       line(variable("s", t + 1), " = ", f, " ( ", variable("U"), " ", variable("x", t + 1), " + ", variable("W"), " ", variable("s", t), " + ", variable("b"), " )", element("small", {}, `unit ${i + 1} of ${H}`)),
       line(variable("s", ...name), " = ", f, " ( ", sumOf(study, step, i, t), " )"),
-      line(" = ", f, " ( ", number(sum, 4), " ) = ", result(step.state[0][i])),
+      line(variable("s", ...name), " = ", f, " ( ", number(sum, 4), " ) = ", result(step.state[0][i])),
     ];
   }
   const gates = CELLS[cell].gates.map((gate, n) => {
@@ -72,7 +72,7 @@ function outputEquation(study, { t, i }) {
     line(variable("a", t + 1, i + 1), " = ", a, " = ", number(step.a[i], 4)),
   ];
   if (g === "softmax") {
-    lines.push(line(variable("o", t + 1, i + 1), " = e", element("sup", {}, number(step.a[i], 2)), " / ( ", join(Array.from(step.a.slice(0, MOST_TERMS), (v) => term("b", "e", element("sup", {}, number(v, 2))))), step.a.length > MOST_TERMS ? " + …" : "", " ) = ", result(step.o[i])));
+    lines.push(line(variable("o", t + 1, i + 1), " = e", element("sup", {}, number(step.a[i], 2)), " / ( ", join(Array.from(step.a.slice(0, MOST_TERMS), (v) => term("b", element("span", {}, "e", element("sup", {}, number(v, 2)))))), step.a.length > MOST_TERMS ? " + …" : "", " ) = ", result(step.o[i])));
   } else lines.push(line(variable("o", t + 1, i + 1), ` = ${g} ( ${number(step.a[i], 4)} ) = `, result(step.o[i])));
   return lines;
 }
@@ -108,10 +108,11 @@ function inputEquation(study, { kind, t, i }) {
   return [line(variable("x", t + 1, i + 1), " = ", result(study.x[t][i]), element("small", {}, `input ${i + 1} of step ${t + 1}${letter}`)), line(element("span", { class: "back-text" }, "∂E/∂", variable("x", t + 1, i + 1)), " = ", result(d))];
 }
 
-// The lines for a node {kind, t, i}; with `backward` the gradient that arrives there too.
+// The lines for a node {kind, t, i}; with `backward`, of a state, its value and the gradient that arrives there.
 export function equationOf(study, place, backward) {
   const kind = place.kind === "c" && place.t >= 0 ? "s" : place.kind;
   if (place.t < 0 || kind === "x") return inputEquation(study, place);
-  if (kind === "s") return [...stateEquation(study, place), ...(backward ? [gradientLine(study, place)] : [])];
+  if (kind === "s" && backward) return [...stateEquation(study, place).slice(isPlain(study.network) ? 2 : -1), gradientLine(study, place)];
+  if (kind === "s") return stateEquation(study, place);
   return kind === "o" ? outputEquation(study, place) : errorEquation(study, place);
 }

@@ -148,6 +148,7 @@ function show(name) {
   else if (name === "training") training.draw();
   else draw();
   if (name === "gradient" && fresh) gradient.showAll();
+  if (fresh) host("stage").scrollTop = 0;
 }
 
 // What the lesson can do, by name; each takes a text.
@@ -166,6 +167,11 @@ const actions = {
     if (!gated()) parameters.b.fill(0);
     redraw();
   },
+  // Scrolls the view, where it stands beside the lesson, to the end of a part.
+  see: (id) => {
+    const stage = host("stage"), part = host(id).getBoundingClientRect(), box = stage.getBoundingClientRect();
+    if (stage.scrollHeight > stage.clientHeight) stage.scrollTop += Math.max(0, part.bottom - box.bottom + 16);
+  },
   fresh() {
     const { g, error, sizes, cell } = study.network;
     study.network = newNetwork({ cell, g, error, ...sizes, seed: study.seed, start: "random" });
@@ -175,7 +181,7 @@ const actions = {
   task: (text) => { const [task, T, ...cells] = text.split(" "); training.set({ task, T: Number(T), cells }); }, train: () => training.start(),
 };
 // Where the reader has numbers of their own, a chapter only shows its view; the words in the text do what they say.
-const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair"].includes(name));
+const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair", "see"].includes(name));
 
 let zoom = 1;
 const zoomBy = (factor) => { zoom = Math.max(0.5, Math.min(4, zoom * factor)); picture.setZoom(zoom); host("zoom").textContent = `${Math.round(zoom * 100)} %`; };

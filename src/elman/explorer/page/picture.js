@@ -3,7 +3,7 @@ import { CELLS } from "./cells.js";
 import { stateNorm } from "./network.js";
 import { fixed, number, paint, shade, svg, widthOf } from "./dom.js";
 
-const TOP = 30, GAP = 38, MARGIN = 34; // the names of the rows stand in the margin
+const TOP = 30, GAP = 33, MARGIN = 34; // the names of the rows stand in the margin
 const LABELS_MS = 150;
 const LEVELS = [[92, 3], [66, 2], [46, 1]]; // from this width of a column on, so many digits
 
@@ -12,7 +12,7 @@ function layout(study, room, zoom) {
   const { I, H, V } = study.network.sizes, T = study.x.length, cell = CELLS[study.network.cell];
   const column = Math.max(15, Math.min(128, ((room - MARGIN - 12) / (T + 0.9)) * zoom));
   const digits = LEVELS.find(([least]) => column >= least)?.[1] ?? 0;
-  const unit = (count) => (digits && count <= 16 ? 21 : Math.max(4, Math.min(13, 190 / count)));
+  const unit = (count) => (digits && count <= 16 ? 20 : Math.max(4, Math.min(13, 190 / count)));
   const gates = cell.gates.length > 1 ? cell.gates.filter((name) => !["g", "n"].includes(name)) : [];
   const height = { o: V * unit(V), s: H * unit(H), x: I * unit(I) };
   const states = cell.states.length, memory = states > 1 ? height.s + 22 : 0;
@@ -120,9 +120,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
   function drawGates(t, x) {
     const start = x + view.wide / 2 + 5, unit = view.unit(view.H);
     return view.gates.map((name, n) => {
-      const left = start + n * view.strip, bars = Array.from({ length: view.H }, (_, i) => {
-        return svg("rect", { x: left, y: view.y.s + i * unit, width: Math.max(1, view.strip - 2), height: unit - 1, class: "gate" });
-      });
+      const left = start + n * view.strip, bars = svg("path", { class: "gate" }); // one path: cheap to draw anew
       nodes.set(`gate-${name}:${t}`, { bars, gate: name, t, group: svg("g"), left, unit });
       const frame = svg("rect", { x: left, y: view.y.s - 1, width: Math.max(1, view.strip - 2), height: view.H * unit + 1, class: "gate-back" });
       const letter = view.strip >= 6 && svg("text", { x: left + view.strip / 2 - 1, y: view.y.s - 6, "text-anchor": "middle", class: "gate-name" }, name);
@@ -223,12 +221,13 @@ export function createPicture(host, study, { onHover, onSelect }) {
       nodes.get(id("o", t)).rows.forEach((row, i) => row.rect.classList.toggle("is-target", hot && i === wanted && view.V > 1));
       for (const name of view.gates) {
         const { bars, left, unit } = nodes.get(`gate-${name}:${t}`), open = step.kept[name];
-        bars.forEach((bar, i) => {
-          const high = Math.max(0.5, (unit - 1) * open[i]);
-          bar.setAttribute("height", high.toFixed(1));
-          bar.setAttribute("y", (view.y.s + i * unit + unit - 1 - high).toFixed(1));
-          bar.setAttribute("x", left);
-        });
+        const wide = Math.max(1, view.strip - 2).toFixed(1);
+        let outline = "";
+        for (let i = 0; i < view.H; i++) {
+          const high = Math.max(0.5, (unit - 1) * open[i]).toFixed(1);
+          outline += `M${left.toFixed(1)} ${(view.y.s + i * unit + unit - 1).toFixed(1)}h${wide}v-${high}h-${wide}z`;
+        }
+        bars.setAttribute("d", outline);
       }
     }
     updateBackward();

@@ -46,8 +46,9 @@ export function createTraining(host, { openNetwork }) {
       word.value = settings.word;
       again();
     } });
+    const wide = (node) => { node.classList.add("pair"); return node; };
     controls.replaceChildren(...[
-      field("Task", select(names, settings.task, (value) => { settings.task = value; drawControls(); again(); }, "task")),
+      wide(field("Task", select(names, settings.task, (value) => { settings.task = value; drawControls(); again(); }, "task"))),
       settings.task === "word" ? field("Word", word) : null,
       range("T", 4, 60, 1, "Steps"), range("H", 2, 32, 1, "Units"), range("rate", 0.001, 0.05, 0.001, "Learning rate"), range("clip", 0, 5, 0.25, "Clip at"),
       field("W begins as", select(["random", "orthogonal", "identity"], settings.start, (value) => { settings.start = value; again(); }, "initialisation of W")),
