@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from elman.errors import SettingError
-from elman.explorer.symbols import Names, names_of
+from elman.explorer.symbols import MOST_STEPS, Names, names_of
 from elman.inspection.capture.recorder import CapturedCall, record
 from elman.inspection.capture.replay import Linear, Trace, replay
 from elman.predictors.base import Predictor
 from elman.recipes import use
 
-MOST_STEPS = 160
 MOST_BYTES = 1_100_000
 """Of all activations; in base64 they take a third more."""
 

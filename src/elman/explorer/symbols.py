@@ -10,6 +10,9 @@ from torch import Tensor
 
 from elman.predictors.base import Predictor
 
+MOST_STEPS = 160
+"""Of a sequence; the page shows no more."""
+
 MOST_ANSWERS = 8
 """Of each step: the most probable ones."""
 
@@ -53,9 +56,11 @@ def _likeliest(probability_NV: Tensor, name: Callable[[int], str]) -> Answers:
 
 def _language_model(predictor: Any, batch: Any, row: int) -> Names:
     name = _decoder(predictor.vocabulary)
-    logits_TBV, _ = predictor.model(batch.input_TB, resets=batch.resets_TB)
+    resets_TB = None if batch.resets_TB is None else batch.resets_TB[:, row : row + 1]
+    s_TBH, _ = predictor.model.features(batch.input_TB[:, row : row + 1], resets=resets_TB)
+    logits_TV = predictor.model.output.logits(s_TBH[:MOST_STEPS, 0])  # of this row alone: a vocabulary may be large
     inputs, targets = ([name(n) for n in numbers[:, row].tolist()] for numbers in (batch.input_TB, batch.target_TB))
-    return Names({"": inputs}, targets, _likeliest(logits_TBV[:, row].softmax(-1), name))
+    return Names({"": inputs}, targets, _likeliest(logits_TV.softmax(-1), name))
 
 
 def _recommender(predictor: Any, batch: Any, row: int) -> Names:
@@ -66,7 +71,9 @@ def _recommender(predictor: Any, batch: Any, row: int) -> Names:
 
     f_TBE, _ = predictor.model.features(batch.input_TB, lengths=batch.lengths_B, resets=batch.resets_TB)
     inputs, targets = ([name(n) for n in numbers[:, row].tolist()] for numbers in (batch.input_TB, batch.target_TB))
-    answers = _likeliest(predictor.model.scores(f_TBE[:, row]).softmax(-1), name) if predictor.probabilities else []
+    answers = (
+        _likeliest(predictor.model.scores(f_TBE[:MOST_STEPS, row]).softmax(-1), name) if predictor.probabilities else []
+    )
     return Names({"": inputs}, targets, answers)
 
 

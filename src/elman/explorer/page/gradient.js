@@ -22,9 +22,9 @@ export function createGradient(host, study, { picture, changed }) {
   const which = select([["W", "dE/dW"], ["U", "dE/dU"]], name, (value) => { name = value; draw(); }, "which gradient");
   host.append(
     bar,
-    element("section", { class: "card wide", id: "cures" }, element("h3", {}, "Vanishing, exploding, and the cures"), cures, chartHost),
-    element("section", { class: "card" }, element("h3", {}, "Every pair of an error and an earlier step"), element("p", { class: "note" }, "Row: the error at step t. Column: the step k that it is carried back to. The colour is the size of what the pair adds to ", which, ". Choose one to open it."), element("div", { class: "scroll" }, canvas), pairText),
+    element("section", { class: "card", id: "pairs" }, element("h3", {}, "Every pair of an error and an earlier step"), element("p", { class: "note" }, "Row: the error at step t. Column: the step k that it is carried back to. The colour is the size of what the pair adds to ", which, ". Choose one to open it."), element("div", { class: "scroll" }, canvas), pairText),
     element("section", { class: "card" }, element("h3", {}, "One pair, opened"), opened),
+    element("section", { class: "card wide", id: "cures" }, element("h3", {}, "Vanishing, exploding, and the cures"), cures, chartHost),
     element("section", { class: "card wide" }, element("h3", {}, "All pairs add up to the gradient"), sums),
   );
 

@@ -167,6 +167,8 @@ const actions = {
     if (!gated()) parameters.b.fill(0);
     redraw();
   },
+  // Puts a part before the others of its view.
+  first: (id) => { for (const name of ["pairs", "cures"]) host(name).classList.toggle("first", name === id); },
   // Scrolls the view, where it stands beside the lesson, to the end of a part.
   see: (id) => {
     const stage = host("stage"), part = host(id).getBoundingClientRect(), box = stage.getBoundingClientRect();
@@ -181,7 +183,7 @@ const actions = {
   task: (text) => { const [task, T, ...cells] = text.split(" "); training.set({ task, T: Number(T), cells }); }, train: () => training.start(),
 };
 // Where the reader has numbers of their own, a chapter only shows its view; the words in the text do what they say.
-const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair", "see"].includes(name));
+const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair", "see", "first"].includes(name));
 
 let zoom = 1;
 const zoomBy = (factor) => { zoom = Math.max(0.5, Math.min(4, zoom * factor)); picture.setZoom(zoom); host("zoom").textContent = `${Math.round(zoom * 100)} %`; };

@@ -156,7 +156,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
     return Array.from({ length: view.T }, (_, t) => {
       const y = view.y.s + view.height.s + (view.states > 1 ? view.height.s + 34 : 12), x = columnX(t);
       const line = svg("path", { class: "back", d: `M ${x - 8} ${y} C ${x - view.column / 3} ${y + 13} ${x - view.column * 0.7} ${y + 13} ${x - view.column + 9} ${y + 1}`, "marker-end": "url(#back-head)" });
-      const text = view.column >= 60 ? svg("text", { x: x - view.column / 2, y: y + 24, "text-anchor": "middle", class: "back-factor" }) : null;
+      const text = view.column >= 72 ? svg("text", { x: x - view.column / 2, y: y + 24, "text-anchor": "middle", class: "back-factor" }) : null;
       const down = svg("line", { x1: x - 8, x2: x - 8, y1: view.y.o + view.height.o + 6, y2: view.y.s - 8, class: "back", "marker-end": "url(#back-head)" });
       nodes.set(`back:${t}`, { group: svg("g"), line, text, down, t });
       return [line, text, down];
