@@ -42,11 +42,11 @@ OURS: dict[str, set[str]] = {
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
     "exporters": {"kernels", "layers", "models", "modules", "predictors", "recipes", "storage"},
     "integrations": {"layers"},
-    "explorer": {"reference", "predictors", "inspection", "recipes"},
-    "cli": {"exporters", "recipes", "inspection", "storage"},
+    "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
+    "cli": {"explorer", "exporters", "recipes", "inspection", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
-    "__init__": {"exporters", "kernels", "layers", "recipes"},
+    "__init__": {"explorer", "exporters", "kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
