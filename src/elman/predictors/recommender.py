@@ -71,6 +71,11 @@ class RecommendPredictor(Predictor):
                     line=f"{session}: {answer.line}", fields={"session": str(session), **answer.fields}
                 )
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether an input may be a text itself."""
+        return True
+
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Recommend the next items of a session, each time when they are asked for.
 
