@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from elman.errors import ElmanError, first_line
 from elman.serving.errors import Unavailable
@@ -65,7 +65,15 @@ class Record:
 
 
 class Store(ABC):
-    """Sessions that survive what the store survives. All methods are called in one thread, in `transaction`."""
+    """Sessions that survive what the store survives. All methods are called in one thread, in `transaction`.
+
+    Attributes:
+        atomic: whether a transaction that fails has changed nothing.
+        notice: what the person who started the server should know; empty: nothing.
+    """
+
+    atomic: ClassVar[bool] = True
+    notice = ""
 
     @abstractmethod
     def create(self, record: Record, most: int) -> None:
@@ -139,6 +147,7 @@ class Store(ABC):
         """Write what is written inside at once: when it ends it is as durable as the store promises."""
         yield
 
+    @abstractmethod
     def close(self) -> None:
         """Close the store."""
 
@@ -164,7 +173,7 @@ class StoreThread:
 
     def __init__(self, open_store: Callable[[], Store], observe: Callable[[int, float], None]) -> None:
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._open, self._observe = open_store, observe
+        self._open, self._observe, self.notice = open_store, observe, ""
         self._opened: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="elman-store", daemon=True)
 
@@ -200,6 +209,7 @@ class StoreThread:
         except Exception as error:
             self._opened.put(error)
             return
+        self.notice = store.notice
         self._opened.put(None)
         while (first := self._queue.get()) is not None:
             batch, last = [first], False
@@ -241,6 +251,13 @@ class StoreThread:
         for loop, pairs in loops.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(
+        "the store cannot be used now", should="a store with room that answers", found=first_line(error),
+        hint="read the session, and try again",
+    )  # fmt: skip
 
 
 def _resolve(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:
