@@ -17,7 +17,7 @@ RELOADS = {"finish": True, "end": False, "off": False}
 
 def serve(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Run directories, each perhaps as NAME=RUN.")],
-    host: Annotated[str, typer.Option(help="The address to listen at; others than loopback need --token.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address; others than loopback need --token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0: a free one.", min=0, max=65535)] = 8000,
     store: Annotated[
         str, typer.Option(help="Where sessions are: sqlite:PATH, memory, or redis://HOST:PORT/NUMBER.")

@@ -25,7 +25,7 @@ def linear_by_row(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
     if _batches_keep_bits(weight_OI.shape, weight_OI.dtype):
         N, (O, I) = len(x_NI), weight_OI.shape
         return torch.baddbmm(bias_O.expand(N, 1, O), x_NI[:, None], weight_OI.t().expand(N, I, O))[:, 0]
-    return torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in x_NI.split(1)])
+    return torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in torch.split(x_NI, 1)])
 
 
 @cache
@@ -37,7 +37,9 @@ def _batches_keep_bits(shape: tuple[int, int], dtype: torch.dtype) -> bool:
     )
     N, (O, I) = len(x_NI), shape
     batched = torch.baddbmm(bias_O.expand(N, 1, O), x_NI[:, None], weight_OI.t().expand(N, I, O))[:, 0]
-    return torch.equal(batched, torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in x_NI.split(1)]))
+    return torch.equal(
+        batched, torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in torch.split(x_NI, 1)])
+    )
 
 
 class FullSoftmax(nn.Module):
@@ -119,7 +121,7 @@ class AdaptiveSoftmax(nn.Module):
 
     def logits_by_row(self, s_NH: Tensor) -> Tensor:
         """Return `logits`, whose bits in a row do not depend on the other rows."""
-        return torch.cat([self.logits(s_1H) for s_1H in s_NH.split(1)])
+        return torch.cat([self.logits(s_1H) for s_1H in torch.split(s_NH, 1)])
 
     def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
         """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""

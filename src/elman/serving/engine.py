@@ -1,7 +1,7 @@
 """The engine loop: it gathers what waits, runs one batched step or piece, and gives the results back.
 
-It runs in the event loop, between the events of the network, so that no second thread fights for the interpreter: a round
-takes milliseconds. All numbers are computed here, in one thread.
+It runs in the event loop, between the events of the network, so that no second thread fights for the interpreter: a
+round takes milliseconds. All numbers are computed here, in one thread.
 """
 
 from __future__ import annotations
@@ -220,7 +220,9 @@ class Engine:
         """Let sessions of one model read an input each; a session that has two waits for the next round."""
         if not self._inputs:
             return
-        model, taken, later = self._inputs[0][0], [], []
+        model = self._inputs[0][0]
+        taken: list[Any] = []
+        later: list[Any] = []
         seen: set[int] = set()
         most = 1 if self.limits.one_at_a_time else TOGETHER
         while self._inputs and len(taken) < most:

@@ -154,6 +154,8 @@ def run(settings: ServerSettings, say: Callable[[str], None]) -> None:
         address = listener.getsockname()
         if settings.store == MEMORY:
             say("the sessions are in memory: a stop loses them")
+        if service.store.notice:
+            say(service.store.notice)
         for name, model in service.models.models.items():
             say(f"{name}: {model.recipe}" + (f", sessions of {model.online.kind}" if model.online else ""))
         app = build_app(service, tokens=tokens, hosts=tuple(name.lower() for name in hosts))

@@ -143,7 +143,7 @@ class Sessions:
         now = self.clock()
         await self.store.run(lambda store: store.delete(session, tenant, now))
 
-    async def list(self, tenant: str, after: str, limit: int) -> list[Record]:
+    async def listed(self, tenant: str, after: str, limit: int) -> list[Record]:
         """Return sessions, in the order in which they were made, without states."""
         now = self.clock()
         return await self.store.run(lambda store: store.list(tenant, after, limit, now))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from elman.errors import RunError
+from elman.errors import DataError, RunError
 from elman.modules.recurrent_stack import frozen_weights
 from elman.predictors.base import Predictor
 from elman.predictors.online.state import SNAPSHOT, OnlineState, fingerprint, from_snapshot, to_snapshot
@@ -64,6 +64,16 @@ class OnlinePredictor(ABC):
     @abstractmethod
     def check(self, tree: Any) -> bool:
         """Return whether a tree is one of a state of this model."""
+
+    def expected(self, state: OnlineState, top: int) -> dict[str, Any]:
+        """Return what comes next by the model, as JSON has it; the state stays as it is.
+
+        Raises:
+            ElmanError: the model says nothing before an input.
+        """
+        raise DataError(
+            "the model does not say what comes next", should="a model of text, events or series", found=self.kind
+        )
 
     def dump(self, state: OnlineState) -> bytes:
         """Return a state as bytes."""

@@ -111,7 +111,7 @@ def joined(states: list[tuple[Tensor, ...]]) -> Any:
 
 def rows_of(state: Any) -> Iterator[tuple[Tensor, ...]]:
     """Yield the recurrent state of each row, (L, 1, H)."""
-    return zip(*(part.split(1, 1) for part in as_parts(state)), strict=True)
+    return zip(*(torch.split(part, 1, 1) for part in as_parts(state)), strict=True)
 
 
 def _checksum(parts: dict[str, Tensor], facts: dict[str, Any]) -> str:

@@ -172,7 +172,7 @@ class OnlineText(OnlinePredictor):
         return row
 
     @torch.no_grad()
-    def distribution(self, state: OnlineState, top: int) -> dict[str, Any]:
+    def expected(self, state: OnlineState, top: int) -> dict[str, Any]:
         """Return the probabilities of the next symbol, and the output of the last layer, which is the hidden state.
 
         Raises:
@@ -265,7 +265,8 @@ class TextBatch:
         rows = [self.reading.popleft() for _ in range(min(self.readers, len(self.reading)))]
         pieces = []
         for row in rows:
-            tree, piece = row.state.tree, []
+            tree = row.state.tree
+            piece: list[int] = []
             while len(piece) < self.piece and row.unread:
                 if tree["last"] is not None:
                     piece.append(tree["last"])

@@ -51,13 +51,13 @@ class Piece(NamedTuple):
     """A piece of a completion.
 
     Attributes:
-        index: of the completion.
+        number: of the completion.
         text: the text.
         choices: the symbols in it.
         finish: why it ends, in the last piece.
     """
 
-    index: int
+    number: int
     text: str
     choices: list[Choice]
     finish: str | None = None
@@ -152,12 +152,12 @@ async def _events(
             async for item in items:
                 lines = []
                 for piece in item:
-                    offset = offsets.get(piece.index, 0)
-                    offsets[piece.index] = offset + sum(len(choice.text) for choice in piece.choices)
+                    offset = offsets.get(piece.number, 0)
+                    offsets[piece.number] = offset + sum(len(choice.text) for choice in piece.choices)
                     count += len(piece.choices)
                     probabilities = completion_logprobs(piece.choices, offset) if logprobs and piece.choices else None
                     choice = {
-                        "index": piece.index, "text": piece.text, "logprobs": probabilities,
+                        "index": piece.number, "text": piece.text, "logprobs": probabilities,
                         "finish_reason": piece.finish,
                     }  # fmt: skip
                     lines.append(f"data: {json.dumps({**head, 'choices': [choice]})}\n\n")
@@ -177,9 +177,9 @@ async def _whole(
     async with aclosing(pieces) as items:  # type: ignore[type-var]
         async for item in items:
             for piece in item:
-                texts[piece.index] += piece.text
-                symbols[piece.index] += piece.choices
-                finishes[piece.index] = piece.finish or finishes[piece.index]
+                texts[piece.number] += piece.text
+                symbols[piece.number] += piece.choices
+                finishes[piece.number] = piece.finish or finishes[piece.number]
     rows = [
         {
             "index": n, "text": texts[n], "finish_reason": finishes[n],

@@ -57,7 +57,7 @@ async def predict(model: str, request: Request, service: Served) -> dict[str, An
         body = _prediction(await request.body())
         if len(body.inputs) > service.limits.inputs:
             raise TooLarge("too many inputs", should=f"at most {service.limits.inputs}", found=f"{len(body.inputs)}")
-        work = partial(answers_to_values, predictor, body.inputs, body.options)  # type: ignore[arg-type]
+        work = partial(answers_to_values, predictor, body.inputs, body.options)
     return {"predictions": await service.unless_gone(request, computed(service, work))}
 
 
@@ -110,7 +110,7 @@ async def read_form(request: Request, most: int) -> tuple[list[UploadedFile], di
         or not all(isinstance(v, str | int | float) for v in options.values())
     ):
         raise ServiceError(
-            "the form is invalid", should="files, and perhaps options as a JSON object", found=", ".join(form) or "none",
-            hint="curl -F files=@FILE -F 'options={}'",
+            "the form is invalid", should="files, and perhaps options as a JSON object",
+            found=", ".join(form) or "none", hint="curl -F files=@FILE -F 'options={}'",
         )  # fmt: skip
     return files, options

@@ -49,7 +49,7 @@ async def list_sessions(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> SessionList:
     """List sessions, the oldest first."""
-    records = await service.sessions.list(tenant, after, limit)
+    records = await service.sessions.listed(tenant, after, limit)
     last = records[-1].id if len(records) == limit else None
     return SessionList(sessions=[session_answer(record) for record in records], next=last)
 
@@ -144,12 +144,10 @@ def _text(feed: Feed) -> str:
 async def next_symbols(
     session: SessionId, service: Served, tenant: Tenant, top: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> dict[str, Any]:
-    """Return what a session expects next, and leave it as it is: symbols with their probabilities and the hidden state."""
+    """Return what a session expects next, and leave it as it is: symbols with probabilities, and the hidden state."""
     record, content = await service.sessions.snapshot(session, tenant)
     model = service.models.with_weights(record.model, record.weights)
     state = model.restore(content)
-    if isinstance(model, OnlineText):
-        return {"position": state.position, **model.distribution(state, top)}
     return {"position": state.position, **model.expected(state, top)}
 
 

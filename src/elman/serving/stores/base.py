@@ -236,12 +236,12 @@ class StoreThread:
                         results.append(operation(store))
                     except ElmanError as error:  # raised before anything was written
                         results.append(error)
+                    except Exception as error:
+                        if store.atomic:
+                            raise
+                        results.append(_unavailable(error))
         except Exception as error:  # of the system, or of a driver: disk full, no connection
-            failure = Unavailable(
-                "the store cannot be used now", should="a store with room that answers", found=first_line(error),
-                hint="the request changed nothing; try it again",
-            )  # fmt: skip
-            return [failure] * len(batch)
+            return [_unavailable(error)] * len(batch)
         return results
 
     def _answer(self, batch: list[Any], results: list[Any]) -> None:

@@ -71,7 +71,7 @@ class RedisStore(Store):
     def __init__(self, address: str, durability: str = "process") -> None:
         look_up("durability", durability, DURABILITIES)
         try:
-            self.client = redis.Redis.from_url(address, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+            self.client: Any = redis.Redis.from_url(address, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
             lasting = self.client.config_get("appendonly").get("appendonly") == "yes"
         except (redis.RedisError, ValueError, OSError) as error:
             raise RunError(

@@ -13,8 +13,8 @@ from elman.serving.errors import LostLease, SessionBusy, TooBusy, UnknownSession
 from elman.serving.stores.base import LEASE, Lease, Record, Store
 
 DURABILITIES = {"full": "FULL", "process": "NORMAL", "none": "OFF"}
-"""Levels: `full` survives a loss of power; `process` the end of the process at any moment, a loss of power costs the last
-transactions; `none` the end of the process, a loss of power may damage the file."""
+"""Levels: `full` survives a loss of power; `process` the end of the process at any moment, a loss of power costs the
+last transactions; `none` the end of the process, a loss of power may damage the file."""
 
 VERSION = 1
 COUNTED = 256  # sessions that are added between two counts of all
