@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +24,7 @@ from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
 from elman.modules.normalisation import GainControl
 from elman.modules.pooling import steps_exist
-from elman.modules.recurrent_stack import build_layers
+from elman.modules.recurrent_stack import build_layers, select_rows
 
 BLANK = 0
 """Index of the blank; symbol n of the vocabulary has index n + 1."""
@@ -192,6 +194,40 @@ class Transcriber(nn.Module):
             return none_TBV, TranscriberState(front, recurrent, level)
         s_TBF, recurrent = self.recurrent(functional.relu(z_TBC), recurrent)
         return self.output(s_TBF), TranscriberState(front, recurrent, level)
+
+    @torch.no_grad()
+    def forward_chunks(
+        self, chunks: Sequence[NDArray[np.float32]], states: Sequence[TranscriberState]
+    ) -> list[tuple[Tensor, TranscriberState]]:
+        """Return for each of several streams what `forward_chunk` returns, (T', V + 1) and the state, to the bit.
+
+        Layers that are products of matrices, whose rounding depends on their number of rows, run stream by stream;
+        the recurrent ones, whose bits do not depend on other sequences, run together.
+
+        Args:
+            chunks: the next steps of each stream, (T, I).
+            states: of each stream.
+        """
+        fronts, logits = [], [self.output.weight.new_zeros(0, self.output.out_features)] * len(chunks)
+        after = []
+        for chunk, (front, recurrent, level) in zip(chunks, states, strict=True):
+            x_T1I, level = self._scaled(torch.from_numpy(chunk)[:, None], level)
+            z_T1C, front = self.front(x_T1I, front)
+            fronts.append(functional.relu(z_T1C))
+            after.append(TranscriberState(front, recurrent, level))
+        for length in sorted({len(z) for z in fronts} - {0}):
+            rows = [n for n, z in enumerate(fronts) if len(z) == length]
+            begin = [after[n].recurrent for n in rows]
+            initial = self.recurrent.initial_state(1)
+            parts = [initial if s is None else (s,) if isinstance(s, Tensor) else s for s in begin]
+            state = tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
+            s_TBF, state = self.recurrent(
+                torch.cat([fronts[n] for n in rows], 1), state if len(state) > 1 else state[0]
+            )
+            for place, n in enumerate(rows):
+                logits[n] = self.output(s_TBF[:, place].contiguous())
+                after[n] = after[n]._replace(recurrent=select_rows(state, torch.tensor([place])))
+        return list(zip(logits, after, strict=True))
 
     def check_streaming(self) -> None:
         """Check that the model can transcribe a stream.

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from elman import __version__
-from elman.serving.routes import completions, operations, predictions, sessions
+from elman.serving.routes import completions, operations, predictions, sessions, sound, steps
 from elman.serving.routes.access import add_error_answers
 from elman.serving.security import Guard
 from elman.serving.service import Service
@@ -46,7 +46,7 @@ def build_app(service: Service, *, tokens: Mapping[str, str], hosts: tuple[str, 
         description="Recurrent models as a service. A session is a state of a few kilobytes, constant for ever.",
     )  # fmt: skip
     app.state.service = service
-    for routes in (sessions, completions, predictions, operations):
+    for routes in (sessions, steps, completions, sound, predictions, operations):
         app.include_router(routes.router)
     if (PAGE / "index.html").is_file():
         app.get("/", include_in_schema=False)(_index)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from elman.predictors.base import Predictor
+from elman.predictors.forecaster import ForecastPredictor
 from elman.predictors.generator import LanguageModelPredictor
 from elman.predictors.online.base import OnlinePredictor
+from elman.predictors.online.events import OnlineEvents
+from elman.predictors.online.series import OnlineSeries
+from elman.predictors.online.sound import OnlineSound
 from elman.predictors.online.text import OnlineText
+from elman.predictors.recommender import RecommendPredictor
+from elman.predictors.transcriber import TranscriptionPredictor
 
-KINDS: dict[type[Predictor], type[OnlinePredictor]] = {LanguageModelPredictor: OnlineText}
+KINDS: dict[type[Predictor], type[OnlinePredictor]] = {
+    LanguageModelPredictor: OnlineText,
+    RecommendPredictor: OnlineEvents,
+    ForecastPredictor: OnlineSeries,
+    TranscriptionPredictor: OnlineSound,
+}
 """The online predictor of each kind of predictor."""
 
 

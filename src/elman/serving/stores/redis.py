@@ -94,7 +94,7 @@ class RedisStore(Store):
             word for name in (*TEXTS, *NUMBERS, "state", "tail") for word in (name, getattr(record, name))
         ]
         keys = [_key(record.id), f"{PREFIX}sessions"]
-        arguments = [most, int(1000 * record.ttl), _member(record.tenant, record.id), *fields, "fence", 0]
+        arguments: list[Any] = [most, int(1000 * record.ttl), _member(record.tenant, record.id), *fields, "fence", 0]
         if not self._scripts[CREATE](keys, arguments):
             raise TooBusy("there are too many sessions", should=f"at most {most:,}", found="more", hint="delete some")
 
