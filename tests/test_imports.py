@@ -60,7 +60,7 @@ THEIRS: dict[str, set[str]] = {
     "data": {"numpy", "torch", "tokenizers", "babel", "sklearn", "scipy", "PIL", "soundfile", "av", "safetensors"},
     "training": {"torch"},
     "modules": {"torch"},
-    "models": {"numpy", "torch"},
+    "models": {"torch"},
     "evaluation": {"torch", "numpy", "sacrebleu", "jiwer", "scipy"},
     "plots": {"numpy", "matplotlib"},
     "inspection": {"torch", "matplotlib", "rich"},

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -197,7 +195,7 @@ class Transcriber(nn.Module):
 
     @torch.no_grad()
     def forward_chunks(
-        self, chunks: Sequence[NDArray[np.float32]], states: Sequence[TranscriberState]
+        self, chunks: Sequence[Tensor], states: Sequence[TranscriberState]
     ) -> list[tuple[Tensor, TranscriberState]]:
         """Return for each of several streams what `forward_chunk` returns, (T', V + 1) and the state, to the bit.
 
@@ -211,7 +209,7 @@ class Transcriber(nn.Module):
         fronts, logits = [], [self.output.weight.new_zeros(0, self.output.out_features)] * len(chunks)
         after = []
         for chunk, (front, recurrent, level) in zip(chunks, states, strict=True):
-            x_T1I, level = self._scaled(torch.from_numpy(chunk)[:, None], level)
+            x_T1I, level = self._scaled(chunk[:, None], level)
             z_T1C, front = self.front(x_T1I, front)
             fronts.append(functional.relu(z_T1C))
             after.append(TranscriberState(front, recurrent, level))

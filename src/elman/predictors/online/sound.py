@@ -96,7 +96,9 @@ class OnlineSound(OnlinePredictor):
         if not ready:
             return
         states = [stream.model_state for stream, _ in ready]
-        chunks = self.promise.call(self.predictor.model.forward_chunks, [x_TI for _, x_TI in ready], states)
+        chunks = self.promise.call(
+            self.predictor.model.forward_chunks, [torch.from_numpy(x_TI) for _, x_TI in ready], states
+        )
         for (stream, _), (logits_TV, state) in zip(ready, chunks, strict=True):
             stream.take(logits_TV, state)
 

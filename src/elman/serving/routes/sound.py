@@ -90,7 +90,8 @@ def samples_of(message: bytes, most: float, rate: int) -> NDArray[np.float32]:
     if len(message) > 2 * most * rate:
         raise TooLarge("a message is too long", should=f"at most {most:g} s", found=f"{len(message) / 2 / rate:.1f} s")
     samples: NDArray[np.float32] = np.frombuffer(message, "<i2").astype(np.float32)
-    return samples / FULL_SCALE
+    samples /= FULL_SCALE
+    return samples
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,8 @@ from elman.serving.texts import text_settings
 
 R = TypeVar("R", bound=Request)
 
+R = TypeVar("R", bound=Request)
+
 router = APIRouter()
 
 
