@@ -122,8 +122,9 @@ def _checksum(parts: dict[str, Tensor], facts: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _octets(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+def _octets(tensor: Tensor) -> bytes:
+    own = tensor.detach().cpu()
+    return (own if own.dtype is not torch.bfloat16 else own.float()).numpy().tobytes()
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -107,7 +107,8 @@ class RedisStore(Store):
 
     def acquire(self, session: str, tenant: str, owner: str, now: float) -> tuple[Record, Lease]:
         """Return a session and its lease."""
-        keys, arguments = [_key(session), _lease(session)], [tenant, int(1000 * LEASE)]
+        keys = [_key(session), _lease(session)]
+        arguments: list[Any] = [tenant, int(1000 * LEASE)]
         fence, *rest = self._scripts[ACQUIRE](keys, arguments)
         if fence < 0:
             raise UnknownSession(session)
