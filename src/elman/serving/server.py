@@ -161,7 +161,8 @@ def run(settings: ServerSettings, say: Callable[[str], None]) -> None:
         app = build_app(service, tokens=tokens, hosts=tuple(name.lower() for name in hosts))
         log_to_stderr()
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="on", server_header=False, ws_max_size=1 << 20,
+            app, log_config=None, access_log=False, lifespan="on", server_header=False,
+            ws="websockets-sansio", ws_max_size=1 << 20,
             timeout_graceful_shutdown=max(1, round(settings.limits.drain_seconds)), timeout_keep_alive=30,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again when it has stopped
