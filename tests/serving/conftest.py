@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,8 +120,9 @@ class ServerProcess:
         while time.monotonic() < end:
             assert self.process.poll() is None, self.process.communicate()[1]
             with contextlib.suppress(httpx.TransportError):
-                if self.client().get("/readyz").status_code == 200:
-                    return self
+                with self.client() as client:
+                    if client.get("/readyz").status_code == 200:
+                        return self
             time.sleep(0.05)
         raise AssertionError("the server does not become ready")
 
@@ -160,3 +162,23 @@ def free_port() -> int:
 @pytest.fixture
 def port() -> int:
     return free_port()
+
+
+@pytest.fixture(scope="session")
+def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = shutil.which("redis-server")
+    assert program, "tests of the shared store run redis-server (Debian: apt-get install redis-server)"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    words = ["--port", str(port), "--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--bind", "127.0.0.1"]
+    process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"redis://127.0.0.1:{port}/0"
+    process.terminate()
+    process.wait()

@@ -17,7 +17,7 @@ from elman.errors import ElmanError
 from elman.predictors.online.base import OnlinePredictor
 from elman.predictors.online.state import OnlineState
 from elman.predictors.online.text import Choice, OnlineText, TextBatch, TextRow
-from elman.serving.errors import TooBusy
+from elman.serving.errors import TooBusy, Unavailable
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
 
@@ -149,6 +149,18 @@ class Engine:
         elif generation in self._waiting:
             self._waiting.remove(generation)
         self._silent.discard(generation)
+
+    def stop(self) -> None:
+        """End everything that runs or waits; sessions are then where their last acknowledged symbol is."""
+        error = Unavailable("the server is stopping", should="a server that runs", found="one that was told to stop")
+        for generation in [*self._generations.values(), *self._paused, *self._waiting]:
+            self.cancel(generation)
+            generation.row.finish = error
+            generation.changed.set()
+        while self._inputs:
+            future = self._inputs.popleft()[3]
+            if not future.done():
+                future.set_exception(error)
 
     def _place(self, generation: Generation) -> None:
         self._generations[generation.row] = generation

@@ -28,6 +28,7 @@ from elman.serving.settings import Limits
 from elman.serving.stores.base import StoreThread
 from elman.serving.stores.choice import DEFAULT, MEMORY, store_opener
 
+SAVING = 5  # seconds that requests have to save after they were ended
 ANY = ("0.0.0.0", "::", "")  # addresses of all interfaces
 
 
@@ -69,7 +70,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop."""
-        self.service.ready = False
+        self.service.drain()
         super().handle_exit(sig, frame)
 
 
@@ -163,7 +164,7 @@ def run(settings: ServerSettings, say: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="on", server_header=False,
             ws="websockets-sansio", ws_max_size=1 << 20,
-            timeout_graceful_shutdown=max(1, round(settings.limits.drain_seconds)), timeout_keep_alive=30,
+            timeout_graceful_shutdown=round(settings.limits.drain_seconds) + SAVING, timeout_keep_alive=30,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again when it has stopped
             signal.signal(number, lambda *_: None)

@@ -58,6 +58,7 @@ class Service:
     sessions: Sessions = field(init=False)
     pool: ThreadPoolExecutor = field(init=False)
     ready: bool = False
+    _loop: asyncio.AbstractEventLoop = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,10 +68,16 @@ class Service:
 
     async def start(self) -> None:
         """Begin the tasks that run beside requests."""
+        self._loop = asyncio.get_running_loop()
         work = [self.sessions.renew_leases(), self._sweep()]
         work += [self._watch()] if self.reload != "off" else []
         self._tasks = [asyncio.create_task(each) for each in work]
         self.ready = True
+
+    def drain(self) -> None:
+        """Refuse new requests from now on, and end those that run when their time is over; any thread may call it."""
+        self.ready = False
+        self._loop.call_soon_threadsafe(self._loop.call_later, self.limits.drain_seconds, self.engine.stop)
 
     async def stop(self) -> None:
         """End the tasks."""

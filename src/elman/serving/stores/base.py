@@ -17,7 +17,7 @@ from elman.serving.errors import Unavailable
 
 T = TypeVar("T")
 
-LEASE = 30.0  # seconds of a lease, which its worker renews
+LEASE = 10.0  # seconds of a lease, which its worker renews
 MOST_AT_ONCE = 512  # operations of a transaction
 
 

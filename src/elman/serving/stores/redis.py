@@ -15,6 +15,7 @@ from elman.serving.stores.sqlite import DURABILITIES
 
 PREFIX = "elman:"
 TIMEOUT = 3.0  # seconds for an answer of Redis
+WAITS = (7, 2)  # the first version that tells when its file was flushed
 NUMBERS = {"position": int, "created": float, "touched": float, "ttl": float}
 TEXTS = ("id", "tenant", "model", "kind", "weights")
 
@@ -72,18 +73,21 @@ class RedisStore(Store):
         look_up("durability", durability, DURABILITIES)
         try:
             self.client: Any = redis.Redis.from_url(address, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
-            lasting = self.client.config_get("appendonly").get("appendonly") == "yes"
+            config = self.client.config_get("append*")
+            version = tuple(map(int, self.client.info("server")["redis_version"].split(".")[:2]))
         except (redis.RedisError, ValueError, OSError) as error:
             raise RunError(
                 "Redis does not answer", should="a running Redis", found=first_line(error), hint=f"--store {address}"
             ) from error
-        if not lasting and durability == "full":
+        lasting, always = config["appendonly"] == "yes", config["appendfsync"] == "always"
+        if durability == "full" and not (lasting and (always or version >= WAITS)):
             raise SettingError(
-                "Redis does not write its changes", should="appendonly yes", found="appendonly no",
-                hint="redis-cli config set appendonly yes",
+                "Redis does not flush what it has acknowledged", should="appendonly yes, and appendfsync always",
+                found=f"appendonly {config['appendonly']}, appendfsync {config['appendfsync']}",
+                hint="redis-cli config set appendonly yes; redis-cli config set appendfsync always",
             )  # fmt: skip
         self.notice = "" if lasting else "Redis has appendonly no: when it stops, sessions are lost"
-        self._full = durability == "full"
+        self._waits = durability == "full" and not always
         self._scripts = {
             text: self.client.register_script(text) for text in (CREATE, ACQUIRE, WRITE, RENEW, RELEASE, DELETE)
         }
@@ -173,7 +177,7 @@ class RedisStore(Store):
     def transaction(self) -> Iterator[None]:
         """Wait at the end until what was written inside is on disk, where that was promised."""
         yield
-        if self._full and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
+        if self._waits and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
             raise redis.RedisError("the append-only file was not flushed in time")
 
     def close(self) -> None:
