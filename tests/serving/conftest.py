@@ -119,10 +119,9 @@ class ServerProcess:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             assert self.process.poll() is None, self.process.communicate()[1]
-            with contextlib.suppress(httpx.TransportError):
-                with self.client() as client:
-                    if client.get("/readyz").status_code == 200:
-                        return self
+            with contextlib.suppress(httpx.TransportError), self.client() as client:
+                if client.get("/readyz").status_code == 200:
+                    return self
             time.sleep(0.05)
         raise AssertionError("the server does not become ready")
 
@@ -172,7 +171,20 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("redis")
-    words = ["--port", str(port), "--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--bind", "127.0.0.1"]
+    words = [
+        "--port",
+        str(port),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--bind",
+        "127.0.0.1",
+    ]
     process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
     for _ in range(200):
         with socket.socket() as probe:

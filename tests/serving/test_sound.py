@@ -140,7 +140,10 @@ def test_files_are_transcribed_for_the_stock_client(
 ) -> None:
     soundfile.write(tmp_path / "talk.wav", whistled("cd dac"), 4000)
     (expected,) = elman.load(transcription_run).predict(tmp_path / "talk.wav")
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client, (tmp_path / "talk.wav").open("rb") as file:
+    with (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client,
+        (tmp_path / "talk.wav").open("rb") as file,
+    ):
         answer = client.audio.transcriptions.create(model="whistles", file=file)
     assert answer.text == expected.fields["text"] == "cd dac"
     with server.client() as client:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace

@@ -23,7 +23,8 @@ from elman.serving.settings import Limits
 
 TOGETHER = 64  # inputs of other sessions than texts that are read at a time
 PROMPT = 8  # so few sessions get each symbol at once
-FLUSH = 0.02  # seconds between deliveries to more sessions
+DELIVERY = 1e-4  # seconds that it takes to send to a session what it has
+LONGEST = 0.1  # seconds that a symbol waits to be sent
 
 
 @dataclass(eq=False, slots=True)
@@ -63,7 +64,7 @@ class Engine:
         self._waiting: deque[Generation] = deque()
         self._inputs: deque[tuple[OnlinePredictor, OnlineState, Any, asyncio.Future[Any], float]] = deque()
         self._scheduled = False
-        self._flushed = 0.0
+        self._flushed = self._computed = 0.0
         self._silent: set[Generation] = set()
 
     @property
@@ -200,6 +201,7 @@ class Engine:
         seconds = time.perf_counter() - begun
         self.metrics.batch_size.observe(size)
         self.metrics.step_seconds.observe(seconds)
+        self._computed += seconds
         for row in finished:
             generation = self._generations.pop(row)
             generation.changed.set()
@@ -219,11 +221,11 @@ class Engine:
         self._silent.update(self._generations[row] for row in batch.rows)
 
     def _deliver(self) -> None:
-        """Wake those that have choices: a few at once, many now and then, so that waking does not take all the time."""
-        now = time.perf_counter()
-        if len(self._silent) > PROMPT and now - self._flushed < FLUSH:
+        """Wake those that have choices: a few at once, many when as much time was computed as sending will take."""
+        now, count = time.perf_counter(), len(self._silent)
+        if count > PROMPT and self._computed < DELIVERY * count and now - self._flushed < LONGEST:
             return
-        self._flushed = now
+        self._flushed, self._computed = now, 0.0
         for generation in self._silent:
             generation.changed.set()
         self._silent.clear()

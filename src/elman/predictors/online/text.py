@@ -209,6 +209,7 @@ class TextBatch:
         self.rows: list[TextRow] = []
         self._state: Any = None
         self._new: list[TextRow] = []
+        self._groups: dict[Sampler, list[int]] | None = None  # the places of the rows of each sampler
         self._initial = model.initial()
 
     def __len__(self) -> int:
@@ -231,7 +232,7 @@ class TextBatch:
             index = torch.tensor(keep, dtype=torch.long)
             parts = tuple(part.index_select(1, index) for part in as_parts(self._state))
             self._state = parts[0] if len(parts) == 1 else parts
-            self.rows = [self.rows[n] for n in keep]
+            self.rows, self._groups = [self.rows[n] for n in keep], None
 
     def current(self, rows: Sequence[TextRow]) -> None:
         """Bring the states of sessions that generate up to date, in memory of their own."""
@@ -251,7 +252,7 @@ class TextBatch:
             fresh = [self._parts(row) for row in self._new]
             old = list(rows_of(self._state)) if self.rows else []
             self._state = joined([*old, *fresh])
-            self.rows, self._new = [*self.rows, *self._new], []
+            self.rows, self._new, self._groups = [*self.rows, *self._new], [], None
         finished += self._generate() if self.rows else []
         self.remove(set(finished))
         return finished
@@ -342,12 +343,13 @@ class TextBatch:
 
     def _draw(self, logits_BV: Tensor) -> list[int]:
         """Draw a symbol for each row; rows of one sampler are drawn together."""
-        groups: dict[Sampler, list[int]] = {}
-        for n, row in enumerate(self.rows):
-            groups.setdefault(row.sampler, []).append(n)
+        if self._groups is None:
+            self._groups = {}
+            for n, row in enumerate(self.rows):
+                self._groups.setdefault(row.sampler, []).append(n)
         chosen = [0] * len(self.rows)
-        for sampler, places in groups.items():
-            part_BV = logits_BV if len(groups) == 1 else logits_BV[places]
+        for sampler, places in self._groups.items():
+            part_BV = logits_BV if len(self._groups) == 1 else logits_BV[places]
             if sampler.temperature == 0:
                 drawn = sampler(part_BV)
             else:

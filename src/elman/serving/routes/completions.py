@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from json.encoder import encode_basestring_ascii as encoded
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
@@ -106,39 +107,58 @@ async def _pieces(
     service: Service, model: OnlineText, rows: list[TextRow], echoes: list[str]
 ) -> AsyncIterator[list[Piece]]:  # fmt: skip
     """Yield the pieces of all completions as they come."""
-    queue: asyncio.Queue[list[Piece] | ElmanError | None] = asyncio.Queue(4 * len(rows))
     generations = [service.engine.begin(model, row) for row in rows]
-
-    async def follow(index: int, generation: Generation) -> None:
-        row = generation.row
-        stops = StopFilter(row.settings.stop)
-        try:
-            if echoes[index]:
-                await queue.put([Piece(index, echoes[index], [])])
-            async for choices in service.engine.choices(generation):
-                await queue.put([Piece(index, stops.push(choice.text), [choice]) for choice in choices])
-            rest = stops.push(row.decoder.finish()) + stops.finish()
-            await queue.put([Piece(index, rest, [], str(row.finish))])
-        except ElmanError as error:
-            await queue.put(error)
-        await queue.put(None)
-
-    tasks = [asyncio.create_task(follow(*pair)) for pair in enumerate(generations)]
     try:
-        left = len(tasks)
-        while left:
-            item = await queue.get()
-            if isinstance(item, ElmanError):
-                raise item
-            if item is None:
-                left -= 1
-            else:
-                yield item
+        if len(generations) == 1:
+            async for pieces in _followed(service, 0, generations[0], echoes[0]):
+                yield pieces
+            return
+        queue: asyncio.Queue[list[Piece] | ElmanError | None] = asyncio.Queue(4 * len(rows))
+        tasks = [
+            asyncio.create_task(_queued(queue, _followed(service, n, generation, echoes[n])))
+            for n, generation in enumerate(generations)
+        ]
+        try:
+            left = len(tasks)
+            while left:
+                item = await queue.get()
+                if isinstance(item, ElmanError):
+                    raise item
+                if item is None:
+                    left -= 1
+                else:
+                    yield item
+        finally:
+            for task in tasks:
+                task.cancel()
     finally:
-        for task in tasks:
-            task.cancel()
         for generation in generations:
             service.engine.cancel(generation)
+
+
+async def _followed(
+    service: Service, number: int, generation: Generation, echo: str
+) -> AsyncIterator[list[Piece]]:  # fmt: skip
+    """Yield the pieces of a completion."""
+    row = generation.row
+    stops = StopFilter(row.settings.stop)
+    if echo:
+        yield [Piece(number, echo, [])]
+    async for choices in service.engine.choices(generation):
+        yield [Piece(number, stops.push(choice.text), [choice]) for choice in choices]
+    rest = stops.push(row.decoder.finish()) + stops.finish()
+    yield [Piece(number, rest, [], str(row.finish))]
+
+
+async def _queued(
+    queue: asyncio.Queue[list[Piece] | ElmanError | None], pieces: AsyncIterator[list[Piece]]
+) -> None:  # fmt: skip
+    try:
+        async for item in pieces:
+            await queue.put(item)
+    except ElmanError as error:
+        await queue.put(error)
+    await queue.put(None)
 
 
 async def _events(
@@ -146,21 +166,23 @@ async def _events(
 ) -> AsyncIterator[str]:
     """Yield the events of a stream, one for each symbol."""
     offsets: dict[int, int] = {}
-    count = 0
+    count, begin = 0, f"data: {json.dumps(head)[:-1]}"
     try:
         async with aclosing(pieces) as items:  # type: ignore[type-var]
             async for item in items:
                 lines = []
                 for piece in item:
-                    offset = offsets.get(piece.number, 0)
-                    offsets[piece.number] = offset + sum(len(choice.text) for choice in piece.choices)
+                    probabilities = "null"
+                    if logprobs and piece.choices:
+                        offset = offsets.get(piece.number, 0)
+                        probabilities = json.dumps(completion_logprobs(piece.choices, offset))
+                        offsets[piece.number] = offset + sum(len(choice.text) for choice in piece.choices)
+                    finish = "null" if piece.finish is None else f'"{piece.finish}"'
                     count += len(piece.choices)
-                    probabilities = completion_logprobs(piece.choices, offset) if logprobs and piece.choices else None
-                    choice = {
-                        "index": piece.number, "text": piece.text, "logprobs": probabilities,
-                        "finish_reason": piece.finish,
-                    }  # fmt: skip
-                    lines.append(f"data: {json.dumps({**head, 'choices': [choice]})}\n\n")
+                    lines.append(
+                        f'{begin}, "choices": [{{"index": {piece.number}, "text": {encoded(piece.text)}, '
+                        f'"logprobs": {probabilities}, "finish_reason": {finish}}}]}}\n\n'
+                    )
                 yield "".join(lines)
         if prompt_tokens is not None:
             yield f"data: {json.dumps({**head, 'choices': [], 'usage': _usage(prompt_tokens, count)})}\n\n"
