@@ -208,8 +208,8 @@ class Transcriber(nn.Module):
         """
         fronts, logits = [], [self.output.weight.new_zeros(0, self.output.out_features)] * len(chunks)
         after = []
-        for chunk, (front, recurrent, level) in zip(chunks, states, strict=True):
-            x_T1I, level = self._scaled(chunk[:, None], level)
+        scaled = self._scaled_chunks(chunks, [state.level for state in states])
+        for (x_T1I, level), (front, recurrent, _) in zip(scaled, states, strict=True):
             z_T1C, front = self.front(x_T1I, front)
             fronts.append(functional.relu(z_T1C))
             after.append(TranscriberState(front, recurrent, level))
@@ -226,6 +226,22 @@ class Transcriber(nn.Module):
                 logits[n] = self.output(s_TBF[:, place].contiguous())
                 after[n] = after[n]._replace(recurrent=select_rows(state, torch.tensor([place])))
         return list(zip(logits, after, strict=True))
+
+    def _scaled_chunks(
+        self, chunks: Sequence[Tensor], levels: Sequence[Tensor | None]
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return `_scaled` of each chunk, (T, 1, I), those of one length and kind together."""
+        scaled: list[Any] = [None] * len(chunks)
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for n, (chunk, level) in enumerate(zip(chunks, levels, strict=True)):
+            groups.setdefault((len(chunk), level is None), []).append(n)
+        for (_, begins), rows in groups.items():
+            level_B = None if begins else torch.cat([level for n in rows if (level := levels[n]) is not None])
+            x_TBI, level_B = self._scaled(torch.stack([chunks[n] for n in rows], 1), level_B)
+            for place, n in enumerate(rows):
+                level_1 = None if level_B is None else level_B[place : place + 1]
+                scaled[n] = x_TBI[:, place : place + 1], level_1
+        return scaled
 
     def check_streaming(self) -> None:
         """Check that the model can transcribe a stream.
