@@ -124,11 +124,12 @@ sanitize: $(VENV)/tools
 # ThreadSanitizer of it. CLANG_FLAGS are for a compiler whose runtime libraries lie elsewhere.
 CLANGXX ?= clang++
 NATIVE := tests/kernels/cpu/native
+KERNELS := src/elman/kernels/cpu/engine.cpp src/elman/kernels/cpu/output_layer.cpp
 NATIVE_FLAGS = -std=c++20 -O1 -g -fopenmp -ffp-contract=off -Isrc/elman/kernels/cpu $(CLANG_FLAGS)
 
 build/tsan/threads: $(NATIVE)/threads.cpp $(ENGINE)
 	@mkdir -p $(@D)
-	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable src/elman/kernels/cpu/engine.cpp $< -o $@
+	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable $(KERNELS) $< -o $@
 
 tsan: build/tsan/threads
 	OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1 $<
@@ -136,7 +137,7 @@ tsan: build/tsan/threads
 build/fuzz/boundary_fuzzer: $(NATIVE)/boundary_fuzzer.cpp $(ENGINE)
 	@mkdir -p $(@D)
 	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -mavx2 -mfma -DELMAN_ISA=avx2 \
-		src/elman/kernels/cpu/engine.cpp $< -o $@
+		$(KERNELS) $< -o $@
 
 fuzz-engine: build/fuzz/boundary_fuzzer
 	@mkdir -p build/fuzz/corpus
