@@ -116,7 +116,7 @@ sanitize: $(VENV)/tools
 		-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)"
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py \
-		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py -k 'not no_more_memory'
+		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py tests/kernels/cpu/test_output_layer.py -k 'not no_more_memory'
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1:thread_local_quarantine_size_kb=64 \
 		$(BIN)/python -m pytest tests/kernels/cpu/test_stepper.py -k no_more_memory
 

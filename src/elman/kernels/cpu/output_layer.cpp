@@ -22,7 +22,7 @@ namespace {
 
 inline constexpr int64_t kMostRows = 288, kFewestRows = 48;   // of a chunk: s^T and s of more do not fit into the L2 cache
 inline constexpr int64_t kMostSymbols = 120, kBlocks = 24;    // of a block; blocks that a small vocabulary is cut into
-inline constexpr int64_t kDepth = 240;                        // symbols of a piece of V
+inline constexpr int64_t kDepth = 120;                        // symbols of a piece of V
 inline constexpr int64_t kLeastBytes = int64_t{4} << 20, kMostBytes = int64_t{56} << 20;  // of the logits of a chunk
 
 // Panels of columns as equal as can be.
@@ -71,7 +71,7 @@ public:
         d_s_ = call.wants_d_s() ? arena.take<T>(chunk_ * padded<T>(call.H)) : nullptr;
         arena.turn_page();
         int64_t begin = arena.used();
-        piece_ = arena.take<T>(call.wants_d_s() ? kDepth * (padded<T>(call.H) + chunk_) : 0);
+        piece_ = arena.take<T>(call.wants_d_s() ? kDepth * (features_of_part() * W + chunk_) : 0);
         piece_each_ = arena.repeat(begin, threads);
         begin = arena.used();
         logits_ = arena.take<T>((call.gradients ? call.V : symbols_) * stride_);
@@ -147,14 +147,14 @@ private:
         blocks_ = ceil_div(V, symbols_);
         int64_t most = kMostRows;
         if (call_.gradients) {
-            const int64_t whole = V * N * static_cast<int64_t>(sizeof(T)) / 4;
+            const int64_t whole = V * N * static_cast<int64_t>(sizeof(T)) / 5;
             const int64_t limit = whole < kLeastBytes ? kLeastBytes : whole > kMostBytes ? kMostBytes : whole;
             most = limit / ((V + 3 * call_.H + 2 * blocks_) * static_cast<int64_t>(sizeof(T))) / W * W;
             most = most < kFewestRows ? kFewestRows : most > kMostRows ? kMostRows : most;
         }
         chunk_ = padded<T>(ceil_div(N, ceil_div(N, most)));
-        // Columns of logits are read too: an odd number of lines from one to the next uses every set of the cache.
-        stride_ = chunk_ + (chunk_ / W % 2 ? 0 : W);
+        // Columns of logits are read too: from one to the next no multiple of four lines, which would share few sets of the cache.
+        stride_ = chunk_ + (chunk_ / W % 4 ? 0 : W);
     }
 
     int64_t first_symbol(int64_t b) const { return b * symbols_; }
@@ -304,10 +304,16 @@ private:
             }
     }
 
+    // The pieces that the features are split into for d_s, and the blocks of the largest one.
+    int64_t feature_parts() const {
+        const int64_t panels = ceil_div(blocks_of<T>(call_.H), kMaxVectors);
+        return panels < threads_ ? panels : threads_;
+    }
+    int64_t features_of_part() const { return call_.H ? ceil_div(blocks_of<T>(call_.H), feature_parts()) : 0; }
+
     // d_s, split by features and where these are too few also by rows: every sum runs over all symbols.
     void input_gradient(Team& team, const Chunk& chunk) const {
-        const int64_t panels = ceil_div(blocks_of<T>(call_.H), kMaxVectors);
-        const int64_t parts = panels < threads_ ? panels : threads_, of_rows = ceil_div(threads_, parts);
+        const int64_t parts = feature_parts(), of_rows = ceil_div(threads_, parts);
         team.share(parts * of_rows, [&](int64_t i) {
             const Share blocks(blocks_of<T>(call_.H), static_cast<int>(i % parts), static_cast<int>(parts));
             const Share vectors(ceil_div(chunk.rows, W), static_cast<int>(i / parts), static_cast<int>(of_rows));
@@ -332,7 +338,7 @@ private:
     void add_piece(const Team& team, const Chunk& chunk, const Part& part, int64_t v0) const {
         const int64_t depth = call_.V - v0 < kDepth ? call_.V - v0 : kDepth;
         T* const right = of_thread(piece_, piece_each_, team.thread);
-        T* const left = right + kDepth * padded<T>(call_.H);
+        T* const left = right + kDepth * features_of_part() * W;
         for (int64_t k = 0; k < depth; ++k) {
             const T* source = call_.weight + (v0 + k) * call_.H;
             part.panels([&](int64_t block, int vectors) {
