@@ -1,0 +1,2 @@
+def evaluate(folder, request):
+    return None
