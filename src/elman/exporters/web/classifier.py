@@ -17,6 +17,9 @@ from elman.predictors.classifier import ClassificationPredictor
 
 POOLINGS = {LastPool: "last", MeanPool: "mean", MaxPool: "max", AttentionPool: "attention"}
 
+FITS = {"digits": 1.0, "idx": 20 / 28}
+"""By reader: the share of the frame that the longer side of a digit takes in the usual data sets."""
+
 PIXELS = 255.0
 """The number of a white pixel."""
 
@@ -105,7 +108,7 @@ def _picture(predictor: ClassificationPredictor, size: tuple[int, ...]) -> dict[
     places = None
     if order == "permuted":  # as elman.data.labelled.pixel_scan
         places = np.random.Generator(np.random.Philox(key=1504)).permutation(height * width).tolist()
-    return {"height": height, "width": width, "channels": channels, "order": order, "places": places}
+    return {"height": height, "width": width, "channels": channels, "order": order, "places": places, "fit": FITS.get(form.reader, 0.0)}
 
 
 def cases(predictor: ClassificationPredictor) -> list[WebCase]:
