@@ -16,11 +16,18 @@ from elman.modules.segment_rnn import Covariates, SegmentRNN
 from elman.modules.step_rnn import DirectRNN, RecursiveRNN
 from elman.predictors.forecaster import ForecastPredictor
 
+EXAMPLE = 2
+"""Lookbacks of the run's own series that the page may begin with."""
+
 DECODINGS = {SegmentRNN: "segments", DirectRNN: "direct", RecursiveRNN: "recursive"}
 
 
-def describe(predictor: ForecastPredictor) -> WebModel:
+def describe(predictor: ForecastPredictor, example: bool = False) -> WebModel:
     """Return a forecaster as the page computes it.
+
+    Args:
+        predictor: the forecaster.
+        example: whether the page has the end of the first series of the run.
 
     Raises:
         ExportError: it reads columns that are known ahead.
@@ -36,6 +43,7 @@ def describe(predictor: ForecastPredictor) -> WebModel:
     network: Any = model.network
     head = model.output
     web = WebModel({"recipe": "forecast", "forecast": _fields(predictor, DECODINGS[type(network)])})
+    web.fields["forecast"]["example"] = _example(predictor) if example else None
     if isinstance(head, DistributionHead):
         standard = head.family(torch.zeros(()).double(), torch.ones(()).double())
         web.fields["forecast"]["standard"] = standard.icdf(torch.tensor(head.levels, dtype=torch.float64)).tolist()
@@ -71,7 +79,16 @@ def _fields(predictor: ForecastPredictor, decoding: str) -> dict[str, Any]:
         "clock": {**asdict(spec.clock), "step": spec.clock.step},
         "cycles": calendar_cycles(calendar),
         "min_value": predictor.min_value,
+        "start": spec.cut - spec.lookback * spec.clock.every,
     }
+
+
+def _example(predictor: ForecastPredictor) -> dict[str, Any]:
+    """Return the end of the first series of the run; raises RunError where the run came without its series."""
+    panel = predictor.own_series()
+    values = np.asarray(panel.values[0])[:, 0]
+    skipped = max(0, len(values) - EXAMPLE * predictor.spec.lookback)
+    return {"values": numbers(values[skipped:]), "first": int(panel.starts[0]) + skipped * panel.clock.every}
 
 
 def calendar_cycles(calendar: Any) -> list[tuple[int, int]]:

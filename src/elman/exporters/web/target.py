@@ -35,6 +35,7 @@ class WebOptions(Settings):
     precision: str = setting("float32", "of the weights", choices=("float32",))
     title: str = setting("", "the heading of the page; none: the name of the run")
     picture: tuple[int, ...] = setting((), "height,width of the pictures that a classifier reads", low=1)
+    example: bool = setting(False, "a forecaster's page begins with the end of the run's series, for all to see")
     javascript: str = setting(
         "auto", "what runs the page for the report; auto: Node.js or a browser", choices=("auto", "node", "browser", "none")
     )
@@ -55,7 +56,7 @@ class Recipe(NamedTuple):
 RECIPES: dict[type[Predictor], Recipe] = {
     LanguageModelPredictor: Recipe(lambda run, options: language_model.describe(run), language_model),
     ClassificationPredictor: Recipe(lambda run, options: classifier.describe(run, options.picture), classifier),
-    ForecastPredictor: Recipe(lambda run, options: forecaster.describe(run), forecaster),
+    ForecastPredictor: Recipe(lambda run, options: forecaster.describe(run, options.example), forecaster),
     TranscriptionPredictor: Recipe(lambda run, options: transcriber.describe(run), transcriber),
 }
 

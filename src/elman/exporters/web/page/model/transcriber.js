@@ -38,15 +38,13 @@ class Stream {
     this.pending = [];
   }
 
-  // {frames, steps, words} of more samples: log-mel frames, {logits, state, id} of the steps, words that became final.
+  // Of more samples {frames, scaled, steps, words}: log-mel frames, the same as the network reads them, {logits, state,
+  // id} of the steps, and the words that became final.
   push(samples) {
     for (const sample of samples) this.loudest = Math.max(this.loudest, Math.abs(sample));
-    const frames = this.frames.push(samples), steps = [];
-    for (const frame of frames) {
-      const step = this.pushFrame(frame);
-      if (step) steps.push(step);
-    }
-    return { frames, steps, words: this.final() };
+    const frames = this.frames.push(samples), scaled = frames.map((frame) => this.scaled(frame));
+    const steps = scaled.map((frame) => this.pushFrame(frame)).filter(Boolean);
+    return { frames, scaled, steps, words: this.final() };
   }
 
   // The words that are left at the end.
@@ -59,7 +57,7 @@ class Stream {
   // A step of the network, where a frame completes one.
   pushFrame(frame) {
     const { kernel, stride } = this.model.spec;
-    this.window.push(this.scaled(frame));
+    this.window.push(frame);
     if (this.window.length < kernel) return null;
     const z = relu(this.model.front.apply(concatenate(...this.window)));
     this.window.splice(0, stride);

@@ -11,7 +11,7 @@ export function showClassifier(page, manifest, model) {
   const view = new ClassifierView(manifest, model), { picture } = manifest.input;
   page.className = "two";
   const input = picture ? pictureInput(picture, view) : model.reader ? textInput(view) : seriesInput(view);
-  page.append(element("div", { class: "column" }, input, view.running), element("div", { class: "side" }, view.answer));
+  page.append(element("div", { class: "column around" }, input, view.running), element("div", { class: "side" }, view.answer));
 }
 
 class ClassifierView {
@@ -29,6 +29,7 @@ class ClassifierView {
     this.names = element("p", { class: "hint" });
     const scale = element("p", { class: "scale" }, "0", element("i", { class: "one" }), "1");
     this.running = card("After each step", this.strip.node, scale, this.names);
+    this.running.classList.add("after");
     this.clear();
   }
 

@@ -2,10 +2,11 @@
 import { colours, element, paint } from "./elements.js";
 
 export class HeatMap {
-  // units: how many; perRow: in a row; choose(unit): called when one is chosen, -1 for none.
-  constructor(units, choose) {
+  // units: how many; choose(unit): called when one is chosen, -1 for none; hint: what is said while none is.
+  constructor(units, choose, hint) {
     this.units = units;
     this.choose = choose;
+    this.hint = hint;
     this.chosen = -1;
     this.values = new Float32Array(units);
     this.columns = fittingColumns(units);
@@ -50,7 +51,7 @@ export class HeatMap {
   describe(unit) {
     const value = this.values[unit];
     this.caption.textContent =
-      unit < 0 ? "Choose a unit: the text takes the colours of its values." : `Unit ${unit}: ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`;
+      unit < 0 ? this.hint : `Unit ${unit}: ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`;
   }
 
   show(values) {

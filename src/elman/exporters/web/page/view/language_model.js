@@ -52,10 +52,10 @@ class Writer {
     const label = element("label", { for: "prompt" }, "How it begins");
     const text = card("Text", label, this.prompt, this.paper, this.legend, controls, dials, this.message.node);
     this.bars = new Bars({ choose: ({ key }) => (this.pause(), this.read(key, false), this.render()) });
-    this.heat = new HeatMap(hiddenUnits(this.model.initial()).length, (unit) => this.tintBy(unit));
+    this.heat = new HeatMap(hiddenUnits(this.model.initial()).length, (unit) => this.tintBy(unit), CHOOSE);
     const next = card("Next symbol", this.bars.node, element("p", { class: "hint" }, "Choose one to continue with it."));
     page.className = "two";
-    page.append(element("div", { class: "column" }, text), element("div", { class: "side" }, next, card("Hidden state", this.heat.node)));
+    page.append(element("div", { class: "column" }, text), element("div", { class: "side pair" }, next, card("Hidden state", this.heat.node)));
   }
 
   choose(options) {
@@ -150,6 +150,7 @@ class Writer {
   }
 }
 
+const CHOOSE = "Choose a unit: the text takes the colours of its values.";
 const SPEEDS = [1, 2, 5, 10, 20, 30, 60, 100, 200, 400, 100000];
 const NAMES = { "\n": "end of line", " ": "space", "\t": "tab" };
 const spoken = (text) => NAMES[text] ?? text;

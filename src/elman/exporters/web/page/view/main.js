@@ -34,7 +34,8 @@ function startTheme() {
 function facts({ recurrent, parameters, weights }) {
   const { cell, layers, directions, hidden_size: units } = recurrent;
   const both = directions > 1 ? ", both directions" : "";
-  const size = `${(parameters / 1e6).toFixed(parameters < 1e6 ? 2 : 1)} million parameters, ${(weights.bytes / 1e6).toFixed(1)} MB`;
+  const count = parameters < 1e6 ? `${Math.ceil(parameters / 1e3)} thousand` : `${(parameters / 1e6).toFixed(1)} million`;
+  const size = `${count} parameters, ${weights.bytes < 1e6 ? `${Math.ceil(weights.bytes / 1e3)} kB` : `${(weights.bytes / 1e6).toFixed(1)} MB`}`;
   return `${CELLS[cell]}, ${layers > 1 ? `${layers} layers of ` : ""}${units} units${both} · ${size}`;
 }
 

@@ -2,7 +2,7 @@
 import { Drawing, card, colours, element } from "./elements.js";
 import { openFile } from "./sequence.js";
 
-const FINE = 8; // points of the drawing along each side of a pixel of the model
+const POINTS = 224; // along a side of the drawing, about
 const STROKE = 0.085; // radius of the pen, as a share of the width
 const WHITE = 255;
 
@@ -18,8 +18,9 @@ export const pictureInput = (picture, view) => new PictureInput(picture, view).n
 class PictureInput {
   constructor(picture, view) {
     Object.assign(this, { picture, view, cursor: null, penDown: false });
-    this.width = picture.width * FINE;
-    this.height = picture.height * FINE;
+    this.fine = Math.max(4, Math.ceil(POINTS / picture.width)); // points along a side of a pixel of the model
+    this.width = picture.width * this.fine;
+    this.height = picture.height * this.fine;
     this.ink = new Uint8Array(this.width * this.height);
     this.pixels = new Uint8Array(picture.width * picture.height * picture.channels);
     this.board = new Drawing({ class: "board", role: "application", tabIndex: 0 }, (...canvas) => this.paintBoard(...canvas));
@@ -83,7 +84,7 @@ class PictureInput {
 
   key(event) {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const step = Math.max(FINE / 2, this.width / 28), [x, y] = this.cursor ?? [this.width / 2, this.height / 2];
+    const step = this.width / 28, [x, y] = this.cursor ?? [this.width / 2, this.height / 2];
     if (moves[event.key]) {
       const [dx, dy] = moves[event.key], within = (value, most) => Math.min(most, Math.max(0, value));
       this.cursor = [within(x + dx * step, this.width), within(y + dy * step, this.height)];
@@ -150,7 +151,7 @@ class PictureInput {
 
   // Each pixel is the share of its area that has ink; fitted, the drawing is scaled and moved to the middle first.
   readInk() {
-    const { width, height, channels, fit } = this.picture, box = this.box();
+    const { width, height, channels, fit } = this.picture, { fine } = this, box = this.box();
     if (!box) return false;
     let scale = 1, dx = 0, dy = 0;
     if (this.fit.checked) {
@@ -163,10 +164,10 @@ class PictureInput {
       return x >= 0 && x < this.width && y >= 0 && y < this.height ? this.ink[y * this.width + x] : 0;
     };
     for (let place = 0; place < width * height; place++) {
-      const left = (place % width) * FINE, top = Math.floor(place / width) * FINE;
+      const left = (place % width) * fine, top = Math.floor(place / width) * fine;
       let count = 0;
-      for (let n = 0; n < FINE * FINE; n++) count += inkAt(left + (n % FINE), top + Math.floor(n / FINE));
-      this.pixels.fill(Math.round((WHITE * count) / (FINE * FINE)), place * channels, (place + 1) * channels);
+      for (let n = 0; n < fine * fine; n++) count += inkAt(left + (n % fine), top + Math.floor(n / fine));
+      this.pixels.fill(Math.round((WHITE * count) / (fine * fine)), place * channels, (place + 1) * channels);
     }
     return true;
   }
