@@ -1,10 +1,37 @@
 // Products of a matrix and a vector, and the small functions that the networks need. Matrices are flat, in row order.
+import { createKernel } from "./simd.js";
 
-// out = M x + bias, or M x where the bias is null. Four rows at a time, so that each number of x is loaded once for four
-// independent sums, which is what keeps the arithmetic units busy.
+// The kernels of `simd.js`, by the memory in which their matrices are.
+const kernels = new WeakMap();
+
+// Memory for so many bytes of matrices with at most `longest` rows or columns, which `affine` knows to be quick.
+export function matrixMemory(bytes, longest) {
+  const kernel = createKernel(bytes, longest);
+  if (kernel === null) return new ArrayBuffer(bytes);
+  kernels.set(kernel.buffer, kernel);
+  return kernel.buffer;
+}
+
+// out = M x + bias, or M x where the bias is null.
 export function affine(M, x, bias, out) {
+  const kernel = kernels.get(M.buffer);
+  if (kernel && out.length >= 4 && x.length >= 4) {
+    kernel.multiply(M, x, out);
+    const rows = out.length, cols = x.length, tail = cols & ~3;
+    if (tail < cols) {
+      for (let row = 0; row < (rows & ~3); row++) for (let col = tail; col < cols; col++) out[row] += M[row * cols + col] * x[col];
+    }
+    products(M, x, out, rows & ~3);
+  } else products(M, x, out, 0);
+  if (bias) for (let row = 0; row < out.length; row++) out[row] += bias[row];
+  return out;
+}
+
+// The products of the rows from `row` on. Four at a time, so that each number of x is loaded once for four independent
+// sums, which is what keeps the arithmetic units busy.
+function products(M, x, out, row) {
   const rows = out.length, cols = x.length;
-  let row = 0, at = 0;
+  let at = row * cols;
   for (; row + 4 <= rows; row += 4, at += 4 * cols) {
     let a = 0, b = 0, c = 0, d = 0;
     const second = at + cols, third = second + cols, fourth = third + cols;
@@ -25,8 +52,6 @@ export function affine(M, x, bias, out) {
     for (let col = 0; col < cols; col++) sum += M[at + col] * x[col];
     out[row] = sum;
   }
-  if (bias) for (row = 0; row < rows; row++) out[row] += bias[row];
-  return out;
 }
 
 // A linear layer of torch: weight (rows, cols), bias (rows) or none.

@@ -1,4 +1,5 @@
 // The model of a folder: its manifest and its weights.
+import { matrixMemory } from "./algebra.js";
 import { Classifier } from "./classifier.js";
 import { Forecaster } from "./forecaster.js";
 import { LanguageModel } from "./language_model.js";
@@ -11,15 +12,17 @@ const MODELS = {
   transcribe: Transcriber,
 };
 
-// {name: {data, shape}}: float32, all in one buffer.
+// {name: {data, shape}}: float32, all in one memory.
 export function tensorsOf(manifest, buffer) {
   if (buffer.byteLength !== manifest.weights.bytes) {
     throw new Error(`${manifest.weights.file} has ${buffer.byteLength} bytes, not ${manifest.weights.bytes}`);
   }
-  const tensors = {};
+  const tensors = {}, longest = Math.max(4, ...manifest.weights.tensors.flatMap(({ shape }) => shape));
+  const memory = matrixMemory(buffer.byteLength, longest);
+  new Uint8Array(memory).set(new Uint8Array(buffer));
   for (const { name, shape, offset } of manifest.weights.tensors) {
     const size = shape.reduce((product, n) => product * n, 1);
-    tensors[name] = { shape, data: new Float32Array(buffer, offset, size) };
+    tensors[name] = { shape, data: new Float32Array(memory, offset, size) };
   }
   return tensors;
 }
