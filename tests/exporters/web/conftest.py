@@ -89,6 +89,13 @@ def forecaster(train: Train, hourly: Path) -> Path:
     return train("forecast", hourly, steps=20, horizon=12, lookback=50, segment=12, gaps="missing")
 
 
+def sound(seconds: float, rate: int) -> np.ndarray:
+    """Return tones that come and go, int16."""
+    t = np.arange(round(seconds * rate)) / rate
+    tone = 0.4 * np.sin(2 * np.pi * (500 + 300 * np.sin(3 * t)) * t) * (np.sin(2 * np.pi * 2 * t) > -0.3)
+    return np.round(32767 * (tone + 0.02 * np.random.default_rng(1).standard_normal(len(t)))).astype(np.int16)
+
+
 def transcriber(vocabulary: Any, *, gain_control: bool = True, rate: int = RATE, **options: Any) -> TranscriptionPredictor:
     torch.manual_seed(1)
     rng = np.random.default_rng(1)
@@ -97,9 +104,11 @@ def transcriber(vocabulary: Any, *, gain_control: bool = True, rate: int = RATE,
     model = Transcriber(
         12, len(vocabulary), mean=mean, deviation=deviation, streaming=True, gain_control=gain_control, **options
     ).eval()
-    with torch.no_grad():
-        model.output.weight *= 12  # so that the symbols change
     features = SoundFeatures(rate, 12, False, 60.0)
+    with torch.no_grad():  # so that an untrained model writes one symbol after the other
+        model.output.weight *= 12
+        x_TI = features.of_samples(sound(3.0, rate).astype(np.float32) / 32768)
+        model.output.bias -= model.forward_chunk(torch.from_numpy(x_TI)[:, None])[0].mean((0, 1))
     norm = "level" if gain_control else "training"
     return TranscriptionPredictor(model, Path("model"), vocabulary, features, norm=norm)
 

@@ -17,8 +17,8 @@ export const card = (title, ...children) => element("section", { class: "card" }
 export const percent = (p) => (p >= 0.9995 ? "100 %" : p < 0.0005 ? "< 0.1 %" : `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)} %`);
 
 // A symbol as it can be seen.
-const VISIBLE = { "\n": "⏎", " ": "␣", "\t": "⇥", "\r": "␍", "": "∅" };
-export const visible = (text) => VISIBLE[text] ?? text;
+const VISIBLE = new Map([["\n", "⏎"], [" ", "␣"], ["\t", "⇥"], ["\r", "␍"], ["", "∅"]]);
+export const visible = (text) => VISIBLE.get(text) ?? text;
 
 export const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -34,15 +34,15 @@ export function message() {
 
 // A slider with its value beside its name.
 export function dial(name, { min, max, step, value, text = String }, change) {
-  const shown = element("output", {}, text(value));
-  const input = element("input", { type: "range", min: String(min), max: String(max), step: String(step) });
+  const id = `dial-${name.toLowerCase().replaceAll(" ", "-")}`, shown = element("output", { for: id }, text(value));
+  const input = element("input", { type: "range", id, min: String(min), max: String(max), step: String(step) });
   input.value = String(value);
   input.addEventListener("input", () => {
     shown.textContent = text(Number(input.value));
     input.setAttribute("aria-valuetext", shown.textContent);
     change(Number(input.value));
   });
-  return element("label", {}, name, shown, input);
+  return element("div", {}, element("label", { for: id }, name), shown, input);
 }
 
 // Bars of probabilities: [{name, p, key}], the same rows each time, so that the page does not jump.

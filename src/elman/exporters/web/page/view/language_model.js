@@ -152,5 +152,5 @@ class Writer {
 
 const CHOOSE = "Choose a unit: the text takes the colours of its values.";
 const SPEEDS = [1, 2, 5, 10, 20, 30, 60, 100, 200, 400, 100000];
-const NAMES = { "\n": "end of line", " ": "space", "\t": "tab" };
-const spoken = (text) => NAMES[text] ?? text;
+const NAMES = new Map([["\n", "end of line"], [" ", "space"], ["\t", "tab"]]);
+const spoken = (text) => NAMES.get(text) ?? text;

@@ -224,7 +224,7 @@ class PictureInput {
   }
 
   paintSmall() {
-    const { width, height, channels } = this.picture, context = this.small.getContext("2d");
+    const { width, height, channels } = this.picture, context = this.small.getContext("2d", { willReadFrequently: true });
     const image = context.createImageData(width, height);
     for (let place = 0; place < width * height; place++) {
       for (let c = 0; c < 3; c++) image.data[4 * place + c] = this.pixels[place * channels + (channels === 3 ? c : 0)];
