@@ -40,7 +40,11 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
+<<<<<<< HEAD
     "exporters": {"kernels", "layers", "models", "modules", "predictors", "recipes", "storage"},
+=======
+    "exporters": {"kernels", "layers", "modules", "predictors", "recipes", "storage"},
+>>>>>>> apps
     "integrations": {"layers"},
     "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
     "serving": {"predictors", "recipes", "storage"},
@@ -68,7 +72,10 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
-    "exporters": {"numpy", "onnx", "onnxruntime", "onnxscript", "torch"},
+    "exporters": {
+        *("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
+        *("tokenizers", "PIL", "soundfile", "scipy", "av"),  # of the programs of exported applications
+    },
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "explorer": {"numpy", "torch"},
     "serving": {"fastapi", "pydantic", "prometheus_client", "redis", "starlette", "uvicorn"},
