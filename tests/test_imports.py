@@ -40,11 +40,7 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
-<<<<<<< HEAD
     "exporters": {"kernels", "layers", "models", "modules", "predictors", "recipes", "storage"},
-=======
-    "exporters": {"kernels", "layers", "modules", "predictors", "recipes", "storage"},
->>>>>>> apps
     "integrations": {"layers"},
     "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
     "serving": {"predictors", "recipes", "storage"},

@@ -94,11 +94,7 @@ class LanguageModelPredictor(Predictor):
         return [f"note: {count} symbols of the prompt are not in the vocabulary: {names}"]
 
     def line_begin(self) -> list[int]:
-<<<<<<< HEAD
         """Return the token ids with which a text begins that has no prompt."""
-=======
-        """Return the token ids that stand for an empty prompt: a line begins."""
->>>>>>> apps
         first = [int(number) for number in self.vocabulary.encode("\n")]
         return first if first and first[0] < len(self.vocabulary) else [0]
 
