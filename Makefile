@@ -138,7 +138,7 @@ sanitize: $(VENV)/tools
 		-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)"
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py \
-		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py -k 'not no_more_memory'
+		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py tests/kernels/cpu/test_output_layer.py -k 'not no_more_memory'
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1:thread_local_quarantine_size_kb=64 \
 		$(BIN)/python -m pytest tests/kernels/cpu/test_stepper.py -k no_more_memory
 
@@ -146,11 +146,12 @@ sanitize: $(VENV)/tools
 # ThreadSanitizer of it. CLANG_FLAGS are for a compiler whose runtime libraries lie elsewhere.
 CLANGXX ?= clang++
 NATIVE := tests/kernels/cpu/native
+KERNELS := src/elman/kernels/cpu/engine.cpp src/elman/kernels/cpu/output_layer.cpp
 NATIVE_FLAGS = -std=c++20 -O1 -g -fopenmp -ffp-contract=off -Isrc/elman/kernels/cpu $(CLANG_FLAGS)
 
 build/tsan/threads: $(NATIVE)/threads.cpp $(ENGINE)
 	@mkdir -p $(@D)
-	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable src/elman/kernels/cpu/engine.cpp $< -o $@
+	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable $(KERNELS) $< -o $@
 
 tsan: build/tsan/threads
 	OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1 $<
@@ -158,7 +159,7 @@ tsan: build/tsan/threads
 build/fuzz/boundary_fuzzer: $(NATIVE)/boundary_fuzzer.cpp $(ENGINE)
 	@mkdir -p $(@D)
 	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -mavx2 -mfma -DELMAN_ISA=avx2 \
-		src/elman/kernels/cpu/engine.cpp $< -o $@
+		$(KERNELS) $< -o $@
 
 fuzz-engine: build/fuzz/boundary_fuzzer
 	@mkdir -p build/fuzz/corpus

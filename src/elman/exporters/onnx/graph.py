@@ -19,7 +19,14 @@ IR_VERSION = 8
 LARGEST = 2**31 - 2**20
 """Bytes of a graph in one file, which protobuf limits to 2 GiB."""
 
-TYPES = {"float32": onnx.TensorProto.FLOAT, "int32": onnx.TensorProto.INT32, "bool": onnx.TensorProto.BOOL}
+TYPES = {
+    "float32": onnx.TensorProto.FLOAT,
+    "float64": onnx.TensorProto.DOUBLE,
+    "int32": onnx.TensorProto.INT32,
+    "int64": onnx.TensorProto.INT64,
+    "uint8": onnx.TensorProto.UINT8,
+    "bool": onnx.TensorProto.BOOL,
+}
 """ONNX's number of a type of inputs and outputs."""
 
 

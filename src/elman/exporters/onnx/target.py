@@ -12,6 +12,7 @@ from elman.errors import ExportError, extra
 from elman.exporters.parity import ParityReport
 from elman.exporters.stack import OWN, stack_of
 from elman.exporters.target import ModelInputs, Target
+from elman.predictors.base import Predictor
 from elman.settings import Settings, setting
 from elman.storage.files import write_bytes, write_json
 
@@ -64,4 +65,11 @@ def write_model(model: nn.Module, folder: Path, options: OnnxOptions, given: Mod
     )
 
 
-TARGET = Target("onnx", OnnxOptions, layer=write_layer, model=write_model)
+def write_run(predictor: Predictor, folder: Path, options: OnnxOptions) -> ParityReport:
+    """Write a whole application: graphs, vocabulary and labels, `manifest.json` and `predict.py`."""
+    with extra("export", "the export to ONNX"):
+        from elman.exporters.applications import run
+    return run.write_run(predictor, folder, options.precision)
+
+
+TARGET = Target("onnx", OnnxOptions, layer=write_layer, model=write_model, run=write_run)
