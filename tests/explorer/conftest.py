@@ -19,10 +19,11 @@ def browser() -> Iterator[Any]:
     """One Chromium for all tests."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on the PATH")
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        try:  # without one on the PATH that which playwright has installed
+            chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
         yield chromium
         chromium.close()
 
