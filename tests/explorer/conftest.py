@@ -1,31 +1,11 @@
-"""A headless Chromium for the tests of the page; without one they are skipped."""
+"""An empty page of the browser, without a network."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with sync_api.sync_playwright() as playwright:
-        try:  # without one on the PATH that which playwright has installed
-            chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from elman.cli.diagnose import diagnose
 from elman.cli.explore import explore
 from elman.cli.export import export
 from elman.cli.output import ClosedOutput, abandon_output, printed_streams, trusted_output, write_text
+from elman.cli.serve import serve
 from elman.cli.train import INTERRUPTED, list_recipes, train
 from elman.cli.use import evaluate, generate, predict
 from elman.errors import ElmanError
@@ -44,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, generate, diagnose, explore, export):
+for command in (train, evaluate, predict, generate, diagnose, explore, export, serve):
     app.command(cls=Command)(command)
 app.command("recipes", cls=Command)(list_recipes)
 
