@@ -112,12 +112,13 @@ def refusal_of_mode_for(every: Sequence[Tensor]) -> str | None:
 
 def refusal_of_negatives(x: Tensor, state: State, weights: Weights) -> str | None:
     """Return that a tensor's memory has the other sign, which engines do not know, or None."""
-    return _refusal_of_negatives((x, *tensors(state, weights)))
+    return _refusal_of_negatives((x, *state, *weights[:4], *(weights.initial or ())))
 
 
-def _refusal_of_negatives(every: Sequence[Tensor]) -> str | None:
-    if any(t.is_neg() for t in every):
-        return "a tensor is a negative view (torch.Tensor.is_neg), whose memory has the other sign"
+def _refusal_of_negatives(every: Sequence[Tensor | None]) -> str | None:
+    for tensor in every:
+        if tensor is not None and tensor.is_neg():
+            return "a tensor is a negative view (torch.Tensor.is_neg), whose memory has the other sign"
     return None
 
 
@@ -133,6 +134,11 @@ def is_onnx_export() -> bool:
 
 # Dynamo, by which the exporter tries again where its first way fails, would take False for granted.
 is_onnx_export._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def is_dynamo_onnx_export() -> bool:
+    """Whether the call is being exported by `torch.onnx.export(dynamo=True)`, which traces by torch.export."""
+    return torch.compiler.is_compiling() and is_onnx_export() and torch._C._get_tracing_state() is None
 
 
 def _has_tangent(tensor: Tensor) -> bool:

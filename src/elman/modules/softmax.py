@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,30 @@ from elman.kernels.output_layer import linear_cross_entropy
 
 IGNORE_INDEX = -100
 """The target that has no loss, as in torch."""
+
+
+def linear_by_row(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
+    """Return W x + b of each row, (N, O), with the bits of `torch.nn.functional.linear` for that row alone."""
+    if len(x_NI) == 1:
+        return functional.linear(x_NI, weight_OI, bias_O)
+    if _batches_keep_bits(weight_OI.shape, weight_OI.dtype):
+        N, (O, I) = len(x_NI), weight_OI.shape
+        return torch.baddbmm(bias_O.expand(N, 1, O), x_NI[:, None], weight_OI.t().expand(N, I, O))[:, 0]
+    return torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in torch.split(x_NI, 1)])
+
+
+@cache
+def _batches_keep_bits(shape: tuple[int, int], dtype: torch.dtype) -> bool:
+    """Return whether a batch of products has the bits of single ones here: that is up to torch's BLAS."""
+    generator = torch.Generator().manual_seed(0)
+    weight_OI, bias_O, x_NI = (
+        torch.randn(size, generator=generator, dtype=dtype) for size in (shape, shape[:1], (9, shape[1]))
+    )
+    N, (O, I) = len(x_NI), shape
+    batched = torch.baddbmm(bias_O.expand(N, 1, O), x_NI[:, None], weight_OI.t().expand(N, I, O))[:, 0]
+    return torch.equal(
+        batched, torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in torch.split(x_NI, 1)])
+    )
 
 
 class FullSoftmax(nn.Module):
@@ -36,6 +61,14 @@ class FullSoftmax(nn.Module):
     def logits(self, s_NH: Tensor) -> Tensor:
         """Return the logits of all symbols, (N, V)."""
         return functional.linear(s_NH, self._weight(), self.bias)
+
+    def logits_by_row(self, s_NH: Tensor) -> Tensor:
+        """Return `logits`, whose bits in a row do not depend on the other rows.
+
+        A product of matrices rounds by its number of rows; a batch of products of one row each has the bits of `logits`
+        for a single row.
+        """
+        return linear_by_row(s_NH, self._weight(), self.bias)
 
     def nats(self, s_NH: Tensor, target_N: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Return the cross-entropy of the targets, summed over those that are not IGNORE_INDEX.
@@ -83,6 +116,10 @@ class AdaptiveSoftmax(nn.Module):
         """Return log p of all symbols, (N, V): logits whose softmax is p."""
         log_p_NV: Tensor = self.softmax.log_prob(s_NH)
         return log_p_NV
+
+    def logits_by_row(self, s_NH: Tensor) -> Tensor:
+        """Return `logits`, whose bits in a row do not depend on the other rows."""
+        return torch.cat([self.logits(s_1H) for s_1H in torch.split(s_NH, 1)])
 
     def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
         """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""

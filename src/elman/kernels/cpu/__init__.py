@@ -1,7 +1,7 @@
 """The CPU kernel in C++: RNN, GRU and LSTM of torch's equations, float32 and float64.
 
 In inference a row's numbers do not depend on the batch, the number of threads or where the sequence is cut, to the last
-bit: every sum is one chain of fused multiply-adds in one order (see microkernel.h). Training is free to differ between
+bit: every sum is added up in one order (see microkernel.h). Training is free to differ between
 numbers of threads in the gradients of the weights, which add up tokens.
 
 `ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set; another value is an error at the first call.
