@@ -40,7 +40,7 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
-    "exporters": {"kernels", "layers", "predictors", "recipes", "storage"},
+    "exporters": {"kernels", "layers", "models", "modules", "predictors", "recipes", "storage"},
     "integrations": {"layers"},
     "explorer": {"reference", "predictors", "inspection", "recipes"},
     "cli": {"exporters", "recipes", "inspection", "storage"},
