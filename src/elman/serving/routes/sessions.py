@@ -197,6 +197,8 @@ async def generated(
             raise WrongKind("the session does not generate text", should="a language model", found=held.record.kind)
         token_ids = held.model.encode(body.text)
         check_prompt(token_ids, service.limits)
+        if not token_ids and held.state.tree["last"] is None:
+            token_ids = held.model.predictor.line_begin()
         if token_ids:
             await read_text(service, held, token_ids)
             await service.sessions.save(held, release=False)
