@@ -99,7 +99,7 @@ def test_gates_and_answers_are_those_of_the_model(language_run: Path, tab: Any, 
     predictor, batch = use.load(language_run), use.diagnosable(language_run).sample.batches[0]
     data = recorded(language_run, predictor, sequence=1)
     with torch.no_grad():
-        logits_TBV, _ = predictor.model(batch.input_TB, resets=batch.resets_TB)  # type: ignore[operator]
+        logits_TBV, _ = predictor.model(batch.input_TB, resets=batch.resets_TB)
     top = logits_TBV[:, 1].softmax(-1).max(-1).values.numpy()
     np.testing.assert_allclose([row[0][1] for row in data["answers"]], top[: len(data["answers"])], rtol=1e-3)
     (layer,) = data["layers"]
