@@ -22,6 +22,9 @@ from elman.storage.run_creation import created_folder
 
 TARGETS: dict[str, str] = {
     "onnx": "elman.exporters.onnx.target",
+    "c": "elman.exporters.c.target",
+    "rtneural": "elman.exporters.rtneural.target",
+    "web": "elman.exporters.web.target",
 }
 """The one list of targets: a name, and the module with its `TARGET`."""
 
@@ -69,7 +72,8 @@ def export(
         to: the target.
         precision: of the weights.
         inputs: of a model that is not a layer: example arguments of its `forward`.
-        dynamic_shapes: of a model: which axes of its inputs are free, as for `torch.export.export`.
+        dynamic_shapes: of a model: which axes of its inputs are free, as for `torch.export.export`; None: the first
+            two of each tensor, where the model allows it.
         options: of the target.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,9 @@ def _layer_outputs(layer: Any, stack: LayerStack, x: Tensor, case: LayerCase) ->
     if stack.batch_first:
         x = x.transpose(0, 1)
         options = {name: value.T if name == "resets" else value for name, value in options.items()}
-    y, state = runner(x, hx, **options)
+    with warnings.catch_warnings():  # that oneDNN has no projections, where nobody asked for oneDNN
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported")
+        y, state = runner(x, hx, **options)
     return y.transpose(0, 1) if stack.batch_first else y, (state,) if isinstance(state, Tensor) else tuple(state)
 
 

@@ -20,7 +20,8 @@ class ModelInputs:
 
     Attributes:
         inputs: example arguments of `forward`.
-        dynamic_shapes: as for `torch.export.export`; None: axes T and B are free where the model allows it.
+        dynamic_shapes: as for `torch.export.export`; None: the first two axes of each tensor are free where the
+            model allows it.
     """
 
     inputs: tuple[Any, ...]

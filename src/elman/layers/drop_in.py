@@ -13,8 +13,8 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError
-from elman.kernels.call import check_memory, is_onnx_export, refusal_of_zeros
-from elman.kernels.dispatch import ExportError, is_strict
+from elman.kernels.call import check_memory, is_dynamo_onnx_export, is_onnx_export, refusal_of_zeros
+from elman.kernels.dispatch import is_strict
 from elman.layers import compilation as compilation  # torch.compile takes the layers
 from elman.layers import direct
 from elman.layers.arguments import check_lengths
@@ -194,23 +194,9 @@ class DropIn(Recurrent, metaclass=DropInType):
         is_seen = any(map(_is_overridden, (x, *states(hx), *self._flat_weights)))
         if not is_seen and not _is_recorded():
             return self._forward_half(x, input, hx, lengths, resets)
-        if self.torch_refusal(None, lengths, resets) is not None:
+        if is_dynamo_onnx_export() or self.torch_refusal(None, lengths, resets) is not None:
             return None
-        self._check_export(x)
         return self._forward_torch(input, hx)
-
-    def _check_export(self, x: Any) -> None:
-        """Refuse what torch's exporter gets wrong: it unrolls a plain RNN over the steps of the example."""
-        if not isinstance(self, nn.RNN) or not is_onnx_export() or torch._C._get_tracing_state() is not None:
-            return
-        time = 1 if self.batch_first and x.dim() == 3 else 0
-        if isinstance(x.shape[time], torch.SymInt):
-            raise ExportError(
-                "torch.onnx.export(dynamo=True) exports an RNN for one length only",
-                should="a time axis that is not dynamic, or an LSTM or GRU",
-                found="a dynamic time axis",
-                hint="torch.onnx.export(dynamo=False)",
-            )
 
     def _forward_half(self, x: Tensor, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
         """Return the result of a call that no engine on the CPU runs for its type; nothing is prepared for one.

@@ -73,7 +73,7 @@ class LanguageModelPredictor(Predictor):
         """
         if seed is not None and not 0 <= seed < 1 << 63:
             raise SettingError("the seed is out of range", should="0 to 2^63 - 1", found=str(seed))
-        first = [int(number) for number in self.vocabulary.encode(prompt)] or self._line_begin()
+        first = [int(number) for number in self.vocabulary.encode(prompt)] or self.line_begin()
         generator = torch.Generator()
         if seed is None:
             generator.seed()
@@ -93,7 +93,8 @@ class LanguageModelPredictor(Predictor):
         names = ", ".join(repr(symbol) for symbol in list(dict.fromkeys(unknown))[:5])
         return [f"note: {count} symbols of the prompt are not in the vocabulary: {names}"]
 
-    def _line_begin(self) -> list[int]:
+    def line_begin(self) -> list[int]:
+        """Return the token ids with which a text begins that has no prompt."""
         first = [int(number) for number in self.vocabulary.encode("\n")]
         return first if first and first[0] < len(self.vocabulary) else [0]
 

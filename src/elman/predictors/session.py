@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.sessions.items import ItemCatalogue
@@ -45,6 +46,10 @@ class Session:
         self._state: Any = None
         self._seen_V = np.zeros(len(items), np.bool_)
 
+    def resume(self, state: Any, seen_V: NDArray[np.bool_], events: int, unknown: int) -> None:
+        """Continue from a state: that of the layers, the items that occurred, and the counts of both kinds of items."""
+        self._state, self._seen_V, self.events, self.unknown = state, seen_V, events, unknown
+
     def push(self, item: str) -> bool:
         """Add an event, and return whether its item is known."""
         number = self.items.numbers.get(item)
@@ -78,7 +83,9 @@ class Session:
             scores_V = scores_V.masked_fill(torch.from_numpy(self._seen_V), -torch.inf)
             top_k = min(top_k, int((~self._seen_V).sum()))
         value_V = scores_V.softmax(0) if self.probabilities or self._state is None else scores_V
-        best = scores_V.topk(min(top_k, len(self.items))).indices.tolist()
+        count = min(top_k, len(self.items))
+        # Items are in the order of their popularity, which decides among equal counts too.
+        best = range(count) if self._state is None else scores_V.topk(count).indices.tolist()
         return [(self.items.names[n], float(value_V[n])) for n in best]
 
     def save(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,7 @@ def log_mel(
     Raises:
         SettingError: the edges are invalid, or the bands too narrow for the window.
     """
-    width, hop = max(1, round(window * rate)), max(1, round(step * rate))
-    bins = 1 << (2 * width - 1).bit_length()  # at least twice the window: fine enough for the low bands
+    width, hop, bins = max(1, round(window * rate)), max(1, round(step * rate)), transform_size(rate, window)
     filters = torch.from_numpy(mel_filters(rate, bins, bands, low, rate / 2 if high is None else high))
     sound = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
     sound = torch.nn.functional.pad(sound, (0, max(0, width - sound.shape[-1])))
@@ -55,6 +55,11 @@ def log_mel(
         for begin in range(0, count, FRAMES)
     ]
     return torch.cat(blocks, -2).numpy()
+
+
+def transform_size(rate: int, window: float = 0.025) -> int:
+    """Return the length of the Fourier transform: at least twice the window, fine enough for the low bands."""
+    return 1 << (2 * max(1, round(window * rate)) - 1).bit_length()
 
 
 def _block(sound: Tensor, weights: Tensor, hop: int, bins: int, filters: Tensor) -> Tensor:
@@ -73,6 +78,7 @@ def hertz(mel: Any) -> Any:
     return 700.0 * (10.0 ** (np.asarray(mel) / 2595.0) - 1.0)
 
 
+@lru_cache(8)  # a stream asks for the same ones at every block
 def mel_filters(rate: int, bins: int, bands: int, low: float, high: float) -> NDArray[np.float32]:
     """Mel filters: the weight of each frequency in each band, (bins // 2 + 1, bands).
 

@@ -1,4 +1,4 @@
-"""`Graph`: a graph of ONNX as it is built, node by node, with names that are given once."""
+"""`GraphBuilder`: a graph of ONNX as it is built, node by node, with names that are given once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,31 @@ IR_VERSION = 8
 LARGEST = 2**31 - 2**20
 """Bytes of a graph in one file, which protobuf limits to 2 GiB."""
 
-TYPES = {"float32": onnx.TensorProto.FLOAT, "int32": onnx.TensorProto.INT32, "bool": onnx.TensorProto.BOOL}
+TYPES = {
+    "float32": onnx.TensorProto.FLOAT,
+    "float64": onnx.TensorProto.DOUBLE,
+    "int32": onnx.TensorProto.INT32,
+    "int64": onnx.TensorProto.INT64,
+    "uint8": onnx.TensorProto.UINT8,
+    "bool": onnx.TensorProto.BOOL,
+}
 """ONNX's number of a type of inputs and outputs."""
 
 
-class Graph:
+class GraphBuilder:
     """A graph that is being built.
 
     Args:
         precision: of the weights: "float32", "float16" or "int8". The arithmetic is in float32.
         parent: the graph around a body, whose values the body sees.
+        cell: the step of a cell with equations of its own, translated.
     """
 
-    def __init__(self, precision: str = "float32", parent: Graph | None = None) -> None:
+    def __init__(
+        self, precision: str = "float32", parent: GraphBuilder | None = None, cell: onnx.ModelProto | None = None
+    ) -> None:
         self.precision, self._parent = precision, parent
+        self.cell: onnx.ModelProto | None = cell if parent is None else parent.cell
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._numbers: count[int] = count() if parent is None else parent._numbers
@@ -78,7 +89,8 @@ class Graph:
         array = array.astype(np.float32)
         name = self.name(stem)
         if self.precision == "float16":
-            half = array.astype(np.float16)
+            with np.errstate(over="ignore"):
+                half = array.astype(np.float16)
             if not np.isfinite(half).all():
                 raise ExportError(
                     f"a weight of {stem} is too large for float16",

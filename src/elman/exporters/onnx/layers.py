@@ -5,18 +5,25 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from elman.exporters.onnx.graph import Graph, value
+from elman.exporters.onnx import own_cell
+from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.operators import is_standard, recurrent_node
 from elman.exporters.onnx.scan import existing_steps, scan_nodes, step_nodes
-from elman.exporters.stack import Layer, LayerStack
+from elman.exporters.stack import OWN, Layer, LayerStack
 
 OPSET = 17
 """The version of ONNX's operators: any runtime from 2022 on has them."""
 
 
+def opset_of(stack: LayerStack) -> int:
+    """Return the version of operators of the graphs of a layer."""
+    return own_cell.OPSET if stack.cell == OWN else OPSET
+
+
 def whole_graph(
-    stack: LayerStack, *, lengths: bool = False, resets: bool = False, precision: str = "float32"
-) -> onnx.ModelProto:
+    stack: LayerStack, *, lengths: bool = False, resets: bool = False, precision: str = "float32",
+    cell: onnx.ModelProto | None = None,
+) -> onnx.ModelProto:  # fmt: skip
     """Return the graph from x (T, B, I), the lengths (B) and the states to y (T, B, D*P) and the states.
 
     Args:
@@ -24,8 +31,9 @@ def whole_graph(
         lengths: whether it has the input `lengths`.
         resets: whether it has the input `resets`, (T, B) booleans.
         precision: of the weights.
+        cell: the step of a cell with equations of its own, translated by `own_cell.step_model`.
     """
-    graph = Graph(precision)
+    graph = GraphBuilder(precision, cell=cell)
     D, standard = stack.num_directions, is_standard(stack) and not resets
     inputs = [value("x", ("T", "B", stack.input_size)), *([value("lengths", ("B",), "int32")] if lengths else [])]
     inputs += [value("resets", ("T", "B"), "bool")] if resets else []
@@ -54,18 +62,21 @@ def whole_graph(
         else:  # a sequence without a step keeps its state
             graph.add("Where", ran, graph.add("Concat", *parts, axis=0), name, output=f"{name}_n")
     outputs = [value("y", ("T", "B", stack.output_size)), *_described(stack, "_n")]
-    return graph.model("whole", [*inputs, *_described(stack)], outputs, OPSET)
+    return graph.model("whole", [*inputs, *_described(stack)], outputs, opset_of(stack))
 
 
-def step_graph(stack: LayerStack, *, resets: bool = False, precision: str = "float32") -> onnx.ModelProto:
+def step_graph(
+    stack: LayerStack, *, resets: bool = False, precision: str = "float32", cell: onnx.ModelProto | None = None
+) -> onnx.ModelProto:
     """Return the graph of one step, from x (B, I) and the states to y (B, P) and the states.
 
     Args:
         stack: the layer, in one direction.
         resets: whether it has the input `resets`, (B) booleans.
         precision: of the weights.
+        cell: the step of a cell with equations of its own, translated by `own_cell.step_model`.
     """
-    graph = Graph(precision)
+    graph = GraphBuilder(precision, cell=cell)
     inputs = [value("x", ("B", stack.input_size)), *([value("resets", ("B",), "bool")] if resets else [])]
     axis = graph.constant([0])
     states = _states_of_layers(graph, stack)
@@ -89,10 +100,10 @@ def step_graph(stack: LayerStack, *, resets: bool = False, precision: str = "flo
     for number, name in enumerate(stack.states):
         graph.add("Concat", *[last[number] for last in after], axis=0, output=f"{name}_n")
     outputs = [value("y", ("B", stack.output_size)), *_described(stack, "_n")]
-    return graph.model("step", [*inputs, *_described(stack)], outputs, OPSET)
+    return graph.model("step", [*inputs, *_described(stack)], outputs, opset_of(stack))
 
 
-def initial_rows(graph: Graph, stack: LayerStack, layer: int) -> list[str]:
+def initial_rows(graph: GraphBuilder, stack: LayerStack, layer: int) -> list[str]:
     """Return the initial state of a layer as constants, (D, 1, P or H) for each state."""
     D = stack.num_directions
     rows = [part[layer * D : (layer + 1) * D] for part in stack.initial_states(1)]
@@ -105,7 +116,7 @@ def _described(stack: LayerStack, ending: str = "") -> list[onnx.ValueInfoProto]
     return [value(name + ending, (count, "B", size)) for name, size in sizes]
 
 
-def _states_of_layers(graph: Graph, stack: LayerStack) -> list[list[str]]:
+def _states_of_layers(graph: GraphBuilder, stack: LayerStack) -> list[list[str]]:
     """Return for each state its parts, (D, B, P or H) for each layer."""
     L, D = len(stack.layers), stack.num_directions
     if L == 1:
@@ -113,23 +124,25 @@ def _states_of_layers(graph: Graph, stack: LayerStack) -> list[list[str]]:
     return [graph.add_several("Split", [name, graph.constant([D] * L)], L, axis=0) for name in stack.states]
 
 
-def _joined_directions(graph: Graph, y_TDBH: str, directions: int, size: int) -> str:
+def _joined_directions(graph: GraphBuilder, y_TDBH: str, directions: int, size: int) -> str:
     if directions == 1:
         return graph.add("Squeeze", y_TDBH, graph.constant([1]))
     y_TBDH = graph.add("Transpose", y_TDBH, perm=[0, 2, 1, 3])
     return graph.add("Reshape", y_TBDH, graph.constant([0, 0, size]))  # 0 keeps T and B, also where they are 0
 
 
-def _ran(graph: Graph, lengths: bool) -> str:
+def _ran(graph: GraphBuilder, lengths: bool) -> str:
     """Return booleans, (B, 1) or (1), true where a sequence has a step."""
     zero = graph.constant([0])
     if lengths:
-        return graph.add("Unsqueeze", graph.add("Greater", "lengths", graph.constant([0], np.int32)), graph.constant([1]))
+        return graph.add(
+            "Unsqueeze", graph.add("Greater", "lengths", graph.constant([0], np.int32)), graph.constant([1])
+        )
     return graph.add("Greater", graph.add("Shape", "x", start=0, end=1), zero)
 
 
 def _scanned_layer(
-    graph: Graph, stack: LayerStack, layer: Layer, x_TBI: str, before: list[str], initial: list[str],
+    graph: GraphBuilder, stack: LayerStack, layer: Layer, x_TBI: str, before: list[str], initial: list[str],
     exists_TB1: str | None, resets_TB1: str | None,
 ) -> tuple[str, list[str]]:  # fmt: skip
     """Add a layer as a Scan for each direction; the states are (D, B, P or H) each."""
