@@ -40,12 +40,14 @@ OURS: dict[str, set[str]] = {
     "inspection": {"kernels", "layers"},
     "predictors": {"data", "decoding", "models", "modules", "plots", "storage"},
     "recipes": BELOW_RECIPES | {"decoding", "inspection", "layers"},
+    "exporters": {"kernels", "layers", "models", "modules", "predictors", "recipes", "storage"},
     "integrations": {"layers"},
+    "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
     "serving": {"predictors", "recipes", "storage"},
-    "cli": {"recipes", "inspection", "serving", "storage"},
+    "cli": {"explorer", "exporters", "recipes", "inspection", "serving", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
-    "__init__": {"kernels", "layers", "recipes"},
+    "__init__": {"explorer", "exporters", "kernels", "layers", "recipes"},
 }
 THEIRS: dict[str, set[str]] = {
     "errors": set(),
@@ -66,7 +68,12 @@ THEIRS: dict[str, set[str]] = {
     "inspection": {"torch", "matplotlib", "rich"},
     "predictors": {"torch", "numpy"},
     "recipes": {"torch", "numpy"},
+    "exporters": {
+        *("numpy", "onnx", "onnxruntime", "onnxscript", "torch"),
+        *("tokenizers", "PIL", "soundfile", "scipy", "av"),  # of the programs of exported applications
+    },
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
+    "explorer": {"numpy", "torch"},
     "serving": {"fastapi", "pydantic", "prometheus_client", "redis", "starlette", "uvicorn"},
     "cli": {"typer", "rich"},
     "testing": {"torch"},

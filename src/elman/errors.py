@@ -78,6 +78,10 @@ class NonFiniteError(ElmanError):
     """A loss, gradient or state became infinite or not a number."""
 
 
+class ExportError(ElmanError):
+    """A target cannot express a layer, model, run or call, or what it wrote differs from the original."""
+
+
 class MissingExtraError(ElmanError):
     """An optional part is not installed; the hint names the command that installs it."""
 

@@ -6,6 +6,7 @@ import abc
 import copy
 import io
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -343,6 +344,25 @@ def test_explain_of_a_model_names_the_layers_inside() -> None:
     model = nn.ModuleDict({"encoder": elman.GRU(3, 4)})
     with pytest.raises(elman.ElmanError, match="one of the layers inside: encoder"):
         elman.explain(model, torch.zeros(2, 3, 3))
+    for value in (None, elman.GRU, [elman.GRU(3, 4)]):
+        with pytest.raises(elman.ElmanError, match="explain is for elman's layers"):
+            elman.explain(value, torch.zeros(2, 3, 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("convert", [elman.accelerate, elman.decelerate])
+@pytest.mark.parametrize(
+    ("value", "found", "hint"),
+    [
+        (None, "NoneType", None),
+        (nn.GRU, "the class GRU", "an instance: GRU(...)"),
+        ([nn.GRU(3, 4)], "list", "each of its modules by itself"),
+        (SimpleNamespace(name="a", network=nn.GRU(3, 4)), "SimpleNamespace", "its module inside: .network"),
+    ],
+)
+def test_what_is_no_module_is_refused(convert: Any, value: Any, found: str, hint: str | None) -> None:
+    with pytest.raises(elman.ElmanError, match="the model is no module") as error:
+        convert(value)
+    assert (error.value.found, error.value.hint) == (found, hint)
 
 
 @pytest.mark.usefixtures("refusing")

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from elman.errors import ElmanError
-from elman.kernels import cpu, eager, triton
+from elman.errors import ExportError as ExportError
+from elman.kernels import cpu, eager, onnx_export, triton
 from elman.kernels.call import check_memory as check_memory
-from elman.kernels.call import is_onnx_export, refusal_of_zeros, tensors
+from elman.kernels.call import is_dynamo_onnx_export, is_onnx_export, is_traced, refusal_of_zeros, tensors
 from elman.kernels.cpu import single_step
 from elman.kernels.cpu.packing import forget as forget
 from elman.kernels.cpu.single_step import is_slower as is_slower
@@ -29,16 +30,15 @@ KERNELS: dict[str, ModuleType] = {"triton": triton, "cpu": cpu, "eager": eager}
 # Torch's own operator, which a layer runs itself, all layers and directions in one call: quicker than the last kernel.
 TORCH = "torch"
 
+# What a traced call is in a model of ONNX.
+ONNX = "onnx"
+
 TorchRefusal = Callable[[], str | None]
 """Says why torch's own operator cannot run a call, or None."""
 
 
 class SlowPathError(ElmanError):
     """Under `strict`, a slower kernel would have run."""
-
-
-class ExportError(ElmanError):
-    """A call cannot be exported to ONNX, whose graph would be right for the length of the example only."""
 
 
 class Choice(NamedTuple):
@@ -65,7 +65,12 @@ def choose(
     """
     refusals: dict[str, str] = {}
     for name, kernel in KERNELS.items():
-        if kernel is eager and torch_refusal is not None:
+        if kernel is eager and is_dynamo_onnx_export():
+            why = onnx_export.refusal(cell, x_TBI, state, weights, **options)
+            if why is None:
+                return Choice(ONNX, refusals)
+            refusals[ONNX] = why
+        elif kernel is eager and torch_refusal is not None:
             why = torch_refusal() or refusal_of_zeros((x_TBI, *tensors(state, weights)))
             if why is None:
                 return Choice(TORCH, refusals)
@@ -90,7 +95,8 @@ def unroll(
     choice = choose(cell, x_TBI, state, weights, **options)
     _check(choice, x_TBI, state, weights)
     _check_export(choice)
-    result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
+    kernel = onnx_export if choice.name == ONNX else KERNELS[choice.name]
+    result: tuple[Tensor, State] = kernel.unroll(cell, x_TBI, state, weights, **options)
     return result
 
 
@@ -104,20 +110,22 @@ def unroll_unless_torch(
     if choice.name == TORCH:
         return None
     _check_export(choice)
-    result: tuple[Tensor, State] = KERNELS[choice.name].unroll(cell, x_TBI, state, weights, **options)
+    kernel = onnx_export if choice.name == ONNX else KERNELS[choice.name]
+    result: tuple[Tensor, State] = kernel.unroll(cell, x_TBI, state, weights, **options)
     return result
 
 
 def step(cell: Steps, x_BI: Tensor, state: State, weights: Weights) -> State:
     """Run one step, and return the state after it, the output first: the same numbers as `unroll` over one step.
 
+    In a model that is exported to ONNX a step is simple operators, of any cell: it has no length that could be fixed.
     A kernel may have a `step` of its own for calls without gradients, which is quicker than a sequence of length one.
     """
     x_TBI = x_BI[None]
     choice = choose(cell, x_TBI, state, weights)
     _check(choice, x_TBI, state, weights)
-    kernel = KERNELS[choice.name]
-    needs_unroll = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    kernel = KERNELS.get(choice.name, eager)
+    needs_unroll = torch.is_grad_enabled() or is_traced(x_TBI)
     own = None if needs_unroll else getattr(kernel, "step", None)
     after: State = kernel.unroll(cell, x_TBI, state, weights)[1] if own is None else own(cell, x_BI, state, weights)
     return after
@@ -177,6 +185,17 @@ def check_strict(choose: Callable[..., Choice], *arguments: Any) -> None:
             )
 
 
+def check_strict_output(s_NH: Tensor, why: str) -> None:
+    """Raise under `strict` if the output layer's loss is left to torch on the CPU, for which there is a kernel."""
+    if _strict and s_NH.device.type == "cpu":
+        raise SlowPathError(
+            "strict: torch's own operators would run the output layer",
+            should="the kernel 'cpu'",
+            found=why,
+            hint="change what the reason names, or leave elman.strict()",
+        )
+
+
 def _check(choice: Choice, x_TBI: Tensor, state: State, weights: Weights) -> None:
     _check_strict(choice, x_TBI)
     if KERNELS.get(choice.name, eager) is eager:
@@ -188,7 +207,7 @@ def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
         return
     # A kernel for another device is no reason, unless there is none for this one.
     here = x_TBI.device.type
-    refusals = {name: why for name, why in choice.refusals.items() if name != TORCH}
+    refusals = {name: why for name, why in choice.refusals.items() if name in KERNELS}
     missed = {name: why for name, why in refusals.items() if getattr(KERNELS[name], "device", here) == here}
     if not missed and not hasattr(KERNELS.get(choice.name), "device"):
         missed = refusals
@@ -204,11 +223,12 @@ def _check_strict(choice: Choice, x_TBI: Tensor) -> None:
 
 def _check_export(choice: Choice) -> None:
     if choice.name == "eager" and is_onnx_export():
+        unknown = "a call of Recurrent.over_symbols, or of a layer that is observed"
         raise ExportError(
-            "the layer cannot be exported to ONNX",
-            should="a layer and a call that torch.nn has too, for which torch's own operator is exported",
-            found=choice.refusals.get(TORCH, "a call of Recurrent.over_symbols, or of a layer that is observed"),
-            hint="torch.export, or a model of one step (layer.step under torch.no_grad())",
+            "the layer cannot be exported to ONNX inside a model",
+            should="a layer and a call that ONNX has an operator for (dynamo=True), or torch.nn (dynamo=False)",
+            found=choice.refusals.get(ONNX) or choice.refusals.get(TORCH, unknown),
+            hint="elman.export of the layer alone, or a model of one step (layer.step under torch.no_grad())",
         )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from elman.kernels.autograd import Passes
 from elman.kernels.call import Call, GradientMask, Gradients
+from elman.kernels.flops import count_operator
 
 _CALL = (
     "Tensor x, Tensor h, Tensor? c, Tensor ih, Tensor hh, Tensor? b_ih, Tensor? b_hh, "
@@ -99,6 +100,7 @@ def register(
     )
     backward_operator.register_fake(fake_backward)
     operator.register_autograd(differentiate, setup_context=keep)
+    count_operator(name, len(options))
     return operator
 
 

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from elman.errors import ElmanError
 from elman.kernels.dispatch import Stepper, choose
 from elman.layers import LAYERS, layer_class
 from elman.layers.cell import Cell
 from elman.layers.cells import CELLS, DropInCell
 from elman.layers.drop_in import MODES, OWN, DropIn, stands_for
 from elman.layers.recurrent import Recurrent
+from elman.layers.stack import RecurrentBase
 
 
 class Acceleration(NamedTuple):
@@ -62,6 +64,9 @@ def accelerate(model: nn.Module) -> Acceleration:
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
+
+    Raises:
+        ElmanError: `model` is no module.
     """
     return _convert(model, _why_not, _accelerate)
 
@@ -71,6 +76,9 @@ def decelerate(model: nn.Module) -> Acceleration:
 
     Returns:
         The model, what was swapped and what was not; it can be printed.
+
+    Raises:
+        ElmanError: `model` is no module.
     """
     return _convert(model, _why_not_back, _decelerate)
 
@@ -78,6 +86,13 @@ def decelerate(model: nn.Module) -> Acceleration:
 def _convert(
     model: nn.Module, refusal: Callable[[Any], str | None], convert: Callable[[Any], None]
 ) -> Acceleration:  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise ElmanError(
+            "the model is no module",
+            should="an instance of torch.nn.Module",
+            found=f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__,
+            hint=_hint_of_model(model),
+        )
     swapped: dict[str, nn.Module] = {}
     kept: dict[str, str] = {}
     places = list(_layers(model))
@@ -99,6 +114,15 @@ def _convert(
             if name not in ("_parameters", "_buffers", "_modules"):
                 vars(module)[name] = _with_new_methods(value)
     return Acceleration(model, swapped, kept)
+
+
+def _hint_of_model(value: Any) -> str | None:
+    if isinstance(value, type):
+        return f"an instance: {value.__name__}(...)"
+    if isinstance(value, list | tuple):
+        return "each of its modules by itself"
+    names = [name for name, item in getattr(value, "__dict__", {}).items() if isinstance(item, nn.Module)]
+    return f"its module inside: .{' or .'.join(names)}" if names else None
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -190,7 +214,7 @@ def _why_not_attributes(module: nn.Module, twin: type[DropIn] | type[DropInCell]
     torch_class = twin.torch_class
     if "forward" in vars(module):
         return "its forward was replaced by another"
-    bases = (twin, DropInCell) if issubclass(twin, DropInCell) else (twin, DropIn, Recurrent)
+    bases = (twin, DropInCell) if issubclass(twin, DropInCell) else (twin, DropIn, Recurrent, RecurrentBase)
     new = {name for base in bases for name in vars(base)} - set(dir(torch_class))
     new = (new | set(OWN[:2])) - {"_flat_weights", "_flat_weight_refs"}
     members = {*vars(module), *module._parameters, *module._buffers, *module._modules}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import _VF, Tensor, nn
 from torch.fx import Proxy
 
 from elman.kernels.dispatch import (
@@ -20,13 +19,16 @@ from elman.kernels.dispatch import (
     forget,
     is_plain,
     is_slower,
+    is_strict,
     run_step,
 )
 from elman.kernels.weights import Weights
 from elman.layers import gru, lstm, rnn
 from elman.layers.cell import Cell, State
-from elman.layers.drop_in import DropInType
+from elman.layers.drop_in import DropInType, states, warn_of_scripting
+from elman.layers.recurrent import HALF
 
+_is_autocast_enabled = torch.is_autocast_enabled
 _is_grad_enabled = torch.is_grad_enabled
 _tracing_state = torch._C._get_tracing_state
 _is_compiling = torch.compiler.is_compiling
@@ -72,10 +74,10 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
         if _is_compiling():
             return self.torch_class.forward(self, input, hx)
         if type(input) is not Tensor or _tracing_state() is not None:
-            proxy = next((t for t in (input, *_tensors(hx)) if isinstance(t, Proxy)), None)
+            proxy = next((t for t in (input, *states(hx)) if isinstance(t, Proxy)), None)
             return self._forward_torch(input, hx) if proxy is None else self._leaf(proxy, input, hx)
-        if self._is_torchs(input):
-            return self.torch_class.forward(self, input, hx)
+        if ((input.dtype in HALF or _is_autocast_enabled("cpu")) and not is_strict()) or self._is_torchs(input):
+            return self._forward_direct(input, hx)
         after = None if _is_grad_enabled() else self._quick(input, hx)
         if after is None:
             after = self._run(input, hx)
@@ -90,6 +92,31 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
                 return False
         numbers = self.gates * self.hidden_size * (self.input_size + self.hidden_size)
         return is_slower(self.gates, input.shape[0] if input.dim() > 1 else 1, numbers, differentiate)
+
+    def _operator(self) -> Any:
+        """Return torch's operator for a step."""
+        raise NotImplementedError
+
+    def _forward_direct(self, input: Tensor, hx: Any) -> Any:
+        """Run torch's operator; without its `forward` where the call is a usual one, which saves two microseconds."""
+        if _is_compiling() or input.dim() != 2 or not self._has_usual(hx):
+            return self.torch_class.forward(self, input, hx)
+        parameters = self._parameters
+        try:
+            ih, hh = parameters["weight_ih"], parameters["weight_hh"]
+            b_ih, b_hh = parameters["bias_ih"], parameters["bias_hh"]
+        except KeyError:  # computed weights
+            return self.torch_class.forward(self, input, hx)
+        return self._operator()(input, hx, ih, hh, b_ih, b_hh)
+
+    def _has_usual(self, hx: Any) -> bool:
+        """Whether a state is given as the operator takes it."""
+        if not self.has_c:
+            return type(hx) is Tensor and hx.dim() == 2
+        if type(hx) is not tuple or len(hx) != 2:
+            return False
+        h, c = hx
+        return type(h) is type(c) is Tensor and h.dim() == c.dim() == 2
 
     def _quick(self, input: Tensor, hx: Any) -> Any:
         """Return the state after a step without gradients on weights that are ready, or None."""
@@ -187,11 +214,7 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Return torch's cell with the same parameters, which is what `torch.jit.script` compiles."""
-        warnings.warn(
-            "torch.jit.script puts torch.nn's cell in the place of elman's, in the model it is given too; "
-            "elman.accelerate(model) afterwards makes it elman's again",
-            stacklevel=2,
-        )
+        warn_of_scripting("cell")
         cell = self.torch_class.__new__(self.torch_class)
         cell.__dict__.update({name: value for name, value in vars(self).items() if name != "_stepper"})
         return cell
@@ -206,6 +229,9 @@ class RNNCell(DropInCell, nn.RNNCell):
     _original = torch_class = nn.RNNCell
     gates: ClassVar[int] = 1
 
+    def _operator(self) -> Any:
+        return _PLAIN_OPERATORS[self.nonlinearity]
+
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """Run one step, see `DropInCell.forward`."""
         # So few weights that learn are not worth another look at the call.
@@ -216,7 +242,7 @@ class RNNCell(DropInCell, nn.RNNCell):
         ):
             weight = self._parameters.get("weight_hh")
             if weight is not None and weight.requires_grad:
-                return _forward_plain(self, input, hx)
+                return self._forward_direct(input, hx)
         return super().forward(input, hx)
 
     def steps(self) -> Cell | None:
@@ -224,8 +250,8 @@ class RNNCell(DropInCell, nn.RNNCell):
         return _PLAIN_STEPS.get(self.nonlinearity)
 
 
-_forward_plain = nn.RNNCell.forward
 _PLAIN_STEPS: dict[str, Cell] = {"tanh": rnn.TanhCell(), "relu": rnn.ReluCell()}
+_PLAIN_OPERATORS: dict[str, Any] = {"tanh": _VF.rnn_tanh_cell, "relu": _VF.rnn_relu_cell}
 
 
 class GRUCell(DropInCell, nn.GRUCell):
@@ -233,6 +259,9 @@ class GRUCell(DropInCell, nn.GRUCell):
 
     _original = torch_class = nn.GRUCell
     gates: ClassVar[int] = 3
+
+    def _operator(self) -> Any:
+        return _VF.gru_cell
 
     def steps(self) -> Cell:
         """Return what a step computes, see `DropInCell.steps`."""
@@ -249,6 +278,9 @@ class LSTMCell(DropInCell, nn.LSTMCell):
     gates: ClassVar[int] = 4
     has_c: ClassVar[bool] = True
 
+    def _operator(self) -> Any:
+        return _VF.lstm_cell
+
     def steps(self) -> Cell:
         """Return what a step computes, see `DropInCell.steps`."""
         return _LSTM_STEP
@@ -258,7 +290,3 @@ _LSTM_STEP = lstm.LSTMEquations()
 
 CELLS: dict[type[nn.RNNCellBase], type[DropInCell]] = {cell.torch_class: cell for cell in (RNNCell, GRUCell, LSTMCell)}
 """Elman's cells by torch's."""
-
-
-def _tensors(hx: Any) -> tuple[Any, ...]:
-    return tuple(hx) if isinstance(hx, tuple | list) else (hx,)

@@ -13,9 +13,10 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from elman.errors import SettingError
-from elman.kernels.call import check_memory, is_onnx_export, refusal_of_zeros
-from elman.kernels.dispatch import ExportError, is_strict
+from elman.kernels.call import check_memory, is_dynamo_onnx_export, is_onnx_export, refusal_of_zeros
+from elman.kernels.dispatch import is_strict
 from elman.layers import compilation as compilation  # torch.compile takes the layers
+from elman.layers import direct
 from elman.layers.arguments import check_lengths
 from elman.layers.recurrent import HALF, Recurrent
 
@@ -124,11 +125,7 @@ class DropIn(Recurrent, metaclass=DropInType):
                 found=refusal,
                 hint="torch.export",
             )
-        warnings.warn(
-            "torch.jit.script puts torch.nn's layer in the place of elman's, in the model it is given too; "
-            "elman.accelerate(model) afterwards makes it elman's again",
-            stacklevel=2,
-        )
+        warn_of_scripting("layer")
         original = stands_for(type(self))
         base: Any = self.torch_class if issubclass(original, Recurrent) else original
         layer: nn.RNNBase = base.__new__(base)
@@ -169,7 +166,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         return None
 
     def _forward_torch(self, input: Any, hx: Any, lengths: Tensor | Sequence[int] | None = None) -> tuple[Any, Any]:
-        check_memory((input, *_states(hx), *self._flat_weights))
+        check_memory((input, *states(hx), *self._flat_weights))
         forward: Any = self.torch_class.forward
         if lengths is not None:
             return self._forward_padded(input, hx, torch.as_tensor(lengths, device="cpu"))
@@ -187,29 +184,19 @@ class DropIn(Recurrent, metaclass=DropInType):
         return pad_packed_sequence(packed, self.batch_first, total_length=T)[0], state
 
     def _forward_intercepted(self, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
+        if type(input) is Tensor and lengths is None and resets is None and stands_for(type(self)) is self.torch_class:
+            result = direct.run(self, input, hx)
+            if result is not None:
+                return result
         if isinstance(input, Proxy) and type(self).forward is Recurrent.forward:
             return _leaf(self, input, hx, lengths, resets)
         x = input.data if isinstance(input, PackedSequence) else input
-        is_seen = any(map(_is_overridden, (x, *_states(hx), *self._flat_weights)))
+        is_seen = any(map(_is_overridden, (x, *states(hx), *self._flat_weights)))
         if not is_seen and not _is_recorded():
             return self._forward_half(x, input, hx, lengths, resets)
-        if self.torch_refusal(None, lengths, resets) is not None:
+        if is_dynamo_onnx_export() or self.torch_refusal(None, lengths, resets) is not None:
             return None
-        self._check_export(x)
         return self._forward_torch(input, hx)
-
-    def _check_export(self, x: Any) -> None:
-        """Refuse what torch's exporter gets wrong: it unrolls a plain RNN over the steps of the example."""
-        if not isinstance(self, nn.RNN) or not is_onnx_export() or torch._C._get_tracing_state() is not None:
-            return
-        time = 1 if self.batch_first and x.dim() == 3 else 0
-        if isinstance(x.shape[time], torch.SymInt):
-            raise ExportError(
-                "torch.onnx.export(dynamo=True) exports an RNN for one length only",
-                should="a time axis that is not dynamic, or an LSTM or GRU",
-                found="a dynamic time axis",
-                hint="torch.onnx.export(dynamo=False)",
-            )
 
     def _forward_half(self, x: Tensor, input: Any, hx: Any, lengths: Any, resets: Any) -> Any:
         """Return the result of a call that no engine on the CPU runs for its type; nothing is prepared for one.
@@ -227,7 +214,7 @@ class DropIn(Recurrent, metaclass=DropInType):
                 T, B = (input.shape[1], input.shape[0]) if self.batch_first else (input.shape[0], input.shape[1])
                 lengths = check_lengths(lengths, T, B)
             why = self.torch_refusal(None if x is not input else x, lengths, resets)
-            tensors = (t for t in (x, *_states(hx), *self._flat_weights) if t is not None)
+            tensors = (t for t in (x, *states(hx), *self._flat_weights) if t is not None)
             if why is None and refusal_of_zeros(tensors) is None:
                 return self._forward_torch(input, hx, lengths)
         except Exception:
@@ -251,8 +238,18 @@ def _is_recorded() -> bool:
     return torch._C._get_tracing_state() is not None or is_onnx_export()
 
 
-def _states(hx: Any) -> tuple[Any, ...]:
+def states(hx: Any) -> tuple[Any, ...]:
+    """Return a state as a user gives it, whatever that is, as a tuple."""
     return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+
+
+def warn_of_scripting(kind: str) -> None:
+    """Warn that `torch.jit.script` compiles torch's layer or cell instead of elman's."""
+    warnings.warn(
+        f"torch.jit.script puts torch.nn's {kind} in the place of elman's, in the model it is given too; "
+        "elman.accelerate(model) afterwards makes it elman's again",
+        stacklevel=3,
+    )
 
 
 def _is_overridden(value: Any) -> bool:

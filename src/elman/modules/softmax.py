@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
+from elman.kernels.output_layer import linear_cross_entropy
 
 IGNORE_INDEX = -100
 """The target that has no loss, as in torch."""
-
-MAX_LOGITS = 1 << 24
-"""Logits in memory at a time without gradients: 64 MB in float32, and several times that in the softmax."""
 
 
 def linear_by_row(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
@@ -62,7 +60,7 @@ class FullSoftmax(nn.Module):
 
     def logits(self, s_NH: Tensor) -> Tensor:
         """Return the logits of all symbols, (N, V)."""
-        return functional.linear(s_NH, self._tied[0].weight if self._tied else self.weight, self.bias)
+        return functional.linear(s_NH, self._weight(), self.bias)
 
     def logits_by_row(self, s_NH: Tensor) -> Tensor:
         """Return `logits`, whose bits in a row do not depend on the other rows.
@@ -70,20 +68,20 @@ class FullSoftmax(nn.Module):
         A product of matrices rounds by its number of rows; a batch of products of one row each has the bits of `logits`
         for a single row.
         """
-        weight = self._tied[0].weight if self._tied else self.weight
-        return linear_by_row(s_NH, weight, self.bias)
+        return linear_by_row(s_NH, self._weight(), self.bias)
 
-    def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
-        """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""
+    def nats(self, s_NH: Tensor, target_N: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Return the cross-entropy of the targets, summed over those that are not IGNORE_INDEX.
 
-        def chunk_nats(s_NH: Tensor, target_N: Tensor) -> Tensor:
-            return functional.cross_entropy(self.logits(s_NH), target_N, ignore_index=IGNORE_INDEX, reduction="sum")
+        It is -log p where there is no label smoothing, which distributes a probability over all symbols.
+        """
+        return linear_cross_entropy(
+            s_NH, self._weight(), self.bias, target_N,
+            ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing,
+        )  # fmt: skip
 
-        if torch.is_grad_enabled():  # the backward pass keeps all logits in any case
-            return chunk_nats(s_NH, target_N)
-        rows = max(1, MAX_LOGITS // self.bias.numel())
-        chunks = zip(torch.split(s_NH, rows), torch.split(target_N, rows), strict=True)
-        return torch.stack([chunk_nats(s, target) for s, target in chunks]).sum()
+    def _weight(self) -> Tensor:
+        return self._tied[0].weight if self._tied else self.weight
 
 
 class AdaptiveSoftmax(nn.Module):

@@ -124,9 +124,13 @@ class ClassificationPredictor(Predictor):
             if chosen.every:
                 yield from self._running(name, steps, chosen)
             else:
-                with torch.no_grad():
-                    scores = self.model(steps[:, None])
-                yield self._answer(name, scores[:, 0] if self.model.per_step else scores, chosen.top)
+                yield self.answer_to(name, steps, chosen.top)
+
+    @torch.no_grad()
+    def answer_to(self, name: str, steps: Tensor, top: int = 3) -> Answer:
+        """Return the answer to one sequence, whose steps (T, ...) are as the model reads them."""
+        scores = self.model(steps[:, None])
+        return self._answer(name, scores[:, 0] if self.model.per_step else scores, top)
 
     def _examples(self, source: str | Path) -> Iterator[Example]:
         if self.encoder and is_stdin(source):

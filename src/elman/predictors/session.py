@@ -83,7 +83,9 @@ class Session:
             scores_V = scores_V.masked_fill(torch.from_numpy(self._seen_V), -torch.inf)
             top_k = min(top_k, int((~self._seen_V).sum()))
         value_V = scores_V.softmax(0) if self.probabilities or self._state is None else scores_V
-        best = scores_V.topk(min(top_k, len(self.items))).indices.tolist()
+        count = min(top_k, len(self.items))
+        # Items are in the order of their popularity, which decides among equal counts too.
+        best = range(count) if self._state is None else scores_V.topk(count).indices.tolist()
         return [(self.items.names[n], float(value_V[n])) for n in best]
 
     def save(self, path: Path) -> None:

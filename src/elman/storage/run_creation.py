@@ -60,6 +60,30 @@ def listed(folder: Path) -> str:
 
 
 @contextmanager
+def created_folder(path: Path) -> Iterator[Path]:
+    """Give a staging folder, which becomes `path` on success and is removed on failure.
+
+    `path` is new or an empty folder; that one stays, because it may be a mount, or the working directory of a shell.
+
+    Raises:
+        RunError: `path` is not empty, cannot be written, or another process creates it.
+    """
+    refuse_occupied(path)
+    with disk_errors(path):
+        path = Path(os.path.realpath(path))
+    inside = is_dir(path)
+    beside = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
+    with staged(path, beside):
+        yield beside
+        with disk_errors(path):
+            if inside:
+                move_into(beside, path)
+            else:
+                beside.rename(path)
+            sync_folder(path.parent)
+
+
+@contextmanager
 def staged(path: Path, folder: Path) -> Iterator[None]:
     """Create and lock an empty staging folder for a run at `path`, and remove it on failure.
 

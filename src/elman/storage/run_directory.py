@@ -32,13 +32,12 @@ from elman.storage.files import (
     is_dir,
     is_link,
     read_checked,
-    sync_folder,
     write_bytes,
     write_json,
     write_text,
 )  # fmt: skip
 from elman.storage.records import is_number
-from elman.storage.run_creation import UNFINISHED, folder_lock, listed, move_into, refuse_occupied, staged
+from elman.storage.run_creation import UNFINISHED, created_folder, folder_lock, listed
 from elman.storage.run_validation import FORMAT, check_config, checked_rows, extraordinary, refuse_extraordinary
 
 _LARGEST_METRICS = 2**28  # bytes of metrics.jsonl: some 300,000 evaluations
@@ -89,21 +88,12 @@ class RunDirectory:
         Raises:
             RunError: `path` is not empty, cannot be written, or another process creates a run there.
         """
-        refuse_occupied(path)
         with disk_errors(path):
-            name, path = path.absolute(), Path(os.path.realpath(path))
-        # An empty directory stays: it may be a mount, or the working directory of a shell.
-        inside = is_dir(path)
-        beside = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
-        with staged(path, beside):
+            name = path.absolute()
+        with created_folder(path) as beside:
             data = fill(beside)  # outside of disk_errors: its own reads are not failed writes to `path`
             with disk_errors(path):
                 write_json(beside / "config.json", describe(recipe, settings, data))
-                if inside:
-                    move_into(beside, path)
-                else:
-                    beside.rename(path)
-                sync_folder(path.parent)
         return cls.open(name)
 
     def with_settings(self, settings: dict[str, Any]) -> RunDirectory:

@@ -45,11 +45,16 @@ class Calendar:
         """How many features there are."""
         return sum(2 * waves for waves in self._waves())
 
+    @property
+    def periods(self) -> list[tuple[int, int]]:
+        """The period of each cycle in ticks, and how many waves describe a place in it."""
+        periods = (12 if self.clock.kind == "month" else CYCLES[name][0] for name in self.cycles)
+        return list(zip(periods, self._waves(), strict=True))
+
     def features(self, ticks: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return sine and cosine of each wave of each cycle at these times, (..., K)."""
         found = []
-        for name, waves in zip(self.cycles, self._waves(), strict=True):
-            period = 12 if self.clock.kind == "month" else CYCLES[name][0]
+        for period, waves in self.periods:
             place = (ticks % period) / period * (2 * np.pi)
             found += [f(k * place) for k in range(1, waves + 1) for f in (np.sin, np.cos)]
         return np.stack(found, -1).astype(np.float32) if found else np.zeros((*ticks.shape, 0), np.float32)

@@ -1,0 +1,33 @@
+"""`elman export`: a trained run in the form of another runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elman.cli.options import Json, Pairs, Run, gather
+from elman.cli.output import print_json, warn, write_table
+
+
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(help="The target: onnx, c, web or rtneural.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder.", show_default="beside the run, as RUN-TARGET")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of the weights, such as float32 or int8.")] = "float32",
+    set_: Pairs = None,
+    as_json: Json = False,
+) -> None:
+    """Export a trained run, and compare what the export computes with what the run does."""
+    from elman.exporters.export import export
+
+    path = run.absolute().with_name(f"{run.absolute().name}-{to}") if out is None else out
+    written = export(run, path, to, **gather({"precision": precision}, set_))
+    if as_json:
+        print_json({"path": str(written.path), "files": written.files, "parity": written.report.as_dict()})
+        return
+    write_table(written.report.table())
+    warn(f"the export is {written.path}")

@@ -1,0 +1,176 @@
+"""`Application`: what the export of a run consists of, and how it is written into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from elman import __version__
+from elman.errors import RunError
+from elman.exporters.onnx.graph import GraphBuilder, value
+from elman.exporters.onnx.manifest import FILE, FORMAT, graph_manifest
+from elman.exporters.onnx.runtime import BOUNDS
+from elman.exporters.parity import ParityReport, ParityRow, compare
+from elman.exporters.stack import LayerStack
+from elman.predictors.base import Predictor
+from elman.recipes import use
+from elman.storage.files import write_bytes, write_json
+from elman.storage.run_directory import RunDirectory
+
+OPSET = 18
+"""The version of ONNX's operators: any runtime from 2023 on has them."""
+
+PROGRAM = "predict.py"
+
+VALIDATION_INPUTS = 20
+"""Validation examples that an export is compared on."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison needs.
+
+    Attributes:
+        folder: the export, complete but for the report.
+        program: the module of `predict.py`.
+        precision: of the weights.
+    """
+
+    folder: Path
+    program: Any
+    precision: str
+
+    @property
+    def bound(self) -> float:
+        """The largest relative difference of numbers."""
+        return BOUNDS[self.precision]
+
+    def numbers(self, compared: str, inputs: str, original: Any, export: Any) -> ParityRow:
+        """Return the differences of numbers."""
+        return compare(compared, inputs, original, export, self.bound)
+
+    def texts(self, inputs: str, original: Sequence[Any], export: Sequence[Any]) -> list[ParityRow]:
+        """Return how many texts or labels of predict.py differ; rounded weights may well write others."""
+        differ = [a != b for a, b in zip(original, export, strict=True)]
+        bound = 0.0 if self.precision == "float32" else float(len(differ))
+        row = compare(f"texts of {PROGRAM} that differ", inputs, [0.0] * len(differ), differ, bound)
+        return [row] if differ else []
+
+
+@dataclass(frozen=True)
+class Application:
+    """The export of a run.
+
+    Attributes:
+        program: the name of its program in `programs`.
+        graphs: by the name of their file, without .onnx.
+        units: what the inputs and outputs of the graphs are, by name.
+        compare: (comparison) -> the comparisons with the run.
+        facts: what the program reads from the manifest, in types that JSON has.
+        files: JSON files by name, such as the labels.
+        requires: packages of the program beside numpy and onnxruntime.
+        remarks: what a reader should know, such as what the export does not do.
+    """
+
+    program: str
+    graphs: Mapping[str, onnx.ModelProto]
+    units: Mapping[str, str]
+    compare: Callable[[Comparison], list[ParityRow]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def write(self, predictor: Predictor, recipe: str, folder: Path, precision: str) -> ParityReport:
+        """Write all files but the report into a folder, and compare them with the run."""
+        for name, graph in self.graphs.items():
+            onnx.checker.check_model(graph, full_check=True)
+            write_bytes(folder / f"{name}.onnx", graph.SerializeToString())
+        for name, content in self.files.items():
+            write_json(folder / name, content)
+        program = import_module(f"elman.exporters.applications.programs.{self.program}")
+        write_bytes(folder / PROGRAM, Path(str(program.__file__)).read_bytes())
+        requires = ("numpy", "onnxruntime", *self.requires)
+        write_bytes(folder / "requirements.txt", "".join(f"{name}\n" for name in requires).encode())
+        graphs = {name: graph_manifest(folder / f"{name}.onnx") for name in self.graphs}
+        for described in graphs.values():
+            for each in (*described["inputs"], *described["outputs"]):
+                each["unit"] = self.units[each["name"]]
+        write_json(folder / FILE, {
+            "format": FORMAT,
+            "elman": __version__,
+            "target": "onnx",
+            "opset": OPSET,
+            "precision": precision,
+            "recipe": recipe,
+            "run": _identity(predictor),
+            "program": PROGRAM,
+            "requires": requires,
+            "letters": "T steps, B sequences; both are free",
+            "graphs": graphs,
+            **self.facts,
+            "remarks": list(self.remarks),
+        })  # fmt: skip
+        rows = self.compare(Comparison(folder, program, precision))
+        return ParityReport("onnx", precision, tuple(rows), (), self.remarks)
+
+
+NO_DATA = "the run came without its data: the export was compared on other inputs than validation data"
+"""The remark where `validation_data` gives None."""
+
+
+def validation_data(predictor: Predictor) -> Any:
+    """Return the validation part of a run's data; None where the run came without it."""
+    recipe, run = use.opened(predictor.run)
+    try:
+        return use.own_data(run, lambda: recipe.dataset("validation"))
+    except RunError as error:
+        if not isinstance(getattr(error.__cause__, "__cause__", None), FileNotFoundError):
+            raise
+        return None
+
+
+def _identity(predictor: Predictor) -> dict[str, Any]:
+    """Return the name of a run and the fingerprints of its weights and data."""
+    run = RunDirectory.open(predictor.run)
+    with run.model.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": run.path.absolute().name, "weights": weights, "data": run.config["data"].get("fingerprint")}
+
+
+def initial_rows(stack: LayerStack) -> dict[str, Any]:
+    """Return the states before the first step, by name, in types that JSON has: without the axis B."""
+    rows = zip(stack.states, stack.initial_states(1), strict=True)
+    return {name: state[:, 0].tolist() for name, state in rows}
+
+
+def finished(
+    graph: GraphBuilder, name: str, inputs: Sequence[onnx.ValueInfoProto], results: Sequence[onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """Return the model of a graph, without the constants that no node reads."""
+    read = _read_by(graph.nodes)
+    graph.initializers = [each for each in graph.initializers if each.name in read]
+    return graph.model(name, inputs, results, OPSET)
+
+
+def _read_by(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    read: set[str] = set()
+    for node in nodes:
+        read.update(node.input)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                read |= _read_by(attribute.g.node) | {each.name for each in attribute.g.output}
+    return read
+
+
+def outputs(graph: GraphBuilder, described: Mapping[str, tuple[str, Sequence[int | str]]]) -> list[onnx.ValueInfoProto]:
+    """Name outputs of a graph, and return their descriptions: by name the value and the shape."""
+    for name, (result, _) in described.items():
+        graph.add("Identity", result, output=name)
+    return [value(name, shape) for name, (_, shape) in described.items()]

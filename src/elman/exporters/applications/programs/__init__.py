@@ -1,0 +1,1 @@
+"""Programs of exported applications: each is copied as `predict.py`, shares nothing, and imports nothing of ours."""
