@@ -56,6 +56,21 @@ def test_texts_have_the_same_bits_in_any_company(language_run: Path, piece: int)
         assert text + row.decoder.finish() == "".join(expected)
 
 
+def test_a_session_that_reads_one_symbol_is_the_same_in_any_company(language_run: Path) -> None:
+    model = online_predictor(elman.load(language_run))
+    assert isinstance(model, OnlineText)
+    states = []
+    for company in ([], ["ein paar "]):
+        batch = TextBatch(model)
+        rows = [model.row(model.begin({}), model.encode(text), TextSettings()) for text in ["e", *company]]
+        for row in rows:
+            batch.add(row)
+        while len(batch):
+            batch.run()
+        states.append(model.dump(rows[0].state))
+    assert states[0] == states[1]
+
+
 def test_numbers_that_are_not_finite_end_one_session_alone(language_run: Path) -> None:
     model = online_predictor(elman.load(language_run))
     assert isinstance(model, OnlineText)

@@ -283,8 +283,9 @@ class TextBatch:
             x_TBE = embed(model.embedding, ids_TB, model.embedding.num_embeddings)
             state = joined([self._parts(row) for row in rows])
             _, state = model.recurrent(x_TBE, state, lengths=None if min(lengths) == longest else lengths)
-            for row, parts in zip(rows, rows_of(state), strict=True):
-                row.state.tree["layers"] = tuple(part.clone() for part in parts)
+            for row, piece, parts in zip(rows, pieces, rows_of(state), strict=True):
+                if piece:  # else the state is as it was, also where that is none yet
+                    row.state.tree["layers"] = tuple(part.clone() for part in parts)
         finished = []
         for row in rows:
             if row.unread:
