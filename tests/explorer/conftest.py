@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Any]:
     """A new empty page, without a network; an error in a script fails the test."""

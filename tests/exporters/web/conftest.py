@@ -66,9 +66,30 @@ def reader(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train("classify", path, steps=40, vocabulary="characters", learning_rate=0.03)
 
 
+@pytest.fixture(
+    scope="session", params=[("tags", "D N", "N D"), ("classes", "one;two", "three"), ("number", "2.5", "-1")]
+)
+def other_target(request: Any, train: Train, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A target that is not one class, and a classifier of texts with it."""
+    target, first, second = request.param
+    path = tmp_path_factory.mktemp("targets") / "texts.csv"
+    path.write_text("text,label\n" + f"the cat,{first}\ncat the,{second}\n" * 20)
+    return target, train("classify", path, steps=30, learning_rate=0.03, vocabulary="words", target=target)
+
+
 @pytest.fixture(scope="session")
-def digits(train: Train) -> Path:
-    return train("classify", steps=3)
+def pictures(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of pictures of 8 x 8 pixels, read pixel by pixel."""
+    from PIL import Image
+
+    data, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
+    for name, half in (("left", np.s_[:, :4]), ("right", np.s_[:, 4:])):
+        (data / name).mkdir()
+        for n in range(12):
+            pixels = rng.integers(0, 60, (8, 8), np.uint8)
+            pixels[half] += 150
+            Image.fromarray(pixels).save(data / name / f"{n}.png")
+    return train("classify", data, steps=20, image_size="8,8", learning_rate=0.02)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +101,9 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{time},{value:.2f},{100 - value:.2f}" for time, value in zip(times, values, strict=True)]
     rows[-3] = f"{times[-3]},,{100 - values[-3]:.2f}"
     path = tmp_path_factory.mktemp("hours") / "hours.csv"
-    path.write_text("time,load,price\n" + "\n".join(row.replace("T", " ").replace(",", ":00,", 1) for row in rows) + "\n")
+    path.write_text(
+        "time,load,price\n" + "\n".join(row.replace("T", " ").replace(",", ":00,", 1) for row in rows) + "\n"
+    )
     return path
 
 
@@ -96,7 +119,9 @@ def sound(seconds: float, rate: int) -> np.ndarray:
     return np.round(32767 * (tone + 0.02 * np.random.default_rng(1).standard_normal(len(t)))).astype(np.int16)
 
 
-def transcriber(vocabulary: Any, *, gain_control: bool = True, rate: int = RATE, **options: Any) -> TranscriptionPredictor:
+def transcriber(
+    vocabulary: Any, *, gain_control: bool = True, rate: int = RATE, **options: Any
+) -> TranscriptionPredictor:
     torch.manual_seed(1)
     rng = np.random.default_rng(1)
     mean, deviation = rng.standard_normal(12).tolist(), rng.uniform(1, 2, 12).tolist()
@@ -155,7 +180,10 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
             stack.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(10_000)
-            page.on("request", lambda request: None if request.url.startswith((address, "data:")) else wrong.append(request.url))
+            page.on(
+                "request",
+                lambda request: None if request.url.startswith((address, "data:")) else wrong.append(request.url),
+            )
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
             page.goto(address)

@@ -52,7 +52,9 @@ def has_no_foreign_element(page: Any) -> bool:
     return page.locator("img").count() == 0 and page.title() != "hacked"
 
 
-def test_a_language_model_writes_what_the_run_writes(writer: LanguageModelPredictor, folder: Folder, open_page: OpenPage) -> None:
+def test_a_language_model_writes_what_the_run_writes(
+    writer: LanguageModelPredictor, folder: Folder, open_page: OpenPage
+) -> None:
     page = open_page(folder(writer, title=HOSTILE))
     page.fill("#prompt", f"the cat {HOSTILE} unheard-of")
     until(page, "document.querySelector('.message').textContent.includes('1 of 4 symbols')")
@@ -62,8 +64,15 @@ def test_a_language_model_writes_what_the_run_writes(writer: LanguageModelPredic
     names = {0: "<unk>", 1: "⏎", 2: HOSTILE, 3: "__proto__"}
     for id, name in enumerate(names.get(n, word) for n, word in enumerate(writer.vocabulary.words)):
         assert bars(page)[name] == pytest.approx(expected[id], abs=0.0051)
-    p = page.evaluate(f"async (ids) => {{ {MODEL} let s = model.initial(), l; for (const id of ids) ({{ logits: l, state: s }} "
-                      "= model.step(id, s)); return Array.from(model.distribution(l, { temperature: 0.8 })); }", first.tolist())  # fmt: skip
+    p = page.evaluate(
+        f"""async (ids) => {{
+            {MODEL}
+            let state = model.initial(), logits;
+            for (const id of ids) ({{ logits, state }} = model.step(id, state));
+            return Array.from(model.distribution(logits, {{ temperature: 0.8 }}));
+        }}""",
+        first.tolist(),
+    )
     assert p == pytest.approx(expected, abs=NEAR)
     page.get_by_label("Temperature").fill("0")
     page.click("text=Write")
@@ -73,7 +82,9 @@ def test_a_language_model_writes_what_the_run_writes(writer: LanguageModelPredic
     assert page.locator("h1").inner_text() == HOSTILE and has_no_foreign_element(page)
 
 
-def test_a_language_model_is_used_by_keyboard(writer: LanguageModelPredictor, folder: Folder, open_page: OpenPage) -> None:
+def test_a_language_model_is_used_by_keyboard(
+    writer: LanguageModelPredictor, folder: Folder, open_page: OpenPage
+) -> None:
     page = open_page(folder(writer), motion="no-preference", width=390)
     until(page, "document.querySelectorAll('.paper span:not(.given)').length > 3")  # it writes itself
     page.get_by_role("button", name="Pause").press("Enter")
@@ -89,8 +100,8 @@ def test_a_language_model_is_used_by_keyboard(writer: LanguageModelPredictor, fo
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_colours_follow_the_system_and_the_button(digits: Path, folder: Folder, open_page: OpenPage) -> None:
-    page = open_page(folder(digits), scheme="dark")
+def test_the_colours_follow_the_system_and_the_button(pictures: Path, folder: Folder, open_page: OpenPage) -> None:
+    page = open_page(folder(pictures), scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
     page.click("#theme")
@@ -103,9 +114,14 @@ def test_a_classifier_answers_what_is_typed(reader: Path, folder: Folder, open_p
         page.fill("#text", text)
         (answer,) = predictor.predict(text)
         probabilities = answer.fields["probabilities"]
-        until(page, """([label, p]) => { const verdict = document.querySelector('.verdict');
-              return verdict.textContent.startsWith(label) && Math.abs(parseFloat(verdict.lastChild.textContent) / 100 - p) < 0.0051; }""",
-              arg=[answer.fields["label"], max(probabilities.values())])  # fmt: skip
+        until(
+            page,
+            """([label, p]) => {
+                const verdict = document.querySelector('.verdict'), { textContent: text } = verdict.lastChild;
+                return verdict.textContent.startsWith(label) && Math.abs(parseFloat(text) / 100 - p) < 0.0051;
+            }""",
+            arg=[answer.fields["label"], max(probabilities.values())],
+        )
         assert page.locator(".verdict").inner_text().startswith(answer.fields["label"])
         assert bars(page) == pytest.approx(probabilities, abs=0.0051)
         p = page.evaluate(f"async (text) => {{ {MODEL} const ids = model.reader.symbols(text).map(({{ id }}) => id); "
@@ -113,6 +129,38 @@ def test_a_classifier_answers_what_is_typed(reader: Path, folder: Folder, open_p
         assert p == pytest.approx(list(probabilities.values()), abs=NEAR)
     assert "2 of 2 symbols are unknown" in page.locator(".message").inner_text()
     assert HOSTILE in page.locator(".bars").inner_text() and has_no_foreign_element(page)
+
+
+def test_other_targets_are_answered(other_target: tuple[str, Path], folder: Folder, open_page: OpenPage) -> None:
+    target, run = other_target
+    page = open_page(folder(run))
+    page.fill("#text", "the cat")
+    (answer,) = elman.load(run).predict("the cat")
+    if target == "tags":
+        until(page, "document.querySelectorAll('.tagged small').length === 2")
+        assert page.locator(".tagged small").all_inner_texts() == answer.fields["tags"]
+    elif target == "classes":
+        until(page, "document.querySelectorAll('.bars .row').length === 3")
+        assert page.locator(".verdict").inner_text() == (", ".join(answer.fields["labels"]) or "none")
+        assert bars(page) == pytest.approx(answer.fields["probabilities"], abs=0.0051)
+    else:
+        until(page, "/\\d/.test(document.querySelector('.verdict').textContent)")
+        assert float(page.locator(".verdict").inner_text()) == pytest.approx(answer.fields["number"], abs=0.006)
+
+
+def test_a_series_is_pasted(train: Callable[..., Path], folder: Folder, open_page: OpenPage, tmp_path: Path) -> None:
+    rows = [f"{n},{'up' if n % 2 else 'down'},{t * (1 if n % 2 else -1)},{n}" for n in range(30) for t in range(6)]
+    (tmp_path / "series.csv").write_text("sequence,label,x,y\n" + "\n".join(rows) + "\n")
+    run = train("classify", tmp_path / "series.csv", steps=30, learning_rate=0.03, group_column="sequence")
+    page = open_page(folder(run))
+    text = "0, 1\n1; 1\n2.5 1e0\n"
+    page.fill("#series", text)
+    (tmp_path / "one.csv").write_text("sequence,x,y\n0,0,1\n0,1,1\n0,2.5,1\n")
+    (answer,) = elman.load(run).predict(tmp_path / "one.csv")
+    until(page, "label => document.querySelector('.verdict').textContent.startsWith(label)", arg=answer.fields["label"])
+    assert bars(page) == pytest.approx(answer.fields["probabilities"], abs=0.0051)
+    page.fill("#series", "0, 1\n1")
+    until(page, "document.querySelector('.message').textContent === 'line 2 has 1 numbers, not 2'")
 
 
 def pixels(page: Any) -> np.ndarray:
@@ -124,10 +172,13 @@ def pixels(page: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("by", ["pointer", "keyboard"])
-def test_a_classifier_answers_what_is_drawn(digits: Path, folder: Folder, open_page: OpenPage, tmp_path: Path, by: str) -> None:
-    page = open_page(folder(digits))
+def test_a_classifier_answers_what_is_drawn(
+    pictures: Path, folder: Folder, open_page: OpenPage, tmp_path: Path, by: str
+) -> None:
+    page = open_page(folder(pictures))
     board = page.locator("canvas.board")
     if by == "pointer":
+        page.get_by_label("Fit to the frame").check()
         box = board.bounding_box()
         page.mouse.move(box["x"] + 60, box["y"] + 40)
         page.mouse.down()
@@ -141,14 +192,16 @@ def test_a_classifier_answers_what_is_drawn(digits: Path, folder: Folder, open_p
     drawn = pixels(page)
     assert drawn.any()
     np.save(tmp_path / "drawn.npy", drawn.reshape(64, 1))
-    (answer,) = elman.load(digits).predict(tmp_path / "drawn.npy")
+    (answer,) = elman.load(pictures).predict(tmp_path / "drawn.npy")
     probabilities = answer.fields["probabilities"]
     assert bars(page) == pytest.approx(probabilities, abs=0.0051)
     board.press("Delete")
     assert page.locator(".verdict").inner_text() == "Draw something." and not pixels(page).any()
 
 
-def test_a_forecaster_answers_what_is_pasted(forecaster: Path, hourly: Path, folder: Folder, open_page: OpenPage, tmp_path: Path) -> None:
+def test_a_forecaster_answers_what_is_pasted(
+    forecaster: Path, hourly: Path, folder: Folder, open_page: OpenPage, tmp_path: Path
+) -> None:
     page, predictor = open_page(folder(forecaster)), elman.load(forecaster)
     table = [line.split(",") for line in hourly.read_text().splitlines()[1:]]
     page.fill("#series", "time, load\n" + "\n".join(f"{hour}, {load}" for hour, load, _ in table))
@@ -172,7 +225,9 @@ def test_a_forecaster_answers_what_is_pasted(forecaster: Path, hourly: Path, fol
     page.mouse.down()
     page.mouse.move(box["x"] + 200, box["y"] + 60)
     page.mouse.up()
-    changed = [a != b for a, b in zip(before.splitlines(), page.locator("#series").input_value().splitlines(), strict=True)]
+    changed = [
+        a != b for a, b in zip(before.splitlines(), page.locator("#series").input_value().splitlines(), strict=True)
+    ]
     assert sum(changed) == 1
 
 
@@ -215,7 +270,7 @@ def test_a_transcriber_hears_the_microphone(
     assert set("".join(page.locator(".words").inner_text().split())) <= set("ab<")
 
 
-def test_a_page_without_its_model_says_so(digits: Path, folder: Folder, browser: Any, tmp_path: Path) -> None:
-    index = (folder(digits) / "index.html").read_text()
+def test_a_page_without_its_model_says_so(pictures: Path, folder: Folder, browser: Any, tmp_path: Path) -> None:
+    index = (folder(pictures) / "index.html").read_text()
     assert "python -m http.server" in index and "script-src 'self' 'wasm-unsafe-eval'" in index
     assert not re.search(r"(src|href)=\"(https?:)?//", index)

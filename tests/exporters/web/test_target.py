@@ -20,7 +20,9 @@ from elman.exporters.web import target as module
 from elman.exporters.web.comparison import compare_folder
 from elman.exporters.web.engine import JavaScript, find_engine, run_checks
 from elman.models.transcriber import Transcriber
+from elman.predictors.base import Predictor
 from elman.predictors.transcriber import TranscriptionPredictor
+from elman.settings import Settings
 
 from .conftest import Train, language_model, transcriber
 
@@ -32,7 +34,7 @@ def export(subject: Any, path: Path, **options: Any) -> elman.exporters.export.E
     """Export a run, and compare the folder by NumPy too."""
     predictor = elman.load(subject) if isinstance(subject, Path) else subject
     written = elman.export(predictor, path, to="web", **options)
-    cases = module.RECIPES[type(predictor)].module.cases(predictor)
+    cases = module.PAGES[type(predictor)].module.cases(predictor)
     compare_folder(path, cases, "none", None).check()
     return written
 
@@ -64,7 +66,7 @@ def test_texts_are_encoded_as_in_python(tmp_path: Path, kind: str) -> None:
     vocabulary = VOCABULARIES[kind]()
     elman.export(language_model(vocabulary), tmp_path / "page", to="web")
     rng = np.random.default_rng(1)
-    signs = list(" \n\t\r\x1c\x85\xa0\u2028'’.-_aZ9é中😀\u0301½Ⅷ ") + ["don't", "the", "  ", "<eos>", "\r\n", "'ll"]
+    signs = [*" \n\t\r\x1c\x85\xa0\u2028'’.-_aZ9é中😀\u0301½Ⅷ ", "don't", "the", "  ", "<eos>", "\r\n", "'ll"]
     texts = ["".join(rng.choice(signs, rng.integers(1, 25))) for _ in range(300)]
     engine = find_engine()
     assert engine is not None
@@ -107,15 +109,24 @@ def test_classifiers_of_numbers_far_from_zero(tmp_path: Path, train: Train) -> N
 
 @pytest.mark.parametrize("vocabulary", ["words", "bpe", "bytes"])
 def test_classifiers_of_text(tmp_path: Path, train: Train, vocabulary: str) -> None:
-    rows = [f"\"the {word} cat didn't {n % 5}!\",{word}" for n in range(40) for word in LABELS]
+    rows = [f'"the {word} cat didn\'t {n % 5}!",{word}' for n in range(40) for word in LABELS]
     (tmp_path / "texts.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     size = {"vocabulary_size": 300} if vocabulary == "bpe" else {}
     export(train("classify", tmp_path / "texts.csv", vocabulary=vocabulary, **size), tmp_path / "page")
 
 
+def test_classifiers_of_other_targets(tmp_path: Path, other_target: tuple[str, Path]) -> None:
+    export(other_target[1], tmp_path / "page")
+
+
 @pytest.mark.parametrize(
     ("decoding", "output", "norm"),
-    [("segments", "quantiles", "none"), ("direct", "normal", "last"), ("recursive", "laplace", "revin"), ("recursive", "quantiles", "revin")],
+    [
+        ("segments", "quantiles", "none"),
+        ("direct", "normal", "last"),
+        ("recursive", "laplace", "revin"),
+        ("recursive", "quantiles", "revin"),
+    ],
 )
 def test_forecasters(tmp_path: Path, train: Train, hourly: Path, decoding: str, output: str, norm: str) -> None:
     settings = {"decoding": decoding, "output": output, "window_norm": norm, "horizon": 7, "lookback": 20, "segment": 6}
@@ -150,9 +161,18 @@ def test_an_engine_that_fails_is_named(tmp_path: Path, folder: Callable[..., Pat
         assert "javascript=none" in str(caught.value)
 
 
-def test_what_a_page_cannot_do_is_refused(tmp_path: Path, translation_run: Path, train: Train) -> None:
+class Other(Predictor):
+    """A predictor of a recipe without a page."""
+
+    Options = Settings
+
+    def answers(self, inputs: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_what_a_page_cannot_do_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no page for this run") as caught:
-        elman.export(translation_run, tmp_path / "page", to="web")
+        elman.export(Other(torch.nn.Identity(), Path("model")), tmp_path / "page", to="web")
     assert "language-model, classify, forecast or transcribe" in str(caught.value)
     model = Transcriber(12, 3, mean=[0.0] * 12, deviation=[1.0] * 12).eval()
     whole = TranscriptionPredictor(model, Path("model"), Characters("abc"), transcriber(Characters("abc")).features)
@@ -176,9 +196,9 @@ def test_a_forecaster_with_known_columns_is_refused(tmp_path: Path, train: Train
     assert "holiday" in str(caught.value)
 
 
-def test_the_command(elman: Any, digits: Path, tmp_path: Path) -> None:
-    answer = elman("export", digits, "--to", "web", "--out", tmp_path / "page", "--set", "title=My digits")
+def test_the_command(elman: Any, pictures: Path, tmp_path: Path) -> None:
+    answer = elman("export", pictures, "--to", "web", "--out", tmp_path / "page", "--set", "title=My pictures")
     assert answer.code == 0 and "scores of the" in answer.out
-    assert json.loads((tmp_path / "page" / "manifest.json").read_text())["title"] == "My digits"
-    wrong = elman("export", digits, "--to", "web", "--out", tmp_path / "other", "--set", "picture=9,9,9")
+    assert json.loads((tmp_path / "page" / "manifest.json").read_text())["title"] == "My pictures"
+    wrong = elman("export", pictures, "--to", "web", "--out", tmp_path / "other", "--set", "picture=9,9,9")
     assert wrong.code == 2 and "--set picture=28,28" in wrong.err and not (tmp_path / "other").exists()

@@ -108,7 +108,14 @@ def _picture(predictor: ClassificationPredictor, size: tuple[int, ...]) -> dict[
     places = None
     if order == "permuted":  # as elman.data.labelled.pixel_scan
         places = np.random.Generator(np.random.Philox(key=1504)).permutation(height * width).tolist()
-    return {"height": height, "width": width, "channels": channels, "order": order, "places": places, "fit": FITS.get(form.reader, 0.0)}
+    return {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "order": order,
+        "places": places,
+        "fit": FITS.get(form.reader, 0.0),
+    }
 
 
 def cases(predictor: ClassificationPredictor) -> list[WebCase]:

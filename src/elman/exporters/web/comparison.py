@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from elman.exporters.parity import ParityReport, ParityRow, ParityTime, compare, microseconds
 from elman.exporters.web.case import WebCase
 from elman.exporters.web.engine import JavaScript, find_engine, run_checks
-from elman.exporters.web.evaluation import evaluate
+from elman.exporters.web.evaluation import Evaluation
+from elman.exporters.web.forecast_evaluation import forecast
 
 MISSING = "no Node.js or Chromium is on the PATH"
 
@@ -31,7 +32,9 @@ def compare_folder(
     engine = find_engine(javascript)
     if engine is None:
         reason = "javascript=none" if javascript == "none" else MISSING
-        remark = f"the JavaScript was not run ({reason}): the exported weights were evaluated by NumPy, texts not encoded"
+        remark = (
+            f"the JavaScript was not run ({reason}): the exported weights were evaluated by NumPy, texts not encoded"
+        )
         return _report(cases, evaluate(folder, requests), "the weights", (), remark)
     results = run_checks(engine, folder, requests)
     times = _times(engine, results["microseconds"], step)
@@ -55,3 +58,15 @@ def _report(
                 actual = actual.reshape(expected.shape if not expected.size else actual.shape)
             rows.append(compare(f"{name} of {where}", case.title, expected, actual, case.bound))
     return ParityReport("web", "float32", tuple(rows), times, (remark,))
+
+
+def evaluate(folder: Path, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
+    """Return the answers of the weights in a folder to requests; None where a request is about text."""
+    model = Evaluation(folder)
+    answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]] = {
+        "language-model": model.language_model,
+        "classify": model.classify,
+        "transcribe": model.transcribe,
+        "forecast": lambda request: forecast(model, request),
+    }
+    return [answers[model.manifest["recipe"]](request) for request in requests]

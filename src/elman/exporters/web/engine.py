@@ -124,7 +124,11 @@ def _run_node(program: str, folder: Path, requests: str, scratch: Path) -> dict[
     arguments = [(scratch / "site").as_uri(), str(scratch / "requests.json"), str(scratch / "answers.json")]
     try:
         done = subprocess.run(
-            [program, str(scratch / "check.mjs"), *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
+            [program, str(scratch / "check.mjs"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _failure(program, str(error)) from error

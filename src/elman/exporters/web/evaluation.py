@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ class Evaluation:
             for d in range(spec["directions"]):
                 unit = layer * spec["directions"] + d
                 past = self.initial(unit) if state is None else state[unit]
-                U, W, b, bh = (self.tensors.get(f"recurrent.{layer}.{d}.{name}", 0.0) for name in ("U", "W", "b", "b_hidden"))
+                U, W, b, bh = (
+                    self.tensors.get(f"recurrent.{layer}.{d}.{name}", 0.0) for name in ("U", "W", "b", "b_hidden")
+                )
                 row = []
                 for x in x_TI[:: -1 if d else 1]:
                     past = cell_step(spec["cell"], U @ x + b, W @ past[0] + bh, past)
@@ -136,8 +138,10 @@ class Evaluation:
         pooling = self.manifest["pooling"]
         if pooling == "attention":
             scores = (np.tanh(self.linear("pooling.hidden", y)) @ self.tensors["pooling.score.weight"].T)[:, 0]
-            return np.exp(log_softmax(scores)) @ y
-        return {"last": lambda: last, "mean": lambda: y.mean(0), "max": lambda: y.max(0)}[pooling]()
+            mean: Array = np.exp(log_softmax(scores)) @ y
+            return mean
+        pooled: dict[str, Array] = {"last": last, "mean": y.mean(0), "max": y.max(0)}
+        return pooled[pooling]
 
     def transcribe(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the features and the logits of samples."""
@@ -177,18 +181,5 @@ def log_mel(samples: Array, form: Mapping[str, Any]) -> Array:
     edges = 700 * (10 ** (np.linspace(low, high, bands + 2) / 2595) - 1)
     f = np.arange(bins // 2 + 1)[:, None] * form["rate"] / bins
     rising, falling = (f - edges[:-2]) / np.diff(edges[:-1]), (edges[2:] - f) / np.diff(edges[1:])
-    return np.log(np.maximum(energy @ np.maximum(0, np.minimum(rising, falling)), FLOOR))
-
-
-def evaluate(folder: Path, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
-    """Return the answers of the weights in a folder to requests; None where a request is about text."""
-    from elman.exporters.web.forecast_evaluation import forecast
-
-    model = Evaluation(folder)
-    answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]] = {
-        "language-model": model.language_model,
-        "classify": model.classify,
-        "transcribe": model.transcribe,
-        "forecast": lambda request: forecast(model, request),
-    }
-    return [answers[model.manifest["recipe"]](request) for request in requests]
+    log_energy: Array = np.log(np.maximum(energy @ np.maximum(0, np.minimum(rising, falling)), FLOOR))
+    return log_energy

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from elman.exporters.web.evaluation import Evaluation
 from elman.exporters.web.model import Array
-
-if TYPE_CHECKING:
-    from elman.exporters.web.evaluation import Evaluation
 
 
 def forecast(model: Evaluation, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +49,8 @@ def _window(model: Evaluation, x: Array, seen: Array, series: int) -> tuple[floa
 def _quantiles(spec: Mapping[str, Any], raw_FP: Array) -> Array:
     softplus = np.logaddexp(0, raw_FP)
     if spec["output"] != "quantiles":
-        return raw_FP[:, :1] + (softplus[:, 1:] + 1e-3) * np.array(spec["standard"])
+        quantiles: Array = raw_FP[:, :1] + (softplus[:, 1:] + 1e-3) * np.array(spec["standard"])
+        return quantiles
     middle = spec["levels"].index(0.5)
     median = raw_FP[:, middle : middle + 1]
     below = median - softplus[:, :middle][:, ::-1].cumsum(1)[:, ::-1]

@@ -54,7 +54,11 @@ def cases(predictor: LanguageModelPredictor) -> list[WebCase]:
     vocabulary = predictor.vocabulary
     rng = np.random.default_rng(SEED)
     ids = rng.integers(0, len(vocabulary), 40)
-    sequences = {"random symbols, T = 40": ids, "one symbol": ids[:1], "the last symbol": np.array([len(vocabulary) - 1])}
+    sequences = {
+        "random symbols, T = 40": ids,
+        "one symbol": ids[:1],
+        "the last symbol": np.array([len(vocabulary) - 1]),
+    }
     if vocabulary.unknown is not None:
         sequences["an unknown symbol"] = np.array([ids[0], vocabulary.unknown, ids[1]])
     rows = [

@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import elman
+from elman import __version__
 from elman.errors import ExportError
 from elman.exporters.parity import ParityReport
 from elman.exporters.target import Target
@@ -37,12 +37,14 @@ class WebOptions(Settings):
     picture: tuple[int, ...] = setting((), "height,width of the pictures that a classifier reads", low=1)
     example: bool = setting(False, "a forecaster's page begins with the end of the run's series, for all to see")
     javascript: str = setting(
-        "auto", "what runs the page for the report; auto: Node.js or a browser", choices=("auto", "node", "browser", "none")
+        "auto",
+        "what runs the page for the report; auto: Node.js or a browser",
+        choices=("auto", "node", "browser", "none"),
     )
 
 
-class Recipe(NamedTuple):
-    """How a run of a recipe is described and compared.
+class Page(NamedTuple):
+    """How the page of a run is described and compared.
 
     Attributes:
         describe: (predictor, options) -> the model as the page computes it.
@@ -53,11 +55,11 @@ class Recipe(NamedTuple):
     module: Any
 
 
-RECIPES: dict[type[Predictor], Recipe] = {
-    LanguageModelPredictor: Recipe(lambda run, options: language_model.describe(run), language_model),
-    ClassificationPredictor: Recipe(lambda run, options: classifier.describe(run, options.picture), classifier),
-    ForecastPredictor: Recipe(lambda run, options: forecaster.describe(run, options.example), forecaster),
-    TranscriptionPredictor: Recipe(lambda run, options: transcriber.describe(run), transcriber),
+PAGES: dict[type[Predictor], Page] = {
+    LanguageModelPredictor: Page(lambda run, options: language_model.describe(run), language_model),
+    ClassificationPredictor: Page(lambda run, options: classifier.describe(run, options.picture), classifier),
+    ForecastPredictor: Page(lambda run, options: forecaster.describe(run, options.example), forecaster),
+    TranscriptionPredictor: Page(lambda run, options: transcriber.describe(run), transcriber),
 }
 
 
@@ -67,20 +69,20 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
     Raises:
         ExportError: the page cannot do what the run does.
     """
-    recipe = RECIPES.get(type(predictor))
-    if recipe is None:
+    page = PAGES.get(type(predictor))
+    if page is None:
         raise ExportError(
             "the target web has no page for this run",
             should="a run of language-model, classify, forecast or transcribe",
             found=type(predictor).__name__,
             hint="another target, such as onnx",
         )
-    web = recipe.describe(predictor, options)
+    web = page.describe(predictor, options)
     content, places = web.weights()
     write_bytes(folder / WEIGHTS, content)
     manifest = {
         "format": FORMAT,
-        "elman": elman.__version__,
+        "elman": __version__,
         "title": options.title or predictor.run.name,
         "run": _fingerprint(predictor.run),
         "parameters": web.parameters,
@@ -90,8 +92,8 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
     }
     write_json(folder / "manifest.json", manifest)
     write_page(folder)
-    cases = recipe.module.cases(predictor)
-    return compare_folder(folder, cases, options.javascript, recipe.module.step_call(predictor))
+    cases = page.module.cases(predictor)
+    return compare_folder(folder, cases, options.javascript, page.module.step_call(predictor))
 
 
 def write_page(folder: Path) -> None:

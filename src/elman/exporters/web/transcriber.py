@@ -25,7 +25,10 @@ def describe(predictor: TranscriptionPredictor) -> WebModel:
     features: Any = predictor.features
     if not hasattr(features, "rate"):
         raise ExportError(
-            "the target web reads no video", should="a transcriber of sound", found="a run on video", hint="another target"
+            "the target web reads no video",
+            should="a transcriber of sound",
+            found="a run on video",
+            hint="another target",
         )
     model = predictor.model
     if not model.streaming:

@@ -87,6 +87,19 @@ export function argmax(x) {
   return best;
 }
 
+// The places of the largest numbers, the largest first, of equal ones the first.
+export function largest(x, count) {
+  const places = [];
+  for (let i = 0; i < x.length; i++) {
+    if (places.length === count && !(x[i] > x[places[count - 1]])) continue;
+    let at = places.length;
+    while (at > 0 && x[i] > x[places[at - 1]]) at--;
+    places.splice(at, 0, i);
+    if (places.length > count) places.pop();
+  }
+  return places;
+}
+
 // log sum e^a, without overflow.
 export function logSumExp(x) {
   const top = maximum(x);

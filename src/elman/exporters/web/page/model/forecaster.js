@@ -172,8 +172,8 @@ export function timeText(tick, clock) {
 }
 
 // {values, first}: a series of lines "value" or "time, value"; an empty value, nan, na and null are missing. `first` is
-// null where no line has a time. Steps that are left out are missing values.
-export function parseSeries(text, clock) {
+// null where no line has a time. Steps that are left out are missing values. `example` is a tick, for messages.
+export function parseSeries(text, clock, example = 0) {
   const rows = [];
   for (const [n, line] of text.split(/\r?\n/).entries()) {
     if (!line.trim()) continue;
@@ -184,7 +184,7 @@ export function parseSeries(text, clock) {
     if (named || !(Number.isNaN(value) || Number.isFinite(value))) throw new Error(`line ${n + 1}: "${cells.at(-1)}" is not a number`);
     if (cells.length > 2) throw new Error(`line ${n + 1} has ${cells.length} columns, not a time and a value`);
     const tick = cells.length === 2 ? tickOf(cells[0], clock) : null;
-    if (Number.isNaN(tick)) throw new Error(`line ${n + 1}: "${cells[0]}" is not a time`);
+    if (Number.isNaN(tick)) throw new Error(`line ${n + 1}: "${cells[0]}" is not a time such as ${timeText(example, clock)}`);
     if (rows.length && (rows[0].tick === null) !== (tick === null)) throw new Error(`line ${n + 1}: times on some lines alone`);
     rows.push({ n, tick, value });
   }

@@ -1,5 +1,5 @@
 // A language model: symbols to the scores of the next one, and the draw of it.
-import { Linear, argmax, logSumExp, softmax } from "./algebra.js";
+import { Linear, argmax, largest, logSumExp, softmax } from "./algebra.js";
 import { Recurrent } from "./recurrent.js";
 import { buildVocabulary } from "./vocabulary.js";
 
@@ -58,8 +58,7 @@ export class LanguageModel {
     }
     const p = softmax(scores, temperature);
     if (topK === null && (topP === null || topP >= 1)) return p;
-    const order = Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b);
-    const few = order.slice(0, topK ?? order.length);
+    const few = topK === null ? Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b) : largest(p, topK);
     let total = few.reduce((sum, id) => sum + p[id], 0), before = 0;
     const chosen = few.filter((id) => {
       const inside = topP === null || before < topP;

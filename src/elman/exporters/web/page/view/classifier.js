@@ -1,4 +1,5 @@
 // The view of a classifier: what is typed, pasted or drawn, the probabilities, and how they come about step by step.
+import { largest } from "../model/algebra.js";
 import { Bars, Strip, card, element, message, percent } from "./elements.js";
 import { pictureInput } from "./picture.js";
 import { seriesInput, textInput } from "./sequence.js";
@@ -62,7 +63,7 @@ class ClassifierView {
       return;
     }
     const { probabilities } = answer, several = this.labels.target === "classes";
-    this.order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
+    this.order = largest(probabilities, probabilities.length);
     const best = several ? answer.labels.join(", ") || "none" : answer.label;
     this.verdict.replaceChildren(best, ...(several ? [] : [element("small", {}, percent(probabilities[this.order[0]]))]));
     const rows = this.order.slice(0, SHOWN).map((n) => ({ key: n, name: this.labels.classes[n], p: probabilities[n] }));

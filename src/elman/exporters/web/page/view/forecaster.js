@@ -84,7 +84,7 @@ class ForecastView {
 
   read() {
     try {
-      const { clock, lookback, start, cycles } = this.spec, parsed = parseSeries(this.box.value, clock), { values } = parsed;
+      const { clock, lookback, start, cycles } = this.spec, parsed = parseSeries(this.box.value, clock, start), { values } = parsed;
       const note = parsed.first === null && cycles.length ? "No times are given, so those of the training's end are taken." : "";
       this.first = parsed.first ?? start + (lookback - values.length) * clock.every;
       if (values.length < lookback) throw new Error(`${values.length} values are there, and ${lookback} are needed.`);

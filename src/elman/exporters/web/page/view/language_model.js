@@ -1,4 +1,5 @@
 // The view of a language model: text that writes itself, the distribution of the next symbol, and the hidden state.
+import { largest } from "../model/algebra.js";
 import { hiddenUnits } from "../model/recurrent.js";
 import { Bars, card, dial, element, message, reducedMotion, tint, visible } from "./elements.js";
 import { HeatMap } from "./heat_map.js";
@@ -133,7 +134,7 @@ class Writer {
   render() {
     if (!this.logits) return;
     const p = this.model.distribution(this.logits, this.options);
-    const order = Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b).slice(0, SHOWN);
+    const order = largest(p, SHOWN);
     const label = (id) => this.model.vocabulary.label(id);
     this.bars.show(order.map((id) => ({ key: id, p: p[id], name: visible(label(id)), spoken: spoken(label(id)) })), order[0]);
     this.heat.show(hiddenUnits(this.state));

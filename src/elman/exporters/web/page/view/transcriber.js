@@ -1,5 +1,5 @@
 // The view of a transcriber: a microphone or a recording, its features, and the words as they become final.
-import { softmax } from "../model/algebra.js";
+import { largest, softmax } from "../model/algebra.js";
 import { hiddenUnits } from "../model/recurrent.js";
 import { Resampler, readWav } from "../model/sound.js";
 import { Bars, Strip, card, element, message, percent, visible } from "./elements.js";
@@ -90,7 +90,7 @@ class TranscriberView {
   render() {
     this.strip.redraw(this.strip.most);
     if (!this.step) return;
-    const p = softmax(this.step.logits), order = Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b).slice(0, SHOWN);
+    const p = softmax(this.step.logits), order = largest(p, SHOWN);
     const name = (id) => (id === 0 ? "no symbol" : visible(this.model.vocabulary.label(id - 1)));
     this.bars.show(order.map((id) => ({ key: id, p: p[id], name: name(id) })), order[0]);
     this.heat.show(hiddenUnits(this.step.state));
