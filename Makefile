@@ -10,7 +10,7 @@ RL := build/rl
 SECONDS ?= 600
 SEED ?= 1
 
-.PHONY: help demo test test-rl check format docs bench quality fuzz trials sanitize tsan fuzz-engine wheel clean
+.PHONY: help demo test test-rl check format docs bench quality fuzz trials serve-bench serve-hosts sanitize tsan fuzz-engine wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
@@ -22,8 +22,10 @@ help:
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
 	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits;"
-	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps, and exported applications"
-	@echo "             with elman predict on 200 inputs of each recipe"
+	@echo "             compare exported applications with elman predict on 200 inputs of each recipe,"
+	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps, in C on Arm too;"
+	@echo "             kill the server 50 times, mix 1,000 sessions, send 5,000 generated requests, open 100,000 sessions"
+	@echo "make serve-bench  measure elman serve under load; make serve-hosts kills one of two hosts (as root, in network namespaces)"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    run the engine on several threads under ThreadSanitizer (needs clang and libomp)"
 	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=600 under the sanitizers (needs clang)"
@@ -109,8 +111,10 @@ docs: $(SITE)/bin/mkdocs
 
 bench: $(VENV)/tools
 	$(BIN)/python benchmarks/speed/speed.py --out docs/results/speed
+	$(BIN)/python benchmarks/speed/output_layer.py --out docs/results/output-layer
 	$(BIN)/python benchmarks/speed/training.py
 	$(BIN)/python benchmarks/speed/streaming.py
+	$(BIN)/python benchmarks/speed/exported_steps.py --out docs/results/export-steps $(if $(RTNEURAL),--rtneural $(RTNEURAL))
 
 quality: $(VENV)/tools
 	$(BIN)/python benchmarks/quality/quality.py
@@ -127,6 +131,17 @@ trials: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py steps 100000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py reference 96
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/exporters/applications/application_trials.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/export_trials.py build/trials/exports $(if $(RTNEURAL),--rtneural $(RTNEURAL))
+	$(BIN)/python tests/serving/trials.py kills 50
+	$(BIN)/python tests/serving/trials.py sessions 1000
+	$(BIN)/python tests/serving/trials.py requests 5000
+	$(BIN)/python tests/serving/trials.py memory 100000
+
+serve-bench: $(VENV)/tools
+	$(BIN)/python benchmarks/serving/serving.py --json build/serving.json
+
+serve-hosts: $(VENV)/tools
+	$(BIN)/python tests/serving/trials.py hosts
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.
@@ -138,7 +153,7 @@ sanitize: $(VENV)/tools
 		-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" -Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)"
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest tests/kernels/cpu/test_against_eager.py \
-		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py -k 'not no_more_memory'
+		tests/kernels/cpu/test_same_bits.py tests/kernels/cpu/test_stepper.py tests/kernels/cpu/test_output_layer.py -k 'not no_more_memory'
 	$(SANITIZED) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1:thread_local_quarantine_size_kb=64 \
 		$(BIN)/python -m pytest tests/kernels/cpu/test_stepper.py -k no_more_memory
 
@@ -146,11 +161,12 @@ sanitize: $(VENV)/tools
 # ThreadSanitizer of it. CLANG_FLAGS are for a compiler whose runtime libraries lie elsewhere.
 CLANGXX ?= clang++
 NATIVE := tests/kernels/cpu/native
+KERNELS := src/elman/kernels/cpu/engine.cpp src/elman/kernels/cpu/output_layer.cpp
 NATIVE_FLAGS = -std=c++20 -O1 -g -fopenmp -ffp-contract=off -Isrc/elman/kernels/cpu $(CLANG_FLAGS)
 
 build/tsan/threads: $(NATIVE)/threads.cpp $(ENGINE)
 	@mkdir -p $(@D)
-	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable src/elman/kernels/cpu/engine.cpp $< -o $@
+	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=thread -DELMAN_ISA=portable $(KERNELS) $< -o $@
 
 tsan: build/tsan/threads
 	OMP_TOOL_LIBRARIES=libarcher.so TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1 $<
@@ -158,7 +174,7 @@ tsan: build/tsan/threads
 build/fuzz/boundary_fuzzer: $(NATIVE)/boundary_fuzzer.cpp $(ENGINE)
 	@mkdir -p $(@D)
 	$(CLANGXX) $(NATIVE_FLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -mavx2 -mfma -DELMAN_ISA=avx2 \
-		src/elman/kernels/cpu/engine.cpp $< -o $@
+		$(KERNELS) $< -o $@
 
 fuzz-engine: build/fuzz/boundary_fuzzer
 	@mkdir -p build/fuzz/corpus

@@ -1,9 +1,11 @@
 """The public names and where they are defined, one a line; `__init__.py` looks them up when they are first used."""
 
 from elman.errors import ElmanError as ElmanError
+from elman.explorer.api import explore as explore
 from elman.exporters.export import export as export
 from elman.kernels.cpu.packing import frozen_weights as frozen_weights
 from elman.kernels.dispatch import strict as strict
+from elman.kernels.output_layer import linear_cross_entropy as linear_cross_entropy
 from elman.layers.accelerate import accelerate as accelerate
 from elman.layers.accelerate import decelerate as decelerate
 from elman.layers.cell import Cell as Cell

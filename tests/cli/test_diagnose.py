@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -29,6 +30,20 @@ def test_a_run_is_diagnosed_on_its_own_data_and_on_other(elman: Elman, run: Path
     assert found["format"] == "elman.diagnosis"
     assert found["window"] == 8
     assert found["steps"] == 32
+
+
+def test_a_page_links_into_the_learners_page(elman: Elman, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    page, explorer = tmp_path / "page.html", tmp_path / "a b" / "explore.html"
+    assert elman("diagnose", run, "--out", page, "--explore", explorer).code == 0
+    links = re.findall(r'href="(a%20b/explore\.html)#(run/recurrent%20layer%200/\d+|\w+)"', page.read_text())
+    assert [target for target, _ in links] == ["a%20b/explore.html"] * 2
+    assert f'id="{links[1][1]}"' in explorer.read_text()
+    assert "explore.html" not in Path(elman("diagnose", run, "--out", page) and page).read_text()
+    for arguments in (("--explore", explorer), ("--out", page, "--explore", tmp_path)):
+        answer = elman("diagnose", run, *arguments)
+        assert answer.code == 2
+        assert "--explore" in answer.err
 
 
 def test_the_command_is_the_function(elman: Elman, run: Path) -> None:

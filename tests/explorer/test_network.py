@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ COMPUTED = """
     norms: pairs.map((row, t) => row.map((_, k) => contributionNorm(tape, pairs, t, k, "W"))),
     pair_states: pairs.map((row) => row.map((pair) => pair.state.map((d) => [...d]))),
     jacobians: tape.steps.map((step) => [...jacobian(network, step)]),
-    lags: [...byLag(network, tape, pairs).added],
+    lags: [...byLag(network, tape, pairs).added], left: [...byLag(network, tape, pairs).left],
   };
 })
 """
@@ -185,6 +186,11 @@ def test_norms_and_lags_are_those_of_the_pairs(cases: list[Case], computed: list
         T = len(pairs)
         sums = [sum(pairs[t, t - lag] for t in range(lag, T)) for lag in range(T)]
         assert_close(numbers["lags"], np.linalg.norm(sums, axis=-1), case.cell)
+        states = [[np.linalg.norm(np.concatenate(pair)) for pair in row] for row in numbers["pair_states"]]
+        for lag in range(T):
+            ratios = sorted(states[t][t - lag] / states[t][t] for t in range(lag, T) if states[t][t] > 0)
+            middle = math.floor((len(ratios) - 1) / 2 + 0.5)
+            assert numbers["left"][lag] == pytest.approx(ratios[middle] if ratios else 0.0, rel=RELATIVE)
 
 
 def test_jacobians_of_gated_cells_are_those_of_differences(cases: list[Case], computed: list[Arrays]) -> None:

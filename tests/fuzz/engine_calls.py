@@ -203,10 +203,35 @@ def call_extension(rng: random.Random) -> None:
         _engine.backward(kind, f, call, rng.random() < 0.5, threads, kept, given[: rng.choice((3, 3, 3, 2))], made)
 
 
+def call_output_layer(rng: random.Random) -> None:
+    N, _, H, V = sizes(rng)
+    N, V = rng.choice((N, 50)), rng.choice((V, V, 150))
+    share = rng.choice((0.0, 0.1, 0.3))
+    target = torch.randint(-1 if rng.random() < 0.2 else 0, V + (rng.random() < 0.2), (N,))
+    values = [torch.randn(N, H), torch.randn(V, H), torch.randn(V) if rng.random() < 0.7 else None, target]
+    weight = torch.rand(V) if rng.random() < 0.3 else None
+    smoothing, z = rng.choice((0.0, 0.1, 1.0, float("nan"))), rng.choice((0.0, 0.1, float("inf")))
+    values = [maybe(value, rng, share) for value in values]
+    if rng.random() < 0.5:
+        made = [torch.empty(N), torch.empty(N, H), torch.empty(V, H), torch.empty(V)]
+        call = (*values, weight, torch.ones(N), *(maybe(t, rng, share) for t in made))
+        call = call[: rng.choice((10, 10, 10, 9))]
+        _engine.linear_cross_entropy(call, rng.choice((-100, 0)), smoothing, z, rng.choice((-1, 0, 1, 2)))
+        return
+    for i in range(3):
+        if isinstance(values[i], torch.Tensor) and values[i].is_floating_point() and rng.random() < 0.7:
+            values[i] = values[i].detach().requires_grad_()
+    reduction = rng.choice(("mean", "sum", "none", "x"))
+    options = {"label_smoothing": smoothing, "z_loss": z, "ignore_index": rng.choice((-100, -1, 0))}
+    loss = elman.linear_cross_entropy(*values, weight=maybe(weight, rng, share), reduction=reduction, **options)
+    if loss.requires_grad:
+        loss.backward(torch.ones_like(loss))
+
+
 def attempt(rng: random.Random, folder: Path) -> None:
     torch.manual_seed(rng.randrange(2**31))
     try:
-        rng.choice((call_layer, call_layer, call_operator, call_extension))(rng)
+        rng.choice((call_layer, call_layer, call_operator, call_extension, call_output_layer))(rng)
     except REFUSALS as error:
         if isinstance(error, UnicodeError):
             raise

@@ -344,6 +344,9 @@ def test_explain_of_a_model_names_the_layers_inside() -> None:
     model = nn.ModuleDict({"encoder": elman.GRU(3, 4)})
     with pytest.raises(elman.ElmanError, match="one of the layers inside: encoder"):
         elman.explain(model, torch.zeros(2, 3, 3))
+    for value in (None, elman.GRU, [elman.GRU(3, 4)]):
+        with pytest.raises(elman.ElmanError, match="explain is for elman's layers"):
+            elman.explain(value, torch.zeros(2, 3, 3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("convert", [elman.accelerate, elman.decelerate])

@@ -10,8 +10,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from elman.cli.diagnose import diagnose
+from elman.cli.explore import explore
 from elman.cli.export import export
 from elman.cli.output import ClosedOutput, abandon_output, printed_streams, trusted_output, write_text
+from elman.cli.serve import serve
 from elman.cli.train import INTERRUPTED, list_recipes, train
 from elman.cli.use import evaluate, generate, predict
 from elman.errors import ElmanError
@@ -37,13 +39,13 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Recurrent neural networks: train, evaluate, predict, generate, diagnose, export.",
+    help="Recurrent neural networks: train, evaluate, predict, generate, diagnose, explore, export.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, generate, diagnose, export):
+for command in (train, evaluate, predict, generate, diagnose, explore, export, serve):
     app.command(cls=Command)(command)
 app.command("recipes", cls=Command)(list_recipes)
 
@@ -105,7 +107,7 @@ def usage_error() -> Any:
 def version(
     show: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
-    """Recurrent neural networks: train, evaluate, predict, generate, diagnose, export."""
+    """Recurrent neural networks: train, evaluate, predict, generate, diagnose, explore, export."""
     if show:
         from elman import __version__
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -22,12 +24,22 @@ def diagnose(
         int | None,
         typer.Option(help="How many steps back the task needs.", show_default="see the guide"),
     ] = None,
+    explorer: Annotated[
+        Path | None,
+        typer.Option("--explore", help="Write the learner's page here too; --out links into it.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Diagnose the gradient flow of a trained run: measurements, verdicts and remedies."""
     from elman import inspection
+    from elman.explorer.api import explore
+    from elman.explorer.document import check_place
     from elman.recipes import api
 
+    if explorer is not None and out is None:
+        raise SettingError("--explore without --out", should="--out with it, the page that has the links", found="none")
+    if explorer is not None:
+        check_place(explorer, "--explore")
     if out is not None:
         if is_dir(out) or not is_dir(out.parent):
             found = "a directory" if is_dir(out) else f"no directory {out.parent}"
@@ -36,9 +48,11 @@ def diagnose(
     report = api.diagnose(run, source_paths(data) or None, memory=memory)
     if out is not None:
         try:
-            write_text(out, report.to_html())
+            write_text(out, report.to_html(explorer=None if explorer is None else _address(explorer, out)))
         except RunError as error:
             raise error.amended(hint="free some space, or choose another --out") from error
+    if explorer is not None:
+        explore(run, data=source_paths(data)).save(explorer)
     if as_json:
         print_json(json.loads(report.to_json()))
         return
@@ -47,3 +61,8 @@ def diagnose(
     report.print(PrintedConsole())
     if out is not None:
         warn(f"the page is {out}")
+
+
+def _address(page: Path, out: Path) -> str:
+    """Return the address of a page as a link in another one."""
+    return quote(os.path.relpath(page, out.parent))

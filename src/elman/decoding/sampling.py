@@ -56,12 +56,19 @@ class Sampler:
         Raises:
             NonFiniteError: the logits are NaN, infinite, or forbid every symbol.
         """
-        probabilities_BV = self.distribution(logits_BV)
         if self.temperature == 0:
-            return probabilities_BV.argmax(dim=-1)
-        # Inverting the cumulative probabilities takes one random number a row, and the memory of one row.
-        cumulative_BV = probabilities_BV.cumsum(dim=-1)
+            return self.distribution(logits_BV).argmax(dim=-1)
         uniform_B1 = torch.rand(len(logits_BV), 1, dtype=torch.float64, device=logits_BV.device, generator=generator)
+        return self.at(logits_BV, uniform_B1)
+
+    def at(self, logits_BV: Tensor, uniform_B1: Tensor) -> Tensor:
+        """Return the token ids, (B,), at shares of the cumulative probability, such as random numbers from 0 to 1.
+
+        Raises:
+            NonFiniteError: as a draw.
+        """
+        # Inverting the cumulative probabilities takes one random number a row, and the memory of one row.
+        cumulative_BV = self.distribution(logits_BV).cumsum(dim=-1)
         # The random number is at most 1 - 2^-53, so that it never rounds up to the total. A symbol of probability 0
         # adds nothing to the sum and is never drawn.
         return torch.searchsorted(cumulative_BV, uniform_B1 * cumulative_BV[:, -1:], right=True).squeeze(-1)

@@ -22,6 +22,9 @@ from elman.storage.run_creation import created_folder
 
 TARGETS: dict[str, str] = {
     "onnx": "elman.exporters.onnx.target",
+    "c": "elman.exporters.c.target",
+    "rtneural": "elman.exporters.rtneural.target",
+    "web": "elman.exporters.web.target",
 }
 """The one list of targets: a name, and the module with its `TARGET`."""
 

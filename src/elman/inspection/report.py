@@ -39,15 +39,20 @@ class Report(Diagnosis):
         """Return the report as JSON; the schema is in `docs/guide/diagnose.md`."""
         return json.dumps(self.as_dict(), indent=indent, allow_nan=False)
 
-    def to_html(self, title: str = "Gradient diagnosis") -> str:
+    def to_html(self, title: str = "Gradient diagnosis", *, explorer: str | None = None) -> str:
         """Return one self-contained page, without scripts.
+
+        Args:
+            title: of the page.
+            explorer: the address of the learner's page of the same run (`elman.explore`), which each layer's verdict
+                then links into; None: no links.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
         from elman.inspection.rendering.html import page
 
-        return page(self, title)
+        return page(self, title, explorer)
 
     def print(self, console: Console | None = None) -> None:
         """Print the report to a rich console; by default to standard output."""

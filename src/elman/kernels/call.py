@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -89,6 +89,11 @@ def tensors(state: State, weights: Weights) -> list[Tensor]:
 
 def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None:
     """Return the mode that is active and that the kernel does not support, or None."""
+    return refusal_of_mode_for((x_TBI, *tensors(state, weights)))
+
+
+def refusal_of_mode_for(every: Sequence[Tensor]) -> str | None:
+    """Do what `refusal_of_mode` does, for the tensors of any call."""
     is_compiling = torch.compiler.is_compiling()
     # An export does one or the other; asking whether it is one takes a tenth of a short call.
     if (is_compiling or torch._C._get_tracing_state() is not None) and is_onnx_export():
@@ -100,14 +105,18 @@ def refusal_of_mode(x_TBI: Tensor, state: State, weights: Weights) -> str | None
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a function transform (torch.func: vmap, grad, jvp) is active"
     in_forward_mode = torch.autograd.forward_ad._current_level >= 0
-    if in_forward_mode and any(_has_tangent(t) for t in (x_TBI, *tensors(state, weights))):
+    if in_forward_mode and any(_has_tangent(t) for t in every):
         return "forward-mode differentiation is asked for"
-    return refusal_of_negatives(x_TBI, state, weights)
+    return _refusal_of_negatives(every)
 
 
 def refusal_of_negatives(x: Tensor, state: State, weights: Weights) -> str | None:
     """Return that a tensor's memory has the other sign, which engines do not know, or None."""
-    for tensor in (x, *state, *weights[:4], *(weights.initial or ())):  # a loop: quicker than any() of so few
+    return _refusal_of_negatives((x, *state, *weights[:4], *(weights.initial or ())))
+
+
+def _refusal_of_negatives(every: Sequence[Tensor | None]) -> str | None:
+    for tensor in every:
         if tensor is not None and tensor.is_neg():
             return "a tensor is a negative view (torch.Tensor.is_neg), whose memory has the other sign"
     return None

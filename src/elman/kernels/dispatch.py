@@ -185,6 +185,17 @@ def check_strict(choose: Callable[..., Choice], *arguments: Any) -> None:
             )
 
 
+def check_strict_output(s_NH: Tensor, why: str) -> None:
+    """Raise under `strict` if the output layer's loss is left to torch on the CPU, for which there is a kernel."""
+    if _strict and s_NH.device.type == "cpu":
+        raise SlowPathError(
+            "strict: torch's own operators would run the output layer",
+            should="the kernel 'cpu'",
+            found=why,
+            hint="change what the reason names, or leave elman.strict()",
+        )
+
+
 def _check(choice: Choice, x_TBI: Tensor, state: State, weights: Weights) -> None:
     _check_strict(choice, x_TBI)
     if KERNELS.get(choice.name, eager) is eager:

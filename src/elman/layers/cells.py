@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar, Self
 
 import torch
@@ -26,7 +25,7 @@ from elman.kernels.dispatch import (
 from elman.kernels.weights import Weights
 from elman.layers import gru, lstm, rnn
 from elman.layers.cell import Cell, State
-from elman.layers.drop_in import DropInType
+from elman.layers.drop_in import DropInType, states, warn_of_scripting
 from elman.layers.recurrent import HALF
 
 _is_autocast_enabled = torch.is_autocast_enabled
@@ -75,7 +74,7 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
         if _is_compiling():
             return self.torch_class.forward(self, input, hx)
         if type(input) is not Tensor or _tracing_state() is not None:
-            proxy = next((t for t in (input, *_tensors(hx)) if isinstance(t, Proxy)), None)
+            proxy = next((t for t in (input, *states(hx)) if isinstance(t, Proxy)), None)
             return self._forward_torch(input, hx) if proxy is None else self._leaf(proxy, input, hx)
         if ((input.dtype in HALF or _is_autocast_enabled("cpu")) and not is_strict()) or self._is_torchs(input):
             return self._forward_direct(input, hx)
@@ -215,11 +214,7 @@ class DropInCell(nn.RNNCellBase, metaclass=DropInType):
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Return torch's cell with the same parameters, which is what `torch.jit.script` compiles."""
-        warnings.warn(
-            "torch.jit.script puts torch.nn's cell in the place of elman's, in the model it is given too; "
-            "elman.accelerate(model) afterwards makes it elman's again",
-            stacklevel=2,
-        )
+        warn_of_scripting("cell")
         cell = self.torch_class.__new__(self.torch_class)
         cell.__dict__.update({name: value for name, value in vars(self).items() if name != "_stepper"})
         return cell
@@ -295,7 +290,3 @@ _LSTM_STEP = lstm.LSTMEquations()
 
 CELLS: dict[type[nn.RNNCellBase], type[DropInCell]] = {cell.torch_class: cell for cell in (RNNCell, GRUCell, LSTMCell)}
 """Elman's cells by torch's."""
-
-
-def _tensors(hx: Any) -> tuple[Any, ...]:
-    return tuple(hx) if isinstance(hx, tuple | list) else (hx,)

@@ -6,7 +6,7 @@ here, and anything else is left to the usual way, torch's errors included.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import _VF, Tensor
@@ -14,9 +14,6 @@ from torch.autograd import forward_ad
 
 from elman.kernels.dispatch import is_strict
 from elman.layers.recurrent import HALF
-
-if TYPE_CHECKING:
-    from elman.layers.drop_in import DropIn
 
 _has_torch_function = torch._C._has_torch_function
 _is_autocast_enabled = torch.is_autocast_enabled
@@ -35,10 +32,11 @@ OPERATORS: dict[str, Any] = {
 """Torch's operators, by its names of the cells."""
 
 
-def run(layer: DropIn, x: Tensor, hx: Any) -> tuple[Tensor, Any] | None:
+def run(layer: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any] | None:
     """Return what torch's `forward` gives for a batch of sequences in memory, or None if it is not to run, or not so.
 
-    No class but torch's may stand behind the layer: another may have methods of its own that torch's `forward` calls.
+    The layer is a `DropIn`. No class but torch's may stand behind it: another may have methods of its own that torch's
+    `forward` calls.
     """
     if _is_compiling() or not x.is_cpu or not (x.dtype in HALF or _is_autocast_enabled("cpu")):
         return None

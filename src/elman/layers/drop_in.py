@@ -125,11 +125,7 @@ class DropIn(Recurrent, metaclass=DropInType):
                 found=refusal,
                 hint="torch.export",
             )
-        warnings.warn(
-            "torch.jit.script puts torch.nn's layer in the place of elman's, in the model it is given too; "
-            "elman.accelerate(model) afterwards makes it elman's again",
-            stacklevel=2,
-        )
+        warn_of_scripting("layer")
         original = stands_for(type(self))
         base: Any = self.torch_class if issubclass(original, Recurrent) else original
         layer: nn.RNNBase = base.__new__(base)
@@ -170,7 +166,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         return None
 
     def _forward_torch(self, input: Any, hx: Any, lengths: Tensor | Sequence[int] | None = None) -> tuple[Any, Any]:
-        check_memory((input, *_states(hx), *self._flat_weights))
+        check_memory((input, *states(hx), *self._flat_weights))
         forward: Any = self.torch_class.forward
         if lengths is not None:
             return self._forward_padded(input, hx, torch.as_tensor(lengths, device="cpu"))
@@ -195,7 +191,7 @@ class DropIn(Recurrent, metaclass=DropInType):
         if isinstance(input, Proxy) and type(self).forward is Recurrent.forward:
             return _leaf(self, input, hx, lengths, resets)
         x = input.data if isinstance(input, PackedSequence) else input
-        is_seen = any(map(_is_overridden, (x, *_states(hx), *self._flat_weights)))
+        is_seen = any(map(_is_overridden, (x, *states(hx), *self._flat_weights)))
         if not is_seen and not _is_recorded():
             return self._forward_half(x, input, hx, lengths, resets)
         if is_dynamo_onnx_export() or self.torch_refusal(None, lengths, resets) is not None:
@@ -218,7 +214,7 @@ class DropIn(Recurrent, metaclass=DropInType):
                 T, B = (input.shape[1], input.shape[0]) if self.batch_first else (input.shape[0], input.shape[1])
                 lengths = check_lengths(lengths, T, B)
             why = self.torch_refusal(None if x is not input else x, lengths, resets)
-            tensors = (t for t in (x, *_states(hx), *self._flat_weights) if t is not None)
+            tensors = (t for t in (x, *states(hx), *self._flat_weights) if t is not None)
             if why is None and refusal_of_zeros(tensors) is None:
                 return self._forward_torch(input, hx, lengths)
         except Exception:
@@ -242,8 +238,18 @@ def _is_recorded() -> bool:
     return torch._C._get_tracing_state() is not None or is_onnx_export()
 
 
-def _states(hx: Any) -> tuple[Any, ...]:
+def states(hx: Any) -> tuple[Any, ...]:
+    """Return a state as a user gives it, whatever that is, as a tuple."""
     return tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+
+
+def warn_of_scripting(kind: str) -> None:
+    """Warn that `torch.jit.script` compiles torch's layer or cell instead of elman's."""
+    warnings.warn(
+        f"torch.jit.script puts torch.nn's {kind} in the place of elman's, in the model it is given too; "
+        "elman.accelerate(model) afterwards makes it elman's again",
+        stacklevel=3,
+    )
 
 
 def _is_overridden(value: Any) -> bool:

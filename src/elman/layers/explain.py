@@ -60,7 +60,7 @@ def explain(
             "explain is for elman's layers",
             should="elman.RNN, GRU, LSTM or Recurrent, or a cell",
             found=f"{type(layer).__module__}.{type(layer).__name__}",
-            hint=_hint(layer),
+            hint=_hint(layer) if isinstance(layer, nn.Module) else None,
         )
     own_lengths = lengths
     if isinstance(input, PackedSequence):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -17,7 +15,6 @@ from elman.errors import SettingError, ShapeError
 from elman.kernels.dispatch import (
     Stepper,
     TorchRefusal,
-    check_memory,
     forget,
     prepare_steps,
     step,
@@ -38,14 +35,12 @@ from elman.layers.arguments import (
     check_type,
 )
 from elman.layers.cell import Cell, State
-from elman.layers.initialise import initialise
+from elman.layers.stack import FIRST, RecurrentBase
 from elman.shapes import check_shape
 
 _tracing_state = torch._C._get_tracing_state
 
 _is_autocast_enabled = torch.is_autocast_enabled
-
-FIRST = "weight_ih_l0"
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -67,7 +62,7 @@ class Observer(Protocol):
         """Return the output and the state after the last step."""
 
 
-class Recurrent(nn.Module):
+class Recurrent(RecurrentBase):
     """Layers of any cell. `elman.RNN`, `elman.GRU` and `elman.LSTM` are this with a cell chosen.
 
     Args:
@@ -95,10 +90,7 @@ class Recurrent(nn.Module):
 
     cells: ClassVar[tuple[type[Cell], ...]] = ()
 
-    # Those of a layer that another class has built.
-    variational: bool = False
-    init: str = "torch"
-    learn_initial_state: bool = False
+    variational: bool = False  # of a layer that another class has built
     _observer: Observer | None = None
 
     def __init__(
@@ -123,78 +115,10 @@ class Recurrent(nn.Module):
         self.reset_parameters()
 
     @property
-    def num_directions(self) -> int:
-        """D: 2 when bidirectional, else 1."""
-        return 2 if self.bidirectional else 1
-
-    @property
-    def output_size(self) -> int:
-        """Features of the output at each step: D * (P or H)."""
-        return self.num_directions * self._state_sizes()[0]
-
-    @property
     def is_observed(self) -> bool:
         """Whether a call is more than its own `forward`: an `Observer` runs the layers, or hooks are registered."""
         hooks = (value for name, value in vars(self).items() if name.startswith(("_forward", "_backward")))
         return self._observer is not None or any(hooks)
-
-    def _state_sizes(self) -> tuple[int, ...]:
-        return (self.proj_size or self.hidden_size, *[self.hidden_size] * (len(self.cell.states) - 1))
-
-    def _first_weight(self) -> Tensor:
-        weight = self._parameters.get(FIRST)  # quicker than the attribute; a parametrised weight is not there
-        return self.weight_ih_l0 if weight is None else weight  # type: ignore[return-value]
-
-    def _create_parameters(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        rows, states = len(self.cell.gates) * self.hidden_size, self._state_sizes()
-        for layer in range(self.num_layers):
-            width = self.input_size if layer == 0 else self.output_size
-            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, states[0])}
-            if self.bias:
-                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-            if self.proj_size:
-                shapes["weight_hr"] = (self.proj_size, self.hidden_size)
-            if self.learn_initial_state:
-                shapes |= {f"initial_{name}": (size,) for name, size in zip(self.cell.states, states, strict=True)}
-            for direction in range(self.num_directions):
-                for name, shape in shapes.items():
-                    parameter = Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    self.register_parameter(name + _suffix(layer, direction), parameter)
-
-    def reset_parameters(self) -> None:
-        """Fill all parameters anew by `init`; with "torch" and one seed the numbers are torch.nn's."""
-        for weights in self._every_weights():
-            initialise(self.init, self.cell, weights, self.hidden_size)
-
-    def weights(self, layer: int = 0, direction: int = 0) -> Weights:
-        """Return the parameters of one layer in one direction (0 forward, 1 reverse)."""
-        suffix = _suffix(layer, direction)
-        parameters = self._parameters
-
-        def get(name: str) -> Any:
-            # The dictionary first: a module's attributes take a microsecond each. Parametrised weights are not in it.
-            weight = parameters.get(name + suffix)
-            return getattr(self, name + suffix) if weight is None else weight
-
-        return Weights(
-            get("weight_ih"),
-            get("weight_hh"),
-            get("bias_ih") if self.bias else None,
-            get("bias_hh") if self.bias else None,
-            get("weight_hr") if self.proj_size else None,
-            tuple(get(f"initial_{s}") for s in self.cell.states) if self.learn_initial_state else None,
-        )
-
-    def _every_weights(self) -> list[Weights]:
-        return [self.weights(k, d) for k in range(self.num_layers) for d in range(self.num_directions)]
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The parameters layer by layer, as torch.nn gives them."""
-        return [[t for t in weights[:5] if t is not None] for weights in self._every_weights()]
-
-    def flatten_parameters(self) -> None:
-        """Do nothing; it is here because programs written for torch.nn call it."""
 
     def forward(
         self,
@@ -371,15 +295,6 @@ class Recurrent(nn.Module):
             found = str(tuple(input.shape)) if isinstance(input, Tensor) else type(input).__name__
             raise ShapeError("the input of a step has a wrong shape", should="(B, I) or (I,)", found=found)
 
-    def initial_state(self, batch_size: int) -> State:
-        """Return the state before the first step: zeros or the learned one, (L*D, B, H) for each state."""
-        if not self.learn_initial_state:
-            first, count = self._first_weight(), self.num_layers * self.num_directions
-            return tuple([first.new_zeros(count, batch_size, size) for size in self._state_sizes()])
-        rows = [weights.initial or () for weights in self._every_weights()]
-        check_memory(chain.from_iterable(rows))
-        return tuple(torch.stack(each)[:, None].expand(-1, batch_size, -1) for each in zip(*rows, strict=True))
-
     def _unroll(
         self, x_TBI: Tensor, state: State, lengths_B: Tensor | None, resets_TB: Tensor | None,
         lowest: Sequence[Weights] | None = None, torch_refusal: TorchRefusal | None = None,
@@ -496,22 +411,3 @@ class Recurrent(nn.Module):
 
     def _pack_state(self, state: State) -> Hidden:
         return state[0] if len(state) == 1 else state
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments that are not at their defaults, so that the repr can be pasted back."""
-        parts: list[str] = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value: Any = getattr(self, name, None)
-            if name == "dtype":
-                weight = self.weight_ih_l0
-                assert isinstance(weight, Tensor)
-                value = None if weight.dtype == torch.get_default_dtype() else weight.dtype
-            if parameter.default is inspect.Parameter.empty:
-                parts.append(repr(value))
-            elif name != "device" and value != parameter.default and (value or parameter.default):
-                parts.append(f"{name}={value!r}")
-        return ", ".join(parts)
-
-
-def _suffix(layer: int, direction: int) -> str:
-    return f"_l{layer}_reverse" if direction else f"_l{layer}"

@@ -171,9 +171,8 @@ class Captioner(nn.Module):
         input_TN, label_TN = teacher_forcing(target_TN, self.boundary)
         r_TNE, _, _ = self.decode(input_TN, self.initial_state(memory_BSM, image_N))
         counted_TN = label_TN >= 0
-        logits_XV, label_X = self.output.logits(r_TNE[counted_TN]), label_TN[counted_TN]
-        nats = functional.cross_entropy(logits_XV, label_X, reduction="sum", label_smoothing=label_smoothing)
-        return nats, len(label_X)
+        s_XE, label_X = r_TNE[counted_TN], label_TN[counted_TN]
+        return self.output.nats(s_XE, label_X, label_smoothing=label_smoothing), len(label_X)
 
     def bag_of_words_nats(self, memory_BSM: Tensor, symbol_X: Tensor, image_X: Tensor) -> Tensor:
         """Return the auxiliary bag-of-words loss: the binary cross-entropy per symbol of the captions, a scalar.

@@ -112,9 +112,12 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def step(self, input_B: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return the logits of the next symbol, (B, V), and the state after one more symbol of each row."""
+        """Return the logits of the next symbol, (B, V), and the state after one more symbol of each row.
+
+        The bits of a row do not depend on the others.
+        """
         s_BH, state = self.recurrent.step(embed(self.embedding, input_B, self.embedding.num_embeddings), state)
-        return self.output.logits(s_BH), state
+        return self.output.logits_by_row(s_BH), state
 
 
 def _has_hooks(module: nn.Module) -> bool:

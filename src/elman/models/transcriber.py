@@ -22,7 +22,7 @@ from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.dropout import SequenceDropout
 from elman.modules.normalisation import GainControl
 from elman.modules.pooling import steps_exist
-from elman.modules.recurrent_stack import build_layers
+from elman.modules.recurrent_stack import build_layers, select_rows
 
 BLANK = 0
 """Index of the blank; symbol n of the vocabulary has index n + 1."""
@@ -192,6 +192,56 @@ class Transcriber(nn.Module):
             return none_TBV, TranscriberState(front, recurrent, level)
         s_TBF, recurrent = self.recurrent(functional.relu(z_TBC), recurrent)
         return self.output(s_TBF), TranscriberState(front, recurrent, level)
+
+    @torch.no_grad()
+    def forward_chunks(
+        self, chunks: Sequence[Tensor], states: Sequence[TranscriberState]
+    ) -> list[tuple[Tensor, TranscriberState]]:
+        """Return for each of several streams what `forward_chunk` returns, (T', V + 1) and the state, to the bit.
+
+        Layers that are products of matrices, whose rounding depends on their number of rows, run stream by stream;
+        the recurrent ones, whose bits do not depend on other sequences, run together.
+
+        Args:
+            chunks: the next steps of each stream, (T, I).
+            states: of each stream.
+        """
+        fronts, logits = [], [self.output.weight.new_zeros(0, self.output.out_features)] * len(chunks)
+        after = []
+        scaled = self._scaled_chunks(chunks, [state.level for state in states])
+        for (x_T1I, level), (front, recurrent, _) in zip(scaled, states, strict=True):
+            z_T1C, front = self.front(x_T1I, front)
+            fronts.append(functional.relu(z_T1C))
+            after.append(TranscriberState(front, recurrent, level))
+        for length in sorted({len(z) for z in fronts} - {0}):
+            rows = [n for n, z in enumerate(fronts) if len(z) == length]
+            begin = [after[n].recurrent for n in rows]
+            initial = self.recurrent.initial_state(1)
+            parts = [initial if s is None else (s,) if isinstance(s, Tensor) else s for s in begin]
+            state = tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
+            s_TBF, state = self.recurrent(
+                torch.cat([fronts[n] for n in rows], 1), state if len(state) > 1 else state[0]
+            )
+            for place, n in enumerate(rows):
+                logits[n] = self.output(s_TBF[:, place].contiguous())
+                after[n] = after[n]._replace(recurrent=select_rows(state, torch.tensor([place])))
+        return list(zip(logits, after, strict=True))
+
+    def _scaled_chunks(
+        self, chunks: Sequence[Tensor], levels: Sequence[Tensor | None]
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return `_scaled` of each chunk, (T, 1, I), those of one length and kind together."""
+        scaled: list[Any] = [None] * len(chunks)
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for n, (chunk, level) in enumerate(zip(chunks, levels, strict=True)):
+            groups.setdefault((len(chunk), level is None), []).append(n)
+        for (_, begins), rows in groups.items():
+            level_B = None if begins else torch.cat([level for n in rows if (level := levels[n]) is not None])
+            x_TBI, level_B = self._scaled(torch.stack([chunks[n] for n in rows], 1), level_B)
+            for place, n in enumerate(rows):
+                level_1 = None if level_B is None else level_B[place : place + 1]
+                scaled[n] = x_TBI[:, place : place + 1], level_1
+        return scaled
 
     def check_streaming(self) -> None:
         """Check that the model can transcribe a stream.

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from elman.errors import SettingError
 from elman.modules.attention import attend, build_attention
@@ -193,9 +192,8 @@ class Translator(nn.Module):
             input_TB = torch.where(sampled_TB, self._predictions(input_TB, state), input_TB)
         r_TBE, _, _ = self.decode(input_TB, state)
         counted_TB = label_TB >= 0
-        logits_NV, label_N = self.output.logits(r_TBE[counted_TB]), label_TB[counted_TB]
-        nats = functional.cross_entropy(logits_NV, label_N, reduction="sum", label_smoothing=label_smoothing)
-        return nats, len(label_N)
+        s_NE, label_N = r_TBE[counted_TB], label_TB[counted_TB]
+        return self.output.nats(s_NE, label_N, label_smoothing=label_smoothing), len(label_N)
 
     @torch.no_grad()
     def _predictions(self, input_TB: Tensor, state: DecoderState) -> Tensor:

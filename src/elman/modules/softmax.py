@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from elman.errors import SettingError
+from elman.kernels.output_layer import linear_cross_entropy
 
 IGNORE_INDEX = -100
 """The target that has no loss, as in torch."""
 
-MAX_LOGITS = 1 << 24
-"""Logits in memory at a time without gradients: 64 MB in float32, and several times that in the softmax."""
+
+def linear_by_row(x_NI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
+    """Return W x + b of each row, (N, O), with the bits of `torch.nn.functional.linear` for that row alone."""
+    if len(x_NI) == 1:
+        return functional.linear(x_NI, weight_OI, bias_O)
+    if _batches_keep_bits(weight_OI.shape, weight_OI.dtype):
+        N, (O, I) = len(x_NI), weight_OI.shape
+        return torch.baddbmm(bias_O.expand(N, 1, O), x_NI[:, None], weight_OI.t().expand(N, I, O))[:, 0]
+    return torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in torch.split(x_NI, 1)])
+
+
+@cache
+def _batches_keep_bits(shape: tuple[int, int], dtype: torch.dtype) -> bool:
+    """Return whether a batch of products has the bits of single ones here: that is up to torch's BLAS."""
+    generator = torch.Generator().manual_seed(0)
+    weight_OI, bias_O, x_NI = (
+        torch.randn(size, generator=generator, dtype=dtype) for size in (shape, shape[:1], (9, shape[1]))
+    )
+    N, (O, I) = len(x_NI), shape
+    batched = torch.baddbmm(bias_O.expand(N, 1, O), x_NI[:, None], weight_OI.t().expand(N, I, O))[:, 0]
+    return torch.equal(
+        batched, torch.cat([functional.linear(x_1I, weight_OI, bias_O) for x_1I in torch.split(x_NI, 1)])
+    )
 
 
 class FullSoftmax(nn.Module):
@@ -37,19 +60,28 @@ class FullSoftmax(nn.Module):
 
     def logits(self, s_NH: Tensor) -> Tensor:
         """Return the logits of all symbols, (N, V)."""
-        return functional.linear(s_NH, self._tied[0].weight if self._tied else self.weight, self.bias)
+        return functional.linear(s_NH, self._weight(), self.bias)
 
-    def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
-        """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""
+    def logits_by_row(self, s_NH: Tensor) -> Tensor:
+        """Return `logits`, whose bits in a row do not depend on the other rows.
 
-        def chunk_nats(s_NH: Tensor, target_N: Tensor) -> Tensor:
-            return functional.cross_entropy(self.logits(s_NH), target_N, ignore_index=IGNORE_INDEX, reduction="sum")
+        A product of matrices rounds by its number of rows; a batch of products of one row each has the bits of `logits`
+        for a single row.
+        """
+        return linear_by_row(s_NH, self._weight(), self.bias)
 
-        if torch.is_grad_enabled():  # the backward pass keeps all logits in any case
-            return chunk_nats(s_NH, target_N)
-        rows = max(1, MAX_LOGITS // self.bias.numel())
-        chunks = zip(torch.split(s_NH, rows), torch.split(target_N, rows), strict=True)
-        return torch.stack([chunk_nats(s, target) for s, target in chunks]).sum()
+    def nats(self, s_NH: Tensor, target_N: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Return the cross-entropy of the targets, summed over those that are not IGNORE_INDEX.
+
+        It is -log p where there is no label smoothing, which distributes a probability over all symbols.
+        """
+        return linear_cross_entropy(
+            s_NH, self._weight(), self.bias, target_N,
+            ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing,
+        )  # fmt: skip
+
+    def _weight(self) -> Tensor:
+        return self._tied[0].weight if self._tied else self.weight
 
 
 class AdaptiveSoftmax(nn.Module):
@@ -84,6 +116,10 @@ class AdaptiveSoftmax(nn.Module):
         """Return log p of all symbols, (N, V): logits whose softmax is p."""
         log_p_NV: Tensor = self.softmax.log_prob(s_NH)
         return log_p_NV
+
+    def logits_by_row(self, s_NH: Tensor) -> Tensor:
+        """Return `logits`, whose bits in a row do not depend on the other rows."""
+        return torch.cat([self.logits(s_1H) for s_1H in torch.split(s_NH, 1)])
 
     def nats(self, s_NH: Tensor, target_N: Tensor) -> Tensor:
         """Return -log p of the targets, summed over those that are not IGNORE_INDEX."""

@@ -52,6 +52,11 @@ class Predictor(ABC):
         """
         return RunDirectory(self.run, {}).best_metrics()
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether an input may be a text itself, which is then not the name of a file."""
+        return False
+
     def is_endless(self, inputs: Sequence[str | Path]) -> bool:
         """Return whether the answers to inputs may never end, so that each is to be shown as it comes."""
         return False

@@ -63,6 +63,11 @@ class ClassificationPredictor(Predictor):
         self.form, self.encoder, self.temperature = form, encoder, temperature
         self.reader_options = replace(reader_options, labelled=False)
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether an input may be a text itself."""
+        return self.encoder is not None
+
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Yield the answer to each input, as it is made.
 

@@ -93,7 +93,7 @@ class ForecastPredictor(Predictor):
                 panel = self.own_series()
             windows = self.spec.beyond(panel, horizon if self.recursive else trained, str(name), needed=horizon)
             for number, series in enumerate(panel.series):
-                yield self._answer(windows, number, str(name), series, horizon)
+                yield self.answer(windows, number, str(name), series, horizon)
 
     def forecast(self, batch: WindowBatch, numbers: NDArray[np.int64]) -> Forecast:
         """Return the point forecast and the quantiles of windows, in units of the training part's deviation.
@@ -114,7 +114,7 @@ class ForecastPredictor(Predictor):
         output_FBP = model_output(self.model, WindowBatch(*(part.to(device) for part in batch)))
         return head.point(output_FBP).cpu().numpy(), head.quantiles(output_FBP).cpu().numpy()
 
-    def _answer(self, windows: Windows, number: int, source: str, series: str, horizon: int) -> Answer:
+    def answer(self, windows: Windows, number: int, source: str, series: str, horizon: int) -> Answer:
         """Return the forecast of one series in its own units."""
         group, column = divmod(number, len(self.spec.columns))
         _, quantiles_FBQ = self._forecast(windows.batch(np.array([number])))

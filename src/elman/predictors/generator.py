@@ -94,7 +94,7 @@ class LanguageModelPredictor(Predictor):
         return [f"note: {count} symbols of the prompt are not in the vocabulary: {names}"]
 
     def line_begin(self) -> list[int]:
-        """Return the token ids that stand for an empty prompt: a line begins."""
+        """Return the token ids with which a text begins that has no prompt."""
         first = [int(number) for number in self.vocabulary.encode("\n")]
         return first if first and first[0] < len(self.vocabulary) else [0]
 

@@ -71,6 +71,11 @@ class RecommendPredictor(Predictor):
                     line=f"{session}: {answer.line}", fields={"session": str(session), **answer.fields}
                 )
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether an input may be a text itself."""
+        return True
+
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Recommend the next items of a session, each time when they are asked for.
 
@@ -102,7 +107,7 @@ class RecommendPredictor(Predictor):
             if any(map(is_stdin, inputs)):
                 yield from self._stream(session, chosen.top_k, exclude_seen, one_session=state is not None)
             else:
-                yield _answer(session, None, unknown, chosen.top_k, exclude_seen)
+                yield session_answer(session, None, unknown, chosen.top_k, exclude_seen)
         finally:
             if state is not None:
                 session.save(state)
@@ -121,12 +126,15 @@ class RecommendPredictor(Predictor):
                     )
                 current = named.get(event.session) or named.setdefault(event.session, self.session())
             unknown = [item for item in event.items if not current.push(item)]
-            yield _answer(current, event.session, unknown, top_k, exclude_seen)
+            yield session_answer(current, event.session, unknown, top_k, exclude_seen)
             if event.end and event.session is not None:
                 del named[event.session]
 
 
-def _answer(session: Session, name: str | None, unknown: list[str], top_k: int, exclude_seen: bool) -> Answer:
+def session_answer(
+    session: Session, name: str | None, unknown: list[str], top_k: int, exclude_seen: bool
+) -> Answer:  # fmt: skip
+    """Return the answer to a session: its next items."""
     items = session.next(top_k, exclude_seen=exclude_seen)
     fields: dict[str, Any] = {} if name is None else {"session": name}
     fields |= {"items": [item for item, _ in items], "scores": [score for _, score in items], "events": session.events}

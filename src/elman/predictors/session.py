@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.data.sessions.items import ItemCatalogue
@@ -44,6 +45,10 @@ class Session:
         self._promise = frozen_weights()
         self._state: Any = None
         self._seen_V = np.zeros(len(items), np.bool_)
+
+    def resume(self, state: Any, seen_V: NDArray[np.bool_], events: int, unknown: int) -> None:
+        """Continue from a state: that of the layers, the items that occurred, and the counts of both kinds of items."""
+        self._state, self._seen_V, self.events, self.unknown = state, seen_V, events, unknown
 
     def push(self, item: str) -> bool:
         """Add an event, and return whether its item is known."""

@@ -64,6 +64,11 @@ class SimilarityPredictor(Predictor):
         super().__init__(model, run)
         self.collator, self.scale, self.encoding, self.read_table = collator, scale, encoding, read_table
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether an input may be a text itself."""
+        return True
+
     def answers(self, inputs: Sequence[str | Path] = (), **options: Any) -> Iterator[Answer]:
         """Score pairs, or write the vectors of texts, or find the nearest lines of a file.
 

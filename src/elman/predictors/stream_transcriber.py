@@ -87,7 +87,7 @@ class StreamTranscriber:
             delays += [now - word.end for word in ready]
             longest = max([longest, *(now - word.end for word in ready)])
             yield from map(_word_answer, ready)
-        ready = self._words(pending)
+        ready = self.words(pending)
         delays += [duration - word.end for word in ready]
         longest = max([longest, *(duration - word.end for word in ready)])
         yield from map(_word_answer, ready)
@@ -101,12 +101,13 @@ class StreamTranscriber:
             )
             yield Answer(line, {"delay": median(delays), "longest_delay": longest, "computing": computing})
 
-    def _words(self, pending: list[Emission]) -> list[Word]:
+    def words(self, pending: list[Emission]) -> list[Word]:
+        """Return the words of symbols, the last of which may not be final."""
         return words_of(self.vocabulary, pending, self.seconds)
 
     def final(self, pending: list[Emission]) -> tuple[list[Word], list[Emission]]:
         """Return the words that cannot change any more, and the symbols behind them."""
-        words = self._words(pending)
+        words = self.words(pending)
         closed = self.vocabulary.kind == "words" or (
             bool(pending) and symbols_of(self.vocabulary, [pending[-1].token_id - 1])[-1][-1:].isspace()
         )

@@ -56,6 +56,11 @@ class TranslationPredictor(Predictor):
         super().__init__(model, run)
         self.vocabularies, self.limits, self.lowercase = vocabularies, limits or DecodingLimits(), lowercase
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether an input may be a text itself."""
+        return True
+
     def answers(self, inputs: Sequence[str | Path], **options: Any) -> Iterator[Answer]:
         """Translate lines, and yield each translation as it is made; each line has exactly one answer.
 

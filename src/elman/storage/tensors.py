@@ -56,8 +56,34 @@ def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 def write(path: Path, tensors: dict[str, Tensor], facts: Any) -> None:
     """Write tensors, and `facts` as JSON in the header, into one file, atomically."""
+    write_bytes(path, to_bytes(tensors, facts))
+
+
+def to_bytes(tensors: dict[str, Tensor], facts: Any) -> bytes:
+    """Return tensors, and `facts` as JSON in the header, as the content of a safetensors file."""
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(own, {_KEY: json.dumps(facts, allow_nan=False)}))
+    return safetensors.torch.save(own, {_KEY: json.dumps(facts, allow_nan=False)})
+
+
+def from_bytes(content: bytes, name: str) -> tuple[dict[str, Tensor], Any]:
+    """Return the tensors and the facts that `to_bytes` wrote; messages call the content `name`.
+
+    Raises:
+        RunError: it is truncated, or not what `to_bytes` wrote.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__")
+    except (SafetensorError, ValueError, KeyError, RecursionError, MemoryError) as error:
+        pickled = content[:4].startswith(_PICKLES)
+        raise BrokenRun(
+            f"{name} is not in the safetensors format" if pickled else f"{name} is broken",
+            should="a complete safetensors file that elman wrote",
+            found="a pickle, which is never opened because it could run code" if pickled else first_line(error),
+            hint="the bytes of a snapshot as they were received",
+        ) from error
+    return tensors, _facts(Path(name), metadata)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], Any]:

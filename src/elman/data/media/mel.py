@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ def hertz(mel: Any) -> Any:
     return 700.0 * (10.0 ** (np.asarray(mel) / 2595.0) - 1.0)
 
 
+@lru_cache(8)  # a stream asks for the same ones at every block
 def mel_filters(rate: int, bins: int, bands: int, low: float, high: float) -> NDArray[np.float32]:
     """Mel filters: the weight of each frequency in each band, (bins // 2 + 1, bands).
 

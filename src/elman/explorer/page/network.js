@@ -147,17 +147,20 @@ export function jacobian(network, step) {
 
 export const stateNorm = (state) => Math.hypot(...state.map(norm));
 
-// By lag: the mean over t of |dE_t/ds_{t-lag}|, and the norm of all contributions to dE/dW of this lag together.
+// By lag: the median over t of |dE_t/ds_{t-lag}| / |dE_t/ds_t|, which is what `elman diagnose` takes, and the norm of
+// all contributions to dE/dW of this lag together.
 export function byLag(network, tape, pairs) {
   const T = tape.steps.length, GH = network.parameters.W.length / network.sizes.H;
+  const norms = pairs.map((row, t) => stateNorm(row[t].state));
   const left = new Float64Array(T), added = new Float64Array(T);
   for (let lag = 0; lag < T; lag++) {
-    const sum = new Float64Array(GH * network.sizes.H);
+    const sum = new Float64Array(GH * network.sizes.H), ratios = [];
     for (let t = lag; t < T; t++) {
       const pair = pairs[t][t - lag];
-      left[lag] += stateNorm(pair.state) / (T - lag);
+      if (norms[t] > 0) ratios.push(stateNorm(pair.state) / norms[t]);
       addOuter(sum, pair.gh, tape.steps[t - lag].past[0]);
     }
+    left[lag] = ratios.sort((a, b) => a - b)[Math.round(0.5 * (ratios.length - 1))] ?? 0;
     added[lag] = norm(sum);
   }
   return { left, added };

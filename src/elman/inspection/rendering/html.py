@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import quote
 
 from elman.inspection.rendering import charts
 from elman.inspection.rendering.terminal import WARNINGS, quantities
@@ -23,7 +24,7 @@ p { max-width: 46rem; margin: .4rem 0; } small, .soft { color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 1rem 0; }
 .verdict { font-weight: 700; white-space: nowrap; } .healthy { color: var(--good); } .problem { color: var(--bad); }
 .warning { color: var(--warn); } .error { color: var(--second); } .share { color: var(--accent); } figure { margin: 0; }
-.scroll { overflow-x: auto; } .latest { direction: rtl; } .latest svg { direction: ltr; }
+a { color: var(--accent); } .scroll { overflow-x: auto; } .latest { direction: rtl; } .latest svg { direction: ltr; }
 svg { width: 100%; height: auto; display: block; }
 .charts { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); }
 .unrolled text { font: 13px system-ui, sans-serif; fill: currentColor; } .unrolled .index { font-size: 10px; }
@@ -64,9 +65,15 @@ LEGEND = (
 )
 
 
-def page(report: Diagnosis, title: str) -> str:
-    """Return the page as HTML."""
-    sections = "".join(_layer(layer, f"l{k}") for k, layer in enumerate(report.layers))
+CHAPTERS = {"idle": "loss", "truncated too short": "bptt", "narrow": "gates"}
+"""The chapters of the learner's page that explain a verdict; of all others the one about vanishing and exploding."""
+
+
+def page(report: Diagnosis, title: str, explorer: str | None = None) -> str:
+    """Return the page as HTML; `explorer` is the address of the learner's page, None for no links into it."""
+    sections = "".join(
+        _layer(layer, f"l{k}", _links(layer, report.memory, explorer)) for k, layer in enumerate(report.layers)
+    )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -89,7 +96,19 @@ def _summary(report: Diagnosis) -> str:
     )
 
 
-def _layer(layer: LayerReport, salt: str) -> str:
+def _links(layer: LayerReport, memory: int, explorer: str | None) -> str:
+    """Return the links to the place that the verdict speaks of: this layer, and the lag where the error is gone."""
+    if explorer is None:
+        return ""
+    lag = layer.measurements.flow.horizon or memory
+    place, chapter = f"#run/{quote(layer.name, safe='')}/{lag}", f"#{CHAPTERS.get(layer.verdict, 'vanishing')}"
+    return (
+        f'<p><a href="{escape(explorer)}{place}">See this layer run, and what is left {_count(lag, "step")} back</a>, '
+        f'or <a href="{escape(explorer)}{chapter}">read what the verdict means</a>.</p>'
+    )
+
+
+def _layer(layer: LayerReport, salt: str, links: str) -> str:
     findings = "".join(f"<p>{escape(finding.message)}.</p>" for finding in layer.findings)
     selected, third = [charts.gradient_by_lag, charts.contributions], ""
     if layer.measurements.truncation:
@@ -101,7 +120,7 @@ def _layer(layer: LayerReport, salt: str) -> str:
         for q in quantities(layer)
     )
     return (
-        f"<section><h2>{escape(layer.name)}: {_verdict(layer)}</h2>{findings}{_remedies(layer)}"
+        f"<section><h2>{escape(layer.name)}: {_verdict(layer)}</h2>{findings}{links}{_remedies(layer)}"
         f'<h3>Unrolled network</h3><div class="scroll latest" tabindex="0">{unrolled(layer)}</div>'
         f'<p><small>{_caption(layer)}</small></p><h3>Charts</h3><div class="charts">{figures}</div>'
         f"<p><small>{LEGEND}{third}</small></p><h3>Other numbers</h3><dl>{others}</dl></section>"

@@ -1,7 +1,7 @@
 """The CPU kernel in C++: RNN, GRU and LSTM of torch's equations, float32 and float64.
 
 In inference a row's numbers do not depend on the batch, the number of threads or where the sequence is cut, to the last
-bit: every sum is one chain of fused multiply-adds in one order (see microkernel.h). Training is free to differ between
+bit: every sum is added up in one order (see microkernel.h). Training is free to differ between
 numbers of threads in the gradients of the weights, which add up tokens.
 
 `ELMAN_CPU_ISA` set to avx512, avx2 or portable forces an instruction set; another value is an error at the first call.
@@ -47,10 +47,9 @@ REUSE_BELOW = 16
 
 def refusal(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **options: Unpack[Options]) -> str | None:
     """Return why this kernel cannot run the call, in plain words, or None."""
-    if passes.missing is not None:
-        return passes.missing
-    if passes.unknown_isa is not None:
-        raise _error_of_isa(passes.unknown_isa)
+    why = refusal_of_engine()
+    if why is not None:
+        return why
     if cell.kernel not in KINDS:
         return f"the cell {type(cell).__name__} is not one of those it was written for: {', '.join(KINDS)}"
     if weights.hr is not None:
@@ -67,13 +66,20 @@ def refusal(cell: Steps, x_TBI: Tensor, state: State, weights: Weights, **option
     return refusal_of_mode(x_TBI, state, weights)
 
 
-def _error_of_isa(name: str) -> SettingError:
-    return SettingError(
-        "ELMAN_CPU_ISA names no instruction set of this machine",
-        should=f"one of {', '.join(_engine.isas())}, or unset",
-        found=repr(name),
-        hint="unset ELMAN_CPU_ISA to use the fastest",
-    )
+def refusal_of_engine() -> str | None:
+    """Return why there is no engine, or None.
+
+    Raises:
+        SettingError: ELMAN_CPU_ISA names no instruction set of this machine.
+    """
+    if passes.unknown_isa is not None:
+        raise SettingError(
+            "ELMAN_CPU_ISA names no instruction set of this machine",
+            should=f"one of {', '.join(_engine.isas())}, or unset",
+            found=repr(passes.unknown_isa),
+            hint="unset ELMAN_CPU_ISA to use the fastest",
+        )
+    return passes.missing
 
 
 def _refusal_of_type(x_TBI: Tensor, others: list[Tensor]) -> str | None:

@@ -11,6 +11,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "fresh.h"
+#include "output_call.h"
 #include "stack.h"
 
 namespace elman {
@@ -164,6 +165,21 @@ void backward(int kind, int f, nb::tuple call, bool reverse, int threads, nb::ha
     }
 }
 
+template <class T>
+void run_output(const View (&tensors)[o_count], int64_t ignored, double smoothing, double z, int threads) {
+    WatchOfCall watch;
+    OutputRun<T> run(tensors, ignored, smoothing, z, threads, watch.get());
+    run_watched(run, watch);
+}
+
+void linear_cross_entropy(nb::tuple call, int64_t ignored, double smoothing, double z, int threads) {
+    const Described<o_count> tensors(call, "a tensor of the output layer");
+    if (number_of_input(tensors[o_s], "input") == Number::float32)
+        run_output<float>(tensors.views(), ignored, smoothing, z, threads);
+    else
+        run_output<double>(tensors.views(), ignored, smoothing, z, threads);
+}
+
 int64_t saved_width(int kind, int64_t H, bool single) {
     if (kind < 0 || kind >= kKinds) throw Wrong("kind", "a known cell", std::to_string(kind));
     product({8, H, 8}, "the state");
@@ -259,5 +275,9 @@ NB_MODULE(_engine, m) {
           nb::arg("c_out").none(), nb::arg("threads"));
     m.def("backward", &backward, nb::arg("kind"), nb::arg("f"), nb::arg("call"), nb::arg("reverse"), nb::arg("threads"),
           nb::arg("saved"), nb::arg("given"), nb::arg("made"));
+    m.def("linear_cross_entropy", &linear_cross_entropy, nb::arg("call"), nb::arg("ignored"), nb::arg("smoothing"),
+          nb::arg("z"), nb::arg("threads"),
+          "The output layer with its loss: s, weight, bias, target, class weight, scale of each row, and what is made: the loss of "
+          "each row, and the gradients of s, weight and bias. None for what is not given or not wanted.");
     m.def("activation", &activation, nb::arg("f"), nb::arg("x"), nb::arg("y"));
 }

@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "digest.h"
 #include "forward.h"
+#include "output_layer.h"
 
 #define ELMAN_CELL_HEADERS
 #include "kinds.def"
@@ -70,7 +71,7 @@ void activation(Activation f, const T* x, T* y, int64_t n) {
 template <class T>
 constexpr Engine<T> engine() {
     return {packed_size<T>, saved_width<T>, pack_all<T>, forward_bytes<T>, forward_all<T>, backward_bytes<T>, backward_all<T>,
-            activation<T>};
+            activation<T>, output_bytes<T>, output<T>};
 }
 
 }  // namespace ELMAN_ISA

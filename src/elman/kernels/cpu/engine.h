@@ -127,6 +127,35 @@ struct BackwardCall {
     Watch* watch = nullptr;
 };
 
+// A row of the output layer whose target counts.
+template <class T>
+struct OutputRow {
+    const T* s = nullptr;   // (H)
+    int64_t target = 0;     // in [0, V)
+    T scale = 0;            // of this row's loss in the gradients
+    T* loss = nullptr;
+    T* d_s = nullptr;       // (H); null: not wanted
+};
+
+// Logits weight s + bias, and the cross-entropy of their softmax for each row:
+//
+//     loss = -(1 - smoothing) w_target log p_target - smoothing / V * sum over v of w_v log p_v + z log(sum of e^logit)^2
+template <class T>
+struct OutputCall {
+    int64_t N = 0, H = 0, V = 0;
+    int threads = 1;
+    const OutputRow<T>* rows = nullptr;          // (N)
+    const T *weight = nullptr, *bias = nullptr;  // (V, H), and (V) or null
+    const T* class_weight = nullptr;             // (V) w; null: ones
+    double smoothing = 0, z = 0;
+    bool gradients = false;                      // whether any is wanted
+    T *d_weight = nullptr, *d_bias = nullptr;    // null: not wanted; written, not added to
+    void* work = nullptr;                        // output_work bytes
+    Watch* watch = nullptr;
+
+    bool wants_d_s() const { return gradients && N > 0 && rows[0].d_s; }
+};
+
 // One number type of one instruction set.
 template <class T>
 struct Engine {
@@ -138,6 +167,8 @@ struct Engine {
     int64_t (*backward_work)(const BackwardCall<T>&);  // bytes
     void (*backward)(const BackwardCall<T>&);
     void (*activation)(Activation, const T* x, T* y, int64_t n);
+    int64_t (*output_work)(const OutputCall<T>&);      // bytes
+    void (*output)(const OutputCall<T>&);
 };
 
 struct Engines {

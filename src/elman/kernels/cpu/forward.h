@@ -59,14 +59,6 @@ void pack(const Shape& shape, const Matrices<T>& m, T* packed, int threads) {
     }
 }
 
-// A region pays off from about this many multiply-adds for each thread.
-inline constexpr int64_t kWorkOfAThread = 200000;
-
-inline int threads_for(int64_t multiply_adds, int threads) {
-    const int64_t useful = multiply_adds / kWorkOfAThread;
-    return useful < 1 ? 1 : useful > threads ? threads : static_cast<int>(useful);
-}
-
 // Zeros where a row has no tokens.
 template <class T>
 void clear_padding(const Rows<T>& rows, const Sequence& seq, int64_t rank, int64_t width) {

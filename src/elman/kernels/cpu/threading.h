@@ -215,6 +215,14 @@ P* of_thread(P* first, int64_t distance, int64_t thread) {
     return reinterpret_cast<P*>(reinterpret_cast<uintptr_t>(first) + thread * distance);
 }
 
+// A region pays off from about this many multiply-adds for each thread.
+inline constexpr int64_t kWorkOfAThread = 200000;
+
+inline int threads_for(int64_t multiply_adds, int threads) {
+    const int64_t useful = multiply_adds / kWorkOfAThread;
+    return useful < 1 ? 1 : useful > threads ? threads : static_cast<int>(useful);
+}
+
 // Runs make(threads).run(0 .. threads - 1) at the same time, in the pool of whatever OpenMP torch has loaded. Where OpenMP
 // grants fewer threads (inside another parallel region, under a limit) the job is made again for one.
 template <class Make>

@@ -33,7 +33,8 @@ inline Memory allocate(int64_t bytes) {
     Memory memory(std::aligned_alloc(unit, whole));
     if (!memory) throw std::bad_alloc();
 #if defined(MADV_HUGEPAGE)
-    if (unit == kLargePage) madvise(memory.get(), whole, MADV_HUGEPAGE);
+    // Not the rest beyond them: of a large page that is hardly used the machine would give all.
+    if (unit == kLargePage) madvise(memory.get(), wanted / kLargePage * kLargePage, MADV_HUGEPAGE);
 #endif
     return memory;
 }
@@ -48,9 +49,9 @@ public:
         size_t bytes = 0;
     };
 
-    // At least `bytes`; what is there may be up to twice as large.
-    Block take(size_t bytes) {
-        bytes = (bytes + kLargePage - 1) / kLargePage * kLargePage;
+    // At least as many bytes as asked; what is there may be up to twice as large.
+    Block take(size_t asked) {
+        const size_t bytes = (asked + kLargePage - 1) / kLargePage * kLargePage;
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             auto best = free_.end();
@@ -63,7 +64,9 @@ public:
                 return found;
             }
         }
-        return {allocate(static_cast<int64_t>(bytes) - 64), bytes};
+        // A small one is a whole large page too, for whoever gets it next.
+        const size_t least = kLargePage - 64;
+        return {allocate(static_cast<int64_t>(asked < least ? least : asked)), bytes};
     }
     void give(Block block) {
         const std::lock_guard<std::mutex> lock(mutex_);

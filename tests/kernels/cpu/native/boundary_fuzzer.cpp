@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "calls.h"
+#include "output_call.h"
 
 using namespace elman;
 
@@ -147,16 +148,43 @@ void calls(Bytes& bytes) {
     });
 }
 
+template <class T>
+void output_layer(Bytes& bytes) {
+    Maker maker(bytes);
+    constexpr DlType kType{2, 8 * sizeof(T), 1}, kInteger{0, 64, 1};
+    const int64_t N = bytes.below(90), H = bytes.below(70), V = bytes.below(250);
+    View call[o_count] = {};
+    call[o_s] = maker.make({N, H}, kType);
+    call[o_weight] = maker.make({V, H}, kType);
+    if (bytes.below(3)) call[o_bias] = maker.make({V}, kType);
+    call[o_target] = maker.make({N}, kInteger);
+    if (bytes.below(3) == 0) call[o_class_weight] = maker.make({V}, kType);
+    call[o_loss] = maker.make({N}, kType);
+    if (bytes.below(3)) {
+        call[o_scale] = maker.make({N}, kType);
+        if (bytes.below(3)) call[o_d_s] = maker.make({N, H}, kType);
+        if (bytes.below(3)) call[o_d_weight] = maker.make({V, H}, kType);
+        if (bytes.below(3)) call[o_d_bias] = maker.make({V}, kType);
+    }
+    const double smoothing = bytes.rarely() ? NAN : bytes.below(3) * 0.1, z = bytes.rarely() ? INFINITY : bytes.below(2) * 0.1;
+    try {
+        OutputRun<T>(call, bytes.below(3) - 1, smoothing, z, 1, nullptr).run();
+    } catch (const OutOfBounds&) {
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     engines = &avx2_engines();
     Bytes bytes(data, size);
     try {
-        if (bytes.below(2))
-            calls<float>(bytes);
-        else
-            calls<double>(bytes);
+        switch (bytes.below(4)) {
+            case 0: calls<float>(bytes); break;
+            case 1: calls<double>(bytes); break;
+            case 2: output_layer<float>(bytes); break;
+            default: output_layer<double>(bytes);
+        }
     } catch (const Wrong&) {
     } catch (const std::bad_alloc&) {
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "calls.h"
+#include "output_call.h"
 
 using namespace elman;
 
@@ -97,6 +98,30 @@ void run(const Case& c, unsigned seed) {
     if (!watch.stopped.load()) std::abort();
 }
 
+// The output layer: chunks of rows, blocks of symbols, more threads than panels, and a call that is ended.
+void run_output(int64_t N, int64_t H, int64_t V, int threads, bool ended, unsigned seed) {
+    std::mt19937 rng(seed);
+    Tensors tensors;
+    std::vector<int64_t> targets(N);
+    for (int64_t& target : targets) target = rng() % V;
+    View call[o_count] = {};
+    call[o_s] = tensors.floats(rng, {N, H});
+    call[o_weight] = tensors.floats(rng, {V, H});
+    call[o_bias] = tensors.floats(rng, {V});
+    call[o_target] = tensors.make({N}, {0, 64, 1}, targets);
+    call[o_loss] = tensors.floats(rng, {N});
+    OutputRun<float>(call, 0, 0.0, 0.0, threads, nullptr).run();
+    call[o_scale] = tensors.floats(rng, {N});
+    call[o_d_s] = tensors.floats(rng, {N, H});
+    call[o_d_weight] = tensors.floats(rng, {V, H});
+    call[o_d_bias] = tensors.floats(rng, {V});
+    Watch watch;
+    watch.look = end_at_once;
+    watch.spent = 1'900'000;
+    OutputRun<float>(call, 0, 0.1, 0.1, threads, ended ? &watch : nullptr).run();
+    if (ended && !watch.stopped.load()) std::abort();
+}
+
 }  // namespace
 
 int main() {
@@ -114,6 +139,11 @@ int main() {
     for (const Case& c : cases) run(c, 1);
     std::printf("%zu cases\n", cases.size());
     std::fflush(stdout);
+    for (int threads : {2, 5}) {
+        run_output(330, 40, 300, threads, false, 1);
+        run_output(60, 90, 300, threads, false, 1);
+        run_output(330, 40, 300, threads, true, 1);
+    }
     // What two calls share, the pool of memory and OpenMP, does not depend on the cell.
     std::vector<Case> shared;
     for (const Case& c : cases)

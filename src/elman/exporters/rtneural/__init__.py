@@ -1,0 +1,1 @@
+"""RTNeural: a model as the JSON that plug-ins load."""

@@ -1,0 +1,121 @@
+"""The target `web`: a folder of static files, one page with the model and what runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from elman import __version__
+from elman.errors import ExportError
+from elman.exporters.parity import ParityReport
+from elman.exporters.target import Target
+from elman.exporters.web import classifier, forecaster, language_model, transcriber
+from elman.exporters.web.comparison import compare_folder
+from elman.exporters.web.model import WEIGHTS, WebModel
+from elman.predictors.base import Predictor
+from elman.predictors.classifier import ClassificationPredictor
+from elman.predictors.forecaster import ForecastPredictor
+from elman.predictors.generator import LanguageModelPredictor
+from elman.predictors.transcriber import TranscriptionPredictor
+from elman.settings import Settings, setting
+from elman.storage.files import write_bytes, write_json
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebOptions(Settings):
+    """What the target may be told."""
+
+    precision: str = setting("float32", "of the weights", choices=("float32",))
+    title: str = setting("", "the heading of the page; none: the name of the run")
+    picture: tuple[int, ...] = setting((), "height,width of the pictures that a classifier reads", low=1)
+    example: bool = setting(False, "a forecaster's page begins with the end of the run's series, for all to see")
+    javascript: str = setting(
+        "auto",
+        "what runs the page for the report; auto: Node.js or a browser",
+        choices=("auto", "node", "browser", "none"),
+    )
+
+
+class Page(NamedTuple):
+    """How the page of a run is described and compared.
+
+    Attributes:
+        describe: (predictor, options) -> the model as the page computes it.
+        module: with `cases` and `step_call`.
+    """
+
+    describe: Callable[[Any, WebOptions], WebModel]
+    module: Any
+
+
+PAGES: dict[type[Predictor], Page] = {
+    LanguageModelPredictor: Page(lambda run, options: language_model.describe(run), language_model),
+    ClassificationPredictor: Page(lambda run, options: classifier.describe(run, options.picture), classifier),
+    ForecastPredictor: Page(lambda run, options: forecaster.describe(run, options.example), forecaster),
+    TranscriptionPredictor: Page(lambda run, options: transcriber.describe(run), transcriber),
+}
+
+
+def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> ParityReport:
+    """Write the page of a run, and compare what it computes with the run.
+
+    Raises:
+        ExportError: the page cannot do what the run does.
+    """
+    page = PAGES.get(type(predictor))
+    if page is None:
+        raise ExportError(
+            "the target web has no page for this run",
+            should="a run of language-model, classify, forecast or transcribe",
+            found=type(predictor).__name__,
+            hint="another target, such as onnx",
+        )
+    web = page.describe(predictor, options)
+    content, places = web.weights()
+    write_bytes(folder / WEIGHTS, content)
+    manifest = {
+        "format": FORMAT,
+        "elman": __version__,
+        "title": options.title or predictor.run.name,
+        "run": _fingerprint(predictor.run),
+        "parameters": web.parameters,
+        "precision": options.precision,
+        **web.fields,
+        "weights": places,
+    }
+    write_json(folder / "manifest.json", manifest)
+    write_page(folder)
+    cases = page.module.cases(predictor)
+    return compare_folder(folder, cases, options.javascript, page.module.step_call(predictor))
+
+
+def write_page(folder: Path) -> None:
+    """Write the page and its modules, the cells of the learner's page among them."""
+    page = files("elman.exporters.web") / "page"
+    for name in ("index.html", "style.css"):
+        write_bytes(folder / name, (page / name).read_bytes())
+    for part in ("model", "view"):
+        (folder / "js" / part).mkdir(parents=True)
+        for source in _scripts(page / part):
+            write_bytes(folder / "js" / part / source.name, source.read_bytes())
+    cells = files("elman.explorer") / "page" / "cells.js"
+    write_bytes(folder / "js" / "model" / "cells.js", cells.read_bytes())
+
+
+def _scripts(folder: Traversable) -> list[Traversable]:
+    return sorted((each for each in folder.iterdir() if each.name.endswith(".js")), key=lambda each: each.name)
+
+
+def _fingerprint(run: Path) -> str:
+    path = run / "model.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+TARGET = Target("web", WebOptions, run=write_run)

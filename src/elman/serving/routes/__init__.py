@@ -1,0 +1,1 @@
+"""The protocols: sessions, completions, predictions, sound, operations."""

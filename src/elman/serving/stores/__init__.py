@@ -1,0 +1,1 @@
+"""Stores of sessions: SQLite, memory and Redis."""
