@@ -54,13 +54,22 @@ function assembled() {
 
 const PAGE = 1 << 16;
 
+// The module; null where there is no SIMD, or where the policy of the page forbids WebAssembly.
+function compiled() {
+  try {
+    return new WebAssembly.Module(assembled());
+  } catch {
+    return null;
+  }
+}
+
 // {buffer, multiply}: memory for so many bytes of matrices, and the product with one of them; null where there is no SIMD.
 export function createKernel(bytes, longest) {
-  const code = assembled();
-  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(code)) return null;
+  const module = compiled();
+  if (module === null) return null;
   const begin = Math.ceil(bytes / 16) * 16, end = begin + 8 * (longest + 4);
   const memory = new WebAssembly.Memory({ initial: Math.ceil(end / PAGE) });
-  const { multiply } = new WebAssembly.Instance(new WebAssembly.Module(code), { page: { memory } }).exports;
+  const { multiply } = new WebAssembly.Instance(module, { page: { memory } }).exports;
   const xAt = begin, outAt = begin + 4 * (longest + 4);
   const xs = new Float32Array(memory.buffer, xAt, longest), outs = new Float32Array(memory.buffer, outAt, longest);
   return {
