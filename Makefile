@@ -10,7 +10,7 @@ RL := build/rl
 SECONDS ?= 600
 SEED ?= 1
 
-.PHONY: help demo test test-rl check format docs bench quality fuzz trials sanitize tsan fuzz-engine wheel clean
+.PHONY: help demo test test-rl check format docs bench quality fuzz trials serve-bench serve-hosts sanitize tsan fuzz-engine wheel clean
 
 help:
 	@echo "make demo    install, train a small language model for under two minutes, let it write"
@@ -22,7 +22,9 @@ help:
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
 	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits;"
-	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps, in C on Arm too"
+	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps, in C on Arm too;"
+	@echo "             kill the server 50 times, mix 1,000 sessions, send 5,000 generated requests, open 100,000 sessions"
+	@echo "make serve-bench  measure elman serve under load; make serve-hosts kills one of two hosts (as root, in network namespaces)"
 	@echo "make sanitize  run the engine's tests under the address and undefined-behaviour sanitizers"
 	@echo "make tsan    run the engine on several threads under ThreadSanitizer (needs clang and libomp)"
 	@echo "make fuzz-engine  fuzz the engine's boundary for SECONDS=600 under the sanitizers (needs clang)"
@@ -127,6 +129,16 @@ trials: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py steps 100000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py reference 96
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/export_trials.py build/trials/exports $(if $(RTNEURAL),--rtneural $(RTNEURAL))
+	$(BIN)/python tests/serving/trials.py kills 50
+	$(BIN)/python tests/serving/trials.py sessions 1000
+	$(BIN)/python tests/serving/trials.py requests 5000
+	$(BIN)/python tests/serving/trials.py memory 100000
+
+serve-bench: $(VENV)/tools
+	$(BIN)/python benchmarks/serving/serving.py --json build/serving.json
+
+serve-hosts: $(VENV)/tools
+	$(BIN)/python tests/serving/trials.py hosts
 
 # The extension is built a second time, beside; the tests take it by ELMAN_TEST_ENGINE. The sanitizer keeps freed memory back
 # to see it used again, so the test that measures memory runs with little of that.

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ async def request(port: int, path: str, body: Any) -> tuple[asyncio.StreamReader
     """Send a request, and return the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n"
-    writer.write(head.encode() + b"connection: close\r\n\r\n" + content)
+    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(content)}\r\n"
+    writer.write(head.encode() + b"content-type: application/json\r\nconnection: close\r\n\r\n" + content)
     await writer.drain()
     return reader, writer
 
@@ -54,7 +55,7 @@ async def texts(port: int, sessions: int, symbols: int, durable: bool) -> dict[s
     seconds = time.perf_counter() - begun
     gaps, per_symbol = [], []
     for each in rows:
-        for (before, _), (after, count) in zip(each, each[1:], strict=False):
+        for (before, _), (after, count) in pairwise(each):
             gaps.append(after - before)
             per_symbol += [(after - before) / count] * count
     got = sum(count for each in rows for _, count in each)
@@ -83,7 +84,7 @@ async def idle(port: int, sessions: int) -> dict[str, Any]:
 
 
 async def sounds(port: int, streams: int, path: str, repeats: int) -> dict[str, Any]:
-    """Send sound at the speed of speech in blocks of 0.1 s; the lag of a word is from the sending of the block that completes it."""
+    """Send sound at the speed of speech in blocks of 0.1 s; the lag of a word is from its last block on."""
     sound = np.fromfile(path, "<i2")
     block = 1600
     lags: list[float] = []

@@ -1,4 +1,4 @@
-"""Runs for the benchmarks: language models and a transcriber, trained for a moment; their speed does not depend on it."""
+"""Runs for the benchmarks: language models and a transcriber, trained for a moment."""
 
 from __future__ import annotations
 

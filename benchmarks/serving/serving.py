@@ -2,8 +2,8 @@
 
     python benchmarks/serving/serving.py [--folder build/serving] [--symbols 100] [--json FILE]
 
-The clients run in a second process on the same host. First a completion is compared with the text of the run, bit for bit.
-Beside the wall clock stands the processor time of the server, which other work on the host hardly changes.
+The clients run in a second process on the same host. First a completion is compared with the text of the run, bit for
+bit. Beside the wall clock stands the processor time of the server, which other work on the host hardly changes.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import torch
 
 import elman as package
 from elman.errors import SettingError
+from elman.explorer import bundle
 from elman.explorer.api import explore
 from elman.explorer.recording import recorded
 from elman.inspection.capture.recorder import record
@@ -23,6 +24,13 @@ from elman.inspection.measures import gradient_flow
 from elman.recipes import use
 
 Elman = Callable[..., Any]
+
+TYPED = f"""([html, text]) => {{
+{bundle.script("typed")}
+const data = JSON.parse(new DOMParser().parseFromString(html, "text/html").getElementById("data").textContent);
+const [layer] = typedRun(openWeights(data.run.weights), text, "").layers;
+return {{ h: [...layer.states.h], depends: layer.depends }};
+}}"""
 
 RUNS = [
     "language_run", "forecast_run", "recommend_run", "similarity_run", "translation_run", "caption_run",
@@ -66,7 +74,8 @@ def test_every_recipe_is_shown_as_its_layers_ran(any_run: Path, tab: Any, tmp_pa
     assert path.stat().st_size < 2_000_000
     tab.goto(path.as_uri())
     assert tab.locator("[role=tab][aria-selected=true]").inner_text() == "Your run"
-    assert "recorded activations of one sequence only" in tab.locator("#run").inner_text()
+    assert "recorded activations of one sequence" in tab.locator("#run").inner_text()
+    assert ("without the weights" in tab.locator("#run").inner_text()) == (data["weights"] is None)
     for n in range(len(calls)):
         tab.locator("#run").get_by_label("layer").first.select_option(str(n))
     assert tab.locator("#run .token").count() == data["layers"][-1]["steps"]
@@ -145,6 +154,34 @@ def test_a_typed_text_goes_through_a_language_model(language_run: Path, elman: E
     assert block is not None
     (layer,) = json.loads(block[1])["run"]["layers"]
     assert layer["inputs"] == list(text)[:-1]  # the last one is what should follow the one before
+
+
+def test_a_text_that_is_typed_in_the_page_runs_as_in_python(language_run: Path, tab: Any, tmp_path: Path) -> None:
+    for cell in ("rnn", "gru", "lstm"):
+        run = tmp_path / cell
+        sizes = {"hidden": 6, "embedding": 5, "window": 8, "batch_size": 2, "steps": 10, "vocabulary": "characters"}
+        (tmp_path / "text.txt").write_text("ein paar Worte\n" * 40)
+        package.train("language-model", tmp_path / "text.txt", run, cell=cell, learn_initial_state=True, **sizes)
+        text = "paar Worte ein"
+        (typed := tmp_path / "typed.txt").write_text(text)
+        (layer,) = recorded(run, use.load(run), [typed])["layers"]
+        answers = recorded(run, use.load(run), [typed])["answers"]
+        path = explore(run).save(tmp_path / "page.html")
+        tab.goto(path.as_uri())
+        tab.get_by_label("a text for the model").fill(text)
+        tab.get_by_label("a text for the model").press("Enter")
+        assert tab.locator("#run .token").count() == len(text)
+        tab.locator("#run .token").nth(len(text) - 2).click()
+        bar = tab.locator("#run .bar-value").first.inner_text()
+        assert float(bar.removesuffix(" %")) == pytest.approx(100 * answers[-1][0][1], abs=0.06)
+        shown = tab.evaluate(TYPED, [path.read_text(), text])
+        h = unpacked(layer["states"]["h"], 6)
+        np.testing.assert_allclose(np.reshape(shown["h"], (-1, 6))[: len(h)], h, atol=2e-5)
+        for mine, right in zip(shown["depends"], layer["depends"], strict=False):
+            np.testing.assert_allclose(mine[: len(right)], right, rtol=6e-3, atol=2e-6)
+        tab.get_by_label("a text for the model").fill("")
+        tab.get_by_label("a text for the model").press("Enter")
+        assert tab.locator("#run .token").count() == recorded(run, use.load(run))["layers"][0]["steps"]
 
 
 def test_a_hostile_vocabulary_runs_nothing(tab: Any, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """PyTorch's own tests of recurrent layers, run with torch.nn's and with elman's layers in their place.
 
     python tests/layers/pytorch_suite.py FOLDER [--files test_modules.py test_nn.py] [--select EXPRESSION]
-                                         [--results results.json] [--minutes 10]
+                                         [--results results.json] [--minutes 10] [--together]
 
 FOLDER is the folder `test` of PyTorch's sources, of a version near the installed one. Nothing is copied from it: pytest
 runs its files where they are, twice, and the tables printed at the end list the tests whose outcomes differ. The file
-of results keeps the outcomes with torch.nn's layers, which are then not run again. It needs expecttest.
+of results keeps the outcomes with torch.nn's layers, which are then not run again. Most of the time goes into importing
+PyTorch's test library; `--together` does so once for all files, at the price that a crash ends them all. It needs
+expecttest.
 """
 
 from __future__ import annotations
@@ -45,7 +47,6 @@ FILES: dict[str, str] = {
     "quantization/fx/test_numeric_suite_fx.py": "op_relationship or user_module or io_dtype_coverage",
     "quantization/jit/test_deprecated_jit_quant.py": "",
     "quantization/core/test_quantized_op.py": "",
-    "quantization/pt2e/test_xnnpack_quantizer.py": "",
     "test_autocast.py": "",
     "test_fake_tensor.py": "",
     "test_fx.py": "submodule_manipulation",
@@ -91,6 +92,7 @@ def pytest_configure() -> None:
         (common_cuda, "tf32_is_not_fp32", lambda: False),
         (common_nn, "new_module_tests", []),
         *((common_methods_invocations, x, getattr(common_device_type, x, None)) for x in ("skip", "xfail")),
+        (torch.jit.frontend, "_IS_ASTUNPARSE_INSTALLED", True),
         (common_methods_invocations, "skipOps", lambda *names: common_device_type.skipOps(names[-1])),
     ]
     for module, name, value in old:
@@ -110,12 +112,23 @@ def pytest_runtest_logreport(report: Any) -> None:
         file.write(json.dumps([report.nodeid, report.outcome, reasons[0] if reasons else ""]) + "\n")
 
 
-def outcomes(folder: Path, file: str, select: str, layers: str, seconds: float) -> tuple[Outcomes, bool]:
+def outcomes(folder: Path, files: list[str], select: str, layers: str, seconds: float) -> tuple[Outcomes, bool]:
     """Return the outcome of each test with the layers of "torch" or "elman", and whether all ended in `seconds`."""
     here = Path(__file__).resolve()
     paths = [str(here.parent), str(here.parents[2] / "src"), os.environ.get("PYTHONPATH", ""), str(folder)]
     command = [sys.executable, "-m", "pytest", "-p", here.stem, "-p", "no:cacheprovider", "-q", "--tb=short"]
-    command += ["--noconftest", "-c", os.devnull, f"--rootdir={folder}", "-W", "ignore", "-k", select, file]
+    command += [
+        "--continue-on-collection-errors",
+        "--noconftest",
+        "-c",
+        os.devnull,
+        f"--rootdir={folder}",
+        "-W",
+        "ignore",
+        "-k",
+        select,
+        *files,
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "outcomes"
         report.touch()
@@ -135,7 +148,9 @@ def outcomes(folder: Path, file: str, select: str, layers: str, seconds: float) 
                 results[name] = (outcome, reason)
     is_whole = any(outcome == "passed" for outcome, _ in results.values()) and not output.startswith("stopped")
     if not is_whole:
-        print(f"{file}: {len(results)} tests ended with {layers}'s layers\n{output[-1500:]}", file=sys.stderr)
+        print(
+            f"{' '.join(files)}: {len(results)} tests ended with {layers}'s layers\n{output[-1500:]}", file=sys.stderr
+        )
     return results, is_whole
 
 
@@ -162,6 +177,7 @@ def main() -> None:
     parser.add_argument("--select", help="an expression for pytest -k, in the place of the usual ones")
     parser.add_argument("--results", type=Path, help="a file that keeps the outcomes with torch.nn's layers")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each file and kind of layers")
+    parser.add_argument("--together", action="store_true", help="all files in one process")
     options = parser.parse_args()
     folder = options.folder.resolve()
     known: dict[str, Any] = {}
@@ -169,19 +185,26 @@ def main() -> None:
         known = json.loads(options.results.read_text())
     theirs: dict[str, Outcomes] = {}
     ours: dict[str, Outcomes] = {}
-    for file in options.files:
-        select = options.select or " or ".join(filter(None, (SELECT, FILES.get(file))))
-        start, key = time.monotonic(), f"{file} -k {select}"
+    for files in [options.files] if options.together else [[file] for file in options.files]:
+        select = options.select or " or ".join(filter(None, (SELECT, *map(FILES.get, files))))
+        start, key = time.monotonic(), f"{' '.join(files)} -k {select}"
         if key in known:
-            theirs[file] = known[key]
+            result = known[key]
         else:
-            theirs[file], is_whole = outcomes(folder, file, select, "torch", 60 * options.minutes)
+            result, is_whole = outcomes(folder, files, select, "torch", 60 * options.minutes)
             if options.results is not None and is_whole:
-                known[key] = theirs[file]
+                known[key] = result
                 options.results.write_text(json.dumps(known, indent=1))
-        ours[file], _ = outcomes(folder, file, select, "elman", 60 * options.minutes)
-        print(f"{file}: {len(ours[file])} tests, {time.monotonic() - start:.0f} s", file=sys.stderr)
+        theirs |= by_file(files, result)
+        ours |= by_file(files, outcomes(folder, files, select, "elman", 60 * options.minutes)[0])
+        tests = sum(len(ours[file]) for file in files)
+        print(f"{' '.join(files)}: {tests} tests, {time.monotonic() - start:.0f} s", file=sys.stderr)
     print(compare(theirs, ours))
+
+
+def by_file(files: list[str], results: Outcomes) -> dict[str, Outcomes]:
+    """Return the outcomes of each file."""
+    return {file: {name: x for name, x in results.items() if name.split("::")[0] == file} for file in files}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from elman.modules.softmax import IGNORE_INDEX, AdaptiveSoftmax, FullSoftmax
 @pytest.mark.parametrize("chunks", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_full_softmax_is_torchs_cross_entropy(tied: bool, chunks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_layer, "MAX_LOGITS", 16 if chunks else 1 << 24)
+    if chunks:
+        monkeypatch.setattr(output_layer, "MAX_LOGITS", 16)
+        monkeypatch.setattr(output_layer, "refusal", lambda *_: "torch's operators are tested")
     embedding = nn.Embedding(7, 5)
     layer = FullSoftmax(5, 7, tied=embedding if tied else None).double()
     embedding.double()

@@ -49,6 +49,9 @@ def running(settings: ServerSettings, tokens: dict[str, str] | None = None) -> I
     )
     server = uvicorn.Server(config)
     listener = socket.socket()
+    listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16
+    )  # so that a client that does not read is soon seen
     listener.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -179,7 +179,7 @@ async def live(client: httpx.AsyncClient, run: Path, number: int) -> int:
         settings = {"length": length, "seed": seed, "temperature": body["temperature"]}
         path = f"/v1/sessions/{session}"
         if action == "feed":
-            await client.post(f"{path}/feed", json={"text": text})
+            (await client.post(f"{path}/feed", json={"text": text})).raise_for_status()
             mirror.run(text)
         elif action == "generate":
             answer = (await client.post(f"{path}/generate", json=body)).json()
@@ -195,7 +195,7 @@ async def live(client: httpx.AsyncClient, run: Path, number: int) -> int:
             compared += 1
         elif action == "rewind":
             content, _ = rng.choice(saved)
-            await client.put(f"{path}/snapshot", content=content)
+            (await client.put(f"{path}/snapshot", content=content)).raise_for_status()
             mirror.state = mirror.model.restore(content)
         else:
             session = (await client.post(f"{path}/fork")).json()["id"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from elman.cli.options import source_paths
-from elman.cli.output import write_text
+from elman.cli.output import warn
 
 
 def explore(
@@ -26,4 +26,4 @@ def explore(
     document.check_place(out, "--out")
     page = api.explore(run, data=source_paths(data), text=text, sequence=sequence)
     page.save(out)
-    write_text(f"{out}\n")
+    warn(f"the page is {out}")

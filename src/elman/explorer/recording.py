@@ -12,6 +12,7 @@ from torch import Tensor
 
 from elman.errors import SettingError
 from elman.explorer.symbols import MOST_STEPS, Names, names_of
+from elman.explorer.weights import typable
 from elman.inspection.capture.recorder import CapturedCall, record
 from elman.inspection.capture.replay import Linear, Trace, replay
 from elman.predictors.base import Predictor
@@ -63,7 +64,8 @@ def recorded(
     parameters = sum(p.numel() for p in subject.model.parameters())
     return {
         "recipe": subject_name(predictor), "parameters": parameters, "sequence": sequence, "whole": whole,
-        "layers": layers, "targets": names.targets[:steps], "answers": _rounded(names, steps, whole),
+        "layers": layers, "targets": names.targets[:steps], "answers": _rounded(names, steps),
+        "weights": typable(predictor, calls),
     }  # fmt: skip
 
 
@@ -100,14 +102,17 @@ def _layer(call: CapturedCall, trace: Trace, row: int, steps: int, names: Names)
         present = values_TX[exists_T]
         return (present.flip(0) if reverse else present)[:shown]
 
-    states = {name: _packed(in_time(s[:, row])) for name, s in zip(trace.cell.states, trace.after, strict=True)}
+    units = trace.after[0].shape[-1]  # with a projection fewer than the gates have, which are then not shown
+    pairs = zip(trace.cell.states, trace.after, strict=True)
+    states = {name: _packed(in_time(s[:, row])) for name, s in pairs if s.shape[-1] == units}
     places, gate_TGH = GATES.get(trace.cell.kernel or "", {}), (trace.gx_TBGH + trace.gh_TBGH)[:, row]
-    gates = {name: _packed(in_time(gate_TGH[:, place]).sigmoid(), 255) for name, place in places.items()}
+    gates = {name: _packed(in_time(gate_TGH[:, at]).sigmoid(), 255) for name, at in places.items()}
+    gates = gates if gate_TGH.shape[-1] == units else {}
     module = call.strand.module.split(".")[0]
     inputs = names.inputs.get(module, names.inputs.get("", []))
     return {
         "name": str(call.strand), "cell": trace.cell.kernel or type(trace.cell).__name__, "reverse": reverse,
-        "units": int(trace.gx_TBGH.shape[3]), "steps": shown, "of": T, "states": states, "gates": gates,
+        "units": units, "steps": shown, "of": T, "states": states, "gates": gates,
         "inputs": inputs[:shown], "depends": _dependences(trace, row, exists_T, reverse, shown),
     }  # fmt: skip
 
@@ -157,6 +162,6 @@ def _packed(values_TH: Tensor, levels: int = 32767) -> dict[str, Any]:
     return {"scale": scale, "bits": 8 if levels == 255 else 16, "base64": base64.b64encode(whole.tobytes()).decode()}
 
 
-def _rounded(names: Names, steps: int, whole: int) -> list[list[tuple[str, float]]]:
+def _rounded(names: Names, steps: int) -> list[list[tuple[str, float]]]:
     """Return the answers of the steps that are shown; one alone is that of the whole sequence."""
     return [[(name, float(f"{p:.4g}")) for name, p in row] for row in names.answers[:steps]]

@@ -17,7 +17,7 @@ from elman.layers.cell import Cell
 from elman.layers.cells import CELLS, DropInCell
 from elman.layers.drop_in import MODES, OWN, DropIn, stands_for
 from elman.layers.recurrent import Recurrent
-from elman.layers.stack import LayerStack
+from elman.layers.stack import RecurrentBase
 
 
 class Acceleration(NamedTuple):
@@ -214,7 +214,7 @@ def _why_not_attributes(module: nn.Module, twin: type[DropIn] | type[DropInCell]
     torch_class = twin.torch_class
     if "forward" in vars(module):
         return "its forward was replaced by another"
-    bases = (twin, DropInCell) if issubclass(twin, DropInCell) else (twin, DropIn, Recurrent, LayerStack)
+    bases = (twin, DropInCell) if issubclass(twin, DropInCell) else (twin, DropIn, Recurrent, RecurrentBase)
     new = {name for base in bases for name in vars(base)} - set(dir(torch_class))
     new = (new | set(OWN[:2])) - {"_flat_weights", "_flat_weight_refs"}
     members = {*vars(module), *module._parameters, *module._buffers, *module._modules}

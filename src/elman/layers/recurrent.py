@@ -35,7 +35,7 @@ from elman.layers.arguments import (
     check_type,
 )
 from elman.layers.cell import Cell, State
-from elman.layers.stack import FIRST, LayerStack
+from elman.layers.stack import FIRST, RecurrentBase
 from elman.shapes import check_shape
 
 _tracing_state = torch._C._get_tracing_state
@@ -62,7 +62,7 @@ class Observer(Protocol):
         """Return the output and the state after the last step."""
 
 
-class Recurrent(LayerStack):
+class Recurrent(RecurrentBase):
     """Layers of any cell. `elman.RNN`, `elman.GRU` and `elman.LSTM` are this with a cell chosen.
 
     Args:

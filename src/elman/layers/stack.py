@@ -1,4 +1,4 @@
-"""`LayerStack`, the layers and directions of a cell: sizes, parameters and initial states, with torch's names."""
+"""`RecurrentBase`, the layers and directions of a cell: sizes, parameters and initial states, with torch's names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elman.layers.initialise import initialise
 FIRST = "weight_ih_l0"
 
 
-class LayerStack(nn.Module):
+class RecurrentBase(nn.Module):
     """What `Recurrent` runs; see there for the attributes."""
 
     cell: Cell

@@ -150,6 +150,8 @@ class Engine:
         elif generation in self._waiting:
             self._waiting.remove(generation)
         self._silent.discard(generation)
+        if self._waiting:
+            self._schedule()
 
     def stop(self) -> None:
         """End everything that runs or waits; sessions are then where their last acknowledged symbol is."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from elman.errors import ElmanError, SettingError
 from elman.serving.errors import Forbidden, TooBusy, TooLarge, Unauthorized, error_body, status_of
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
+
+log = logging.getLogger("elman.serving")
 
 OPEN_PATHS = ("/", "/healthz", "/readyz", "/page/")
 """Paths that need no token: the page asks for it itself."""
@@ -87,6 +90,10 @@ class Guard:
         try:
             scope.setdefault("state", {})["tenant"] = self._admitted(scope)
             await self.app(scope, self._limited(scope, receive), counted)
+        except TimeoutError:
+            if not status:
+                raise
+            log.warning("a client does not read", extra={"fields": {"path": scope["path"]}})
         except ElmanError as error:
             if status:
                 raise

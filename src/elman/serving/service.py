@@ -103,7 +103,7 @@ class Service:
             ClientGone: it has gone.
         """
         task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(_disconnect(request))
+        gone = asyncio.ensure_future(disconnected(request.receive))
         try:
             await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
@@ -141,6 +141,7 @@ class Service:
                 log.info("model reloaded", extra={"fields": {"model": name}})
 
 
-async def _disconnect(request: Any) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Any) -> None:
+    """Return when the client of a request has gone."""
+    while (await receive())["type"] != "http.disconnect":
         pass

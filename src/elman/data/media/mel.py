@@ -43,8 +43,7 @@ def log_mel(
     Raises:
         SettingError: the edges are invalid, or the bands too narrow for the window.
     """
-    width, hop = max(1, round(window * rate)), max(1, round(step * rate))
-    bins = 1 << (2 * width - 1).bit_length()  # at least twice the window: fine enough for the low bands
+    width, hop, bins = max(1, round(window * rate)), max(1, round(step * rate)), transform_size(rate, window)
     filters = torch.from_numpy(mel_filters(rate, bins, bands, low, rate / 2 if high is None else high))
     sound = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
     sound = torch.nn.functional.pad(sound, (0, max(0, width - sound.shape[-1])))
@@ -56,6 +55,11 @@ def log_mel(
         for begin in range(0, count, FRAMES)
     ]
     return torch.cat(blocks, -2).numpy()
+
+
+def transform_size(rate: int, window: float = 0.025) -> int:
+    """Return the length of the Fourier transform: at least twice the window, fine enough for the low bands."""
+    return 1 << (2 * max(1, round(window * rate)) - 1).bit_length()
 
 
 def _block(sound: Tensor, weights: Tensor, hop: int, bins: int, filters: Tensor) -> Tensor:

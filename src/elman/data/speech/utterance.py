@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from elman.data.media.audio import level_notes, read_sound, speech_span
 
 STEP = 0.01  # seconds from one step of sound to the next
+LOW = 20.0  # Hz, the lower edge of the lowest band
 
 
 class Utterance(NamedTuple):
@@ -69,8 +70,14 @@ class SoundFeatures:
         """Return the features once, as `of` does, whatever `copies` is: sound is varied while training goes."""
         return [self.of(source)]
 
+    def filterbank(self) -> tuple[NDArray[np.float32], float]:
+        """Return the weight of each frequency in each band, (bins // 2 + 1, F), and the least energy."""
+        from elman.data.media.mel import FLOOR, mel_filters, transform_size
+
+        return mel_filters(self.rate, transform_size(self.rate), self.bands, LOW, self.rate / 2), FLOOR
+
     def of_samples(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (T, F) of samples; frame t covers them from t * step on, for 25 ms."""
         from elman.data.media.mel import log_mel
 
-        return log_mel(samples, self.rate, bands=self.bands, step=STEP)
+        return log_mel(samples, self.rate, bands=self.bands, step=STEP, low=LOW)

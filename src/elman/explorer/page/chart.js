@@ -10,7 +10,7 @@ function scale(series, logarithmic, least, limits) {
   let low = limits?.[0] ?? Math.min(...values), high = limits?.[1] ?? Math.max(...values);
   if (!values.length) [low, high] = [logarithmic ? 0.1 : 0, 1];
   if (!logarithmic) {
-    low = Math.min(0, low);
+    [low, high] = [Math.min(0, low), Math.max(0, high)];
     return { low, high: high > low ? high : low + 1, at: (v) => (v - low) / ((high > low ? high : low + 1) - low), ticks: [low, (low + high) / 2, high] };
   }
   low = Math.max(low, high * least);

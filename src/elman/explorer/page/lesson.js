@@ -21,7 +21,7 @@ export function createLesson(host, actions, allowed) {
   function enter(n, scroll) {
     if (n < 0 || n >= chapters.length) return;
     mark(n);
-    perform(actions, chapters[n].dataset.do ?? "", allowed);
+    perform(actions, chapters[n].dataset.do ?? "", scroll ? undefined : allowed);
     if (scroll) {
       quietUntil = performance.now() + 900; // the chapters that this scrolls past are not read
       chapters[n].scrollIntoView({ block: "start", behavior: "auto" });

@@ -182,7 +182,7 @@ const actions = {
   },
   task: (text) => { const [task, T, ...cells] = text.split(" "); training.set({ task, T: Number(T), cells }); }, train: () => training.start(),
 };
-// Where the reader has numbers of their own, a chapter only shows its view; the words in the text do what they say.
+// A chapter that is scrolled to leaves numbers that the reader has changed; one that is chosen begins with its example.
 const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair", "see", "first"].includes(name));
 
 let zoom = 1;
@@ -194,7 +194,12 @@ document.body.classList.toggle("has-run", Boolean(run));
 drawControls();
 show(location.hash.startsWith("#run") && run ? "run" : data.view ?? "network");
 lesson.begin();
-new ResizeObserver(() => { if (view !== "training") (view === "run" ? run.draw() : draw()); }).observe(host("stage"));
+let width = 0;
+new ResizeObserver(() => {
+  if (host("stage").clientWidth === width) return;
+  width = host("stage").clientWidth;
+  if (view !== "training") (view === "run" ? run.draw() : draw());
+}).observe(host("stage"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetColors(); show(view); });
 
 // For measurements and tests.

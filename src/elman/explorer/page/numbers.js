@@ -7,7 +7,7 @@ const MOST_INPUTS = 200; // of one matrix; a larger one is a picture with a sing
 
 const MEANINGS = {
   U: "input to state", W: "state to next state", b: "bias of the state", bh: "second bias, inside the reset gate",
-  V: "state to output", c: "bias of the output", x: "input, a column a step", y: "target, a column a step",
+  V: "state to output", c: "bias of the output", x: "input, a column a step", y: "target, a column a step; for the cross-entropy it is divided by its sum",
   s_0: "state before the first step", c_0: "memory before the first step",
 };
 

@@ -1,5 +1,6 @@
 // A trained run: recorded activations of one sequence, the gates, what each output depends on, and its units.
 import { chart } from "./chart.js";
+import { MOST_LETTERS, openWeights, typedRun } from "./typed.js";
 import { element, field, fixed, heatPixels, number, paint, select, shade } from "./dom.js";
 
 const GATE_NAMES = { i: "input gate i", f: "forget gate f", o: "output gate o", r: "reset gate r", z: "update gate z" };
@@ -40,7 +41,8 @@ export function pattern(names, text, mode) {
 
 const visible = (name) => ({ "\n": "↵", " ": "␣", "\t": "⇥", "": "·" })[name] ?? name.trim();
 
-export function createRun(host, run) {
+export function createRun(host, recorded) {
+  let run = recorded;
   const pick = { layer: Math.max(0, run.layers.findIndex((layer) => layer.depends.some((row) => row.length))), t: 0, unit: 0, show: "h", color: "depends" };
   const cache = new Map();
   // The address #run/LAYER/LAG of a diagnosis: this layer, and the error so many steps back.
@@ -54,7 +56,10 @@ export function createRun(host, run) {
 
   function values(name) {
     const key = `${pick.layer} ${name}`;
-    if (!cache.has(key)) cache.set(key, unpacked({ ...layer().states, ...layer().gates }[name]));
+    if (!cache.has(key)) {
+      const numbers = { ...layer().states, ...layer().gates }[name];
+      cache.set(key, ArrayBuffer.isView(numbers) ? numbers : unpacked(numbers));
+    }
     return cache.get(key);
   }
 
@@ -82,8 +87,23 @@ export function createRun(host, run) {
       field("Show", select(names, pick.show, (name) => { pick.show = name; draw(); }, "show")), field("Unit", unit),
       field("Colour the sequence by", select([["depends", "what the step depends on"], ["unit", "the unit"]], pick.color, (color) => { pick.color = color; drawStrip(); }, "colour")),
     );
+    if (recorded.weights) {
+      const text = element("input", { value: run === recorded ? "" : run.layers[0].inputs.join(""), placeholder: "type here; empty: the recorded sequence", maxlength: 2 * MOST_LETTERS, "aria-label": "a text for the model", onchange: () => type(text.value) });
+      controls.append(field(`A text of yours, up to ${MOST_LETTERS} letters`, text));
+    }
     controls.firstChild.classList.add("pair");
     controls.lastChild.classList.add("pair");
+  }
+
+  // A typed text takes the place of the recorded sequence; without one it comes back.
+  let opened = null;
+  function type(text) {
+    opened ??= openWeights(recorded.weights);
+    run = [...text].length ? { ...recorded, ...typedRun(opened, text, recorded.layers[0].name) } : recorded;
+    cache.clear();
+    pick.layer = 0;
+    pick.t = layer().steps - (run === recorded || layer().steps < 2 ? 1 : 2); // the last step that has a target
+    again();
   }
 
   function again() {
@@ -227,5 +247,8 @@ export function createRun(host, run) {
 
 function about(run) {
   const shown = run.layers[0]?.steps ?? 0, part = run.whole > shown ? ` The first ${shown} of ${run.whole} steps are shown.` : "";
-  return [element("b", {}, run.recipe), `, ${run.parameters.toLocaleString("en")} weights. This page holds recorded activations of one sequence only, without the weights: to see another sequence, run elman explore again.${part}`];
+  const kept = run.weights
+    ? "This page holds recorded activations of one sequence, and the weights, since the model is small: type a text of yours, and it runs here."
+    : "This page holds recorded activations of one sequence only, without the weights: to see another sequence, run elman explore again.";
+  return [element("b", {}, run.recipe), `, ${run.parameters.toLocaleString("en")} weights. ${kept}${part}`];
 }

@@ -18,7 +18,7 @@ function means(values) {
 export function createTraining(host, { openNetwork }) {
   const settings = { task: "echo", word: "hello", T: 40, H: 12, rate: 0.02, clip: 1, start: "random", cells: new Set(["rnn_tanh", "lstm"]) };
   let trainers = [], running = false, drawn = 0;
-  const charts = element("div", { class: "charts" }), answers = element("div", { class: "answers" });
+  const charts = element("div", { class: "charts charts-three" }), answers = element("div", { class: "answers" });
   const status = element("p", { class: "note", role: "status" }), controls = element("div", { class: "controls" });
   const go = button("▶ Train", toggle, { class: "primary" });
   host.append(controls, element("div", { class: "row" }, go, button("Begin again", () => { reset(); draw(); }), status), charts, answers);
@@ -99,6 +99,7 @@ export function createTraining(host, { openNetwork }) {
       chart({ title: "How much of an error is left, by lag", xTitle: "lag, in steps", logarithmic: true, least: 1e-8, series: trainers.map((trainer, n) => seriesOf(lags[n], trainer)) }),
     );
     answers.replaceChildren(...trainers.map((trainer) => answer(trainer)));
+    for (const strip of answers.querySelectorAll(".scroll")) strip.scrollLeft = strip.scrollWidth; // the answer is at the end
   }
 
   function answer(trainer) {

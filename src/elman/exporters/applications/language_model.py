@@ -26,6 +26,7 @@ from elman.exporters.applications.blocks import (
     state_inputs,
     states_of,
 )
+from elman.exporters.applications.decoder import vocabulary_facts
 from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
@@ -39,13 +40,6 @@ def application(predictor: LanguageModelPredictor, precision: str) -> Applicatio
     """Return the export of a language model."""
     model, vocabulary = predictor.model, predictor.vocabulary
     stack = stack_of(model.recurrent)
-    unknown = vocabulary.unknown
-    symbols = {
-        "kind": vocabulary.kind,
-        "count": len(vocabulary),
-        "unknown": unknown,
-        "never_written": [vocabulary.never_written.start, vocabulary.never_written.stop],
-    }
     data = validation_data(predictor)
     units = {
         "x": f"token ids from 0 to {len(vocabulary) - 1}; a larger one is an unknown symbol",
@@ -60,7 +54,7 @@ def application(predictor: LanguageModelPredictor, precision: str) -> Applicatio
         units,
         lambda comparison: _compare(predictor, stack, data, comparison),
         facts={
-            "symbols": symbols,
+            "symbols": vocabulary_facts(vocabulary),
             "line_begin": predictor.line_begin(),
             "initial_states": initial_rows(stack),
         },

@@ -17,6 +17,8 @@ APPLICATIONS = {
     "forecast": "forecast",
     "recommend": "recommend",
     "similarity": "similarity",
+    "translate": "translate",
+    "transcribe": "transcribe",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 

@@ -22,7 +22,7 @@ class Backward {
     static constexpr int W = Simd<T>::W;
     using S = Simd<T>;
     using C = Cell<T>;
-    static constexpr int64_t kBytesOfAChunk = 3 << 20, kTokensOfAChunk = 768;
+    static constexpr int64_t kBytesOfAChunk = 3 << 20, kTokensOfAChunk = 768, kStepsOfABias = 16;
 
     const BackwardCall<T>& call_;
     const Shape& shape_;
@@ -42,7 +42,7 @@ class Backward {
 
     // Of the first group; the others' lie `each_group_` bytes apart.
     T* chunks_[2];                      // (tokens of a chunk) x width
-    T* d_bias_;                         // (width)
+    T* d_bias_;                         // (2, width): of the last few steps, and of those after them
     T *h_packed_, *x_packed_;           // the chunk's past states and inputs, for the gradients of W and U
     const T **x_rows_[2], **h_rows_[2]; // (tokens of a chunk), for each of the two chunks
     T *own_ih_, *own_hh_;               // gradients of the weights, where groups are apart; unused by the first
@@ -73,7 +73,7 @@ public:
         arena.turn_page();
         const int64_t groups = arena.used();
         for (T*& chunk : chunks_) chunk = arena.take<T>(tokens_of_chunk_ * width_);
-        d_bias_ = arena.take<T>(width_);
+        d_bias_ = arena.take<T>(2 * width_);
         h_packed_ = arena.take<T>(call.d_hh ? WeightGradient<T>::right_size(H_, tokens_of_chunk_) : 0);
         x_packed_ = arena.take<T>(call.d_ih ? WeightGradient<T>::right_size(shape_.I, tokens_of_chunk_) : 0);
         for (int turn = 0; turn < 2; ++turn) {
@@ -94,7 +94,7 @@ public:
     void prepare() {
         for (int i = 0; i < 1 + grid_.groups; ++i) new (barriers_ + i) Barrier;
         deal_ = Deal::make(seq_, grid_.groups, dealt_);
-        for (int group = 0; group < grid_.groups; ++group) std::memset(of_group(d_bias_, group), 0, width_ * sizeof(T));
+        for (int group = 0; group < grid_.groups; ++group) std::memset(of_group(d_bias_, group), 0, 2 * width_ * sizeof(T));
         if (seq_.resets) std::memset(d_h_initial_, 0, seq_.B * Hp_ * sizeof(T));
         if (seq_.resets && C::kHasC) std::memset(d_c_initial_, 0, seq_.B * Hp_ * sizeof(T));
     }
@@ -200,9 +200,21 @@ private:
             if (me.leaves(seq_.T - 1 - s, call_.watch)) return;
             now -= me.mine(seq_.active(s)) * width_;
             if (!is_stopped(call_.watch)) step(me, panels, s, later, now);
+            if ((s - s0) % kStepsOfABias == 0) add_up_bias(of_group(d_bias_, me.group), panels);
             me.meet_group(call_.watch);
             later = now;
         }
+    }
+
+    // A sum of all steps would round each to the last bit of the whole. Each member adds up the units of its own panels.
+    void add_up_bias(T* d_bias, const Share& panels) const {
+        for (int64_t p = panels.begin; p < panels.end; ++p)
+            for (int plane = 0; plane < C::kPlanes; ++plane)
+                for (int b = 0; b < hh_.blocks_in(p); ++b) {
+                    T* now = d_bias + plane * Hp_ + (hh_.first_block(p) + b) * W;
+                    S::store(now + width_, S::load(now + width_) + S::load(now));
+                    S::store(now, typename S::V{});
+                }
     }
 
     // The rows of the input and of the past state of every token of the chunk, for the large products. Returns their number.
@@ -436,12 +448,13 @@ private:
     // Adds up what the groups and rows have gathered, in their order, so that the result does not depend on timing.
     void reduce() const {
         for (int group = 1; group < grid_.groups; ++group)
-            for (int64_t i = 0; i < width_; ++i) d_bias_[i] += of_group(d_bias_, group)[i];
+            for (int64_t i = width_; i < 2 * width_; ++i) d_bias_[i] += of_group(d_bias_, group)[i];
+        const T* d_bias = d_bias_ + width_;
         for (int plane = 0; plane < C::kGates && H_ > 0; ++plane) {
             const int64_t bytes_of_gate = H_ * sizeof(T);
-            if (call_.d_b_ih) std::memcpy(call_.d_b_ih + C::kGateOfIh[plane] * H_, d_bias_ + plane * Hp_, bytes_of_gate);
+            if (call_.d_b_ih) std::memcpy(call_.d_b_ih + C::kGateOfIh[plane] * H_, d_bias + plane * Hp_, bytes_of_gate);
             if (call_.d_b_hh)
-                std::memcpy(call_.d_b_hh + C::kGateOfHh[plane] * H_, d_bias_ + (C::kFirstHh + plane) * Hp_, bytes_of_gate);
+                std::memcpy(call_.d_b_hh + C::kGateOfHh[plane] * H_, d_bias + (C::kFirstHh + plane) * Hp_, bytes_of_gate);
         }
         add_rows(call_.d_h_initial, d_h_initial_);
         if (C::kHasC) add_rows(call_.d_c_initial, d_c_initial_);

@@ -7,9 +7,8 @@
 //     dV_vh    += sum over n of p_vn s_nh      a few rows of p against panels of s, into dV itself
 //     ds_nh     = sum over v of p_vn V_vh      a few columns of p against panels of V, copied a piece at a time
 //
-// Each sum is one chain in ascending order (see microkernel.h), that over all symbols a sum of the chains of its pieces, and
-// blocks are put together in their order: the results are the same for every number of threads. A row's loss and d_s have
-// the same bits in any batch.
+// Every sum is added up in one order (see microkernel.h), that over all symbols piece by piece, and blocks are put together
+// in theirs: the results are the same for every number of threads. A row's loss and d_s have the same bits in any batch.
 #include "output_layer.h"
 
 #include "pack.h"

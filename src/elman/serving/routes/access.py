@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path
@@ -14,7 +16,7 @@ from elman.errors import ElmanError, printable
 from elman.serving.errors import ServiceError, error_body, status_of
 from elman.serving.schemas import ErrorAnswer
 from elman.serving.security import error_headers
-from elman.serving.service import ClientGone, Service
+from elman.serving.service import ClientGone, Service, disconnected
 
 CLIENT_GONE = 499  # of nginx: the client closed the request
 
@@ -46,6 +48,43 @@ def tenant_of(connection: HTTPConnection) -> str:
 Served = Annotated[Service, Depends(ready_service)]
 Tenant = Annotated[str, Depends(tenant_of)]
 SessionId = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,64}$", description="the id of a session")]
+
+
+class EventStream(Response):
+    """Server-sent events, whose source is closed as soon as the client has gone, also where it does not read.
+
+    Starlette's own response cancels through anyio, which waits for a moment in which the task waits for something that
+    has not happened; beside an engine that always has news there is none.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        self.status_code, self.background, self.body = 200, None, b""
+        self.init_headers({"cache-control": "no-store"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the events."""
+        sending = asyncio.ensure_future(self._send(send))
+        gone = asyncio.ensure_future(disconnected(receive))
+        try:
+            await asyncio.wait([sending, gone], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            gone.cancel()
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
+            await self._events.aclose()
+
+    async def _send(self, send: Any) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for event in self._events:
+            await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def add_error_answers(app: FastAPI) -> None:

@@ -6,20 +6,19 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from json.encoder import encode_basestring_ascii as encoded
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
 
 from elman.errors import ElmanError
 from elman.predictors.online.text import Choice, OnlineText, TextRow, TextSettings
 from elman.serving.engine import Generation
 from elman.serving.errors import ServiceError, error_body
 from elman.serving.models import ServedModel
-from elman.serving.routes.access import ERRORS, Served
+from elman.serving.routes.access import ERRORS, EventStream, Served
 from elman.serving.schemas import Completion, ModelAnswer, ModelList
 from elman.serving.service import Service
 from elman.serving.texts import StopFilter, check_prompt, completion_logprobs, text_settings
@@ -92,7 +91,7 @@ async def complete(body: Completion, request: Request, service: Served) -> Any:
     if body.stream:
         usage = bool((body.stream_options or {}).get("include_usage"))
         lines = _events(pieces, head, settings.top is not None, prompt_tokens if usage else None)
-        return StreamingResponse(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return EventStream(lines)
     return await service.unless_gone(request, _whole(pieces, head, count, settings.top is not None, prompt_tokens))
 
 
@@ -163,7 +162,7 @@ async def _queued(
 
 async def _events(
     pieces: AsyncIterator[list[Piece]], head: dict[str, Any], logprobs: bool, prompt_tokens: int | None
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Yield the events of a stream, one for each symbol."""
     offsets: dict[int, int] = {}
     count, begin = 0, f"data: {json.dumps(head)[:-1]}"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from elman.errors import ElmanError
 from elman.predictors.online.text import OnlineText, TextSettings
 from elman.serving.errors import ServiceError, WrongKind, error_body
-from elman.serving.routes.access import ERRORS, Served, SessionId, Tenant
+from elman.serving.routes.access import ERRORS, EventStream, Served, SessionId, Tenant
 from elman.serving.schemas import Feed, Generate, NewSession, SessionAnswer, SessionList
 from elman.serving.service import Service
 from elman.serving.sessions import HeldSession
@@ -174,7 +173,7 @@ async def generate(
     events = generated(service, session, tenant, body, settings)
     first = await anext(events)  # so that an error has its status
 
-    async def lines() -> AsyncIterator[str]:
+    async def lines() -> AsyncGenerator[str, None]:
         event: dict[str, Any] | None = first
         try:
             while event is not None:
@@ -186,7 +185,7 @@ async def generate(
             await events.aclose()
         yield "data: [DONE]\n\n"
 
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return EventStream(lines())
 
 
 async def generated(
@@ -198,6 +197,8 @@ async def generated(
             raise WrongKind("the session does not generate text", should="a language model", found=held.record.kind)
         token_ids = held.model.encode(body.text)
         check_prompt(token_ids, service.limits)
+        if not token_ids and held.state.tree["last"] is None:
+            token_ids = held.model.predictor.line_begin()
         if token_ids:
             await read_text(service, held, token_ids)
             await service.sessions.save(held, release=False)

@@ -66,7 +66,8 @@ async def transcribe(request: Request, service: Served) -> Any:
     predictor = service.models.find(model).predictor
     if not isinstance(predictor, TranscriptionPredictor):
         raise WrongKind(f"{model} does not transcribe", should="a transcriber", found="another model")
-    work = partial(answers_to_files, predictor, [UploadedFile(name, content)], {})
+    longest = min(service.limits.sound_seconds, getattr(predictor.features, "longest", service.limits.sound_seconds))
+    work = partial(answers_to_files, predictor, [UploadedFile(name, content)], {"max_seconds": longest})
     (fields,) = await service.unless_gone(request, computed(service, work))
     if shape == "text":
         return PlainTextResponse(fields["text"])

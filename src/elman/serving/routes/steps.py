@@ -20,8 +20,6 @@ from elman.serving.texts import text_settings
 
 R = TypeVar("R", bound=Request)
 
-R = TypeVar("R", bound=Request)
-
 router = APIRouter()
 
 
