@@ -61,7 +61,7 @@ def test_language_models(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.skipif(find_engine() is None, reason="neither Node.js nor Chromium is on the PATH")
-@pytest.mark.parametrize("kind", ["words", "bpe", "characters"])
+@pytest.mark.parametrize("kind", ["words", "bpe"])
 def test_texts_are_encoded_as_in_python(tmp_path: Path, kind: str) -> None:
     vocabulary = VOCABULARIES[kind]()
     elman.export(language_model(vocabulary), tmp_path / "page", to="web")
@@ -90,7 +90,6 @@ def series_table(path: Path, label: Callable[[int], str], width: int = 3) -> Pat
         ("last", {"bidirectional": "true", "cell": "lstm"}),
         ("mean", {"cell": "rnn"}),
         ("max", {"layers": 2}),
-        ("attention", {"bidirectional": "true"}),
         ("attention", {}),
     ],
 )
@@ -107,7 +106,7 @@ def test_classifiers_of_numbers_far_from_zero(tmp_path: Path, train: Train) -> N
     assert json.loads((tmp_path / "page" / "manifest.json").read_text())["input"]["offset"]
 
 
-@pytest.mark.parametrize("vocabulary", ["words", "bpe", "bytes"])
+@pytest.mark.parametrize("vocabulary", ["words", "bpe"])
 def test_classifiers_of_text(tmp_path: Path, train: Train, vocabulary: str) -> None:
     rows = [f'"the {word} cat didn\'t {n % 5}!",{word}' for n in range(40) for word in LABELS]
     (tmp_path / "texts.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
