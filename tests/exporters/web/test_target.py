@@ -195,6 +195,21 @@ def test_a_forecaster_with_known_columns_is_refused(tmp_path: Path, train: Train
     assert "holiday" in str(caught.value)
 
 
+def test_pictures_of_idx_files_are_drawn(tmp_path: Path, train: Train) -> None:
+    rng = np.random.default_rng(1)
+    for part, count in (("train", 30), ("t10k", 6)):
+        pixels, labels = rng.integers(0, 256, (count, 20, 20), np.uint8), np.arange(count, dtype=np.uint8) % 2
+        for name, array in ((f"{part}-images-idx3-ubyte", pixels), (f"{part}-labels-idx1-ubyte", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            (tmp_path / name).write_bytes(header + array.tobytes())
+    run = train("classify", tmp_path / "train-images-idx3-ubyte")
+    export(run, tmp_path / "page")
+    picture = json.loads((tmp_path / "page" / "manifest.json").read_text())["input"]["picture"]
+    assert picture == {"height": 20, "width": 20, "channels": 1, "order": "rows", "places": None, "fit": 20 / 28}
+    with pytest.raises(ExportError, match="pictures of 20 x 10 are not what the run reads"):
+        elman.export(run, tmp_path / "other", to="web", picture=(20, 10))
+
+
 def test_the_command(elman: Any, pictures: Path, tmp_path: Path) -> None:
     answer = elman("export", pictures, "--to", "web", "--out", tmp_path / "page", "--set", "title=My pictures")
     assert answer.code == 0 and "scores of the" in answer.out
