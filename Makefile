@@ -110,6 +110,7 @@ docs: $(SITE)/bin/mkdocs
 
 bench: $(VENV)/tools
 	$(BIN)/python benchmarks/speed/speed.py --out docs/results/speed
+	$(BIN)/python benchmarks/speed/output_layer.py --out docs/results/output-layer
 	$(BIN)/python benchmarks/speed/training.py
 	$(BIN)/python benchmarks/speed/streaming.py
 	$(BIN)/python benchmarks/speed/exported_steps.py --out docs/results/export-steps $(if $(RTNEURAL),--rtneural $(RTNEURAL))

@@ -58,6 +58,7 @@ def changes(page: Page) -> None:
 def opening(page: Page, path: Path) -> None:
     """Print how long the page of a run takes from the file to its first picture."""
     page.goto(path.as_uri())
+    page.wait_for_function("performance.getEntriesByType('paint').length > 0")
     seconds = page.evaluate("performance.getEntriesByType('paint').at(-1).startTime") / 1000
     kilobytes = path.stat().st_size // 1000
     print(f"{path.name}: {kilobytes} kB, first contentful paint after {seconds:.2f} s (limit {OPENING_SECONDS:.0f})")

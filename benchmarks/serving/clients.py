@@ -60,6 +60,8 @@ async def texts(port: int, sessions: int, symbols: int, durable: bool) -> dict[s
             per_symbol += [(after - before) / count] * count
     got = sum(count for each in rows for _, count in each)
     assert got == sessions * (symbols + 1), (got, sessions, symbols)  # the last event has no symbol
+    if not gaps:
+        raise SystemExit("every session got its symbols at once: ask for more")
     quantiles = {f"p{q}": float(np.percentile(per_symbol, q)) for q in (50, 99)}
     return {
         "symbols": sessions * symbols,

@@ -26,7 +26,7 @@ from runs import language_model, sound, transcriber
 
 import elman
 from elman.predictors.online.kinds import online_predictor
-from elman.predictors.online.text import OnlineText, TextBatch, TextSettings
+from elman.predictors.online.text import GenerationBatch, OnlineText, TextSettings
 
 CLIENTS = Path(__file__).with_name("clients.py")
 TICK = os.sysconf("SC_CLK_TCK")
@@ -90,7 +90,7 @@ def engine_rate(run: Path, rows: int, seconds: float = 3.0) -> tuple[float, floa
     """Return the symbols a second of the batch without a server, by wall clock and by processor time."""
     model = online_predictor(elman.load(run))
     assert isinstance(model, OnlineText)
-    batch = TextBatch(model)
+    batch = GenerationBatch(model)
     for n in range(rows):
         batch.add(model.row(model.begin({}), model.encode("a"), TextSettings(10**6, seed=n)))
     for _ in range(3):

@@ -99,7 +99,7 @@ def test_gates_and_answers_are_those_of_the_model(language_run: Path, tab: Any, 
     predictor, batch = use.load(language_run), use.diagnosable(language_run).sample.batches[0]
     data = recorded(language_run, predictor, sequence=1)
     with torch.no_grad():
-        logits_TBV, _ = predictor.model(batch.input_TB, resets=batch.resets_TB)  # type: ignore[operator]
+        logits_TBV, _ = predictor.model(batch.input_TB, resets=batch.resets_TB)
     top = logits_TBV[:, 1].softmax(-1).max(-1).values.numpy()
     np.testing.assert_allclose([row[0][1] for row in data["answers"]], top[: len(data["answers"])], rtol=1e-3)
     (layer,) = data["layers"]
@@ -159,7 +159,14 @@ def test_a_typed_text_goes_through_a_language_model(language_run: Path, elman: E
 def test_a_text_that_is_typed_in_the_page_runs_as_in_python(language_run: Path, tab: Any, tmp_path: Path) -> None:
     for cell in ("rnn", "gru", "lstm"):
         run = tmp_path / cell
-        sizes = {"hidden": 6, "embedding": 5, "window": 8, "batch_size": 2, "steps": 10, "vocabulary": "characters"}
+        sizes: dict[str, Any] = {
+            "hidden": 6,
+            "embedding": 5,
+            "window": 8,
+            "batch_size": 2,
+            "steps": 10,
+            "vocabulary": "characters",
+        }
         (tmp_path / "text.txt").write_text("ein paar Worte\n" * 40)
         package.train("language-model", tmp_path / "text.txt", run, cell=cell, learn_initial_state=True, **sizes)
         text = "paar Worte ein"
@@ -188,7 +195,7 @@ def test_a_hostile_vocabulary_runs_nothing(tab: Any, tmp_path: Path) -> None:
     hostile = ["</script><img/src=x/onerror=window.hacked=1>", "<svg/onload=window.hacked=1>", "{{script}}", "&lt;b>"]
     (tmp_path / "text.txt").write_text(" ".join(hostile * 60))
     run = tmp_path / "<img src=x onerror=window.hacked=1>"
-    sizes = {"hidden": 4, "embedding": 4, "window": 8, "batch_size": 2, "steps": 5}
+    sizes: dict[str, Any] = {"hidden": 4, "embedding": 4, "window": 8, "batch_size": 2, "steps": 5}
     package.train("language-model", tmp_path / "text.txt", run, vocabulary="words", **sizes)
     tab.goto(explore(run).save(tmp_path / "page.html").as_uri())
     for t in range(3):

@@ -18,11 +18,11 @@ def test_an_action_follows_the_first_import(tmp_path: Path, monkeypatch: pytest.
     finders = list(sys.meta_path)
     monkeypatch.setattr(sys, "meta_path", list(finders))
     calls: list[tuple[str, int]] = []
-    for name in ("first_settings", "other_settings"):
+    for name in ("first_settings", "other_settings", "first_settings"):
         late.when_imported(name, lambda module: calls.append((module.__name__, len(vars(module)))))
     try:
         module = importlib.import_module("other_settings")
-        assert [name for name, _ in calls] == ["first_settings", "other_settings"]
+        assert [name for name, _ in calls] == ["first_settings", "first_settings", "other_settings"]
         assert sys.meta_path == finders
         assert module.first_settings.value == 1
         late.when_imported("first_settings", lambda module: setattr(module, "value", 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import elman
 from elman.errors import ShapeError
@@ -89,6 +91,32 @@ def test_a_usual_call_takes_the_short_way(name: str, mode: str, monkeypatch: pyt
         forbid(monkeypatch, layer.torch_class)
         for a, b in zip(flat(layer(draw(mode, 5, 2, 3))), flat(expected), strict=True):
             assert torch.equal(a, b)
+
+
+class Operators(TorchDispatchMode):
+    """Counts the operators that run, but for those that make zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count[str(func)] += "zeros" not in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"])
+@MODES
+def test_nothing_runs_beside_torchs_operators(name: str, mode: str) -> None:
+    counts = []
+    for layer in pair(name, mode, 3, 4):
+        x = draw(mode, *((2, 3) if name.endswith("Cell") else (5, 2, 3)))
+        with Operators() as operators:
+            with autocast(mode):
+                y = flat(layer(x))[0]
+            torch.autograd.grad(y.sum(), list(layer.parameters()))
+        counts.append(+operators.count)
+    assert counts[0] == counts[1]
 
 
 @ALL

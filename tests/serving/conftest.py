@@ -45,7 +45,13 @@ def running(settings: ServerSettings, tokens: dict[str, str] | None = None) -> I
     hosts = ("127.0.0.1", "localhost")
     app = build_app(service, tokens=tokens or {}, hosts=hosts)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", ws="websockets-sansio", timeout_graceful_shutdown=1
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=60,
     )
     server = uvicorn.Server(config)
     listener = socket.socket()

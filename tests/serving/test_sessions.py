@@ -13,7 +13,7 @@ import pytest
 
 import elman
 from elman.predictors.online.kinds import online_predictor
-from elman.predictors.online.text import TextBatch, TextSettings
+from elman.predictors.online.text import GenerationBatch, TextSettings
 
 WORDS = ["ein ", "Öl ", "paar ", "\n"]
 
@@ -39,7 +39,7 @@ class Mirror:
 
     def run(self, text: str = "", **settings: Any) -> str:
         row = self.model.row(self.state, self.model.encode(text), TextSettings(**settings))
-        batch = TextBatch(self.model)
+        batch = GenerationBatch(self.model)
         if not row.finish:
             batch.add(row)
         while len(batch):

@@ -1,4 +1,4 @@
-"""Long trials of the service, which `make trials` runs: kills, many sessions, generated requests, hosts in network namespaces.
+"""Long trials of the service, which `make trials` runs: kills, many sessions, generated requests, hosts in namespaces.
 
 python tests/serving/trials.py kills 50
 python tests/serving/trials.py sessions 1000

@@ -16,7 +16,7 @@ from typing import Any
 from elman.errors import ElmanError
 from elman.predictors.online.base import OnlinePredictor
 from elman.predictors.online.state import OnlineState
-from elman.predictors.online.text import Choice, OnlineText, TextBatch, TextRow
+from elman.predictors.online.text import GeneratedSymbol, GenerationBatch, OnlineText, TextRow
 from elman.serving.errors import TooBusy, Unavailable
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
@@ -58,7 +58,7 @@ class Engine:
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self.limits, self.metrics = limits, metrics
-        self._batches: dict[OnlineText, TextBatch] = {}
+        self._batches: dict[OnlineText, GenerationBatch] = {}
         self._generations: dict[TextRow, Generation] = {}
         self._paused: set[Generation] = set()
         self._waiting: deque[Generation] = deque()
@@ -113,7 +113,7 @@ class Engine:
         self._schedule()
         return generation
 
-    async def choices(self, generation: Generation) -> AsyncIterator[list[Choice]]:
+    async def choices(self, generation: Generation) -> AsyncIterator[list[GeneratedSymbol]]:
         """Yield the symbols as they are generated, several at a time for a slow client.
 
         Raises:
@@ -168,7 +168,7 @@ class Engine:
     def _place(self, generation: Generation) -> None:
         self._generations[generation.row] = generation
         if generation.model not in self._batches:
-            self._batches[generation.model] = TextBatch(generation.model, piece=self.limits.piece)
+            self._batches[generation.model] = GenerationBatch(generation.model, piece=self.limits.piece)
         self._batches[generation.model].add(generation.row)
         self._schedule()
 
@@ -197,7 +197,7 @@ class Engine:
         if self._generations or self._inputs or (self._waiting and self.active < places):
             self._schedule()
 
-    def _step(self, batch: TextBatch) -> None:
+    def _step(self, batch: GenerationBatch) -> None:
         begun, size = time.perf_counter(), len(batch)
         finished = batch.run()
         seconds = time.perf_counter() - begun

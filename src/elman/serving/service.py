@@ -15,7 +15,7 @@ from elman.serving.engine import Engine
 from elman.serving.errors import Unavailable
 from elman.serving.metrics import Metrics
 from elman.serving.models import ModelRegistry
-from elman.serving.sessions import Sessions
+from elman.serving.sessions import SessionService
 from elman.serving.settings import Limits
 from elman.serving.stores.base import StoreThread
 
@@ -55,7 +55,7 @@ class Service:
     worker: str
     reload: str = "finish"
     engine: Engine = field(init=False)
-    sessions: Sessions = field(init=False)
+    sessions: SessionService = field(init=False)
     pool: ThreadPoolExecutor = field(init=False)
     ready: bool = False
     _loop: asyncio.AbstractEventLoop = field(init=False)
@@ -63,7 +63,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.limits, self.metrics)
-        self.sessions = Sessions(self.store, self.models, self.engine, self.limits, self.worker)
+        self.sessions = SessionService(self.store, self.models, self.engine, self.limits, self.worker)
         self.pool = ThreadPoolExecutor(self.limits.predictions, thread_name_prefix="elman-predict")
 
     async def start(self) -> None:

@@ -46,7 +46,7 @@ class HeldSession:
     done: bool = False
 
 
-class Sessions:
+class SessionService:
     """The sessions of a server.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from elman.predictors.online.text import Choice, TextSettings
+from elman.predictors.online.text import GeneratedSymbol, TextSettings
 from elman.serving.errors import ServiceError, TooLarge
 from elman.serving.schemas import Completion, Generate
 from elman.serving.settings import Limits
@@ -82,7 +82,7 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-def completion_logprobs(choices: Sequence[Choice], offset: int) -> dict[str, Any]:
+def completion_logprobs(choices: Sequence[GeneratedSymbol], offset: int) -> dict[str, Any]:
     """Return probabilities as OpenAI's completions have them."""
     offsets = []
     for choice in choices:

@@ -127,3 +127,20 @@ def test_nothing_to_compute_takes_no_time() -> None:
         states, weights = [torch.zeros(B, H)] * 2, [torch.zeros(4 * H, 1), torch.zeros(4 * H, H)]
         y, hn, *_ = torch.ops.elman.recurrent("lstm", False, False, x, *states, *weights, *[None] * 6)
         assert y.numel() == 0 and hn.shape == (B, H)
+
+
+POOL = """
+from elman.kernels.cpu import _engine
+
+for _ in range(9):
+    small = _engine.fresh(((270_000,), (300_000,)), True, 1 << 18, True)
+    del small
+    large = _engine.fresh(((524_000,), (524_000,)), True, 1 << 18, True)
+    assert all(tensor.isnan().all() for tensor in large)
+    del large
+"""
+
+
+def test_a_block_of_the_pool_is_as_large_as_its_next_user_needs() -> None:
+    done = subprocess.run([sys.executable, "-c", POOL], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

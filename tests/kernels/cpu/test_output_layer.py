@@ -294,8 +294,8 @@ def test_the_extension_checks_its_arguments() -> None:
     right = [s, V, c, target, None, scale, loss, torch.empty(6, 5), torch.empty(7, 5), torch.empty(7)]
     _engine.linear_cross_entropy(tuple(right), -100, 0.0, 0.0, 1)
     wrong: dict[int, list[Any]] = {
-        0: [None, s.double(), s[:, :4], s[0], s.t().contiguous().t()],
-        1: [None, V.t(), V[:, 0]],
+        0: [None, s.double(), s[:, :4], s[0], s.t().contiguous().t(), s[:1].expand(2**60, 5)],
+        1: [None, V.t(), V[:, 0], torch.empty(7, 0), torch.empty(2**40, 0)],
         2: [c[:6]],
         3: [None, target[:5], target.int(), target.repeat_interleave(2)[::2]],
         4: [torch.ones(6)],

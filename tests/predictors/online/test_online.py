@@ -12,7 +12,7 @@ import torch
 import elman
 from elman.errors import RunError
 from elman.predictors.online.kinds import online_predictor
-from elman.predictors.online.text import OnlineText, TextBatch, TextSettings
+from elman.predictors.online.text import GenerationBatch, OnlineText, TextSettings
 
 WORDS = ["ein ", "Öl ", "paar ", "\n"]
 
@@ -23,7 +23,7 @@ def settings(number: int) -> TextSettings:
 
 
 def alone(model: OnlineText, prompt: str, number: int) -> tuple[str, bytes]:
-    batch, row = TextBatch(model), model.row(model.begin({}), model.encode(prompt), settings(number))
+    batch, row = GenerationBatch(model), model.row(model.begin({}), model.encode(prompt), settings(number))
     batch.add(row)
     while len(batch):
         batch.run()
@@ -37,7 +37,7 @@ def test_texts_have_the_same_bits_in_any_company(language_run: Path, piece: int)
     assert isinstance(model, OnlineText)
     prompts = ["".join(rng.choice(WORDS) for _ in range(rng.randint(0, 9))) for _ in range(24)]
     rows = [model.row(model.begin({}), model.encode(prompt), settings(n)) for n, prompt in enumerate(prompts)]
-    batch, waiting = TextBatch(model, piece=piece, readers=3), list(rows)
+    batch, waiting = GenerationBatch(model, piece=piece, readers=3), list(rows)
     while waiting or len(batch):
         for _ in range(min(len(waiting), rng.randint(0, 3))):
             batch.add(waiting.pop())
@@ -56,13 +56,28 @@ def test_texts_have_the_same_bits_in_any_company(language_run: Path, piece: int)
         assert text + row.decoder.finish() == "".join(expected)
 
 
+def test_a_session_that_reads_one_symbol_is_the_same_in_any_company(language_run: Path) -> None:
+    model = online_predictor(elman.load(language_run))
+    assert isinstance(model, OnlineText)
+    states = []
+    for company in ([], ["ein paar "]):
+        batch = GenerationBatch(model)
+        rows = [model.row(model.begin({}), model.encode(text), TextSettings()) for text in ["e", *company]]
+        for row in rows:
+            batch.add(row)
+        while len(batch):
+            batch.run()
+        states.append(model.dump(rows[0].state))
+    assert states[0] == states[1]
+
+
 def test_numbers_that_are_not_finite_end_one_session_alone(language_run: Path) -> None:
     model = online_predictor(elman.load(language_run))
     assert isinstance(model, OnlineText)
     rows = [model.row(model.begin({}), model.encode("ein"), settings(n)) for n in range(3)]
     bad = model.initial()
     rows[1].state.tree.update(layers=tuple(part.fill_(torch.nan) for part in bad), last=0)
-    batch = TextBatch(model)
+    batch = GenerationBatch(model)
     for row in rows:
         batch.add(row)
     while len(batch):

@@ -41,8 +41,10 @@ export function matVecTransposed(M, y, cols) {
 
 // out += y x^T.
 export function addOuter(out, y, x) {
-  for (let row = 0, at = 0; row < y.length; row++) {
-    for (let col = 0; col < x.length; col++) out[at++] += y[row] * x[col];
+  const rows = y.length, cols = x.length;
+  for (let row = 0, at = 0; row < rows; row++) {
+    const factor = y[row];
+    for (let col = 0; col < cols; col++) out[at++] += factor * x[col];
   }
   return out;
 }

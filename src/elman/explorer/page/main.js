@@ -61,6 +61,7 @@ function drawControls() {
 function restore() {
   const { selected, clip } = study;
   Object.assign(study, typedStudy(data.network), { selected, clip, own: false });
+  compute(study);
   newPair();
   drawControls();
   draw();

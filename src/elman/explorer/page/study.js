@@ -69,15 +69,28 @@ export function fittingTargets(error, y) {
   });
 }
 
+// A part that is computed where it is first asked for, and again after the next change.
+function lazily(study, name, make) {
+  const define = (part) => Object.defineProperty(study, name, { configurable: true, enumerable: false, ...part });
+  define({
+    get() {
+      const value = make();
+      define({ value });
+      return value;
+    },
+  });
+}
+
 export function compute(study) {
   const { network, x, y } = study;
   const tape = forward(network, x), E = errors(network, tape, y);
-  const back = backward(network, tape, y), pairs = contributions(network, tape, y);
+  const back = backward(network, tape, y);
   const H = network.sizes.H, square = isPlain(network);
   const radius = square ? spectralRadius(network.parameters.W, H) : NaN;
   const stretch = square ? largestSingularValue(network.parameters.W, H) : NaN;
-  Object.assign(study, { tape, E, total: E.reduce((a, b) => a + b, 0), back, pairs, radius, stretch });
-  study.lags = byLag(network, tape, pairs);
+  Object.assign(study, { tape, E, total: E.reduce((a, b) => a + b, 0), back, radius, stretch });
+  lazily(study, "pairs", () => contributions(network, tape, y));
+  lazily(study, "lags", () => byLag(network, tape, study.pairs));
   study.bound = square ? ACTIVATIONS[network.cell.slice(4)].steepest * stretch : NaN;
   const { x: _, initial, states, ...rest } = back;
   study.gradientNorm = Math.hypot(...Object.values(rest.parameters).map(norm));

@@ -19,6 +19,7 @@ APPLICATIONS = {
     "similarity": "similarity",
     "translate": "translate",
     "transcribe": "transcribe",
+    "caption": "caption",
 }
 """The one list of recipes that are exported: the name, and the file here with its `application`."""
 

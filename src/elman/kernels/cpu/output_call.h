@@ -36,9 +36,10 @@ public:
             if (t->ndim != 2) throw Wrong(t == s ? "input" : "weight", "a matrix", text_of(t->shape, t->ndim));
         N_ = s->shape[0];
         const int64_t H = weight->shape[1], V = weight->shape[0];
-        product({8, N_ + 1, H + 1}, "input");
-        product({8, V + 1, H + 1}, "weight");
-        product({8, V + 1, 512}, "weight");
+        if (H == 0) throw Wrong("weight", "of one feature or more", text_of(weight->shape, 2));
+        for (int64_t size : {N_, V, H}) product({8, size, 512}, "input or weight");
+        product({8, N_, H}, "input");
+        product({8, V, H}, "weight");
         if (!(smoothing >= 0 && smoothing <= 1)) throw Wrong("label_smoothing", "from 0 to 1", std::to_string(smoothing));
         if (!std::isfinite(z)) throw Wrong("z_loss", "finite", std::to_string(z));
         const Rows<const T> inputs = matrix_rows(tensors[o_s], H, "input");

@@ -109,7 +109,7 @@ public:
                 if (call_.d_weight) weight_gradient(chunk, b);
                 return work(b, chunk) * call_.H;
             });
-            if (d_s_ && call_.H > 0) input_gradient(team, chunk);
+            if (d_s_) input_gradient(team, chunk);
         }
     }
 
@@ -308,7 +308,7 @@ private:
         const int64_t panels = ceil_div(blocks_of<T>(call_.H), kMaxVectors);
         return panels < threads_ ? panels : threads_;
     }
-    int64_t features_of_part() const { return call_.H ? ceil_div(blocks_of<T>(call_.H), feature_parts()) : 0; }
+    int64_t features_of_part() const { return ceil_div(blocks_of<T>(call_.H), feature_parts()); }
 
     // d_s, split by features and where these are too few also by rows: every sum runs over all symbols.
     void input_gradient(Team& team, const Chunk& chunk) const {

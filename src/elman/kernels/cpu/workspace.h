@@ -64,7 +64,9 @@ public:
                 return found;
             }
         }
-        return {allocate(static_cast<int64_t>(asked)), bytes};
+        // A small one is a whole large page too, for whoever gets it next.
+        const size_t least = kLargePage - 64;
+        return {allocate(static_cast<int64_t>(asked < least ? least : asked)), bytes};
     }
     void give(Block block) {
         const std::lock_guard<std::mutex> lock(mutex_);

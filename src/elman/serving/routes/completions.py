@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request
 
 from elman.errors import ElmanError
-from elman.predictors.online.text import Choice, OnlineText, TextRow, TextSettings
+from elman.predictors.online.text import GeneratedSymbol, OnlineText, TextRow, TextSettings
 from elman.serving.engine import Generation
 from elman.serving.errors import ServiceError, error_body
 from elman.serving.models import ServedModel
@@ -59,7 +59,7 @@ class Piece(NamedTuple):
 
     number: int
     text: str
-    choices: list[Choice]
+    choices: list[GeneratedSymbol]
     finish: str | None = None
 
 
