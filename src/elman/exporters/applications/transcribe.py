@@ -34,7 +34,6 @@ from elman.exporters.applications.blocks import (
 from elman.exporters.applications.decoder import vocabulary_facts
 from elman.exporters.applications.sound import causal_convolution, gain_control, log_mel_graph
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow, compare
 from elman.exporters.stack import Array, stack_of
 from elman.predictors.transcriber import TranscriptionPredictor
@@ -173,7 +172,7 @@ def _total(graph: GraphBuilder, x_TBI: str) -> str:
 
 def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare features of noise and tones, the acoustic model, its steps, and the texts of the program."""
-    features, whole = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("features", "whole"))
+    features, whole = (comparison.session(name) for name in ("features", "whole"))
     rng, model, rows = np.random.default_rng(1), predictor.model, []
     extractor: Any = predictor.features
     rate, I = extractor.rate, len(model.mean_I)
@@ -214,7 +213,7 @@ def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Compariso
 
 def _streamed(predictor: TranscriptionPredictor, comparison: Comparison, x_TI: Array) -> Array:
     """Return what the step graph gives in chunks of many sizes, each a multiple of the stride."""
-    model, step = predictor.model, OnnxSession(comparison.folder / "step.onnx")
+    model, step = predictor.model, comparison.session("step")
     stack, stride = stack_of(model.recurrent), model.stride
     values = dict(zip(stack.states, stack.initial_states(1), strict=True))
     values["front"] = np.zeros((model.front.kernel - stride, 1, x_TI.shape[1]), np.float32)
