@@ -12,7 +12,9 @@ from elman.recipes.language_model import LanguageModelling
 from elman.recipes.run import start
 
 
-def test_a_run_of_int8_is_small_and_near(language_text: Path, language_settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_of_int8_is_small_and_near(
+    language_text: Path, language_settings: dict[str, Any], tmp_path: Path
+) -> None:
     settings = {**language_settings, "hidden": 128, "embedding": 64, "steps": 4, "cell": "gru"}
     start(LanguageModelling, [language_text], settings, tmp_path / "r")
     answers, sizes, feeds = [], [], {"x": np.array([[1, 2], [3, 1]]), "h": np.zeros((1, 2, 128), np.float32)}
