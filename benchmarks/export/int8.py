@@ -113,11 +113,12 @@ def main() -> None:
     page = f"""# Export: int8 weights
 
 Sizes of all `.onnx` files of an exported run, and its quality on all of its validation data by ONNX Runtime. Runs have
-seed 1, the settings of their recipes, and at most {arguments.minutes:g} minutes of training on one thread, of a busy machine.
+seed 1, the settings of their recipes, and at most {arguments.minutes:g} minutes of training on one thread.
 
 {chr(10).join(lines)}
 
-Command: `python benchmarks/export/int8.py --data DATA --minutes {arguments.minutes:g}`, {datetime.date.today()}, commit {commit},
+Command: `python benchmarks/export/int8.py --data DATA --minutes {arguments.minutes:g}`,
+{datetime.date.today()}, commit {commit},
 {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.
 """
     if arguments.out is not None:
