@@ -196,8 +196,8 @@ def _initial_states(predictor: ClassificationPredictor) -> dict[str, Any]:
 
 def _compare(predictor: ClassificationPredictor, data: Any, streams: bool, comparison: Comparison) -> list[ParityRow]:
     """Compare the answers to validation examples and random ones, alone, in a batch, and step by step."""
-    whole = OnnxSession(comparison.folder / "whole.onnx")
-    step = OnnxSession(comparison.folder / "step.onnx") if streams else None
+    whole = comparison.session("whole")
+    step = comparison.session("step") if streams else None
     program = getattr(comparison.program, PROGRAMS[comparison.program.__name__.rpartition(".")[2]])(comparison.folder)
     dtype = {"symbols": np.int64}.get(predictor.form.kind, np.float64 if predictor.form.offset else np.float32)
     rows, per_step = [], predictor.model.per_step

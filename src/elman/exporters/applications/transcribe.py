@@ -34,7 +34,6 @@ from elman.exporters.applications.blocks import (
 from elman.exporters.applications.decoder import vocabulary_facts
 from elman.exporters.applications.sound import causal_convolution, gain_control, log_mel_graph
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow, compare
 from elman.exporters.stack import Array, stack_of
 from elman.predictors.transcriber import TranscriptionPredictor
@@ -173,7 +172,7 @@ def _total(graph: GraphBuilder, x_TBI: str) -> str:
 
 def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare features of noise and tones, the acoustic model, its steps, and the texts of the program."""
-    features, whole = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("features", "whole"))
+    features, whole = (comparison.session(name) for name in ("features", "whole"))
     rng, model, rows = np.random.default_rng(1), predictor.model, []
     extractor: Any = predictor.features
     rate, I = extractor.rate, len(model.mean_I)
@@ -199,7 +198,7 @@ def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Compariso
         logits, steps = model(torch.from_numpy(x), torch.from_numpy(lengths))
     log_p = logits.log_softmax(2).numpy()
     (y,) = whole.run({"x": x, "lengths": lengths.astype(np.int32)})
-    step = OnnxSession(comparison.folder / "step.onnx") if model.streaming else None
+    step = comparison.session("step") if model.streaming else None
     program, texts = comparison.program.SoundTranscriber(comparison.folder), []
     for n, count in enumerate(steps.tolist()):
         rows.append(comparison.numbers("y of whole.onnx", title, log_p[:count, n], y[:count, n]))
