@@ -21,7 +21,7 @@ export function verdict(slope, radius, stretch) {
 // What a gate that is open to `share` leaves of an error in the memory.
 export function passage(share, letter) {
   const left = share ** MANY, name = share > 0.9 ? "nearly open" : share < 0.3 ? "nearly closed" : "half open";
-  return `${name}: the direct way back multiplies the error by ${letter} at each step, whatever W is; ${MANY} steps leave ${number(share, 2)}^${MANY} = ${number(left, 3)}`;
+  return `${name}: the error is multiplied by ${letter} at each step, whatever W is; ten steps leave ${letter}¹⁰ = ${number(left, 3)}`;
 }
 
 export function createCures(study, changed) {

@@ -23,7 +23,7 @@ export function createGradient(host, study, { picture, changed }) {
   const which = select([["W", "dE/dW"], ["U", "dE/dU"]], name, (value) => { name = value; draw(); }, "which gradient");
   host.append(
     bar,
-    element("section", { class: "card", id: "pairs" }, element("h3", {}, "Every pair of an error and an earlier step"), element("p", { class: "note" }, "Row: the error at step t. Column: the step k that it is carried back to. The colour is the size of what the pair adds to ", which, ". Choose one to open it."), element("div", { class: "scroll" }, canvas), pairText),
+    element("section", { class: "card", id: "pairs" }, element("h3", {}, "Every pair of an error and an earlier step"), element("p", { class: "note" }, "Row t: the error of that step. Column k: the step it is carried back to. A pair adds to ", which, "; choose one."), element("div", { class: "scroll" }, canvas), pairText),
     element("section", { class: "card", id: "pair" }, element("h3", {}, "One pair, opened"), opened),
     element("section", { class: "card wide", id: "cures" }, element("h3", {}, "Vanishing, exploding, and the cures"), cures.node, chartHost),
     element("section", { class: "card wide", id: "sums" }, element("h3", {}, "All pairs add up to the gradient"), sums),
@@ -44,7 +44,7 @@ export function createGradient(host, study, { picture, changed }) {
     picture.setBackward({ from: study.pair.t, to: study.pair.k, all: false });
   }
 
-  const cellSize = () => Math.max(5, Math.min(42, Math.floor((Math.min(460, room()) - 26) / study.x.length)));
+  const cellSize = () => Math.max(5, Math.min(37, Math.floor((Math.min(460, room()) - 26) / study.x.length)));
 
   function choose(event) {
     const box = canvas.getBoundingClientRect(), size = cellSize();
@@ -86,7 +86,7 @@ export function createGradient(host, study, { picture, changed }) {
         pen.fillStyle = backColor;
         pen.fillRect(22 + k * size, 18 + t * size, size - 1, size - 1);
         pen.globalAlpha = 1;
-        if (size >= 30) {
+        if (size >= 28) {
           pen.fillStyle = share > 0.7 ? onBack : textColor;
           pen.fillText(number(v, v < 0.1 ? 3 : 2).replace(/^0\./, "."), 22 + (k + 0.5) * size, 18 + (t + 0.5) * size);
         }
@@ -152,8 +152,8 @@ export function createGradient(host, study, { picture, changed }) {
     const contributed = [{ name: `part of dE/dW`, values: added, color: "var(--positive)", bars: true }];
     const least = Math.max(1e-12, Math.min(1, ...left.filter((v) => v > 0)) / 10);
     chartHost.replaceChildren(
-      chart({ title: "How much of an error is left, by lag t − k", xTitle: "lag, in steps", series, logarithmic: true, least, limits: [undefined, Math.max(1, ...left.filter(Number.isFinite)) * 1.0001] }),
-      chart({ title: "What each lag adds to dE/dW", xTitle: "lag, in steps", series: contributed }),
+      chart({ title: "How much of an error is left, by lag t − k", xTitle: "lag, in steps", series, logarithmic: true, least, height: 155, limits: [undefined, Math.max(1, ...left.filter(Number.isFinite)) * 1.0001] }),
+      chart({ title: "What each lag adds to dE/dW", xTitle: "lag, in steps", height: 155, series: contributed }),
     );
   }
 

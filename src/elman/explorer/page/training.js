@@ -5,7 +5,7 @@ import { button, element, field, fixed, number, select, shade } from "./dom.js";
 
 const CELL_NAMES = { rnn_tanh: "plain tanh", rnn_relu: "plain relu", gru: "GRU", lstm: "LSTM" };
 const COLORS = { rnn_tanh: "var(--line-1)", rnn_relu: "var(--line-4)", gru: "var(--line-2)", lstm: "var(--line-3)" };
-const NOTE = "Dashed: before training, when the first step has to be heard.";
+const NOTE = "Dashed: before training, when the error has to find its way. A memory that training has filled lies where tanh is flat, so that little of an error gets into it; the answer is learned by then.";
 const POINTS = 160, FRAME_MS = 12, DRAW_MS = 300;
 
 const pointSize = (values) => Math.max(1, Math.ceil(values.length / POINTS));
