@@ -8,8 +8,7 @@ import { createGradient } from "./gradient.js";
 import { createTraining } from "./training.js";
 import { createRun } from "./run.js";
 import { createLesson } from "./lesson.js";
-import { createNotice } from "./notice.js";
-import { button, calm, element, field, forgetColors, number, select } from "./dom.js";
+import { button, calm, createNotice, element, field, forgetColors, number, select } from "./dom.js";
 
 const CELL_CHOICES = [
   ["rnn_tanh", "plain, f = tanh"], ["rnn_relu", "plain, f = relu"], ["rnn_sigmoid", "plain, f = sigmoid"],
