@@ -74,7 +74,7 @@ THEIRS: dict[str, set[str]] = {
     },
     "integrations": {"torch", "sb3_contrib", "torchrl", "tensordict"},
     "explorer": {"numpy", "torch"},
-    "serving": {"fastapi", "pydantic", "prometheus_client", "redis", "starlette", "uvicorn"},
+    "serving": {"fastapi", "httpx", "pydantic", "prometheus_client", "redis", "starlette", "uvicorn"},
     "cli": {"typer", "rich"},
     "testing": {"torch"},
     "__main__": set(),
