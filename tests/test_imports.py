@@ -43,7 +43,7 @@ OURS: dict[str, set[str]] = {
     "exporters": {"kernels", "layers", "models", "modules", "predictors", "recipes", "storage"},
     "integrations": {"layers"},
     "explorer": {"reference", "predictors", "inspection", "recipes", "storage"},
-    "serving": {"predictors", "recipes", "storage"},
+    "serving": {"exporters", "predictors", "recipes", "storage"},
     "cli": {"explorer", "exporters", "recipes", "inspection", "serving", "storage"},
     "testing": {"reference", "kernels", "layers", "recipes"},
     "__main__": {"cli"},
