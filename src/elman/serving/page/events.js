@@ -27,9 +27,10 @@ class Shop {
       element("div", { class: "rail" }, this.sessions.node),
       element("div", { class: "column" }, card("Events", this.basket, form, this.message.node), card("Next items", this.bars.node, element("p", { class: "hint" }, "Choose one to add it."))),
     );
+    this.renderBasket();
     this.sessions.attempt(async () => {
       await this.sessions.load();
-      await this.open(await this.sessions.ensure());
+      await this.sessions.ensure();
     });
   }
 
@@ -38,7 +39,8 @@ class Shop {
     this.renderBasket();
     if (!session) return this.bars.show([]);
     try {
-      this.show(await this.server.json("GET", `/v1/sessions/${session.id}/next?top=${SHOWN}`));
+      const { position } = session, expected = await this.server.json("GET", `/v1/sessions/${session.id}/next?top=${SHOWN}`);
+      if (session === this.sessions.current && position === session.position) this.show(expected);
       this.message.say(before ? `Forked from ${before.id.slice(-6)}.` : "");
     } catch (error) {
       this.message.fail(error);

@@ -42,7 +42,13 @@ export class Sessions {
 
   // Return the session that is chosen; a new one where there is none.
   async ensure() {
-    if (!this.current) this.choose(await this.server.json("POST", "/v1/sessions", { model: this.model.id }));
+    if (this.current) return this.current;
+    this.beginning ??= this.server.json("POST", "/v1/sessions", { model: this.model.id }).then((session) => this.choose(session));
+    try {
+      await this.beginning;
+    } finally {
+      this.beginning = null;
+    }
     return this.current;
   }
 
