@@ -34,6 +34,7 @@ from elman.exporters.applications.blocks import (
 from elman.exporters.applications.decoder import vocabulary_facts
 from elman.exporters.applications.sound import causal_convolution, gain_control, log_mel_graph
 from elman.exporters.onnx.graph import GraphBuilder, value
+from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow, compare
 from elman.exporters.stack import Array, stack_of
 from elman.predictors.transcriber import TranscriptionPredictor
