@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +18,13 @@ from elman.serving.stores.base import LEASE
 from elman.serving.stores.sqlite import SqliteStore
 
 Start = Callable[..., Any]
-SESSIONS = 3
+PROMPTS = ("ein", "paar ", "")  # without one a text begins as a line does, by one symbol that is not sent
+SHORT = 20  # events of a stream before something happens
 CHECKPOINTED = 600  # events, so that the whole state was written once and the rest is in the tail
 
 
-def expected(run: Path, length: int, seed: int) -> str:
-    return "".join(elman.load(run).generate("ein", length=length, seed=seed))
+def expected(run: Path, prompt: str, length: int, **options: Any) -> str:
+    return "".join(elman.load(run).generate(prompt, length=length, **options))
 
 
 class Streams:
@@ -30,12 +33,12 @@ class Streams:
     def __init__(self, server: Any, least: int = CHECKPOINTED) -> None:
         self.server = server
         self.names: list[str] = []
-        self.events: list[list[Any]] = [[] for _ in range(SESSIONS)]
-        self.threads = [threading.Thread(target=self._read, args=(n,)) for n in range(SESSIONS)]
+        self.events: list[list[Any]] = [[] for _ in PROMPTS]
+        self.threads = [threading.Thread(target=self._read, args=(n,)) for n in range(len(PROMPTS))]
         with server.client() as client:
-            for _ in range(SESSIONS):
+            for prompt in PROMPTS:
                 name = client.post("/v1/sessions", json={"model": "text"}).json()["id"]
-                client.post(f"/v1/sessions/{name}/feed", json={"text": "ein"})
+                client.post(f"/v1/sessions/{name}/feed", json={"text": prompt})
                 self.names.append(name)
         for thread in self.threads:
             thread.start()
@@ -61,13 +64,14 @@ class Streams:
         """Check that nothing that was sent is lost, and that the sessions are where the offline run is."""
         for n, (name, events) in enumerate(zip(self.names, self.events, strict=True)):
             position = client.get(f"/v1/sessions/{name}").json()["position"]
-            assert position >= len(events) + 3
-            assert not events or events[-1]["position"] == len(events) + 3
-            text = expected(run, position - 3, n)
+            read = len(PROMPTS[n]) or 1
+            assert position >= len(events) + (read if events else len(PROMPTS[n]))
+            assert not events or events[-1]["position"] == len(events) + read
+            text = expected(run, PROMPTS[n], position - read, seed=n)
             assert text.startswith("".join(event["text"] for event in events))
             body = {"max_tokens": 9, "temperature": 0}
             more = client.post(f"/v1/sessions/{name}/generate", json=body).json()["text"]
-            assert more == "".join(elman.load(run).generate("ein" + text, length=9, temperature=0))
+            assert more == expected(run, (PROMPTS[n] or "\n") + text, 9, temperature=0)
 
 
 def test_what_was_sent_survives_kill_9_and_sigterm(
@@ -107,3 +111,36 @@ def test_a_second_host_continues_the_sessions_of_a_dead_one(
         begun = time.monotonic()
         streams.check(client, text_run)
         assert time.monotonic() - begun < 3 * LEASE
+
+
+def children(process: Any) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def test_workers_share_sessions_and_are_started_again(serve_process: Start, text_run: Path, tmp_path: Path) -> None:
+    words = [
+        "--store",
+        f"sqlite:{tmp_path}/s.db",
+        "--workers",
+        2,
+        "--set",
+        "drain_seconds=0",
+        "--set",
+        "wait_seconds=30",
+    ]
+    server = serve_process(f"text={text_run}", *words).wait()
+    workers = children(server.process)
+    assert len(workers) == 2
+    streams = Streams(server, SHORT)
+    os.kill(workers[0], signal.SIGKILL)
+    os.kill(workers[1], signal.SIGKILL)
+    streams.join()
+    with server.wait().client() as client:  # others were begun
+        streams.check(client, text_run)
+    assert not set(children(server.process)) & set(workers)
+    streams = Streams(server, SHORT)
+    workers = children(server.process)
+    code, text = server.stop()
+    streams.join()
+    assert code == 0 and text.count("another one begins") == 2 and "Traceback" not in text, text
+    assert all(not Path(f"/proc/{worker}").exists() for worker in workers)
