@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +17,6 @@ from elman.serving.stores.sqlite import SqliteStore
 
 Start = Callable[..., Any]
 PROMPTS = ("ein", "paar ", "")  # without one a text begins as a line does, by one symbol that is not sent
-SHORT = 20  # events of a stream before something happens
 CHECKPOINTED = 600  # events, so that the whole state was written once and the rest is in the tail
 
 
@@ -34,6 +31,7 @@ class Streams:
         self.server = server
         self.names: list[str] = []
         self.events: list[list[Any]] = [[] for _ in PROMPTS]
+        self.last = ["" for _ in PROMPTS]
         self.threads = [threading.Thread(target=self._read, args=(n,)) for n in range(len(PROMPTS))]
         with server.client() as client:
             for prompt in PROMPTS:
@@ -43,6 +41,10 @@ class Streams:
         for thread in self.threads:
             thread.start()
         while min(map(len, self.events)) < least:
+            ended = [
+                n for n, thread in enumerate(self.threads) if not thread.is_alive() and len(self.events[n]) < least
+            ]
+            assert not ended, (ended, self.last)
             time.sleep(0.01)
 
     def _read(self, number: int) -> None:
@@ -51,10 +53,11 @@ class Streams:
         try:
             with self.server.client() as client, client.stream("POST", path, json=body) as answer:
                 for line in answer.iter_lines():
+                    self.last[number] = line or self.last[number]
                     if line.startswith('data: {"position"'):
                         self.events[number].append(json.loads(line[6:]))
-        except httpx.TransportError:
-            pass
+        except httpx.TransportError as error:
+            self.last[number] += repr(error)
 
     def join(self) -> None:
         for thread in self.threads:
@@ -111,36 +114,3 @@ def test_a_second_host_continues_the_sessions_of_a_dead_one(
         begun = time.monotonic()
         streams.check(client, text_run)
         assert time.monotonic() - begun < 3 * LEASE
-
-
-def children(process: Any) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def test_workers_share_sessions_and_are_started_again(serve_process: Start, text_run: Path, tmp_path: Path) -> None:
-    words = [
-        "--store",
-        f"sqlite:{tmp_path}/s.db",
-        "--workers",
-        2,
-        "--set",
-        "drain_seconds=0",
-        "--set",
-        "wait_seconds=30",
-    ]
-    server = serve_process(f"text={text_run}", *words).wait()
-    workers = children(server.process)
-    assert len(workers) == 2
-    streams = Streams(server, SHORT)
-    os.kill(workers[0], signal.SIGKILL)
-    os.kill(workers[1], signal.SIGKILL)
-    streams.join()
-    with server.wait().client() as client:  # others were begun
-        streams.check(client, text_run)
-    assert not set(children(server.process)) & set(workers)
-    streams = Streams(server, SHORT)
-    workers = children(server.process)
-    code, text = server.stop()
-    streams.join()
-    assert code == 0 and text.count("another one begins") == 2 and "Traceback" not in text, text
-    assert all(not Path(f"/proc/{worker}").exists() for worker in workers)
