@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 
 from elman.serving.app import build_app
+from elman.serving.connections import HttpProtocol
 from elman.serving.server import ServerSettings, build_service
 from elman.serving.service import Service
 from elman.serving.settings import Limits
@@ -40,7 +41,9 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(settings: ServerSettings, tokens: dict[str, str] | None = None) -> Iterator[RunningServer]:
+def running(
+    settings: ServerSettings, tokens: dict[str, str] | None = None, keep_alive: float = 60
+) -> Iterator[RunningServer]:
     service = build_service(settings)
     hosts = ("127.0.0.1", "localhost")
     app = build_app(service, tokens=tokens or {}, hosts=hosts)
@@ -49,9 +52,10 @@ def running(settings: ServerSettings, tokens: dict[str, str] | None = None) -> I
         log_config=None,
         access_log=False,
         lifespan="on",
+        http=HttpProtocol,
         ws="websockets-sansio",
         timeout_graceful_shutdown=1,
-        timeout_keep_alive=60,
+        timeout_keep_alive=keep_alive,
     )
     server = uvicorn.Server(config)
     listener = socket.socket()
@@ -172,34 +176,38 @@ def port() -> int:
     return free_port()
 
 
+class RedisProcess:
+    """Redis in a process of its own, which may be killed and started again on its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.address = f"redis://127.0.0.1:{self.port}/0"
+        program = shutil.which("redis-server")
+        assert program, "tests of the shared store run redis-server (Debian: apt-get install redis-server)"
+        words = {"port": self.port, "dir": folder, "save": "", "appendonly": "yes", "appendfsync": "always"}
+        pairs = (word for name, value in words.items() for word in (f"--{name}", str(value)))
+        self.command = [program, *pairs, "--bind", "127.0.0.1"]
+
+    def __enter__(self) -> "RedisProcess":
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    break
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> type[RedisProcess]:
+    return RedisProcess
+
+
 @pytest.fixture(scope="session")
 def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    assert program, "tests of the shared store run redis-server (Debian: apt-get install redis-server)"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    words = [
-        "--port",
-        str(port),
-        "--dir",
-        str(folder),
-        "--save",
-        "",
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--bind",
-        "127.0.0.1",
-    ]
-    process = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"redis://127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait()
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.address

@@ -135,8 +135,12 @@ def test_bodies_are_limited(client: httpx.Client) -> None:
     def pieces() -> Iterator[bytes]:
         yield from (bytes(1 << 16) for _ in range(40))
 
-    for content in (bytes(2 << 20), pieces()):
-        answer = client.post("/v1/sessions/restore", content=content)
+    for path, content in (
+        ("/v1/sessions/restore", bytes(2 << 20)),
+        ("/v1/sessions/restore", pieces()),
+        ("/v1/completions", pieces()),
+    ):
+        answer = client.post(path, content=content)
         assert answer.status_code == 413 and answer.json()["error"]["type"] == "TooLarge"
 
 

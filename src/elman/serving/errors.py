@@ -49,6 +49,12 @@ class BadSnapshot(ServiceError):  # noqa: N818
     status = 422
 
 
+class TooSlow(ServiceError):  # noqa: N818
+    """The body of a request does not come."""
+
+    status = 408
+
+
 class TooLarge(ServiceError):  # noqa: N818
     """A request is larger than a limit."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from elman.errors import ElmanError, SettingError
-from elman.serving.errors import Forbidden, TooBusy, TooLarge, Unauthorized, error_body, status_of
+from elman.serving.errors import Forbidden, TooBusy, TooLarge, TooSlow, Unauthorized, error_body, status_of
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
 
@@ -171,14 +171,24 @@ class Guard:
         self._buckets[name] = level - 1, now
 
     def _limited(self, scope: Any, receive: Any) -> Any:
-        """Return `receive`, which refuses a body that is too large."""
-        size, most = 0, self.limits.body_bytes
+        """Return `receive`, which refuses a body that is too large, or does not come."""
+        size, most, more = 0, self.limits.body_bytes, True
         if scope["type"] != "http":
             return receive
 
         async def limited() -> Any:
-            nonlocal size
-            message = await receive()
+            nonlocal size, more
+            if not more:  # what comes now is that the client has gone
+                return await receive()
+            try:
+                async with asyncio.timeout(self.limits.idle_seconds):
+                    message = await receive()
+            except TimeoutError as error:
+                raise TooSlow(
+                    "the body of the request does not come", should=f"a part in {self.limits.idle_seconds:g} s",
+                    found=f"{size} bytes",
+                ) from error  # fmt: skip
+            more = message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > most:
                 raise self._too_large(f"more than {most:,}")

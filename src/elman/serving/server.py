@@ -20,6 +20,7 @@ import uvicorn
 from elman.errors import SettingError
 from elman.recipes.use import load
 from elman.serving.app import build_app
+from elman.serving.connections import HttpProtocol
 from elman.serving.metrics import Metrics
 from elman.serving.models import ModelRegistry
 from elman.serving.security import LOOPBACK, read_tokens
@@ -28,6 +29,7 @@ from elman.serving.settings import Limits
 from elman.serving.stores.base import StoreThread
 from elman.serving.stores.choice import DEFAULT, MEMORY, store_opener
 
+KEEP_ALIVE = 30  # seconds that a connection may be silent between requests and before the first
 SAVING = 5  # seconds that requests have to save after they were ended
 ANY = ("0.0.0.0", "::", "")  # addresses of all interfaces
 
@@ -163,8 +165,8 @@ def run(settings: ServerSettings, say: Callable[[str], None]) -> None:
         log_to_stderr()
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="on", server_header=False,
-            ws="websockets-sansio", ws_max_size=1 << 20,
-            timeout_graceful_shutdown=round(settings.limits.drain_seconds) + SAVING, timeout_keep_alive=30,
+            http=HttpProtocol, ws="websockets-sansio", ws_max_size=1 << 20, timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=round(settings.limits.drain_seconds) + SAVING,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again when it has stopped
             signal.signal(number, lambda *_: None)

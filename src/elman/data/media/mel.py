@@ -47,8 +47,7 @@ def log_mel(
     filters = torch.from_numpy(mel_filters(rate, bins, bands, low, rate / 2 if high is None else high))
     sound = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
     sound = torch.nn.functional.pad(sound, (0, max(0, width - sound.shape[-1])))
-    weights = torch.hann_window(width)
-    weights = weights / weights.square().sum().sqrt()  # the energy of a sample, for any length of the window
+    weights = _hann(width)
     count = 1 + (sound.shape[-1] - width) // hop
     blocks = [
         _block(sound[..., begin * hop : (min(count, begin + FRAMES) - 1) * hop + width], weights, hop, bins, filters)
@@ -60,6 +59,13 @@ def log_mel(
 def transform_size(rate: int, window: float = 0.025) -> int:
     """Return the length of the Fourier transform: at least twice the window, fine enough for the low bands."""
     return 1 << (2 * max(1, round(window * rate)) - 1).bit_length()
+
+
+@lru_cache(8)  # as for the filters
+def _hann(width: int) -> Tensor:
+    """Return a Hann window that keeps the energy of a sample, for any length of the window, (width,)."""
+    weights = torch.hann_window(width)
+    return weights / weights.square().sum().sqrt()
 
 
 def _block(sound: Tensor, weights: Tensor, hop: int, bins: int, filters: Tensor) -> Tensor:

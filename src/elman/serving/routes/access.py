@@ -106,6 +106,8 @@ def add_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Any, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, ElmanError):  # FastAPI's word for what happened while it read the body
+            return await elman_error(request, error.__cause__)
         failure = ServiceError(
             "there is no such path" if error.status_code == 404 else str(error.detail),
             should="a path and method of /openapi.json", found=f"{request.method} {request.url.path}"[:200],

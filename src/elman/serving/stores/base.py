@@ -147,6 +147,10 @@ class Store(ABC):
         """Write what is written inside at once: when it ends it is as durable as the store promises."""
         yield
 
+    def is_gone(self, error: Exception) -> bool:
+        """Return whether an error says that the store does not answer, so that further operations would wait for it."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Close the store."""
@@ -240,6 +244,9 @@ class StoreThread:
                         if store.atomic:
                             raise
                         results.append(_unavailable(error))
+                        if store.is_gone(error):  # nobody waits for each of the others in turn
+                            results += [_unavailable(error)] * (len(batch) - len(results))
+                            break
         except Exception as error:  # of the system, or of a driver: disk full, no connection
             return [_unavailable(error)] * len(batch)
         return results

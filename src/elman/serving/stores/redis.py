@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from elman.errors import RunError, SettingError, first_line, look_up
 from elman.serving.errors import LostLease, SessionBusy, TooBusy, UnknownSession
@@ -15,6 +17,7 @@ from elman.serving.stores.sqlite import DURABILITIES
 
 PREFIX = "elman:"
 TIMEOUT = 3.0  # seconds for an answer of Redis
+RETRIES = 1  # at once, for a connection that Redis closed; all requests wait meanwhile, so that there is no pause
 WAITS = (7, 2)  # the first version that tells when its file was flushed
 NUMBERS = {"position": int, "created": float, "touched": float, "ttl": float}
 TEXTS = ("id", "tenant", "model", "kind", "weights")
@@ -72,7 +75,9 @@ class RedisStore(Store):
     def __init__(self, address: str, durability: str = "process") -> None:
         look_up("durability", durability, DURABILITIES)
         try:
-            self.client: Any = redis.Redis.from_url(address, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+            self.client: Any = redis.Redis.from_url(
+                address, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), RETRIES)
+            )
             config = self.client.config_get("append*")
             version = tuple(map(int, self.client.info("server")["redis_version"].split(".")[:2]))
         except (redis.RedisError, ValueError, OSError) as error:
@@ -179,6 +184,10 @@ class RedisStore(Store):
         yield
         if self._waits and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
             raise redis.RedisError("the append-only file was not flushed in time")
+
+    def is_gone(self, error: Exception) -> bool:
+        """Return whether Redis does not answer."""
+        return isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)
 
     def close(self) -> None:
         """Close the connection."""
