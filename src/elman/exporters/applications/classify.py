@@ -64,8 +64,12 @@ def application(predictor: ClassificationPredictor, precision: str) -> Applicati
     reading = {name: getattr(predictor.reader_options, name) for name in READING}
     vocabulary = None if encoder is None else encoder.vocabulary
     remarks = [*([] if data else [NO_DATA]), *([] if streams else [BIDIRECTIONAL])]
+    program = "classify_text" if encoder else "classify_pixels" if _has_pixels(predictor, data) else "classify_numbers"
+    readers = ("av" if form.kind == "frames" else "Pillow",) if program == "classify_pixels" else ()
+    if vocabulary is not None and vocabulary.kind == "bpe":
+        readers = ("tokenizers",)
     return Application(
-        "classify_text" if encoder else "classify_pixels" if _has_pixels(predictor, data) else "classify_numbers",
+        program,
         graphs,
         _units(predictor),
         lambda comparison: _compare(predictor, data, streams, comparison),
@@ -78,7 +82,7 @@ def application(predictor: ClassificationPredictor, precision: str) -> Applicati
             "labels.json": {"target": labels.target, "classes": labels.classes},
             **({} if vocabulary is None else {vocabulary.filename: vocabulary.to_json()}),
         },
-        requires=("tokenizers",) if vocabulary is not None and vocabulary.kind == "bpe" else (),
+        requires=readers,
         remarks=tuple(remarks),
     )
 
