@@ -22,6 +22,7 @@ help:
 	@echo "make quality train the recipes on real data in the folder ELMAN_DATA and put the numbers beside their bars (hours)"
 	@echo "make fuzz    damage runs and data files and call the engine wrongly for SECONDS=600, from SEED=1"
 	@echo "make trials  kill trainings at 200 moments and at every write, let 60 system calls fail, and compare bits;"
+	@echo "             compare exported applications with elman predict on 200 inputs of each recipe,"
 	@echo "             compare exported layers with the layers over 9,600 sizes and 100,000 steps, in C on Arm too;"
 	@echo "             kill the server 50 times, mix 1,000 sessions, send 5,000 generated requests, open 100,000 sessions"
 	@echo "make serve-bench  measure elman serve under load; make serve-hosts kills one of two hosts (as root, in network namespaces)"
@@ -129,6 +130,7 @@ trials: $(VENV)/tools
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py shapes 9600
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py steps 100000
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/onnx/layer_trials.py reference 96
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/exporters/applications/application_trials.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/exporters/export_trials.py build/trials/exports $(if $(RTNEURAL),--rtneural $(RTNEURAL))
 	$(BIN)/python tests/serving/trials.py kills 50
 	$(BIN)/python tests/serving/trials.py sessions 1000

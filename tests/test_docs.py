@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -112,10 +113,18 @@ def settings_of(recipe: str, *kinds: str) -> set[str]:
     return {name for kind in kinds or ("settings", "predict", "evaluate") for name in listed.get(kind, ())}
 
 
+def options_of_targets() -> set[str]:
+    """Return the names of what `elman export --set` takes for any target."""
+    from elman.exporters.export import TARGETS, find_target
+
+    return {field.name for name in TARGETS for field in fields(find_target(name).Options)}
+
+
 @pytest.mark.parametrize("page", GUIDE, ids=name_of)
 def test_settings_exist(page: Path) -> None:
     recipe = {"media": "classify"}.get(page.stem, page.stem)
     known = settings_of(recipe) if recipe in recipes() else set().union(*map(settings_of, recipes()))
+    known |= options_of_targets() if page.stem == "export" else set()
     text = page.read_text()
     named = re.findall(r"--set (\w+)=", text)
     if recipe in recipes():

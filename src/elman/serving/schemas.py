@@ -86,6 +86,7 @@ class Generate(Request):
     seed: Seed
     stop: str | list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(default=None, max_length=200)
     logprobs: int | None = Field(default=None, ge=0, le=100)
+    hidden: bool = Field(default=False, description="whether each event has the hidden state; with stream alone")
     stream: bool = False
 
 
@@ -130,6 +131,8 @@ class ModelAnswer(BaseModel):
     recipe: str
     kind: str | None
     weights: str | None
+    reads: list[Literal["text", "rows", "numbers", "files"]] = Field(description="inputs of /v1/predict")
+    columns: list[str] = Field(description="of a row of texts")
 
 
 class ModelList(BaseModel):

@@ -27,7 +27,14 @@ def text_settings(request: Generate | Completion, limits: Limits) -> TextSetting
     if not all(stop) or len(stop) > 16 or sum(map(len, stop)) > 1000:
         raise ServiceError("invalid stop texts", should="at most 16, none of them empty", found=f"{len(stop)}")
     return TextSettings(
-        request.max_tokens, request.temperature, request.top_k, request.top_p, request.seed, stop, request.logprobs
+        request.max_tokens,
+        request.temperature,
+        request.top_k,
+        request.top_p,
+        request.seed,
+        stop,
+        request.logprobs,
+        isinstance(request, Generate) and request.hidden and request.stream,
     )
 
 

@@ -36,7 +36,7 @@ def test_a_shared_run(caption_run: Path, odd_images: Any, tmp_path: Path, progra
 @pytest.mark.parametrize(
     "settings",
     [
-        {"attention": "none", "vocabulary": "characters", "cell": "gru", "layers": 2, "image_size": 70},
+        {"attention": "none", "vocabulary": "words", "cell": "gru", "layers": 2, "image_size": 70},
         {"attention": "additive", "vocabulary": "bpe", "vocabulary_size": 280, "blocks": 2, "image_size": 17},
     ],
 )

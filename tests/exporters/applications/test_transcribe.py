@@ -14,7 +14,7 @@ from elman.recipes.transcribe import Transcribe
 
 Program = Callable[..., Any]
 RATE = 4000
-FLOAT16 = 2e-2
+FLOAT16 = 2e-3
 """Of a log-probability: a last digit of a feature in float16 may differ."""
 
 
@@ -71,5 +71,5 @@ def test_norms_and_vocabularies(
     start(Transcribe, [transcription_data], {**options, "learning_rate": 0.02, **settings}, tmp_path / "run")
     short = [path for path in sounds if path.name not in ("ab-ba-cd-dac-bd.wav", "noise.wav")]
     check_answers(tmp_path / "run", short, tmp_path / "app", program)
-    long = program(tmp_path / "app", sounds[7], code=0 if settings.get("streaming") else 2, lines=False)
-    assert ("error" in long) != settings.get("streaming", False)
+    if "trim_silence" in settings:
+        assert "far more than sentences of training" in program(tmp_path / "app", sounds[7], code=2)

@@ -114,3 +114,14 @@ export function widthOf(node, fallback) {
   new ResizeObserver(() => (width = node.clientWidth)).observe(node);
   return () => width || (width = node.clientWidth) || fallback;
 }
+
+// A short notice at the foot of the page, with one thing to do.
+export function createNotice(host) {
+  const hide = () => { host.hidden = true; };
+  return {
+    offer(text, title, action) {
+      host.replaceChildren(element("span", {}, text), button(title, () => { hide(); action(); }), button("×", hide, { "aria-label": "close" }));
+      host.hidden = false;
+    },
+  };
+}

@@ -1,31 +1,32 @@
 // Backpropagation through time, taken apart: the pairs (t, k), one pair opened, the gradient by lag, and the cures.
-import { CELLS, norm } from "./cells.js";
-import { contribution, contributionNorm, isPlain, jacobian, stateNorm } from "./network.js";
+import { norm } from "./cells.js";
+import { contribution, contributionNorm, jacobian, stateNorm } from "./network.js";
 import { stretchOf } from "./matrices.js";
-import { clipFactor, setRadius, setStart } from "./study.js";
+import { createCures } from "./cures.js";
 import { chart } from "./chart.js";
-import { button, calm, element, field, heatMatrix, number, paint, select, sub, svg, widthOf } from "./dom.js";
+import { button, calm, element, heatMatrix, number, paint, select, sub, svg, widthOf } from "./dom.js";
 
 const variable = (name, index) => element("var", {}, ...sub(name, index));
 const STEP_MS = 700;
-const DECADES = 6; // of the colours of the pairs
+const DECADES = [2, 6]; // of the colours of the pairs: the least and the most
+const REST_MS = 120; // after which the parts that are out of sight are drawn too
 
 export function createGradient(host, study, { picture, changed }) {
   let name = "W", playing = 0, at = null;
   const canvas = element("canvas", { class: "pairs", tabindex: 0, role: "img", "aria-label": "The pairs", onclick: choose, onkeydown: move });
   const pairText = element("p", { class: "note", "aria-live": "polite" });
   const opened = element("div", { class: "opened" }), sums = element("div", { class: "sums" });
-  const chartHost = element("div", { class: "charts" }), cures = element("div", { class: "cures" });
+  const chartHost = element("div", { class: "charts" }), cures = createCures(study, changed);
   const play = button("▶ Play the way back", togglePlay, { class: "primary" });
   const status = element("span", { class: "note", role: "status" });
   const bar = element("div", { class: "row playbar" }, button("Show all", () => stop(null), {}), button("◀ One step back", () => oneStep()), play, status);
   const which = select([["W", "dE/dW"], ["U", "dE/dU"]], name, (value) => { name = value; draw(); }, "which gradient");
   host.append(
     bar,
-    element("section", { class: "card", id: "pairs" }, element("h3", {}, "Every pair of an error and an earlier step"), element("p", { class: "note" }, "Row: the error at step t. Column: the step k that it is carried back to. The colour is the size of what the pair adds to ", which, ". Choose one to open it."), element("div", { class: "scroll" }, canvas), pairText),
-    element("section", { class: "card" }, element("h3", {}, "One pair, opened"), opened),
-    element("section", { class: "card wide", id: "cures" }, element("h3", {}, "Vanishing, exploding, and the cures"), cures, chartHost),
-    element("section", { class: "card wide" }, element("h3", {}, "All pairs add up to the gradient"), sums),
+    element("section", { class: "card", id: "pairs" }, element("h3", {}, "Every pair of an error and an earlier step"), element("p", { class: "note" }, "Row t: the error of that step. Column k: the step it is carried back to. A pair adds to ", which, "; choose one."), element("div", { class: "scroll" }, canvas), pairText),
+    element("section", { class: "card", id: "pair" }, element("h3", {}, "One pair, opened"), opened),
+    element("section", { class: "card wide", id: "cures" }, element("h3", {}, "Vanishing, exploding, and the cures"), cures.node, chartHost),
+    element("section", { class: "card wide", id: "sums" }, element("h3", {}, "All pairs add up to the gradient"), sums),
   );
 
   const room = widthOf(canvas.parentElement, 300);
@@ -43,7 +44,7 @@ export function createGradient(host, study, { picture, changed }) {
     picture.setBackward({ from: study.pair.t, to: study.pair.k, all: false });
   }
 
-  const cellSize = () => Math.max(5, Math.min(42, Math.floor((Math.min(460, room()) - 26) / study.x.length)));
+  const cellSize = () => Math.max(5, Math.min(37, Math.floor((Math.min(460, room()) - 26) / study.x.length)));
 
   function choose(event) {
     const box = canvas.getBoundingClientRect(), size = cellSize();
@@ -69,13 +70,15 @@ export function createGradient(host, study, { picture, changed }) {
     const [cellColor, backColor, softColor, textColor, onBack] = ["--cell", "--back", "--soft", "--text", "--on-back"].map((name) => paint(name));
     const norms = study.pairs.map((row, t) => row.map((_, k) => contributionNorm(study.tape, study.pairs, t, k, name)));
     const top = norms.flat().reduce((most, v) => (Number.isFinite(v) ? Math.max(most, v) : most), 0), chosen = pair();
+    const least = norms.flat().reduce((low, v) => (v > 0 ? Math.min(low, v) : low), top), span = Math.log10(top / least) || 0;
+    const decades = Math.max(DECADES[0], Math.min(DECADES[1], span * 1.15));
     pen.font = `${Math.min(12, Math.max(8, size * 0.34))}px system-ui, sans-serif`;
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const every = Math.ceil(16 / size);
     for (let t = 0; t < T; t++) {
       for (let k = 0; k <= t; k++) {
-        const v = norms[t][k], share = v > 0 ? Math.max(0, 1 + Math.log10(v / top) / DECADES) : 0;
+        const v = norms[t][k], share = v > 0 ? Math.max(0, 1 + Math.log10(v / top) / decades) : 0;
         pen.globalAlpha = 1;
         pen.fillStyle = cellColor;
         pen.fillRect(22 + k * size, 18 + t * size, size - 1, size - 1);
@@ -83,7 +86,7 @@ export function createGradient(host, study, { picture, changed }) {
         pen.fillStyle = backColor;
         pen.fillRect(22 + k * size, 18 + t * size, size - 1, size - 1);
         pen.globalAlpha = 1;
-        if (size >= 30) {
+        if (size >= 28) {
           pen.fillStyle = share > 0.7 ? onBack : textColor;
           pen.fillText(number(v, v < 0.1 ? 3 : 2).replace(/^0\./, "."), 22 + (k + 0.5) * size, 18 + (t + 0.5) * size);
         }
@@ -107,7 +110,7 @@ export function createGradient(host, study, { picture, changed }) {
     const factors = [], small = S > 4 ? 5 : 0, cell = small ? Math.max(3, Math.min(14, 84 / S)) : 22;
     for (let j = t; j > k && factors.length < 12; j--) {
       const J = jacobian(network, tape.steps[j]), stretch = stretchOf(J, S);
-      factors.push(figure(heatMatrix(J, S, S, `Jacobian of step ${j + 1}`, { cell }), [variable("∂s", j + 1), "/", variable("∂s", j)], `stretches up to ×${number(stretch, 2)}`, `|error| now ${number(stateNorm(pairs[t][j - 1].state), 4)}`));
+      factors.push(figure(heatMatrix(J, S, S, `Jacobian of step ${j + 1}`, { cell }), [variable("∂s", j + 1), "/", variable("∂s", j)], `this error ×${number(stateNorm(pairs[t][j - 1].state) / (stateNorm(pairs[t][j].state) || 1), 2)}`, `another at most ×${number(stretch, 2)}`, `|error| now ${number(stateNorm(pairs[t][j - 1].state), 4)}`));
     }
     const hidden = t - k - factors.length, error = pairs[t][t].state[0];
     const start = figure(heatMatrix(error, 1, error.length, `gradient of E at step ${t + 1}`, { cell }), [variable("∂E", t + 1), "/", variable("∂s", t + 1)], "the error at its own step", `|error| ${number(stateNorm(pairs[t][t].state), 4)}`);
@@ -116,13 +119,13 @@ export function createGradient(host, study, { picture, changed }) {
     const given = name === "W" ? variable("s", k) : variable("x", k + 1);
     opened.replaceChildren(
       element("p", {}, "The error ", variable("E", t + 1), t === k ? " stays at its own step." : ` is carried ${t - k} ${t - k === 1 ? "step" : "steps"} back: each step multiplies it by a Jacobian.`),
-      element("div", { class: "chain scroll", tabindex: 0, role: "region", "aria-label": "the chain of Jacobians" }, join([start, ...factors, hidden > 0 ? element("span", { class: "note" }, `… ${hidden} more …`) : null, figure(svg("svg", { width: 1, height: 1, "aria-hidden": "true" }), [variable("∂⁺s", k + 1), `/∂${name}`], "direct effect of the weight", ["slope · ", given])].filter(Boolean))),
+      element("div", { class: "chain", role: "region", "aria-label": "the chain of Jacobians" }, join([start, ...factors, hidden > 0 ? element("span", { class: "note" }, `… ${hidden} more …`) : null, figure(svg("svg", { width: 1, height: 1, "aria-hidden": "true" }), [variable("∂⁺s", k + 1), `/∂${name}`], "direct effect of the weight", ["slope · ", given])].filter(Boolean))),
       element("div", { class: "row" }, element("span", {}, "What this pair adds to ", element("var", {}, `dE/d${name}`), `, norm ${number(norm(M), 4)}:`)), element("div", { class: "scroll" }, right),
     );
   }
 
   const figure = (picture, title, ...notes) => element("figure", { class: "factor" }, picture, element("figcaption", {}, element("b", {}, title), notes.map((note) => element("small", {}, note))));
-  const join = (parts) => parts.flatMap((part, n) => (n ? [element("span", { class: "times" }, "·"), part] : [part]));
+  const join = (parts) => parts.map((part, n) => element("div", { class: "link" }, n ? element("span", { class: "times" }, "·") : null, part));
 
   function drawSums() {
     const { network, tape, pairs } = study, gradient = study.back.parameters[name], sum = new Float64Array(gradient.length);
@@ -138,7 +141,7 @@ export function createGradient(host, study, { picture, changed }) {
     sums.replaceChildren(
       element("figure", {}, element("figcaption", {}, `Sum of all ${count} pairs`), show(sum, "sum of all pairs")), element("span", { class: "equals" }, "="),
       element("figure", {}, element("figcaption", {}, `dE/d${name} in one backward pass`), show(gradient, "gradient")),
-      element("p", { class: "note" }, `Largest difference: ${number(apart, 3)}. Backpropagation through time computes the same sum with T steps instead of T² / 2 pairs, since every error that passes step k takes the same road from there.`),
+      element("p", { class: "note" }, `Largest difference: ${number(apart, 3)}. Backpropagation through time computes the same sum with T = ${pairs.length} steps instead of T(T + 1)/2 = ${count} pairs, since every error that passes step k takes the same road from there.`),
     );
   }
 
@@ -149,46 +152,10 @@ export function createGradient(host, study, { picture, changed }) {
     const contributed = [{ name: `part of dE/dW`, values: added, color: "var(--positive)", bars: true }];
     const least = Math.max(1e-12, Math.min(1, ...left.filter((v) => v > 0)) / 10);
     chartHost.replaceChildren(
-      chart({ title: "How much of an error is left, by lag t − k", xTitle: "lag, in steps", series, logarithmic: true, least, limits: [undefined, Math.max(1, ...left.filter(Number.isFinite)) * 1.0001] }),
-      chart({ title: "What each lag adds to dE/dW", xTitle: "lag, in steps", series: contributed }),
+      chart({ title: "How much of an error is left, by lag t − k", xTitle: "lag, in steps", series, logarithmic: true, least, height: 155, limits: [undefined, Math.max(1, ...left.filter(Number.isFinite)) * 1.0001] }),
+      chart({ title: "What each lag adds to dE/dW", xTitle: "lag, in steps", height: 155, series: contributed }),
     );
   }
-
-  let radiusInput, radiusText, cureKey = "";
-  function drawCures() {
-    const { network, stretch, radius } = study, plain = isPlain(network), key = [network.cell, network.sizes.H].join();
-    if (key !== cureKey) {
-      cureKey = key;
-      radiusText = element("output", { class: "big" });
-      radiusInput = element("input", { type: "range", min: 0.05, max: 2, step: 0.01, "aria-label": "spectral radius of W", oninput: () => { setRadius(study, radiusInput.valueAsNumber); changed(); } });
-      const gate = network.cell === "lstm" ? ["forget gate", 1] : ["update gate", 1], H = network.sizes.H;
-      const bias = element("input", { type: "range", min: -4, max: 6, step: 0.1, value: study.network.parameters.b[H], "aria-label": `bias of the ${gate[0]}`, oninput: () => { study.network.parameters.b.fill(bias.valueAsNumber, H, 2 * H); changed(); } });
-      cures.replaceChildren(
-        plain ? field("Spectral radius of W", radiusInput, radiusText) : field(`Bias of the ${gate[0]}: open is right`, bias, radiusText),
-        field("W begins as", element("div", { class: "segments" }, ["random", "orthogonal", "identity"].map((start) => button(start, () => { setStart(study, start); changed(); }, { "data-start": start })))),
-        field("Cell", element("div", { class: "segments" }, [["rnn_tanh", "plain"], ["gru", "GRU"], ["lstm", "LSTM"]].map(([cell, text]) => button(text, () => changed({ cell }), { "data-cell": cell, "aria-pressed": String(network.cell === cell) })))),
-        field("Clip the gradient at", clipInput(), clipText),
-      );
-    }
-    for (const start of cures.querySelectorAll("[data-start]")) start.setAttribute("aria-pressed", start.dataset.start === study.start);
-    if (plain) {
-      if (document.activeElement !== radiusInput) radiusInput.value = radius;
-      radiusText.replaceChildren(element("b", {}, `ρ = ${number(radius, 2)}`), element("small", {}, `W stretches by at most ${number(stretch, 2)}; with the steepest slope of f: ${number(study.bound, 2)} a step`), verdict(study.bound));
-    } else {
-      const open = CELLS[network.cell].gates[1], all = study.tape.steps.flatMap((step) => [...step.kept[open]]);
-      radiusText.replaceChildren(element("b", {}, `${open} = ${number(all.reduce((a, b) => a + b, 0) / all.length, 2)} on average`), element("small", {}, "the error passes an open gate nearly unchanged, whatever W is"));
-    }
-    const factor = clipFactor(study.gradientNorm, study.clip);
-    clipText.replaceChildren(element("small", {}, `|gradient| = ${number(study.gradientNorm, 3)}`, study.clip ? (factor < 1 ? ` → ${number(study.clip, 2)}: every entry × ${number(factor, 3)}, the direction stays` : ": under the limit, nothing changes") : "; no clipping"));
-  }
-
-  const clipText = element("output", {});
-  function clipInput() {
-    const input = element("input", { type: "range", min: 0, max: 5, step: 0.05, value: study.clip, "aria-label": "largest norm of the gradient, 0: no clipping", oninput: () => { study.clip = input.valueAsNumber; drawCures(); } });
-    return input;
-  }
-
-  const verdict = (bound) => element("small", { class: "verdict" }, bound < 1 ? "Under 1: the error must vanish." : "Over 1: the error may explode. It need not: flat parts of f can still make it vanish.");
 
   // The way back: from the last error to the first step, one step at a time.
   function oneStep() {
@@ -196,7 +163,7 @@ export function createGradient(host, study, { picture, changed }) {
     at = at === null || at <= 0 ? T - 1 : at - 1;
     picture.setBackward({ from: T - 1, to: at === T - 1 ? T - 1 : at, all: true });
     const errors = T - at;
-    status.textContent = `Step ${at + 1}: ${errors} ${errors === 1 ? "error has" : "errors have"} arrived; |∂E/∂s| = ${number(stateNorm(study.back.states[at]), 4)}`;
+    status.textContent = `Step ${at + 1}: ${errors} ${errors === 1 ? "error has" : "errors have"} arrived; |∂E/∂s| = ${number(stateNorm(study.back.states[at]), 4)}. Over an arrow: the factor of all errors that pass, on average.`;
     return at > 0;
   }
 
@@ -224,19 +191,42 @@ export function createGradient(host, study, { picture, changed }) {
     return undefined;
   }
 
+  // The parts in sight are drawn at once, the others when they are scrolled to or when the numbers rest.
+  const parts = [["cures", drawChart], ["pairs", drawPairs], ["pair", drawOpened], ["sums", drawSums]].map(([id, drawPart]) => ({ node: document.getElementById(id), drawPart, heavy: ["pair", "sums"].includes(id), seen: true, due: true }));
+  const watch = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const part = parts.find(({ node }) => node === target);
+      part.seen = isIntersecting;
+      if (isIntersecting && part.due && !(part.heavy && study.hurried)) drawNow(part);
+    }
+  });
+  parts.forEach(({ node }) => watch.observe(node));
+
+  function drawNow(part) {
+    part.due = false;
+    part.drawPart();
+  }
+
+  let rest = 0;
   function draw() {
-    drawCures();
-    drawChart();
-    drawPairs();
-    if (study.hurried) return;
-    drawOpened();
-    drawSums();
+    cures.draw();
+    for (const part of parts) {
+      part.due = true;
+      if (part.seen && !(part.heavy && study.hurried)) drawNow(part);
+    }
+    clearTimeout(rest);
+    if (parts.some(({ due }) => due)) rest = setTimeout(finish, REST_MS);
+  }
+
+  function finish() {
+    study.hurried = false;
+    if (host.offsetParent !== null) parts.filter(({ due }) => due).forEach(drawNow);
   }
 
   return {
     draw, open, stop,
     showAll: () => stop(null),
     play: () => { stop(null); togglePlay(); },
-    leave: () => { stop(); picture.setBackward(null); },
+    leave: () => { stop(); picture.setBackward(null); parts.forEach((part) => (part.seen = true)); },
   };
 }

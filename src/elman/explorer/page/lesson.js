@@ -8,7 +8,7 @@ function perform(actions, text, allowed = () => true) {
   }
 }
 
-export function createLesson(host, actions, allowed) {
+export function createLesson(host, actions, allowed, moved) {
   const chapters = [...host.querySelectorAll(".chapter")], links = document.getElementById("chapters");
   let current = 0, quietUntil = 0;
 
@@ -52,7 +52,9 @@ export function createLesson(host, actions, allowed) {
   });
   host.addEventListener("click", (event) => {
     const word = event.target.closest("button[data-do]");
-    if (word) perform(actions, word.dataset.do);
+    if (!word) return;
+    perform(actions, word.dataset.do);
+    moved(word.dataset.do);
   });
 
   // On a wide page all chapters stand below each other: the one at reading height moves the picture.

@@ -8,7 +8,7 @@ import { createGradient } from "./gradient.js";
 import { createTraining } from "./training.js";
 import { createRun } from "./run.js";
 import { createLesson } from "./lesson.js";
-import { button, element, field, forgetColors, number, select } from "./dom.js";
+import { button, calm, createNotice, element, field, forgetColors, number, select } from "./dom.js";
 
 const CELL_CHOICES = [
   ["rnn_tanh", "plain, f = tanh"], ["rnn_relu", "plain, f = relu"], ["rnn_sigmoid", "plain, f = sigmoid"],
@@ -22,7 +22,7 @@ const study = typedStudy(data.network);
 Object.assign(study, { selected: { kind: "s", t: Math.min(1, study.x.length - 1), i: 0 }, pair: { t: study.x.length - 1, k: Math.min(1, study.x.length - 1) }, clip: 0 });
 
 const gated = () => ["gru", "lstm"].includes(study.network.cell);
-let view = "network", hovered = null, later = 0;
+let view = "network", hovered = null;
 
 const picture = createPicture(host("picture"), study, {
   onHover(place) { hovered = place; drawEquation(); },
@@ -31,6 +31,7 @@ const picture = createPicture(host("picture"), study, {
 const numbers = createNumbers(host("numbers"), study, () => { study.own = true; redraw(); });
 const gradient = createGradient(host("gradient"), study, { picture, changed });
 const training = createTraining(host("training"), { openNetwork });
+const notice = createNotice(host("notice"));
 const run = data.run ? createRun(host("run"), data.run) : null;
 
 function drawEquation() {
@@ -57,9 +58,19 @@ function drawControls() {
   );
 }
 
-// The network that the page opened with.
+// The network that the page opened with; numbers that the reader has changed can be brought back.
 function restore() {
   const { selected, clip } = study;
+  if (study.own) {
+    const { network, x, y, symbols, word, seed, start } = study, mine = structuredClone({ network, x, y, symbols, word, seed, start });
+    notice.offer("The example is back in place of your numbers.", "Bring mine back", () => {
+      Object.assign(study, mine, { own: true });
+      compute(study);
+      newPair();
+      drawControls();
+      draw();
+    });
+  }
   Object.assign(study, typedStudy(data.network), { selected, clip, own: false });
   compute(study);
   newPair();
@@ -105,15 +116,11 @@ function draw() {
   study.hurried = study.x.length ** 2 * study.network.parameters.W.length > SLOW_PAIRS;
   host("summary").textContent = sizeText(study);
   if (view === "network" || view === "gradient") {
-    picture.draw();
+    picture.draw({ dense: view === "gradient" });
     drawEquation();
   }
   if (view === "network") numbers.draw();
   if (view === "gradient") gradient.draw();
-  clearTimeout(later);
-  if (study.hurried && view === "gradient") {
-    later = setTimeout(() => { study.hurried = false; gradient.draw(); }, 120);
-  }
 }
 
 function openNetwork(network, x, y, task) {
@@ -160,6 +167,7 @@ const actions = {
   select: (text) => { const [kind, t, i] = text.split(" "); study.selected = { kind, t: Number(t) - 1, i: Number(i) - 1 }; hovered = null; picture.markSelection(); drawEquation(); },
   radius: (radius) => { setRadius(study, Number(radius)); changed(); }, start: (start) => { setStart(study, start); changed(); },
   pair: (text) => { const [t, k] = text.split(" ").map(Number); gradient.open(t - 1, k - 1); }, play: () => gradient.play(),
+  entry: (text) => { const [name, at, value] = text.split(" "); study.network.parameters[name][Number(at)] = Number(value); study.own = true; redraw(); },
   gate: (bias) => { const { H } = study.network.sizes; study.network.parameters.b.fill(Number(bias), H, 2 * H); redraw(); },
   // Inputs of a largest weight: faint ones leave every unit on the steep part of f.
   inputs: (largest) => {
@@ -184,7 +192,17 @@ const actions = {
   task: (text) => { const [task, T, ...cells] = text.split(" "); training.set({ task, T: Number(T), cells }); }, train: () => training.start(),
 };
 // A chapter that is scrolled to leaves numbers that the reader has changed; one that is chosen begins with its example.
-const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair", "see", "first"].includes(name));
+// On a narrow page the picture stands below the text: a word that moves it scrolls to what it moves.
+const PLACES = { select: "picture", entry: "picture", word: "picture", play: "picture", pair: "pair", radius: "cures", start: "cures", gate: "cures", train: "training" };
+function moved(text) {
+  if (matchMedia("(min-width: 64rem)").matches) return;
+  const names = text.split("|").map((part) => part.trim().split(" ")[0]), name = Object.keys(PLACES).findLast((key) => names.includes(key));
+  if (!name) return;
+  const back = scrollY, part = name === "train" ? document.querySelector("#training .charts") : host(PLACES[name]);
+  part.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+  notice.offer("", "↑ Back to the text", () => scrollTo({ top: back, behavior: "auto" }));
+}
+const lesson = createLesson(host("lesson"), actions, (name) => !study.own || ["show", "select", "pair", "see", "first"].includes(name), moved);
 
 let zoom = 1;
 const zoomBy = (factor) => { zoom = Math.max(0.5, Math.min(4, zoom * factor)); picture.setZoom(zoom); host("zoom").textContent = `${Math.round(zoom * 100)} %`; };

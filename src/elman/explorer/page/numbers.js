@@ -87,7 +87,8 @@ export function createNumbers(host, study, changed) {
       },
     });
     const names = PARAMETER_NAMES.filter((name) => name in network.parameters);
-    parts = [series("x", I), series("y", V), ...names.map(parameter), ...initial];
+    const order = ["W", ...names.filter((name) => name !== "W")]; // what all steps share, first
+    parts = [...order.map(parameter), ...initial, series("x", I), series("y", V)];
     host.replaceChildren(...parts.map((part) => part.node));
   }
 

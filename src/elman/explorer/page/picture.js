@@ -5,25 +5,30 @@ import { fixed, number, paint, shade, svg, widthOf } from "./dom.js";
 
 const TOP = 30, GAP = 33, MARGIN = 34; // the names of the rows stand in the margin
 const LABELS_MS = 150;
-const LEVELS = [[92, 3], [66, 2], [46, 1]]; // from this width of a column on, so many digits
+const LEVELS = [[92, 3], [44, 2]]; // from this width of a column on, so many digits
+const TIGHT = 37; // a narrower unit leaves out the zero before the point
+const READABLE = [50, 72], MOST_READABLE = 24; // the least column, without and with gates, of so many steps
 
 // Height of a unit, width of a column and digits of a number, for the room that there is.
-function layout(study, room, zoom) {
+// `dense`: inputs and outputs as colours alone, for the way back, which is about the states.
+function layout(study, room, zoom, dense) {
   const { I, H, V } = study.network.sizes, T = study.x.length, cell = CELLS[study.network.cell];
-  const column = Math.max(15, Math.min(128, ((room - MARGIN - 12) / (T + 0.9)) * zoom));
+  const gated = cell.gates.length > 1, least = T <= MOST_READABLE && Math.max(I, H, V) <= 16 ? READABLE[Number(gated)] * Math.min(1, zoom) : 15;
+  const column = Math.max(least, Math.min(128, ((room - MARGIN - 12) / (T + 0.9)) * zoom));
   const digits = LEVELS.find(([least]) => column >= least)?.[1] ?? 0;
-  const unit = (count) => (digits && count <= 16 ? 20 : Math.max(4, Math.min(13, 190 / count)));
-  const gates = cell.gates.length > 1 ? cell.gates.filter((name) => !["g", "n"].includes(name)) : [];
-  const height = { o: V * unit(V), s: H * unit(H), x: I * unit(I) };
+  const numbered = (kind, count) => digits && count <= 16 && !(dense && zoom <= 1 && (kind === "x" || kind === "o"));
+  const unit = (count, kind = "s") => (numbered(kind, count) ? 20 : Math.max(4, Math.min(dense ? 9 : 13, 190 / count)));
+  const gates = gated ? cell.gates.filter((name) => !["g", "n"].includes(name)) : [];
+  const height = { o: V * unit(V, "o"), s: H * unit(H), x: I * unit(I, "x") };
   const states = cell.states.length, memory = states > 1 ? height.s + 22 : 0;
-  const y = { E: TOP, o: TOP + 26 + GAP };
-  y.s = y.o + height.o + GAP + 8;
+  const gap = dense ? 25 : GAP, y = { E: TOP, o: TOP + 26 + gap };
+  y.s = y.o + height.o + gap + 8;
   y.c = y.s + height.s + 22;
   y.x = y.s + height.s + memory + GAP + 8;
   const bottom = y.x + height.x + 46;
-  const strip = gates.length ? Math.min(9, (column * 0.32) / gates.length) : 0;
-  const wide = Math.max(9, column - Math.max(6, Math.min(46, column * 0.42)) - strip * gates.length * 0.5);
-  return { T, I, H, V, column, digits, unit, gates, strip, wide, y, height, bottom, states, left: MARGIN + wide / 2 + column * 0.25 };
+  const strip = gates.length ? Math.min(12, (column * 0.36) / gates.length) : 0;
+  const wide = Math.max(9, column - Math.max(6, Math.min(46, column * 0.38)) - strip * gates.length * 0.5);
+  return { T, I, gap, H, V, column, digits, tight: wide < TIGHT, unit, gates, strip, wide, y, height, bottom, states, left: MARGIN + wide / 2 + column * 0.25 };
 }
 
 export function createPicture(host, study, { onHover, onSelect }) {
@@ -36,7 +41,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
   const id = (kind, t) => `${kind}:${t}`;
 
   function vector(kind, t, x, y, count) {
-    const unit = view.unit(count), wide = view.wide;
+    const unit = view.unit(count, kind), wide = view.wide;
     const numbers = view.digits && unit > 15;
     const rows = Array.from({ length: count }, (_, i) => {
       const place = { x: x - wide / 2, y: y + i * unit, width: wide, height: unit - (unit > 6 ? 1 : 0), rx: numbers ? 3 : 1 };
@@ -95,7 +100,7 @@ export function createPicture(host, study, { onHover, onSelect }) {
   function drawStep(t) {
     const { y, height, column, wide } = view, x = columnX(t), roomy = column >= 40;
     const parts = [
-      arrow(x, y.x - 5, x, y.x - GAP - 3, "U"), arrow(x, y.s - 5, x, y.s - GAP - 3, "V"),
+      arrow(x, y.x - 5, x, y.x - GAP - 3, "U"), arrow(x, y.s - 5, x, y.s - view.gap - 3, "V"),
       arrow(x, y.o - 5, x, y.E + 30, "E"),
       arrow(x - column + wide / 2 + 4 + view.strip * view.gates.length, y.s + height.s / 2, x - wide / 2 - 6, y.s + height.s / 2, "W"),
     ];
@@ -103,9 +108,9 @@ export function createPicture(host, study, { onHover, onSelect }) {
       parts.push(arrow(x - column + wide / 2 + 4, y.c + height.s / 2, x - wide / 2 - 6, y.c + height.s / 2, "c"));
     }
     if (roomy || t === 0) {
-      parts.push(label(x + 6, y.x - 8, "U", "U"), label(x + 6, y.s - GAP / 2 + 2, "V", "V"));
+      parts.push(label(x + 6, y.x - 8, "U", "U"), label(x + 6, y.s - view.gap / 2 + 2, "V", "V"));
       const between = x - column / 2 + (view.strip * view.gates.length) / 2;
-      if (column - wide - view.strip * view.gates.length >= 20) parts.push(svg("text", { x: between, y: y.s + height.s / 2 - 7, class: "weight weight-W", "text-anchor": "middle" }, "W"));
+      if (column - wide - view.strip * view.gates.length >= 18) parts.push(svg("text", { x: between, y: y.s + height.s / 2 - 7, class: "weight weight-W", "text-anchor": "middle" }, "W"));
     }
     parts.push(vector("x", t, x, y.x, view.I), vector("s", t, x, y.s, view.H), vector("o", t, x, y.o, view.V));
     if (view.states > 1) parts.push(vector("c", t, x, y.c, view.H));
@@ -174,10 +179,12 @@ export function createPicture(host, study, { onHover, onSelect }) {
     rove();
   }
 
+  const short = (value) => (view.tight ? fixed(value, view.digits).replace(/^(−?)0\./, "$1.") : fixed(value, view.digits));
+
   function put(node, values, limit, name) {
     for (const [i, row] of node.rows.entries()) {
       row.rect.setAttribute("fill", shade(values[i], limit));
-      if (row.text) row.text.textContent = fixed(values[i], view.digits);
+      if (row.text) row.text.textContent = short(values[i]);
     }
     labels.push([node.group, name, values]);
   }
@@ -262,13 +269,15 @@ export function createPicture(host, study, { onHover, onSelect }) {
     }
   }
 
-  function draw() {
+  let dense = false;
+  function draw(options) {
+    dense = options?.dense ?? dense;
     const { sizes, cell } = study.network;
     const room = width();
-    const next = [cell, sizes.I, sizes.H, sizes.V, study.x.length, room, zoom].join();
+    const next = [cell, sizes.I, sizes.H, sizes.V, study.x.length, room, zoom, dense].join();
     if (next !== key) {
       key = next;
-      view = layout(study, room, zoom);
+      view = layout(study, room, zoom, dense);
       build();
     }
     update();

@@ -5,14 +5,23 @@ import { button, element, field, fixed, number, select, shade } from "./dom.js";
 
 const CELL_NAMES = { rnn_tanh: "plain tanh", rnn_relu: "plain relu", gru: "GRU", lstm: "LSTM" };
 const COLORS = { rnn_tanh: "var(--line-1)", rnn_relu: "var(--line-4)", gru: "var(--line-2)", lstm: "var(--line-3)" };
+const NOTE = "Dashed: before training, when the error has to find its way. A memory that training has filled lies where tanh is flat, so that little of an error gets into it; the answer is learned by then.";
 const POINTS = 160, FRAME_MS = 12, DRAW_MS = 300;
+
+const pointSize = (values) => Math.max(1, Math.ceil(values.length / POINTS));
 
 // A long list in at most POINTS means.
 function means(values) {
-  const size = Math.max(1, Math.ceil(values.length / POINTS));
+  const size = pointSize(values);
   return Array.from({ length: Math.floor(values.length / size) }, (_, n) => {
     return values.slice(n * size, n * size + size).reduce((sum, v) => sum + v, 0) / size;
   });
+}
+
+// Of an error at the last step, by lag: the share of it that is left.
+function lagsOf(trainer) {
+  const left = trainerLags(trainer);
+  return left.map((v) => v / (left[0] || 1));
 }
 
 export function createTraining(host, { openNetwork }) {
@@ -61,6 +70,7 @@ export function createTraining(host, { openNetwork }) {
 
   function reset() {
     trainers = Object.keys(CELL_NAMES).filter((cell) => settings.cells.has(cell)).map((cell) => newTrainer({ task: task(), cell, H: settings.H, T: settings.T, rate: settings.rate, clip: settings.clip, start: settings.start, seed: 3 }));
+    trainers.forEach((trainer) => (trainer.untrained = lagsOf(trainer)));
   }
 
   function again() {
@@ -87,16 +97,17 @@ export function createTraining(host, { openNetwork }) {
     requestAnimationFrame(frame);
   }
 
+  const steps = () => trainers[0]?.step ?? 0;
   const seriesOf = (values, trainer) => ({ name: CELL_NAMES[trainer.network.cell], values, color: COLORS[trainer.network.cell] });
 
   function draw() {
-    const chosen = task(), lags = trainers.map((trainer) => trainerLags(trainer)).map((left) => left.map((v) => v / (left[0] || 1)));
-    const steps = trainers[0]?.step ?? 0;
-    status.textContent = trainers.length ? `${chosen.question} Step ${steps}, 16 new sequences a step${trainers.length ? `; loss ${trainers.map((trainer) => `${CELL_NAMES[trainer.network.cell]} ${number(means(trainer.losses).at(-1) ?? NaN)}`).join(", ")}` : ""}.` : "Choose a cell.";
+    const chosen = task(), lags = trainers.map(lagsOf), each = pointSize(trainers[0]?.losses ?? []);
+    const untrained = steps() ? trainers.map((trainer) => ({ ...seriesOf(trainer.untrained, trainer), dashed: true, name: `${CELL_NAMES[trainer.network.cell]}, untrained` })) : [];
+    status.textContent = trainers.length ? `${chosen.question} Step ${steps()}, 16 new sequences a step${trainers.length ? `; loss ${trainers.map((trainer) => `${CELL_NAMES[trainer.network.cell]} ${number(means(trainer.losses).at(-1) ?? NaN)}`).join(", ")}` : ""}.` : "Choose a cell.";
     charts.replaceChildren(
-      chart({ title: "Loss", xTitle: `each point: ${Math.max(1, Math.ceil(steps / POINTS))} steps`, series: trainers.map((trainer) => seriesOf(means(trainer.losses), trainer)) }),
-      chart({ title: "Norm of the gradient, before clipping", xTitle: "", logarithmic: true, least: 1e-8, series: trainers.map((trainer) => seriesOf(means(trainer.norms), trainer)) }),
-      chart({ title: "How much of an error is left, by lag", xTitle: "lag, in steps", logarithmic: true, least: 1e-8, series: trainers.map((trainer, n) => seriesOf(lags[n], trainer)) }),
+      chart({ title: "Loss", xTitle: "training step", narrow: true, each, series: trainers.map((trainer) => seriesOf(means(trainer.losses), trainer)) }),
+      chart({ title: "Norm of the gradient, before clipping", xTitle: "training step", narrow: true, each, logarithmic: true, least: 1e-8, series: trainers.map((trainer) => seriesOf(means(trainer.norms), trainer)) }),
+      chart({ title: "How much of an error is left, by lag", xTitle: "lag, in steps", narrow: true, logarithmic: true, least: 1e-8, series: [...untrained, ...trainers.map((trainer, n) => seriesOf(lags[n], trainer))], note: NOTE }),
     );
     answers.replaceChildren(...trainers.map((trainer) => answer(trainer)));
     for (const strip of answers.querySelectorAll(".scroll")) strip.scrollLeft = strip.scrollWidth; // the answer is at the end

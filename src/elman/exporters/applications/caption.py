@@ -22,7 +22,6 @@ from elman.exporters.applications.blocks import array, embedding, linear, recurr
 from elman.exporters.applications.decoder import DecoderLayers, vocabulary_facts
 from elman.exporters.applications.image_encoders import IMAGE_ENCODERS
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import Array, stack_of
 from elman.predictors.captioner import MAX_SYMBOLS, CaptionPredictor
@@ -114,7 +113,7 @@ def _step(predictor: CaptionPredictor, layers: DecoderLayers, precision: str) ->
 
 def _compare(predictor: CaptionPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare the encoder, the decoder's steps in a batch, and the captions of the program."""
-    encoder, step = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("encoder", "step"))
+    encoder, step = (comparison.session(name) for name in ("encoder", "step"))
     rng, model, rows = np.random.default_rng(1), predictor.model, []
     shape = (3, *predictor.shape)
     images: Array = rng.integers(0, 256, shape).astype(np.uint8)

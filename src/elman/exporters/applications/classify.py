@@ -64,8 +64,12 @@ def application(predictor: ClassificationPredictor, precision: str) -> Applicati
     reading = {name: getattr(predictor.reader_options, name) for name in READING}
     vocabulary = None if encoder is None else encoder.vocabulary
     remarks = [*([] if data else [NO_DATA]), *([] if streams else [BIDIRECTIONAL])]
+    program = "classify_text" if encoder else "classify_pixels" if _has_pixels(predictor, data) else "classify_numbers"
+    readers = ("av" if form.kind == "frames" else "Pillow",) if program == "classify_pixels" else ()
+    if vocabulary is not None and vocabulary.kind == "bpe":
+        readers = ("tokenizers",)
     return Application(
-        "classify_text" if encoder else "classify_pixels" if _has_pixels(predictor, data) else "classify_numbers",
+        program,
         graphs,
         _units(predictor),
         lambda comparison: _compare(predictor, data, streams, comparison),
@@ -78,7 +82,7 @@ def application(predictor: ClassificationPredictor, precision: str) -> Applicati
             "labels.json": {"target": labels.target, "classes": labels.classes},
             **({} if vocabulary is None else {vocabulary.filename: vocabulary.to_json()}),
         },
-        requires=("tokenizers",) if vocabulary is not None and vocabulary.kind == "bpe" else (),
+        requires=readers,
         remarks=tuple(remarks),
     )
 
@@ -192,8 +196,8 @@ def _initial_states(predictor: ClassificationPredictor) -> dict[str, Any]:
 
 def _compare(predictor: ClassificationPredictor, data: Any, streams: bool, comparison: Comparison) -> list[ParityRow]:
     """Compare the answers to validation examples and random ones, alone, in a batch, and step by step."""
-    whole = OnnxSession(comparison.folder / "whole.onnx")
-    step = OnnxSession(comparison.folder / "step.onnx") if streams else None
+    whole = comparison.session("whole")
+    step = comparison.session("step") if streams else None
     program = getattr(comparison.program, PROGRAMS[comparison.program.__name__.rpartition(".")[2]])(comparison.folder)
     dtype = {"symbols": np.int64}.get(predictor.form.kind, np.float64 if predictor.form.offset else np.float32)
     rows, per_step = [], predictor.model.per_step

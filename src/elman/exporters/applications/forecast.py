@@ -23,7 +23,6 @@ from elman.exporters.applications.application import (
 from elman.exporters.applications.blocks import floats
 from elman.exporters.applications.forecast_blocks import HEADS, NETWORKS, WindowInputs, forward_filled, instance_norm
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import Array
 from elman.modules.segment_rnn import Covariates
@@ -111,7 +110,7 @@ def _graph(predictor: ForecastPredictor, precision: str) -> onnx.ModelProto:
 
 def _compare(predictor: ForecastPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare the quantiles of random and of validation windows, in deviations, and the forecasts of the run."""
-    whole, rows = OnnxSession(comparison.folder / "whole.onnx"), []
+    whole, rows = comparison.session("whole"), []
     windows = {f"random windows, B = {B}": _random(predictor, B) for B in (1, 7)}
     if data is not None and len(data):
         batch = data.batch(np.linspace(0, len(data) - 1, VALIDATION_INPUTS).astype(np.int64))

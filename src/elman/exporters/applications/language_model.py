@@ -28,7 +28,6 @@ from elman.exporters.applications.blocks import (
 )
 from elman.exporters.applications.decoder import vocabulary_facts
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import LayerStack, stack_of
 from elman.predictors.generator import LanguageModelPredictor
@@ -83,7 +82,7 @@ def _compare(
 ) -> list[ParityRow]:
     """Compare logits and states of both graphs, and the texts of the program."""
     vocabulary = predictor.vocabulary
-    whole, step = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("whole", "step"))
+    whole, step = (comparison.session(name) for name in ("whole", "step"))
     rng, V = np.random.default_rng(1), len(vocabulary)
     cases = {f"random symbols, T = {T}, B = {B}": rng.integers(0, V + 2, (T, B)) for T, B in ((1, 1), (7, 3))}
     prompts = ["", vocabulary.decode(rng.integers(len(vocabulary.never_written), V, 8))]

@@ -29,7 +29,6 @@ from elman.exporters.applications.blocks import (
     states_of,
 )
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import Array, stack_of
 from elman.predictors.recommender import RecommendPredictor
@@ -77,7 +76,7 @@ def _graph(predictor: RecommendPredictor, precision: str, *, whole: bool) -> onn
 
 def _compare(predictor: RecommendPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare scores of random and validation sessions, whole and step by step, and the items of the program."""
-    whole, step = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("whole", "step"))
+    whole, step = (comparison.session(name) for name in ("whole", "step"))
     program, stack = comparison.program.NextItems(comparison.folder), stack_of(predictor.model.recurrent)
     rng, V = np.random.default_rng(1), len(predictor.items)
     sessions: dict[str, list[Array]] = {"random sessions": [rng.integers(0, V, T) for T in (1, 2, 30)]}

@@ -28,7 +28,7 @@ def write_run(predictor: Predictor, folder: Path, precision: str) -> ParityRepor
     """Write a run as a whole application, and compare it with the run.
 
     Raises:
-        ExportError: the recipe, an option of the run, or the precision cannot be exported.
+        ExportError: the recipe or an option of the run cannot be exported.
     """
     recipe, _ = use.opened(predictor.run)
     if recipe.name not in APPLICATIONS:
@@ -38,13 +38,7 @@ def write_run(predictor: Predictor, folder: Path, precision: str) -> ParityRepor
             found=f"a run of {recipe.name}",
             hint="export its layers: elman.export(elman.load(run).model, path, inputs=...)",
         )
-    if precision not in ("float32", "float16"):
-        raise ExportError(
-            f"a run is not exported with weights of {precision}",
-            should="precision=float32 or float16",
-            found=f"precision={precision}",
-            hint="--precision float16",
-        )
     module: Any = import_module(f"elman.exporters.applications.{APPLICATIONS[recipe.name]}")
-    report: ParityReport = module.application(predictor, precision).write(predictor, recipe.name, folder, precision)
+    graphs = "float32" if precision == "int8" else precision  # which is rounded as it is written
+    report: ParityReport = module.application(predictor, graphs).write(predictor, recipe.name, folder, precision)
     return report

@@ -39,7 +39,6 @@ from elman.exporters.applications.comparison_blocks import (
 )
 from elman.exporters.applications.pooling import POOLINGS
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.modules.word_embedding import WordEmbedding
 from elman.predictors.similarity import SimilarityPredictor
@@ -174,7 +173,7 @@ def _spelling(graph: GraphBuilder, first: Encoded, second: Encoded) -> str:
 
 def _compare(predictor: SimilarityPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare scores and vectors of validation pairs and odd ones, alone and in a batch, and those of the program."""
-    whole, encode = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("whole", "encode"))
+    whole, encode = (comparison.session(name) for name in ("whole", "encode"))
     program = comparison.program.PairScorer(comparison.folder)
     groups: dict[str, list[Any]] = {"odd pairs": [_Pair(*texts) for texts in TEXTS]}
     if data is not None:

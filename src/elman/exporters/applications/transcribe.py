@@ -173,7 +173,7 @@ def _total(graph: GraphBuilder, x_TBI: str) -> str:
 
 def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Comparison) -> list[ParityRow]:
     """Compare features of noise and tones, the acoustic model, its steps, and the texts of the program."""
-    features, whole = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("features", "whole"))
+    features, whole = (comparison.session(name) for name in ("features", "whole"))
     rng, model, rows = np.random.default_rng(1), predictor.model, []
     extractor: Any = predictor.features
     rate, I = extractor.rate, len(model.mean_I)
@@ -199,11 +199,12 @@ def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Compariso
         logits, steps = model(torch.from_numpy(x), torch.from_numpy(lengths))
     log_p = logits.log_softmax(2).numpy()
     (y,) = whole.run({"x": x, "lengths": lengths.astype(np.int32)})
+    step = comparison.session("step") if model.streaming else None
     program, texts = comparison.program.SoundTranscriber(comparison.folder), []
     for n, count in enumerate(steps.tolist()):
         rows.append(comparison.numbers("y of whole.onnx", title, log_p[:count, n], y[:count, n]))
-        if model.streaming:
-            streamed = _streamed(predictor, comparison, inputs[n])
+        if step is not None:
+            streamed = _streamed(predictor, step, inputs[n])
             rows.append(comparison.numbers("y of step.onnx", title, log_p[:count, n], streamed))
         pieces = program.pieces([number for number, *_ in program.emissions(y[:count, n])])
         texts.append(" ".join("".join(pieces).split()))
@@ -212,9 +213,9 @@ def _compare(predictor: TranscriptionPredictor, data: Any, comparison: Compariso
     return [*rows, *comparison.texts(title, originals, texts)]
 
 
-def _streamed(predictor: TranscriptionPredictor, comparison: Comparison, x_TI: Array) -> Array:
+def _streamed(predictor: TranscriptionPredictor, step: OnnxSession, x_TI: Array) -> Array:
     """Return what the step graph gives in chunks of many sizes, each a multiple of the stride."""
-    model, step = predictor.model, OnnxSession(comparison.folder / "step.onnx")
+    model = predictor.model
     stack, stride = stack_of(model.recurrent), model.stride
     values = dict(zip(stack.states, stack.initial_states(1), strict=True))
     values["front"] = np.zeros((model.front.kernel - stride, 1, x_TI.shape[1]), np.float32)

@@ -28,7 +28,6 @@ from elman.exporters.applications.blocks import (
 )
 from elman.exporters.applications.decoder import DecoderLayers, vocabulary_facts
 from elman.exporters.onnx.graph import GraphBuilder, value
-from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow
 from elman.exporters.stack import stack_of
 from elman.predictors.options import TranslateOptions
@@ -137,7 +136,7 @@ def _compare(
     predictor: TranslationPredictor, layers: DecoderLayers, data: Any, comparison: Comparison
 ) -> list[ParityRow]:
     """Compare the encoder, the decoder's steps in a batch, and the translations of the program."""
-    encoder, step = (OnnxSession(comparison.folder / f"{name}.onnx") for name in ("encoder", "step"))
+    encoder, step = (comparison.session(name) for name in ("encoder", "step"))
     rng, model, rows = np.random.default_rng(1), predictor.model, []
     sources = [rng.integers(0, model.source_size + 1, S) for S in (1, 2, 9)]
     lines, title = list(LINES), "random sources"

@@ -29,18 +29,24 @@ class OnnxSession:
 
     Args:
         path: the file.
+        graph: its content, where it is another than that of the file.
+        weights_in_float32: makes float32 of int8 weights once, as the programs of exported runs do.
 
     Attributes:
         inputs: the names of the inputs.
         outputs: the names of the outputs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, graph: bytes | None = None, weights_in_float32: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        if weights_in_float32:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         with _refused(path):
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                graph or str(path), options, providers=["CPUExecutionProvider"]
+            )
         self._path = path
         self.inputs = [each.name for each in self._session.get_inputs()]
         self.outputs = [each.name for each in self._session.get_outputs()]

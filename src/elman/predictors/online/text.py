@@ -31,12 +31,14 @@ class GeneratedSymbol(NamedTuple):
         text: what is complete with it, perhaps nothing.
         log_probability: of the symbol, in nats, before temperature and cuts; None where it was not asked for.
         top: the most probable symbols with theirs.
+        hidden: the output of the last layer, out of which it was drawn; None where it was not asked for.
     """
 
     token_id: int
     text: str
     log_probability: float | None = None
     top: tuple[tuple[str, float], ...] = ()
+    hidden: tuple[float, ...] | None = None
 
 
 class TextSettings(NamedTuple):
@@ -50,6 +52,7 @@ class TextSettings(NamedTuple):
         seed: the same seed gives the same text; None: another text each time.
         stop: texts at which the generation ends.
         top: the number of most probable symbols to give for each; None: no probabilities.
+        hidden: whether to give the hidden state of each.
     """
 
     length: int = 0
@@ -59,6 +62,7 @@ class TextSettings(NamedTuple):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     top: int | None = None
+    hidden: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -315,8 +319,12 @@ class GenerationBatch:
         for n, (row, token_id) in enumerate(zip(self.rows, chosen, strict=True)):
             self._accept(row, token_id)
             text = row.decoder.push(token_id)
-            row.choices.append(self._with_probabilities(row, token_id, text, log_p[n]) if asked and n in log_p
-                               else GeneratedSymbol(token_id, text))  # fmt: skip
+            symbol = GeneratedSymbol(token_id, text)
+            if asked and n in log_p:
+                symbol = self._with_probabilities(row, token_id, text, log_p[n])
+            if row.settings.hidden:
+                symbol = symbol._replace(hidden=tuple(as_parts(state)[0][-1, n].tolist()))
+            row.choices.append(symbol)
             row.left -= 1
             if row.settings.stop and self._stops(row, text):
                 row.finish = "stop"

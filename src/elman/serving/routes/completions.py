@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from json.encoder import encode_basestring_ascii as encoded
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
 
@@ -28,11 +28,24 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=ERRORS)
 
 def model_answer(model: ServedModel) -> ModelAnswer:
     """Return a model as clients see it."""
-    online = model.online
+    online, rows = model.online, model.predictor.input_rows
     return ModelAnswer(
         id=model.name, created=int(model.loaded), recipe=model.recipe, kind=online.kind if online else None,
-        weights=online.weights if online else None,
+        weights=online.weights if online else None, reads=inputs_of(model),
+        columns=list(rows.columns) if rows is not None and not rows.files else [],
     )  # fmt: skip
+
+
+def inputs_of(model: ServedModel) -> list[Literal["text", "rows", "numbers", "files"]]:
+    """Return the kinds of inputs that /v1/predict takes for a model."""
+    predictor = model.predictor
+    if isinstance(model.online, OnlineText):
+        return []
+    if predictor.reads_text:
+        rows = predictor.input_rows
+        several = rows is not None and not rows.files and len(rows.columns) > 1
+        return ["text", "rows", "files"] if several else ["text", "files"]
+    return ["numbers", "files"] if predictor.input_rows is not None else ["files"]
 
 
 @router.get("/models")

@@ -217,6 +217,8 @@ async def generated(
                     if choice.log_probability is not None:
                         top = [{"text": text, "logprob": value} for text, value in choice.top]
                         event["logprobs"] = [{"text": choice.text, "logprob": choice.log_probability, "top": top}]
+                    if choice.hidden is not None:
+                        event["hidden"] = choice.hidden
                     yield event
             if not held.done:
                 await service.sessions.save(held)

@@ -33,7 +33,9 @@ class ImageCaptioner:
             self.tokenizer = Tokenizer.from_file(str(path))
         else:
             self.symbols = json.loads(path.read_text(encoding="utf-8"))["symbols"]
-        session = partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
+        session = partial(onnxruntime.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"])
         self.encoder, self.step = (session(str(folder / f"{name}.onnx")) for name in ("encoder", "step"))
 
     def decode(self, ids):

@@ -29,6 +29,7 @@ class SeriesClassifier:
         self.target, self.classes = labels["target"], labels["classes"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
         self.graph = onnxruntime.InferenceSession(str(folder / "whole.onnx"), options, ["CPUExecutionProvider"])
         self.dtype = np.float64 if "double" in self.graph.get_inputs()[0].type else np.float32
 

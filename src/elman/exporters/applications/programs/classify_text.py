@@ -37,6 +37,7 @@ class TextClassifier:
             self.ids = {symbol: number for number, symbol in enumerate(symbols)}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
         self.graph = onnxruntime.InferenceSession(str(folder / "whole.onnx"), options, ["CPUExecutionProvider"])
 
     def encode(self, text):

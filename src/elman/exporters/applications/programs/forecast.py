@@ -1,11 +1,10 @@
 """Forecasts by a trained forecaster.
 
 The model is in the folder of this program, which needs numpy and onnxruntime.
-
-    python predict.py series.csv --horizon 12
-
 It continues each series of each CSV file from its end, with quantiles in the unit of the file, and writes a line of
 JSON for each. Rows are in the order of their times, a row for each step; - reads standard input.
+
+    python predict.py series.csv --horizon 12
 """
 
 import argparse
@@ -31,7 +30,9 @@ class SeriesForecaster:
         self.facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["series"]
         self.clock = self.facts["clock"]  # times as integers: months, microseconds since 1970, or as the file has them
         self.missing = MISSING | {cell.strip().lower() for cell in self.facts["missing_values"]}
-        self.graph = onnxruntime.InferenceSession(str(folder / "whole.onnx"), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
+        self.graph = onnxruntime.InferenceSession(str(folder / "whole.onnx"), options, ["CPUExecutionProvider"])
 
     def tick(self, text):
         """Return the integer of a time."""
@@ -123,9 +124,8 @@ class SeriesForecaster:
             times, y = self.forecast(group, start, values, known, horizon or self.facts["horizon"])
             for c, column in enumerate(self.facts["columns"]):
                 series = group if group and len(self.facts["columns"]) == 1 else f"{group} {column}".strip()
-                quantiles = {level: y[:, c, q].tolist() for q, level in enumerate(self.facts["levels"])}
-                fields = {"times": times, "forecast": quantiles["0.5"], "quantiles": quantiles}
-                yield {"input": name, "series": series, **fields}
+                lines = {level: y[:, c, q].tolist() for q, level in enumerate(self.facts["levels"])}
+                yield {"input": name, "series": series, "times": times, "forecast": lines["0.5"], "quantiles": lines}
 
 
 def main():

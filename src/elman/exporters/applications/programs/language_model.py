@@ -33,6 +33,7 @@ class TextGenerator:
             self.ids = {symbol: number for number, symbol in enumerate(self.symbols)}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
         self.step = onnxruntime.InferenceSession(str(folder / "step.onnx"), options, ["CPUExecutionProvider"])
 
     def encode(self, text):

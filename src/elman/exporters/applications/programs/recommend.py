@@ -28,6 +28,7 @@ class NextItems:
         self.numbers = {name: number for number, name in enumerate(self.names)}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
         self.step = onnxruntime.InferenceSession(str(folder / "step.onnx"), options, ["CPUExecutionProvider"])
 
     def session(self):

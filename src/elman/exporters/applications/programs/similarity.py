@@ -40,6 +40,7 @@ class PairScorer:
         self.numbers, self.seen = {word: number for number, word in enumerate(content["words"])}, content["seen"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
         self.graphs = {
             name: onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), options, ["CPUExecutionProvider"])
             for name in ("whole", "encode")

@@ -37,6 +37,7 @@ class SoundTranscriber:
             self.symbols = [symbol.encode() for symbol in symbols]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
         self.features, self.acoustic = (
             onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), options, ["CPUExecutionProvider"])
             for name in ("features", "whole")

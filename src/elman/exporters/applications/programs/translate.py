@@ -1,10 +1,9 @@
 """Translations by a trained translator.
 
 The model is in the folder of this program, which needs numpy and onnxruntime, and for byte pairs tokenizers.
+It writes a line of JSON for each line: of the command, of files, or with - of standard input.
 
     python predict.py "a line" file.txt
-
-It writes a line of JSON for each line: of the command, of files, or with - of standard input.
 """
 
 import argparse
@@ -62,7 +61,9 @@ class LineTranslator:
     def __init__(self, folder):
         self.facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["translation"]
         self.source, self.target = (Symbols(folder, self.facts[side]) for side in ("source", "target"))
-        session = partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # int8 weights become float32 here
+        session = partial(onnxruntime.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"])
         self.encoder, self.step = (session(str(folder / f"{name}.onnx")) for name in ("encoder", "step"))
 
     def translate(self, line, width=5, length_penalty=0.6):
@@ -98,8 +99,7 @@ class LineTranslator:
             best = np.argsort(-sums, axis=None, kind="stable")[: 2 * K]
             best = [(float(sums.flat[place]), *divmod(int(place), end + 1)) for place in best]
             scale = ((5 + length) / 6) ** penalty
-            ended = [(each[0], written[each[1]]) for each in best[:K] if each[2] == end and each[0] > NEVER / 2]
-            finished += [(False, total / scale, total, each) for total, each in ended]
+            finished += [(False, p / scale, p, written[row]) for p, row, n in best[:K] if n == end and p > NEVER / 2]
             totals, rows, ids = map(np.array, zip(*[each for each in best if each[2] != end][:K], strict=True))
             totals = np.maximum(totals.astype(np.float32), NEVER)
             written = [[*written[row], int(number)] for row, number in zip(rows, ids, strict=True)]

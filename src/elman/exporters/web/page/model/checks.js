@@ -30,7 +30,7 @@ const ANSWERS = {
   },
 };
 
-// Microseconds of one step, the least mean of three rounds.
+// Microseconds of one step, the least mean of four rounds.
 function stepTime(model, recipe) {
   const { recurrent } = model, x = new Float32Array(recurrent.spec.input_size), state = recurrent.initial();
   const step = {
@@ -42,7 +42,7 @@ function stepTime(model, recipe) {
   for (let round = 0; round < 4; round++) {
     const begin = performance.now();
     let calls = 0;
-    do step(); while (++calls < 2 || performance.now() - begin < 60);
+    do step(); while (++calls < 2 || performance.now() - begin < 25);
     best = Math.min(best, (performance.now() - begin) / calls);
   }
   return best * 1000;

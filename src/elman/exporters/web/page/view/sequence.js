@@ -15,7 +15,7 @@ export function later(act) {
 }
 
 export function textInput(view) {
-  const { reader, perStep } = view.model, box = element("textarea", { rows: 5, id: "text", spellcheck: false });
+  const { reader, perStep } = view.model, box = element("textarea", { rows: 3, id: "text", spellcheck: false });
   const read = element("div", { class: "paper short", "aria-label": "The text as it is read" });
   const legend = element("p", { class: "hint" }), tags = element("ol", { class: "tagged" });
   const answer = () => {
