@@ -160,6 +160,33 @@ def test_an_engine_that_fails_is_named(tmp_path: Path, folder: Callable[..., Pat
         assert "javascript=none" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["node", "browser"])
+def test_a_program_asked_for_by_name_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("elman.exporters.web.engine.shutil.which", lambda name: None)
+    with pytest.raises(ExportError, match="to run the page") as caught:
+        elman.export(language_model(Bytes()), tmp_path / "page", to="web", javascript=kind)
+    assert "javascript=auto" in str(caught.value) and not (tmp_path / "page").exists()
+    assert find_engine() is None
+
+
+def test_an_option_of_another_recipe_is_refused(
+    tmp_path: Path, reader: Path, pictures: Path, forecaster: Path
+) -> None:
+    options: list[tuple[Any, dict[str, Any]]] = [
+        (pictures, {"example": True}),
+        (language_model(Bytes()), {"example": True}),
+        (language_model(Bytes()), {"picture": (8, 8)}),
+        (forecaster, {"picture": (8, 8)}),
+        (reader, {"picture": (8, 8)}),
+    ]
+    for subject, option in options:
+        with pytest.raises(ExportError, match="leave"):
+            elman.export(subject, tmp_path / "page", to="web", javascript="none", **option)
+        assert not (tmp_path / "page").exists()
+
+
 class Other(Predictor):
     """A predictor of a recipe without a page."""
 

@@ -82,6 +82,10 @@ def describe(predictor: ClassificationPredictor, picture: Sequence[int] = ()) ->
 def _picture(predictor: ClassificationPredictor, size: tuple[int, ...]) -> dict[str, Any] | None:
     """Return how pictures become sequences, or None where the sequences are not those of pictures."""
     form, options = predictor.form, predictor.reader_options
+    if size and form.kind != "features":
+        raise ExportError(
+            "a classifier of text reads no pictures", should="no picture", found=f"{size}", hint="leave picture out"
+        )
     size = size or tuple(options.image_size) or ((8, 8) if form.reader == "digits" else ())
     size = size or ((form.shape[0],) * 2 if form.reader == "idx" and form.shape[0] > 3 else ())
     if form.kind != "features" or not size:
