@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import elman
 from elman.data.text.bpe import BytePairs
 from elman.data.text.characters import Bytes, Characters
 from elman.data.text.words import Words
-from elman.errors import ExportError, SettingError
+from elman.errors import ExportError, RunError, SettingError
+from elman.exporters.web import comparison
+from elman.exporters.web import forecaster as forecaster_page
 from elman.exporters.web import target as module
 from elman.exporters.web.comparison import compare_folder
 from elman.exporters.web.engine import JavaScript, find_engine, run_checks
@@ -171,9 +175,7 @@ def test_a_program_asked_for_by_name_is_never_replaced(
     assert find_engine() is None
 
 
-def test_an_option_of_another_recipe_is_refused(
-    tmp_path: Path, reader: Path, pictures: Path, forecaster: Path
-) -> None:
+def test_an_option_of_another_recipe_is_refused(tmp_path: Path, reader: Path, pictures: Path, forecaster: Path) -> None:
     options: list[tuple[Any, dict[str, Any]]] = [
         (pictures, {"example": True}),
         (language_model(Bytes()), {"example": True}),
@@ -185,6 +187,31 @@ def test_an_option_of_another_recipe_is_refused(
         with pytest.raises(ExportError, match="leave"):
             elman.export(subject, tmp_path / "page", to="web", javascript="none", **option)
         assert not (tmp_path / "page").exists()
+
+
+def test_forecasts_are_compared_in_deviations(forecaster: Path) -> None:
+    predictor: Any = elman.load(forecaster)
+    scaler = predictor.spec.scaler
+    scaler = replace(scaler, mean=scaler.mean * 1e-6, deviation=scaler.deviation * 1e-6)
+    predictor.spec = replace(predictor.spec, scaler=scaler)
+    cases = [case for case in forecaster_page.random_cases(predictor) if not case.title.startswith("constant")]
+    for factor in (0.0, 0.98):
+        answers = [{"quantiles": factor * case.expected["quantiles"]} for case in cases]
+        rows = comparison.report(cases, answers, "the page", (), ()).rows
+        assert rows and not any(row.passed for row in rows)
+
+
+def test_a_forecaster_without_its_series_says_so(tmp_path: Path, forecaster: Path) -> None:
+    packed = Path(shutil.copytree(forecaster, tmp_path / "run"))
+    (packed / "values.values.npy").unlink()
+    for to in ("web", "onnx"):
+        written = elman.export(packed, tmp_path / to, to=to)
+        assert "came without its data" in str(written)
+    broken = Path(shutil.copytree(forecaster, tmp_path / "broken"))
+    values = np.load(broken / "values.values.npy")
+    np.save(broken / "values.values.npy", values + 1)
+    with pytest.raises(RunError, match="not those that the run began with"):
+        elman.export(broken, tmp_path / "page", to="web")
 
 
 class Other(Predictor):

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from elman import __version__
-from elman.errors import RunError
+from elman.errors import BrokenRun, RunError
 from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.manifest import FILE, FORMAT, graph_manifest
 from elman.exporters.onnx.rounding import restored, rounded
@@ -172,7 +172,7 @@ def validation_data(predictor: Predictor) -> Any:
     try:
         return use.own_data(run, lambda: recipe.dataset("validation"))
     except RunError as error:
-        if not isinstance(getattr(error.__cause__, "__cause__", None), FileNotFoundError):
+        if isinstance(error, BrokenRun):
             raise
         return None
 

@@ -50,17 +50,23 @@ class Page(NamedTuple):
         describe: (predictor, options) -> the model as the page computes it.
         module: with `cases` and `step_call`.
         own: the options that this page alone takes.
+        remarks: what the report says beside the numbers.
     """
 
     describe: Callable[[Any, WebOptions], WebModel]
     module: Any
     own: tuple[str, ...] = ()
+    remarks: Callable[[Any], tuple[str, ...]] = lambda run: ()
 
 
 PAGES: dict[type[Predictor], Page] = {
     LanguageModelPredictor: Page(lambda run, options: language_model.describe(run), language_model),
-    ClassificationPredictor: Page(lambda run, options: classifier.describe(run, options.picture), classifier, ("picture",)),
-    ForecastPredictor: Page(lambda run, options: forecaster.describe(run, options.example), forecaster, ("example",)),
+    ClassificationPredictor: Page(
+        lambda run, options: classifier.describe(run, options.picture), classifier, ("picture",)
+    ),
+    ForecastPredictor: Page(
+        lambda run, options: forecaster.describe(run, options.example), forecaster, ("example",), forecaster.remarks
+    ),
     TranscriptionPredictor: Page(lambda run, options: transcriber.describe(run), transcriber),
 }
 
@@ -104,7 +110,8 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
     write_json(folder / "manifest.json", manifest)
     write_page(folder)
     cases = page.module.cases(predictor)
-    return compare_folder(folder, cases, options.javascript, page.module.step_call(predictor))
+    remarks = page.remarks(predictor)
+    return compare_folder(folder, cases, options.javascript, page.module.step_call(predictor), remarks)
 
 
 def write_page(folder: Path) -> None:
