@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import elman
@@ -28,7 +29,7 @@ from elman.predictors.base import Predictor
 from elman.predictors.transcriber import TranscriptionPredictor
 from elman.settings import Settings
 
-from .conftest import Train, language_model, transcriber
+from .conftest import RATE, Train, language_model, sound, transcriber
 
 TEXT = "The cat sat on the mat, didn't it?\nDeux élèves 12 34  ate\tcakes \u3000 😀.\n" * 30
 LABELS = ("one", "two", "three")
@@ -187,6 +188,16 @@ def test_an_option_of_another_recipe_is_refused(tmp_path: Path, reader: Path, pi
         with pytest.raises(ExportError, match="leave"):
             elman.export(subject, tmp_path / "page", to="web", javascript="none", **option)
         assert not (tmp_path / "page").exists()
+
+
+def test_a_classifier_of_sound_is_refused(tmp_path: Path, train: Train) -> None:
+    for n in range(8):
+        (tmp_path / "sounds" / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "sounds" / "ab"[n % 2] / f"{n}.wav", sound(0.1, RATE), RATE)
+    run = train("classify", tmp_path / "sounds", sample_rate=RATE, mel_bands=8, validation=0.25)
+    with pytest.raises(ExportError, match="reads no sound"):
+        elman.export(run, tmp_path / "page", to="web")
+    assert not (tmp_path / "page").exists()
 
 
 def test_forecasts_are_compared_in_deviations(forecaster: Path) -> None:

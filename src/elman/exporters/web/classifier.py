@@ -32,7 +32,7 @@ def describe(predictor: ClassificationPredictor, picture: Sequence[int] = ()) ->
         picture: height and width of the pictures that are read; empty: those of the training data where they are known.
 
     Raises:
-        ExportError: it reads video.
+        ExportError: it reads video or sound.
     """
     form, model = predictor.form, predictor.model
     if form.kind == "frames":
@@ -41,6 +41,13 @@ def describe(predictor: ClassificationPredictor, picture: Sequence[int] = ()) ->
             should="a classifier of text, series or pictures",
             found=f"frames of shape {form.shape}",
             hint="another target",
+        )
+    if form.content == "sound":
+        raise ExportError(
+            "the page of a classifier reads no sound",
+            should="a classifier of text, series or pictures",
+            found=f"a run on sound, whose steps are {form.shape[0]} log-mel energies",
+            hint="--to onnx, whose predict.py reads sounds",
         )
     encoder: Any = model.encoder
     labels = form.labels
