@@ -7,6 +7,7 @@ round takes milliseconds. All numbers are computed here, in one thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,9 +18,11 @@ from elman.errors import ElmanError
 from elman.predictors.online.base import OnlinePredictor
 from elman.predictors.online.state import OnlineState
 from elman.predictors.online.text import GeneratedSymbol, GenerationBatch, OnlineText, TextRow
-from elman.serving.errors import TooBusy, Unavailable
+from elman.serving.errors import Failed, TooBusy, Unavailable
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
+
+log = logging.getLogger("elman.serving")
 
 TOGETHER = 64  # inputs of other sessions than texts that are read at a time
 PROMPT = 8  # so few sessions get each symbol at once
@@ -199,7 +202,12 @@ class Engine:
 
     def _step(self, batch: GenerationBatch) -> None:
         begun, size = time.perf_counter(), len(batch)
-        finished = batch.run()
+        try:
+            finished = batch.run()
+        except Exception:  # the loop goes on for all others
+            log.exception("a batch failed")
+            self._fail(batch)
+            return
         seconds = time.perf_counter() - begun
         self.metrics.batch_size.observe(size)
         self.metrics.step_seconds.observe(seconds)
@@ -221,6 +229,18 @@ class Engine:
         if slow:
             batch.remove(set(slow))
         self._silent.update(self._generations[row] for row in batch.rows)
+
+    def _fail(self, batch: GenerationBatch) -> None:
+        """End the sessions of a batch by an error; what was not yet given out is dropped, as the states are."""
+        for row in batch.clear():
+            row.choices = []
+            row.finish = Failed(
+                "the model failed", should="a symbol for each session", found="an error in the log of the server",
+                hint="read the session, and try again",
+            )  # fmt: skip
+            generation = self._generations.pop(row)
+            self._silent.discard(generation)
+            generation.changed.set()
 
     def _deliver(self) -> None:
         """Wake those that have choices: a few at once, many when as much time was computed as sending will take."""

@@ -25,6 +25,7 @@ class OnlineSeries(OnlinePredictor):
     """
 
     kind: ClassVar[str] = "series"
+    fields: ClassVar[frozenset[str]] = frozenset({"group", "start", "values", "observed"})
     predictor: ForecastPredictor
 
     @classmethod
