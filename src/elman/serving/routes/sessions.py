@@ -171,7 +171,7 @@ async def generate(
 
         return await service.unless_gone(request, work())
     events = generated(service, session, tenant, body, settings)
-    first = await anext(events)  # so that an error has its status
+    first = await service.unless_gone(request, anext(events))  # so that an error has its status
 
     async def lines() -> AsyncGenerator[str, None]:
         event: dict[str, Any] | None = first
@@ -185,7 +185,7 @@ async def generate(
             await events.aclose()
         yield "data: [DONE]\n\n"
 
-    return EventStream(lines())
+    return EventStream(lines(), events)
 
 
 async def generated(
