@@ -72,6 +72,20 @@ def test_one_worker_at_a_time_has_a_session(store: Store, monkeypatch: pytest.Mo
     assert store.read("a", "ann", 1003.0).state == b"second"
 
 
+def test_a_lease_that_was_given_back_is_not_renewed(store: Store) -> None:
+    store.create(record(), 10)
+    _, lease = store.acquire("a", "ann", "w1", 1001.0)
+    store.renew(lease)
+    store.write(lease, 1, 1002.0, state=b"x", tail=b"", release=True)
+    with pytest.raises(LostLease):
+        store.renew(lease)
+    _, second = store.acquire("a", "ann", "w2", 1002.0)
+    store.release(second)
+    with pytest.raises(LostLease):
+        store.renew(second)
+    store.acquire("a", "ann", "w3", 1002.0)
+
+
 def test_a_lease_ends_when_its_worker_does_not_renew_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     module = "elman.serving.stores.redis" if type(store).__name__ == "RedisStore" else "elman.serving.stores.sqlite"
     monkeypatch.setattr(f"{module}.LEASE", 0.05)
@@ -123,6 +137,15 @@ def test_sessions_expire(store: Store) -> None:
         store.read("old", "ann", 1051.0)
     assert store.expire(1051.0) == 1
     assert [row.id for row in store.list("ann", "", 9, 1051.0)] == ["new"]
+
+
+def test_pages_are_full_where_sessions_have_expired(store: Store) -> None:
+    for name in "abcdefgh":
+        store.create(record(name, ttl=0.05 if name in "abdf" else 50.0, touched=1001.0), 10)
+    time.sleep(0.08)
+    assert [row.id for row in store.list("ann", "", 2, 1002.0)] == ["c", "e"]
+    assert [row.id for row in store.list("ann", "e", 2, 1002.0)] == ["g", "h"]
+    assert store.list("ann", "h", 2, 1002.0) == []
 
 
 def test_a_clock_that_jumps_ends_no_session(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,10 +102,10 @@ class Store(ABC):
 
     @abstractmethod
     def renew(self, lease: Lease) -> None:
-        """Extend a lease.
+        """Extend a lease; one that has ended stays so.
 
         Raises:
-            LostLease: another worker has it.
+            LostLease: it has ended, or another worker has it.
         """
 
     @abstractmethod
