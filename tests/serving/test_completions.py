@@ -90,6 +90,8 @@ def test_the_prompt_is_echoed(stock: Any, text_run: Path) -> None:
         ({"model": "text", "n": 1000}, 400, "1 to 64"),
         ({"model": "text", "prompt": []}, 400, "1 to 64"),
         ({"model": "text", "stop": [""]}, 400, "stop"),
+        ({"model": "text", "n": 64, "max_tokens": 2000, "logprobs": 100}, 413, "1,000,000"),
+        ({"model": "text", "n": 64, "prompt": "ein " * 4000}, 413, "1,024,000"),
         ({"model": "text", "temperatur": 1}, 422, "temperatur"),
         ({"model": "nope"}, 404, "unknown model"),
         ({"model": "shop"}, 409, "a model of the kind text"),

@@ -10,9 +10,10 @@ import pytest
 
 import elman
 from elman.predictors.online.kinds import online_predictor
+from elman.predictors.online.state import OnlineState
 from elman.predictors.online.text import GenerationBatch, OnlineText, TextSettings
 from elman.serving.engine import Engine, Generation
-from elman.serving.errors import Failed
+from elman.serving.errors import Failed, TooBusy
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
 
@@ -53,3 +54,40 @@ def test_a_batch_that_fails_ends_its_sessions_and_the_loop_goes_on(
         assert text == await taken(alone, begun(alone, model, 1)) and text
 
     asyncio.run(run())
+
+
+class Counter:
+    """A model of sessions that fails at one input, after it has changed other states."""
+
+    together = 8
+
+    def advance(self, states: list[OnlineState], inputs: list[int]) -> list[int]:
+        for state, value in zip(states, inputs, strict=True):
+            if value == 13:
+                raise ZeroDivisionError("made up")
+            state.tree, state.position = {"sum": state.tree["sum"] + value}, state.position + 1
+        return [state.tree["sum"] for state in states]
+
+
+def test_an_input_that_fails_fails_alone() -> None:
+    async def run() -> None:
+        engine, model = Engine(Limits(), Metrics()), Counter()
+        states = [OnlineState({"sum": 0}) for _ in range(4)]
+        values = zip(states, (1, 2, 13, 4), strict=True)
+        results = await asyncio.gather(
+            *(engine.advance(model, state, value) for state, value in values),  # type: ignore[arg-type]
+            return_exceptions=True,
+        )
+        assert results[:2] == [1, 2] and isinstance(results[2], Failed) and results[3] == 4
+        assert [state.position for state in states] == [1, 1, 0, 1]
+
+    asyncio.run(run())
+
+
+def test_predictions_that_wait_count() -> None:
+    engine = Engine(Limits(active=1, waiting=3, predictions=2), Metrics())
+    engine.predicting = 5
+    engine.admit()
+    engine.predicting = 6
+    with pytest.raises(TooBusy):
+        engine.admit()

@@ -24,11 +24,13 @@ class OnlinePredictor(ABC):
     Attributes:
         kind: of the sessions: text, events, series or sound.
         fields: the keys of the tree of a state.
+        together: the number of sessions that read an input at a time.
         predictor: as given.
     """
 
     kind: ClassVar[str]
     fields: ClassVar[frozenset[str]]
+    together: ClassVar[int] = 64
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor

@@ -21,7 +21,7 @@ from elman.serving.models import ServedModel
 from elman.serving.routes.access import ERRORS, EventStream, Served
 from elman.serving.schemas import Completion, ModelAnswer, ModelList
 from elman.serving.service import Service
-from elman.serving.texts import StopFilter, check_prompt, completion_logprobs, text_settings
+from elman.serving.texts import StopFilter, check_answer, check_prompt, completion_logprobs, text_settings
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=ERRORS)
 
@@ -91,8 +91,9 @@ async def complete(body: Completion, request: Request, service: Served) -> Any:
         )
     service.engine.admit(count)
     each = [model.encode(prompt) for prompt in prompts]
-    for token_ids in each:
-        check_prompt(token_ids, service.limits)
+    check_prompt(body.n * sum(map(len, each)), service.limits)
+    if not body.stream:
+        check_answer(settings, count, service.limits)
     rows = [model.row(model.begin({}), token_ids, _seeded(settings, n)) for token_ids in each for n in range(body.n)]
     echoes = [prompt if body.echo else "" for prompt in prompts for _ in range(body.n)]
     pieces = _pieces(service, model, rows, echoes)

@@ -43,6 +43,7 @@ BODY = {
 @router.post("/predict/{model}", openapi_extra={"requestBody": BODY})
 async def predict(model: str, request: Request, service: Served) -> dict[str, Any]:
     """Answer inputs: JSON, or files in a form. What has no answer has an `error`."""
+    service.engine.admit()
     served = service.models.find(model)
     predictor = served.predictor
     if isinstance(served.online, OnlineText):
@@ -73,10 +74,13 @@ async def computed(service: Service, work: Callable[[], Iterator[Answer]]) -> li
                 break
         return rows
 
+    service.engine.admit()
+    service.engine.predicting += 1
     try:
         return await asyncio.get_running_loop().run_in_executor(service.pool, fields)
     finally:
         stopped = True
+        service.engine.predicting -= 1
 
 
 def _prediction(body: bytes) -> Prediction:
