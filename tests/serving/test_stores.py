@@ -200,6 +200,40 @@ def test_a_full_store_refuses_and_recovers(tmp_path: Path) -> None:
     thread.stop()
 
 
+def test_an_operation_that_fails_undoes_no_others(tmp_path: Path) -> None:
+    thread = StoreThread(lambda: SqliteStore(tmp_path / "s.db"), lambda count, seconds: None)
+    thread.start()
+
+    def half(store: Store) -> None:
+        store.create(record("half"), 1000)
+        raise ZeroDivisionError("made up")
+
+    many = [lambda store, n=n: store.create(record(f"s{n}"), 1000) for n in range(20)]
+    results = run(thread, lambda store: time.sleep(0.05), *many[:10], half, *many[10:])
+    assert isinstance(results.pop(11), Unavailable) and results == [None] * 21
+    thread.stop()
+    store = SqliteStore(tmp_path / "s.db")
+    assert store.count() == 20
+    store.close()
+
+
+def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    thread = StoreThread(lambda: SqliteStore(tmp_path / "s.db"), lambda count, seconds: None)
+    thread.start()
+    run(thread, lambda store: store.create(record("a"), 10))
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def read() -> Record:
+        async with asyncio.timeout(2):
+            return await thread.run(lambda store: store.read("a", "ann", 1001.0), reads=True)
+
+    assert asyncio.run(read()) == record("a")
+    other.execute("ROLLBACK")
+    other.close()
+    thread.stop()
+
+
 def test_waiting_operations_share_a_transaction(tmp_path: Path) -> None:
     counts: list[int] = []
     thread = StoreThread(lambda: SqliteStore(tmp_path / "s.db"), lambda count, seconds: counts.append(count))

@@ -96,7 +96,7 @@ class SessionService:
     async def read(self, session: str, tenant: str) -> Record:
         """Return a session as it is in the store."""
         now = self.clock()
-        return await self.store.run(lambda store: store.read(session, tenant, now))
+        return await self.store.run(lambda store: store.read(session, tenant, now), reads=True)
 
     async def snapshot(self, session: str, tenant: str) -> tuple[Record, bytes]:
         """Return a session, and its state as bytes; a request that has it is not waited for."""
@@ -148,7 +148,7 @@ class SessionService:
     async def listed(self, tenant: str, after: str, limit: int) -> list[Record]:
         """Return sessions, in the order in which they were made, without states."""
         now = self.clock()
-        return await self.store.run(lambda store: store.list(tenant, after, limit, now))
+        return await self.store.run(lambda store: store.list(tenant, after, limit, now), reads=True)
 
     @asynccontextmanager
     async def held(self, session: str, tenant: str) -> AsyncIterator[HeldSession]:

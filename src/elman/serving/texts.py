@@ -79,12 +79,22 @@ def check_feed(feed: Feed, limits: Limits) -> None:
     for name, count, most in (
         ("items", len(feed.items or ()), limits.inputs),
         ("observations", len(feed.observations or ()), limits.inputs),
-        ("steps of a forecast", feed.horizon or 0, limits.horizon),
     ):
         if count > most:
             raise TooLarge(
                 f"too many {name}", should=f"at most {most:,}", found=f"{count:,}", hint="send several requests"
             )
+    check_horizon(feed.horizon, limits)
+
+
+def check_horizon(horizon: object, limits: Limits) -> None:
+    """Check the number of steps to forecast; what is no number is refused elsewhere.
+
+    Raises:
+        TooLarge: it is too large.
+    """
+    if isinstance(horizon, int | float) and horizon > limits.horizon:
+        raise TooLarge("the horizon is too long", should=f"at most {limits.horizon:,} steps", found=f"{horizon:,}"[:40])
 
 
 class StopFilter:

@@ -20,6 +20,7 @@ from elman.serving.errors import ServiceError, TooLarge, WrongKind
 from elman.serving.routes.access import ERRORS, Served
 from elman.serving.schemas import Prediction
 from elman.serving.service import Service
+from elman.serving.texts import check_horizon
 
 router = APIRouter(prefix="/v1", tags=["predict"], responses=ERRORS)
 
@@ -53,11 +54,13 @@ async def predict(model: str, request: Request, service: Served) -> dict[str, An
         )  # fmt: skip
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         files, options = await read_form(request, service.limits.inputs)
+        check_horizon(options.get("horizon"), service.limits)
         work = partial(answers_to_files, predictor, files, options)
     else:
         body = _prediction(await request.body())
         if len(body.inputs) > service.limits.inputs:
             raise TooLarge("too many inputs", should=f"at most {service.limits.inputs}", found=f"{len(body.inputs)}")
+        check_horizon(body.options.get("horizon"), service.limits)
         work = partial(answers_to_values, predictor, body.inputs, body.options)
     return {"predictions": await service.unless_gone(request, computed(service, work))}
 

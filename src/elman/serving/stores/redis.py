@@ -188,10 +188,10 @@ class RedisStore(Store):
         return int(self.client.zcard(f"{PREFIX}sessions"))
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, reads: bool = False) -> Iterator[None]:
         """Wait at the end until what was written inside is on disk, where that was promised."""
         yield
-        if self._waits and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
+        if self._waits and not reads and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
             raise redis.RedisError("the append-only file was not flushed in time")
 
     def is_gone(self, error: Exception) -> bool:
