@@ -69,7 +69,7 @@ demo: $(BIN)/elman
 	@echo "  $(BIN)/elman diagnose $(DEMO)                                       how its gradients flow"
 
 test: $(VENV)/tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The libraries of reinforcement learning lie in an environment of their own, beside those of $(VENV), which it sees.
 $(RL)/ready: pyproject.toml constraints.txt requirements/rl.lock | $(VENV)/tools

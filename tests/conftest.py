@@ -100,9 +100,12 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("microphone") / "sound.wav"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(microphone: Path) -> Iterator[Any]:
-    """One headless Chromium for all tests; without one they are skipped."""
+    """A headless Chromium; without one the tests are skipped.
+
+    It ends with the module: while it runs, its event loop is that of the thread, and no other can be run there.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
@@ -147,11 +150,13 @@ def translation_run(translation_data: Path, translation_options: list[str]) -> P
 
 
 @pytest.fixture(scope="session", params=["characters", "words", "bpe", "bytes"])
-def translation_run_of_symbols(request: pytest.FixtureRequest, translation_data: Path) -> Path:
+def translation_run_of_symbols(
+    request: pytest.FixtureRequest, translation_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A translator for each kind of symbol, hardly trained; the folder has the name of the kind."""
     from elman import cli
 
-    out = translation_data.with_name(request.param)
+    out = Path(tmp_path_factory.mktemp("symbols") / request.param)
     pairs = ["hidden=32", "embedding=16", f"vocabulary={request.param}"]
     pairs += ["vocabulary_size=300"] if request.param == "bpe" else []
     options = [word for pair in pairs for word in ("--set", pair)]

@@ -56,7 +56,7 @@ def test_redis_goes_and_comes_back(start_server: Any, redis_process: Any, text_r
                 time.sleep(0.02)
             saved = client.get(path).json()["position"]
             assert saved >= position
-            run = elman.load(text_run)
+            run: Any = elman.load(text_run)
             whole = "".join(run.generate("ein", length=saved - 3, seed=1))
             fork = client.post(f"{path}/fork").json()["id"]  # the lease of the session itself ends by time alone
             more = client.post(f"/v1/sessions/{fork}/generate", json={"max_tokens": 9, "temperature": 0}).json()["text"]

@@ -67,7 +67,11 @@ def linear_cross_entropy(
         ShapeError: shapes that do not match.
         SettingError: an unknown reduction, or a label smoothing outside [0, 1].
         IndexError: a target outside the vocabulary.
+        TypeError: an argument is no tensor.
     """
+    for name, value in {"s": s, "V": V, "target": target, "c": c, "weight": weight}.items():
+        if not isinstance(value, Tensor) and (value is not None or name in ("s", "V", "target")):
+            raise TypeError(f"linear_cross_entropy(): argument {name!r} must be Tensor, not {type(value).__name__}")
     sizes = check_shape("V", V, "VH")
     check_shape("s", s, "NH", H=sizes["H"])
     check_shape("target", target, "N", N=s.shape[0])

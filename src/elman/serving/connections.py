@@ -16,6 +16,8 @@ class HttpProtocol(Protocol):  # type: ignore[misc]
     connection for no longer.
     """
 
+    timeout_keep_alive_task: Any
+
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request."""
         super().connection_made(transport)

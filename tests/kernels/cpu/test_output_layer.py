@@ -321,3 +321,12 @@ def test_freed_memory() -> None:
     V.untyped_storage().resize_(0)
     with pytest.raises(ShapeError, match="freed"):
         elman.linear_cross_entropy(s, V, c, target)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_what_is_no_tensor_is_named(place: int) -> None:
+    arguments: list[object] = [torch.ones(2, 3), torch.ones(4, 3), torch.ones(4), torch.tensor([0, 1])]
+    arguments[place] = [0, 1]
+    name = ("s", "V", "c", "target")[place]
+    with pytest.raises(TypeError, match=f"argument '{name}' must be Tensor, not list"):
+        elman.linear_cross_entropy(*arguments)  # type: ignore[arg-type]
