@@ -11,6 +11,7 @@ import openai
 import pytest
 
 import elman
+from elman.serving.errors import TooBusy
 from elman.serving.texts import StopFilter
 
 
@@ -89,6 +90,8 @@ def test_the_prompt_is_echoed(stock: Any, text_run: Path) -> None:
         ({"model": "text", "n": 1000}, 400, "1 to 64"),
         ({"model": "text", "prompt": []}, 400, "1 to 64"),
         ({"model": "text", "stop": [""]}, 400, "stop"),
+        ({"model": "text", "n": 64, "max_tokens": 2000, "logprobs": 100}, 413, "1,000,000"),
+        ({"model": "text", "n": 64, "prompt": "ein " * 4000}, 413, "1,024,000"),
         ({"model": "text", "temperatur": 1}, 422, "temperatur"),
         ({"model": "nope"}, 404, "unknown model"),
         ({"model": "shop"}, 409, "a model of the kind text"),
@@ -107,3 +110,33 @@ def test_what_is_no_json_is_refused(client: httpx.Client) -> None:
         answer = client.post("/v1/completions", content=content, headers={"content-type": "application/json"})
         assert answer.status_code in (400, 422), answer.text
         assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_gets_busy_amid_the_completions_runs_none(
+    server: Any, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    engine, admit, count = server.service.engine, server.service.engine.admit, 0
+
+    def busy(number: int = 1) -> None:
+        nonlocal count
+        count += number == 1
+        if count == 3:
+            raise TooBusy("the server is busy", should="room", found="none")
+        admit(number)
+
+    monkeypatch.setattr(engine, "admit", busy)
+    answer = client.post("/v1/completions", json={"model": "text", "n": 4, "max_tokens": 2000, "stream": stream})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (429, "TooBusy")
+    assert count == 3 and engine.active == 0 and not engine._waiting
+
+
+def test_any_error_of_one_completion_ends_the_request(
+    server: Any, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> str:
+        raise ZeroDivisionError("made up")
+
+    monkeypatch.setattr(StopFilter, "push", broken)
+    answer = client.post("/v1/completions", json={"model": "text", "n": 3, "max_tokens": 5}, timeout=5)
+    assert answer.status_code == 500 and server.service.engine.active == 0

@@ -40,7 +40,9 @@ class Streams:
                 self.names.append(name)
         for thread in self.threads:
             thread.start()
+        end = time.monotonic() + 60
         while min(map(len, self.events)) < least:
+            assert time.monotonic() < end, (list(map(len, self.events)), self.last)
             ended = [
                 n for n, thread in enumerate(self.threads) if not thread.is_alive() and len(self.events[n]) < least
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
@@ -192,3 +193,23 @@ def test_the_command_refuses_mistakes(elman: Any, text_run: Path, tmp_path: Path
     ):
         answer = elman("serve", *words)
         assert answer.code == 2 and found in answer.err, answer.err
+
+
+def test_the_name_of_a_token_does_not_depend_on_other_lines(tmp_path: Path) -> None:
+    path, names = tmp_path / "tokens", []
+    for content in (f"{ANN}\n{BOB}\n", f"{BOB}\n{ANN}\n", f"# comment\n\n{BOB}\n{ANN}\n{ANN}x\n"):
+        path.write_text(content)
+        tokens = read_tokens(path)
+        names.append([tokens[hashlib.sha256(token.encode()).hexdigest()] for token in (ANN, BOB)])
+    assert names[0] == names[1] == names[2] and names[0][0] != names[0][1]
+    path.write_text(f"{names[0][0]} {BOB}\n")
+    with pytest.raises(SettingError, match="the name of a token without one"):
+        read_tokens(path)
+
+
+def test_invented_methods_share_a_label(guarded: Any) -> None:
+    with guarded.client() as client:
+        for method in ("PURGE", "XYZZY", "get"):
+            assert client.request(method, "/v1/models").status_code in (401, 405)
+        text = client.get("/metrics", headers=bearer(ANN)).text
+    assert 'method="other"' in text and "PURGE" not in text and "XYZZY" not in text and 'method="get"' not in text

@@ -16,8 +16,12 @@ import torch
 from elman.serving import service as service_module
 from elman.serving.engine import Engine
 from elman.serving.metrics import Metrics
+from elman.serving.models import ModelRegistry
 from elman.serving.server import ServerSettings
+from elman.serving.service import Service
 from elman.serving.settings import Limits
+from elman.serving.stores.base import StoreThread
+from elman.serving.stores.sqlite import SqliteStore
 from elman.storage import tensors
 
 LONG = {"model": "text", "prompt": "ein", "max_tokens": 100_000, "stream": True}
@@ -62,7 +66,9 @@ def test_a_client_that_goes_away_frees_its_place(start_server: Any, text_run: Pa
         async def leave() -> None:
             async with server.async_client() as client:
                 with pytest.raises(httpx.ReadTimeout):  # without a stream nothing is written that could fail
-                    await client.post("/v1/completions", json={**LONG, "stream": False}, timeout=0.5)
+                    await client.post(
+                        "/v1/completions", json={**LONG, "stream": False}, timeout=httpx.Timeout(30, read=0.5)
+                    )
                 await until(lambda: server.service.engine.active == 0)
 
         asyncio.run(leave())
@@ -93,7 +99,12 @@ def test_a_client_that_does_not_read_loses_its_place(start_server: Any, text_run
 
 @pytest.mark.parametrize("reload", ["finish", "end"])
 def test_a_run_that_was_trained_further_is_loaded_again(
-    start_server: Any, text_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reload: str
+    start_server: Any,
+    text_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reload: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(service_module, "WATCH", 0.05)
     run = tmp_path / "run"
@@ -117,7 +128,9 @@ def test_a_run_that_was_trained_further_is_loaded_again(
         else:
             assert answer.status_code == 409 and "former weights" in answer.json()["error"]["what"]
         (run / "model.safetensors").write_bytes(b"half a file")
-        time.sleep(0.3)  # what cannot be read is not loaded
+        while not any("reload failed" in line.message for line in caplog.records):
+            assert time.monotonic() < end
+            time.sleep(0.02)
         assert c.post("/v1/completions", json={"model": "text", "max_tokens": 1}).status_code == 200
         assert torch.is_inference_mode_enabled() is False
 
@@ -133,3 +146,57 @@ def test_an_engine_that_stops_ends_what_waits() -> None:
             await waiting
 
     asyncio.run(stop())
+
+
+def test_a_client_that_goes_away_while_its_prompt_is_read_frees_its_place(start_server: Any, text_run: Path) -> None:
+    with start_server(ServerSettings([f"text={text_run}"], store="memory")) as server:
+
+        async def leave() -> None:
+            async with server.async_client() as client:
+                session = (await client.post("/v1/sessions", json={"model": "text"})).json()["id"]
+                body = {"text": "ein " * 200_000, "max_tokens": 1, "stream": True}
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.post(
+                        f"/v1/sessions/{session}/generate", json=body, timeout=httpx.Timeout(30, read=0.3)
+                    )
+                await until(lambda: server.service.engine.active == 0, 1)
+                assert (await client.get(f"/v1/sessions/{session}")).json()["position"] == 0
+
+        asyncio.run(leave())
+
+
+def test_a_server_that_is_told_to_stop_before_it_begins() -> None:
+    async def run() -> None:
+        store = StoreThread(lambda: SqliteStore(Path("memory"), memory=True), lambda count, seconds: None)
+        service = Service(ModelRegistry([], None), store, Limits(), Metrics(), "w", reload="off")  # type: ignore[arg-type]
+        service.drain()
+        store.start()
+        await service.start()
+        assert not service.ready
+        await service.stop()
+        store.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("wait", "jump", "count"), [(0.0, 0.0, 0), (60.0, 0.0, 1), (60.0, -1e6, 0)])
+def test_nothing_is_removed_while_the_clock_may_be_wrong(
+    monkeypatch: pytest.MonkeyPatch, wait: float, jump: float, count: int
+) -> None:
+    monkeypatch.setattr(service_module, "FIRST_SWEEP", 60.0 - wait)
+    monkeypatch.setattr(service_module, "SWEEP", 0.01)
+    swept: list[float] = []
+    monkeypatch.setattr(SqliteStore, "expire", lambda self, now: swept.append(now) or 0)
+
+    async def run() -> None:
+        store = StoreThread(lambda: SqliteStore(Path("memory"), memory=True), lambda count, seconds: None)
+        store.start()
+        service = Service(ModelRegistry([], None), store, Limits(), Metrics(), "w", reload="off")  # type: ignore[arg-type]
+        service.sessions.clock._offset -= jump
+        await service.start()
+        await asyncio.sleep(0.05)
+        await service.stop()
+        store.stop()
+
+    asyncio.run(run())
+    assert bool(swept) == bool(count)

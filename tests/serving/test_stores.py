@@ -72,6 +72,20 @@ def test_one_worker_at_a_time_has_a_session(store: Store, monkeypatch: pytest.Mo
     assert store.read("a", "ann", 1003.0).state == b"second"
 
 
+def test_a_lease_that_was_given_back_is_not_renewed(store: Store) -> None:
+    store.create(record(), 10)
+    _, lease = store.acquire("a", "ann", "w1", 1001.0)
+    store.renew(lease)
+    store.write(lease, 1, 1002.0, state=b"x", tail=b"", release=True)
+    with pytest.raises(LostLease):
+        store.renew(lease)
+    _, second = store.acquire("a", "ann", "w2", 1002.0)
+    store.release(second)
+    with pytest.raises(LostLease):
+        store.renew(second)
+    store.acquire("a", "ann", "w3", 1002.0)
+
+
 def test_a_lease_ends_when_its_worker_does_not_renew_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     module = "elman.serving.stores.redis" if type(store).__name__ == "RedisStore" else "elman.serving.stores.sqlite"
     monkeypatch.setattr(f"{module}.LEASE", 0.05)
@@ -125,6 +139,15 @@ def test_sessions_expire(store: Store) -> None:
     assert [row.id for row in store.list("ann", "", 9, 1051.0)] == ["new"]
 
 
+def test_pages_are_full_where_sessions_have_expired(store: Store) -> None:
+    for name in "abcdefgh":
+        store.create(record(name, ttl=0.05 if name in "abdf" else 50.0, touched=1001.0), 10)
+    time.sleep(0.08)
+    assert [row.id for row in store.list("ann", "", 2, 1002.0)] == ["c", "e"]
+    assert [row.id for row in store.list("ann", "e", 2, 1002.0)] == ["g", "h"]
+    assert store.list("ann", "h", 2, 1002.0) == []
+
+
 def test_a_clock_that_jumps_ends_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SessionClock()
     before = clock()
@@ -174,6 +197,40 @@ def test_a_full_store_refuses_and_recovers(tmp_path: Path) -> None:
     assert run(thread, lambda store: store.read("a", "ann", 1001.0)) == [record("a")]
     run(thread, lambda store: store.connection.execute("PRAGMA max_page_count=100000"))
     assert run(thread, lambda store: store.create(big, 10)) == [None]
+    thread.stop()
+
+
+def test_an_operation_that_fails_undoes_no_others(tmp_path: Path) -> None:
+    thread = StoreThread(lambda: SqliteStore(tmp_path / "s.db"), lambda count, seconds: None)
+    thread.start()
+
+    def half(store: Store) -> None:
+        store.create(record("half"), 1000)
+        raise ZeroDivisionError("made up")
+
+    many = [lambda store, n=n: store.create(record(f"s{n}"), 1000) for n in range(20)]
+    results = run(thread, lambda store: time.sleep(0.05), *many[:10], half, *many[10:])
+    assert isinstance(results.pop(11), Unavailable) and results == [None] * 21
+    thread.stop()
+    store = SqliteStore(tmp_path / "s.db")
+    assert store.count() == 20
+    store.close()
+
+
+def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    thread = StoreThread(lambda: SqliteStore(tmp_path / "s.db"), lambda count, seconds: None)
+    thread.start()
+    run(thread, lambda store: store.create(record("a"), 10))
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def read() -> Record:
+        async with asyncio.timeout(2):
+            return await thread.run(lambda store: store.read("a", "ann", 1001.0), reads=True)
+
+    assert asyncio.run(read()) == record("a")
+    other.execute("ROLLBACK")
+    other.close()
     thread.stop()
 
 

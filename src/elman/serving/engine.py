@@ -7,6 +7,7 @@ round takes milliseconds. All numbers are computed here, in one thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,11 +18,12 @@ from elman.errors import ElmanError
 from elman.predictors.online.base import OnlinePredictor
 from elman.predictors.online.state import OnlineState
 from elman.predictors.online.text import GeneratedSymbol, GenerationBatch, OnlineText, TextRow
-from elman.serving.errors import TooBusy, Unavailable
+from elman.serving.errors import Failed, TooBusy, Unavailable
 from elman.serving.metrics import Metrics
 from elman.serving.settings import Limits
 
-TOGETHER = 64  # inputs of other sessions than texts that are read at a time
+log = logging.getLogger("elman.serving")
+
 PROMPT = 8  # so few sessions get each symbol at once
 DELIVERY = 1e-4  # seconds that it takes to send to a session what it has
 LONGEST = 0.1  # seconds that a symbol waits to be sent
@@ -54,6 +56,9 @@ class Engine:
     Args:
         limits: of the server.
         metrics: of the server.
+
+    Attributes:
+        predicting: the number of whole predictions that run or wait in threads.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
@@ -63,7 +68,7 @@ class Engine:
         self._paused: set[Generation] = set()
         self._waiting: deque[Generation] = deque()
         self._inputs: deque[tuple[OnlinePredictor, OnlineState, Any, asyncio.Future[Any], float]] = deque()
-        self._scheduled = False
+        self._scheduled, self.predicting = False, 0
         self._flushed = self._computed = 0.0
         self._silent: set[Generation] = set()
 
@@ -78,7 +83,7 @@ class Engine:
         Raises:
             TooBusy: too many wait.
         """
-        waiting = len(self._waiting) + len(self._inputs)
+        waiting = len(self._waiting) + len(self._inputs) + max(0, self.predicting - self.limits.predictions)
         if waiting + count > self.limits.waiting + max(0, self.limits.active - self.active):
             raise TooBusy(
                 "the server is busy", should=f"at most {self.limits.waiting} waiting requests", found=str(waiting),
@@ -199,7 +204,12 @@ class Engine:
 
     def _step(self, batch: GenerationBatch) -> None:
         begun, size = time.perf_counter(), len(batch)
-        finished = batch.run()
+        try:
+            finished = batch.run()
+        except Exception:  # the loop goes on for all others
+            log.exception("a batch failed")
+            self._fail(batch)
+            return
         seconds = time.perf_counter() - begun
         self.metrics.batch_size.observe(size)
         self.metrics.step_seconds.observe(seconds)
@@ -222,6 +232,15 @@ class Engine:
             batch.remove(set(slow))
         self._silent.update(self._generations[row] for row in batch.rows)
 
+    def _fail(self, batch: GenerationBatch) -> None:
+        """End the sessions of a batch by an error; what was not yet given out is dropped, as the states are."""
+        for row in batch.clear():
+            row.choices = []
+            row.finish = _failed("a symbol for each session")
+            generation = self._generations.pop(row)
+            self._silent.discard(generation)
+            generation.changed.set()
+
     def _deliver(self) -> None:
         """Wake those that have choices: a few at once, many when as much time was computed as sending will take."""
         now, count = time.perf_counter(), len(self._silent)
@@ -240,7 +259,7 @@ class Engine:
         taken: list[Any] = []
         later: list[Any] = []
         seen: set[int] = set()
-        most = 1 if self.limits.one_at_a_time else TOGETHER
+        most = 1 if self.limits.one_at_a_time else model.together
         while self._inputs and len(taken) < most:
             item = self._inputs.popleft()
             if item[3].cancelled():
@@ -256,10 +275,7 @@ class Engine:
         begun = time.perf_counter()
         for item in taken:
             self.metrics.queue_seconds.observe(begun - item[4])
-        try:
-            results = model.advance([item[1] for item in taken], [item[2] for item in taken])
-        except Exception as error:
-            results = [error] * len(taken)
+        results = self._advanced(model, [item[1] for item in taken], [item[2] for item in taken])
         self.metrics.batch_size.observe(len(taken))
         self.metrics.step_seconds.observe(time.perf_counter() - begun)
         for (_, _, _, future, _), result in zip(taken, results, strict=True):
@@ -269,3 +285,23 @@ class Engine:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+    def _advanced(self, model: OnlinePredictor, states: list[OnlineState], values: list[Any]) -> list[Any]:
+        """Return the output or error of each session; where a batch fails, they are tried one by one."""
+        before = [(state.tree, state.position) for state in states]
+        try:
+            return model.advance(states, values)
+        except Exception:
+            for state, (tree, position) in zip(states, before, strict=True):
+                state.tree, state.position = tree, position
+            if len(states) > 1:
+                return [self._advanced(model, [s], [v])[0] for s, v in zip(states, values, strict=True)]
+            log.exception("a step failed")
+            return [_failed("an output for each input")]
+
+
+def _failed(should: str) -> Failed:
+    return Failed(
+        "the model failed", should=should, found="an error in the log of the server",
+        hint="read the session, and try again",
+    )  # fmt: skip

@@ -82,6 +82,12 @@ class Unavailable(ServiceError):  # noqa: N818
     retry_after = 5.0
 
 
+class Failed(ServiceError):  # noqa: N818
+    """The model has failed at a request, or at others that were computed with it; nothing of it is saved."""
+
+    status = 500
+
+
 class LostLease(ServiceError):  # noqa: N818
     """Another worker took the session over; nothing that this request did is saved."""
 

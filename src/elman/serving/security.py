@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,10 +25,15 @@ OPEN_PATHS = ("/", "/healthz", "/readyz", "/page/")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHORTEST = 16  # letters of a token
+UNNAMED = re.compile("token-[0-9a-f]{12}")  # the names of tokens without one
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+"""The methods that metrics name; clients may invent any number of others."""
 
 
 def read_tokens(path: Path) -> dict[str, str]:
     """Return the names of bearer tokens by their SHA-256, out of a file with one a line, each perhaps as NAME TOKEN.
+
+    A token without a name is called after its SHA-256, so that its name does not depend on the other lines.
 
     Raises:
         SettingError: the file cannot be read, or a token is too short or there twice.
@@ -46,7 +52,12 @@ def read_tokens(path: Path) -> dict[str, str]:
                 f"{path}, line {number} is not a token", should=f"NAME TOKEN, with at least {SHORTEST} letters, once",
                 found=f"{len(words)} words", hint="openssl rand -hex 24",
             )  # fmt: skip
-        tokens[_hashed(words[-1])] = words[0] if len(words) == 2 else f"token-{number}"
+        digest = _hashed(words[-1])
+        if len(words) == 2 and UNNAMED.fullmatch(words[0]):
+            raise SettingError(
+                f"{path}, line {number} has the name of a token without one", should="another name", found=words[0]
+            )
+        tokens[digest] = words[0] if len(words) == 2 else f"token-{digest[:12]}"
     if not tokens:
         raise SettingError(f"{path} holds no token", should="a token on a line", found="none")
     return tokens
@@ -103,7 +114,8 @@ class Guard:
             if scope["type"] == "http":
                 route = scope.get("route")
                 path = getattr(route, "path", "other")
-                self.metrics.requests.labels(path, scope["method"], status).inc()
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self.metrics.requests.labels(path, method, status).inc()
                 self.metrics.request_seconds.labels(path).observe(time.perf_counter() - begun)
 
     def _admitted(self, scope: Any) -> str:

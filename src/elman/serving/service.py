@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from elman.serving.stores.base import StoreThread
 T = TypeVar("T")
 
 SWEEP = 10.0  # seconds between two looks for expired sessions
+FIRST_SWEEP = 60.0  # seconds after the start until sessions are removed, so that a host can set its clock
+DIFFERENCE = 60.0  # seconds between our clock and that of the host, above which nothing is removed
 WATCH = 2.0  # seconds between two looks for weights that changed
 
 log = logging.getLogger("elman.serving")
@@ -58,7 +61,8 @@ class Service:
     sessions: SessionService = field(init=False)
     pool: ThreadPoolExecutor = field(init=False)
     ready: bool = False
-    _loop: asyncio.AbstractEventLoop = field(init=False)
+    _loop: asyncio.AbstractEventLoop | None = field(init=False, default=None)
+    _draining: bool = field(init=False, default=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -72,11 +76,13 @@ class Service:
         work = [self.sessions.renew_leases(), self._sweep()]
         work += [self._watch()] if self.reload != "off" else []
         self._tasks = [asyncio.create_task(each) for each in work]
-        self.ready = True
+        self.ready = not self._draining
 
     def drain(self) -> None:
         """Refuse new requests from now on, and end those that run when their time is over; any thread may call it."""
-        self.ready = False
+        self.ready, self._draining = False, True
+        if self._loop is None:  # it has not begun
+            return
         self._loop.call_soon_threadsafe(self._loop.call_later, self.limits.drain_seconds, self.engine.stop)
 
     async def stop(self) -> None:
@@ -117,11 +123,13 @@ class Service:
                     await task
 
     async def _sweep(self) -> None:
+        begun = time.monotonic()
         while True:
             with contextlib.suppress(ElmanError):
-                now = self.sessions.clock()
-                expired = await self.store.run(lambda store: store.expire(now))  # noqa: B023
-                self.metrics.sessions.set(await self.store.run(lambda store: store.count()))
+                now, expired = self.sessions.clock(), 0
+                if time.monotonic() - begun >= FIRST_SWEEP and abs(time.time() - now) < DIFFERENCE:
+                    expired = await self.store.run(lambda store: store.expire(now))  # noqa: B023
+                self.metrics.sessions.set(await self.store.run(lambda store: store.count(), reads=True))
                 if expired:
                     log.info("sessions expired", extra={"fields": {"count": expired}})
             await asyncio.sleep(SWEEP)

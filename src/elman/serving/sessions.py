@@ -64,6 +64,8 @@ class SessionService:
         self.clock = SessionClock()
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._held: dict[str, HeldSession] = {}
+        self._restoring: dict[str, Lease] = {}
+        self._releases: set[asyncio.Future[None]] = set()
 
     async def create(
         self, model: OnlinePredictor, name: str, tenant: str, ttl: float | None, state: OnlineState
@@ -94,7 +96,7 @@ class SessionService:
     async def read(self, session: str, tenant: str) -> Record:
         """Return a session as it is in the store."""
         now = self.clock()
-        return await self.store.run(lambda store: store.read(session, tenant, now))
+        return await self.store.run(lambda store: store.read(session, tenant, now), reads=True)
 
     async def snapshot(self, session: str, tenant: str) -> tuple[Record, bytes]:
         """Return a session, and its state as bytes; a request that has it is not waited for."""
@@ -146,7 +148,7 @@ class SessionService:
     async def listed(self, tenant: str, after: str, limit: int) -> list[Record]:
         """Return sessions, in the order in which they were made, without states."""
         now = self.clock()
-        return await self.store.run(lambda store: store.list(tenant, after, limit, now))
+        return await self.store.run(lambda store: store.list(tenant, after, limit, now), reads=True)
 
     @asynccontextmanager
     async def held(self, session: str, tenant: str) -> AsyncIterator[HeldSession]:
@@ -158,17 +160,18 @@ class SessionService:
         async with self._alone(session):
             record, lease = await self._acquire(session, tenant)
             held: HeldSession | None = None
+            self._restoring[session] = lease
             try:
                 model = self.models.with_weights(record.model, record.weights)
                 held = HeldSession(record, model, await self._restored(model, record), lease, record.tail)
                 self._held[session] = held
+                del self._restoring[session]
                 yield held
             finally:
                 self._held.pop(session, None)
+                self._restoring.pop(session, None)
                 if held is None or not held.done:
-                    release = self.store.run(lambda store: store.release(lease))
-                    with contextlib.suppress(ElmanError):
-                        await asyncio.shield(release)
+                    await self._release(lease)
 
     async def save(self, held: HeldSession, *, release: bool = True) -> None:
         """Write the state of a session; when this returns it is durable."""
@@ -197,9 +200,10 @@ class SessionService:
         """Renew the leases of all sessions that requests have, for ever."""
         while True:
             await asyncio.sleep(LEASE / 3)
-            for held in list(self._held.values()):
-                with contextlib.suppress(ElmanError):
-                    await self.store.run(lambda store, lease=held.lease: store.renew(lease))  # type: ignore[misc]
+            leases = [held.lease for held in self._held.values() if not held.done]
+            leases += self._restoring.values()
+            renewals = (self.store.run(lambda store, lease=lease: store.renew(lease)) for lease in leases)  # type: ignore[misc]
+            await asyncio.gather(*renewals, return_exceptions=True)  # a lease that is lost refuses the next write
 
     async def _restored(self, model: OnlinePredictor, record: Record) -> OnlineState:
         """Return the state of a session: that which was written, and the symbols since."""
@@ -219,11 +223,32 @@ class SessionService:
         while True:
             now = self.clock()
             try:
-                return await self.store.run(lambda store: store.acquire(session, tenant, self.worker, now))  # noqa: B023
+                return await self._acquire_once(session, tenant, now)
             except SessionBusy:
                 if now > end:
                     raise
             await asyncio.sleep(RETRY)
+
+    async def _acquire_once(self, session: str, tenant: str, now: float) -> tuple[Record, Lease]:
+        """Return a session and its lease, which a request that is cancelled meanwhile gives back when it comes."""
+        acquire = asyncio.ensure_future(self.store.run(lambda store: store.acquire(session, tenant, self.worker, now)))
+        try:
+            return await asyncio.shield(acquire)
+        except asyncio.CancelledError:
+            acquire.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, acquire: asyncio.Future[tuple[Record, Lease]]) -> None:
+        """End the lease that nobody waits for any more."""
+        if not acquire.cancelled() and acquire.exception() is None:
+            task = asyncio.ensure_future(self._release(acquire.result()[1]))
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
+
+    async def _release(self, lease: Lease) -> None:
+        """End a lease, also where the request is cancelled."""
+        with contextlib.suppress(ElmanError):
+            await asyncio.shield(self.store.run(lambda store: store.release(lease)))
 
     @asynccontextmanager
     async def _alone(self, session: str) -> AsyncIterator[None]:

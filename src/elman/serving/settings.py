@@ -15,6 +15,8 @@ class Limits(Settings):
     max_tokens: int = setting(100_000, "symbols that a request generates", low=1)
     prompt_symbols: int = setting(1_000_000, "symbols that a request gives to read", low=1)
     inputs: int = setting(1000, "inputs of a prediction, events or observations of a request", low=1)
+    horizon: int = setting(1000, "steps of a forecast", low=1)
+    answer_symbols: int = setting(1_000_000, "symbols of an answer that does not stream, times logprobs", low=1)
     choices: int = setting(64, "completions of a request (n, times the prompts)", low=1)
     sound_seconds: float = setting(3600, "seconds of a sound", low=1)
     sessions: int = setting(1_000_000, "sessions in the store, of all clients", low=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from elman.predictors.online.text import GeneratedSymbol, TextSettings
 from elman.serving.errors import ServiceError, TooLarge
-from elman.serving.schemas import Completion, Generate
+from elman.serving.schemas import Completion, Feed, Generate
 from elman.serving.settings import Limits
 
 
@@ -38,17 +38,63 @@ def text_settings(request: Generate | Completion, limits: Limits) -> TextSetting
     )
 
 
-def check_prompt(token_ids: Sequence[int], limits: Limits) -> None:
-    """Check the length of a prompt.
+def check_prompt(length: int, limits: Limits) -> None:
+    """Check the number of symbols that a request gives to read.
 
     Raises:
         TooLarge: it is too long.
     """
-    if len(token_ids) > limits.prompt_symbols:
+    if length > limits.prompt_symbols:
         raise TooLarge(
-            "the text is too long", should=f"at most {limits.prompt_symbols:,} symbols", found=f"{len(token_ids):,}",
+            "the text is too long", should=f"at most {limits.prompt_symbols:,} symbols", found=f"{length:,}",
             hint="feed a session in several requests",
         )  # fmt: skip
+
+
+def check_answer(settings: TextSettings, count: int, limits: Limits) -> None:
+    """Check the size of an answer that does not stream, which is in memory as a whole.
+
+    Args:
+        settings: of each text.
+        count: the number of texts.
+        limits: of the server.
+
+    Raises:
+        TooLarge: it is too large.
+    """
+    size = count * settings.length * max(1, settings.top or 0)
+    if size > limits.answer_symbols:
+        raise TooLarge(
+            "the answer is too large", should=f"at most {limits.answer_symbols:,} symbols, times n and logprobs",
+            found=f"{size:,}", hint="stream, or ask for less",
+        )  # fmt: skip
+
+
+def check_feed(feed: Feed, limits: Limits) -> None:
+    """Check the number of events or observations that a session is to read, and of steps to forecast.
+
+    Raises:
+        TooLarge: it is too large.
+    """
+    for name, count, most in (
+        ("items", len(feed.items or ()), limits.inputs),
+        ("observations", len(feed.observations or ()), limits.inputs),
+    ):
+        if count > most:
+            raise TooLarge(
+                f"too many {name}", should=f"at most {most:,}", found=f"{count:,}", hint="send several requests"
+            )
+    check_horizon(feed.horizon, limits)
+
+
+def check_horizon(horizon: object, limits: Limits) -> None:
+    """Check the number of steps to forecast; what is no number is refused elsewhere.
+
+    Raises:
+        TooLarge: it is too large.
+    """
+    if isinstance(horizon, int | float) and horizon > limits.horizon:
+        raise TooLarge("the horizon is too long", should=f"at most {limits.horizon:,} steps", found=f"{horizon:,}"[:40])
 
 
 class StopFilter:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from elman.errors import RunError
 from elman.serving.server import ServerSettings, check_settings, listening_socket
 
 PAUSE = 1.0  # seconds before a worker that died is started again
@@ -24,7 +25,7 @@ def run_workers(count: int, settings: ServerSettings, arguments: Sequence[str], 
         say: is called with lines for the person who started it.
 
     Raises:
-        ElmanError: the settings do not fit together, or the address cannot be opened.
+        ElmanError: the settings do not fit together, the address cannot be opened, or the workers do not begin.
     """
     check_settings(settings)
     listener = listening_socket(settings.host, settings.port)
@@ -58,3 +59,8 @@ def run_workers(count: int, settings: ServerSettings, arguments: Sequence[str], 
     for worker in workers:
         worker.wait()
     listener.close()
+    if not stopping:
+        raise RunError(
+            "the workers cannot begin", should="workers that run", found=f"{failures} that ended with an error",
+            hint="the messages above say why; without --workers there is one alone",
+        )  # fmt: skip

@@ -72,7 +72,8 @@ def from_bytes(content: bytes, name: str) -> tuple[dict[str, Tensor], Any]:
         RunError: it is truncated, or not what `to_bytes` wrote.
     """
     try:
-        tensors = safetensors.torch.load(content)
+        # Clones own aligned memory, as in `read`.
+        tensors = {name: part.clone() for name, part in safetensors.torch.load(content).items()}
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size]).get("__metadata__")
     except (SafetensorError, ValueError, KeyError, RecursionError, MemoryError) as error:

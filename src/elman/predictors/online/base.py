@@ -23,10 +23,14 @@ class OnlinePredictor(ABC):
 
     Attributes:
         kind: of the sessions: text, events, series or sound.
+        fields: the keys of the tree of a state.
+        together: the number of sessions that read an input at a time.
         predictor: as given.
     """
 
     kind: ClassVar[str]
+    fields: ClassVar[frozenset[str]]
+    together: ClassVar[int] = 64
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -63,7 +67,7 @@ class OnlinePredictor(ABC):
 
     @abstractmethod
     def check(self, tree: Any) -> bool:
-        """Return whether a tree is one of a state of this model."""
+        """Return whether a tree, which has the keys `fields`, is one of a state of this model."""
 
     def expected(self, state: OnlineState, top: int) -> dict[str, Any]:
         """Return what comes next by the model, as JSON has it; the state stays as it is.
@@ -94,8 +98,8 @@ class OnlinePredictor(ABC):
                 hint="restore it into the model that it was taken from",
             )
         try:
-            fits = self.check(state.tree)
-        except (KeyError, TypeError, AttributeError, ValueError):
+            fits = type(state.tree) is dict and state.tree.keys() == self.fields and self.check(state.tree)
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError):
             fits = False
         if not fits:
             raise RunError(f"{SNAPSHOT} does not fit the model", should="the state of a session", found="another tree")

@@ -19,6 +19,7 @@ class OnlineEvents(OnlinePredictor):
     """A recommender over sessions. An input has `items`, and perhaps `top_k` and `exclude_seen`."""
 
     kind: ClassVar[str] = "events"
+    fields: ClassVar[frozenset[str]] = frozenset({"layers", "seen", "events", "unknown"})
     predictor: RecommendPredictor
 
     def facts(self) -> Any:

@@ -25,6 +25,8 @@ class OnlineSeries(OnlinePredictor):
     """
 
     kind: ClassVar[str] = "series"
+    fields: ClassVar[frozenset[str]] = frozenset({"group", "start", "values", "observed"})
+    together: ClassVar[int] = 1  # forecasts are computed one by one, so that others get their turn between two
     predictor: ForecastPredictor
 
     @classmethod

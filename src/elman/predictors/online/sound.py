@@ -30,6 +30,9 @@ class OnlineSound(OnlinePredictor):
     """
 
     kind: ClassVar[str] = "sound"
+    fields: ClassVar[frozenset[str]] = frozenset(
+        {"front", "layers", "level", "rest", "unread", "last", "step", "pending", "loudest"}
+    )
     predictor: TranscriptionPredictor
 
     def __init__(self, predictor: Predictor) -> None:
@@ -63,6 +66,8 @@ class OnlineSound(OnlinePredictor):
         """Return whether a tree is one of a state of this model."""
         model = self.predictor.model
         initial = as_parts(model.recurrent.initial_state(1))
+        if type(tree["pending"]) is not list or not all(type(row) is list for row in tree["pending"]):
+            return False
         fits = tree["layers"] is None or are_like(tree["layers"], initial)
         front, level = tree["front"], tree["level"]
         fits &= front is None or (len(front) <= model.front.kernel and are_like((front[:1],), (

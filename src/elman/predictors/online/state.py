@@ -16,6 +16,11 @@ from elman.storage import tensors
 
 FORMAT = 1
 SNAPSHOT = "the snapshot"  # what messages call the bytes
+DTYPES = frozenset(
+    {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+    | {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+)
+"""The types of numbers that a state may have."""
 
 
 class SnapshotHeader(NamedTuple):
@@ -74,6 +79,11 @@ def from_snapshot(content: bytes) -> tuple[OnlineState, SnapshotHeader]:
             f"{SNAPSHOT} has another format", should=f"format {FORMAT}", found=f"format {facts['format']}",
             hint="pip install --upgrade elman",
         )  # fmt: skip
+    if not all(part.dtype in DTYPES for part in parts.values()):
+        raise RunError(
+            f"{SNAPSHOT} holds numbers of an unknown type", should="the types of numbers of a state",
+            found=", ".join(sorted({str(part.dtype) for part in parts.values()} - set(map(str, DTYPES)))),
+        )  # fmt: skip
     checksum = facts.pop("checksum")
     if checksum != _checksum(parts, facts):
         raise RunError(
@@ -84,7 +94,7 @@ def from_snapshot(content: bytes) -> tuple[OnlineState, SnapshotHeader]:
         raise RunError(f"{SNAPSHOT} holds invalid numbers", should="finite numbers", found="a number that is not")
     try:
         tree = tensors.unflatten(facts["tree"], parts)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise RunError(f"{SNAPSHOT} is broken", should="a tree of tensors", found=str(error)[:80]) from error
     return OnlineState(tree, facts["position"]), SnapshotHeader(facts["kind"], facts["weights"], facts["position"])
 

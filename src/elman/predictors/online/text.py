@@ -108,6 +108,7 @@ class OnlineText(OnlinePredictor):
     """
 
     kind: ClassVar[str] = "text"
+    fields: ClassVar[frozenset[str]] = frozenset({"layers", "last", "recent"})
     predictor: LanguageModelPredictor
 
     @property
@@ -130,6 +131,8 @@ class OnlineText(OnlinePredictor):
 
     def check(self, tree: Any) -> bool:
         """Return whether a tree is one of a state of this model."""
+        if type(tree["recent"]) is not list:
+            return False
         limit = len(self.vocabulary) + 1
         numbers = [*tree["recent"], *([] if tree["last"] is None else [tree["last"]])]
         fits = tree["layers"] is None or are_like(tree["layers"], self.initial())
@@ -237,6 +240,13 @@ class GenerationBatch:
             parts = tuple(part.index_select(1, index) for part in as_parts(self._state))
             self._state = parts[0] if len(parts) == 1 else parts
             self.rows, self._groups = [self.rows[n] for n in keep], None
+
+    def clear(self) -> list[TextRow]:
+        """Remove all sessions and return them; their states are not current, and worth nothing."""
+        rows = [*self.reading, *self.rows, *self._new]
+        self.reading, self.rows, self._new = deque(), [], []
+        self._state, self._groups = None, None
+        return rows
 
     def current(self, rows: Sequence[TextRow]) -> None:
         """Bring the states of sessions that generate up to date, in memory of their own."""

@@ -55,15 +55,19 @@ class EventStream(Response):
 
     Starlette's own response cancels through anyio, which waits for a moment in which the task waits for something that
     has not happened; beside an engine that always has news there is none.
+
+    Args:
+        events: as text.
+        source: what the events are made of, which has begun.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+    def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[Any, None]) -> None:
         self.status_code, self.background, self.body = 200, None, b""
         self.init_headers({"cache-control": "no-store"})
         del self.headers["content-length"]
-        self._events = events
+        self._events, self._source = events, source
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send the events."""
@@ -79,6 +83,7 @@ class EventStream(Response):
                 sending.cancel()
                 await asyncio.wait([sending])
             await self._events.aclose()
+            await self._source.aclose()  # events that never began have not closed it
 
     async def _send(self, send: Any) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

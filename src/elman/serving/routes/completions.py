@@ -21,7 +21,7 @@ from elman.serving.models import ServedModel
 from elman.serving.routes.access import ERRORS, EventStream, Served
 from elman.serving.schemas import Completion, ModelAnswer, ModelList
 from elman.serving.service import Service
-from elman.serving.texts import StopFilter, check_prompt, completion_logprobs, text_settings
+from elman.serving.texts import StopFilter, check_answer, check_prompt, completion_logprobs, text_settings
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=ERRORS)
 
@@ -91,11 +91,13 @@ async def complete(body: Completion, request: Request, service: Served) -> Any:
         )
     service.engine.admit(count)
     each = [model.encode(prompt) for prompt in prompts]
-    for token_ids in each:
-        check_prompt(token_ids, service.limits)
+    check_prompt(body.n * sum(map(len, each)), service.limits)
+    if not body.stream:
+        check_answer(settings, count, service.limits)
     rows = [model.row(model.begin({}), token_ids, _seeded(settings, n)) for token_ids in each for n in range(body.n)]
     echoes = [prompt if body.echo else "" for prompt in prompts for _ in range(body.n)]
     pieces = _pieces(service, model, rows, echoes)
+    first = await service.unless_gone(request, anext(pieces))  # so that an error has its status
     head = {
         "id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
         "model": body.model,
@@ -103,9 +105,11 @@ async def complete(body: Completion, request: Request, service: Served) -> Any:
     prompt_tokens = sum(map(len, each))
     if body.stream:
         usage = bool((body.stream_options or {}).get("include_usage"))
-        lines = _events(pieces, head, settings.top is not None, prompt_tokens if usage else None)
-        return EventStream(lines)
-    return await service.unless_gone(request, _whole(pieces, head, count, settings.top is not None, prompt_tokens))
+        lines = _events(first, pieces, head, settings.top is not None, prompt_tokens if usage else None)
+        return EventStream(lines, pieces)
+    return await service.unless_gone(
+        request, _whole(first, pieces, head, count, settings.top is not None, prompt_tokens)
+    )
 
 
 def _seeded(settings: TextSettings, number: int) -> TextSettings:
@@ -117,15 +121,21 @@ def _seeded(settings: TextSettings, number: int) -> TextSettings:
 
 async def _pieces(
     service: Service, model: OnlineText, rows: list[TextRow], echoes: list[str]
-) -> AsyncIterator[list[Piece]]:  # fmt: skip
-    """Yield the pieces of all completions as they come."""
-    generations = [service.engine.begin(model, row) for row in rows]
+) -> AsyncGenerator[list[Piece], None]:  # fmt: skip
+    """Yield the pieces of all completions as they come.
+
+    Raises:
+        TooBusy: there is no room for all of them.
+    """
+    generations: list[Generation] = []
     try:
+        for row in rows:
+            generations.append(service.engine.begin(model, row))
         if len(generations) == 1:
             async for pieces in _followed(service, 0, generations[0], echoes[0]):
                 yield pieces
             return
-        queue: asyncio.Queue[list[Piece] | ElmanError | None] = asyncio.Queue(4 * len(rows))
+        queue: asyncio.Queue[list[Piece] | Exception | None] = asyncio.Queue(4 * len(rows))
         tasks = [
             asyncio.create_task(_queued(queue, _followed(service, n, generation, echoes[n])))
             for n, generation in enumerate(generations)
@@ -134,7 +144,7 @@ async def _pieces(
             left = len(tasks)
             while left:
                 item = await queue.get()
-                if isinstance(item, ElmanError):
+                if isinstance(item, Exception):
                     raise item
                 if item is None:
                     left -= 1
@@ -163,24 +173,35 @@ async def _followed(
 
 
 async def _queued(
-    queue: asyncio.Queue[list[Piece] | ElmanError | None], pieces: AsyncIterator[list[Piece]]
+    queue: asyncio.Queue[list[Piece] | Exception | None], pieces: AsyncIterator[list[Piece]]
 ) -> None:  # fmt: skip
     try:
         async for item in pieces:
             await queue.put(item)
-    except ElmanError as error:
+    except Exception as error:  # the reader raises it
         await queue.put(error)
     await queue.put(None)
 
 
+async def _all(
+    first: list[Piece], pieces: AsyncGenerator[list[Piece], None]
+) -> AsyncGenerator[list[Piece], None]:  # fmt: skip
+    """Yield the pieces that came first, and those after."""
+    async with aclosing(pieces):
+        yield first
+        async for item in pieces:
+            yield item
+
+
 async def _events(
-    pieces: AsyncIterator[list[Piece]], head: dict[str, Any], logprobs: bool, prompt_tokens: int | None
-) -> AsyncGenerator[str, None]:
+    first: list[Piece], pieces: AsyncGenerator[list[Piece], None], head: dict[str, Any], logprobs: bool,
+    prompt_tokens: int | None,
+) -> AsyncGenerator[str, None]:  # fmt: skip
     """Yield the events of a stream, one for each symbol."""
     offsets: dict[int, int] = {}
     count, begin = 0, f"data: {json.dumps(head)[:-1]}"
     try:
-        async with aclosing(pieces) as items:  # type: ignore[type-var]
+        async with aclosing(_all(first, pieces)) as items:
             async for item in items:
                 lines = []
                 for piece in item:
@@ -204,11 +225,12 @@ async def _events(
 
 
 async def _whole(
-    pieces: AsyncIterator[list[Piece]], head: dict[str, Any], count: int, logprobs: bool, prompt_tokens: int
-) -> dict[str, Any]:
+    first: list[Piece], pieces: AsyncGenerator[list[Piece], None], head: dict[str, Any], count: int, logprobs: bool,
+    prompt_tokens: int,
+) -> dict[str, Any]:  # fmt: skip
     """Return the answer of a request that does not stream."""
     texts, symbols, finishes = [""] * count, [[] for _ in range(count)], [""] * count  # type: ignore[var-annotated]
-    async with aclosing(pieces) as items:  # type: ignore[type-var]
+    async with aclosing(_all(first, pieces)) as items:
         async for item in items:
             for piece in item:
                 texts[piece.number] += piece.text

@@ -28,7 +28,7 @@ async def readiness(service: AnyService) -> Any:
     try:
         service.check_ready()
         async with asyncio.timeout(2):
-            count = await service.store.run(lambda store: store.count())
+            count = await service.store.run(lambda store: store.count(), reads=True)
     except (ElmanError, TimeoutError) as error:
         return JSONResponse({"status": "not ready", "why": str(error) or "the store is slow"}, 503)
     return {"status": "ready", "models": list(service.models.models), "sessions": count}

@@ -20,6 +20,7 @@ from elman.serving.errors import ServiceError, TooLarge, WrongKind
 from elman.serving.routes.access import ERRORS, Served
 from elman.serving.schemas import Prediction
 from elman.serving.service import Service
+from elman.serving.texts import check_horizon
 
 router = APIRouter(prefix="/v1", tags=["predict"], responses=ERRORS)
 
@@ -43,6 +44,7 @@ BODY = {
 @router.post("/predict/{model}", openapi_extra={"requestBody": BODY})
 async def predict(model: str, request: Request, service: Served) -> dict[str, Any]:
     """Answer inputs: JSON, or files in a form. What has no answer has an `error`."""
+    service.engine.admit()
     served = service.models.find(model)
     predictor = served.predictor
     if isinstance(served.online, OnlineText):
@@ -52,11 +54,13 @@ async def predict(model: str, request: Request, service: Served) -> dict[str, An
         )  # fmt: skip
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         files, options = await read_form(request, service.limits.inputs)
+        check_horizon(options.get("horizon"), service.limits)
         work = partial(answers_to_files, predictor, files, options)
     else:
         body = _prediction(await request.body())
         if len(body.inputs) > service.limits.inputs:
             raise TooLarge("too many inputs", should=f"at most {service.limits.inputs}", found=f"{len(body.inputs)}")
+        check_horizon(body.options.get("horizon"), service.limits)
         work = partial(answers_to_values, predictor, body.inputs, body.options)
     return {"predictions": await service.unless_gone(request, computed(service, work))}
 
@@ -73,10 +77,13 @@ async def computed(service: Service, work: Callable[[], Iterator[Answer]]) -> li
                 break
         return rows
 
+    service.engine.admit()
+    service.engine.predicting += 1
     try:
         return await asyncio.get_running_loop().run_in_executor(service.pool, fields)
     finally:
         stopped = True
+        service.engine.predicting -= 1
 
 
 def _prediction(body: bytes) -> Prediction:

@@ -16,7 +16,7 @@ from elman.serving.schemas import Feed, Generate, NewSession, SessionAnswer, Ses
 from elman.serving.service import Service
 from elman.serving.sessions import HeldSession
 from elman.serving.stores.base import Record
-from elman.serving.texts import StopFilter, check_prompt, text_settings
+from elman.serving.texts import StopFilter, check_answer, check_feed, check_prompt, text_settings
 
 OCTETS = "application/octet-stream"
 BYTES = {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
@@ -113,10 +113,11 @@ async def feed_held(service: Service, held: HeldSession, feed: Feed) -> dict[str
     """Let a session read, and save it."""
     if isinstance(held.model, OnlineText):
         token_ids = held.model.encode(_text(feed))
-        check_prompt(token_ids, service.limits)
+        check_prompt(len(token_ids), service.limits)
         await read_text(service, held, token_ids)
         output: dict[str, Any] = {"symbols": len(token_ids)}
     else:
+        check_feed(feed, service.limits)
         output = await service.engine.advance(held.model, held.state, feed.model_dump(exclude_none=True))
     await service.sessions.save(held)
     return {"position": held.state.position, **output}
@@ -158,6 +159,7 @@ async def generate(
     settings = text_settings(body, service.limits)
     service.engine.admit()
     if not body.stream:
+        check_answer(settings, 1, service.limits)
 
         async def work() -> dict[str, Any]:
             text, events = "", []
@@ -171,7 +173,7 @@ async def generate(
 
         return await service.unless_gone(request, work())
     events = generated(service, session, tenant, body, settings)
-    first = await anext(events)  # so that an error has its status
+    first = await service.unless_gone(request, anext(events))  # so that an error has its status
 
     async def lines() -> AsyncGenerator[str, None]:
         event: dict[str, Any] | None = first
@@ -185,7 +187,7 @@ async def generate(
             await events.aclose()
         yield "data: [DONE]\n\n"
 
-    return EventStream(lines())
+    return EventStream(lines(), events)
 
 
 async def generated(
@@ -196,7 +198,7 @@ async def generated(
         if not isinstance(held.model, OnlineText):
             raise WrongKind("the session does not generate text", should="a language model", found=held.record.kind)
         token_ids = held.model.encode(body.text)
-        check_prompt(token_ids, service.limits)
+        check_prompt(len(token_ids), service.limits)
         if not token_ids and held.state.tree["last"] is None:
             token_ids = held.model.predictor.line_begin()
         if token_ids:

@@ -51,6 +51,7 @@ BODY = {
 @router.post("/v1/audio/transcriptions", openapi_extra={"requestBody": BODY})
 async def transcribe(request: Request, service: Served) -> Any:
     """Transcribe a file of sound."""
+    service.engine.admit()
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ServiceError("the request is no form", should="multipart/form-data", found="another body")
     async with request.form(max_files=1, max_fields=20) as form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, WebSocket
@@ -35,8 +36,9 @@ async def stream_steps(socket: WebSocket, session: str) -> None:
             if isinstance(message, dict) and "generate" in message:
                 body = _parsed(Generate, message["generate"])
                 settings = text_settings(body, service.limits)
-                async for event in generated(service, session, tenant, body, settings):
-                    await _send(socket, service, event)
+                async with aclosing(generated(service, session, tenant, body, settings)) as events:
+                    async for event in events:
+                        await _send(socket, service, event)
             else:
                 await _send(socket, service, await _step(service, session, tenant, message))
 

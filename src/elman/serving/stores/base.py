@@ -102,10 +102,10 @@ class Store(ABC):
 
     @abstractmethod
     def renew(self, lease: Lease) -> None:
-        """Extend a lease.
+        """Extend a lease; one that has ended stays so.
 
         Raises:
-            LostLease: another worker has it.
+            LostLease: it has ended, or another worker has it.
         """
 
     @abstractmethod
@@ -143,8 +143,12 @@ class Store(ABC):
         """Return the number of sessions."""
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Write what is written inside at once: when it ends it is as durable as the store promises."""
+    def transaction(self, *, reads: bool = False) -> Iterator[None]:
+        """Write what is written inside at once: when it ends it is as durable as the store promises.
+
+        Args:
+            reads: whether nothing is written, so that nobody who writes is waited for.
+        """
         yield
 
     def is_gone(self, error: Exception) -> bool:
@@ -196,15 +200,19 @@ class StoreThread:
         self._queue.put(None)
         self._thread.join()
 
-    async def run(self, operation: Callable[[Store], T]) -> T:
+    async def run(self, operation: Callable[[Store], T], *, reads: bool = False) -> T:
         """Run an operation; when this returns its effect is durable.
+
+        Args:
+            operation: is called in the thread.
+            reads: whether it writes nothing.
 
         Raises:
             Unavailable: the store is full or gone.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put((operation, loop, future))
+        self._queue.put((operation, loop, future, reads))
         return await future
 
     def _work(self) -> None:
@@ -232,28 +240,36 @@ class StoreThread:
         store.close()
 
     def _transact(self, store: Store, batch: list[Any]) -> list[Any]:
+        """Run operations in a transaction, and return what they return or raise.
+
+        Where one of several fails so that all are undone, each is tried in a transaction of its own.
+        """
         results: list[Any] = []
+        failed = False
         try:
-            with store.transaction():
-                for operation, _, _ in batch:
+            with store.transaction(reads=all(item[3] for item in batch)):
+                for operation, *_ in batch:
                     try:
                         results.append(operation(store))
                     except ElmanError as error:  # raised before anything was written
                         results.append(error)
                     except Exception as error:
                         if store.atomic:
+                            failed = True
                             raise
                         results.append(_unavailable(error))
                         if store.is_gone(error):  # nobody waits for each of the others in turn
                             results += [_unavailable(error)] * (len(batch) - len(results))
                             break
         except Exception as error:  # of the system, or of a driver: disk full, no connection
+            if failed and len(batch) > 1:
+                return [self._transact(store, [item])[0] for item in batch]
             return [_unavailable(error)] * len(batch)
         return results
 
     def _answer(self, batch: list[Any], results: list[Any]) -> None:
         loops: dict[Any, list[tuple[Any, Any]]] = {}
-        for (_, loop, future), result in zip(batch, results, strict=True):
+        for (_, loop, future, _), result in zip(batch, results, strict=True):
             loops.setdefault(loop, []).append((future, result))
         for loop, pairs in loops.items():
             if not loop.is_closed():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,9 +45,8 @@ if ARGV[2] == '1' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2]
 return 1
 """
 RENEW = """
-if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return 1
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 DELETE = """
@@ -128,7 +127,7 @@ class RedisStore(Store):
 
     def renew(self, lease: Lease) -> None:
         """Extend a lease."""
-        _check(self._scripts[RENEW]([_key(lease.id), _lease(lease.id)], [lease.fence, int(1000 * LEASE)]))
+        _check(self._scripts[RENEW]([_lease(lease.id)], [lease.fence, int(1000 * LEASE)]))
 
     def write(
         self, lease: Lease, position: int, now: float, *, state: bytes | None, tail: bytes, release: bool
@@ -151,14 +150,24 @@ class RedisStore(Store):
 
     def list(self, tenant: str, after: str, limit: int, now: float) -> list[Record]:
         """Return sessions in the order of their names."""
-        low = f"({_member(tenant, after)}" if after else f"[{_member(tenant, '')}"
-        members = self.client.zrangebylex(f"{PREFIX}sessions", low, f"({_member(tenant, chr(127))}", 0, limit)
-        names = [member.decode().rpartition(" ")[2] for member in members]
-        wanted = [*TEXTS, *NUMBERS]
+        records: list[Record] = []
+        while len(records) < limit:  # names of sessions that have ended are there until the next sweep
+            low = f"({_member(tenant, after)}" if after else f"[{_member(tenant, '')}"
+            members = self.client.zrangebylex(f"{PREFIX}sessions", low, f"({_member(tenant, chr(127))}", 0, limit)
+            names = [member.decode().rpartition(" ")[2] for member in members]
+            records += self._read_facts(names)
+            if len(names) < limit:
+                break
+            after = names[-1]
+        return records[:limit]
+
+    def _read_facts(self, names: Sequence[str]) -> Sequence[Record]:
+        """Return the sessions of some names, without states; those that have ended are not there."""
+        fields = [*TEXTS, *NUMBERS]
         pipeline = self.client.pipeline(transaction=False)
         for name in names:
-            pipeline.hmget(_key(name), wanted)
-        rows = [dict(zip((name.encode() for name in wanted), row, strict=True)) for row in pipeline.execute()]
+            pipeline.hmget(_key(name), fields)
+        rows = [dict(zip((field.encode() for field in fields), row, strict=True)) for row in pipeline.execute()]
         return [_record(row) for row in rows if row[b"id"] is not None]
 
     def expire(self, now: float) -> int:
@@ -179,10 +188,10 @@ class RedisStore(Store):
         return int(self.client.zcard(f"{PREFIX}sessions"))
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, reads: bool = False) -> Iterator[None]:
         """Wait at the end until what was written inside is on disk, where that was promised."""
         yield
-        if self._waits and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
+        if self._waits and not reads and not self.client.execute_command("WAITAOF", 1, 0, int(1000 * TIMEOUT))[0]:
             raise redis.RedisError("the append-only file was not flushed in time")
 
     def is_gone(self, error: Exception) -> bool:

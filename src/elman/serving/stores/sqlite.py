@@ -147,9 +147,9 @@ class SqliteStore(Store):
         return count
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, reads: bool = False) -> Iterator[None]:
         """Write what is written inside at once."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        self.connection.execute("BEGIN" if reads else "BEGIN IMMEDIATE")
         try:
             yield
             self.connection.execute("COMMIT")
