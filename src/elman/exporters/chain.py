@@ -145,8 +145,7 @@ def _of_language_model(model: LanguageModel) -> Chain:
         )  # fmt: skip
     table = _array(title, model.embedding.weight)
     unknown = np.zeros_like(table[:1])  # the vector of every symbol from V on
-    weight = model.output._tied[0].weight if model.output._tied else model.output.weight
-    output = Dense(_array(title, weight), _array(title, model.output.bias))
+    output = Dense(_array(title, model.output.output_weight), _array(title, model.output.bias))
     return Chain(np.concatenate([table, unknown]), stack_of(model.recurrent), (output,), title)
 
 

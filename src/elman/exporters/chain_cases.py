@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from elman.errors import ExportError, first_line
 from elman.exporters.chain import Chain
-from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs
+from elman.exporters.layer_cases import LEAST_SIZE, LayerCase, evaluation_mode, layer_cases, original_outputs
 from elman.exporters.stack import Array, LayerStack
 
 STEPS = 300
@@ -84,6 +84,7 @@ def model_inputs(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> lis
             should="inputs=(x,), a tensor (T, B, I) or (B, T, I), or symbols (T, B) or (B, T)",
             found=", ".join(str(tuple(i.shape)) if isinstance(i, Tensor) else type(i).__name__ for i in inputs),
         )
+    least_size = _least_size(chain)
     generator = torch.Generator().manual_seed(1)
     symbols = None if chain.embedding is None else len(chain.embedding)
 
@@ -98,7 +99,15 @@ def model_inputs(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> lis
         longer = [*x.shape]
         longer[axis] = LEAST_STEPS
         pairs.append((f"random inputs, T = {LEAST_STEPS}", random(longer)))
-    return [_model_case(model, chain, title, each) for title, each in pairs]
+    return [replace(_model_case(model, chain, title, each), least_size=least_size) for title, each in pairs]
+
+
+def _least_size(chain: Chain) -> float:
+    """Return the least size of a model's outputs: that of its layers, times the norm of a row of the last dense one."""
+    if not chain.dense:
+        return LEAST_SIZE
+    norm = float(np.sqrt((chain.dense[-1].A ** 2).sum(1)).max(initial=0.0))
+    return LEAST_SIZE * (norm if chain.dense[-1].activation in ("identity", "relu") else min(norm, 1.0))
 
 
 def _model_case(model: nn.Module, chain: Chain, title: str, x: Tensor) -> ChainCase:

@@ -19,8 +19,8 @@ SEED = 1
 LARGEST_BOUND = 0.1
 """The largest bound that a case may have: a sequence of zeros, or of the other sign, does not pass it."""
 
-SMALL = 0.1
-"""The least size of the outputs for inputs of 1e-30: gates around 1/2, whose rounding is far above such outputs."""
+LEAST_SIZE = 0.05
+"""Of a layer's outputs, as `compare` takes it: gates are around 1, and outputs near 0 have their rounding."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LayerCase:
     lengths: Array | None = None
     resets: Array | None = None
     rounding: float = 1.0
-    least_size: float = 0.0
+    least_size: float = LEAST_SIZE
 
     def states(self, stack: LayerStack) -> tuple[Array, ...]:
         """Return the state before the first step."""
@@ -54,6 +54,11 @@ class LayerCase:
 def widened(bound: float, rounding: float) -> float:
     """Return the bound of a case whose rounding differs more: at most `LARGEST_BOUND`, where it was not more before."""
     return max(bound, min(bound * rounding, LARGEST_BOUND))
+
+
+def state_size(y: Array, least_size: float) -> float:
+    """Return the least size of the states after the last step: that of all outputs, of which they are the last ones."""
+    return max(least_size, float(np.abs(y[np.isfinite(y)]).max(initial=0.0)))
 
 
 def layer_cases(
@@ -66,7 +71,7 @@ def layer_cases(
         lengths: whether there are inputs with lengths, 0, 1 and T among them.
         resets: whether there are inputs with resets.
         precision: of the weights. With rounded ones, inputs of 1000 turn gates over whose sums are near 0: the large
-            inputs are 10 then.
+            inputs are 3 then.
     """
     rng = np.random.default_rng(SEED)
 
@@ -77,14 +82,14 @@ def layer_cases(
         count = len(stack.layers) * stack.num_directions
         return tuple(normal(count, batch, size, scale=scale) for size in stack.state_sizes)
 
-    I, large = stack.input_size, 1000 if precision == "float32" else 10
+    I, large = stack.input_size, 1000 if precision == "float32" else 3
     cases = [
         LayerCase("random, T = 9, B = 4", normal(9, 4, I), state(4)),
         LayerCase("random from the initial state, T = 33, B = 1", normal(33, 1, I)),
         LayerCase("random, T = 1, B = 2", normal(1, 2, I), state(2)),
         LayerCase("zeros, T = 5, B = 3", np.zeros((5, 3, I), stack.dtype)),
         LayerCase(f"large ({large}), T = 6, B = 2", normal(6, 2, I, scale=large), state(2, 3.0), rounding=100.0),
-        LayerCase("small (1e-30), T = 6, B = 2", normal(6, 2, I, scale=1e-30), state(2, 1e-30), least_size=SMALL),
+        LayerCase("small (1e-30), T = 6, B = 2", normal(6, 2, I, scale=1e-30), state(2, 1e-30)),
     ]
     if lengths:
         sizes = np.array([7, 0, 1, 4, 7], np.int32)

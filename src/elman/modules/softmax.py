@@ -58,6 +58,11 @@ class FullSoftmax(nn.Module):
             nn.init.uniform_(self.weight, -1 / math.sqrt(features), 1 / math.sqrt(features))
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
+    @property
+    def output_weight(self) -> Tensor:
+        """V, (V, H): the own weight, or that of the tied embedding."""
+        return self._weight()
+
     def logits(self, s_NH: Tensor) -> Tensor:
         """Return the logits of all symbols, (N, V)."""
         return functional.linear(s_NH, self._weight(), self.bias)

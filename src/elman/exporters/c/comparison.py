@@ -12,7 +12,7 @@ from elman.exporters.c.compiler import build, find_compiler, run_program
 from elman.exporters.c.constants import read_constants, run_constants
 from elman.exporters.chain import Chain
 from elman.exporters.chain_cases import ChainCase, comparable
-from elman.exporters.layer_cases import widened
+from elman.exporters.layer_cases import state_size, widened
 from elman.exporters.parity import ParityReport, ParityRow, ParityTime, compare
 from elman.exporters.stack import Array
 from elman.storage.files import temporary_folder
@@ -89,7 +89,7 @@ def _rows(
     bound = widened(bound, case.rounding)
     y = y if case.y.ndim == 3 else y[-1]
     rows = [compare(f"y of {title}", case.title, case.y, y, bound, least_size=case.least_size)]
+    least_size = state_size(case.y, case.least_size)
     for name, original, export in zip(chain.stack.states, case.states or (), states, strict=False):
-        title_of = f"{name} of {title}"
-        rows.append(compare(title_of, case.title, original, export, bound, least_size=case.least_size))
+        rows.append(compare(f"{name} of {title}", case.title, original, export, bound, least_size=least_size))
     return rows

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from elman.errors import ExportError, first_line
-from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs, widened
+from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs, state_size, widened
 from elman.exporters.parity import ParityRow, ParityTime, compare, microseconds
 from elman.exporters.stack import Array, LayerStack, as_recurrent
 
@@ -146,7 +146,15 @@ def _rows(
     graph: str, names: list[str], case: LayerCase, expected: Sequence[Array], actual: Sequence[Array], bound: float
 ) -> list[ParityRow]:
     pairs = zip(names, expected, actual, strict=True)
+    state = state_size(expected[0], case.least_size)
     return [
-        compare(f"{name} of {graph}", case.title, original, export, bound, least_size=case.least_size)
+        compare(
+            f"{name} of {graph}",
+            case.title,
+            original,
+            export,
+            bound,
+            least_size=case.least_size if name == "y" else state,
+        )
         for name, original, export in pairs
     ]
