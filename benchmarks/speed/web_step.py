@@ -18,6 +18,7 @@ import torch
 
 import elman
 from elman.data.text.characters import Characters
+from elman.errors import ExportError
 from elman.exporters.web.engine import find_engine
 from elman.models.language_model import LanguageModel
 from elman.predictors.generator import LanguageModelPredictor
@@ -50,8 +51,10 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         rows = []
         for kind in ("node", "browser"):
-            if find_engine(kind) is None:
-                print(f"no {kind} on the PATH")
+            try:
+                find_engine(kind)
+            except ExportError as error:
+                print(error)
                 continue
             page = Path(scratch) / kind
             report = elman.export(predictor, page, to="web", javascript=kind).report

@@ -13,8 +13,10 @@ import pytest
 from torch import nn
 
 import elman
+from elman.cli.export import RUN_TARGETS
 from elman.errors import ElmanError, ExportError, RunError, SettingError
 from elman.exporters import export as module
+from elman.exporters.export import TARGETS, find_target
 from elman.exporters.parity import ParityReport, compare
 from elman.exporters.stack import stack_of
 from elman.exporters.target import Target
@@ -108,7 +110,9 @@ def test_a_mistake_is_one_message(tmp_path: Path, subject: Any, options: dict[st
 def test_a_run_is_refused_by_a_target_without_runs(tmp_path: Path, language_run: Path, elman: Any) -> None:
     answer = elman("export", language_run, "--to", "toy", "--out", tmp_path / "out")
     assert answer.code == 2 and "does not take a run" in answer.err and not list(tmp_path.iterdir())
-    assert elman("export", language_run, "--to", "nothing").code == 2
+    for name in ("nothing", "a/b", "..", ""):
+        answer = elman("export", language_run, "--to", name)
+        assert answer.code == 2 and "target" in answer.err
     assert elman("export", tmp_path / "none", "--to", "toy").code == 2
 
 
@@ -127,3 +131,7 @@ def test_a_target_that_takes_runs_is_reached_from_the_command_line(
     assert elman("export", language_run, "--to", "toy", "--out", tmp_path / "b").out.startswith("compared")
     with pytest.raises(SettingError):
         module.export(nn.GRU(2, 3), tmp_path / "c", to="tow")
+
+
+def test_the_help_names_the_targets_that_take_a_run() -> None:
+    assert {*RUN_TARGETS} == {name for name in TARGETS if find_target(name).run is not None}

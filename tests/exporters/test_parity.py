@@ -16,10 +16,26 @@ def report(*rows: ParityRow, precision: str = "float32") -> ParityReport:
     )
 
 
-def test_differences_are_relative_to_numbers_above_one() -> None:
+def test_differences_are_relative_to_the_largest_number() -> None:
     row = compare("y", "random", [100.0, 0.5, math.nan, math.inf], [101.0, 0.501, math.nan, math.inf], 0.011)
     assert (row.numbers, row.absolute, row.relative) == (4, 1.0, 0.01) and row.passed
     assert not compare("y", "random", [0.5], [0.6], 0.011).passed
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-5, 0.02, 1.0, 1e6])
+def test_small_numbers_can_fail(size: float) -> None:
+    original = size * np.array([0.3, -1.0])
+    assert compare("y", "random", original, 1.001 * original, 0.0011).passed
+    for wrong in (0 * original, -original, 1.02 * original):
+        assert not compare("y", "random", original, wrong, 0.01).passed
+
+
+def test_rounding_of_numbers_that_are_zero_or_below_the_arithmetic_passes() -> None:
+    assert compare("y", "zeros", [0.0, 0.0], [1e-8, 0.0], 1e-5).passed
+    assert not compare("y", "zeros", [0.0, 0.0], [1e-4, 0.0], 1e-5).passed
+    assert compare("y", "small", [1e-30], [1e-8], 1e-5, least_size=0.1).passed
+    assert not compare("y", "small", [1e-30], [1e-5], 1e-5, least_size=0.1).passed
+    assert not compare("y", "small", [0.5], [0.0], 0.1, least_size=0.1).passed
 
 
 @pytest.mark.parametrize(
@@ -33,7 +49,13 @@ def test_what_is_not_a_number_or_has_another_shape_fails(original: list, export:
 
 
 def test_nothing_is_equal_to_nothing() -> None:
-    assert compare("y", "T = 0", np.zeros((0, 2)), np.zeros((0, 2)), 0.0).passed
+    nothing = compare("y", "T = 0", np.zeros((0, 2)), np.zeros((0, 2)), 0.0)
+    assert nothing.passed and report(nothing, compare("y", "T = 1", [1.0], [1.0], 0.0)).passed
+
+
+def test_a_report_over_nothing_fails() -> None:
+    with pytest.raises(ExportError, match="nothing of the export to onnx was compared"):
+        report(compare("y", "T = 0", np.zeros((0, 2)), np.zeros((0, 2)), 0.0)).check()
 
 
 def test_a_report_names_its_worst_row() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,9 @@ from elman.exporters.stack import Array, LayerStack
 STEPS = 300
 """Of the longest sequence of a layer."""
 
+LEAST_STEPS = 20
+"""Of the longest sequence of a model: one step alone shows nothing of what is carried from step to step."""
+
 
 @dataclass(frozen=True)
 class ChainCase:
@@ -28,6 +32,7 @@ class ChainCase:
         y: (T, B, O), or (B, O) where the original gives the last output alone.
         states: after the last step, (L, B, P or H) for each state, or None where the original does not give them.
         rounding: see `elman.exporters.layer_cases.LayerCase`.
+        least_size: see `elman.exporters.parity.compare`.
     """
 
     title: str
@@ -35,14 +40,15 @@ class ChainCase:
     y: Array
     states: tuple[Array, ...] | None = None
     rounding: float = 1.0
+    least_size: float = 0.0
 
 
-def layer_inputs(layer: nn.Module, chain: Chain) -> list[ChainCase]:
+def layer_inputs(layer: nn.Module, chain: Chain, precision: str = "float32") -> list[ChainCase]:
     """Return inputs of a layer, from its initial state, and what it gives for them."""
     stack = chain.stack
     rng = np.random.default_rng(2)
     long = rng.standard_normal((STEPS, 1, stack.input_size)).astype(stack.dtype)
-    cases = [replace(case, state=None) for case in layer_cases(stack)]
+    cases = [replace(case, state=None) for case in layer_cases(stack, precision=precision)]
     cases.append(LayerCase(f"random, T = {STEPS}, B = 1", long))
     return [_until_overflow(layer, stack, case) for case in cases]
 
@@ -53,16 +59,22 @@ def _until_overflow(layer: nn.Module, stack: LayerStack, case: LayerCase) -> Cha
     finite = np.isfinite(y.astype(np.float32)).all(axis=(1, 2))
     steps = len(y) if finite.all() else int(finite.argmin())
     if steps == len(y):
-        return ChainCase(case.title, case.x, y, states, case.rounding)
+        return ChainCase(case.title, case.x, y, states, case.rounding, case.least_size)
     title = f"{case.title}, {steps} steps until overflow"
-    return ChainCase(title, case.x[:steps], y[:steps], None, case.rounding)
+    return ChainCase(title, case.x[:steps], y[:steps], None, case.rounding, case.least_size)
+
+
+def comparable(cases: Sequence[ChainCase]) -> tuple[list[ChainCase], tuple[str, ...]]:
+    """Return the cases that have numbers to compare, and a remark for each that overflows at its first step."""
+    remarks = (f"not compared: {case.title}" for case in cases if not case.y.size)
+    return [case for case in cases if case.y.size], tuple(remarks)
 
 
 def model_inputs(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> list[ChainCase]:
-    """Return inputs of a model, the given ones and random ones of their shape, and what it gives for them.
+    """Return inputs of a model, the given ones and random ones, of their shape and longer, and what it gives for them.
 
     Raises:
-        ExportError: the model takes or gives something else than a chain does.
+        ExportError: the model takes or gives something else than a chain does, or takes no longer sequences.
     """
     x = inputs[0] if len(inputs) == 1 else None
     dims = 2 if chain.embedding is not None else 3
@@ -73,11 +85,19 @@ def model_inputs(model: nn.Module, chain: Chain, inputs: tuple[Any, ...]) -> lis
             found=", ".join(str(tuple(i.shape)) if isinstance(i, Tensor) else type(i).__name__ for i in inputs),
         )
     generator = torch.Generator().manual_seed(1)
-    if chain.embedding is None:
-        random = torch.randn(x.shape, generator=generator).to(x)
-    else:
-        random = torch.randint(len(chain.embedding), x.shape, generator=generator).to(x)
-    pairs = (("the given inputs", x), ("random inputs", random))
+    symbols = None if chain.embedding is None else len(chain.embedding)
+
+    def random(shape: Sequence[int]) -> Tensor:
+        if symbols is None:
+            return torch.randn(shape, generator=generator).to(x)
+        return torch.randint(symbols, tuple(shape), generator=generator).to(x)
+
+    pairs = [("the given inputs", x), ("random inputs", random(x.shape))]
+    axis = 1 if chain.stack.batch_first else 0
+    if x.shape[axis] < LEAST_STEPS:
+        longer = [*x.shape]
+        longer[axis] = LEAST_STEPS
+        pairs.append((f"random inputs, T = {LEAST_STEPS}", random(longer)))
     return [_model_case(model, chain, title, each) for title, each in pairs]
 
 

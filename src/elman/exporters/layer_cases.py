@@ -16,6 +16,12 @@ from elman.exporters.stack import Array, LayerStack, as_recurrent
 
 SEED = 1
 
+LARGEST_BOUND = 0.1
+"""The largest bound that a case may have: a sequence of zeros, or of the other sign, does not pass it."""
+
+SMALL = 0.1
+"""The least size of the outputs for inputs of 1e-30: gates around 1/2, whose rounding is far above such outputs."""
+
 
 @dataclass(frozen=True)
 class LayerCase:
@@ -29,6 +35,7 @@ class LayerCase:
         resets: (T, B) booleans, or None.
         rounding: the factor by which rounding differs more than for inputs around 1: sums of large numbers that happen
             to be near 0 are where a gate is steep.
+        least_size: see `elman.exporters.parity.compare`.
     """
 
     title: str
@@ -37,19 +44,29 @@ class LayerCase:
     lengths: Array | None = None
     resets: Array | None = None
     rounding: float = 1.0
+    least_size: float = 0.0
 
     def states(self, stack: LayerStack) -> tuple[Array, ...]:
         """Return the state before the first step."""
         return stack.initial_states(self.x.shape[1]) if self.state is None else self.state
 
 
-def layer_cases(stack: LayerStack, *, lengths: bool = False, resets: bool = False) -> list[LayerCase]:
+def widened(bound: float, rounding: float) -> float:
+    """Return the bound of a case whose rounding differs more: at most `LARGEST_BOUND`, where it was not more before."""
+    return max(bound, min(bound * rounding, LARGEST_BOUND))
+
+
+def layer_cases(
+    stack: LayerStack, *, lengths: bool = False, resets: bool = False, precision: str = "float32"
+) -> list[LayerCase]:
     """Return random and extreme inputs: one step and none, one sequence and several, zeros, and very large numbers.
 
     Args:
         stack: the layer.
         lengths: whether there are inputs with lengths, 0, 1 and T among them.
         resets: whether there are inputs with resets.
+        precision: of the weights. With rounded ones, inputs of 1000 turn gates over whose sums are near 0: the large
+            inputs are 10 then.
     """
     rng = np.random.default_rng(SEED)
 
@@ -60,14 +77,14 @@ def layer_cases(stack: LayerStack, *, lengths: bool = False, resets: bool = Fals
         count = len(stack.layers) * stack.num_directions
         return tuple(normal(count, batch, size, scale=scale) for size in stack.state_sizes)
 
-    I = stack.input_size
+    I, large = stack.input_size, 1000 if precision == "float32" else 10
     cases = [
         LayerCase("random, T = 9, B = 4", normal(9, 4, I), state(4)),
         LayerCase("random from the initial state, T = 33, B = 1", normal(33, 1, I)),
         LayerCase("random, T = 1, B = 2", normal(1, 2, I), state(2)),
         LayerCase("zeros, T = 5, B = 3", np.zeros((5, 3, I), stack.dtype)),
-        LayerCase("large (1000), T = 6, B = 2", normal(6, 2, I, scale=1000), state(2, 3.0), rounding=100.0),
-        LayerCase("small (1e-30), T = 6, B = 2", normal(6, 2, I, scale=1e-30), state(2, 1e-30)),
+        LayerCase(f"large ({large}), T = 6, B = 2", normal(6, 2, I, scale=large), state(2, 3.0), rounding=100.0),
+        LayerCase("small (1e-30), T = 6, B = 2", normal(6, 2, I, scale=1e-30), state(2, 1e-30), least_size=SMALL),
     ]
     if lengths:
         sizes = np.array([7, 0, 1, 4, 7], np.int32)

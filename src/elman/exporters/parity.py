@@ -26,7 +26,7 @@ class ParityRow:
         inputs: which inputs, such as "random, T = 7, B = 3".
         numbers: how many numbers were compared.
         absolute: the largest absolute difference.
-        relative: the largest absolute difference, divided by the size of the largest number where that is above 1.
+        relative: the largest absolute difference, divided by the size of the largest number of the original.
         bound: the largest `relative` that passes.
     """
 
@@ -78,8 +78,8 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether something was compared and everything is within its bound."""
-        return bool(self.rows) and all(row.passed for row in self.rows)
+        """Whether at least one number was compared and everything is within its bound."""
+        return any(row.numbers for row in self.rows) and all(row.passed for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report in types that JSON has; a difference that is no number is None."""
@@ -126,10 +126,13 @@ class ParityReport:
         )
 
 
-def compare(compared: str, inputs: str, original: ArrayLike, export: ArrayLike, bound: float) -> ParityRow:
+def compare(
+    compared: str, inputs: str, original: ArrayLike, export: ArrayLike, bound: float, *, least_size: float = 0.0
+) -> ParityRow:
     """Return the largest differences of an output of the export from that of the original.
 
-    A shape that differs, or a number that is not finite in one of them alone, is an infinite difference.
+    They are relative to the size of the largest number of the original. One of zeros alone has no size: its differences
+    are absolute. A shape that differs, or a number that is not finite in one of them alone, is an infinite difference.
 
     Args:
         compared: what is compared.
@@ -137,6 +140,8 @@ def compare(compared: str, inputs: str, original: ArrayLike, export: ArrayLike, 
         original: the numbers that should be.
         export: the numbers that are.
         bound: the largest relative difference that passes.
+        least_size: what the differences are divided by where the size is less, for numbers that are far below the
+            intermediate ones of the same arithmetic, whose rounding is then all that differs.
     """
     expected, actual = np.asarray(original, np.float64), np.asarray(export, np.float64)
     if expected.shape != actual.shape:
@@ -146,7 +151,7 @@ def compare(compared: str, inputs: str, original: ArrayLike, export: ArrayLike, 
         differences = np.where(same, 0.0, np.abs(expected - actual))
     differences[~same & ~(np.isfinite(expected) & np.isfinite(actual))] = math.inf
     absolute = float(differences.max(initial=0.0))
-    size = float(np.abs(expected[np.isfinite(expected)]).max(initial=1.0))
+    size = max(float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)), least_size) or 1.0
     return ParityRow(compared, inputs, expected.size, absolute, absolute / size, bound)
 
 

@@ -29,18 +29,19 @@ def floats(array: Array, title: str) -> Array:
     return narrow
 
 
-def symmetric_rows(weights: Array) -> tuple[Array, Array]:
+def symmetric_rows(weights: Array, axis: int = 0) -> tuple[Array, Array]:
     """Return integers Q and scales s with s_i Q_ij close to the weight: the error is at most s_i / 2.
 
     Args:
-        weights: (rows, columns).
+        weights: of two dimensions.
+        axis: the one along which the rows lie; 1 where each column has a scale.
 
     Returns:
-        Q: (rows, columns), int8 from -127 to 127.
-        s: (rows,), float32; 0 for a row of zeros.
+        Q: of the shape of the weights, int8 from -127 to 127.
+        s: one for each row, float32; 0 for a row of zeros.
     """
-    magnitudes = np.abs(weights).max(1, initial=0.0).astype(np.float64)
+    magnitudes = np.abs(weights).max(1 - axis, initial=0.0, keepdims=True).astype(np.float64)
     scales = (magnitudes / LARGEST).astype(np.float32)
     divisors = np.where(scales > 0, scales, 1).astype(np.float64)
-    integers = np.clip(np.rint(weights / divisors[:, None]), -LARGEST, LARGEST)
-    return integers.astype(np.int8), scales
+    integers = np.clip(np.rint(weights / divisors), -LARGEST, LARGEST)
+    return integers.astype(np.int8), scales.reshape(-1)

@@ -11,6 +11,7 @@ import soundfile
 from PIL import Image
 
 import elman
+from elman.errors import DataError
 from elman.recipes.classify import Classify
 from elman.recipes.run import start
 
@@ -107,10 +108,14 @@ def test_sounds(tmp_path: Path, program: Program) -> None:
         soundfile.write(tmp_path / "tones" / "ab"[n % 2] / f"{n}.wav", sound, 4000)
     soundfile.write(tmp_path / "stereo.flac", np.stack([sound, 0.1 * sound], 1), 8000)
     soundfile.write(tmp_path / "short.wav", sound[:7], 4000)
-    settings = {**TINY, "sample_rate": 4000, "mel_bands": 12, "trim_silence": True}
+    settings = {**TINY, "sample_rate": 4000, "mel_bands": 12, "trim_silence": True, "max_seconds": 1.0}
     start(Classify, [tmp_path / "tones"], settings, tmp_path / "run")
     files = [*sorted((tmp_path / "tones" / "a").iterdir()), tmp_path / "stereo.flac", tmp_path / "short.wav"]
     check_answers(tmp_path / "run", files, program, app=tmp_path / "app")
+    soundfile.write(tmp_path / "long.wav", np.tile(sound, 3), 4000)
+    with pytest.raises(DataError, match="too long"):
+        list(elman.load(tmp_path / "run").predict([tmp_path / "long.wav"]))
+    assert "at most 1 seconds" in program(tmp_path / "app", tmp_path / "long.wav", code=2)
 
 
 @pytest.mark.parametrize("settings", [{"image_size": "9,7", "pixel_order": "permuted"}, {"colour": True}])
@@ -142,3 +147,24 @@ def test_videos(tmp_path: Path, program: Program, write_video: Callable[..., Pat
     settings = {**TINY, "max_shift": 1, "pooling": "mean"}
     start(Classify, [tmp_path / "films.tsv"], settings, tmp_path / "run")
     check_answers(tmp_path / "run", [tmp_path / f"{n}.mkv" for n in range(4)], program, app=tmp_path / "app")
+
+
+@pytest.mark.parametrize("source", ["digits", "images", "numbers"])
+def test_the_program_of_a_run_without_its_data(tmp_path: Path, source: str) -> None:
+    sources = []
+    if source == "images":
+        for n in range(8):
+            (tmp_path / "images" / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (6, 6), 9 * n).save(tmp_path / "images" / "ab"[n % 2] / f"{n}.png")
+        sources = [tmp_path / "images"]
+    if source == "numbers":
+        rows = [json.dumps({"series": [[n + t / 3] for t in range(4)], "label": "ab"[n % 2]}) for n in range(12)]
+        (tmp_path / "data.jsonl").write_text("\n".join(rows))
+        sources = [tmp_path / "data.jsonl"]
+    start(Classify, sources, {**TINY, "steps": 1}, tmp_path / "run")
+    for path in (tmp_path / "run").glob("examples*.npy"):
+        path.unlink()
+    written = elman.export(tmp_path / "run", tmp_path / "app")
+    assert "came without its data" in str(written)
+    program = "SeriesClassifier" if source == "numbers" else "PixelClassifier"
+    assert f"class {program}" in (tmp_path / "app" / "predict.py").read_text()

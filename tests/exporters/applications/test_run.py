@@ -88,6 +88,13 @@ def test_other_precisions_are_refused(classify_run: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "app").exists()
 
 
+@pytest.mark.parametrize("option", ["lengths", "resets"])
+def test_options_of_a_layer_are_refused(language_run: Path, tmp_path: Path, option: str) -> None:
+    with pytest.raises(ExportError, match="options of a layer"):
+        elman.export(language_run, tmp_path / "app", **{option: True})
+    assert not (tmp_path / "app").exists()
+
+
 def test_labels_and_symbols_are_data_and_never_code(tmp_path: Path, program: Program) -> None:
     rng, rows = np.random.default_rng(1), []
     for n in range(36):

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 import elman
+from elman.errors import DataError
 from elman.recipes.run import start
 from elman.recipes.transcribe import Transcribe
 
@@ -52,8 +53,12 @@ def test_a_shared_run_that_streams(
     check_answers(transcription_run, sounds, tmp_path / "app", program)
     assert (tmp_path / "app" / "step.onnx").exists()
     soundfile.write(tmp_path / "silent.wav", np.zeros(500), RATE)
-    message = program(tmp_path / "app", tmp_path / "silent.wav", tmp_path / "none.wav", code=2)
-    assert message.count('"error"') == 2 and "Traceback" not in message
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(1).normal(0, 0.1, 61 * RATE), RATE)
+    with pytest.raises(DataError, match="too long"):
+        list(elman.load(transcription_run).predict([tmp_path / "long.wav"]))
+    names = [tmp_path / f"{name}.wav" for name in ("silent", "none", "long")]
+    message = program(tmp_path / "app", *names, code=2)
+    assert message.count('"error"') == 3 and "Traceback" not in message and "at most 60 seconds" in message
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def test_a_model_from_symbols_to_logits(tmp_path: Path, needs_compiler: None) ->
     torch.manual_seed(0)
     model = Speller()
     done = elman.export(model, tmp_path / "out", to="c", inputs=(torch.tensor([[1, 0], [8, 3], [2, 2]]),))
-    assert done.report.passed and {row.inputs for row in done.report.rows} == {"the given inputs", "random inputs"}
+    assert done.report.passed and {row.inputs for row in done.report.rows} == {
+        "the given inputs", "random inputs", "random inputs, T = 20",
+    }  # fmt: skip
     program = [shutil.which("cc") or "gcc", "-std=c99", "model.c", "main.c", "-lm", "-o", "program"]
     subprocess.run(program, cwd=tmp_path / "out", check=True)
     command = [str(tmp_path / "out" / "program")]

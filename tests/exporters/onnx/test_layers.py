@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import elman
 from elman.errors import ExportError
-from elman.exporters.onnx.graph import quantized_rows
 from elman.exporters.onnx.layers import step_graph, whole_graph
 from elman.exporters.onnx.runtime import OnnxSession
+from elman.exporters.precision import symmetric_rows
 from elman.exporters.stack import stack_of
 from elman.kernels.onnx_export import OPERATORS
 
@@ -101,13 +101,14 @@ def test_smaller_weights_make_a_smaller_file(precision: str, most: float) -> Non
 
 def test_integers_times_scales_are_the_weights_within_half_a_step() -> None:
     weights = np.random.default_rng(1).standard_normal((5, 7)).astype(np.float32)
-    weights[2] = 0
+    weights[2], weights[:, 3], weights[4] = 0, 0, 1e-44
     for rows in (0, 1):
-        integers, scales = quantized_rows(weights, rows)
+        integers, scales = symmetric_rows(weights, rows)
         shape = (-1, 1) if rows == 0 else (1, -1)
         assert integers.dtype == np.int8 and (np.abs(integers) <= 127).all()
         error = np.abs(integers * scales.reshape(shape) - weights)
-        assert (error <= scales.reshape(shape) * 0.5001).all()
+        assert (error <= np.maximum(scales.reshape(shape) * 0.5001, 1e-43)).all()
+        assert scales[2 if rows == 0 else 3] == 0
 
 
 def test_weights_too_large_for_float16_are_refused(tmp_path: Path) -> None:

@@ -110,6 +110,41 @@ def test_what_cannot_be_exported_is_one_message(
     assert not list(tmp_path.iterdir())
 
 
+class Table(nn.Module):
+    """A layer, and a table of five positions: longer sequences do not fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.table = nn.GRU(3, 4), nn.Parameter(torch.randn(5, 1, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)[0] + self.table[: len(x)]
+        return y
+
+
+class Flat(nn.Module):
+    """A layer, and a linear map over all of its outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.out = nn.GRU(3, 4), nn.Linear(20, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(self.layer(x)[0].transpose(0, 1).flatten(1))
+        return y
+
+
+@pytest.mark.parametrize("model", [Table(), Flat()], ids=["table", "flat"])
+def test_a_model_of_one_size_says_which_axes_are_fixed(model: nn.Module, tmp_path: Path) -> None:
+    inputs = (torch.randn(5, 2, 3),)
+    with pytest.raises(ExportError, match="does not run on inputs of sizes") as caught:
+        elman.export(model, tmp_path / "out", inputs=inputs)
+    assert caught.value.hint is not None and "dynamic_shapes" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+    report = elman.export(model, tmp_path / "out", inputs=inputs, dynamic_shapes=({},)).report
+    assert report.remarks == ("the input x has a fixed size: axis 0 is 5, axis 1 is 2",)
+
+
 def test_torchs_exporter_takes_a_layer_by_itself(tmp_path: Path) -> None:
     layer = elman.RNN(3, 4, bidirectional=True).eval()
     free = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import elman
 from elman.data.text.bpe import BytePairs
 from elman.data.text.characters import Bytes, Characters
 from elman.data.text.words import Words
-from elman.errors import ExportError, SettingError
+from elman.errors import ExportError, RunError, SettingError
+from elman.exporters.web import comparison
+from elman.exporters.web import forecaster as forecaster_page
 from elman.exporters.web import target as module
 from elman.exporters.web.comparison import compare_folder
 from elman.exporters.web.engine import JavaScript, find_engine, run_checks
@@ -24,7 +29,7 @@ from elman.predictors.base import Predictor
 from elman.predictors.transcriber import TranscriptionPredictor
 from elman.settings import Settings
 
-from .conftest import Train, language_model, transcriber
+from .conftest import RATE, Train, language_model, sound, transcriber
 
 TEXT = "The cat sat on the mat, didn't it?\nDeux élèves 12 34  ate\tcakes \u3000 😀.\n" * 30
 LABELS = ("one", "two", "three")
@@ -158,6 +163,66 @@ def test_an_engine_that_fails_is_named(tmp_path: Path, folder: Callable[..., Pat
         with pytest.raises(ExportError, match="cannot run the exported page") as caught:
             run_checks(JavaScript(kind, str(tmp_path / "missing")), path, [])
         assert "javascript=none" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["node", "browser"])
+def test_a_program_asked_for_by_name_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("elman.exporters.web.engine.shutil.which", lambda name: None)
+    with pytest.raises(ExportError, match="to run the page") as caught:
+        elman.export(language_model(Bytes()), tmp_path / "page", to="web", javascript=kind)
+    assert "javascript=auto" in str(caught.value) and not (tmp_path / "page").exists()
+    assert find_engine() is None
+
+
+def test_an_option_of_another_recipe_is_refused(tmp_path: Path, reader: Path, pictures: Path, forecaster: Path) -> None:
+    options: list[tuple[Any, dict[str, Any]]] = [
+        (pictures, {"example": True}),
+        (language_model(Bytes()), {"example": True}),
+        (language_model(Bytes()), {"picture": (8, 8)}),
+        (forecaster, {"picture": (8, 8)}),
+        (reader, {"picture": (8, 8)}),
+    ]
+    for subject, option in options:
+        with pytest.raises(ExportError, match="leave"):
+            elman.export(subject, tmp_path / "page", to="web", javascript="none", **option)
+        assert not (tmp_path / "page").exists()
+
+
+def test_a_classifier_of_sound_is_refused(tmp_path: Path, train: Train) -> None:
+    for n in range(8):
+        (tmp_path / "sounds" / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "sounds" / "ab"[n % 2] / f"{n}.wav", sound(0.1, RATE), RATE)
+    run = train("classify", tmp_path / "sounds", sample_rate=RATE, mel_bands=8, validation=0.25)
+    with pytest.raises(ExportError, match="reads no sound"):
+        elman.export(run, tmp_path / "page", to="web")
+    assert not (tmp_path / "page").exists()
+
+
+def test_forecasts_are_compared_in_deviations(forecaster: Path) -> None:
+    predictor: Any = elman.load(forecaster)
+    scaler = predictor.spec.scaler
+    scaler = replace(scaler, mean=scaler.mean * 1e-6, deviation=scaler.deviation * 1e-6)
+    predictor.spec = replace(predictor.spec, scaler=scaler)
+    cases = [case for case in forecaster_page.random_cases(predictor) if not case.title.startswith("constant")]
+    for factor in (0.0, 0.98):
+        answers = [{"quantiles": factor * case.expected["quantiles"]} for case in cases]
+        rows = comparison.report(cases, answers, "the page", (), ()).rows
+        assert rows and not any(row.passed for row in rows)
+
+
+def test_a_forecaster_without_its_series_says_so(tmp_path: Path, forecaster: Path) -> None:
+    packed = Path(shutil.copytree(forecaster, tmp_path / "run"))
+    (packed / "values.values.npy").unlink()
+    for to in ("web", "onnx"):
+        written = elman.export(packed, tmp_path / to, to=to)
+        assert "came without its data" in str(written)
+    broken = Path(shutil.copytree(forecaster, tmp_path / "broken"))
+    values = np.load(broken / "values.values.npy")
+    np.save(broken / "values.values.npy", values + 1)
+    with pytest.raises(RunError, match="not those that the run began with"):
+        elman.export(broken, tmp_path / "page", to="web")
 
 
 class Other(Predictor):

@@ -18,6 +18,7 @@ from elman.storage.ragged import RaggedArrays, read_array
 
 FILE, HELD, EXAMPLES, VALIDATION, LABELS = "examples.json", "held.npy", "examples", "validation", "-labels"
 KINDS = ("symbols", "features", "frames")
+CONTENTS = ("", "text", "pixels", "sound", "numbers")
 LARGEST = 1 << 24  # of a size that is read
 LIMIT = float(np.finfo(np.float32).max)
 COMMON = 1 << 12  # a common part that is so many times the spread leaves float32 too few digits
@@ -122,6 +123,7 @@ class LabelledFormat:
         reader: the name of the training data's reader.
         offset: of `Recentring`.
         unit: of `Recentring`.
+        content: what the files hold: "text", "pixels" (uint8), "sound" or "numbers"; empty in runs of earlier versions.
     """
 
     kind: str = field(metadata={"choices": KINDS})
@@ -132,6 +134,7 @@ class LabelledFormat:
     reader: str
     offset: tuple[float, ...] = field(default=(), metadata={"low": None, "later": True})
     unit: tuple[float, ...] = field(default=(), metadata={"later": True})
+    content: str = field(default="", metadata={"later": True, "choices": CONTENTS})
 
     @property
     def recentring(self) -> Recentring:

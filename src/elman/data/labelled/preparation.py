@@ -110,7 +110,9 @@ def prepare_examples(
     shape = part.input.values.shape[1:]
     mean, deviation = ((0.0,), (1.0,)) if encoder else _moments(part.input, np.flatnonzero(~held_out))
     kind = "symbols" if encoder else "features" if len(shape) == 1 else "frames"
-    LabelledFormat(kind, shape, mean, deviation, labels, reader, recentring.offset, recentring.unit).save(folder)
+    content = "text" if encoder else _content(part.input.values.dtype, bool(extremes))
+    spread = mean, deviation
+    LabelledFormat(kind, shape, *spread, labels, reader, recentring.offset, recentring.unit, content).save(folder)
     if validation_read:
         write_examples(folder, VALIDATION, validation_read, encode, skip_bad, skipped)
     lines, lengths = skipped.lines(), part.input.lengths
@@ -163,6 +165,16 @@ def _survey(
     alike = [example for example in examples if example[3] == most]
     words = sum(count for *_, count in alike) / len(alike)
     return [n for n, *_ in alike], [label for _, _, label, *_ in alike], most, words, extremes
+
+
+def _content(dtype: np.dtype[Any], from_float64: bool) -> str:
+    """Return what the files of numbers hold: bytes are pixels, and of the rest the features of sound alone are float32.
+
+    Args:
+        dtype: of the steps as they are kept.
+        from_float64: whether steps were float64 before.
+    """
+    return "pixels" if dtype == np.uint8 else "numbers" if from_float64 else "sound"
 
 
 def form_of(values: Values) -> StepForm | None:

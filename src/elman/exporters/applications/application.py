@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from elman import __version__
-from elman.errors import RunError
+from elman.errors import BrokenRun, RunError
 from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.manifest import FILE, FORMAT, graph_manifest
 from elman.exporters.onnx.rounding import restored, rounded
@@ -28,6 +28,9 @@ OPSET = 18
 """The version of ONNX's operators: any runtime from 2023 on has them."""
 
 PROGRAM = "predict.py"
+
+ROUNDED_TEXTS = 0.5
+"""The largest share of texts that rounded weights may change."""
 
 VALIDATION_INPUTS = 20
 """Validation examples that an export is compared on."""
@@ -94,11 +97,17 @@ class Comparison:
         return compare(compared, inputs, original, export, self.bound)
 
     def texts(self, inputs: str, original: Sequence[Any], export: Sequence[Any]) -> list[ParityRow]:
-        """Return how many texts or labels of predict.py differ; rounded weights may well write others."""
-        differ = [a != b for a, b in zip(original, export, strict=True)]
-        bound = 0.0 if self.precision == "float32" else float(len(differ))
-        row = compare(f"texts of {PROGRAM} that differ", inputs, [0.0] * len(differ), differ, bound)
-        return [row] if differ else []
+        """Return the share of texts or labels of predict.py that differ, as both differences, and their count in words.
+
+        In float32 none may. Rounded weights may well write others, as many as `ROUNDED_TEXTS`, or one.
+        """
+        if not original:
+            return []
+        count = sum(a != b for a, b in zip(original, export, strict=True))
+        share, bound = count / len(original), max(ROUNDED_TEXTS, 1 / len(original))
+        title = f"{inputs}: {count:,} of {len(original):,}"
+        bound = 0.0 if self.precision == "float32" else bound
+        return [ParityRow(f"texts of {PROGRAM} that differ", title, len(original), share, share, bound)]
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ def validation_data(predictor: Predictor) -> Any:
     try:
         return use.own_data(run, lambda: recipe.dataset("validation"))
     except RunError as error:
-        if not isinstance(getattr(error.__cause__, "__cause__", None), FileNotFoundError):
+        if isinstance(error, BrokenRun):
             raise
         return None
 

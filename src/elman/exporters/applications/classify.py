@@ -37,7 +37,7 @@ from elman.exporters.stack import Array, stack_of
 from elman.predictors.classifier import ClassificationPredictor
 
 READING = ("pixel_order", "image_size", "colour", "crop", "keep_mean_frame", "time_range", "sample_rate", "mel_bands",
-           "trim_silence", "encoding")  # fmt: skip
+           "trim_silence", "max_seconds", "encoding")  # fmt: skip
 """The settings of the reader that the programs read."""
 
 PROGRAMS = {
@@ -88,8 +88,10 @@ def application(predictor: ClassificationPredictor, precision: str) -> Applicati
 
 
 def _has_pixels(predictor: ClassificationPredictor, data: Any) -> bool:
-    """Return whether the steps are bytes: pixels have one mean for all of them."""
+    """Return whether the steps are bytes; a run of an earlier version tells by its data, its reader or its one mean."""
     form = predictor.form
+    if form.content or form.reader in ("digits", "idx"):
+        return form.content == "pixels" or form.reader in ("digits", "idx")
     if form.kind == "frames" or data is None:
         return form.kind == "frames" or (len(form.mean) == 1 and form.shape != (1,))
     return bool(data.input.values.dtype == np.uint8)

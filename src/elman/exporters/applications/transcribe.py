@@ -98,6 +98,7 @@ def application(predictor: TranscriptionPredictor, precision: str) -> Applicatio
             "transcription": {
                 "symbols": {**vocabulary_facts(vocabulary), "file": vocabulary.filename},
                 "sample_rate": features.rate,
+                "max_seconds": features.longest,
                 "trim": features.trim,
                 "norm": predictor.norm,
                 "stride": model.stride,

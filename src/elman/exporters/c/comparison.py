@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from elman.exporters.c.compiler import build, find_compiler, run_program
 from elman.exporters.c.constants import read_constants, run_constants
 from elman.exporters.chain import Chain
-from elman.exporters.chain_cases import ChainCase
+from elman.exporters.chain_cases import ChainCase, comparable
+from elman.exporters.layer_cases import widened
 from elman.exporters.parity import ParityReport, ParityRow, ParityTime, compare
 from elman.exporters.stack import Array
 from elman.storage.files import temporary_folder
@@ -34,15 +36,17 @@ def compared(
         cases: what to compare on.
         run: whether the C may be compiled and run.
     """
+    cases, remarks = comparable(cases)
     compiler = find_compiler() if run else None
     if compiler is not None:
-        return _compiled(chain, source, precision, cases, compiler)
+        return replace(_compiled(chain, source, precision, cases, compiler), remarks=remarks)
     constants = read_constants(source.read_text())
     why = "no C compiler (cc, gcc or clang) on this machine" if run else "compare=false"
     title, rows = f"the constants of {source.name}, in NumPy", []
     for case in cases:
         rows += _rows(chain, title, case, *run_constants(chain, constants, case.x), BOUNDS[precision])
-    return ParityReport("c", precision, tuple(rows), (), (f"{source.name} was not compiled and run: {why}",))
+    remarks = (f"{source.name} was not compiled and run: {why}", *remarks)
+    return ParityReport("c", precision, tuple(rows), (), remarks)
 
 
 def _compiled(chain: Chain, source: Path, precision: str, cases: Sequence[ChainCase], compiler: str) -> ParityReport:
@@ -55,7 +59,9 @@ def _compiled(chain: Chain, source: Path, precision: str, cases: Sequence[ChainC
             y, states = _run(chain, program, case.x)
             rows += _rows(chain, source.name, case, y, states, BOUNDS[precision])
             if precision != "float32":
-                exact = ChainCase(case.title, case.x, *run_constants(chain, constants, case.x), case.rounding)
+                exact = ChainCase(
+                    case.title, case.x, *run_constants(chain, constants, case.x), case.rounding, case.least_size
+                )
                 title = f"{source.name} against its constants in NumPy"
                 rows += _rows(chain, title, exact, y, states, ARITHMETIC_BOUND)
         microseconds = float(run_program(program, "", "time")[0, 0])
@@ -80,9 +86,10 @@ def _run(chain: Chain, program: Path, x: Array) -> tuple[Array, tuple[Array, ...
 def _rows(
     chain: Chain, title: str, case: ChainCase, y: Array, states: tuple[Array, ...], bound: float
 ) -> list[ParityRow]:
-    bound = bound * case.rounding
+    bound = widened(bound, case.rounding)
     y = y if case.y.ndim == 3 else y[-1]
-    rows = [compare(f"y of {title}", case.title, case.y, y, bound)]
+    rows = [compare(f"y of {title}", case.title, case.y, y, bound, least_size=case.least_size)]
     for name, original, export in zip(chain.stack.states, case.states or (), states, strict=False):
-        rows.append(compare(f"{name} of {title}", case.title, original, export, bound))
+        title_of = f"{name} of {title}"
+        rows.append(compare(title_of, case.title, original, export, bound, least_size=case.least_size))
     return rows

@@ -44,7 +44,7 @@ class COptions(Settings):
 def write_layer(layer: nn.Module, folder: Path, options: COptions) -> ParityReport:
     """Write the C of a layer, and compare it with the layer."""
     chain = chain_of(layer)
-    report = write_chain(chain, folder, options, lambda: layer_inputs(layer, chain))
+    report = write_chain(chain, folder, options, lambda: layer_inputs(layer, chain, options.precision))
     times = tuple(replace(each, original_microseconds=_step_time(layer, chain)) for each in report.times)
     return replace(report, times=times)
 

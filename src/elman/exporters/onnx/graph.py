@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from elman.errors import ExportError
+from elman.exporters.precision import symmetric_rows
 from elman.exporters.stack import Array
 
 IR_VERSION = 8
@@ -100,7 +101,7 @@ class GraphBuilder:
                 )
             return self.add("Cast", self._initializer(name, half), to=onnx.TensorProto.FLOAT)
         if self.precision == "int8" and rows is not None:
-            integers, scales = quantized_rows(array, rows)
+            integers, scales = symmetric_rows(array, rows)
             parts = [self._initializer(name, integers), self._initializer(self.name(f"{stem}_scale"), scales)]
             return self.add("DequantizeLinear", *parts, axis=rows)
         return self._initializer(name, array)
@@ -140,16 +141,3 @@ class GraphBuilder:
 def value(name: str, shape: Sequence[int | str], dtype: str = "float32") -> onnx.ValueInfoProto:
     """Return the description of an input or output; an axis with a letter is free."""
     return helper.make_tensor_value_info(name, TYPES[dtype], list(shape))
-
-
-def quantized_rows(array: Array, rows: int) -> tuple[Array, Array]:
-    """Return 8-bit integers and the scale of each row, symmetric around 0: a row is its integers times its scale.
-
-    Args:
-        array: weights of two dimensions.
-        rows: the axis along which the rows lie.
-    """
-    largest = np.abs(array).max(axis=1 - rows, initial=0.0, keepdims=True)
-    scales = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    integers = np.clip(np.rint(array / scales), -127, 127).astype(np.int8)
-    return integers, scales.reshape(-1)

@@ -36,7 +36,7 @@ def model_graph(model: nn.Module, given: ModelInputs) -> onnx.ModelProto:
     """
     with extra("export", "the export of a model"):
         import onnxscript  # noqa: F401 - torch's exporter needs it
-    shapes = given.dynamic_shapes or tuple(map(_free_axes, given.inputs))
+    shapes = tuple(map(_free_axes, given.inputs)) if given.dynamic_shapes is None else given.dynamic_shapes
     options: dict[str, Any] = {"dynamo": True, "opset_version": OPSET, "verbose": False}
     with evaluation_mode(model), _accelerated(model), _silent():
         _refuse_wrong_layers(model)
@@ -54,10 +54,11 @@ def model_parity(model: nn.Module, path: Path, given: ModelInputs, precision: st
     session = OnnxSession(path)
     rows = []
     for title, inputs in model_cases(given, onnx.load(path, load_external_data=False)):
-        with evaluation_mode(model):
-            expected = _flat(model(*inputs))
         feeds = dict(zip(session.inputs, (each.numpy() for each in _flat(inputs)), strict=True))
-        outputs = session.run(feeds)
+        with _takes(title), evaluation_mode(model):
+            expected = _flat(model(*inputs))
+        with _takes(title):
+            outputs = session.run(feeds)
         if len(outputs) != len(expected):
             raise ExportError(
                 "the graph has another number of outputs than the model",
@@ -70,6 +71,31 @@ def model_parity(model: nn.Module, path: Path, given: ModelInputs, precision: st
             for name, before, after in triples
         ]
     return rows
+
+
+def fixed_axes(graph: onnx.ModelProto) -> tuple[str, ...]:
+    """Return a remark for each input of a graph that names its axes of fixed size among the first two."""
+    remarks = []
+    for each in graph.graph.input:
+        axes = list(each.type.tensor_type.shape.dim)[:2]
+        sizes = [f"axis {place} is {axis.dim_value}" for place, axis in enumerate(axes) if not axis.dim_param]
+        if sizes:
+            remarks.append(f"the input {each.name} has a fixed size: {', '.join(sizes)}")
+    return tuple(remarks)
+
+
+@contextlib.contextmanager
+def _takes(title: str) -> Iterator[None]:
+    """Make one message of what a model or its graph raises on inputs of sizes that the graph leaves free."""
+    try:
+        yield
+    except Exception as error:  # whatever the user's own code raises
+        found = (error.found if isinstance(error, ElmanError) else None) or first_line(error)
+        raise ExportError(
+            f"the model or its graph does not run on inputs of sizes that the graph leaves free ({title})",
+            should="a model that takes any size of these axes", found=found,
+            hint="dynamic_shapes, which names the free axes of each input: ({},) for one input and none",
+        ) from error  # fmt: skip
 
 
 def model_cases(given: ModelInputs, graph: onnx.ModelProto) -> Iterator[tuple[str, Any]]:

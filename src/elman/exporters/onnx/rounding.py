@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from elman.exporters.onnx.graph import quantized_rows
+from elman.exporters.precision import symmetric_rows
 from elman.exporters.stack import Array
 
 ROWS = {
@@ -89,7 +89,7 @@ def _rounded_weights(each: onnx.TensorProto, axis: int) -> tuple[list[onnx.Tenso
     names = [f"{each.name}_{part}" for part in ("integers", "scale", "rows", "shape")]
     matrix = array if array.ndim == 2 else array.reshape(int(np.prod(array.shape[: axis + 1])), -1)
     rows = axis if array.ndim == 2 else 0
-    integers, scales = quantized_rows(matrix, rows)
+    integers, scales = symmetric_rows(matrix, rows)
     parts = [_constant(integers, names[0]), _constant(scales, names[1])]
     if array.ndim == 2:
         return parts, [helper.make_node("DequantizeLinear", names[:2], [each.name], axis=rows)]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from elman.errors import ExportError, first_line
-from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs
+from elman.exporters.layer_cases import LayerCase, evaluation_mode, layer_cases, original_outputs, widened
 from elman.exporters.parity import ParityRow, ParityTime, compare, microseconds
 from elman.exporters.stack import Array, LayerStack, as_recurrent
 
@@ -99,17 +99,17 @@ def layer_parity(
     whole = OnnxSession(folder / "whole.onnx")
     step = OnnxSession(folder / "step.onnx") if stack.num_directions == 1 else None
     rows: list[ParityRow] = []
-    for case in layer_cases(stack, lengths=lengths, resets=resets):
+    for case in layer_cases(stack, lengths=lengths, resets=resets, precision=precision):
         y, states = original_outputs(layer, stack, case)
         feeds = case_feeds(stack, case)
         outputs = whole.run(feeds)
-        bound = BOUNDS[precision] * case.rounding
+        bound = widened(BOUNDS[precision], case.rounding)
         names = ["y", *stack.states]
-        rows += _rows("whole.onnx", names, case.title, [y, *states], outputs, bound)
+        rows += _rows("whole.onnx", names, case, [y, *states], outputs, bound)
         if step is not None and case.lengths is None:
-            bound = STEPS_BOUNDS[precision] * case.rounding
+            bound = widened(STEPS_BOUNDS[precision], case.rounding)
             steps = run_steps(step, stack, feeds)
-            rows += _rows("step.onnx against whole.onnx", names, case.title, outputs, steps, bound)
+            rows += _rows("step.onnx against whole.onnx", names, case, outputs, steps, bound)
     return rows, [] if step is None else [step_time(layer, stack, step)]
 
 
@@ -143,7 +143,10 @@ def _original_time(layer: nn.Module, stack: LayerStack, case: LayerCase) -> floa
 
 
 def _rows(
-    graph: str, names: list[str], title: str, expected: Sequence[Array], actual: Sequence[Array], bound: float
+    graph: str, names: list[str], case: LayerCase, expected: Sequence[Array], actual: Sequence[Array], bound: float
 ) -> list[ParityRow]:
     pairs = zip(names, expected, actual, strict=True)
-    return [compare(f"{name} of {graph}", title, original, export, bound) for name, original, export in pairs]
+    return [
+        compare(f"{name} of {graph}", case.title, original, export, bound, least_size=case.least_size)
+        for name, original, export in pairs
+    ]

@@ -60,13 +60,23 @@ def write_model(model: nn.Module, folder: Path, options: OnnxOptions, given: Mod
     graph = models.model_graph(model, given)
     write_bytes(folder / "whole.onnx", graph.SerializeToString())
     write_json(folder / manifest.FILE, manifest.model_manifest(type(model).__name__, folder))
-    return ParityReport(
-        "onnx", options.precision, tuple(models.model_parity(model, folder / "whole.onnx", given, "float32"))
-    )
+    rows = models.model_parity(model, folder / "whole.onnx", given, "float32")
+    return ParityReport("onnx", options.precision, tuple(rows), (), models.fixed_axes(graph))
 
 
 def write_run(predictor: Predictor, folder: Path, options: OnnxOptions) -> ParityReport:
-    """Write a whole application: graphs, vocabulary and labels, `manifest.json` and `predict.py`."""
+    """Write a whole application: graphs, vocabulary and labels, `manifest.json` and `predict.py`.
+
+    Raises:
+        ExportError: an option of layers, or what `elman.exporters.applications.run` refuses.
+    """
+    if options.lengths or options.resets:
+        raise ExportError(
+            "lengths and resets are options of a layer",
+            should="neither of them, for a run: its graphs have the inputs that its recipe needs",
+            found=", ".join(name for name in ("lengths", "resets") if getattr(options, name)),
+            hint="export its recurrent layer alone",
+        )
     with extra("export", "the export to ONNX"):
         from elman.exporters.applications import run
     return run.write_run(predictor, folder, options.precision)

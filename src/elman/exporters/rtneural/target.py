@@ -11,7 +11,8 @@ from torch import nn
 
 from elman.errors import ExportError
 from elman.exporters.chain import Chain, chain_of
-from elman.exporters.chain_cases import ChainCase, layer_inputs, model_inputs
+from elman.exporters.chain_cases import ChainCase, comparable, layer_inputs, model_inputs
+from elman.exporters.layer_cases import widened
 from elman.exporters.parity import ParityReport, compare
 from elman.exporters.rtneural.model_json import model_json, run_json
 from elman.exporters.rtneural.program import check_program
@@ -53,6 +54,7 @@ def write_chain(chain: Chain, folder: Path, cases: Sequence[ChainCase]) -> Parit
     Raises:
         ExportError: the original gives the output of the last step alone.
     """
+    cases, remarks = comparable(cases)
     longest = max(cases, key=lambda case: len(case.x))
     if longest.y.ndim != 3:
         raise ExportError(
@@ -65,9 +67,19 @@ def write_chain(chain: Chain, folder: Path, cases: Sequence[ChainCase]) -> Parit
     write_text(folder / "check.cpp", check_program(chain))
     model = json.loads((folder / "model.json").read_text())
     title = "y of model.json, by RTNeural's equations in NumPy"
-    rows = [compare(title, case.title, case.y, run_json(model, case.x), BOUND * case.rounding) for case in cases]
+    rows = [
+        compare(
+            title,
+            case.title,
+            case.y,
+            run_json(model, case.x),
+            widened(BOUND, case.rounding),
+            least_size=case.least_size,
+        )
+        for case in cases
+    ]
     remark = "RTNeural itself was not run: check.cpp compares what it computes for input.csv with output.csv"
-    return ParityReport("rtneural", "float32", tuple(rows), (), (remark,))
+    return ParityReport("rtneural", "float32", tuple(rows), (), (remark, *remarks))
 
 
 def check_chain(chain: Chain) -> None:

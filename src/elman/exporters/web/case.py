@@ -26,12 +26,16 @@ class WebCase:
         request: to the model, in types that JSON has.
         expected: what the original answers, by name.
         bound: the largest relative difference that passes.
+        centre: is subtracted from the numbers before they are compared.
+        unit: they are divided by it then.
     """
 
     title: str
     request: Mapping[str, Any]
     expected: Mapping[str, Array]
     bound: float = BOUND
+    centre: float = 0.0
+    unit: float = 1.0
 
 
 def numbers(values: Array) -> list[Any]:

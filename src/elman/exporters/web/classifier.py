@@ -32,7 +32,7 @@ def describe(predictor: ClassificationPredictor, picture: Sequence[int] = ()) ->
         picture: height and width of the pictures that are read; empty: those of the training data where they are known.
 
     Raises:
-        ExportError: it reads video.
+        ExportError: it reads video or sound.
     """
     form, model = predictor.form, predictor.model
     if form.kind == "frames":
@@ -41,6 +41,13 @@ def describe(predictor: ClassificationPredictor, picture: Sequence[int] = ()) ->
             should="a classifier of text, series or pictures",
             found=f"frames of shape {form.shape}",
             hint="another target",
+        )
+    if form.content == "sound":
+        raise ExportError(
+            "the page of a classifier reads no sound",
+            should="a classifier of text, series or pictures",
+            found=f"a run on sound, whose steps are {form.shape[0]} log-mel energies",
+            hint="--to onnx, whose predict.py reads sounds",
         )
     encoder: Any = model.encoder
     labels = form.labels
@@ -82,6 +89,10 @@ def describe(predictor: ClassificationPredictor, picture: Sequence[int] = ()) ->
 def _picture(predictor: ClassificationPredictor, size: tuple[int, ...]) -> dict[str, Any] | None:
     """Return how pictures become sequences, or None where the sequences are not those of pictures."""
     form, options = predictor.form, predictor.reader_options
+    if size and form.kind != "features":
+        raise ExportError(
+            "a classifier of text reads no pictures", should="no picture", found=f"{size}", hint="leave picture out"
+        )
     size = size or tuple(options.image_size) or ((8, 8) if form.reader == "digits" else ())
     size = size or ((form.shape[0],) * 2 if form.reader == "idx" and form.shape[0] > 3 else ())
     if form.kind != "features" or not size:

@@ -18,7 +18,11 @@ MISSING = "no Node.js or Chromium is on the PATH"
 
 
 def compare_folder(
-    folder: Path, cases: Sequence[WebCase], javascript: str, step: Callable[[], Any] | None
+    folder: Path,
+    cases: Sequence[WebCase],
+    javascript: str,
+    step: Callable[[], Any] | None,
+    remarks: tuple[str, ...] = (),
 ) -> ParityReport:
     """Return the report of a folder.
 
@@ -27,6 +31,7 @@ def compare_folder(
         cases: the comparisons.
         javascript: as of `find_engine`.
         step: a call of one step of the original; None where it has no steps.
+        remarks: what else a reader of the report should know.
     """
     requests = [case.request for case in cases]
     engine = find_engine(javascript)
@@ -35,10 +40,10 @@ def compare_folder(
         remark = (
             f"the JavaScript was not run ({reason}): the exported weights were evaluated by NumPy, texts not encoded"
         )
-        return _report(cases, evaluate(folder, requests), "the weights", (), remark)
+        return report(cases, evaluate(folder, requests), "the weights", (), (remark, *remarks))
     results = run_checks(engine, folder, requests)
     times = _times(engine, results["microseconds"], step)
-    return _report(cases, results["answers"], "the page", times, f"the JavaScript was run by {engine.name}")
+    return report(cases, results["answers"], "the page", times, (f"the JavaScript was run by {engine.name}", *remarks))
 
 
 def _times(engine: JavaScript, measured: float | None, step: Callable[[], Any] | None) -> tuple[ParityTime, ...]:
@@ -47,17 +52,23 @@ def _times(engine: JavaScript, measured: float | None, step: Callable[[], Any] |
     return (ParityTime(f"one step by {engine.name}", measured, microseconds(step)),)
 
 
-def _report(
-    cases: Sequence[WebCase], answers: Sequence[Any], where: str, times: tuple[ParityTime, ...], remark: str
+def report(
+    cases: Sequence[WebCase],
+    answers: Sequence[Any],
+    where: str,
+    times: tuple[ParityTime, ...],
+    remarks: tuple[str, ...],
 ) -> ParityReport:
+    """Return the report of answers, in the order of the cases; None where a request was not answered."""
     rows: list[ParityRow] = []
     for case, answer in zip(cases, answers, strict=True):
         for name, expected in case.expected.items() if answer is not None else ():
             actual = np.array(answer[name], np.float64)
             if not actual.size:  # an empty list has lost its other axes
                 actual = actual.reshape(expected.shape if not expected.size else actual.shape)
-            rows.append(compare(f"{name} of {where}", case.title, expected, actual, case.bound))
-    return ParityReport("web", "float32", tuple(rows), times, (remark,))
+            pair = [(each - case.centre) / case.unit for each in (expected, actual)]
+            rows.append(compare(f"{name} of {where}", case.title, *pair, case.bound))
+    return ParityReport("web", "float32", tuple(rows), times, remarks)
 
 
 def evaluate(folder: Path, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:

@@ -78,15 +78,25 @@ class JavaScript(NamedTuple):
 
 
 def find_engine(kind: str = "auto") -> JavaScript | None:
-    """Return Node.js or a browser on the PATH, in this order; None where there is neither.
+    """Return Node.js or a browser on the PATH, in this order; None for "none", or where "auto" finds neither.
 
     Args:
         kind: "node", "browser", "auto" for either of them, or "none".
+
+    Raises:
+        ExportError: the program that is asked for by name is not on the PATH.
     """
     programs = [("node", name) for name in ("node", "nodejs")] + [("browser", name) for name in BROWSERS]
     for each, name in programs:
         if kind in ("auto", each) and (program := shutil.which(name)):
             return JavaScript(each, program)
+    if kind in ("node", "browser"):
+        raise ExportError(
+            f"there is no {'Node.js' if kind == 'node' else 'browser'} to run the page",
+            should=" or ".join(name for each, name in programs if each == kind and "/" not in name) + " on the PATH",
+            found="none of them",
+            hint="--set javascript=auto, which takes what is there",
+        )
     return None
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from elman.errors import ElmanError, ExportError
+from elman.data.series.dataset import Panel
+from elman.errors import BrokenRun, DataError, ExportError, RunError
+from elman.exporters.applications.application import NO_DATA
 from elman.exporters.web.case import SEED, WebCase, numbers
 from elman.exporters.web.model import Array, WebModel
 from elman.modules.forecast_heads import DistributionHead
@@ -77,7 +79,7 @@ def _fields(predictor: ForecastPredictor, decoding: str) -> dict[str, Any]:
         "mean": spec.scaler.mean.ravel().tolist(),
         "deviation": spec.scaler.deviation.ravel().tolist(),
         "clock": {**asdict(spec.clock), "step": spec.clock.step},
-        "cycles": calendar_cycles(calendar),
+        "cycles": calendar.periods,
         "min_value": predictor.min_value,
         "start": spec.cut - spec.lookback * spec.clock.every,
     }
@@ -91,24 +93,22 @@ def _example(predictor: ForecastPredictor) -> dict[str, Any]:
     return {"values": numbers(values[skipped:]), "first": int(panel.starts[0]) + skipped * panel.clock.every}
 
 
-def calendar_cycles(calendar: Any) -> list[tuple[int, int]]:
-    """Return the period in ticks and the number of waves of each cycle of a calendar."""
-    day = 86_400_000_000
-    ticks = {"day": day, "week": 7 * day, "year": 12 if calendar.clock.kind == "month" else 31_556_952_000_000}
-    most = {"day": 2, "week": 3, "year": 2}
-    periods = [ticks[name] for name in calendar.cycles]
-    waves = [min(most[name], int((ticks[name] / calendar.clock.every - 0.5) // 2)) for name in calendar.cycles]
-    return [(period, max(1, count)) for period, count in zip(periods, waves, strict=True)]
-
-
 def cases(predictor: ForecastPredictor) -> list[WebCase]:
     """Return series with their forecasts: random ones, with missing values, constant ones, and those of the run."""
+    return random_cases(predictor) + _own_cases(predictor)
+
+
+def random_cases(predictor: ForecastPredictor) -> list[WebCase]:
+    """Return random series, with missing values and constant ones, with their forecasts.
+
+    Forecasts are compared in deviations of their series, so that no unit of a series widens the bound.
+    """
     spec = predictor.spec
     rng = np.random.default_rng(SEED)
     T, rows = spec.lookback, []
     first = max(0, spec.cut - T * spec.clock.every)
     for series in sorted({0, spec.series - 1}):
-        mean, deviation = (float(part.ravel()[series]) for part in (spec.scaler.mean, spec.scaler.deviation))
+        mean, deviation = _scale(predictor, series)
         walk = mean + deviation * np.cumsum(rng.standard_normal(T)) / 3
         gaps = np.where(rng.random(T) < 0.3, np.nan, walk)
         gaps[-1] = walk[-1]
@@ -116,21 +116,15 @@ def cases(predictor: ForecastPredictor) -> list[WebCase]:
         for title, past in values.items():
             request = {"values": numbers(past), "series": series, "first": first}
             expected = {"quantiles": quantiles(predictor, past, series, first)}
-            rows.append(WebCase(f"{title}, series {series}", request, expected, bound=bound_of(expected["quantiles"])))
-    return rows + _own_cases(predictor)
-
-
-def bound_of(expected: Array) -> float:
-    """Return the bound of forecasts: relative to their spread, as `compare` is to their size."""
-    size = max(1.0, float(np.abs(expected).max(initial=0.0)))
-    return 1e-4 * max(1.0, float(np.ptp(expected))) / size if size else 1e-4
+            rows.append(WebCase(f"{title}, series {series}", request, expected, centre=mean, unit=deviation))
+    return rows
 
 
 @torch.no_grad()
 def quantiles(predictor: ForecastPredictor, values: Array, series: int, first: int) -> Array:
     """Return the quantiles, (F, Q), of a window of `lookback` values, in the units of the series."""
     spec, model = predictor.spec, predictor.model
-    mean, deviation = (float(part.ravel()[series]) for part in (spec.scaler.mean, spec.scaler.deviation))
+    mean, deviation = _scale(predictor, series)
     scaled = (values - mean) / deviation
     seen = ~np.isnan(scaled)
     places = np.maximum.accumulate(np.where(seen, np.arange(len(scaled)), -1))
@@ -145,10 +139,13 @@ def quantiles(predictor: ForecastPredictor, values: Array, series: int, first: i
 
 
 def _own_cases(predictor: ForecastPredictor) -> list[WebCase]:
-    """Return the run's own series, from their ends; none where the run came without them."""
+    """Return the run's own series, from their ends; none where it came without them, or they have no continuation."""
+    panel = _own_series(predictor)
+    if panel is None:
+        return []
     try:
-        panel, answers = predictor.own_series(), list(predictor.predict())
-    except ElmanError:
+        answers = list(predictor.predict())
+    except DataError:
         return []
     rows = []
     for number, answer in enumerate(answers[:4]):
@@ -156,8 +153,30 @@ def _own_cases(predictor: ForecastPredictor) -> list[WebCase]:
         values = np.asarray(panel.values[group])[:, column]
         expected = np.array(list(answer.fields["quantiles"].values())).T
         request = {"values": numbers(values), "series": number, "first": int(panel.starts[group])}
-        rows.append(WebCase(f"own series {number}", request, {"quantiles": expected}, bound=bound_of(expected)))
+        mean, deviation = _scale(predictor, number)
+        rows.append(WebCase(f"own series {number}", request, {"quantiles": expected}, centre=mean, unit=deviation))
     return rows
+
+
+def remarks(predictor: ForecastPredictor) -> tuple[str, ...]:
+    """Return what the comparison lacks."""
+    return (NO_DATA,) if _own_series(predictor) is None else ()
+
+
+def _own_series(predictor: ForecastPredictor) -> Panel | None:
+    """Return the series of the run; None where it came without them."""
+    try:
+        return predictor.own_series()
+    except RunError as error:
+        if isinstance(error, BrokenRun):
+            raise
+        return None
+
+
+def _scale(predictor: ForecastPredictor, series: int) -> tuple[float, float]:
+    """Return the mean and the deviation of a series."""
+    scaler = predictor.spec.scaler
+    return float(scaler.mean.ravel()[series]), float(scaler.deviation.ravel()[series])
 
 
 def step_call(predictor: ForecastPredictor) -> Any:

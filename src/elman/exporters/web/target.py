@@ -49,16 +49,24 @@ class Page(NamedTuple):
     Attributes:
         describe: (predictor, options) -> the model as the page computes it.
         module: with `cases` and `step_call`.
+        own: the options that this page alone takes.
+        remarks: what the report says beside the numbers.
     """
 
     describe: Callable[[Any, WebOptions], WebModel]
     module: Any
+    own: tuple[str, ...] = ()
+    remarks: Callable[[Any], tuple[str, ...]] = lambda run: ()
 
 
 PAGES: dict[type[Predictor], Page] = {
     LanguageModelPredictor: Page(lambda run, options: language_model.describe(run), language_model),
-    ClassificationPredictor: Page(lambda run, options: classifier.describe(run, options.picture), classifier),
-    ForecastPredictor: Page(lambda run, options: forecaster.describe(run, options.example), forecaster),
+    ClassificationPredictor: Page(
+        lambda run, options: classifier.describe(run, options.picture), classifier, ("picture",)
+    ),
+    ForecastPredictor: Page(
+        lambda run, options: forecaster.describe(run, options.example), forecaster, ("example",), forecaster.remarks
+    ),
     TranscriptionPredictor: Page(lambda run, options: transcriber.describe(run), transcriber),
 }
 
@@ -67,7 +75,7 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
     """Write the page of a run, and compare what it computes with the run.
 
     Raises:
-        ExportError: the page cannot do what the run does.
+        ExportError: the page cannot do what the run does, or has no use for an option.
     """
     page = PAGES.get(type(predictor))
     if page is None:
@@ -77,6 +85,15 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
             found=type(predictor).__name__,
             hint="another target, such as onnx",
         )
+    for name in ("picture", "example"):
+        if getattr(options, name) and name not in page.own:
+            (reader,) = (each.__name__ for each, other in PAGES.items() if name in other.own)
+            raise ExportError(
+                f"the page of this run has no use for {name}",
+                should=f"{name} for a {reader} alone",
+                found=type(predictor).__name__,
+                hint=f"leave {name} out",
+            )
     web = page.describe(predictor, options)
     content, places = web.weights()
     write_bytes(folder / WEIGHTS, content)
@@ -93,7 +110,8 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
     write_json(folder / "manifest.json", manifest)
     write_page(folder)
     cases = page.module.cases(predictor)
-    return compare_folder(folder, cases, options.javascript, page.module.step_call(predictor))
+    remarks = page.remarks(predictor)
+    return compare_folder(folder, cases, options.javascript, page.module.step_call(predictor), remarks)
 
 
 def write_page(folder: Path) -> None:

@@ -90,6 +90,8 @@ def samples(path, step):
     import soundfile
 
     sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    if len(sound) > step["max_seconds"] * rate:
+        raise ValueError(f"should have at most {step['max_seconds']:g} seconds, has {len(sound) / rate:g}")
     sound = sound.mean(1, dtype=np.float32)
     if rate != step["sample_rate"]:
         from scipy.signal import resample_poly

@@ -48,16 +48,18 @@ class SoundTranscriber:
         import soundfile
 
         sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        sound, wanted = sound.mean(1, dtype=np.float32), self.facts["sample_rate"]
-        if rate != wanted:
+        if len(sound) > self.facts["max_seconds"] * rate:
+            raise ValueError(f"should have at most {self.facts['max_seconds']:g} seconds, has {len(sound) / rate:g}")
+        sound, model_rate = sound.mean(1, dtype=np.float32), self.facts["sample_rate"]
+        if rate != model_rate:
             from scipy.signal import resample_poly
 
-            factor = np.gcd(rate, wanted)
-            sound = resample_poly(sound, wanted // factor, rate // factor).astype(np.float32)
+            factor = np.gcd(rate, model_rate)
+            sound = resample_poly(sound, model_rate // factor, rate // factor).astype(np.float32)
         if not len(sound) or sound.min() == sound.max():
             raise ValueError("the sound is silent")
-        begin, end = speech_span(sound, wanted) if self.facts["trim"] else (0, len(sound))
-        return sound[begin:end], begin / wanted
+        begin, end = speech_span(sound, model_rate) if self.facts["trim"] else (0, len(sound))
+        return sound[begin:end], begin / model_rate
 
     def log_probabilities(self, samples):
         """Return log p of the blank and of each symbol, (T, V + 1)."""
@@ -75,14 +77,14 @@ class SoundTranscriber:
 
     def emissions(self, log_p):
         """Return the symbols of the most probable path: number, first step, last step, probability."""
-        best, found = log_p.argmax(1), []
+        best, emissions = log_p.argmax(1), []
         firsts = [t for t in range(len(best)) if best[t] and (t == 0 or best[t] != best[t - 1])]  # 0 is the blank
         for t, following in zip(firsts, [*firsts, len(best)][1:], strict=True):
             end = t
             while end + 1 < following and best[end + 1] == best[t]:
                 end += 1
-            found.append((int(best[t]) - 1, t, end, float(np.exp(log_p[t:following, best[t]].max()))))
-        return found
+            emissions.append((int(best[t]) - 1, t, end, float(np.exp(log_p[t:following, best[t]].max()))))
+        return emissions
 
     def pieces(self, ids):
         """Return the text of each symbol; a character of several symbols stands at the last of them."""
