@@ -70,7 +70,7 @@ def describe(predictor: TranscriptionPredictor) -> WebModel:
 
 
 def cases(predictor: TranscriptionPredictor) -> list[WebCase]:
-    """Return sounds with their features, logits and words: noise, a tone that begins and ends, and hardly anything."""
+    """Return sounds with their features and logits: noise, a tone that begins and ends, and hardly anything."""
     rng = np.random.default_rng(SEED)
     rate = predictor.features.rate  # type: ignore[union-attr]
     time = np.arange(round(1.2 * rate)) / rate
