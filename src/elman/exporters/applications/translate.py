@@ -152,10 +152,11 @@ def _compare(
     with torch.no_grad():
         state = model.encode(torch.from_numpy(x), torch.from_numpy(lengths.astype(np.int64)))
         originals = [state.memory_BSM, state.keys_BSQ, *_parts(state.lower), *_parts(state.upper)]
+        originals += [] if state.fed_BE is None else [state.fed_BE]
         readout, weights, _ = model.decode(torch.from_numpy(target), state)
         logits = model.output.logits(readout).numpy()
     exported = encoder.run({"x": x, "lengths": lengths})
-    for name, original, actual in zip(encoder.outputs, originals, exported, strict=False):
+    for name, original, actual in zip(encoder.outputs, originals, exported, strict=True):
         rows.append(comparison.numbers(f"{name} of encoder.onnx", title, original.numpy(), actual))
     values = dict(zip(encoder.outputs, exported, strict=True))
     for t, ids in enumerate(target):
