@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.exporters.applications.blocks import existing_steps, linear, positive_length, scalar, unsqueezed
+from elman.exporters.applications.blocks import LOWEST, existing_steps, linear, positive_length, scalar, unsqueezed
 from elman.exporters.onnx.graph import GraphBuilder
 from elman.modules.pooling import AttentionPool, LastPool, MaxPool, MeanPool
-
-LOWEST = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True)

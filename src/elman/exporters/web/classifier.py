@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from elman.errors import ExportError
+from elman.exporters.stack import Array
 from elman.exporters.web.case import SEED, WebCase, numbers
 from elman.exporters.web.language_model import TEXTS
-from elman.exporters.web.model import Array, WebModel, vocabulary_fields
+from elman.exporters.web.model import WebModel, vocabulary_fields
 from elman.modules.pooling import AttentionPool, LastPool, MaxPool, MeanPool
 from elman.predictors.classifier import ClassificationPredictor
 

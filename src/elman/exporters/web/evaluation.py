@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.exporters.web.model import Array
+from elman.exporters.stack import Array
+from elman.modules.normalisation import ATTACK, HEADROOM, RELEASE
 
-ATTACK, RELEASE, HEADROOM = 0.1, 0.001, 4.6
 FLOOR = 1e-10
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from elman.errors import ExportError
+from elman.exporters.stack import Array
 from elman.exporters.web.case import SEED, WebCase, numbers
-from elman.exporters.web.model import Array, WebModel, vocabulary_fields
+from elman.exporters.web.model import WebModel, vocabulary_fields
 from elman.predictors.transcriber import TranscriptionPredictor
 
 WINDOW, LOW = 0.025, 20.0
