@@ -27,6 +27,9 @@ from elman.modules.recurrent_stack import build_layers, select_rows
 BLANK = 0
 """Index of the blank; symbol n of the vocabulary has index n + 1."""
 
+EPSILON = 1e-4
+"""Added to the variance of an utterance, so that constant features have a scale."""
+
 
 class TranscriberState(NamedTuple):
     """The state of a streaming transcriber.
@@ -147,7 +150,7 @@ class Transcriber(nn.Module):
         count_B1 = lengths_B.clamp(min=1).to(x_TBI)[:, None]
         mean_BI = x_TBI.masked_fill(~exists_TB1, 0.0).sum(0) / count_B1
         centred_TBI = (x_TBI - mean_BI).masked_fill(~exists_TB1, 0.0)
-        return centred_TBI / (centred_TBI.square().sum(0) / count_B1 + 1e-4).sqrt()
+        return centred_TBI / (centred_TBI.square().sum(0) / count_B1 + EPSILON).sqrt()
 
     def _scaled(self, x_TBI: Tensor, level_B: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return features by the scale of the training data, and the running level after them."""

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import elman
+from elman.errors import ExportError
+from elman.exporters.applications.programs import recommend
 from elman.recipes.recommend import Recommend
 from elman.recipes.run import start
 
@@ -50,3 +52,19 @@ def test_other_settings(recommend_data: Path, tmp_path: Path, program: Program) 
     elman.export(tmp_path / "run", tmp_path / "app")
     (answer,), (expected,) = program(tmp_path / "app", "p1", "p2"), elman.load(tmp_path / "run").predict(["p1", "p2"])
     same(answer, expected.fields)
+
+
+def test_items_of_wrong_names_are_refused(recommend_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = recommend.NextItems.answer
+
+    def seen_again(self: Any, session: Any, unknown: Any, top_k: int, exclude_seen: bool) -> Any:
+        return answer(self, session, unknown, top_k, False)
+
+    def reversed_names(self: Any, *options: Any) -> Any:
+        result = answer(self, *options)
+        return {**result, "items": result["items"][::-1]}
+
+    for wrong in (seen_again, reversed_names):
+        monkeypatch.setattr(recommend.NextItems, "answer", wrong)
+        with pytest.raises(ExportError, match="other numbers"):
+            elman.export(recommend_run, tmp_path / "app")

@@ -13,6 +13,7 @@ import pytest
 
 import elman
 from elman.errors import ExportError, SettingError
+from elman.exporters.applications.application import Comparison
 from elman.exporters.applications.run import APPLICATIONS
 from elman.recipes.classify import Classify
 from elman.recipes.registry import RECIPES
@@ -70,16 +71,35 @@ def test_a_run_without_its_data_is_exported_and_says_so(language_run: Path, tmp_
     assert written.report.passed
 
 
-def test_half_precision(language_run: Path, classify_run: Path, tmp_path: Path) -> None:
+def test_half_precision(language_run: Path, classify_run: Path, tmp_path: Path, program: Program) -> None:
+    answers = {}
     for run in (language_run, classify_run):
         sizes = {}
         for precision in ("float32", "float16"):
-            path = tmp_path / run.parent.name / precision
+            path, exact = tmp_path / run.parent.name / precision, precision == "float32"
             path.parent.mkdir(exist_ok=True)
             written = elman.export(run, path, precision=precision)
-            assert written.report.precision == precision and written.report.passed
+            assert written.report.precision == precision
+            rows = [row for row in written.report.rows if row.compared.startswith("texts of")]
+            assert (rows != [], " texts of predict.py differ" in str(written)) == (exact, not exact)
             sizes[precision] = (path / "whole.onnx").stat().st_size
+            if run == classify_run:
+                answers[precision] = program(path, "-", stdin=b"1,2\n3,4\n-5,6\n")[0]["probabilities"]
         assert sizes["float16"] < sizes["float32"]
+    exact_answer, rounded = (list(answers[name].values()) for name in ("float32", "float16"))
+    assert rounded == pytest.approx(exact_answer, abs=5e-3) and rounded != exact_answer
+
+
+def test_other_texts_are_counted_and_none_may_be_of_exact_weights(tmp_path: Path) -> None:
+    for precision in ("float32", "float16", "int8"):
+        comparison = Comparison(tmp_path, None, precision)
+        rows = comparison.texts("prompts", ["a", "b", "c"], ["a", "x", "y"])
+        if precision == "float32":
+            assert [(row.numbers, row.absolute, row.relative, row.passed) for row in rows] == [(3, 2, 2 / 3, False)]
+            assert comparison.texts("prompts", ["a"], ["a"])[0].passed
+        else:
+            assert rows == [] and comparison.remarks == ["2 of 3 texts of predict.py differ: prompts"]
+        assert comparison.texts("prompts", [], []) == []
 
 
 def test_other_precisions_are_refused(classify_run: Path, tmp_path: Path) -> None:

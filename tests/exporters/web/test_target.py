@@ -200,6 +200,25 @@ def test_a_classifier_of_sound_is_refused(tmp_path: Path, train: Train) -> None:
     assert not (tmp_path / "page").exists()
 
 
+@pytest.mark.parametrize("name", ["temperature", "mean", "deviation"])
+def test_a_page_with_other_labels_is_refused(
+    tmp_path: Path, other_target: tuple[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, run = other_target
+    if (target == "number") != (name in ("mean", "deviation")):
+        return
+    write = module.write_json
+
+    def spoiled(path: Path, content: dict[str, Any]) -> None:
+        labels = content["labels"]
+        write(path, {**content, "labels": {**labels, name: 1.1 * labels[name] + 0.1}})
+
+    monkeypatch.setattr(module, "write_json", spoiled)
+    for javascript in ("auto", "none"):
+        with pytest.raises(ExportError, match="computes other numbers"):
+            elman.export(run, tmp_path / "page", to="web", javascript=javascript)
+
+
 def test_forecasts_are_compared_in_deviations(forecaster: Path) -> None:
     predictor: Any = elman.load(forecaster)
     scaler = predictor.spec.scaler

@@ -29,9 +29,6 @@ OPSET = 18
 
 PROGRAM = "predict.py"
 
-ROUNDED_TEXTS = 0.5
-"""The largest share of texts that rounded weights may change."""
-
 VALIDATION_INPUTS = 20
 """Validation examples that an export is compared on."""
 
@@ -63,6 +60,10 @@ class SessionPair(OnnxSession):
         return results
 
 
+LEAST_SIZE = 0.01
+"""Of numbers, as `compare` takes it: sums of numbers around 1 that come out near 0 have the rounding of their terms."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a comparison needs.
@@ -72,12 +73,14 @@ class Comparison:
         program: the module of `predict.py`.
         precision: of the weights.
         pairs: of int8: the graphs beside themselves with the same weights in float32, as `session` opened them.
+        remarks: grow by what is counted and has no bound.
     """
 
     folder: Path
     program: Any
     precision: str
     pairs: list[SessionPair] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def session(self, name: str) -> OnnxSession:
         """Return a graph of the folder in ONNX Runtime."""
@@ -94,20 +97,18 @@ class Comparison:
 
     def numbers(self, compared: str, inputs: str, original: Any, export: Any) -> ParityRow:
         """Return the differences of numbers."""
-        return compare(compared, inputs, original, export, self.bound)
+        return compare(compared, inputs, original, export, self.bound, least_size=LEAST_SIZE)
 
     def texts(self, inputs: str, original: Sequence[Any], export: Sequence[Any]) -> list[ParityRow]:
-        """Return the share of texts or labels of predict.py that differ, as both differences, and their count in words.
+        """Return how many texts or labels of predict.py differ: their number, and their share, of which the bound is 0.
 
-        In float32 none may. Rounded weights may well write others, as many as `ROUNDED_TEXTS`, or one.
+        Rounded weights may well write others: they are counted in a remark.
         """
-        if not original:
+        count, total = sum(a != b for a, b in zip(original, export, strict=True)), len(original)
+        if self.precision != "float32":
+            self.remarks.extend([f"{count:,} of {total:,} texts of {PROGRAM} differ: {inputs}"] if total else [])
             return []
-        count = sum(a != b for a, b in zip(original, export, strict=True))
-        share, bound = count / len(original), max(ROUNDED_TEXTS, 1 / len(original))
-        title = f"{inputs}: {count:,} of {len(original):,}"
-        bound = 0.0 if self.precision == "float32" else bound
-        return [ParityRow(f"texts of {PROGRAM} that differ", title, len(original), share, share, bound)]
+        return [ParityRow(f"texts of {PROGRAM} that differ", inputs, total, count, count / total, 0.0)] if total else []
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Application:
         comparison = Comparison(folder, program, precision)
         rows = self.compare(comparison)
         rows += [row for pair in comparison.pairs for row in pair.rows.values()]
-        return ParityReport("onnx", precision, tuple(rows), (), self.remarks)
+        return ParityReport("onnx", precision, tuple(rows), (), (*self.remarks, *comparison.remarks))
 
 
 NO_DATA = "the run came without its data: the export was compared on other inputs than validation data"

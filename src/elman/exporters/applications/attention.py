@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from elman.exporters.applications.blocks import linear, scalar, size, unsqueezed
+from elman.exporters.applications.blocks import LOWEST, linear, scalar, size, unsqueezed
 from elman.exporters.onnx.graph import GraphBuilder
 from elman.modules.attention import AdditiveAttention, MultiplicativeAttention
-
-LOWEST = float(np.finfo(np.float32).min)
 
 
 def _multiplicative(graph: GraphBuilder, module: MultiplicativeAttention, query_BQ: str, keys_BSQ: str) -> str:

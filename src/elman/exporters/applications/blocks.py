@@ -15,6 +15,12 @@ from elman.exporters.onnx.layers import step_graph, whole_graph
 from elman.exporters.stack import OWN, Array, LayerStack, stack_of
 from elman.modules.softmax import AdaptiveSoftmax, FullSoftmax
 
+LOWEST = float(np.finfo(np.float32).min)
+"""Stands for minus infinity, of which a whole row would make the softmax NaN."""
+
+END = np.iinfo(np.int64).max
+"""The end of an axis, for Slice."""
+
 
 def array(tensor: Tensor) -> Array:
     """Return a tensor as an array."""
@@ -146,3 +152,8 @@ def scalar(graph: GraphBuilder, number: float) -> str:
 def positive_length(graph: GraphBuilder, lengths_B: str) -> str:
     """Return the lengths, at least 1, as float32 (B, 1)."""
     return unsqueezed(graph, graph.add("Max", floats(graph, lengths_B), scalar(graph, 1)), 1)
+
+
+def state_parts(state: Any) -> tuple[Any, ...]:
+    """Return the tensors of a state of recurrent layers."""
+    return state if isinstance(state, tuple) else (state,)

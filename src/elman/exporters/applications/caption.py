@@ -18,7 +18,7 @@ from elman.exporters.applications.application import (
     validation_data,
 )
 from elman.exporters.applications.attention import SCORES, attend
-from elman.exporters.applications.blocks import array, embedding, linear, recurrent_step, softmax_logits
+from elman.exporters.applications.blocks import array, embedding, linear, recurrent_step, softmax_logits, state_parts
 from elman.exporters.applications.decoder import DecoderLayers, vocabulary_facts
 from elman.exporters.applications.image_encoders import IMAGE_ENCODERS
 from elman.exporters.onnx.graph import GraphBuilder, value
@@ -128,8 +128,8 @@ def _compare(predictor: CaptionPredictor, data: Any, comparison: Comparison) -> 
         memory = model.encode(torch.from_numpy(images))
         state = model.initial_state(memory)
         seen = [] if state.keys_NSQ is None else [state.memory_NSM, state.keys_NSQ]
-        upper = () if state.upper is None else _parts(state.upper)
-        originals = [*seen, *_parts(state.lower), *upper]
+        upper = () if state.upper is None else state_parts(state.upper)
+        originals = [*seen, *state_parts(state.lower), *upper]
         exported = encoder.run({"images": images.astype(np.float32)})
         for name, original, actual in zip(encoder.outputs, originals, exported, strict=True):
             rows.append(comparison.numbers(f"{name} of encoder.onnx", title, original.numpy(), actual))
@@ -144,7 +144,3 @@ def _compare(predictor: CaptionPredictor, data: Any, comparison: Comparison) -> 
     program = comparison.program.ImageCaptioner(comparison.folder)
     texts = [program.caption(image)["caption"] for image in images]
     return [*rows, *comparison.texts(title, [predictor.text(each[0]) for each in best], texts)]
-
-
-def _parts(state: Any) -> tuple[Any, ...]:
-    return state if isinstance(state, tuple) else (state,)

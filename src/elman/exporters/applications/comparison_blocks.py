@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.exporters.applications.blocks import array, floats, linear, scalar, unsqueezed
+from elman.exporters.applications.blocks import LOWEST, array, floats, linear, scalar, unsqueezed
 from elman.exporters.onnx.graph import GraphBuilder
 from elman.modules.comparison import Alignment, ClampedCosine, ManhattanSimilarity, ScoreDistribution
 
-LOWEST = float(np.finfo(np.float32).min)
 EPSILON = 1e-8  # of torch's cosine similarity
 
 

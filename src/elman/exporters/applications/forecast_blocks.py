@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from elman.exporters.applications.blocks import (
+    END,
     affine,
     array,
     embedding,
@@ -26,8 +27,6 @@ from elman.modules.forecast_heads import MIN_SCALE, DistributionHead, QuantileHe
 from elman.modules.normalisation import EPSILON, InstanceNorm
 from elman.modules.segment_rnn import SegmentRNN
 from elman.modules.step_rnn import DirectRNN, RecursiveRNN
-
-END = np.iinfo(np.int64).max
 
 
 class WindowInputs(NamedTuple):

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.exporters.applications.blocks import existing_steps, linear, positive_length, scalar, unsqueezed
+from elman.exporters.applications.blocks import LOWEST, existing_steps, linear, positive_length, scalar, unsqueezed
 from elman.exporters.onnx.graph import GraphBuilder
 from elman.modules.pooling import AttentionPool, LastPool, MaxPool, MeanPool
-
-LOWEST = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ def _max(graph: GraphBuilder, module: MaxPool, y_TBF: str, lengths_B: str, last_
     exists_TB1 = unsqueezed(graph, existing_steps(graph, y_TBF, lengths_B), 2)
     masked_TBF = graph.add("Where", exists_TB1, y_TBF, scalar(graph, LOWEST))
     greatest_BF = graph.add("ReduceMax", masked_TBF, graph.constant([0]), keepdims=0)
-    some_B1 = unsqueezed(graph, graph.add("Greater", lengths_B, graph.constant(0, np.int32)), 1)
-    return graph.add("Where", some_B1, greatest_BF, scalar(graph, 0))
+    nonempty_B1 = unsqueezed(graph, graph.add("Greater", lengths_B, graph.constant(0, np.int32)), 1)
+    return graph.add("Where", nonempty_B1, greatest_BF, scalar(graph, 0))
 
 
 def _max_step(graph: GraphBuilder, module: MaxPool, y_BF: str, before: list[str]) -> tuple[str, list[str]]:

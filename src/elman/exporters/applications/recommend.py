@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ def _compare(predictor: RecommendPredictor, data: Any, comparison: Comparison) -
     if data is not None:
         chosen = [np.asarray(data[n]["item"], np.int64)[:LONGEST] for n in range(min(len(data), VALIDATION_INPUTS))]
         sessions["validation sessions"] = [items[items >= 0] for items in chosen if (items >= 0).any()]
-    rows = []
+    rows: list[ParityRow] = []
+    names: tuple[list[Any], list[Any]] = ([], [])
     for title, each in [(title, each) for title, group in sessions.items() for each in group]:
         states = dict(zip(stack.states, stack.initial_states(1), strict=True))
         with torch.no_grad():
@@ -102,7 +104,33 @@ def _compare(predictor: RecommendPredictor, data: Any, comparison: Comparison) -
         for number in each:
             own.push(predictor.items.names[number])
             program.push(theirs, predictor.items.names[number])
-        expected, answer = own.next(VALIDATION_INPUTS), program.answer(theirs, (), VALIDATION_INPUTS, False)
-        values = [value for _, value in expected]
-        rows.append(comparison.numbers("scores of predict.py", title, values, answer["scores"]))
-    return rows
+        for exclude_seen in (False, True):
+            inputs = f"{title}, exclude_seen={str(exclude_seen).lower()}"
+            expected = own.next(VALIDATION_INPUTS, exclude_seen=exclude_seen)
+            answer = program.answer(theirs, (), VALIDATION_INPUTS, exclude_seen)
+            values = [value for _, value in expected]
+            rows.append(comparison.numbers("scores of predict.py", inputs, values, answer["scores"]))
+            if len(answer["items"]) != len(values):
+                continue  # which the comparison of scores refuses
+            tolerance = 1e-4 * (np.abs(values) if predictor.probabilities else np.maximum(1.0, np.abs(values)))
+            names[0].extend(_ranked([name for name, _ in expected], values, tolerance))
+            names[1].extend(_ranked(answer["items"], values, tolerance))
+    return [*rows, *comparison.texts("items of all sessions", *names)]
+
+
+def _ranked(names: Sequence[str], values: Sequence[float], tolerance: Array) -> list[tuple[str, ...]]:
+    """Return the items in groups whose scores are equal but for the last digits, which may change their order.
+
+    The last group is left out: a score that is equal to its own may be behind the list.
+
+    Args:
+        names: of the items, the best first.
+        values: their scores.
+        tolerance: scores that differ by less are equal.
+    """
+    groups: list[list[str]] = []
+    for n, name in enumerate(names):
+        if n == 0 or values[n - 1] - values[n] > tolerance[n]:
+            groups.append([])
+        groups[-1].append(name)
+    return [tuple(sorted(group)) for group in groups[:-1]]

@@ -6,13 +6,11 @@ import numpy as np
 import onnx
 
 from elman.exporters.applications.application import finished
-from elman.exporters.applications.blocks import array, floats, scalar, size, unsqueezed
+from elman.exporters.applications.blocks import END, array, floats, scalar, size, unsqueezed
 from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.stack import Array
 from elman.modules.causal_convolution import CausalConvolution
 from elman.modules.normalisation import ATTACK, HEADROOM, RELEASE
-
-END = np.iinfo(np.int64).max
 
 
 def log_mel_graph(

@@ -37,9 +37,8 @@ from elman.exporters.onnx.graph import GraphBuilder, value
 from elman.exporters.onnx.runtime import OnnxSession
 from elman.exporters.parity import ParityRow, compare
 from elman.exporters.stack import Array, stack_of
+from elman.models.transcriber import EPSILON
 from elman.predictors.transcriber import TranscriptionPredictor
-
-EPSILON = 1e-4  # of a variance, as in `elman.models.transcriber`
 
 FEATURE_BOUND = 2e-3
 """Of features, which float16 rounds: a last digit of some of them may differ."""

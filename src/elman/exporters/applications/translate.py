@@ -25,6 +25,7 @@ from elman.exporters.applications.blocks import (
     recurrent_step,
     size,
     softmax_logits,
+    state_parts,
 )
 from elman.exporters.applications.decoder import DecoderLayers, vocabulary_facts
 from elman.exporters.onnx.graph import GraphBuilder, value
@@ -151,11 +152,12 @@ def _compare(
     target = rng.integers(0, model.boundary + 1, (STEPS, len(sources)))
     with torch.no_grad():
         state = model.encode(torch.from_numpy(x), torch.from_numpy(lengths.astype(np.int64)))
-        originals = [state.memory_BSM, state.keys_BSQ, *_parts(state.lower), *_parts(state.upper)]
+        originals = [state.memory_BSM, state.keys_BSQ, *state_parts(state.lower), *state_parts(state.upper)]
+        originals += [] if state.fed_BE is None else [state.fed_BE]
         readout, weights, _ = model.decode(torch.from_numpy(target), state)
         logits = model.output.logits(readout).numpy()
     exported = encoder.run({"x": x, "lengths": lengths})
-    for name, original, actual in zip(encoder.outputs, originals, exported, strict=False):
+    for name, original, actual in zip(encoder.outputs, originals, exported, strict=True):
         rows.append(comparison.numbers(f"{name} of encoder.onnx", title, original.numpy(), actual))
     values = dict(zip(encoder.outputs, exported, strict=True))
     for t, ids in enumerate(target):
@@ -168,7 +170,3 @@ def _compare(
     lines = [line for line in lines if line]
     answers = [answer.fields["translation"] for answer in predictor.answers(lines, **TranslateOptions().as_dict())]
     return [*rows, *comparison.texts("lines", answers, [program.translate(line)["translation"] for line in lines])]
-
-
-def _parts(state: Any) -> tuple[Any, ...]:
-    return state if isinstance(state, tuple) else (state,)

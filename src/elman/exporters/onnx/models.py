@@ -17,7 +17,7 @@ import torch.nn.utils._expanded_weights.expanded_weights_impl  # reads tables th
 from torch import Tensor, nn
 
 from elman.errors import ElmanError, ExportError, extra, first_line
-from elman.exporters.layer_cases import SEED, evaluation_mode
+from elman.exporters.layer_cases import LEAST_SIZE, SEED, evaluation_mode
 from elman.exporters.onnx.own_cell import OPSET
 from elman.exporters.onnx.runtime import BOUNDS, OnnxSession
 from elman.exporters.parity import ParityRow, compare
@@ -67,7 +67,9 @@ def model_parity(model: nn.Module, path: Path, given: ModelInputs, precision: st
             )
         triples = zip(session.outputs, expected, outputs, strict=True)
         rows += [
-            compare(f"{name} of {path.name}", title, before.numpy(), after, BOUNDS[precision])
+            compare(
+                f"{name} of {path.name}", title, before.numpy(), after, BOUNDS[precision], least_size=LEAST_SIZE
+            )
             for name, before, after in triples
         ]
     return rows

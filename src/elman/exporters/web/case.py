@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.exporters.web.model import Array
+from elman.exporters.stack import Array
 
 SEED = 1
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from elman.errors import ExportError
+from elman.exporters.stack import Array
 from elman.exporters.web.case import SEED, WebCase, numbers
 from elman.exporters.web.language_model import TEXTS
-from elman.exporters.web.model import Array, WebModel, vocabulary_fields
+from elman.exporters.web.model import WebModel, vocabulary_fields
 from elman.modules.pooling import AttentionPool, LastPool, MaxPool, MeanPool
 from elman.predictors.classifier import ClassificationPredictor
 
@@ -19,6 +20,9 @@ POOLINGS = {LastPool: "last", MeanPool: "mean", MaxPool: "max", AttentionPool: "
 
 FITS = {"digits": 1.0, "idx": 20 / 28}
 """By reader: the share of the frame that the longer side of a digit takes in the usual data sets."""
+
+NEAR_TIE = 1e-3
+"""Of probabilities or scores: what differs by less may change its order."""
 
 PIXELS = 255.0
 """The number of a white pixel."""
@@ -137,6 +141,7 @@ def cases(predictor: ClassificationPredictor) -> list[WebCase]:
     for title, steps in sequences.items():
         request = {"steps": numbers(steps)}
         rows.append(WebCase(title, request, {"scores": whole_scores(predictor, steps)}))
+        rows.append(_answer_case(predictor, title, steps))
         if not predictor.model.encoder.recurrent.bidirectional:
             scores = streamed_scores(predictor, steps)
             rows.append(WebCase(title, {**request, "stream": True}, {"scores after each step": scores}))
@@ -145,6 +150,32 @@ def cases(predictor: ClassificationPredictor) -> list[WebCase]:
             symbols = predictor.encoder.encode(text).astype(np.int64)
             rows.append(WebCase(f"text {n}", {"text": text}, {"symbols": symbols}, bound=0.0))
     return rows
+
+
+def _answer_case(predictor: ClassificationPredictor, title: str, steps: Array) -> WebCase:
+    """Return a sequence with the answer to it: a number in its deviations, or probabilities and labels.
+
+    Labels are left out where the last digits of two probabilities decide.
+    """
+    labels, request = predictor.form.labels, {"steps": numbers(steps), "answer": True}
+    fields = predictor.answer_to("", _input(predictor, steps)).fields
+    if labels.target == "number":
+        number = np.array([fields["number"]])
+        return WebCase(title, request, {"number": number}, centre=labels.mean, unit=labels.deviation)
+    if labels.target == "tags":
+        scores = np.sort(whole_scores(predictor, steps), 1)
+        names, probabilities = fields["tags"], np.array(fields["probabilities"])[:, None]
+        margin = float((scores[:, -1] - scores[:, -2]).min()) if scores.shape[1] > 1 else 1.0
+    else:
+        probabilities = np.array([list(fields["probabilities"].values())])
+        names = fields["labels"] if labels.target == "classes" else [fields["label"]]
+        ordered = np.sort(probabilities[0])
+        gaps = np.abs(ordered - 0.5) if labels.target == "classes" else np.diff(ordered)[-1:]
+        margin = float(gaps.min(initial=1.0))
+    expected = {"probabilities": probabilities}
+    if margin > NEAR_TIE:
+        expected["labels"] = np.array([labels.classes.index(name) for name in names])
+    return WebCase(title, request, expected)
 
 
 def _steps(predictor: ClassificationPredictor, rng: np.random.Generator, count: int) -> Array:

@@ -66,8 +66,8 @@ def report(
             actual = np.array(answer[name], np.float64)
             if not actual.size:  # an empty list has lost its other axes
                 actual = actual.reshape(expected.shape if not expected.size else actual.shape)
-            pair = [(each - case.centre) / case.unit for each in (expected, actual)]
-            rows.append(compare(f"{name} of {where}", case.title, *pair, case.bound))
+            original, export = ((each - case.centre) / case.unit for each in (expected, actual))
+            rows.append(compare(f"{name} of {where}", case.title, original, export, case.bound))
     return ParityReport("web", "float32", tuple(rows), times, remarks)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.exporters.web.model import Array
+from elman.exporters.stack import Array
+from elman.modules.normalisation import ATTACK, HEADROOM, RELEASE
 
-ATTACK, RELEASE, HEADROOM = 0.1, 0.001, 4.6
 FLOOR = 1e-10
 
 
@@ -113,17 +113,34 @@ class Evaluation:
         return np.concatenate(parts, 1)
 
     def classify(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the scores of a sequence, whole or after each step."""
+        """Return the scores of a sequence, whole or after each step, or the answer that they mean."""
         if "text" in request:
             return None
         y, state = self.recurrent(self._vectors(np.asarray(request["steps"], np.float64)))
         if self.manifest["labels"]["target"] == "tags":
-            return {"scores": self.linear("output", y), "scores after each step": self.linear("output", y)}
+            scores = self.linear("output", y)
+            if request.get("answer"):
+                return self._classified(scores)
+            return {"scores": scores, "scores after each step": scores}
         if request.get("stream"):
             pooled = np.array([self._pooled(y[: t + 1], y[t]) for t in range(len(y))])
             return {"scores after each step": self.linear("output", pooled)}
         last = np.concatenate([parts[0] for parts in state[-self.manifest["recurrent"]["directions"] :]])
-        return {"scores": self.linear("output", self._pooled(y, last))[None]}
+        scores = self.linear("output", self._pooled(y, last))[None]
+        return self._classified(scores) if request.get("answer") else {"scores": scores}
+
+    def _classified(self, scores: Array) -> dict[str, Any]:
+        """Return the number, or the probabilities and the numbers of the classes, of scores (N, C)."""
+        labels = self.manifest["labels"]
+        if labels["target"] == "number":
+            return {"number": scores[:, 0] * labels["deviation"] + labels["mean"]}
+        scores = scores / labels["temperature"]
+        if labels["target"] == "classes":
+            probabilities = 1 / (1 + np.exp(-scores))
+            return {"probabilities": probabilities, "labels": np.flatnonzero(probabilities > 0.5)}
+        probabilities, best = np.exp(log_softmax(scores)), scores.argmax(1)
+        tags = labels["target"] == "tags"
+        return {"probabilities": probabilities.max(1, keepdims=True) if tags else probabilities, "labels": best}
 
     def _vectors(self, steps: Array) -> Array:
         if "embedding" in self.tensors:

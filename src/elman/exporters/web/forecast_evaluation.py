@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from elman.exporters.stack import Array
 from elman.exporters.web.evaluation import Evaluation
-from elman.exporters.web.model import Array
 
 
 def forecast(model: Evaluation, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from elman.data.series.dataset import Panel
 from elman.errors import BrokenRun, DataError, ExportError, RunError
 from elman.exporters.applications.application import NO_DATA
+from elman.exporters.stack import Array
 from elman.exporters.web.case import SEED, WebCase, numbers
-from elman.exporters.web.model import Array, WebModel
+from elman.exporters.web.model import WebModel
 from elman.modules.forecast_heads import DistributionHead
 from elman.modules.segment_rnn import Covariates, SegmentRNN
 from elman.modules.step_rnn import DirectRNN, RecursiveRNN
@@ -163,7 +163,7 @@ def remarks(predictor: ForecastPredictor) -> tuple[str, ...]:
     return (NO_DATA,) if _own_series(predictor) is None else ()
 
 
-def _own_series(predictor: ForecastPredictor) -> Panel | None:
+def _own_series(predictor: ForecastPredictor) -> Any:
     """Return the series of the run; None where it came without them."""
     try:
         return predictor.own_series()

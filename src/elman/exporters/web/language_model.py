@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from elman.exporters.stack import Array
 from elman.exporters.web.case import SEED, WebCase
-from elman.exporters.web.model import Array, WebModel, vocabulary_fields
+from elman.exporters.web.model import WebModel, vocabulary_fields
 from elman.models.language_model import LanguageModel
 from elman.modules.softmax import AdaptiveSoftmax
 from elman.predictors.generator import LanguageModelPredictor

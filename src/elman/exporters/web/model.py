@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elman.errors import ExportError
-from elman.exporters.stack import LayerStack, stack_of
-
-Array = NDArray[Any]
+from elman.exporters.stack import Array, LayerStack, stack_of
 
 CELLS = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_identity", "gru", "lstm")
 """The cells of `cells.js`, by the names of their kernels."""

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from elman.errors import ExportError
+from elman.exporters.stack import Array
 from elman.exporters.web.case import SEED, WebCase, numbers
-from elman.exporters.web.model import Array, WebModel, vocabulary_fields
+from elman.exporters.web.model import WebModel, vocabulary_fields
 from elman.predictors.transcriber import TranscriptionPredictor
 
 WINDOW, LOW = 0.025, 20.0
@@ -70,7 +71,7 @@ def describe(predictor: TranscriptionPredictor) -> WebModel:
 
 
 def cases(predictor: TranscriptionPredictor) -> list[WebCase]:
-    """Return sounds with their features, logits and words: noise, a tone that begins and ends, and hardly anything."""
+    """Return sounds with their features and logits: noise, a tone that begins and ends, and hardly anything."""
     rng = np.random.default_rng(SEED)
     rate = predictor.features.rate  # type: ignore[union-attr]
     time = np.arange(round(1.2 * rate)) / rate

@@ -87,8 +87,8 @@ class SeriesForecaster:
             raise ValueError("there are times without a row, which the training data did not have")
         grid = np.full((steps[-1] + 1, len(rows[0][1])), np.nan)
         grid[steps] = [numbers for _, numbers in rows]
-        there = np.flatnonzero(~np.isnan(grid[:, :C]).all(1))
-        length = there[-1] + 1 if len(there) and self.facts["known"] else len(grid)
+        complete = np.flatnonzero(~np.isnan(grid[:, :C]).all(1))
+        length = complete[-1] + 1 if len(complete) and self.facts["known"] else len(grid)
         return int(ticks[0]), grid[:length, :C], grid[:, C:]
 
     def forecast(self, group, start, values, known, horizon):

@@ -55,8 +55,8 @@ class NextItems:
             scores[list(session["seen"])] = -np.inf
             top_k = min(top_k, len(scores) - len(session["seen"]))
         values = scores
-        if self.manifest["probabilities"] or is_new:
-            values = np.exp(scores - scores.max()) if top_k else scores
+        if top_k and (self.manifest["probabilities"] or is_new):
+            values = np.exp(scores - scores.max())
             values = values / values.sum()
         best = np.argsort(-scores, kind="stable")[:top_k]
         return {

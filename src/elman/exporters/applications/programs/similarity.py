@@ -27,8 +27,8 @@ WORD = re.compile(rf"[{EAST_ASIAN}]|[^\W{EAST_ASIAN}]+(?:['’][^\W{EAST_ASIAN}]
 def ngrams(word):
     """Return the distinct character 3-grams and 4-grams of a word with marks at its ends."""
     marked = f"<{word}>"
-    found = [marked[i : i + n] for n in (3, 4) for i in range(len(marked) - n + 1)]
-    return list(dict.fromkeys(found)) or [marked]
+    grams = [marked[i : i + n] for n in (3, 4) for i in range(len(marked) - n + 1)]
+    return list(dict.fromkeys(grams)) or [marked]
 
 
 class PairScorer:

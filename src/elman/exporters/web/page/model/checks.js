@@ -5,6 +5,15 @@ const plain = (x) => Array.from(x);
 // Numbers of a list; null stands for a missing one.
 const numbers = (values) => values.map((value) => (value === null ? NaN : value));
 
+// What the page makes of scores: {number}, or {probabilities, labels}, which are numbers of classes.
+function classifierAnswer(model, scores) {
+  const answers = scores.map((row) => model.answer(row)), { classes } = model.labels, { perStep } = model;
+  if ("number" in answers[0]) return { number: answers.map(({ number }) => number) };
+  const names = answers.flatMap(({ label, labels }) => labels ?? [label]);
+  const probabilities = answers.map((each) => (perStep ? [Math.max(...each.probabilities)] : each.probabilities));
+  return { probabilities, labels: names.map((name) => classes.indexOf(name)) };
+}
+
 const ANSWERS = {
   "language-model"(model, request) {
     if ("text" in request) return { symbols: model.vocabulary.encode(request.text) };
@@ -18,7 +27,8 @@ const ANSWERS = {
     if (request.stream) {
       return { "scores after each step": Array.from(model.stream(request.steps), ({ scores }) => plain(scores)) };
     }
-    return { scores: model.scores(request.steps).map(plain) };
+    const scores = model.scores(request.steps);
+    return request.answer ? classifierAnswer(model, scores) : { scores: scores.map(plain) };
   },
   forecast(model, request) {
     const { values, ...options } = request;
