@@ -67,9 +67,7 @@ def model_parity(model: nn.Module, path: Path, given: ModelInputs, precision: st
             )
         triples = zip(session.outputs, expected, outputs, strict=True)
         rows += [
-            compare(
-                f"{name} of {path.name}", title, before.numpy(), after, BOUNDS[precision], least_size=LEAST_SIZE
-            )
+            compare(f"{name} of {path.name}", title, before.numpy(), after, BOUNDS[precision], least_size=LEAST_SIZE)
             for name, before, after in triples
         ]
     return rows
