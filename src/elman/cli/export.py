@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elman.cli.options import Json, Pairs, Run, gather
+from elman.cli.options import Json, Run, gather
 from elman.cli.output import print_json, warn, write_table
 
 RUN_TARGETS = ("onnx", "c", "web")
@@ -21,7 +21,15 @@ def export(
         Path | None, typer.Option(help="A new folder.", show_default="beside the run, as RUN-TARGET")
     ] = None,
     precision: Annotated[str, typer.Option(help="Of the weights, such as float32 or int8.")] = "float32",
-    set_: Pairs = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the target: name, libm and compare of c; title, picture, example and javascript of web.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Export a trained run, and compare what the export computes with what the run does."""
