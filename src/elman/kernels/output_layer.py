@@ -26,6 +26,9 @@ REDUCTIONS = ("mean", "sum", "none")
 MAX_LOGITS = 1 << 24
 """Logits of torch's operators at a time without gradients: 64 MB in float32, and several times that in the softmax."""
 
+LEAST_VOCABULARY = 512
+"""Symbols from which on the engine is quicker than torch's two operators: docs/results/output-layer.md."""
+
 
 class LossOptions(NamedTuple):
     """The options of `linear_cross_entropy`, whose docstring has them."""
@@ -44,8 +47,8 @@ def linear_cross_entropy(
     """Return the cross-entropy of softmax(V s + c), as torch's `linear` and `cross_entropy` do in two calls.
 
     On the CPU, in float32 and float64, the logits are made, used for the loss and all gradients, and dropped, a chunk
-    of rows at a time; the results do not depend on the number of threads. For other devices and types, under autocast
-    and under transforms, torch's operators run.
+    of rows at a time; the results do not depend on the number of threads. For fewer than 512 symbols torch's operators
+    are quicker, and run; so they do for other devices and types, under autocast and under transforms.
 
     Args:
         s: features, (N, H).
@@ -86,6 +89,7 @@ def linear_cross_entropy(
     why = refusal(s, V, c, target, weight)
     if why is not None:
         dispatch.check_strict_output(s, why)
+    if why is not None or len(V) < LEAST_VOCABULARY:
         check_memory((s, V, c, target, weight))
         return _by_torch(s, V, c, target, weight, options)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (s, V, c)):

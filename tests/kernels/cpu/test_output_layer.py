@@ -35,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def whole_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(passes, "poison", True)
+    monkeypatch.setattr(output_layer, "LEAST_VOCABULARY", 0)  # so that small cases run on the engine too
     yield
     torch.set_num_threads(1)
 
@@ -124,8 +125,8 @@ def test_the_other_instruction_sets(isa: str) -> None:
 import torch, elman
 from torch.nn import functional
 torch.manual_seed(1)
-s, V, c = (torch.randn(*size).requires_grad_() for size in ((61, 21), (200, 21), (200,)))
-target = torch.randint(200, (61,))
+s, V, c = (torch.randn(*size).requires_grad_() for size in ((61, 21), (600, 21), (600,)))
+target = torch.randint(600, (61,))
 with elman.strict():
     made = torch.autograd.grad(elman.linear_cross_entropy(s, V, c, target, label_smoothing=0.1), (s, V, c))
 d = [t.detach().double().requires_grad_() for t in (s, V, c)]
@@ -330,3 +331,16 @@ def test_what_is_no_tensor_is_named(place: int) -> None:
     name = ("s", "V", "c", "target")[place]
     with pytest.raises(TypeError, match=f"argument '{name}' must be Tensor, not list"):
         elman.linear_cross_entropy(*arguments)  # type: ignore[arg-type]
+
+
+def test_small_vocabularies_run_on_torchs_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_layer, "LEAST_VOCABULARY", 50)
+    calls = []
+    monkeypatch.setattr(output_layer._engine, "linear_cross_entropy", lambda *call: calls.append(call))
+    s, V, c, target = draw(6, 5, 49)
+    with elman.strict():
+        loss = elman.linear_cross_entropy(s, V, c, target)
+    assert torch.equal(loss, functional.cross_entropy(functional.linear(s, V, c), target))
+    assert not calls
+    elman.linear_cross_entropy(*draw(6, 5, 50))
+    assert len(calls) == 1
