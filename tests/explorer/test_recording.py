@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import elman as package
-from elman.errors import SettingError
-from elman.explorer import bundle
+from elman.errors import NonFiniteError, SettingError
+from elman.explorer import bundle, recording
 from elman.explorer.api import explore
 from elman.explorer.recording import recorded
 from elman.inspection.capture.recorder import record
@@ -229,3 +229,14 @@ def test_mistakes_of_a_user(name: str, elman: Elman, language_run: Path, forecas
 def test_arguments_that_do_not_fit_each_other(language_run: Path) -> None:
     with pytest.raises(SettingError, match="x and y are for a network"):
         explore(language_run, x=[[1.0]])
+
+
+def test_numbers_that_are_not_finite_are_refused(language_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(call: Any) -> Any:
+        trace = replay(call)
+        trace.after[0][-1] = torch.inf
+        return trace
+
+    monkeypatch.setattr(recording, "replay", diverged)
+    with pytest.raises(NonFiniteError, match="not finite"):
+        recorded(language_run, use.load(language_run))

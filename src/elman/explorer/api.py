@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from elman.explorer.recording import recorded
 from elman.predictors.base import Predictor
 from elman.recipes import use
 from elman.reference.network import Network
+from elman.storage.files import temporary_folder
 
 TITLE = "How a recurrent network works"
 
@@ -57,8 +57,8 @@ def explore(
             raise SettingError("there is no run", should="a run with data, text or sequence", found="none")
         return document(TITLE, example())
     predictor = subject if isinstance(subject, Predictor) else use.load(subject)
-    with tempfile.TemporaryDirectory() as folder:
-        sources = [Path(name) for name in data] if text is None else [_typed(predictor, text, data, Path(folder))]
+    with temporary_folder() as folder:
+        sources = [Path(name) for name in data] if text is None else [_typed(predictor, text, data, folder)]
         run = recorded(predictor.run, predictor, sources, sequence=sequence)
     return document(
         f"{Path(predictor.run).name}: how a recurrent network works", {**example(), "run": run, "view": "run"}

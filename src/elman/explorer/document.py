@@ -59,10 +59,11 @@ def check_place(path: Path, name: str = "the page") -> None:
         SettingError: the path is a directory, or in none.
     """
     if is_dir(path) or not is_dir(path.parent):
-        found = "a directory" if is_dir(path) else f"no directory {path.parent}"
+        obstacle = "a directory" if is_dir(path) else f"no directory {path.parent}"
         raise SettingError(
-            f"{name} {path} cannot be written", should="a file in an existing directory", found=found, hint="page.html"
-        )
+            f"{name} {path} cannot be written", should="a file in an existing directory", found=obstacle,
+            hint="page.html",
+        )  # fmt: skip
 
 
 def document(title: str, data: dict[str, Any]) -> ExplorerPage:

@@ -15,7 +15,7 @@ from elman.explorer.symbols import MOST_STEPS, Names, names_of
 from elman.explorer.weights import typable
 from elman.inspection.capture.recorder import CapturedCall, record
 from elman.inspection.capture.replay import Linear, Trace, replay
-from elman.predictors.base import Predictor
+from elman.predictors.base import Predictor, non_finite_output
 from elman.recipes import use
 
 MOST_BYTES = 1_100_000
@@ -41,6 +41,7 @@ def recorded(
 
     Raises:
         ElmanError: the run came without its data, or they cannot be read.
+        NonFiniteError: the model gives numbers that are not finite.
         SettingError: there is no such sequence.
     """
     subject = use.diagnosable(run, sources)
@@ -56,6 +57,8 @@ def recorded(
             hint="--sequence 0",
         )
     traces = [replay(call) for call in calls]
+    if not all(bool(torch.isfinite(values).all()) for trace in traces for values in trace.after):
+        raise non_finite_output(predictor.run)
     steps = _steps(traces, sequence)
     names = names_of(predictor, batch, sequence)
     layers = [_layer(call, trace, sequence, steps, names) for call, trace in zip(calls, traces, strict=True)]

@@ -10,6 +10,7 @@ report.md              what was trained, on what, how well
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -108,6 +109,11 @@ class RunDirectory:
     def model(self) -> Path:
         """The best weights."""
         return self.file("model.safetensors")
+
+    def weights_digest(self) -> str:
+        """Return the SHA-256 of the file of the best weights, in hexadecimal."""
+        with self.model.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def best_metrics(self) -> dict[str, float | None]:
         """Return the validation metrics of the best weights.

@@ -219,13 +219,13 @@ export function createPicture(host, study, { onHover, onSelect }) {
       put(nodes.get(id("o", t)), step.o, limits.o, `output o ${at}`);
       if (nodes.has(id("c", t))) put(nodes.get(id("c", t)), step.state[1], limits.c, `memory c ${at}`);
       nodes.get(id("x", t)).symbol.textContent = symbols ? symbols[x[t].indexOf(Math.max(...x[t]))] : "";
-      const error = nodes.get(id("E", t)), wanted = y[t].indexOf(Math.max(...y[t]));
+      const error = nodes.get(id("E", t)), goal = y[t].indexOf(Math.max(...y[t]));
       error.box.setAttribute("fill", paint("--error", (Math.max(0, E[t]) / worst) * 0.5));
       if (error.text) error.text.textContent = fixed(E[t], Math.min(2, view.digits));
-      error.target.textContent = symbols ? symbols[wanted] : "";
+      error.target.textContent = symbols ? symbols[goal] : "";
       labels.push([error.group, `error E ${at}`, [E[t]]]);
-      const hot = y[t].every((v, i) => v === (i === wanted ? 1 : 0));
-      nodes.get(id("o", t)).rows.forEach((row, i) => row.rect.classList.toggle("is-target", hot && i === wanted && view.V > 1));
+      const hot = y[t].every((v, i) => v === (i === goal ? 1 : 0));
+      nodes.get(id("o", t)).rows.forEach((row, i) => row.rect.classList.toggle("is-target", hot && i === goal && view.V > 1));
       for (const name of view.gates) {
         const { bars, left, unit } = nodes.get(`gate-${name}:${t}`), open = step.kept[name];
         const wide = Math.max(1, view.strip - 2).toFixed(1);

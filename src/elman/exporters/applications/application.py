@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -190,9 +189,8 @@ def validation_data(predictor: Predictor) -> Any:
 def _identity(predictor: Predictor) -> dict[str, Any]:
     """Return the name of a run and the fingerprints of its weights and data."""
     run = RunDirectory.open(predictor.run)
-    with run.model.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": run.path.absolute().name, "weights": weights, "data": run.config["data"].get("fingerprint")}
+    data = run.config["data"].get("fingerprint")
+    return {"name": run.path.absolute().name, "weights": run.weights_digest(), "data": data}
 
 
 def initial_rows(stack: LayerStack) -> dict[str, Any]:

@@ -90,10 +90,10 @@ def _takes(title: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever the user's own code raises
-        found = (error.found if isinstance(error, ElmanError) else None) or first_line(error)
+        reason = (error.found if isinstance(error, ElmanError) else None) or first_line(error)
         raise ExportError(
             f"the model or its graph does not run on inputs of sizes that the graph leaves free ({title})",
-            should="a model that takes any size of these axes", found=found,
+            should="a model that takes any size of these axes", found=reason,
             hint="dynamic_shapes, which names the free axes of each input: ({},) for one input and none",
         ) from error  # fmt: skip
 

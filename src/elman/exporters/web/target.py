@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,7 +22,8 @@ from elman.predictors.forecaster import ForecastPredictor
 from elman.predictors.generator import LanguageModelPredictor
 from elman.predictors.transcriber import TranscriptionPredictor
 from elman.settings import Settings, setting
-from elman.storage.files import write_bytes, write_json
+from elman.storage.files import is_file, write_bytes, write_json
+from elman.storage.run_directory import RunDirectory
 
 FORMAT = 1
 
@@ -97,11 +97,12 @@ def write_run(predictor: Predictor, folder: Path, options: WebOptions) -> Parity
     web = page.describe(predictor, options)
     content, places = web.weights()
     write_bytes(folder / WEIGHTS, content)
+    run = RunDirectory(predictor.run, {})
     manifest = {
         "format": FORMAT,
         "elman": __version__,
         "title": options.title or predictor.run.name,
-        "run": _fingerprint(predictor.run),
+        "run": run.weights_digest() if is_file(run.model) else "",  # a model in memory has no file
         "parameters": web.parameters,
         "precision": options.precision,
         **web.fields,
@@ -129,11 +130,6 @@ def write_page(folder: Path) -> None:
 
 def _scripts(folder: Traversable) -> list[Traversable]:
     return sorted((each for each in folder.iterdir() if each.name.endswith(".js")), key=lambda each: each.name)
-
-
-def _fingerprint(run: Path) -> str:
-    path = run / "model.safetensors"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 TARGET = Target("web", WebOptions, run=write_run)

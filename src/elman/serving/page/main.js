@@ -1,5 +1,6 @@
 // The playground: the models of this server, and the view of the one that is chosen.
 import { element } from "./shared/view/elements.js";
+import { startTheme } from "./shared/view/theme.js";
 import { showLanguageModel } from "./language_model.js";
 import { showPredictions } from "./predictions.js";
 import { showShop } from "./events.js";
@@ -15,20 +16,6 @@ const VIEWS = { text: showLanguageModel, events: showShop, sound: showSound };
 const find = (id) => document.getElementById(id);
 const server = new Server();
 let leave = () => {};
-
-function startTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)"), button = find("theme");
-  const apply = (isDark) => {
-    document.documentElement.dataset.theme = isDark ? "dark" : "light";
-    button.textContent = isDark ? "Light" : "Dark";
-    button.setAttribute("aria-label", `${button.textContent} colours`);
-    dispatchEvent(new Event("themechange"));
-  };
-  button.hidden = false;
-  button.addEventListener("click", () => apply(document.documentElement.dataset.theme !== "dark"));
-  dark.addEventListener("change", () => apply(dark.matches));
-  apply(dark.matches);
-}
 
 function show(model, models) {
   leave();
@@ -75,5 +62,5 @@ find("access").addEventListener("submit", (event) => {
   server.keep(find("token").value);
   open();
 });
-startTheme();
+startTheme(find("theme"));
 open();

@@ -4,6 +4,7 @@ import { showClassifier } from "./classifier.js";
 import { element } from "./elements.js";
 import { showForecaster } from "./forecaster.js";
 import { showLanguageModel } from "./language_model.js";
+import { startTheme } from "./theme.js";
 import { showTranscriber } from "./transcriber.js";
 
 const RECIPES = {
@@ -16,21 +17,6 @@ const CELLS = { lstm: "LSTM", gru: "GRU", rnn_tanh: "RNN", rnn_relu: "RNN (relu)
 
 const find = (id) => document.getElementById(id);
 
-// The theme of the system until the button chooses one; it is not stored, so that the page leaves nothing behind.
-function startTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)"), button = find("theme");
-  const apply = (isDark) => {
-    document.documentElement.dataset.theme = isDark ? "dark" : "light";
-    button.textContent = isDark ? "Light" : "Dark";
-    button.setAttribute("aria-label", `${button.textContent} colours`);
-    dispatchEvent(new Event("themechange"));
-  };
-  button.hidden = false;
-  button.addEventListener("click", () => apply(document.documentElement.dataset.theme !== "dark"));
-  dark.addEventListener("change", () => apply(dark.matches));
-  apply(dark.matches);
-}
-
 function facts({ recurrent, parameters, weights }) {
   const { cell, layers, directions, hidden_size: units } = recurrent;
   const both = directions > 1 ? ", both directions" : "";
@@ -40,7 +26,7 @@ function facts({ recurrent, parameters, weights }) {
 }
 
 async function start() {
-  startTheme();
+  startTheme(find("theme"));
   const { manifest, model } = await loadModel(new URL("../../", import.meta.url));
   const { kind, show } = RECIPES[manifest.recipe];
   document.title = `${manifest.title} · ${kind}`;
